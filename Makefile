@@ -1,0 +1,52 @@
+# Every target sets up its own virtual environment: all that is needed is Python 3.11 or newer, and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+SECONDS ?=
+SUMMARY ?=
+DEMO_FLAGS := $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SUMMARY),--summary $(SUMMARY))
+
+.PHONY: help demo test lint format lock clean
+
+help:
+	@echo "make demo [SECONDS=30] [SUMMARY=out.json]  run the whole chain on this machine"
+	@echo "make test                                  run all tests"
+	@echo "make lint                                  format, lint and type checks"
+	@echo "make format                                format the code"
+	@echo "make lock                                  resolve the dependencies anew"
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+demo: $(STAMP)
+	@exec $(BIN)/sandbox demo $(DEMO_FLAGS)
+
+test: $(STAMP)
+	$(BIN)/pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# One resolution for all: the smaller locks may only choose what the development lock chose.
+lock: $(STAMP)
+	$(BIN)/python -m pip install --quiet uv
+	cd requirements && ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --no-annotate --upgrade --all-extras ../pyproject.toml -o dev.txt
+	cd requirements && for name in service edge sandbox; do \
+		../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+			--no-emit-index-url --no-annotate --extra $$name -c dev.txt ../pyproject.toml -o $$name.txt; \
+	done
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info tests/node/node_modules

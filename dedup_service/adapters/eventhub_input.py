@@ -1,0 +1,187 @@
+"""The input hub, read through the Event Hubs SDK: one receiver for each owned partition.
+
+The SDK's own load balancing is not used: it cancels handlers on ownership loss, swallows errors of its callbacks and
+idles for a cycle after each; here the owner decides (dedup_service/assignment.py), and the SDK only receives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from azure.eventhub import EventData, parse_connection_string
+from azure.eventhub.aio import EventHubConsumerClient, PartitionContext
+from azure.eventhub.amqp import AmqpMessageBodyType
+
+from dedup_service.adapters.sdk_errors import problem, unavailable
+from dedup_service.adapters.amqp_types import extend_decoder, readable, readable_map
+from dedup_service.core.claims import incarnation_of
+from dedup_service.core.events import InputEvent
+from dedup_service.errors import UnavailableError
+from dedup_service.ports import HubInfo, PartitionReader, PartitionState, StartPosition
+
+WHAT = "the input hub"
+RETRY_INTERVAL_SECONDS = 1.0
+
+
+class EventHubInput:
+    """Raises UnavailableError from every method when the hub can't be reached."""
+
+    def __init__(
+        self, client: EventHubConsumerClient, namespace: str, *, prefetch: int, batch_size: int
+    ) -> None:
+        extend_decoder()
+        self._client = client
+        self._namespace = namespace
+        self._prefetch = prefetch
+        self._batch_size = batch_size
+        self._readers: dict[str, EventHubReader] = {}
+
+    @classmethod
+    def from_connection_string(
+        cls, connection_string: str, consumer_group: str, *, prefetch: int, batch_size: int
+    ) -> EventHubInput:
+        client = EventHubConsumerClient.from_connection_string(
+            connection_string, consumer_group, load_balancing_interval=RETRY_INTERVAL_SECONDS, retry_total=0
+        )
+        namespace = parse_connection_string(connection_string).fully_qualified_namespace
+        return cls(client, namespace, prefetch=prefetch, batch_size=batch_size)
+
+    async def info(self) -> HubInfo:
+        with unavailable(WHAT):
+            found = await self._client.get_eventhub_properties()
+        return HubInfo(
+            incarnation=incarnation_of(
+                self._namespace, str(found["eventhub_name"]), int(found["created_at"].timestamp() * 1000)
+            ),
+            partition_ids=sorted(found["partition_ids"], key=int),
+        )
+
+    async def partition_state(self, partition_id: str) -> PartitionState:
+        with unavailable(WHAT):
+            found = await self._client.get_partition_properties(partition_id)
+        return PartitionState(
+            first_sequence_number=found["beginning_sequence_number"],
+            last_sequence_number=found["last_enqueued_sequence_number"],
+            last_offset=str(found["last_enqueued_offset"]),
+            last_enqueued_ms=int(found["last_enqueued_time_utc"].timestamp() * 1000),
+        )
+
+    def open(self, partition_id: str, start: StartPosition, owner_level: int) -> PartitionReader:
+        reader = EventHubReader(
+            self._client,
+            partition_id,
+            start,
+            owner_level=owner_level,
+            prefetch=self._prefetch,
+            batch_size=self._batch_size,
+            after=self._readers.get(partition_id),
+        )
+        self._readers[partition_id] = reader
+        return reader
+
+    async def close(self) -> None:
+        for reader in self._readers.values():
+            reader.close()
+        await asyncio.gather(*(reader.ended() for reader in self._readers.values()))
+        await self._client.close()
+
+
+class EventHubReader:
+    """Hands batches from the SDK's callback to `read`, one at a time: while one is being worked on, at most one waits
+    here, and the prefetch in the SDK. The worker is never inside the callback, so the SDK can't cancel it."""
+
+    def __init__(
+        self,
+        client: EventHubConsumerClient,
+        partition_id: str,
+        start: StartPosition,
+        *,
+        owner_level: int,
+        prefetch: int,
+        batch_size: int,
+        after: EventHubReader | None,
+    ) -> None:
+        """`after`: the client's former reader of this partition, which it must have let go."""
+        self._partition_id = partition_id
+        self._batches: asyncio.Queue[list[EventData] | UnavailableError] = asyncio.Queue(maxsize=1)
+        position, inclusive = _sdk_position(start)
+        self._receive = partial(
+            client.receive_batch,
+            self._on_batch,
+            partition_id=partition_id,
+            owner_level=owner_level,
+            prefetch=prefetch,
+            max_batch_size=batch_size,
+            starting_position=position,
+            starting_position_inclusive=inclusive,
+            on_error=self._on_error,
+        )
+        self._receiving = asyncio.create_task(self._run(after))
+
+    async def _run(self, after: EventHubReader | None) -> None:
+        if after is not None:
+            await after.ended()
+        await self._receive()
+
+    async def _on_batch(self, _: PartitionContext, events: list[EventData]) -> None:
+        if events:
+            await self._batches.put(events)
+
+    async def _on_error(self, _: PartitionContext | None, error: Exception) -> None:
+        await self._batches.put(UnavailableError(f"{WHAT}, partition {self._partition_id}", problem(error)))
+
+    async def read(self, max_wait_seconds: float) -> list[InputEvent]:
+        try:
+            item = await asyncio.wait_for(self._batches.get(), max_wait_seconds)
+        except TimeoutError:
+            if self._receiving.done():
+                raise UnavailableError(WHAT, f"receiving from partition {self._partition_id} ended") from None
+            return []
+        if isinstance(item, UnavailableError):
+            raise item
+        return [to_input_event(self._partition_id, event) for event in item]
+
+    def close(self) -> None:
+        self._receiving.cancel()
+
+    async def ended(self) -> None:
+        await asyncio.wait({self._receiving})
+
+
+def _sdk_position(start: StartPosition) -> tuple[str | int | datetime, bool]:
+    if start.offset is not None:
+        return start.offset, False
+    if start.sequence_number is not None:
+        return start.sequence_number, False
+    if start.enqueued_ms is not None:
+        return datetime.fromtimestamp(start.enqueued_ms / 1000, UTC), True
+    return "-1", False
+
+
+def to_input_event(partition_id: str, event: EventData) -> InputEvent:
+    message = event.raw_amqp_message
+    properties = message.properties
+    annotations = readable_map(message.annotations)
+    is_binary = message.body_type == AmqpMessageBodyType.DATA
+    body = b"".join(message.body) if is_binary else repr(message.body).encode()
+    return InputEvent(
+        partition_id=partition_id,
+        sequence_number=int(annotations["x-opt-sequence-number"]),
+        offset=str(annotations["x-opt-offset"]),
+        enqueued_ms=int(annotations["x-opt-enqueued-time"]),
+        body=body,
+        body_is_binary=is_binary,
+        content_type=_text(properties.content_type) if properties else None,
+        content_encoding=_text(properties.content_encoding) if properties else None,
+        message_id=_text(properties.message_id) if properties else None,
+        correlation_id=_text(properties.correlation_id) if properties else None,
+        application_properties=readable_map(message.application_properties),
+        annotations=annotations,
+    )
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(readable(value))

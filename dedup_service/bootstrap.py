@@ -1,0 +1,129 @@
+"""The composition root: the only module that knows every adapter."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import socket
+import time
+import uuid
+from functools import partial
+from pathlib import Path
+
+from azure.eventhub import parse_connection_string
+from azure.eventhub.aio import CheckpointStore
+
+from dedup_service.adapters.eventhub_input import EventHubInput
+from dedup_service.adapters.eventhub_publisher import EventHubPublisher
+from dedup_service.adapters.redis_claims import RedisClaims, check_eviction, connect
+from dedup_service.adapters.sdk_checkpoints import SdkCheckpoints
+from dedup_service.adapters.sqlite_checkpoints import SqliteCheckpointStore
+from dedup_service.core.extract import CloudEventsExtractor
+from dedup_service.core.outgoing import OutputPolicy
+from dedup_service.errors import ConfigurationError
+from dedup_service.service import Service, ServicePorts
+from dedup_service.settings import DISCARD, PREFIX, SQLITE_SCHEME, Settings, example
+from dedup_service.telemetry import Telemetry
+
+DEFAULT_CONTAINER = "dedup-checkpoints"
+
+
+class SystemClock:
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+def build(settings: Settings, telemetry: Telemetry) -> Service:
+    """Raises ConfigurationError."""
+    redis = connect(settings.redis_url.get_secret_value(), settings.redis_timeout_seconds)
+    fully_qualified_namespace, hub = _hub_name(settings, "input_connection_string")
+    return Service(
+        settings,
+        ServicePorts(
+            hub=EventHubInput.from_connection_string(
+                settings.input_connection_string.get_secret_value(),
+                settings.input_consumer_group,
+                prefetch=settings.prefetch,
+                batch_size=settings.batch_size,
+            ),
+            claims=RedisClaims(redis, namespace=key_namespace(settings)),
+            check_claims=partial(check_eviction, redis, allowed=settings.allow_eviction),
+            checkpoints=SdkCheckpoints(
+                checkpoint_store(settings), fully_qualified_namespace, hub, settings.input_consumer_group
+            ),
+            clean=_publisher(settings, "output_connection_string", "the clean hub"),
+            dead_letters=_publisher(settings, "dead_letter_connection_string", "the dead-letter hub"),
+            extractor=CloudEventsExtractor(settings.max_decompressed_bytes),
+            clock=SystemClock(),
+            telemetry=telemetry,
+        ),
+        pod_id=f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
+    )
+
+
+def _secret(settings: Settings, name: str) -> str | None:
+    secret = getattr(settings, name)
+    return None if secret is None else str(secret.get_secret_value())
+
+
+def _hub_name(settings: Settings, name: str) -> tuple[str, str]:
+    """(namespace, hub) of a connection string. Raises ConfigurationError."""
+    setting = PREFIX + name.upper()
+    try:
+        parsed = parse_connection_string(_secret(settings, name) or "")
+    except ValueError as error:
+        raise ConfigurationError(setting, f"is no connection string ({error})", example(name)) from None
+    if not parsed.eventhub_name:
+        raise ConfigurationError(setting, "does not name the hub (EntityPath)", example(name))
+    return parsed.fully_qualified_namespace, parsed.eventhub_name
+
+
+def _publisher(settings: Settings, name: str, what: str) -> EventHubPublisher | None:
+    secret = _secret(settings, name)
+    if secret in (None, DISCARD) or settings.mode == "observe":
+        return None
+    _hub_name(settings, name)
+    return EventHubPublisher.from_connection_string(
+        secret, what, send_timeout_seconds=settings.send_timeout_seconds
+    )
+
+
+def key_namespace(settings: Settings) -> str:
+    """Two deployments on one Redis must never read each other's claims as their own."""
+    if settings.namespace:
+        return settings.namespace
+    clean = "" if settings.output_connection_string is None else "/".join(_hub_name(settings, "output_connection_string"))
+    text = f"{settings.input_consumer_group}|{clean}".lower()
+    return f"dd{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"
+
+
+def checkpoint_store(settings: Settings) -> CheckpointStore:
+    """Raises ConfigurationError."""
+    url = settings.checkpoint_url.get_secret_value()
+    try:
+        if url.startswith(SQLITE_SCHEME):
+            return SqliteCheckpointStore(Path(url.removeprefix(SQLITE_SCHEME)))
+        return _blob_store(url)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{PREFIX}CHECKPOINT_URL", str(error), example("checkpoint_url")) from None
+
+
+def _blob_store(url: str) -> CheckpointStore:
+    from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
+
+    if url.startswith(("https://", "http://")):
+        address, _, signature = url.partition("?")
+        account, _, container = address.rstrip("/").rpartition("/")
+        return BlobCheckpointStore(f"{account}?{signature}" if signature else account, container)
+    parts = [part for part in url.split(";") if part]
+    names = [part.partition("=")[2] for part in parts if part.startswith("ContainerName=")]
+    connection_string = ";".join(part for part in parts if not part.startswith("ContainerName="))
+    return BlobCheckpointStore.from_connection_string(connection_string, names[0] if names else DEFAULT_CONTAINER)
+

@@ -1,0 +1,132 @@
+"""Claims: their binary layout, their keys, and what a copy is by the claim that it found.
+
+    offset  0       1-4        5-8           9-10        11-18             19-20   21-26         27-34
+            state   replicas   incarnation   partition   sequence number   index   enqueued ms   content hash
+                               └────────────────── origin ──────────────────┘
+
+Big-endian, 35 bytes. adapters/claim.lua and confirm.lua work on the same offsets.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import struct
+from dataclasses import dataclass
+
+from dedup_service.core.events import Origin, Reading
+
+UNCONFIRMED, CONFIRMED = 0, 1
+CONTENT_BYTES = 8
+KEY_BYTES = 16
+MAX_REPLICAS = 32
+OTHER_REPLICA = MAX_REPLICAS - 1
+"""The number of all replicas of a group beyond the 31 that have their own."""
+CLAIM_BYTES = 35
+
+_HEAD = struct.Struct(">BI")
+_ORIGIN = struct.Struct(">IHQH")
+_ORIGIN_AT = slice(_HEAD.size, _HEAD.size + _ORIGIN.size)
+_ENQUEUED_AT = slice(_ORIGIN_AT.stop, _ORIGIN_AT.stop + 6)
+_CONTENT_AT = slice(_ENQUEUED_AT.stop, _ENQUEUED_AT.stop + CONTENT_BYTES)
+
+
+class Verdict(enum.Enum):
+    """What a copy is."""
+
+    WINNER = "winner"
+    """Nobody had the key, or an earlier call of this process had claimed it for this copy: publish."""
+    IN_DOUBT = "in-doubt"
+    """It finds its own unconfirmed claim: a predecessor may have published it."""
+    REPLAY = "replay"
+    """It finds its own confirmed claim: it has been published."""
+    DUPLICATE = "duplicate"
+    CONFLICT = "conflict"
+    """A duplicate whose content differs from the winner's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A decoded claim."""
+
+    confirmed: bool
+    replicas: int
+    """Bit n: replica number n has delivered this reading."""
+    origin: Origin
+    enqueued_ms: int
+    content: bytes
+
+
+def content_hash(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=CONTENT_BYTES).digest()
+
+
+def key_digest(group: str, source: str, reading_id: str) -> bytes:
+    """16 bytes. Each part is length-prefixed, so that no crafted source or id runs into another group's key."""
+    parts = (group.encode(), source.encode(), reading_id.encode())
+    prefixed = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    return hashlib.blake2b(prefixed, digest_size=KEY_BYTES).digest()
+
+
+def shard_of(source: str, shards: int) -> int:
+    """All readings of a source are in one shard, since a script's keys must share a slot of a Redis Cluster."""
+    if shards == 1:
+        return 0
+    return int.from_bytes(hashlib.blake2b(source.encode(), digest_size=4).digest(), "big") % shards
+
+
+def incarnation_of(namespace: str, hub: str, created_ms: int) -> int:
+    """32 bits that change when the hub is created anew or IoT Hub fails over to another one."""
+    text = f"{namespace.lower()}/{hub.lower()}/{created_ms}"
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "big")
+
+
+def pack(claim: Claim) -> bytes:
+    origin = claim.origin
+    return b"".join(
+        (
+            _HEAD.pack(CONFIRMED if claim.confirmed else UNCONFIRMED, claim.replicas),
+            _ORIGIN.pack(origin.incarnation, origin.partition, origin.sequence_number, origin.index),
+            claim.enqueued_ms.to_bytes(6, "big"),
+            claim.content,
+        )
+    )
+
+
+def unpack(data: bytes) -> Claim:
+    """Raises ValueError when the bytes are no claim, which means that something else writes to this namespace."""
+    if len(data) != CLAIM_BYTES:
+        raise ValueError(f"a claim has {CLAIM_BYTES} bytes, found {len(data)}")
+    state, replicas = _HEAD.unpack_from(data)
+    return Claim(
+        confirmed=state == CONFIRMED,
+        replicas=replicas,
+        origin=Origin(*_ORIGIN.unpack_from(data, _HEAD.size)),
+        enqueued_ms=int.from_bytes(data[_ENQUEUED_AT], "big"),
+        content=data[_CONTENT_AT],
+    )
+
+
+def new_claim(origin: Origin, reading: Reading, replica: int, enqueued_ms: int) -> bytes:
+    return pack(Claim(False, 1 << replica, origin, enqueued_ms, content_hash(reading.content)))
+
+
+def judge(mine: bytes, found: bytes | None, *, in_doubt: bool) -> Verdict:
+    """The verdict on the copy that brought `mine` and found `found` (None: the key was free).
+
+    `in_doubt` says whether a predecessor, or an earlier ambiguous send, may have published this copy; without it an own
+    unconfirmed claim is just this process's repeated call.
+    """
+    if found is None:
+        return Verdict.WINNER
+    if found[_ORIGIN_AT] == mine[_ORIGIN_AT]:
+        if found[0] == CONFIRMED:
+            return Verdict.REPLAY
+        return Verdict.IN_DOUBT if in_doubt else Verdict.WINNER
+    return Verdict.DUPLICATE if found[_CONTENT_AT] == mine[_CONTENT_AT] else Verdict.CONFLICT
+
+
+def unconfirmed_ttl_ms(enqueued_ms: int, now_ms: int, retention_ms: int) -> int:
+    """What is left of the event in the input hub: an unconfirmed claim must never outlive it, or it would silence every
+    other copy for good."""
+    return max(1, min(retention_ms, enqueued_ms + retention_ms - now_ms))

@@ -1,0 +1,90 @@
+"""Events and readings as the core sees them: plain values, no SDK types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+DEVICE_ID = "iothub-connection-device-id"
+MODULE_ID = "iothub-connection-module-id"
+IOTHUB_ENQUEUED_TIME = "iothub-enqueuedtime"
+MESSAGE_SOURCE = "iothub-message-source"
+REPLICA_PROPERTIES = ("cloudEvents_replica", "cloudEvents:replica")
+UNKNOWN_REPLICA = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class InputEvent:
+    """One message of an input hub."""
+
+    partition_id: str
+    sequence_number: int
+    offset: str
+    enqueued_ms: int
+    body: bytes
+    body_is_binary: bool = True
+    """False where the AMQP body is a value or a sequence, which no IoT Hub sends; `body` is then its text."""
+    content_type: str | None = None
+    content_encoding: str | None = None
+    message_id: str | None = None
+    correlation_id: str | None = None
+    application_properties: Mapping[str, Any] = field(default_factory=dict)
+    """What the sender said; hostile."""
+    annotations: Mapping[str, Any] = field(default_factory=dict)
+    """What the hub said, IoT Hub's system properties among it."""
+
+    @property
+    def replica(self) -> str:
+        """IoT Hub's word for who sent it; where there is no IoT Hub, the sender's own."""
+        device = self.annotations.get(DEVICE_ID)
+        if device:
+            module = self.annotations.get(MODULE_ID)
+            return f"{device}/{module}" if module else str(device)
+        for name in REPLICA_PROPERTIES:
+            if isinstance(value := self.application_properties.get(name), str) and value:
+                return value[:128]
+        return UNKNOWN_REPLICA
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One copy of a reading, found in an event."""
+
+    index: int
+    """Its place in the event."""
+    source: str
+    id: str
+    raw: bytes
+    """Its bytes: the element of a batch, or the whole body."""
+    content: bytes
+    """What two copies of one reading must agree on: the data."""
+
+
+@dataclass(frozen=True, slots=True)
+class BadReading:
+    """A copy that can't be deduplicated; it never claims."""
+
+    index: int
+    reason: str
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """What an event holds. `batch`: the body is a JSON array, of which a part can be published."""
+
+    readings: list[Reading]
+    bad: list[BadReading] = field(default_factory=list)
+    batch: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Which copy: it recognises itself when it is read again, which a mere flag could not."""
+
+    incarnation: int
+    """Of the input hub: a hash of its name and creation time (32 bits)."""
+    partition: int
+    sequence_number: int
+    index: int

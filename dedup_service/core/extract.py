@@ -1,0 +1,139 @@
+"""How an event becomes readings: CloudEvents 1.0, singly or in batches.
+
+Source: CloudEvents 1.0 JSON event format and AMQP binding. Everything here is hostile input: sizes are capped, and a bad
+reading takes only itself out of its batch.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+import msgspec
+
+from dedup_service.core.events import BadReading, Extraction, InputEvent, Reading
+from dedup_service.errors import UndeliverableError
+
+BATCH_CONTENT_TYPE = "application/cloudevents-batch+json"
+STRUCTURED_CONTENT_TYPE = "application/cloudevents+json"
+PREFIXES = ("cloudEvents_", "cloudEvents:")
+
+MAX_ID_LENGTH = 256
+MAX_SOURCE_LENGTH = 2048
+MAX_READINGS = 65_535
+"""An index must fit into a claim's two bytes."""
+
+
+class _CloudEvent(msgspec.Struct):
+    specversion: object = None
+    id: object = None
+    source: object = None
+    data: msgspec.Raw = msgspec.Raw(b"")
+    data_base64: object = None
+
+
+_decode_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_event = msgspec.json.Decoder(_CloudEvent).decode
+
+
+@dataclass(frozen=True, slots=True)
+class CloudEventsExtractor:
+    """Finds the readings of an event.
+
+    Raises UndeliverableError when the event as a whole can't be read (the reason names why).
+    """
+
+    max_decompressed_bytes: int
+
+    def extract(self, event: InputEvent) -> Extraction:
+        if not event.body_is_binary:
+            raise UndeliverableError("body-not-binary", "the AMQP body is a value or a sequence, not data")
+        content_type = _media_type(event.content_type)
+        if content_type == BATCH_CONTENT_TYPE:
+            return self._batch(event.body, event.content_encoding)
+        if content_type == STRUCTURED_CONTENT_TYPE:
+            return _structured(self._text(event.body, event.content_encoding))
+        return _binary(event)
+
+    def _batch(self, body: bytes, encoding: str | None) -> Extraction:
+        try:
+            elements = _decode_elements(self._text(body, encoding))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise UndeliverableError("unreadable-body", f"the batch is not a JSON array: {error}") from None
+        if not elements:
+            raise UndeliverableError("empty-batch", "the batch holds no events")
+        if len(elements) > MAX_READINGS:
+            raise UndeliverableError("too-many-readings", f"{len(elements)} readings in one event")
+        found = [_element(index, bytes(raw)) for index, raw in enumerate(elements)]
+        return Extraction(
+            readings=[item for item in found if isinstance(item, Reading)],
+            bad=[item for item in found if isinstance(item, BadReading)],
+            batch=True,
+        )
+
+    def _text(self, body: bytes, encoding: str | None) -> bytes:
+        """The body without its compression; other content-encodings (utf-8) say nothing about the bytes."""
+        if encoding is None or encoding.lower() != "gzip":
+            return body
+        inflater = zlib.decompressobj(wbits=31)
+        try:
+            text = inflater.decompress(body, self.max_decompressed_bytes)
+        except zlib.error as error:
+            raise UndeliverableError("unreadable-body", f"the body is not gzip: {error}") from None
+        if inflater.unconsumed_tail:
+            raise UndeliverableError("decompressed-too-large", f"more than {self.max_decompressed_bytes} bytes")
+        if not inflater.eof:
+            raise UndeliverableError("unreadable-body", "the gzip body is cut off")
+        return text
+
+
+def _media_type(content_type: str | None) -> str:
+    return (content_type or "").partition(";")[0].strip().lower()
+
+
+def _structured(text: bytes) -> Extraction:
+    item = _element(0, text)
+    if isinstance(item, BadReading):
+        raise UndeliverableError(item.reason, "the structured event can't be read as a reading")
+    return Extraction([item])
+
+
+def _element(index: int, raw: bytes) -> Reading | BadReading:
+    try:
+        event = _decode_event(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return BadReading(index, "unreadable-reading", raw)
+    reason = _fault(event.id, event.source)
+    if reason is not None:
+        return BadReading(index, reason, raw)
+    content = event.data_base64.encode() if isinstance(event.data_base64, str) else bytes(event.data)
+    return Reading(index, str(event.source), str(event.id), raw, content)
+
+
+def _binary(event: InputEvent) -> Extraction:
+    properties = event.application_properties
+    for prefix in PREFIXES:
+        if prefix + "id" in properties:
+            reading_id, source = properties[prefix + "id"], properties.get(prefix + "source")
+            break
+    else:
+        raise UndeliverableError("no-key", "no cloudEvents_id, and the content type is no CloudEvents format")
+    reason = _fault(reading_id, source)
+    if reason is not None:
+        raise UndeliverableError(reason, "the CloudEvents attributes give no key")
+    assert isinstance(reading_id, str)
+    assert isinstance(source, str)
+    return Extraction([Reading(0, source, reading_id, event.body, event.body)])
+
+
+def _fault(reading_id: object, source: object) -> str | None:
+    """Why these attributes give no key, or None. There is never a fallback: a shared key would merge readings."""
+    if reading_id is None or reading_id == "":
+        return "missing-id"
+    if source is None or source == "":
+        return "missing-source"
+    if not isinstance(reading_id, str) or len(reading_id) > MAX_ID_LENGTH:
+        return "invalid-id"
+    if not isinstance(source, str) or len(source) > MAX_SOURCE_LENGTH:
+        return "invalid-source"
+    return None

@@ -1,0 +1,51 @@
+"""How far a partition has been finished, and which events are old news."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dedup_service.core.events import InputEvent
+from dedup_service.errors import HubRecreatedError
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The last finished event. `offset` is None when only the sequence number is known."""
+
+    sequence_number: int
+    offset: str | None
+    enqueued_ms: int
+
+
+@dataclass(slots=True)
+class Progress:
+    """The finished prefix of one partition; batches finish in order, so one position is enough."""
+
+    finished: Position | None = None
+
+    def fresh(self, events: list[InputEvent]) -> list[InputEvent]:
+        """Without what is finished: the SDK delivers events again after a reconnect.
+
+        An event is old only if both its sequence number and its time are at or below the finished ones. A number that went
+        back with a newer time belongs to another hub of the same name; skipping by number alone would lose it.
+        Raises HubRecreatedError.
+        """
+        if self.finished is None:
+            return events
+        return [event for event in events if not self._is_finished(event)]
+
+    def _is_finished(self, event: InputEvent) -> bool:
+        finished = self.finished
+        assert finished is not None
+        if event.sequence_number > finished.sequence_number:
+            return False
+        if event.enqueued_ms > finished.enqueued_ms:
+            raise HubRecreatedError(
+                f"partition {event.partition_id}: sequence number {event.sequence_number} came after "
+                f"{finished.sequence_number}, with a later time: the input hub was recreated"
+            )
+        return True
+
+    def finish(self, event: InputEvent) -> None:
+        """All readings of this event, and of those before it, are published, dead-lettered, duplicates or ignored."""
+        self.finished = Position(event.sequence_number, event.offset, event.enqueued_ms)

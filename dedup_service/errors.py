@@ -1,0 +1,47 @@
+"""Errors, classed by what the caller does about them."""
+
+from __future__ import annotations
+
+
+class DedupError(Exception):
+    """Base of all errors that this service raises on purpose."""
+
+
+class UnavailableError(DedupError):
+    """Slow down and retry: a store or a hub can't be used right now, and nothing is lost by waiting.
+
+    `ambiguous` is true when the operation may have been applied all the same; `refused` when the credentials or the name
+    were not accepted, which at the start means that a setting is wrong.
+    """
+
+    def __init__(self, what: str, problem: str, *, ambiguous: bool = False, refused: bool = False) -> None:
+        super().__init__(f"{what}: {problem}")
+        self.what = what
+        self.problem = problem
+        self.ambiguous = ambiguous
+        self.refused = refused
+
+
+class UndeliverableError(DedupError):
+    """Dead-letter: trying again can't help. `reason` is a metric label."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class StoppingError(DedupError):
+    """The service is stopping while a dependency is down: leave the batch unfinished, its owner's successor does it."""
+
+
+class HubRecreatedError(DedupError):
+    """The input hub is not the one that the finished position belongs to: forget the position and start anew."""
+
+
+class ConfigurationError(DedupError):
+    """Stop, with a message that names the setting, says what is wrong and shows an example."""
+
+    def __init__(self, setting: str, problem: str, example: str) -> None:
+        super().__init__(f"{setting}: {problem}. Example: {setting}={example}")
+        self.setting = setting

@@ -1,0 +1,217 @@
+"""The service as a whole: wait for what it needs, own partitions, answer over HTTP, and leave in order."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from dedup_service.api import ApiServer, create_app
+from dedup_service.assignment import Assignment, AssignmentOptions
+from dedup_service.core.outgoing import OutputPolicy
+from dedup_service.errors import ConfigurationError, UnavailableError
+from dedup_service.pipeline import Pipeline, PipelineOptions, PipelinePorts
+from dedup_service.ports import Checkpoints, ClaimStore, Clock, Extractor, InputHub, Publisher
+from dedup_service.retrying import Retrying
+from dedup_service.settings import PREFIX, Settings, example
+from dedup_service.telemetry import Telemetry, log
+from dedup_service.worker import PartitionWorker, WorkerOptions, WorkerPorts
+
+T = TypeVar("T")
+
+DEFAULT_GROUP = "default"
+CONNECT_RETRY_SECONDS = 1.0
+PING_SECONDS = 1.0
+READY_GRACE_SECONDS = {"Redis": 0.0, "the Redis connection": 0.0, "the checkpoint store": float("inf")}
+"""How long a dependency may be away before the pod is not ready; work goes on without the checkpoint store."""
+DEFAULT_READY_GRACE_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePorts:
+    hub: InputHub
+    claims: ClaimStore
+    check_claims: Callable[[], Awaitable[None]]
+    checkpoints: Checkpoints
+    clean: Publisher | None
+    dead_letters: Publisher | None
+    extractor: Extractor
+    clock: Clock
+    telemetry: Telemetry
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """What the hubs say about themselves."""
+
+    input_partitions: list[str]
+    output_partitions: list[str]
+    dead_letter_partitions: list[str]
+
+
+class Service:
+    def __init__(self, settings: Settings, ports: ServicePorts, pod_id: str) -> None:
+        self._settings = settings
+        self._ports = ports
+        self._pod_id = pod_id
+        self._stop = asyncio.Event()
+        self._assignment: Assignment | None = None
+        self.http_port = settings.http_port
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Until `stop`. Raises ConfigurationError when a setting turns out to be wrong."""
+        server, serving = await self._serve()
+        pinging = asyncio.create_task(self._ping())
+        try:
+            topology = await self._connect()
+            if topology is not None:
+                self._assignment = self._assign(topology)
+                log.info("started", pod=self._pod_id, http_port=self.http_port, mode=self._settings.mode)
+                await self._assignment.run(self._stop)
+        finally:
+            pinging.cancel()
+            server.should_exit = True
+            await asyncio.gather(serving, pinging, return_exceptions=True)
+            await self._close()
+            log.info("stopped", pod=self._pod_id)
+
+    async def _close(self) -> None:
+        ports = self._ports
+        closing = [ports.hub.close(), ports.claims.close(), ports.checkpoints.close()]
+        closing += [publisher.close() for publisher in (ports.clean, ports.dead_letters) if publisher is not None]
+        await asyncio.gather(*closing, return_exceptions=True)
+
+    # --- HTTP
+
+    async def _serve(self) -> tuple[ApiServer, asyncio.Task[None]]:
+        settings = self._settings
+        try:
+            listening = socket.create_server((settings.http_host, settings.http_port))
+        except OSError as error:
+            raise ConfigurationError(f"{PREFIX}HTTP_PORT", f"can't listen there ({error})", "8000") from None
+        self.http_port = listening.getsockname()[1]
+        token = settings.api_token.get_secret_value() if settings.api_token else None
+        app = create_app(self._ports.telemetry, alive=self.is_alive, not_ready=self.not_ready, token=token)
+        server = ApiServer(app)
+        return server, asyncio.create_task(server.serve(sockets=[listening]))
+
+    def is_alive(self) -> bool:
+        return self._assignment is None or self._stop.is_set() or self._assignment.is_working
+
+    def not_ready(self) -> str | None:
+        if self._stop.is_set():
+            return "stopping"
+        now = time.monotonic()
+        for dependency, pause in self._ports.telemetry.paused.items():
+            if now - pause.since >= READY_GRACE_SECONDS.get(dependency, DEFAULT_READY_GRACE_SECONDS):
+                return f"{dependency}: {pause.problem}"
+        return None if self._assignment is not None else "waiting for the hubs and Redis"
+
+    async def _ping(self) -> None:
+        """An idle service notices too that Redis is away."""
+        telemetry = self._ports.telemetry
+        while True:
+            try:
+                await self._ports.claims.ping()
+            except UnavailableError as error:
+                telemetry.unavailable("the Redis connection", error.problem)
+            else:
+                telemetry.available("the Redis connection")
+            await self._ports.clock.sleep(PING_SECONDS)
+
+    # --- start
+
+    async def _connect(self) -> Topology | None:
+        """Wait for Redis and the hubs; None when stopped meanwhile."""
+        ports = self._ports
+        await self._available("redis_url", ports.check_claims)
+        info = await self._available("input_connection_string", ports.hub.info)
+        clean = await self._partition_ids("output_connection_string", ports.clean)
+        dead_letters = await self._partition_ids("dead_letter_connection_string", ports.dead_letters)
+        if self._stop.is_set() or info is None:
+            return None
+        return Topology(info.partition_ids, clean, dead_letters)
+
+    async def _partition_ids(self, name: str, publisher: Publisher | None) -> list[str]:
+        if publisher is None:
+            return []
+        return await self._available(name, publisher.partition_ids) or []
+
+    async def _available(self, name: str, operation: Callable[[], Awaitable[T]]) -> T | None:
+        setting, what = PREFIX + name.upper(), ""
+        while not self._stop.is_set():
+            try:
+                result = await operation()
+            except UnavailableError as error:
+                if error.refused:
+                    raise ConfigurationError(setting, error.problem, example(name)) from None
+                what = error.what
+                self._ports.telemetry.unavailable(what, error.problem)
+                await self._ports.clock.sleep(CONNECT_RETRY_SECONDS)
+            else:
+                self._ports.telemetry.available(what)
+                return result
+        return None
+
+    # --- partitions
+
+    def _assign(self, topology: Topology) -> Assignment:
+        settings = self._settings
+        return Assignment(
+            self._pod_id,
+            topology.input_partitions,
+            AssignmentOptions(settings.balance_interval_seconds, settings.ownership_expiry_seconds),
+            self._ports.checkpoints,
+            self._ports.clock,
+            self._ports.telemetry,
+            partial(self._make_worker, self._pipeline_options(topology)),
+        )
+
+    def _pipeline_options(self, topology: Topology) -> PipelineOptions:
+        settings = self._settings
+        kept = frozenset(name.strip().lower() for name in settings.kept_properties.split(",") if name.strip())
+        return PipelineOptions(
+            group=DEFAULT_GROUP,
+            mode=settings.mode,
+            unmatched=settings.unmatched,
+            window_ms=settings.window_seconds * 1000,
+            retention_ms=settings.input_retention_seconds * 1000,
+            shards=settings.shards,
+            output=OutputPolicy(topology.output_partitions, settings.partition_by, DEFAULT_GROUP, kept),
+            dead_letter_partitions=topology.dead_letter_partitions,
+        )
+
+    def _make_worker(self, options: PipelineOptions, partition_id: str) -> PartitionWorker:
+        ports, stopping = self._ports, asyncio.Event()
+        retrying = Retrying(ports.clock, ports.telemetry, stopping)
+        pipeline_ports = PipelinePorts(
+            claims=ports.claims,
+            clean=ports.clean,
+            dead_letters=ports.dead_letters,
+            extractor=ports.extractor,
+            clock=ports.clock,
+            telemetry=ports.telemetry,
+            retrying=retrying,
+        )
+
+        def make_pipeline(incarnation: int, horizon: int) -> Pipeline:
+            return Pipeline(options, pipeline_ports, incarnation, horizon=horizon, spread_ms=self._lag_spread_ms)
+
+        worker_ports = WorkerPorts(ports.hub, ports.checkpoints, ports.clock, ports.telemetry, retrying)
+        worker_options = WorkerOptions(self._settings.start_position, self._settings.checkpoint_interval_seconds)
+        return PartitionWorker(partition_id, worker_options, worker_ports, make_pipeline, stopping)
+
+    def _lag_spread_ms(self) -> int:
+        """How much later the slowest partition of this pod is than the fastest: copies of one reading lie that far apart
+        in processing time, on top of what the window allows for."""
+        now_ms = self._ports.clock.now_ms()
+        figures = self._ports.telemetry.partitions.values()
+        lags = [max(0, now_ms - f.enqueued_ms) for f in figures if 0 < f.enqueued_ms < f.last_enqueued_ms]
+        return max(lags, default=0)

@@ -1,0 +1,161 @@
+"""The service's settings: environment variables with the prefix DEDUP_. One place for every name and default."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from dedup_service.errors import ConfigurationError
+
+PREFIX = "DEDUP_"
+HUB_EXAMPLE = "Endpoint=sb://….servicebus.windows.net/;SharedAccessKeyName=…;SharedAccessKey=…;EntityPath=hub"
+DISCARD = "discard"
+SQLITE_SCHEME = "sqlite:///"
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", hide_input_in_errors=True)
+
+    input_connection_string: SecretStr = Field(
+        description="The input hub: IoT Hub's Event Hub-compatible endpoint, or an Event Hub.", examples=[HUB_EXAMPLE]
+    )
+    input_consumer_group: str = Field(
+        description="Of the input hub; no other reader may use it.", examples=["dedup"], min_length=1
+    )
+    output_connection_string: SecretStr | None = Field(
+        None, description="The clean hub; needed unless the mode is `observe`.", examples=[HUB_EXAMPLE]
+    )
+    output_consumer_group: str = Field(
+        "$Default", description="Of the clean hub, to look up what was published.", examples=["dedup"]
+    )
+    dead_letter_connection_string: SecretStr | None = Field(
+        None,
+        description="The dead-letter hub, or the word `discard`: then what can't be processed is only counted.",
+        examples=[HUB_EXAMPLE, DISCARD],
+    )
+    redis_url: SecretStr = Field(description="Redis 6 or newer, or Valkey.", examples=["redis://localhost:6379/0"])
+    redis_timeout_seconds: float = Field(2.0, gt=0, description="For one call to Redis.", examples=["2"])
+    allow_eviction: bool = Field(
+        False, description="Start although Redis may evict claims; duplicates are then possible.", examples=["true"]
+    )
+    namespace: str | None = Field(
+        None,
+        description="Prefix of this deployment's keys; by default derived from consumer group and clean hub.",
+        examples=["plant-7"],
+        max_length=64,
+    )
+    shards: int = Field(1, ge=1, le=64, description="Of the claims; 16 where Redis is clustered.", examples=["16"])
+    checkpoint_url: SecretStr = Field(
+        description="sqlite:///PATH for one machine; for AKS a blob container: its URL with a SAS, or a storage connection "
+        "string followed by ;ContainerName=NAME.",
+        examples=["sqlite:////var/lib/dedup/checkpoints.db"],
+    )
+    checkpoint_interval_seconds: float = Field(1.0, gt=0, description="Between checkpoints.", examples=["1"])
+    balance_interval_seconds: float = Field(1.0, gt=0, description="How often ownership is looked at.", examples=["1"])
+    ownership_expiry_seconds: float = Field(
+        5.0, gt=0, description="A pod that did not renew for so long has lost its partitions.", examples=["5"]
+    )
+    window_seconds: int = Field(14_400, gt=0, description="How long a published key is remembered.", examples=["14400"])
+    input_retention_seconds: int = Field(
+        86_400, gt=0, description="The input hub's retention; the service can't read it.", examples=["86400"]
+    )
+    start_at: str = Field(
+        "earliest",
+        description="Where to start without a checkpoint: `earliest`, `latest`, or a time (ISO 8601 with offset).",
+        examples=["earliest", "2026-01-31T06:00:00Z"],
+    )
+    mode: Literal["drop", "mark", "observe"] = Field(
+        "drop",
+        description="`drop` duplicates, `mark` and publish them, or `observe`: publish nothing, measure.",
+        examples=["drop"],
+    )
+    unmatched: Literal["ignore", "forward", "dead-letter"] = Field(
+        "ignore", description="What happens to events that are no telemetry.", examples=["ignore"]
+    )
+    partition_by: Literal["source", "group"] = Field(
+        "source",
+        description="`source`: a source's readings stay on one output partition, and batches are split where they must "
+        "be; `group`: everything goes to one output partition.",
+        examples=["source"],
+    )
+    kept_properties: str = Field(
+        "",
+        description="Names, separated by commas, that devices may use although they steer Azure Data Explorer's ingestion.",
+        examples=["Table,Format"],
+    )
+    max_decompressed_bytes: int = Field(
+        4 * 1024 * 1024, gt=0, description="A gzip body that is larger goes to the dead letters.", examples=["4194304"]
+    )
+    prefetch: int = Field(
+        3000, ge=1, description="Events the SDK reads ahead for each partition. Lower it for large events.", examples=["300"]
+    )
+    batch_size: int = Field(1000, ge=1, description="Events handled at once for each partition.", examples=["300"])
+    send_timeout_seconds: float = Field(10.0, gt=0, description="For one send to a hub.", examples=["10"])
+    http_host: str = Field("0.0.0.0", description="Where the REST API listens.", examples=["127.0.0.1"])
+    http_port: int = Field(8000, ge=0, le=65_535, description="0 takes a free port.", examples=["8000"])
+    api_token: SecretStr | None = Field(
+        None, description="With it, all but health and metrics needs `Authorization: Bearer …`.", examples=["a-long-secret"]
+    )
+    log_format: Literal["json", "console"] = Field("json", description="For machines or for people.", examples=["console"])
+
+    @field_validator("start_at")
+    @classmethod
+    def _start_at(cls, value: str) -> str:
+        if value not in ("earliest", "latest") and datetime.fromisoformat(value).tzinfo is None:
+            raise ValueError("a time needs an offset from UTC, or Z")
+        return value
+
+    @field_validator("checkpoint_url")
+    @classmethod
+    def _checkpoint_url(cls, value: SecretStr) -> SecretStr:
+        text = value.get_secret_value()
+        if not text.startswith((SQLITE_SCHEME, "https://", "http://")) and "AccountName=" not in text:
+            raise ValueError("is neither sqlite:///PATH nor a blob container")
+        return value
+
+    @model_validator(mode="after")
+    def _hubs(self) -> Settings:
+        if self.mode != "observe":
+            for name in ("output_connection_string", "dead_letter_connection_string"):
+                if getattr(self, name) is None:
+                    raise ValueError(f"{PREFIX}{name.upper()}: is missing, and mode {self.mode} needs it")
+        return self
+
+    @property
+    def start_position(self) -> str | int:
+        """`earliest`, `latest`, or milliseconds since the epoch."""
+        if self.start_at in ("earliest", "latest"):
+            return self.start_at
+        return int(datetime.fromisoformat(self.start_at).timestamp() * 1000)
+
+    @property
+    def discards_dead_letters(self) -> bool:
+        secret = self.dead_letter_connection_string
+        return secret is None or secret.get_secret_value() == DISCARD
+
+
+def load(**overrides: Any) -> Settings:
+    """Read the environment. Raises ConfigurationError about the first setting that is missing or wrong."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        raise _explain(error.errors()[0]["loc"], error.errors()[0]["msg"]) from None
+
+
+def _explain(location: tuple[int | str, ...], message: str) -> ConfigurationError:
+    text = message.removeprefix("Value error, ")
+    if location:
+        name = str(location[0])
+        text = "is missing" if text == "Field required" else text
+    else:  # a rule about several settings begins with the one to change
+        setting, _, text = text.partition(": ")
+        name = setting.removeprefix(PREFIX).lower()
+    return ConfigurationError(PREFIX + name.upper(), text, example(name))
+
+
+def example(name: str) -> str:
+    examples = Settings.model_fields[name].examples
+    return str(examples[0]) if examples else ""

@@ -1,0 +1,185 @@
+"""Every metric and every structured log event of the service, declared once.
+
+The pipeline counts here; Prometheus and the REST API read from here.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+import structlog
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+log = structlog.get_logger("dedup_service")
+
+
+class Count(Enum):
+    """A counter: its name, its one label (or none), and what it counts."""
+
+    INPUT_EVENTS = ("dedup_input_events", None, "Events received from the input hub, without those delivered again.")
+    REDELIVERED = ("dedup_redelivered_events", None, "Finished events that the SDK delivered again; skipped.")
+    COPIES = ("dedup_copies", "replica", "Copies of readings received.")
+    WINNERS = ("dedup_winners", "replica", "Copies that were first and got published.")
+    DUPLICATES = ("dedup_duplicates", "replica", "Copies of a reading that another copy had won.")
+    CONFLICTS = ("dedup_conflicts", "replica", "Duplicates whose content differs from the winner's.")
+    REPLAYS = ("dedup_replays", None, "Copies found published already after a restart or takeover.")
+    IN_DOUBT = ("dedup_in_doubt", None, "Copies that found their own unconfirmed claim, and were published.")
+    IGNORED = ("dedup_ignored_events", "reason", "Events that are not telemetry of this deployment.")
+    DEAD_LETTERED = ("dedup_dead_lettered", "reason", "Readings sent to the dead-letter hub, or discarded by setting.")
+    CLEAN_EVENTS = ("dedup_clean_events", None, "Events published to the clean hub.")
+    CLEAN_READINGS = ("dedup_clean_readings", None, "Readings published to the clean hub.")
+    CLAIMS_LOST = ("dedup_claims_lost", None, "Claims that another origin held when they were to be confirmed.")
+    FAILURES = ("dedup_failures", "dependency", "Operations that failed because a dependency was unavailable.")
+    TAKEOVERS = ("dedup_takeovers", None, "Partitions that this pod took over.")
+    WORKER_FAILURES = ("dedup_worker_failures", None, "Unexpected errors in a partition's worker; a defect.")
+    HUB_RECREATED = ("dedup_hub_recreated", None, "Times the input hub turned out to be a new one of the same name.")
+
+
+@dataclass(slots=True)
+class PartitionFigures:
+    """One owned partition. Numbers are -1 while nothing was finished."""
+
+    sequence_number: int = -1
+    enqueued_ms: int = 0
+    last_enqueued_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    problem: str
+    since: float
+    """Monotonic seconds."""
+
+
+@dataclass(slots=True)
+class Telemetry:
+    counts: dict[Count, dict[str, int]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(int)))
+    last_seen_ms: dict[str, int] = field(default_factory=dict)
+    """By replica: when its newest copy was enqueued in the input hub."""
+    partitions: dict[str, PartitionFigures] = field(default_factory=dict)
+    paused: dict[str, Pause] = field(default_factory=dict)
+    """By dependency that is unavailable."""
+    started_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
+
+    def add(self, count: Count, number: int = 1, label: str = "") -> None:
+        if number:
+            self.counts[count][label] += number
+
+    def total(self, count: Count) -> int:
+        return sum(self.counts[count].values())
+
+    def seen(self, replica: str, enqueued_ms: int) -> None:
+        self.last_seen_ms[replica] = max(enqueued_ms, self.last_seen_ms.get(replica, 0))
+
+    # --- log events: changes of state only, the rest is counted
+
+    def unavailable(self, dependency: str, problem: str) -> None:
+        self.add(Count.FAILURES, label=dependency)
+        if dependency not in self.paused:
+            log.warning("dependency_unavailable", dependency=dependency, problem=problem, effect="paused, nothing is lost")
+            self.paused[dependency] = Pause(problem, time.monotonic())
+
+    def available(self, dependency: str) -> None:
+        if self.paused.pop(dependency, None) is not None:
+            log.info("dependency_available", dependency=dependency)
+
+    def partition_taken(self, partition_id: str, start: object) -> None:
+        self.add(Count.TAKEOVERS)
+        self.partitions[partition_id] = PartitionFigures()
+        log.info("partition_taken", partition=partition_id, start=str(start))
+
+    def partition_left(self, partition_id: str, reason: str) -> None:
+        self.partitions.pop(partition_id, None)
+        log.info("partition_left", partition=partition_id, reason=reason)
+
+    def reader_ended(self, partition_id: str, problem: str) -> None:
+        self.add(Count.FAILURES, label="input")
+        log.info("reader_ended", partition=partition_id, problem=problem, effect="reopened if still owned")
+
+    def hub_recreated(self, partition_id: str, detail: str) -> None:
+        self.add(Count.HUB_RECREATED)
+        log.error("input_hub_recreated", partition=partition_id, detail=detail, effect="reading from the start position")
+
+    def worker_failed(self, partition_id: str) -> None:
+        self.add(Count.WORKER_FAILURES)
+        log.exception("worker_failed", partition=partition_id, effect="restarted; please report this")
+
+    def dead_letter_truncated(self, origin: str, size: int) -> None:
+        log.error("dead_letter_truncated", origin=origin, body_bytes=size, effect="only the start of the body is kept")
+
+
+class TelemetryCollector(Collector):
+    """Prometheus's view of a Telemetry."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+
+    def collect(self) -> Iterator[Metric]:
+        for count in Count:
+            name, label, documentation = count.value
+            family = CounterMetricFamily(name, documentation, labels=[label] if label else [])
+            values = self._telemetry.counts[count] or ({} if label else {"": 0})
+            for value, number in tuple(values.items()):
+                family.add_metric([value] if label else [], number)
+            yield family
+        yield from self._gauges()
+
+    def _gauges(self) -> Iterator[Metric]:
+        telemetry = self._telemetry
+        now_ms = time.time_ns() // 1_000_000
+        lag = GaugeMetricFamily(
+            "dedup_partition_lag_seconds", "Age of the oldest event that may be unfinished.", labels=["partition"]
+        )
+        for partition_id, figures in tuple(telemetry.partitions.items()):
+            lag.add_metric([partition_id], lag_seconds(figures, now_ms))
+        yield lag
+        yield GaugeMetricFamily("dedup_partitions_owned", "Partitions that this pod owns.", len(telemetry.partitions))
+        paused = GaugeMetricFamily("dedup_paused", "1 while a dependency is unavailable.", labels=["dependency"])
+        for dependency in tuple(telemetry.paused):
+            paused.add_metric([dependency], 1)
+        yield paused
+        seen = GaugeMetricFamily(
+            "dedup_replica_last_seen_timestamp_seconds", "Enqueued time of a replica's newest copy.", labels=["replica"]
+        )
+        for replica, at_ms in tuple(telemetry.last_seen_ms.items()):
+            seen.add_metric([replica], at_ms / 1000)
+        yield seen
+
+
+def lag_seconds(figures: PartitionFigures, now_ms: int) -> float:
+    """0 once everything that was enqueued is finished."""
+    if figures.enqueued_ms >= figures.last_enqueued_ms:
+        return 0.0
+    return max(0.0, (now_ms - figures.enqueued_ms) / 1000)
+
+
+def configure_logging(log_format: str) -> None:
+    """One line an event, to stderr: `json` for machines, `console` for people. Libraries log warnings only."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info if log_format == "json" else structlog.processors.StackInfoRenderer(),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    renderer = structlog.processors.JSONRenderer() if log_format == "json" else structlog.dev.ConsoleRenderer(colors=False)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    for library in ("azure", "uvicorn", "asyncio"):
+        logging.getLogger(library).setLevel(logging.WARNING)
+    # The SDK warns at every reconnect attempt; this service logs the change of state and counts the rest.
+    logging.getLogger("azure.eventhub").setLevel(logging.ERROR)

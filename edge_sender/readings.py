@@ -1,0 +1,84 @@
+"""Readings as the edge holds them, and as events on the wire: CloudEvents 1.0, singly or in batches.
+
+Source: CloudEvents 1.0 (JSON event format and batch, AMQP binding); docs/wire-contract.md says which attributes are used.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from edge_sender.identity import IdentityRules, Sample, mint, sequence_of
+
+SINGLE_CONTENT_TYPE = "application/json"
+BATCH_CONTENT_TYPE = "application/cloudevents-batch+json"
+PREFIX = "cloudEvents_"
+SEQUENCE_DIGITS = 20
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A reading with its id; from here on nothing about it changes, however often it is sent."""
+
+    attributes: dict[str, str]
+    """The CloudEvents attributes, without `datacontenttype`."""
+    data: str
+    """The payload as JSON text."""
+    encoded: bytes
+    """The whole event in JSON format, as it stands in a batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One event for the uplink."""
+
+    body: bytes
+    content_type: str
+    properties: dict[str, str]
+    readings: int
+    message_id: str | None = None
+
+
+def rfc3339(time_ns: int) -> str:
+    """UTC, with microseconds, or nanoseconds where the source has them."""
+    microseconds, rest = divmod(time_ns, 1000)
+    text = (_EPOCH + timedelta(microseconds=microseconds)).strftime("%Y-%m-%dT%H:%M:%S.%f")
+    return f"{text}{rest:03d}Z" if rest else f"{text}Z"
+
+
+def make_reading(sample: Sample, rules: IdentityRules, event_type: str) -> Reading:
+    """Mint the id and encode, once. Raises NoIdentityError."""
+    attributes = {
+        "specversion": "1.0",
+        "type": event_type,
+        "source": sample.source,
+        "id": mint(sample, rules),
+    }
+    if sample.time_ns is not None:
+        attributes["time"] = rfc3339(sample.time_ns)
+    count = sequence_of(sample.data)
+    if count is not None:
+        epoch, number = count
+        attributes["sequence"] = f"{number:0{SEQUENCE_DIGITS}d}"
+        if epoch:
+            attributes["sequenceepoch"] = epoch
+    data = _dumps(sample.data)
+    head = _dumps({**attributes, "datacontenttype": "application/json"})
+    return Reading(attributes, data, f'{head[:-1]},"data":{data}}}'.encode())
+
+
+def _dumps(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def single(reading: Reading) -> Message:
+    """Binary mode: attributes as application properties, the payload as body."""
+    properties = {PREFIX + name: value for name, value in reading.attributes.items()}
+    return Message(reading.data.encode(), SINGLE_CONTENT_TYPE, properties, 1, reading.attributes["id"])
+
+
+def batch(readings: list[Reading]) -> Message:
+    body = b"[" + b",".join(reading.encoded for reading in readings) + b"]"
+    return Message(body, BATCH_CONTENT_TYPE, {}, len(readings))

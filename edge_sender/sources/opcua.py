@@ -1,0 +1,156 @@
+"""OPC UA subscription: every change of value or source time of the chosen variables is a sample."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from asyncua import Client, Node, ua
+from asyncua.common.subscription import DataChangeNotif
+
+from edge_sender.identity import Sample
+
+logger = logging.getLogger(__name__)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+RETRY_SECONDS = 1.0
+
+
+class OpcUaSource:
+    """Subscribes to all variables of one namespace.
+
+    `payload` is "value" (data = value and status) or "json" (the variable holds JSON text, which becomes the data).
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        namespace_uri: str,
+        *,
+        payload: str = "value",
+        publishing_ms: float = 100.0,
+        queue_size: int = 1000,
+    ) -> None:
+        self._endpoint = endpoint
+        self._namespace_uri = namespace_uri
+        self._payload = payload
+        self._publishing_ms = publishing_ms
+        self._queue_size = queue_size
+        self._client: Client | None = None
+        self._on_sample: Callable[[Sample], None] | None = None
+        self._uris: dict[ua.NodeId, str] = {}
+
+    async def start(self, on_sample: Callable[[Sample], None]) -> None:
+        self._on_sample = on_sample
+        while True:
+            try:
+                await self._subscribe()
+                return
+            except (OSError, TimeoutError, asyncio.TimeoutError, ua.UaError) as error:
+                logger.warning("the OPC UA server %s can't be subscribed to, trying again: %r", self._endpoint, error)
+                await self.close()
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            try:
+                await client.disconnect()
+            except (OSError, TimeoutError, asyncio.TimeoutError, ua.UaError) as error:
+                logger.info("the OPC UA session did not close in order: %r", error)
+
+    async def _subscribe(self) -> None:
+        client = Client(self._endpoint, auto_reconnect=True)
+        await client.connect()
+        self._client = client
+        nodes = await self._variables(client)
+        if not nodes:
+            raise ua.UaError(f"the namespace {self._namespace_uri!r} has no variables")
+        subscription = await client.create_subscription(self._publishing_ms, self)
+        results = await subscription.create_monitored_items(
+            [self._request(node, handle) for handle, node in enumerate(nodes, start=1)]
+        )
+        refused = [result for result in results if isinstance(result, ua.StatusCode)]
+        if refused:
+            raise ua.UaError(f"{len(refused)} of {len(nodes)} variables were refused, the first with {refused[0].name}")
+        logger.info("subscribed to %d variables of %s", len(nodes), self._endpoint)
+
+    async def _variables(self, client: Client) -> list[Node]:
+        index = await client.get_namespace_index(self._namespace_uri)
+        server_uri = (await client.get_node(ua.ObjectIds.Server_ServerArray).read_value())[0]
+        children = await client.nodes.objects.get_children(nodeclassmask=ua.NodeClass.Variable)
+        nodes = [node for node in children if node.nodeid.NamespaceIndex == index]
+        self._uris = {node.nodeid: source_uri(server_uri, self._namespace_uri, node.nodeid) for node in nodes}
+        return nodes
+
+    def _request(self, node: Node, handle: int) -> ua.MonitoredItemCreateRequest:
+        """A queue on the server, and a trigger on the time stamp: an equal value at a new time is a new reading."""
+        parameters = ua.MonitoringParameters(
+            ClientHandle=handle,
+            SamplingInterval=0.0,
+            Filter=ua.DataChangeFilter(Trigger=ua.DataChangeTrigger.StatusValueTimestamp),
+            QueueSize=self._queue_size,
+            DiscardOldest=True,
+        )
+        item = ua.ReadValueId(NodeId=node.nodeid, AttributeId=ua.AttributeIds.Value)
+        return ua.MonitoredItemCreateRequest(
+            ItemToMonitor=item, MonitoringMode=ua.MonitoringMode.Reporting, RequestedParameters=parameters
+        )
+
+    def datachange_notification(self, node: Node, value: Any, data: DataChangeNotif) -> None:
+        """Called by the subscription."""
+        data_value = data.monitored_item.Value
+        if self._on_sample is None or data_value is None or data_value.Value is None or data_value.Value.Value is None:
+            return  # a variable that has no value yet is no reading
+        stamp = data_value.SourceTimestamp
+        self._on_sample(
+            Sample(
+                source=self._uris[node.nodeid],
+                time_ns=None if stamp is None else nanoseconds(stamp),
+                data=self._data(value, data_value),
+            )
+        )
+
+    def _data(self, value: Any, data_value: ua.DataValue) -> Any:
+        if self._payload == "json":
+            try:
+                return json.loads(value)
+            except (TypeError, ValueError):
+                logger.debug("a variable holds no JSON; its value is sent as it is")
+        status = data_value.StatusCode
+        return {"value": plain(value), "status": 0 if status is None else status.value}
+
+
+def source_uri(server_uri: str, namespace_uri: str, node_id: ua.NodeId) -> str:
+    """The same for every replica: application and namespace URI, never the endpoint or the namespace index."""
+    kind = {ua.NodeIdType.String: "s", ua.NodeIdType.Guid: "g", ua.NodeIdType.ByteString: "b"}.get(node_id.NodeIdType, "i")
+    identifier = node_id.Identifier
+    text = identifier.hex() if isinstance(identifier, bytes) else str(identifier)
+    return f"{server_uri}#nsu={quote(namespace_uri, safe=':/')};{kind}={quote(text, safe='/:@')}"
+
+
+def nanoseconds(stamp: datetime) -> int:
+    """Exact: datetime's float conversion would lose digits."""
+    delta = (stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)) - _EPOCH
+    return ((delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds) * 1000
+
+
+def plain(value: Any) -> Any:
+    """JSON for a value: numbers that JSON lacks become text, as in OPC UA's own JSON encoding."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, Sequence):
+        return [plain(item) for item in value]
+    return str(value)

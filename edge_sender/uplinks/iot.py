@@ -1,0 +1,70 @@
+"""Uplinks to IoT Hub over MQTT: as a device, or as an IoT Edge module."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from azure.iot.device import Message as IotMessage
+from azure.iot.device.aio import IoTHubDeviceClient, IoTHubModuleClient
+from azure.iot.device.exceptions import ClientError, CredentialError
+
+from edge_sender.ports import MessageRefusedError, UplinkError
+from edge_sender.readings import Message
+
+logger = logging.getLogger(__name__)
+
+MAX_MESSAGE_BYTES = 256 * 1024
+
+
+class IotUplink:
+    """Sends telemetry with QoS 1.
+
+    The SDK leaves a send that was under way when the connection dropped waiting for ever, so each has a time-out.
+    """
+
+    def __init__(self, client: Any, *, timeout_seconds: float) -> None:
+        self._client = client
+        self._timeout = timeout_seconds
+
+    @classmethod
+    def from_connection_string(cls, connection_string: str, ca_pem: str | None, timeout_seconds: float) -> IotUplink:
+        """A module where the connection string names one, else a device."""
+        kind = IoTHubModuleClient if "ModuleId=" in connection_string else IoTHubDeviceClient
+        options: dict[str, Any] = {"server_verification_cert": ca_pem} if ca_pem else {}
+        client = kind.create_from_connection_string(connection_string, **options)
+        return cls(client, timeout_seconds=timeout_seconds)
+
+    @classmethod
+    def from_edge_environment(cls, timeout_seconds: float) -> IotUplink:
+        """A module that the IoT Edge runtime started (IOTEDGE_*), or its debugger (EdgeHubConnectionString)."""
+        return cls(IoTHubModuleClient.create_from_edge_environment(), timeout_seconds=timeout_seconds)
+
+    async def connect(self) -> None:
+        try:
+            await asyncio.wait_for(self._client.connect(), self._timeout)
+        except CredentialError as error:
+            raise UplinkError(f"IoT Hub refused the credentials of EDGE_CONNECTION_STRING ({error})") from error
+        except (ClientError, OSError, TimeoutError) as error:
+            raise UplinkError(f"can't connect: {error!r}") from error
+
+    async def send(self, message: Message) -> None:
+        size = len(message.body) + sum(len(key) + len(value) for key, value in message.properties.items())
+        if size > MAX_MESSAGE_BYTES:
+            raise MessageRefusedError(f"it has {size} bytes, and IoT Hub takes {MAX_MESSAGE_BYTES}")
+        outgoing = IotMessage(message.body, content_type=message.content_type, content_encoding="utf-8")
+        outgoing.message_id = message.message_id
+        outgoing.custom_properties.update(message.properties)
+        try:
+            await asyncio.wait_for(self._client.send_message(outgoing), self._timeout)
+        except ValueError as error:
+            raise MessageRefusedError(str(error)) from error
+        except (ClientError, OSError, TimeoutError) as error:
+            raise UplinkError(f"a send was not acknowledged: {error!r}") from error
+
+    async def close(self) -> None:
+        try:
+            await asyncio.wait_for(self._client.shutdown(), self._timeout)
+        except (ClientError, OSError, TimeoutError) as error:
+            logger.info("the connection did not close in order: %r", error)

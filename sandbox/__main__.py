@@ -1,0 +1,93 @@
+"""`sandbox`: everything needed to run the whole system on one machine, without Azure."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from sandbox.hub.log import DEFAULT_RETENTION_SECONDS
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="sandbox", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    _add_hub(commands.add_parser("hub", help="the stand-in for IoT Hub and Event Hubs"))
+    _add_plant(commands.add_parser("plant", help="an OPC UA server whose machines emit readings"))
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    for noisy in ("amqtt", "asyncua", "transitions", "azure"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    raise SystemExit(asyncio.run(arguments.run(arguments)))
+
+
+def _add_hub(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Prints one JSON line with its connection strings when it is ready."
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--amqp-port", type=int, default=5672, help="0 takes a free port (default: %(default)s)")
+    parser.add_argument("--mqtt-port", type=int, default=8883, help="-1 leaves MQTT out (default: %(default)s)")
+    parser.add_argument(
+        "--hub", action="append", metavar="NAME:PARTITIONS", help="default: telemetry:4 clean:4 dead-letter:1"
+    )
+    parser.add_argument("--consumer-group", action="append", metavar="NAME", help="on every hub (default: dedup)")
+    parser.add_argument(
+        "--device", action="append", default=[], metavar="DEVICE[/MODULE]", help="an identity of the IoT Hub"
+    )
+    parser.add_argument("--retention-seconds", type=float, default=DEFAULT_RETENTION_SECONDS)
+    parser.set_defaults(run=_run_hub)
+
+
+def _add_plant(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--port", type=int, default=4840)
+    parser.add_argument("--journal", type=Path, help="file for the readings that were emitted, a JSON object a line")
+    parser.add_argument(
+        "--stamp-per-subscription", action="store_true", help="every subscriber sees its own source times, as on some servers"
+    )
+    parser.add_argument("--wait-for-subscribers", type=int, default=0, metavar="N", help="emit once N clients subscribed")
+    parser.add_argument("--linger-seconds", type=float, default=1.0, help="serve on so long after the machines stopped")
+    parser.set_defaults(run=_run_plant)
+
+
+async def _until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> int:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await work(stop)
+    return 0
+
+
+async def _run_hub(arguments: argparse.Namespace) -> int:
+    from sandbox.server import HubOptions, run
+
+    hubs = arguments.hub or ["telemetry:4", "clean:4", "dead-letter:1"]
+    options = HubOptions(
+        host=arguments.host,
+        amqp_port=arguments.amqp_port,
+        mqtt_port=None if arguments.mqtt_port < 0 else arguments.mqtt_port,
+        hubs={name: int(count or 1) for name, _, count in (hub.partition(":") for hub in hubs)},
+        consumer_groups=tuple(arguments.consumer_group or ["dedup"]),
+        devices=tuple(arguments.device),
+        retention_seconds=arguments.retention_seconds,
+    )
+    return await _until_stopped(lambda stop: run(options, stop))
+
+
+async def _run_plant(arguments: argparse.Namespace) -> int:
+    from sandbox.plant.server import PlantOptions, run
+    from sandbox.plant.stamping import Stamping
+
+    options = PlantOptions(
+        port=arguments.port,
+        journal=arguments.journal,
+        stamping=Stamping() if arguments.stamp_per_subscription else None,
+        wait_for_subscribers=arguments.wait_for_subscribers,
+    )
+    return await _until_stopped(lambda stop: run(options, stop, arguments.linger_seconds))
+
+
+if __name__ == "__main__":
+    main()

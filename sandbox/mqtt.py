@@ -1,0 +1,179 @@
+"""The MQTT face of the stand-in: devices and modules send telemetry as to IoT Hub, over TLS, on an embedded broker.
+
+Source: https://learn.microsoft.com/azure/iot-hub/iot-mqtt-connect-to-iot-hub (topics, system properties, limits).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import ssl
+import zlib
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+from amqtt.adapters import StreamReaderAdapter, StreamWriterAdapter
+from amqtt.broker import Broker, BrokerContext
+from amqtt.contexts import BrokerConfig, ListenerConfig, ListenerType
+from amqtt.mqtt.packet import MQTTPacket
+from amqtt.mqtt.publish import PublishPacket
+from amqtt.plugins.base import BaseAuthPlugin
+from amqtt.session import Session
+
+from sandbox.amqp.codec import Timestamp
+from sandbox.amqp.messages import APPLICATION_PROPERTIES, BareMessage, data_section, properties_section, section
+from sandbox.hub import sas
+from sandbox.hub.log import Hub, now_ms
+from sandbox.hub.namespace import Device, Namespace
+
+logger = logging.getLogger(__name__)
+
+MAX_D2C_BYTES = 256 * 1024
+"""IoT Hub's limit for a device-to-cloud message: its body and its properties."""
+
+_SYSTEM_PROPERTIES = {
+    "$.mid": "message_id",
+    "$.cid": "correlation_id",
+    "$.uid": "user_id",
+    "$.ct": "content_type",
+    "$.ce": "content_encoding",
+}
+
+
+class D2CError(Exception):
+    """IoT Hub closes the connection of a device that sends this; the message says why."""
+
+
+def d2c_message(topic: str, body: bytes, device: Device) -> BareMessage:
+    """The AMQP message that IoT Hub makes of an MQTT publish. Raises D2CError."""
+    prefix = f"{device.resource}/messages/events"
+    if topic != prefix and not topic.startswith(f"{prefix}/"):
+        raise D2CError(f"{device.path} may not publish to {topic.partition('/messages/')[0]!r}")
+    bag = topic[len(prefix) :].strip("/")
+    if len(body) + len(bag) > MAX_D2C_BYTES:
+        raise D2CError(f"a message of {len(body)} bytes from {device.path} exceeds the limit of {MAX_D2C_BYTES}")
+    pairs = parse_qsl(bag, keep_blank_values=True)
+    system = {_SYSTEM_PROPERTIES[key]: value for key, value in pairs if key in _SYSTEM_PROPERTIES}
+    custom = {key: value for key, value in pairs if not key.startswith("$.")}
+    properties = properties_section(**system)
+    return BareMessage({}, properties + section(APPLICATION_PROPERTIES, custom) + data_section(body))
+
+
+def d2c_annotations(device: Device) -> dict[str, Any]:
+    """What IoT Hub itself says about the message; a device cannot set these."""
+    auth = {
+        "scope": "module" if device.module_id else "device",
+        "type": "sas",
+        "issuer": "iothub",
+        "acceptingIpFilterRule": None,
+    }
+    module = {"iothub-connection-module-id": device.module_id} if device.module_id else {}
+    return {
+        "iothub-connection-device-id": device.device_id,
+        **module,
+        "iothub-connection-auth-method": json.dumps(auth, separators=(",", ":")),
+        "iothub-connection-auth-generation-id": device.generation_id,
+        "iothub-enqueuedtime": Timestamp(now_ms()),
+        "iothub-message-source": "Telemetry",
+    }
+
+
+class IotHubPlugin(BaseAuthPlugin):
+    """Hooks the broker's authentication and every publish to the face that configured it."""
+
+    @dataclass
+    class Config:
+        face: Any
+
+    def __init__(self, context: BrokerContext) -> None:
+        super().__init__(context)
+        self._face: MqttFace = context.config.face  # type: ignore[union-attr]  # the plugin manager hydrates Config
+
+    async def authenticate(self, *, session: Session) -> bool:
+        return self._face.authenticate(session)
+
+    async def on_mqtt_packet_received(self, *, packet: MQTTPacket[Any, Any, Any], session: Session | None = None) -> None:
+        """Runs before the broker acknowledges the packet, so that an acknowledged message is in the log."""
+        if isinstance(packet, PublishPacket) and session is not None:
+            self._face.publish(session, packet)
+
+
+class MqttFace:
+    """Devices connect here; their messages enter the log of `hub`, partitioned by device."""
+
+    def __init__(self, namespace: Namespace, hub: Hub, tls: ssl.SSLContext) -> None:
+        self._namespace = namespace
+        self._hub = hub
+        self._tls = tls
+        self._writers: dict[tuple[str, int], asyncio.StreamWriter] = {}
+        self._broker: Broker | None = None
+        self._server: asyncio.Server | None = None
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen; returns the port."""
+        config = BrokerConfig(
+            listeners={"default": ListenerConfig(type=ListenerType.EXTERNAL)},
+            plugins={f"{__name__}.{IotHubPlugin.__name__}": {"face": self}},
+        )
+        self._broker = Broker(config)
+        await self._broker.start()
+        self._server = await asyncio.start_server(self._connected, host, port, ssl=self._tls)
+        bound: int = self._server.sockets[0].getsockname()[1]
+        return bound
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for writer in tuple(self._writers.values()):
+            writer.transport.abort()
+        if self._broker is not None:
+            await self._broker.shutdown()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert self._broker is not None
+        peer = writer.get_extra_info("peername")
+        if peer is None:
+            writer.transport.abort()
+            return
+        self._writers[peer[:2]] = writer
+        try:
+            await self._broker.external_connected(StreamReaderAdapter(reader), StreamWriterAdapter(writer), "default")
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.TimeoutError) as error:
+            logger.info("a device connection ended: %r", error)
+        finally:
+            del self._writers[peer[:2]]
+            writer.close()
+
+    def authenticate(self, session: Session) -> bool:
+        try:
+            self._namespace.authorize_device(session.password or "", session.client_id or "")
+        except sas.SasError as error:
+            logger.warning("refused device %r: %s", session.client_id, error)
+            return False
+        return self._names_itself(session)
+
+    @staticmethod
+    def _names_itself(session: Session) -> bool:
+        """IoT Hub wants the user name `{hub}/{device}[/{module}]/?api-version=…` to match the client id."""
+        resource = (session.username or "").partition("?")[0].strip("/")
+        return resource.partition("/")[2] == session.client_id
+
+    def publish(self, session: Session, packet: PublishPacket) -> None:
+        device = self._namespace.devices[session.client_id or ""]
+        body = bytes(packet.data or b"")
+        try:
+            message = d2c_message(packet.topic_name or "", body, device)
+        except D2CError as error:
+            logger.warning("disconnecting: %s", error)
+            self._disconnect(session)
+            return
+        partitions = self._hub.partitions
+        partition = partitions[zlib.crc32(device.device_id.encode()) % len(partitions)]
+        self._hub.append([message], partition=partition, annotations=d2c_annotations(device))
+
+    def _disconnect(self, session: Session) -> None:
+        writer = self._writers.get((session.remote_address or "", session.remote_port or 0))
+        if writer is not None:
+            writer.transport.abort()

@@ -1,0 +1,76 @@
+"""What the plant's machines measure: sources of different pace, each with its own counter."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+NS_PER_SECOND = 1_000_000_000
+PACES = (0.2, 0.5, 1.0, 1.0, 2.0, 2.0, 4.0, 5.0)
+"""Readings per second of the sources of one machine, beside its fast vibration sensor."""
+FAST_PACES = (20.0, 20.0, 10.0, 10.0)
+QUANTITIES = ("temperature", "pressure", "torque", "speed", "current", "flow", "level", "position")
+
+
+@dataclass(slots=True)
+class Source:
+    """One measured quantity of one machine. Its readings lie on a grid of its interval."""
+
+    name: str
+    interval_ns: int
+    epoch: str
+    next_sequence: int = 0
+
+    def reading(self, time_ns: int) -> Reading:
+        sequence = self.next_sequence
+        self.next_sequence += 1
+        value = round(50 + 25 * math.sin(time_ns / NS_PER_SECOND / 7) + sequence % 10, 3)
+        return Reading(self.name, self.epoch, sequence, time_ns, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    source: str
+    epoch: str
+    sequence: int
+    time_ns: int
+    value: float
+
+    def telegram(self) -> str:
+        """The text that the OPC UA variable holds, as counting controllers send it."""
+        return json.dumps({"epoch": self.epoch, "sequence": self.sequence, "value": self.value}, separators=(",", ":"))
+
+
+def machines(epoch: str) -> list[Source]:
+    """Five presses with eight sources each, and four fast vibration sensors."""
+    paces = [
+        (f"press-{machine}/{quantity}", pace)
+        for machine in range(1, 6)
+        for quantity, pace in zip(QUANTITIES, PACES, strict=True)
+    ]
+    paces += [(f"press-{machine}/vibration", pace) for machine, pace in enumerate(FAST_PACES, start=1)]
+    return [Source(name, int(NS_PER_SECOND / pace), epoch) for name, pace in paces]
+
+
+@dataclass(slots=True)
+class Schedule:
+    """The readings of all sources in order of time, from `start_ns` on."""
+
+    sources: list[Source]
+    start_ns: int
+    _due: list[tuple[int, int]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for index, source in enumerate(self.sources):
+            first = -(-self.start_ns // source.interval_ns) * source.interval_ns
+            heapq.heappush(self._due, (first, index))
+
+    def due(self, now_ns: int) -> Iterator[Reading]:
+        while self._due[0][0] <= now_ns:
+            time_ns, index = self._due[0]
+            source = self.sources[index]
+            heapq.heapreplace(self._due, (time_ns + source.interval_ns, index))
+            yield source.reading(time_ns)

@@ -1,0 +1,131 @@
+"""`sandbox hub`: the stand-in for IoT Hub and Event Hubs as one process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import trustme
+
+from sandbox.amqp.broker import Broker
+from sandbox.hub.log import DEFAULT_RETENTION_SECONDS, Hub
+from sandbox.hub.namespace import POLICY, Device, Namespace, new_key
+from sandbox.mqtt import MAX_D2C_BYTES, MqttFace
+
+EXPIRE_INTERVAL_SECONDS = 1.0
+TELEMETRY = "telemetry"
+"""The hub that devices send to; it has IoT Hub's limits."""
+
+
+@dataclass(frozen=True, slots=True)
+class HubOptions:
+    host: str = "127.0.0.1"
+    amqp_port: int = 5672
+    mqtt_port: int | None = 8883
+    hubs: dict[str, int] = field(default_factory=lambda: {TELEMETRY: 4, "clean": 4, "dead-letter": 1})
+    consumer_groups: tuple[str, ...] = ("dedup",)
+    devices: tuple[str, ...] = ()
+    """`device` or `device/module`"""
+    retention_seconds: float = DEFAULT_RETENTION_SECONDS
+
+
+class StandIn:
+    """Both faces on one namespace. Start it, read `describe()`, stop it."""
+
+    def __init__(self, options: HubOptions) -> None:
+        self.options = options
+        self.namespace = Namespace({name: self._hub(name, count) for name, count in options.hubs.items()})
+        for path in options.devices:
+            device_id, _, module_id = path.partition("/")
+            self.namespace.devices[path] = Device(device_id, module_id or None, new_key())
+        self.amqp_port = options.amqp_port
+        self.mqtt_port = options.mqtt_port
+        self.ca_file: Path | None = None
+        self._broker = Broker(self.namespace)
+        self._server: asyncio.Server | None = None
+        self._mqtt: MqttFace | None = None
+        self._expiry: asyncio.Task[None] | None = None
+
+    def _hub(self, name: str, partition_count: int) -> Hub:
+        return Hub.create(
+            name,
+            partition_count,
+            set(self.options.consumer_groups),
+            retention_seconds=self.options.retention_seconds,
+            max_message_size=MAX_D2C_BYTES if name == TELEMETRY else 1024 * 1024,
+        )
+
+    async def start(self) -> None:
+        self._server = await self._broker.serve(self.options.host, self.options.amqp_port)
+        self.amqp_port = self._server.sockets[0].getsockname()[1]
+        if self.options.mqtt_port is not None:
+            telemetry = self.namespace.hubs.get(TELEMETRY) or next(iter(self.namespace.hubs.values()))
+            self._mqtt = MqttFace(self.namespace, telemetry, self._tls())
+            self.mqtt_port = await self._mqtt.start(self.options.host, self.options.mqtt_port)
+        self._expiry = asyncio.create_task(self._expire())
+
+    async def stop(self) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+        if self._server is not None:
+            self._server.close()
+        self._broker.disconnect_all()
+        if self._mqtt is not None:
+            await self._mqtt.stop()
+
+    async def _expire(self) -> None:
+        while True:
+            await asyncio.sleep(EXPIRE_INTERVAL_SECONDS)
+            self.namespace.expire()
+
+    def _tls(self) -> ssl.SSLContext:
+        authority = trustme.CA()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("localhost", "127.0.0.1", self.options.host).configure_cert(context)
+        with tempfile.NamedTemporaryFile(prefix="sandbox-ca-", suffix=".pem", delete=False) as file:
+            file.write(authority.cert_pem.bytes())
+        self.ca_file = Path(file.name)
+        return context
+
+    def connection_string(self, hub: str) -> str:
+        return (
+            f"Endpoint=sb://{self.options.host}:{self.amqp_port}/;SharedAccessKeyName={POLICY};"
+            f"SharedAccessKey={self.namespace.key};EntityPath={hub};UseDevelopmentEmulator=true"
+        )
+
+    def device_connection_string(self, path: str) -> str:
+        device = self.namespace.devices[path]
+        module = f";ModuleId={device.module_id}" if device.module_id else ""
+        gateway = "localhost" if self.options.host in ("127.0.0.1", "localhost") else self.options.host
+        return (
+            f"HostName={self.namespace.iot_hub_name};DeviceId={device.device_id}{module};"
+            f"SharedAccessKey={device.key};GatewayHostName={gateway}"
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """What a client needs: the line that `sandbox hub` prints when it is ready."""
+        return {
+            "ready": True,
+            "amqp_port": self.amqp_port,
+            "mqtt_port": self.mqtt_port,
+            "ca_file": str(self.ca_file) if self.ca_file else None,
+            "connection_strings": {name: self.connection_string(name) for name in self.namespace.hubs},
+            "devices": {path: self.device_connection_string(path) for path in self.namespace.devices},
+        }
+
+
+async def run(options: HubOptions, stop: asyncio.Event) -> None:
+    stand_in = StandIn(options)
+    await stand_in.start()
+    print(json.dumps(stand_in.describe()), flush=True)
+    try:
+        await stop.wait()
+    finally:
+        await stand_in.stop()
+        if stand_in.ca_file is not None:
+            stand_in.ca_file.unlink(missing_ok=True)

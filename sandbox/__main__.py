@@ -18,6 +18,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     _add_hub(commands.add_parser("hub", help="the stand-in for IoT Hub and Event Hubs"))
     _add_plant(commands.add_parser("plant", help="an OPC UA server whose machines emit readings"))
+    _add_demo(commands.add_parser("demo", help="the whole chain on this machine, with an audit at the end"))
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for noisy in ("amqtt", "asyncua", "transitions", "azure"):
@@ -50,6 +51,18 @@ def _add_plant(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--wait-for-subscribers", type=int, default=0, metavar="N", help="emit once N clients subscribed")
     parser.add_argument("--linger-seconds", type=float, default=1.0, help="serve on so long after the machines stopped")
     parser.set_defaults(run=_run_plant)
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seconds", type=float, help="how long the machines run (default: until Ctrl-C)")
+    parser.add_argument("--summary", type=Path, help="file for the figures of the audit, as JSON")
+    parser.set_defaults(run=_run_demo)
+
+
+async def _run_demo(arguments: argparse.Namespace) -> int:
+    from sandbox.demo.demo import DemoOptions, run
+
+    return await run(DemoOptions(arguments.seconds, arguments.summary))
 
 
 async def _until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> int:

@@ -1,0 +1,119 @@
+"""The auditor: compares what the plant emitted with what the clean hub holds, and knows nothing else.
+
+It shares no code with the edge or the service: it recognises a reading by the plant's own counter, which travels in the
+payload, and not by the id that the edge minted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import quantiles
+from typing import Any
+from urllib.parse import unquote
+
+from azure.eventhub import EventData
+from azure.eventhub.aio import EventHubConsumerClient, PartitionContext
+
+READ_TIMEOUT_SECONDS = 60.0
+
+ReadingKey = tuple[str, str, int]
+"""(source, epoch, sequence), as the plant counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    plant_readings: int
+    clean_readings: int
+    lost: int
+    clean_duplicates: int
+    unknown: int
+    """Readings in the clean stream that the plant never emitted."""
+    latency_p50_ms: float
+    latency_p99_ms: float
+    lost_examples: list[ReadingKey]
+
+    @property
+    def is_clean(self) -> bool:
+        return self.plant_readings > 0 and self.lost == 0 and self.clean_duplicates == 0 and self.unknown == 0
+
+
+def read_journal(path: Path) -> dict[ReadingKey, int]:
+    """Source time in ns by reading."""
+    emitted: dict[ReadingKey, int] = {}
+    for line in path.read_text().splitlines():
+        item = json.loads(line)
+        emitted[item["source"], item["epoch"], item["sequence"]] = item["time_ns"]
+    return emitted
+
+
+def readings_in(event: EventData) -> Iterator[ReadingKey]:
+    """The readings of a clean event: a CloudEvents batch, or a single one in binary mode."""
+    if "batch" in (event.content_type or ""):
+        for item in event.body_as_json():
+            yield _key(item["source"], item["data"])
+    else:
+        properties = event.properties
+        yield _key(properties[b"cloudEvents_source"].decode(), event.body_as_json())
+
+
+def _key(source: str, data: Any) -> ReadingKey:
+    return unquote(source.rpartition(";s=")[2]), data["epoch"], data["sequence"]
+
+
+async def read_clean_hub(connection_string: str, consumer_group: str) -> list[tuple[ReadingKey, int]]:
+    """Every reading up to the present end of the hub, with the time (ns) at which the hub took it."""
+    client = EventHubConsumerClient.from_connection_string(connection_string, consumer_group)
+    found: list[tuple[ReadingKey, int]] = []
+    async with client:
+        for partition in await client.get_partition_ids():
+            last = (await client.get_partition_properties(partition))["last_enqueued_sequence_number"]
+            if last >= 0:
+                found += await _read_partition(client, partition, last)
+    return found
+
+
+async def _read_partition(
+    client: EventHubConsumerClient, partition: str, last_sequence_number: int
+) -> list[tuple[ReadingKey, int]]:
+    found: list[tuple[ReadingKey, int]] = []
+    done = asyncio.Event()
+
+    async def on_batch(_: PartitionContext, events: list[EventData]) -> None:
+        for event in events:
+            assert event.enqueued_time is not None
+            enqueued_ns = int(event.enqueued_time.timestamp() * 1000) * 1_000_000
+            found.extend((key, enqueued_ns) for key in readings_in(event))
+            if event.sequence_number == last_sequence_number:
+                done.set()
+
+    receiving = asyncio.create_task(
+        client.receive_batch(on_batch, partition_id=partition, starting_position="-1", prefetch=3000)
+    )
+    try:
+        await asyncio.wait_for(done.wait(), READ_TIMEOUT_SECONDS)
+    finally:
+        receiving.cancel()
+        await asyncio.gather(receiving, return_exceptions=True)
+    return found
+
+
+def audit(emitted: dict[ReadingKey, int], clean: list[tuple[ReadingKey, int]]) -> Verdict:
+    times = Counter(key for key, _ in clean)
+    lost = [key for key in emitted if key not in times]
+    latencies = [(enqueued_ns - emitted[key]) / 1e6 for key, enqueued_ns in clean if key in emitted]
+    cuts = quantiles(latencies, n=100) if len(latencies) > 1 else [0.0] * 99
+    return Verdict(
+        plant_readings=len(emitted),
+        clean_readings=len(clean),
+        lost=len(lost),
+        clean_duplicates=sum(count - 1 for count in times.values()),
+        unknown=sum(key not in emitted for key in times),
+        latency_p50_ms=round(cuts[49], 1),
+        latency_p99_ms=round(cuts[98], 1),
+        lost_examples=lost[:5],
+    )

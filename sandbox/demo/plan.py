@@ -1,0 +1,75 @@
+"""The demo's cast: three edges that send the same readings in different ways, and what each process is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    name: str
+    identity: str
+    """In the IoT Hub: `device` or `device/module`."""
+    batch_readings: int
+    batch_bytes: int
+    batch_seconds: float
+
+
+EDGES = (
+    Edge("edge-1", "edge-1/sender", 1, 4096, 1.0),
+    Edge("edge-2", "edge-2/sender", 20, 4096, 0.5),
+    Edge("edge-3", "edge-3", 50, 16_384, 0.8),
+)
+VICTIM = EDGES[1]
+"""Killed one third in, back two thirds in."""
+
+IDENTITY = "*/vibration=sequence,*=source-time"
+CONSUMER_GROUP = "dedup"
+
+
+def hub_arguments(host: str) -> list[str]:
+    devices = [part for edge in EDGES for part in ("--device", edge.identity)]
+    return ["sandbox", "hub", "--host", host, "--amqp-port", "0", "--consumer-group", "audit", *_group(), *devices]
+
+
+def _group() -> list[str]:
+    return ["--consumer-group", CONSUMER_GROUP]
+
+
+def plant_arguments(port: int, journal: Path) -> list[str]:
+    wait = ["--wait-for-subscribers", str(len(EDGES))]
+    return ["sandbox", "plant", "--port", str(port), "--journal", str(journal), *wait]
+
+
+def edge_environment(edge: Edge, hub: dict[str, Any], plant: dict[str, Any]) -> dict[str, str]:
+    return {
+        "EDGE_OPCUA_ENDPOINT": plant["endpoint"],
+        "EDGE_OPCUA_NAMESPACE_URI": plant["namespace_uri"],
+        "EDGE_OPCUA_PAYLOAD": "json",
+        "EDGE_IDENTITY": IDENTITY,
+        "EDGE_UPLINK": "iot",
+        "EDGE_CONNECTION_STRING": hub["devices"][edge.identity],
+        "EDGE_CA_FILE": hub["ca_file"],
+        "EDGE_BATCH_MAX_READINGS": str(edge.batch_readings),
+        "EDGE_BATCH_MAX_BYTES": str(edge.batch_bytes),
+        "EDGE_BATCH_MAX_SECONDS": str(edge.batch_seconds),
+    }
+
+
+def service_environment(hub: dict[str, Any], redis_url: str, folder: Path, port: int) -> dict[str, str]:
+    strings = hub["connection_strings"]
+    return {
+        "DEDUP_INPUT_CONNECTION_STRING": strings["telemetry"],
+        "DEDUP_INPUT_CONSUMER_GROUP": CONSUMER_GROUP,
+        "DEDUP_OUTPUT_CONNECTION_STRING": strings["clean"],
+        "DEDUP_OUTPUT_CONSUMER_GROUP": CONSUMER_GROUP,
+        "DEDUP_DEAD_LETTER_CONNECTION_STRING": strings["dead-letter"],
+        "DEDUP_REDIS_URL": redis_url,
+        "DEDUP_NAMESPACE": f"demo-{port}",
+        "DEDUP_CHECKPOINT_URL": f"sqlite:///{folder / 'checkpoints.db'}",
+        "DEDUP_HTTP_HOST": "127.0.0.1",
+        "DEDUP_HTTP_PORT": str(port),
+        "DEDUP_LOG_FORMAT": "console",
+    }

@@ -1,0 +1,77 @@
+"""Child processes of a demo or drill: started with a log file each, found ready, killed or stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+STOP_SECONDS = 15.0
+
+
+class ProcessError(Exception):
+    """A child ended or was not ready in time; the message holds the end of its log."""
+
+
+class Child:
+    """One process, `python -m module arguments`, in a session of its own so that Ctrl-C reaches only the parent."""
+
+    def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path) -> None:
+        self.name = name
+        self._process = process
+        self._log = log
+
+    @classmethod
+    async def start(cls, name: str, arguments: list[str], environment: Mapping[str, str], log_folder: Path) -> Child:
+        log = log_folder / f"{name}.log"
+        with log.open("ab") as file:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                *arguments,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=file,
+                env={**os.environ, **environment},
+                start_new_session=True,
+            )
+        return cls(name, process, log)
+
+    async def ready_line(self, timeout_seconds: float) -> dict[str, Any]:
+        """The JSON line that the child prints when it is ready. Raises ProcessError."""
+        assert self._process.stdout is not None
+        try:
+            line = await asyncio.wait_for(self._process.stdout.readline(), timeout_seconds)
+        except TimeoutError:
+            raise ProcessError(f"{self.name} was not ready within {timeout_seconds:.0f} s\n{self.log_tail()}") from None
+        if not line:
+            raise ProcessError(f"{self.name} ended before it was ready\n{self.log_tail()}")
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.returncode is None
+
+    def log_tail(self) -> str:
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-15:])
+
+    async def kill(self) -> None:
+        if self.is_running:
+            self._process.send_signal(signal.SIGKILL)
+            await self._process.wait()
+
+    async def stop(self) -> None:
+        """SIGTERM, and SIGKILL when that does not help."""
+        if not self.is_running:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
+        except TimeoutError:
+            await self.kill()

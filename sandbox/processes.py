@@ -66,11 +66,14 @@ class Child:
             self._process.send_signal(signal.SIGKILL)
             await self._process.wait()
 
+    def terminate(self) -> None:
+        """SIGTERM, without waiting for what it does."""
+        if self.is_running:
+            self._process.send_signal(signal.SIGTERM)
+
     async def stop(self) -> None:
         """SIGTERM, and SIGKILL when that does not help."""
-        if not self.is_running:
-            return
-        self._process.send_signal(signal.SIGTERM)
+        self.terminate()
         try:
             await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
         except TimeoutError:

@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 RETRY_SECONDS = 1.0
+CLOSE_SECONDS = 2.0
 
 
 class OpcUaSource:
@@ -61,7 +62,7 @@ class OpcUaSource:
         client, self._client = self._client, None
         if client is not None:
             try:
-                await client.disconnect()
+                await asyncio.wait_for(client.disconnect(), CLOSE_SECONDS)
             except (OSError, TimeoutError, asyncio.TimeoutError, ua.UaError) as error:
                 logger.info("the OPC UA session did not close in order: %r", error)
 

@@ -68,18 +68,16 @@ def _key(source: str, data: Any) -> ReadingKey:
 async def read_clean_hub(connection_string: str, consumer_group: str) -> list[tuple[ReadingKey, int]]:
     """Every reading up to the present end of the hub, with the time (ns) at which the hub took it."""
     client = EventHubConsumerClient.from_connection_string(connection_string, consumer_group)
-    found: list[tuple[ReadingKey, int]] = []
     async with client:
-        for partition in await client.get_partition_ids():
-            last = (await client.get_partition_properties(partition))["last_enqueued_sequence_number"]
-            if last >= 0:
-                found += await _read_partition(client, partition, last)
-    return found
+        partitions = await client.get_partition_ids()
+        found = await asyncio.gather(*(_read_partition(client, partition) for partition in partitions))
+    return [reading for partition in found for reading in partition]
 
 
-async def _read_partition(
-    client: EventHubConsumerClient, partition: str, last_sequence_number: int
-) -> list[tuple[ReadingKey, int]]:
+async def _read_partition(client: EventHubConsumerClient, partition: str) -> list[tuple[ReadingKey, int]]:
+    last_sequence_number = (await client.get_partition_properties(partition))["last_enqueued_sequence_number"]
+    if last_sequence_number < 0:
+        return []
     found: list[tuple[ReadingKey, int]] = []
     done = asyncio.Event()
 

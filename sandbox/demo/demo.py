@@ -177,8 +177,10 @@ class Demo:
     async def _drain(self, http: aiohttp.ClientSession, view: View) -> dict[str, Any]:
         """Machines first, then the edges, then wait until the service has finished all that was sent."""
         view.tell("stopping the machines, then the edges; the service finishes what was sent")
-        await self._plant_child.stop()
+        self._plant_child.terminate()  # the machines stop at once, the OPC UA server serves on for a while
+        await asyncio.sleep(plan.LAST_READINGS_SECONDS)
         await asyncio.gather(*(edge.stop() for edge in self._edges.values()))
+        await self._plant_child.stop()
         ends = await self._input_ends()
         deadline = time.monotonic() + DRAIN_SECONDS
         while time.monotonic() < deadline:
@@ -216,14 +218,14 @@ class Demo:
             "latency_p50_ms": f"{verdict.latency_p50_ms:,.0f} from the machine to the clean hub",
             "latency_p99_ms": f"{verdict.latency_p99_ms:,.0f}",
         }
-        self._console.print("\nThe audit (what the plant emitted against what the clean hub holds):", highlight=False)
+        self._console.print("\nThe audit (what the plant emitted against what the clean hub holds):", highlight=False, soft_wrap=True)
         for name, text in rows.items():
-            self._console.print(f"  {name:<17} {text}", highlight=False)
+            self._console.print(f"  {name:<17} {text}", highlight=False, soft_wrap=True)
         if verdict.unknown:
-            self._console.print(f"  unknown           {verdict.unknown:,} that the plant never emitted", highlight=False)
+            self._console.print(f"  unknown           {verdict.unknown:,} that the plant never emitted", highlight=False, soft_wrap=True)
         for key in verdict.lost_examples:
-            self._console.print(f"  lost: {key}", highlight=False)
-        self._console.print("  nothing lost, nothing twice" if verdict.is_clean else "  NOT CLEAN", highlight=False)
+            self._console.print(f"  lost: {key}", highlight=False, soft_wrap=True)
+        self._console.print("  nothing lost, nothing twice" if verdict.is_clean else "  NOT CLEAN", highlight=False, soft_wrap=True)
 
 
 def _finished(stats: dict[str, Any], ends: dict[str, int]) -> bool:

@@ -25,6 +25,10 @@ EDGES = (
 VICTIM = EDGES[1]
 """Killed one third in, back two thirds in."""
 
+LINGER_SECONDS = 2.5
+LAST_READINGS_SECONDS = 1.0
+"""After the machines stopped, so that the edges get the last readings; the publishing interval is a tenth of it."""
+
 IDENTITY = "*/vibration=sequence,*=source-time"
 CONSUMER_GROUP = "dedup"
 
@@ -40,7 +44,8 @@ def _group() -> list[str]:
 
 def plant_arguments(port: int, journal: Path) -> list[str]:
     wait = ["--wait-for-subscribers", str(len(EDGES))]
-    return ["sandbox", "plant", "--port", str(port), "--journal", str(journal), *wait]
+    linger = ["--linger-seconds", str(LINGER_SECONDS)]
+    return ["sandbox", "plant", "--port", str(port), "--journal", str(journal), *wait, *linger]
 
 
 def edge_environment(edge: Edge, hub: dict[str, Any], plant: dict[str, Any]) -> dict[str, str]:

@@ -40,7 +40,7 @@ class View:
         stamped = f"{time.monotonic() - self.started:5.1f} s  {news}"
         self._news = [*self._news[-5:], stamped]
         if self._live is None:
-            self.console.print(stamped, highlight=False)
+            self.console.print(stamped, highlight=False, soft_wrap=True)
 
     def show(self, stats: dict[str, Any], now_ms: int) -> None:
         rates = self._rates(stats["totals"])

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import msgspec
 
 from dedup_service.core.events import BadReading, Extraction, InputEvent, Reading
+from dedup_service.core.json_array import split_elements
 from dedup_service.errors import UndeliverableError
 
 BATCH_CONTENT_TYPE = "application/cloudevents-batch+json"
@@ -31,6 +32,8 @@ class _CloudEvent(msgspec.Struct):
     data: msgspec.Raw = msgspec.Raw(b"")
     data_base64: object = None
 
+
+JSON_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _decode_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_event = msgspec.json.Decoder(_CloudEvent).decode
@@ -56,15 +59,12 @@ class CloudEventsExtractor:
         return _binary(event)
 
     def _batch(self, body: bytes, encoding: str | None) -> Extraction:
-        try:
-            elements = _decode_elements(self._text(body, encoding))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise UndeliverableError("unreadable-body", f"the batch is not a JSON array: {error}") from None
+        elements = _elements(self._text(body, encoding))
         if not elements:
             raise UndeliverableError("empty-batch", "the batch holds no events")
         if len(elements) > MAX_READINGS:
             raise UndeliverableError("too-many-readings", f"{len(elements)} readings in one event")
-        found = [_element(index, bytes(raw)) for index, raw in enumerate(elements)]
+        found = [_element(index, raw) for index, raw in enumerate(elements)]
         return Extraction(
             readings=[item for item in found if isinstance(item, Reading)],
             bad=[item for item in found if isinstance(item, BadReading)],
@@ -91,6 +91,17 @@ def _media_type(content_type: str | None) -> str:
     return (content_type or "").partition(";")[0].strip().lower()
 
 
+def _elements(text: bytes) -> list[bytes]:
+    """The elements of a batch; where it does not parse, those that can be told apart. Raises UndeliverableError."""
+    try:
+        return [bytes(raw) for raw in _decode_elements(text)]
+    except JSON_ERRORS as error:
+        elements = split_elements(text)
+        if not any(isinstance(_element(0, raw), Reading) for raw in elements[: MAX_READINGS + 1]):
+            raise UndeliverableError("unreadable-body", f"the batch is not a JSON array: {error}") from None
+        return elements
+
+
 def _structured(text: bytes) -> Extraction:
     item = _element(0, text)
     if isinstance(item, BadReading):
@@ -101,7 +112,7 @@ def _structured(text: bytes) -> Extraction:
 def _element(index: int, raw: bytes) -> Reading | BadReading:
     try:
         event = _decode_event(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except JSON_ERRORS:
         return BadReading(index, "unreadable-reading", raw)
     reason = _fault(event.id, event.source)
     if reason is not None:

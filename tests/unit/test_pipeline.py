@@ -1,0 +1,260 @@
+"""The pipeline on in-memory ports: R3, R4, R10, R11 as laws of one partition."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from dedup_service.adapters.memory import MemoryClaims, MemoryClock, MemoryPublisher
+from dedup_service.core.claims import unpack
+from dedup_service.core.events import MESSAGE_SOURCE, InputEvent
+from dedup_service.core.extract import CloudEventsExtractor
+from dedup_service.core.outgoing import OutputPolicy
+from dedup_service.errors import StoppingError, UnavailableError
+from dedup_service.pipeline import Pipeline, PipelineOptions, PipelinePorts
+from dedup_service.ports import ClaimRequest
+from dedup_service.retrying import Retrying
+from dedup_service.telemetry import Count, Telemetry
+from tests.support.readings import batch_of, element, single
+
+WINDOW_MS, RETENTION_MS = 1000, 10_000
+
+
+@dataclass
+class World:
+    """Everything around a pipeline; `pipeline()` makes another owner of the same partition."""
+
+    clock: MemoryClock = field(default_factory=MemoryClock)
+    telemetry: Telemetry = field(default_factory=Telemetry)
+    clean: MemoryPublisher = field(default_factory=lambda: MemoryPublisher({"0": []}))
+    dead: MemoryPublisher = field(default_factory=lambda: MemoryPublisher({"0": []}))
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    mode: str = "drop"
+    unmatched: str = "ignore"
+    incarnation: int = 1
+    claims: MemoryClaims = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.claims = MemoryClaims(self.clock)
+
+    def pipeline(self, horizon: int = -1) -> Pipeline:
+        options = PipelineOptions(
+            group="g",
+            mode=self.mode,
+            unmatched=self.unmatched,
+            window_ms=WINDOW_MS,
+            retention_ms=RETENTION_MS,
+            shards=1,
+            output=OutputPolicy(["0"], "source", "g"),
+            dead_letter_partitions=["0"],
+        )
+        ports = PipelinePorts(
+            claims=self.claims,
+            clean=None if self.mode == "observe" else self.clean,
+            dead_letters=self.dead,
+            extractor=CloudEventsExtractor(1000),
+            clock=self.clock,
+            telemetry=self.telemetry,
+            retrying=Retrying(self.clock, self.telemetry, self.stopping),
+        )
+        return Pipeline(options, ports, self.incarnation, horizon=horizon, spread_ms=lambda: 0)
+
+    def at(self, event: InputEvent, number: int, partition: str = "0") -> InputEvent:
+        now = self.clock.now_ms()
+        return replace(event, partition_id=partition, sequence_number=number, offset=str(number), enqueued_ms=now)
+
+    def clean_bodies(self) -> list[bytes]:
+        return [event.body for event in self.clean.events]
+
+
+async def test_of_all_copies_one_is_published() -> None:
+    world = World()
+    for partition, device in enumerate(("edge-1", "edge-2", "edge-3")):
+        await world.pipeline().process([world.at(single("1", b"x", device=device), 0, str(partition))])
+    assert world.clean_bodies() == [b"x"]
+    assert dict(world.telemetry.counts[Count.WINNERS]) == {"edge-1": 1}
+    assert dict(world.telemetry.counts[Count.DUPLICATES]) == {"edge-2": 1, "edge-3": 1}
+
+
+async def test_readings_are_deduplicated_across_batch_boundaries_and_single_sending() -> None:
+    world = World()
+    elements = [element(str(n)) for n in range(6)]
+    await world.pipeline().process([world.at(batch_of(elements[:4]), 0, "0")])
+    await world.pipeline().process([world.at(batch_of(elements[2:], device="edge-2"), 0, "1")])
+    await world.pipeline().process([world.at(single("5", b"null", device="edge-3"), 0, "2")])
+    found = [item["id"] for body in world.clean_bodies() for item in json.loads(body)]
+    assert found == ["0", "1", "2", "3", "4", "5"]
+    assert world.telemetry.total(Count.CONFLICTS) == 0
+
+
+async def test_copies_within_one_event_and_within_one_batch_of_events_are_duplicates_too() -> None:
+    world = World()
+    twice = world.at(batch_of([element("1"), element("1")]), 0)
+    await world.pipeline().process([twice, world.at(single("1", b"null"), 1)])
+    assert [json.loads(body) for body in world.clean_bodies()] == [[json.loads(element("1"))]]
+
+
+async def test_an_owner_that_died_before_publishing_loses_nothing() -> None:
+    world = World()
+    event = world.at(single("1", b"x"), 0)
+    await world.pipeline()._claim([world.pipeline()._extract(event)])  # claimed, then the process died
+    await world.pipeline(horizon=0).process([event])
+    assert world.clean_bodies() == [b"x"]
+
+
+async def test_a_reading_that_was_confirmed_is_not_published_again() -> None:
+    world = World()
+    event = world.at(single("1", b"x"), 0)
+    await world.pipeline().process([event])
+    await world.pipeline(horizon=0).process([event])
+    assert world.clean_bodies() == [b"x"]
+    assert world.telemetry.total(Count.REPLAYS) == 1
+
+
+async def test_a_claim_whose_reply_was_lost_is_repeated_and_not_taken_for_a_duplicate() -> None:
+    class Forgetful(MemoryClaims):
+        lost = 2
+
+        async def claim(self, requests: list[ClaimRequest], live: list[int]) -> list[bytes | None]:  # type: ignore[override]
+            found = await super().claim(requests, live)
+            if self.lost:
+                self.lost -= 1
+                raise UnavailableError("Redis", "no answer", ambiguous=True)
+            return found
+
+    world = World()
+    world.claims = Forgetful(world.clock)
+    await world.pipeline().process([world.at(single("1", b"x"), 0)])
+    assert world.clean_bodies() == [b"x"]
+    assert not world.telemetry.paused
+
+
+async def test_publishing_waits_for_the_hub_and_confirms_after_it() -> None:
+    world = World()
+    world.clean.failures = [UnavailableError("the clean hub", "busy")] * 3
+    await world.pipeline().process([world.at(single("1", b"x"), 0)])
+    assert world.clean_bodies() == [b"x"]
+    ((claim, _),) = world.claims.stored.values()
+    assert unpack(claim).confirmed
+
+
+async def test_a_claim_is_not_confirmed_before_it_is_published() -> None:
+    world = World()
+    world.stopping.set()
+    world.clean.failures = [UnavailableError("the clean hub", "busy")]
+    pipeline = world.pipeline()
+    with pytest.raises(StoppingError):
+        await pipeline.process([world.at(single("1", b"x"), 0)])
+    ((claim, _),) = world.claims.stored.values()
+    assert not unpack(claim).confirmed
+    assert pipeline.progress.finished is None
+
+
+async def test_what_was_published_before_the_stop_is_confirmed() -> None:
+    world = World()
+    world.stopping.set()
+    world.dead.failures = [UnavailableError("the dead-letter hub", "busy")]
+    with pytest.raises(StoppingError):
+        await world.pipeline().process([world.at(batch_of([element("1"), b"{}"]), 0)])
+    ((claim, _),) = world.claims.stored.values()
+    assert unpack(claim).confirmed
+
+
+async def test_a_refused_copy_does_not_claim() -> None:
+    world = World()
+    await world.pipeline().process([world.at(single("x" * 9999), 0), world.at(batch_of([b'{"id":"1"}']), 1)])
+    assert world.claims.stored == {}
+    assert world.telemetry.counts[Count.DEAD_LETTERED] == {"invalid-id": 1, "missing-source": 1}
+    assert len(world.dead.events) == 2
+
+
+async def test_bad_readings_go_to_the_dead_letters_and_their_neighbours_to_the_clean_stream() -> None:
+    world = World()
+    await world.pipeline().process([world.at(batch_of([element("1"), b"{}", element("2"), b"7"]), 0)])
+    assert [item["id"] for item in json.loads(world.clean_bodies()[0])] == ["1", "2"]
+    letters = {letter.properties["dedup_reason"]: letter.body for letter in world.dead.events}
+    assert letters == {"missing-id": b"[{}]", "unreadable-reading": b"[7]"}
+
+
+async def test_an_event_that_the_clean_hub_never_takes_ends_in_the_dead_letters() -> None:
+    world = World()
+    world.clean.max_bytes = 10
+    await world.pipeline().process([world.at(single("1", b"x" * 11), 0), world.at(single("2", b"y"), 1)])
+    assert world.clean_bodies() == [b"y"]
+    assert [letter.body for letter in world.dead.events] == [b"x" * 11]
+    assert all(unpack(claim).confirmed for claim, _ in world.claims.stored.values())
+
+
+async def test_a_dead_letter_that_is_too_large_is_cut_and_says_so() -> None:
+    world = World()
+    world.clean.max_bytes = world.dead.max_bytes = 100
+    await world.pipeline().process([world.at(single("1", b"x" * 350), 0)])
+    (letter,) = world.dead.events
+    assert (len(letter.body), letter.properties["dedup_original_size"]) == (87, 350)
+
+
+@pytest.mark.parametrize(("unmatched", "clean", "dead"), [("ignore", 0, 0), ("forward", 1, 0), ("dead-letter", 0, 1)])
+async def test_events_that_are_no_telemetry(unmatched: str, clean: int, dead: int) -> None:
+    world = World(unmatched=unmatched)
+    twin = replace(single("1", b"x"), annotations={MESSAGE_SOURCE: "twinChangeEvents"})
+    pipeline = world.pipeline()
+    await pipeline.process([world.at(twin, 0)])
+    assert (len(world.clean.events), len(world.dead.events)) == (clean, dead)
+    assert world.claims.stored == {}
+    assert world.telemetry.counts[Count.IGNORED] == {"not-telemetry": 1}
+    assert pipeline.progress.finished is not None
+
+
+async def test_mode_mark_publishes_duplicates_with_a_mark() -> None:
+    world = World(mode="mark")
+    await world.pipeline().process([world.at(single("1", b"x"), 0), world.at(single("1", b"x", device="edge-2"), 1)])
+    assert [event.properties.get("dedup_duplicate") for event in world.clean.events] == [None, True]
+
+
+async def test_mode_observe_publishes_nothing_and_measures() -> None:
+    world = World(mode="observe")
+    await world.pipeline().process([world.at(single("1", b"x"), 0), world.at(single("1", b"y", device="edge-2"), 1)])
+    assert world.clean.events == []
+    assert (world.telemetry.total(Count.WINNERS), world.telemetry.total(Count.CONFLICTS)) == (1, 1)
+
+
+async def test_a_confirmed_claim_lives_for_the_window_and_an_unconfirmed_one_no_longer_than_its_event() -> None:
+    world = World()
+    old = replace(world.at(single("1"), 0), enqueued_ms=world.clock.now_ms() - RETENTION_MS + 300)
+    pipeline = world.pipeline()
+    await pipeline._claim([pipeline._extract(old)])
+    ((_, expiry),) = world.claims.stored.values()
+    assert expiry == world.clock.now_ms() + 300
+    await world.pipeline(horizon=0).process([old])
+    ((_, expiry),) = world.claims.stored.values()
+    assert expiry == world.clock.now_ms() + WINDOW_MS
+
+
+async def test_a_claim_of_a_hub_that_is_gone_does_not_block() -> None:
+    world = World(incarnation=1)
+    await world.pipeline()._claim([world.pipeline()._extract(world.at(single("1", b"x"), 0))])
+    reborn = replace(world, incarnation=2)
+    reborn.claims = world.claims
+    await reborn.pipeline().process([world.at(single("1", b"x", device="edge-2"), 0, "1")])
+    assert world.clean_bodies() == [b"x"]
+
+
+async def test_events_delivered_again_are_skipped_and_counted() -> None:
+    world = World()
+    pipeline = world.pipeline()
+    events = [world.at(single(str(n)), n) for n in range(3)]
+    await pipeline.process(events)
+    await pipeline.process(events)
+    assert len(world.clean.events) == 3
+    assert world.telemetry.total(Count.REDELIVERED) == 3
+
+
+async def test_every_replica_that_delivered_a_reading_is_remembered_in_its_claim() -> None:
+    world = World()
+    for number, device in enumerate(("edge-1", "edge-2", "edge-2", "edge-3")):
+        await world.pipeline().process([world.at(single("1", device=device), number)])
+    ((claim, _),) = world.claims.stored.values()
+    assert unpack(claim).replicas == 0b111

@@ -1,0 +1,117 @@
+"""A wrong setting stops the start with one message that names it and shows an example; secrets stay secret."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dedup_service import bootstrap
+from dedup_service.__main__ import settings_help
+from dedup_service.errors import ConfigurationError
+from dedup_service.settings import Settings, load
+from edge_sender import settings as edge
+
+HUB = "Endpoint=sb://ns.servicebus.windows.net/;SharedAccessKeyName=n;SharedAccessKey=c2VjcmV0;EntityPath=hub"
+GOOD: dict[str, Any] = {
+    "input_connection_string": HUB,
+    "input_consumer_group": "dedup",
+    "output_connection_string": HUB,
+    "dead_letter_connection_string": "discard",
+    "redis_url": "redis://:hunter2@localhost",
+    "checkpoint_url": "sqlite:////tmp/x.db",
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"DEDUP_{name.upper()}", raising=False)
+
+
+@pytest.mark.parametrize("name", [n for n, f in Settings.model_fields.items() if f.is_required()])
+def test_a_missing_setting_is_named_with_an_example(name: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load(**{key: value for key, value in GOOD.items() if key != name})
+    assert str(caught.value).startswith(f"DEDUP_{name.upper()}: is missing. Example: DEDUP_{name.upper()}=")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("mode", "forget"),
+        ("window_seconds", "-1"),
+        ("window_seconds", "four hours"),
+        ("start_at", "yesterday"),
+        ("start_at", "2026-01-01T00:00:00"),
+        ("http_port", "99999"),
+        ("checkpoint_url", "hunter2"),
+        ("shards", 0),
+        ("output_connection_string", None),
+        ("dead_letter_connection_string", None),
+    ],
+)
+def test_a_wrong_setting_is_named_with_an_example_and_without_its_value(name: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load(**{**GOOD, name: value})
+    message = str(caught.value)
+    assert message.startswith(f"DEDUP_{name.upper()}: ")
+    assert "Example: " in message
+    assert "\n" not in message
+    assert "hunter2" not in message
+
+
+def test_observing_needs_no_output() -> None:
+    settings = load(**{**GOOD, "mode": "observe", "output_connection_string": None, "dead_letter_connection_string": None})
+    assert settings.output_connection_string is None
+
+
+def test_secrets_do_not_show() -> None:
+    text = repr(load(**GOOD)) + str(load(**GOOD)) + settings_help()
+    assert "hunter2" not in text
+    assert "c2VjcmV0" not in text
+
+
+def test_every_setting_has_a_description_and_an_example() -> None:
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+        assert field.examples, name
+        assert f"DEDUP_{name.upper()} " in settings_help()
+
+
+def test_times_become_milliseconds() -> None:
+    assert load(**{**GOOD, "start_at": "2026-01-01T00:00:00+01:00"}).start_position == 1767222000000
+    assert load(**GOOD).start_position == "earliest"
+
+
+def test_two_deployments_on_one_redis_do_not_share_keys() -> None:
+    base = bootstrap.key_namespace(load(**GOOD))
+    assert base != bootstrap.key_namespace(load(**{**GOOD, "input_consumer_group": "other"}))
+    assert base != bootstrap.key_namespace(load(**{**GOOD, "output_connection_string": HUB.replace("=hub", "=hub2")}))
+    assert bootstrap.key_namespace(load(**{**GOOD, "namespace": "mine"})) == "mine"
+
+
+@pytest.mark.parametrize("name", ["input_connection_string", "output_connection_string"])
+@pytest.mark.parametrize("value", ["nonsense", HUB.replace(";EntityPath=hub", "")])
+def test_a_wrong_connection_string_is_named(name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"^DEDUP_{name.upper()}: ") as caught:
+        bootstrap._hub_name(load(**{**GOOD, name: value}), name)
+    assert "c2VjcmV0" not in str(caught.value)
+
+
+def test_a_checkpoint_file_that_can_not_be_opened_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="^DEDUP_CHECKPOINT_URL: "):
+        bootstrap.checkpoint_store(load(**{**GOOD, "checkpoint_url": f"sqlite:///{tmp_path}/no/such/folder/x.db"}))
+
+
+def test_the_edge_names_its_settings_too() -> None:
+    good = {"opcua_endpoint": "opc.tcp://x", "opcua_namespace_uri": "urn:x"}
+    with pytest.raises(edge.SettingsError, match="EDGE_OPCUA_ENDPOINT: .*example EDGE_OPCUA_ENDPOINT=opc"):
+        edge.load()
+    with pytest.raises(edge.SettingsError, match="EDGE_IDENTITY: .*example"):
+        edge.load(**good, identity="guid")
+    with pytest.raises(edge.SettingsError, match="EDGE_CONNECTION_STRING: is needed"):
+        edge.load(**good, uplink="iot")
+    with pytest.raises(edge.SettingsError, match="EDGE_REPLICA: is needed"):
+        edge.load(**good, uplink="event-hubs", connection_string="x")

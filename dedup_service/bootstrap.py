@@ -10,6 +10,7 @@ import time
 import uuid
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from azure.eventhub import parse_connection_string
 from azure.eventhub.aio import CheckpointStore
@@ -27,6 +28,8 @@ from dedup_service.settings import DISCARD, PREFIX, SQLITE_SCHEME, Settings, exa
 from dedup_service.telemetry import Telemetry
 
 DEFAULT_CONTAINER = "dedup-checkpoints"
+BLOB_OPTIONS: dict[str, Any] = {"retry_total": 0, "connection_timeout": 5, "read_timeout": 5}
+"""By default one call to a store that is away takes a minute and a half; this service does its own retrying."""
 
 
 class SystemClock:
@@ -121,9 +124,10 @@ def _blob_store(url: str) -> CheckpointStore:
     if url.startswith(("https://", "http://")):
         address, _, signature = url.partition("?")
         account, _, container = address.rstrip("/").rpartition("/")
-        return BlobCheckpointStore(f"{account}?{signature}" if signature else account, container)
+        return BlobCheckpointStore(f"{account}?{signature}" if signature else account, container, **BLOB_OPTIONS)
     parts = [part for part in url.split(";") if part]
     names = [part.partition("=")[2] for part in parts if part.startswith("ContainerName=")]
     connection_string = ";".join(part for part in parts if not part.startswith("ContainerName="))
-    return BlobCheckpointStore.from_connection_string(connection_string, names[0] if names else DEFAULT_CONTAINER)
+    container = names[0] if names else DEFAULT_CONTAINER
+    return BlobCheckpointStore.from_connection_string(connection_string, container, **BLOB_OPTIONS)
 

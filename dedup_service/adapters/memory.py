@@ -88,13 +88,15 @@ class MemoryClaims:
         return
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class MemoryReader:
     hub: MemoryHub
     partition_id: str
     position: int
 
     async def read(self, max_wait_seconds: float) -> list[InputEvent]:
+        if self not in self.hub.readers:
+            raise UnavailableError("the input hub", "the reader was disconnected")
         events = self.hub.partitions[self.partition_id][self.position : self.position + self.hub.batch_size]
         self.position += len(events)
         if not events:
@@ -102,7 +104,7 @@ class MemoryReader:
         return events
 
     def close(self) -> None:
-        return
+        self.hub.readers = [reader for reader in self.hub.readers if reader is not self]
 
 
 @dataclass(slots=True)
@@ -113,6 +115,11 @@ class MemoryHub:
     partitions: dict[str, list[InputEvent]]
     incarnation: int = 1
     batch_size: int = 100
+    readers: list[MemoryReader] = field(default_factory=list)
+
+    def lose_readers(self) -> None:
+        """As when the connection drops."""
+        self.readers.clear()
 
     def append(self, event: InputEvent) -> InputEvent:
         """With the number, offset and time that a hub would give it."""
@@ -139,7 +146,9 @@ class MemoryHub:
         elif start.enqueued_ms is not None:
             earliest = start.enqueued_ms
             position = next((i for i, event in enumerate(log) if event.enqueued_ms >= earliest), len(log))
-        return MemoryReader(self, partition_id, position)
+        reader = MemoryReader(self, partition_id, position)
+        self.readers.append(reader)
+        return reader
 
     async def close(self) -> None:
         return

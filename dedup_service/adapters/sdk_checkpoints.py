@@ -10,6 +10,7 @@ from azure.eventhub.aio import CheckpointStore
 from dedup_service.adapters.sdk_errors import unavailable
 from dedup_service.core.balancing import Ownership
 from dedup_service.core.progress import Position
+from dedup_service.errors import UnavailableError
 
 WHAT = "the checkpoint store"
 UNKNOWN_TIME = 0
@@ -54,8 +55,12 @@ class SdkCheckpoints:
             {**self._names, "partition_id": o.partition_id, "owner_id": o.owner_id, "etag": o.etag} for o in ownerships
         ]
         with unavailable(WHAT):
-            claimed = await self._store.claim_ownership(wanted)
-        return [_ownership(item) for item in claimed]
+            claimed = [_ownership(item) for item in await self._store.claim_ownership(wanted)]
+        # The blob store returns an ownership that it failed to write as if it had; its etag tells.
+        before = {o.partition_id: o.etag for o in ownerships}
+        if any(o.etag == before[o.partition_id] for o in claimed):
+            raise UnavailableError(WHAT, "an ownership could not be written", ambiguous=True)
+        return claimed
 
     async def close(self) -> None:
         close = getattr(self._store, "close", None)
@@ -64,4 +69,6 @@ class SdkCheckpoints:
 
 
 def _ownership(item: Any) -> Ownership:
-    return Ownership(str(item["partition_id"]), str(item["owner_id"] or ""), item.get("etag"))
+    etag = item.get("etag")
+    # Azure quotes etags in one answer and not in the other.
+    return Ownership(str(item["partition_id"]), str(item["owner_id"] or ""), etag.strip('"') if etag else None)

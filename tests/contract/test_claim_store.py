@@ -1,0 +1,221 @@
+"""The laws of a claim store, on the in-memory double, on a real Valkey, and on a Valkey that is held to Redis 6.
+
+The last one runs as a user who may call only commands that Redis 6.0 has; the options of SET that the scripts use are
+checked by listening to the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+import pytest
+from redis.asyncio import Redis
+
+from dedup_service.adapters.memory import MemoryClaims, MemoryClock
+from dedup_service.adapters.redis_claims import RedisClaims, check_eviction, connect
+from dedup_service.core.claims import OTHER_REPLICA, Verdict, judge, key_digest, new_claim, unpack
+from dedup_service.core.events import Origin, Reading
+from dedup_service.errors import ConfigurationError, UnavailableError
+from dedup_service.ports import ClaimRequest, ClaimStore
+
+REDIS_6_COMMANDS = ("evalsha", "script|load", "get", "set", "hget", "hset", "hlen", "info", "ping", "client|setinfo", "select")
+LIVE = (1, 2)
+TTL_MS = 60_000
+
+
+@dataclass
+class Bench:
+    store: ClaimStore
+    sleep_ms: Callable[[int], Awaitable[None]]
+
+
+@pytest.fixture(params=["memory", "valkey", "redis-6"])
+async def bench(request: pytest.FixtureRequest, redis_url: str, namespace: str) -> AsyncIterator[Bench]:
+    if request.param == "memory":
+        clock = MemoryClock()
+        yield Bench(MemoryClaims(clock), lambda ms: clock.sleep(ms / 1000))
+        return
+    client = connect(redis_url, 5.0)
+    if request.param == "redis-6":
+        await client.acl_setuser(
+            "redis6", enabled=True, passwords=["+six"], keys=["*"], commands=["-@all", *(f"+{c}" for c in REDIS_6_COMMANDS)]
+        )
+        await client.aclose()
+        client = connect(redis_url.replace("redis://", "redis://redis6:six@"), 5.0)
+    store = RedisClaims(client, namespace=namespace)
+    yield Bench(store, lambda ms: asyncio.sleep(ms / 1000))
+    await store.close()
+
+
+def request_of(
+    reading_id: str, sequence: int = 0, *, replica: int = 0, incarnation: int = 1, content: bytes = b"x", shard: int = 0
+) -> ClaimRequest:
+    origin = Origin(incarnation, 0, sequence, 0)
+    claim = new_claim(origin, Reading(0, "s", reading_id, b"", content), replica, 1_700_000_000_000)
+    return ClaimRequest(shard, key_digest("g", "s", reading_id), claim, TTL_MS)
+
+
+def verdicts(requests: list[ClaimRequest], found: list[bytes | None], *, in_doubt: bool = False) -> list[Verdict]:
+    return [judge(request.claim, claim, in_doubt=in_doubt) for request, claim in zip(requests, found, strict=True)]
+
+
+async def test_the_first_copy_gets_the_key_and_the_others_find_it(bench: Bench) -> None:
+    first, second = request_of("1", 0), request_of("1", 1)
+    assert await bench.store.claim([first], LIVE) == [None]
+    assert await bench.store.claim([second], LIVE) == [first.claim]
+
+
+async def test_answers_come_in_the_order_of_the_requests_over_all_shards(bench: Bench) -> None:
+    requests = [request_of(str(n), shard=n % 3) for n in range(30)]
+    assert await bench.store.claim(requests[::2], LIVE) == [None] * 15
+    found = await bench.store.claim(requests, LIVE)
+    assert found == [request.claim if n % 2 == 0 else None for n, request in enumerate(requests)]
+
+
+async def test_copies_in_one_call_are_claimed_in_order(bench: Bench) -> None:
+    first, second = request_of("1", 0), request_of("1", 1)
+    assert await bench.store.claim([first, second], LIVE) == [None, first.claim]
+
+
+async def test_a_repeated_call_finds_its_own_claim(bench: Bench) -> None:
+    requests = [request_of(str(n)) for n in range(5)]
+    await bench.store.claim(requests, LIVE)
+    assert verdicts(requests, await bench.store.claim(requests, LIVE)) == [Verdict.WINNER] * 5
+
+
+async def test_a_confirmed_claim_is_found_confirmed(bench: Bench) -> None:
+    request = request_of("1")
+    await bench.store.claim([request], LIVE)
+    assert await bench.store.confirm([request], TTL_MS) == 0
+    found = await bench.store.claim([request], LIVE)
+    assert verdicts([request], found, in_doubt=True) == [Verdict.REPLAY]
+    assert await bench.store.confirm([request], TTL_MS) == 0
+
+
+async def test_confirming_keeps_the_replicas_that_were_added(bench: Bench) -> None:
+    first = request_of("1", 0, replica=0)
+    await bench.store.claim([first], LIVE)
+    await bench.store.claim([request_of("1", 1, replica=31)], LIVE)
+    await bench.store.confirm([first], TTL_MS)
+    await bench.store.claim([request_of("1", 2, replica=5)], LIVE)
+    (found,) = await bench.store.claim([first], LIVE)
+    assert found is not None
+    assert unpack(found).replicas == 1 | 1 << 31 | 1 << 5
+    assert unpack(found).confirmed
+
+
+async def test_only_the_origin_that_holds_the_claim_confirms_it(bench: Bench) -> None:
+    first, second = request_of("1", 0), request_of("1", 1)
+    await bench.store.claim([first], LIVE)
+    assert await bench.store.confirm([second], TTL_MS) == 1
+    (found,) = await bench.store.claim([first], LIVE)
+    assert found is not None
+    assert not unpack(found).confirmed
+
+
+async def test_a_claim_that_is_gone_is_written_again_when_it_is_confirmed(bench: Bench) -> None:
+    request = request_of("1")
+    assert await bench.store.confirm([request], TTL_MS) == 0
+    found = await bench.store.claim([request_of("1", 1)], LIVE)
+    assert verdicts([request], found, in_doubt=True) == [Verdict.REPLAY]
+
+
+async def test_an_unconfirmed_claim_ends_with_its_ttl_and_a_confirmed_one_with_its_own(bench: Bench) -> None:
+    short = [ClaimRequest(r.shard, r.key, r.claim, 40) for r in (request_of("1"), request_of("2"))]
+    await bench.store.claim(short, LIVE)
+    await bench.store.confirm(short[1:], TTL_MS)
+    await bench.store.claim([request_of("1", 7), request_of("2", 7)], LIVE)  # finding it does not prolong it
+    await bench.sleep_ms(80)
+    found = await bench.store.claim([request_of("1", 1), request_of("2", 1)], LIVE)
+    assert found[0] is None
+    assert found[1] is not None
+
+
+async def test_an_unconfirmed_claim_of_a_hub_that_is_gone_counts_as_free(bench: Bench) -> None:
+    gone, done = request_of("1", incarnation=9), request_of("2", incarnation=9)
+    await bench.store.claim([gone, done], (9,))
+    await bench.store.confirm([done], TTL_MS)
+    found = await bench.store.claim([request_of("1", 1), request_of("2", 1)], LIVE)
+    assert found[0] is None
+    assert found[1] is not None
+
+
+async def test_two_callers_at_once_never_both_win(bench: Bench) -> None:
+    keys = [str(n) for n in range(50)]
+    calls = [bench.store.claim([request_of(key, caller) for key in keys], LIVE) for caller in range(8)]
+    answers = await asyncio.gather(*calls)
+    for column in zip(*answers, strict=True):
+        assert column.count(None) == 1
+        assert len({claim[5:21] for claim in column if claim is not None}) == 1
+
+
+async def test_replica_numbers_are_allotted_once_for_each_group(bench: Bench) -> None:
+    numbers = [await bench.store.replica_number("g", name) for name in ("a", "b", "a", "c")]
+    assert numbers == [0, 1, 0, 2]
+    assert await bench.store.replica_number("other", "c") == 0
+
+
+async def test_replicas_beyond_the_last_number_share_one_and_fill_no_memory(bench: Bench) -> None:
+    numbers = [await bench.store.replica_number("g", f"r{n}") for n in range(40)]
+    assert numbers[:31] == list(range(31))
+    assert set(numbers[31:]) == {OTHER_REPLICA}
+    assert await bench.store.replica_number("g", "r3") == 3
+
+
+# --- what only a real Redis can show
+
+
+@pytest.fixture
+async def valkey_claims(redis_url: str, namespace: str) -> AsyncIterator[RedisClaims]:
+    store = RedisClaims(connect(redis_url, 5.0), namespace=namespace)
+    yield store
+    await store.close()
+
+
+async def test_the_scripts_use_no_option_that_redis_6_lacks(redis_url: str, valkey_claims: RedisClaims) -> None:
+    listener = Redis.from_url(redis_url)
+    async with listener.monitor() as monitor:
+        request = request_of("1")
+        await valkey_claims.claim([request, request_of("1", 1, replica=1)], LIVE)
+        await valkey_claims.confirm([request], TTL_MS)
+        await listener.ping()
+        seen: set[str] = set()
+        async for command in monitor.listen():
+            words = command["command"].upper().split()
+            if words[0] == "PING":
+                break
+            if words[0] == "SET":
+                seen.update(word for word in words if word in {"NX", "XX", "GET", "EX", "PX", "EXAT", "PXAT", "KEEPTTL", "IFEQ"})
+    await listener.aclose()
+    assert seen == {"PX", "KEEPTTL"}
+
+
+async def test_the_scripts_survive_that_redis_forgets_them(redis_url: str, valkey_claims: RedisClaims) -> None:
+    await valkey_claims.claim([request_of("1")], LIVE)
+    async with Redis.from_url(redis_url) as other:
+        await other.script_flush()
+    assert await valkey_claims.claim([request_of("2")], LIVE) == [None]
+
+
+async def test_a_redis_that_does_not_answer_is_unavailable_and_the_outcome_ambiguous() -> None:
+    store = RedisClaims(connect("redis://127.0.0.1:1", 0.2), namespace="x")
+    with pytest.raises(UnavailableError) as caught:
+        await store.claim([request_of("1")], LIVE)
+    assert caught.value.ambiguous
+    with pytest.raises(UnavailableError):
+        await store.ping()
+    await store.close()
+
+
+async def test_a_redis_that_may_evict_is_refused_by_the_name_of_the_setting(redis_url: str) -> None:
+    async with Redis.from_url(redis_url) as client:
+        await check_eviction(client, allowed=False)
+        await client.config_set("maxmemory-policy", "volatile-lru")
+        try:
+            with pytest.raises(ConfigurationError, match="DEDUP_ALLOW_EVICTION: .*volatile-lru"):
+                await check_eviction(client, allowed=False)
+            await check_eviction(client, allowed=True)
+        finally:
+            await client.config_set("maxmemory-policy", "noeviction")

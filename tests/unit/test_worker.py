@@ -1,0 +1,246 @@
+"""A partition's worker and the pod's assignment on in-memory ports: R4, R6, takeover, recreated hubs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from dedup_service.adapters.memory import MemoryCheckpoints, MemoryClaims, MemoryClock, MemoryHub, MemoryPublisher
+from dedup_service.assignment import Assignment, AssignmentOptions
+from dedup_service.core.balancing import Ownership
+from dedup_service.core.extract import CloudEventsExtractor
+from dedup_service.core.outgoing import OutputPolicy
+from dedup_service.core.progress import Position
+from dedup_service.errors import UnavailableError
+from dedup_service.pipeline import Pipeline, PipelineOptions, PipelinePorts
+from dedup_service.retrying import Retrying
+from dedup_service.telemetry import Count, Telemetry
+from dedup_service.worker import PartitionWorker, WorkerOptions, WorkerPorts
+from tests.support.readings import single
+
+OPTIONS = PipelineOptions("g", "drop", "ignore", 10**6, 10**9, 1, OutputPolicy(["0"], "source", "g"), ["0"])
+TURNS = 10_000
+
+
+@dataclass
+class Plant:
+    """One input hub with its surroundings, and as many workers as a test wants."""
+
+    clock: MemoryClock = field(default_factory=MemoryClock)
+    telemetry: Telemetry = field(default_factory=Telemetry)
+    checkpoints: MemoryCheckpoints = field(default_factory=MemoryCheckpoints)
+    clean: MemoryPublisher = field(default_factory=lambda: MemoryPublisher({"0": []}))
+    partitions: int = 1
+    hub: MemoryHub = field(init=False)
+    claims: MemoryClaims = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.hub = MemoryHub(self.clock, {str(n): [] for n in range(self.partitions)})
+        self.claims = MemoryClaims(self.clock)
+
+    def emit(self, *ids: str, partition: str = "0") -> None:
+        for reading_id in ids:
+            self.clock.ms += 10
+            self.hub.append(single(reading_id, reading_id.encode(), partition_id=partition))
+
+    def worker(self, start_at: str | int = "earliest", partition: str = "0") -> PartitionWorker:
+        stopping = asyncio.Event()
+        retrying = Retrying(self.clock, self.telemetry, stopping)
+        ports = PipelinePorts(
+            self.claims, self.clean, None, CloudEventsExtractor(1000), self.clock, self.telemetry, retrying
+        )
+        return PartitionWorker(
+            partition,
+            WorkerOptions(start_at, checkpoint_interval_seconds=1.0),
+            WorkerPorts(self.hub, self.checkpoints, self.clock, self.telemetry, retrying),
+            lambda incarnation, horizon: Pipeline(OPTIONS, ports, incarnation, horizon=horizon, spread_ms=lambda: 0),
+            stopping,
+        )
+
+    @property
+    def published(self) -> list[str]:
+        return [event.body.decode() for event in self.clean.events]
+
+
+class FlakyCheckpoints(MemoryCheckpoints):
+    is_away = False
+
+    async def save(self, partition_id: str, position: Position) -> None:
+        if self.is_away:
+            raise UnavailableError("the checkpoint store", "gone")
+        await super().save(partition_id, position)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(TURNS):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("the condition did not come true")
+
+
+async def run_until(worker: PartitionWorker, condition: Callable[[], bool]) -> None:
+    task = asyncio.create_task(worker.run())
+    await until(condition)
+    worker.stop("test")
+    await task
+
+
+async def kill(worker: PartitionWorker, condition: Callable[[], bool]) -> None:
+    """Until the condition holds; then the process is gone, whatever it was doing."""
+    task = asyncio.create_task(worker.run())
+    await until(condition)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_partition_is_read_from_the_beginning_and_checkpointed_at_its_end() -> None:
+    plant = Plant()
+    plant.emit("a", "b", "c")
+    await run_until(plant.worker(), lambda: plant.checkpoints.positions.get("0", Position(-1, None, 0)).sequence_number == 2)
+    assert plant.published == ["a", "b", "c"]
+
+
+async def test_the_next_owner_goes_on_where_the_last_one_checkpointed() -> None:
+    plant = Plant()
+    plant.emit("a", "b")
+    await run_until(plant.worker(), lambda: len(plant.published) == 2)
+    plant.emit("c")
+    await run_until(plant.worker(), lambda: len(plant.published) == 3)
+    assert plant.published == ["a", "b", "c"]
+    assert plant.telemetry.total(Count.REPLAYS) == 0
+
+
+async def test_latest_is_pinned_before_anything_is_processed() -> None:
+    plant = Plant()
+    plant.emit("old")
+    await kill(plant.worker("latest"), lambda: "0" in plant.checkpoints.positions)
+    plant.emit("while-nobody-was-there")
+    await run_until(plant.worker("latest"), lambda: len(plant.published) == 1)
+    assert plant.published == ["while-nobody-was-there"]
+
+
+async def test_a_time_is_a_start_position() -> None:
+    plant = Plant()
+    plant.emit("a")
+    plant.clock.ms += 1000
+    start = plant.clock.ms
+    plant.emit("b")
+    await run_until(plant.worker(start), lambda: bool(plant.published))
+    assert plant.published == ["b"]
+
+
+async def test_a_hub_that_ends_before_the_checkpoint_is_read_anew_and_loudly() -> None:
+    plant = Plant()
+    plant.checkpoints.positions["0"] = Position(500, "500", 0)
+    plant.emit("a")
+    await run_until(plant.worker(), lambda: plant.published == ["a"])
+    assert plant.telemetry.total(Count.HUB_RECREATED) == 1
+
+
+async def test_a_hub_that_is_recreated_under_a_running_worker_loses_nothing() -> None:
+    plant = Plant()
+    plant.emit("a", "b", "c")
+    task = asyncio.create_task((worker := plant.worker()).run())
+    await until(lambda: len(plant.published) == 3)
+    plant.hub.partitions["0"].clear()
+    plant.hub.incarnation = 2
+    plant.emit(*(f"new-{n}" for n in range(5)))
+    plant.hub.lose_readers()
+    await until(lambda: len(plant.published) == 8)
+    worker.stop("test")
+    await task
+    assert plant.telemetry.total(Count.HUB_RECREATED) == 1
+
+
+async def test_work_goes_on_while_the_checkpoint_store_is_away() -> None:
+    checkpoints = FlakyCheckpoints()
+    plant = Plant(checkpoints=checkpoints)
+    plant.emit("a")
+    task = asyncio.create_task((worker := plant.worker()).run())
+    await until(lambda: plant.published == ["a"])
+    checkpoints.is_away = True
+    plant.emit("b", "c")
+    await until(lambda: len(plant.published) == 3)
+    checkpoints.is_away = False
+    await until(lambda: plant.checkpoints.positions["0"].sequence_number == 2)
+    worker.stop("test")
+    await task
+    assert not plant.telemetry.paused
+
+
+async def test_an_unexpected_error_restarts_the_partition_from_its_finished_position(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plant = Plant()
+    plant.hub.batch_size = 1
+    plant.emit("a", "b", "c")
+    process, failures = Pipeline.process, [RuntimeError("defect")]
+
+    async def failing(self: Pipeline, events: list) -> None:  # type: ignore[type-arg]
+        if plant.published == ["a"] and failures:
+            raise failures.pop()
+        await process(self, events)
+
+    monkeypatch.setattr(Pipeline, "process", failing)
+    await run_until(plant.worker(), lambda: len(plant.published) == 3)
+    assert plant.published == ["a", "b", "c"]
+    assert plant.telemetry.total(Count.WORKER_FAILURES) == 1
+
+
+# --- several pods
+
+
+def pod(plant: Plant, name: str) -> Assignment:
+    options = AssignmentOptions(interval_seconds=0.001, expiry_seconds=0.5)
+    partitions = list(plant.hub.partitions)
+    return Assignment(
+        name,
+        partitions,
+        options,
+        plant.checkpoints,
+        plant.clock,
+        plant.telemetry,
+        lambda partition: plant.worker(partition=partition),
+    )
+
+
+def owners(plant: Plant) -> list[str]:
+    return sorted(ownership.owner_id for ownership in plant.checkpoints.owners.values())
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def test_pods_share_the_partitions_and_hand_them_over() -> None:
+    plant = Plant(partitions=4)
+    stops = {name: asyncio.Event() for name in ("a", "b")}
+    first = asyncio.create_task(pod(plant, "a").run(stops["a"]))
+    await eventually(lambda: owners(plant) == ["a"] * 4)
+    second = asyncio.create_task(pod(plant, "b").run(stops["b"]))
+    await eventually(lambda: owners(plant) == ["a", "a", "b", "b"])
+    stops["a"].set()
+    await first
+    await eventually(lambda: owners(plant) == ["b"] * 4)
+    stops["b"].set()
+    await second
+    assert owners(plant) == [""] * 4
+
+
+async def test_the_partitions_of_a_dead_pod_are_taken_and_nothing_is_lost() -> None:
+    plant = Plant(partitions=2)
+    for partition in ("0", "1"):
+        plant.checkpoints.owners[partition] = Ownership(partition, "dead", "etag")
+        plant.emit(f"x{partition}", f"y{partition}", partition=partition)
+    stop = asyncio.Event()
+    running = asyncio.create_task(pod(plant, "a").run(stop))
+    await eventually(lambda: len(plant.published) == 4)
+    stop.set()
+    await running
+    assert sorted(plant.published) == ["x0", "x1", "y0", "y1"]

@@ -37,10 +37,13 @@ def batch(elements: Iterable[Any], **properties: Any) -> EventData:
     return event(json.dumps(list(elements)), BATCH, **properties)
 
 
-async def send(connection_string: str, events: Iterable[EventData], partition_id: str = "0") -> None:
+async def send(
+    connection_string: str, events: Iterable[EventData], partition_id: str = "0", apart_seconds: float = 0.0
+) -> None:
     async with EventHubProducerClient.from_connection_string(connection_string, retry_total=0) as producer:
         for item in events:
             await producer.send_batch([item], partition_id=partition_id, timeout=TIMEOUT_SECONDS)
+            await asyncio.sleep(apart_seconds)
 
 
 async def receive(

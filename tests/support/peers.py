@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import socket
@@ -30,16 +31,21 @@ def free_port() -> int:
 
 
 def install_node_packages() -> None:
-    """`npm ci` once for each lock file."""
+    """`npm ci` once for each lock file, however many test processes ask."""
     lock = NODE_FOLDER / "package-lock.json"
-    installed = NODE_FOLDER / "node_modules" / ".installed"
-    if installed.exists() and installed.read_text() == lock.read_text():
-        return
+    with (NODE_FOLDER / "package.json").open() as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        installed = NODE_FOLDER / "node_modules" / ".installed"
+        if not installed.exists() or installed.read_text() != lock.read_text():
+            _npm_ci()
+            installed.write_text(lock.read_text())
+
+
+def _npm_ci() -> None:
     environment = {**os.environ, "PATH": f"{NODE.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
     npm = NODE.parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     command = [str(NODE), str(npm), "ci", "--no-audit", "--no-fund", "--silent"]
     subprocess.run(command, cwd=NODE_FOLDER, env=environment, check=True, timeout=300)
-    installed.write_text(lock.read_text())
 
 
 def run_node(script: str, *arguments: str) -> object:

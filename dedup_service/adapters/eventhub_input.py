@@ -166,7 +166,10 @@ def to_input_event(partition_id: str, event: EventData) -> InputEvent:
     properties = message.properties
     annotations = readable_map(message.annotations)
     is_binary = message.body_type == AmqpMessageBodyType.DATA
-    body = b"".join(message.body) if is_binary else repr(message.body).encode()
+    content = message.body
+    if content is None:  # the SDK's word for a message without any body section
+        content, is_binary = (), True
+    body = b"".join(content) if is_binary else repr(content).encode()
     return InputEvent(
         partition_id=partition_id,
         sequence_number=int(annotations["x-opt-sequence-number"]),

@@ -10,11 +10,12 @@ from sandbox.amqp.codec import AmqpDecodeError, Symbol, Timestamp
 from sandbox.amqp.connection import Session
 from sandbox.amqp.messages import DELIVERY_ANNOTATIONS, BareMessage, Request, read_request, section, unpack
 from sandbox.amqp.performatives import AmqpError, TransferEncoder, field
-from sandbox.hub.log import Partition, now_ms
+from sandbox.hub.log import Entry, Partition, now_ms
 
 INCOMING_CREDIT = 1000
 PUMP_EVENTS = 256
-"""Entries written per turn, so that one reader with much credit does not starve the others."""
+PUMP_BYTES = 256 * 1024
+"""What is written before the socket is asked again whether it takes more."""
 
 
 class Incoming:
@@ -207,12 +208,20 @@ class EventsOut(Outgoing):
             entries = self._partition.read(self._position, min(self.credit, self.session.peer_window, PUMP_EVENTS))
             if not entries:
                 return
-            prefix = self._metrics() if self._runtime_metrics else b""
-            frames: list[bytes] = []
-            for entry in entries:
-                frames += self.encode(prefix + entry.message)
-            self._position = entries[-1].sequence_number + 1
-            self.session.write(*frames)
+            self._write(entries)
+
+    def _write(self, entries: list[Entry]) -> None:
+        """Some of them: what a slow client has not read yet waits in the log and not in its connection's buffer."""
+        prefix = self._metrics() if self._runtime_metrics else b""
+        frames: list[bytes] = []
+        size = 0
+        for entry in entries:
+            if size >= PUMP_BYTES:
+                break
+            frames += self.encode(prefix + entry.message)
+            size += len(entry.message)
+            self._position = entry.sequence_number + 1
+        self.session.write(*frames)
 
     def _metrics(self) -> bytes:
         partition = self._partition

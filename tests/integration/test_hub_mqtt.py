@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import socket
 import ssl
 import struct
@@ -16,7 +17,6 @@ from azure.iot.device import Message
 from azure.iot.device.aio import IoTHubDeviceClient, IoTHubModuleClient
 from azure.iot.device.exceptions import CredentialError
 
-from sandbox.demo.demo import free_mqtt_host
 from sandbox.hub import sas
 from sandbox.server import HubOptions, StandIn
 from tests.support import hub
@@ -27,7 +27,8 @@ API = "?api-version=2019-10-01"
 @pytest.fixture
 async def iot_hub() -> AsyncIterator[StandIn]:
     devices = ("edge-1", "edge-1/sender", "edge-2")
-    running = StandIn(HubOptions(host=free_mqtt_host(), amqp_port=0, devices=devices))
+    host = f"127.0.1.{os.getpid() % 250 + 1}"  # the SDK dials one port only, and other tests run at the same time
+    running = StandIn(HubOptions(host=host, amqp_port=0, devices=devices))
     await running.start()
     yield running
     await running.stop()

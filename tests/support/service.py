@@ -1,0 +1,79 @@
+"""The dedup service inside the test, with its real adapters."""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from dedup_service.bootstrap import build
+from dedup_service.service import Service
+from dedup_service.settings import load
+from dedup_service.telemetry import Count, Telemetry
+from sandbox.server import StandIn
+
+DEADLINE_SECONDS = 60.0
+
+
+class RunningService:
+    def __init__(self, service: Service, telemetry: Telemetry) -> None:
+        self._service = service
+        self.telemetry = telemetry
+
+    async def get(self, path: str, token: str | None = None) -> tuple[int, str]:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        request = urllib.request.Request(f"http://127.0.0.1:{self._service.http_port}{path}", headers=headers)
+
+        def fetch() -> tuple[int, str]:
+            try:
+                with urllib.request.urlopen(request, timeout=DEADLINE_SECONDS) as response:
+                    return response.status, response.read().decode()
+            except urllib.error.HTTPError as error:
+                return error.code, error.read().decode()
+
+        return await asyncio.to_thread(fetch)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while not condition():
+                await asyncio.sleep(0.02)
+
+    async def until_events(self, count: int) -> None:
+        """So many input events are finished."""
+        await self.until(lambda: self.telemetry.total(Count.INPUT_EVENTS) >= count)
+
+    def count(self, what: Count) -> int:
+        return self.telemetry.total(what)
+
+
+@asynccontextmanager
+async def running_service(
+    stand_in: StandIn, redis_url: str, folder: Path, namespace: str, **overrides: Any
+) -> AsyncIterator[RunningService]:
+    settings = load(
+        **{
+            "input_connection_string": stand_in.connection_string("telemetry"),
+            "input_consumer_group": "dedup",
+            "output_connection_string": stand_in.connection_string("clean"),
+            "output_consumer_group": "dedup",
+            "dead_letter_connection_string": stand_in.connection_string("dead-letter"),
+            "redis_url": redis_url,
+            "namespace": namespace,
+            "checkpoint_url": f"sqlite:///{folder / 'checkpoints.db'}",
+            "http_host": "127.0.0.1",
+            "http_port": 0,
+            **overrides,
+        }
+    )
+    telemetry = Telemetry()
+    service = build(settings, telemetry)
+    task = asyncio.create_task(service.run())
+    try:
+        yield RunningService(service, telemetry)
+    finally:
+        service.stop()
+        await asyncio.wait_for(task, DEADLINE_SECONDS)

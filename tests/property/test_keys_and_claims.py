@@ -1,0 +1,137 @@
+"""Properties: keys and ids never collide by construction, the claim store agrees with a model, progress with the truth."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+
+from dedup_service.adapters.memory import MemoryClaims, MemoryClock
+from dedup_service.adapters.redis_claims import RedisClaims
+from dedup_service.core.claims import key_digest, new_claim, pack, unpack
+from dedup_service.core.events import Origin, Reading
+from dedup_service.core.json_array import split_elements
+from dedup_service.core.outgoing import ranges
+from dedup_service.core.progress import Progress
+from dedup_service.ports import ClaimRequest
+from edge_sender.identity import reading_id
+from tests.support.readings import event
+
+text = st.text(max_size=12)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.tuples(text, text, text), st.tuples(text, text, text))
+def test_two_keys_are_equal_only_if_all_parts_are(one: tuple[str, str, str], other: tuple[str, str, str]) -> None:
+    assert (key_digest(*one) == key_digest(*other)) == (one == other)
+
+
+@given(text, text, st.lists(st.binary(max_size=8), max_size=4), text, text, st.lists(st.binary(max_size=8), max_size=4))
+def test_two_ids_are_equal_only_if_all_parts_are(
+    source: str, strategy: str, fields: list[bytes], source2: str, strategy2: str, fields2: list[bytes]
+) -> None:
+    one, other = (source, strategy, tuple(fields)), (source2, strategy2, tuple(fields2))
+    assert (reading_id(*one) == reading_id(*other)) == (one == other)
+
+
+origins = st.builds(
+    Origin,
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 2**16 - 1),
+    st.integers(0, 2**64 - 1),
+    st.integers(0, 2**16 - 1),
+)
+
+
+@given(origins, st.integers(0, 31), st.integers(0, 2**48 - 1), st.binary(max_size=50))
+def test_claims_survive_packing(origin: Origin, replica: int, enqueued_ms: int, content: bytes) -> None:
+    packed = new_claim(origin, Reading(0, "s", "i", b"", content), replica, enqueued_ms)
+    assert pack(unpack(packed)) == packed
+    assert unpack(packed).origin == origin
+
+
+@given(st.sets(st.integers(0, 300)))
+def test_ranges_name_each_index_once(indexes: set[int]) -> None:
+    spans = [part.split("-") for part in ranges(sorted(indexes)).split(",") if part]
+    found = [n for span in spans for n in range(int(span[0]), int(span[-1]) + 1)]
+    assert found == sorted(indexes)
+
+
+@given(st.lists(json_values, max_size=6), st.sampled_from(["", " ", "\n\t"]))
+def test_a_valid_array_is_split_into_its_elements(values: list[Any], space: str) -> None:
+    text = "[" + f"{space},{space}".join(json.dumps(value) for value in values) + "]"
+    assert [json.loads(element) for element in split_elements(text.encode())] == values
+
+
+@given(st.binary(max_size=100))
+def test_splitting_garbage_never_fails(garbage: bytes) -> None:
+    split_elements(garbage)
+    split_elements(b"[" + garbage)
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=8), st.data())
+def test_every_event_is_fresh_exactly_once_however_often_it_is_delivered(sizes: list[int], data: st.DataObject) -> None:
+    log = [event(sequence_number=n, offset=str(n), enqueued_ms=1000 + n // 2) for n in range(sum(sizes))]
+    progress, seen, at = Progress(), [], 0
+    for size in sizes:
+        back = data.draw(st.integers(0, at))
+        delivered = log[at - back : at + size]
+        fresh = progress.fresh(delivered)
+        seen += fresh
+        if fresh:
+            progress.finish(fresh[-1])
+        at += size
+    assert seen == log
+
+
+# --- the scripts against the model
+
+
+operations = st.lists(
+    st.tuples(
+        st.sampled_from(["claim", "confirm"]),
+        st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 31), st.integers(1, 2)), min_size=1, max_size=6),
+        st.sampled_from([(1,), (2,), (1, 2)]),
+    ),
+    max_size=12,
+)
+
+
+def requests_of(items: list[tuple[int, int, int, int]]) -> list[ClaimRequest]:
+    return [
+        ClaimRequest(
+            key % 2,
+            bytes([key]) * 16,
+            new_claim(Origin(incarnation, 0, origin, 0), Reading(0, "s", "i", b"", bytes([origin])), replica, 1),
+            60_000,
+        )
+        for key, origin, replica, incarnation in items
+    ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(operations)
+def test_the_scripts_do_what_the_model_does(
+    redis_url: str, fresh_namespace: Callable[[], str], steps: list[tuple[str, list[Any], tuple[int, ...]]]
+) -> None:
+    async def both() -> None:
+        model = MemoryClaims(MemoryClock())
+        real = RedisClaims(Redis.from_url(redis_url), namespace=fresh_namespace())
+        for operation, items, live in steps:
+            requests = requests_of(items)
+            if operation == "claim":
+                assert await real.claim(requests, live) == await model.claim(requests, live)
+            else:
+                assert await real.confirm(requests, 60_000) == await model.confirm(requests, 60_000)
+        await real.close()
+
+    asyncio.run(both())

@@ -6,7 +6,7 @@ import contextlib
 import hmac
 import time
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 import uvicorn
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
@@ -18,7 +18,6 @@ from pydantic import BaseModel
 
 from dedup_service import __version__
 from dedup_service.telemetry import Count, Telemetry, TelemetryCollector, lag_seconds
-
 
 _bearer = HTTPBearer(auto_error=False)
 

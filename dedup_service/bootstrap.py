@@ -21,7 +21,6 @@ from dedup_service.adapters.redis_claims import RedisClaims, check_eviction, con
 from dedup_service.adapters.sdk_checkpoints import SdkCheckpoints
 from dedup_service.adapters.sqlite_checkpoints import SqliteCheckpointStore
 from dedup_service.core.extract import CloudEventsExtractor
-from dedup_service.core.outgoing import OutputPolicy
 from dedup_service.errors import ConfigurationError
 from dedup_service.service import Service, ServicePorts
 from dedup_service.settings import DISCARD, PREFIX, SQLITE_SCHEME, Settings, example
@@ -93,9 +92,7 @@ def _publisher(settings: Settings, name: str, what: str) -> EventHubPublisher | 
     if secret in (None, DISCARD) or settings.mode == "observe":
         return None
     _hub_name(settings, name)
-    return EventHubPublisher.from_connection_string(
-        secret, what, send_timeout_seconds=settings.send_timeout_seconds
-    )
+    return EventHubPublisher.from_connection_string(secret, what, send_timeout_seconds=settings.send_timeout_seconds)
 
 
 def key_namespace(settings: Settings) -> str:
@@ -130,4 +127,3 @@ def _blob_store(url: str) -> CheckpointStore:
     connection_string = ";".join(part for part in parts if not part.startswith("ContainerName="))
     container = names[0] if names else DEFAULT_CONTAINER
     return BlobCheckpointStore.from_connection_string(connection_string, container, **BLOB_OPTIONS)
-

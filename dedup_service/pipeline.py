@@ -117,7 +117,10 @@ class Pipeline:
         self.progress = Progress()
 
     async def process(self, events: list[InputEvent]) -> None:
-        """Returns when every event is finished. Raises HubRecreatedError, or StoppingError (then nothing new is finished)."""
+        """Returns when every event is finished.
+
+        Raises HubRecreatedError, or StoppingError; then nothing new is finished.
+        """
         telemetry = self._ports.telemetry
         fresh = self.progress.fresh(events)
         telemetry.add(Count.REDELIVERED, len(events) - len(fresh))
@@ -183,9 +186,7 @@ class Pipeline:
 
     async def _prepare_claims(self, item: EventWork) -> None:
         options, event = self._options, item.event
-        number = await self._ports.retrying.run(
-            partial(self._ports.claims.replica_number, options.group, item.replica)
-        )
+        number = await self._ports.retrying.run(partial(self._ports.claims.replica_number, options.group, item.replica))
         if number == OTHER_REPLICA:
             item.replica = "other"
         ttl_ms = unconfirmed_ttl_ms(event.enqueued_ms, self._ports.clock.now_ms(), options.retention_ms)
@@ -251,9 +252,7 @@ class Pipeline:
             cleans += marked(clean_events(item.event, item.extraction, duplicates, output, self._incarnation))
         return cleans
 
-    async def _send_clean(
-        self, publisher: Publisher, partition: str, queue: list[tuple[EventWork, CleanEvent]]
-    ) -> None:
+    async def _send_clean(self, publisher: Publisher, partition: str, queue: list[tuple[EventWork, CleanEvent]]) -> None:
         while queue:
             try:
                 sent = await self._send(publisher, partition, [clean.event for _, clean in queue])

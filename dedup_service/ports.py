@@ -50,7 +50,8 @@ class ClaimStore(Protocol):
 
         Guarantee: of all callers, for ever so many calls, one origin holds a key until its claim expires. A duplicate's
         replica bit is added to the claim it finds. An unconfirmed claim of a hub incarnation that is not among `live`
-        counts as free: its winner can't be read again. Idempotent: a repeated call finds its own claim. An ambiguous failure is repaired by calling again.
+        counts as free: its winner can't be read again. Idempotent: a repeated call finds its own claim. An ambiguous
+        failure is repaired by calling again.
         """
         ...
 
@@ -89,7 +90,10 @@ class PartitionState:
 
 @dataclass(frozen=True, slots=True)
 class StartPosition:
-    """Where reading starts, by one of these: `offset` ("-1": the beginning) and `sequence_number` are those of the last finished event."""
+    """Where reading starts, by one of these.
+
+    `offset` ("-1": the beginning) and `sequence_number` are those of the last finished event.
+    """
 
     offset: str | None = None
     sequence_number: int | None = None

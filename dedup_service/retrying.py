@@ -25,7 +25,7 @@ class Retrying:
         self._stopping = stopping
 
     async def run(self, operation: Callable[[], Awaitable[T]]) -> T:
-        """Raises StoppingError when the service stops while the dependency is down, and whatever else the operation raises."""
+        """Raises StoppingError when the service stops while the dependency is down, and what else the operation raises."""
         backoff = FIRST_BACKOFF_SECONDS
         failed: str | None = None
         while True:

@@ -81,7 +81,7 @@ class PartitionWorker:
                 self._incarnation = self._finished = self._saved = None
                 save = partial(self._ports.checkpoints.save, self._partition_id, BEGINNING)
                 await self._ports.retrying.run(save)
-            except Exception:
+            except Exception:  # noqa: BLE001  # a defect in one partition must not stop the others; counted and logged
                 self._ports.telemetry.worker_failed(self._partition_id)
                 await self._ports.clock.sleep(REOPEN_SECONDS)
         self._ports.telemetry.partition_left(self._partition_id, self._reason)

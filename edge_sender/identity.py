@@ -39,7 +39,8 @@ class Sample:
 class Identity(Protocol):
     """A strategy: the fields that make a reading of one source unlike any other."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def fields(self, sample: Sample) -> tuple[bytes, ...]:
         """Raises NoIdentityError."""

@@ -41,9 +41,7 @@ class Counters:
 
 
 class Sender:
-    def __init__(
-        self, options: SenderOptions, source: Source, uplink: Uplink, monotonic: Callable[[], float]
-    ) -> None:
+    def __init__(self, options: SenderOptions, source: Source, uplink: Uplink, monotonic: Callable[[], float]) -> None:
         self.counters = Counters()
         self._options = options
         self._source = source
@@ -156,7 +154,7 @@ class Sender:
                     return
         except MessageRefusedError as error:
             self.counters.refused += message.readings
-            logger.error("a message of %d readings can't be sent and is given up: %s", message.readings, error)
+            logger.warning("a message of %d readings can't be sent and is given up: %s", message.readings, error)
         finally:
             self._slots.release()
 

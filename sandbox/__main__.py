@@ -46,7 +46,9 @@ def _add_plant(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=4840)
     parser.add_argument("--journal", type=Path, help="file for the readings that were emitted, a JSON object a line")
     parser.add_argument(
-        "--stamp-per-subscription", action="store_true", help="every subscriber sees its own source times, as on some servers"
+        "--stamp-per-subscription",
+        action="store_true",
+        help="every subscriber sees its own source times, as on some servers",
     )
     parser.add_argument("--wait-for-subscribers", type=int, default=0, metavar="N", help="emit once N clients subscribed")
     parser.add_argument("--linger-seconds", type=float, default=1.0, help="serve on so long after the machines stopped")

@@ -89,7 +89,7 @@ class IotHubPlugin(BaseAuthPlugin):
 
     def __init__(self, context: BrokerContext) -> None:
         super().__init__(context)
-        self._face: MqttFace = context.config.face  # type: ignore[union-attr]  # the plugin manager hydrates Config
+        self._face: MqttFace = context.config.face  # the plugin manager hydrates Config
 
     async def authenticate(self, *, session: Session) -> bool:
         return self._face.authenticate(session)
@@ -140,7 +140,7 @@ class MqttFace:
         self._writers[peer[:2]] = writer
         try:
             await self._broker.external_connected(StreamReaderAdapter(reader), StreamWriterAdapter(writer), "default")
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.TimeoutError) as error:
+        except (TimeoutError, ConnectionError, asyncio.IncompleteReadError) as error:
             logger.info("a device connection ended: %r", error)
         finally:
             del self._writers[peer[:2]]
@@ -157,8 +157,8 @@ class MqttFace:
     @staticmethod
     def _names_itself(session: Session) -> bool:
         """IoT Hub wants the user name `{hub}/{device}[/{module}]/?api-version=…` to match the client id."""
-        resource = (session.username or "").partition("?")[0].strip("/")
-        return resource.partition("/")[2] == session.client_id
+        resource = str(session.username or "").partition("?")[0].strip("/")
+        return resource.partition("/")[2] == str(session.client_id)
 
     def publish(self, session: Session, packet: PublishPacket) -> None:
         device = self._namespace.devices[session.client_id or ""]

@@ -21,7 +21,7 @@ def valkey() -> Iterator[ValkeyServer]:
 
 @pytest.fixture(scope="session")
 def redis_url(valkey: ValkeyServer) -> str:
-    return valkey.connection_url
+    return str(valkey.connection_url)
 
 
 def new_namespace() -> str:

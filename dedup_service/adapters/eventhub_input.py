@@ -15,8 +15,8 @@ from azure.eventhub import EventData, parse_connection_string
 from azure.eventhub.aio import EventHubConsumerClient, PartitionContext
 from azure.eventhub.amqp import AmqpMessageBodyType
 
-from dedup_service.adapters.sdk_errors import problem, unavailable
 from dedup_service.adapters.amqp_types import extend_decoder, readable, readable_map
+from dedup_service.adapters.sdk_errors import problem, unavailable
 from dedup_service.core.claims import incarnation_of
 from dedup_service.core.events import InputEvent
 from dedup_service.errors import UnavailableError
@@ -29,9 +29,7 @@ RETRY_INTERVAL_SECONDS = 1.0
 class EventHubInput:
     """Raises UnavailableError from every method when the hub can't be reached."""
 
-    def __init__(
-        self, client: EventHubConsumerClient, namespace: str, *, prefetch: int, batch_size: int
-    ) -> None:
+    def __init__(self, client: EventHubConsumerClient, namespace: str, *, prefetch: int, batch_size: int) -> None:
         extend_decoder()
         self._client = client
         self._namespace = namespace

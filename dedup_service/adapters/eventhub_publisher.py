@@ -12,8 +12,8 @@ from azure.eventhub.aio import EventHubProducerClient
 from azure.eventhub.amqp import AmqpMessageProperties
 from azure.eventhub.exceptions import AuthenticationError, EventDataSendError
 
-from dedup_service.adapters.sdk_errors import SDK_ERRORS, problem, unavailable
 from dedup_service.adapters.amqp_types import encodable
+from dedup_service.adapters.sdk_errors import SDK_ERRORS, problem, unavailable
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.errors import UnavailableError, UndeliverableError
 
@@ -28,9 +28,7 @@ class EventHubPublisher:
         self._timeout = send_timeout_seconds
 
     @classmethod
-    def from_connection_string(
-        cls, connection_string: str, what: str, *, send_timeout_seconds: float
-    ) -> EventHubPublisher:
+    def from_connection_string(cls, connection_string: str, what: str, *, send_timeout_seconds: float) -> EventHubPublisher:
         client = EventHubProducerClient.from_connection_string(connection_string, retry_total=0)
         return cls(client, what, send_timeout_seconds=send_timeout_seconds)
 

@@ -23,9 +23,7 @@ class SdkCheckpoints:
     def __init__(self, store: CheckpointStore, namespace: str, hub: str, consumer_group: str) -> None:
         self._store = store
         self._scope = (namespace, hub, consumer_group)
-        self._names = dict(
-            zip(("fully_qualified_namespace", "eventhub_name", "consumer_group"), self._scope, strict=True)
-        )
+        self._names = dict(zip(("fully_qualified_namespace", "eventhub_name", "consumer_group"), self._scope, strict=True))
 
     async def load(self) -> dict[str, Position]:
         with unavailable(WHAT):

@@ -28,7 +28,15 @@ CREATE TABLE IF NOT EXISTS ownership (
     PRIMARY KEY (fully_qualified_namespace, eventhub_name, consumer_group, partition_id)
 );
 """
-_SCOPE = "fully_qualified_namespace = ? AND eventhub_name = ? AND consumer_group = ?"
+_LIST = {
+    "ownership": "SELECT * FROM ownership WHERE fully_qualified_namespace = ? AND eventhub_name = ? AND consumer_group = ?",
+    "checkpoint": "SELECT * FROM checkpoint "
+    "WHERE fully_qualified_namespace = ? AND eventhub_name = ? AND consumer_group = ?",
+}
+_FIND_OWNERSHIP = (
+    "SELECT etag FROM ownership "
+    "WHERE fully_qualified_namespace = ? AND eventhub_name = ? AND consumer_group = ? AND partition_id = ?"
+)
 _KEYS = ("fully_qualified_namespace", "eventhub_name", "consumer_group", "partition_id")
 BUSY_SECONDS = 5.0
 
@@ -40,9 +48,7 @@ class SqliteCheckpointStore(CheckpointStore):
 
     def __init__(self, path: Path) -> None:
         try:
-            self._connection = sqlite3.connect(
-                path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None
-            )
+            self._connection = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None)
             self._connection.row_factory = sqlite3.Row
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.executescript(_SCHEMA)
@@ -80,13 +86,9 @@ class SqliteCheckpointStore(CheckpointStore):
         return await self._list("checkpoint", (fully_qualified_namespace, eventhub_name, consumer_group))
 
     async def _list(self, table: str, scope: tuple[str, str, str]) -> list[dict[str, Any]]:
-        return await self._run(
-            lambda db: [dict(row) for row in db.execute(f"SELECT * FROM {table} WHERE {_SCOPE}", scope)]
-        )
+        return await self._run(lambda db: [dict(row) for row in db.execute(_LIST[table], scope)])
 
-    async def claim_ownership(
-        self, ownership_list: Iterable[dict[str, Any]], **kwargs: Any
-    ) -> Iterable[dict[str, Any]]:
+    async def claim_ownership(self, ownership_list: Iterable[dict[str, Any]], **kwargs: Any) -> Iterable[dict[str, Any]]:
         wanted = list(ownership_list)
         return await self._run(lambda db: [taken for item in wanted if (taken := _take(db, item)) is not None])
 
@@ -100,7 +102,7 @@ class SqliteCheckpointStore(CheckpointStore):
 
 def _take(db: sqlite3.Connection, item: dict[str, Any]) -> dict[str, Any] | None:
     key = tuple(item[name] for name in _KEYS)
-    row = db.execute(f"SELECT etag FROM ownership WHERE {_SCOPE} AND partition_id = ?", key).fetchone()
+    row = db.execute(_FIND_OWNERSHIP, key).fetchone()
     if (row["etag"] if row else None) != item.get("etag"):
         return None
     taken = {**item, "etag": uuid.uuid4().hex, "last_modified_time": time.time()}

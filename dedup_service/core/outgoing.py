@@ -29,8 +29,7 @@ KEPT_ANNOTATIONS = (DEVICE_ID, MODULE_ID, IOTHUB_ENQUEUED_TIME)
 """System annotations that republishing would lose; they become application properties of the same name."""
 FORGEABLE_PREFIXES = ("dedup_", "iothub-")
 ADX_PROPERTIES = frozenset(
-    name.lower()
-    for name in ("Table", "Database", "Format", "IngestionMappingReference", "Compression", "Encoding", "Tags")
+    name.lower() for name in ("Table", "Database", "Format", "IngestionMappingReference", "Compression", "Encoding", "Tags")
 )
 """Application properties that steer Azure Data Explorer's ingestion: a device must not choose where its data lands."""
 
@@ -126,9 +125,7 @@ def _outgoing(
     properties: Mapping[str, Any],
     readings: int,
 ) -> OutgoingEvent:
-    return OutgoingEvent(
-        body, content_type, content_encoding, event.message_id, event.correlation_id, properties, readings
-    )
+    return OutgoingEvent(body, content_type, content_encoding, event.message_id, event.correlation_id, properties, readings)
 
 
 def kept_properties(event: InputEvent, kept_adx: frozenset[str]) -> dict[str, Any]:

@@ -53,7 +53,7 @@ class OpcUaSource:
             try:
                 await self._subscribe()
                 return
-            except (OSError, TimeoutError, asyncio.TimeoutError, ua.UaError) as error:
+            except (OSError, TimeoutError, ua.UaError) as error:
                 logger.warning("the OPC UA server %s can't be subscribed to, trying again: %r", self._endpoint, error)
                 await self.close()
                 await asyncio.sleep(RETRY_SECONDS)
@@ -63,7 +63,7 @@ class OpcUaSource:
         if client is not None:
             try:
                 await asyncio.wait_for(client.disconnect(), CLOSE_SECONDS)
-            except (OSError, TimeoutError, asyncio.TimeoutError, ua.UaError) as error:
+            except (OSError, TimeoutError, ua.UaError) as error:
                 logger.info("the OPC UA session did not close in order: %r", error)
 
     async def _subscribe(self) -> None:

@@ -34,7 +34,8 @@ class EventHubsUplink:
         event.content_type = message.content_type
         if message.message_id is not None:
             event.message_id = message.message_id
-        event.properties = {**message.properties, f"{PREFIX}replica": self._replica}
+        event.properties = dict(message.properties.items())
+        event.properties[f"{PREFIX}replica"] = self._replica
         try:
             batch = await self._client.create_batch(partition_key=self._replica)
             batch.add(event)

@@ -58,7 +58,7 @@ class Incoming:
 
     def _refuse_size(self) -> None:
         limit = self._max_message_size
-        text = f"The received message (delivery-id:{self._delivery_id}) exceeds the limit ({limit} bytes) currently allowed on the link."
+        text = f"The received message (delivery-id:{self._delivery_id}) exceeds the limit ({limit} bytes) of the link."
         self.session.detach(self.handle, AmqpError("amqp:link:message-size-exceeded", text))
 
     def _finish(self) -> None:

@@ -54,7 +54,8 @@ def read_journal(path: Path) -> dict[ReadingKey, int]:
 def readings_in(event: EventData) -> Iterator[ReadingKey]:
     """The readings of a clean event: a CloudEvents batch, or a single one in binary mode."""
     if "batch" in (event.content_type or ""):
-        for item in event.body_as_json():
+        items: Any = event.body_as_json()
+        for item in items:
             yield _key(item["source"], item["data"])
     else:
         properties = event.properties

@@ -212,14 +212,20 @@ class Demo:
             "latency_p50_ms": f"{verdict.latency_p50_ms:,.0f} from the machine to the clean hub",
             "latency_p99_ms": f"{verdict.latency_p99_ms:,.0f}",
         }
-        self._console.print("\nThe audit (what the plant emitted against what the clean hub holds):", highlight=False, soft_wrap=True)
+        self._console.print(
+            "\nThe audit (what the plant emitted against what the clean hub holds):", highlight=False, soft_wrap=True
+        )
         for name, text in rows.items():
             self._console.print(f"  {name:<17} {text}", highlight=False, soft_wrap=True)
         if verdict.unknown:
-            self._console.print(f"  unknown           {verdict.unknown:,} that the plant never emitted", highlight=False, soft_wrap=True)
+            self._console.print(
+                f"  unknown           {verdict.unknown:,} that the plant never emitted", highlight=False, soft_wrap=True
+            )
         for key in verdict.lost_examples:
             self._console.print(f"  lost: {key}", highlight=False, soft_wrap=True)
-        self._console.print("  nothing lost, nothing twice" if verdict.is_clean else "  NOT CLEAN", highlight=False, soft_wrap=True)
+        self._console.print(
+            "  nothing lost, nothing twice" if verdict.is_clean else "  NOT CLEAN", highlight=False, soft_wrap=True
+        )
 
 
 def _finished(stats: dict[str, Any], ends: dict[str, int]) -> bool:

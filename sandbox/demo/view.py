@@ -81,5 +81,3 @@ class View:
 
 def _silent(replica: dict[str, Any], now_ms: int) -> bool:
     return now_ms - int(replica["last_seen_ms"]) > SILENT_AFTER_SECONDS * 1000
-
-

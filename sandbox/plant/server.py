@@ -106,7 +106,12 @@ class Plant:
     def _record(self, reading: Reading) -> None:
         self.emitted += 1
         if self._journal is not None:
-            line = {"source": reading.source, "epoch": reading.epoch, "sequence": reading.sequence, "time_ns": reading.time_ns}
+            line = {
+                "source": reading.source,
+                "epoch": reading.epoch,
+                "sequence": reading.sequence,
+                "time_ns": reading.time_ns,
+            }
             self._journal.write(json.dumps(line) + "\n")
 
     async def _show(self, reading: Reading) -> None:

@@ -20,7 +20,19 @@ from dedup_service.core.events import Origin, Reading
 from dedup_service.errors import ConfigurationError, UnavailableError
 from dedup_service.ports import ClaimRequest, ClaimStore
 
-REDIS_6_COMMANDS = ("evalsha", "script|load", "get", "set", "hget", "hset", "hlen", "info", "ping", "client|setinfo", "select")
+REDIS_6_COMMANDS = (
+    "evalsha",
+    "script|load",
+    "get",
+    "set",
+    "hget",
+    "hset",
+    "hlen",
+    "info",
+    "ping",
+    "client|setinfo",
+    "select",
+)
 LIVE = (1, 2)
 TTL_MS = 60_000
 
@@ -187,7 +199,9 @@ async def test_the_scripts_use_no_option_that_redis_6_lacks(redis_url: str, valk
             if words[0] == "PING":
                 break
             if words[0] == "SET":
-                seen.update(word for word in words if word in {"NX", "XX", "GET", "EX", "PX", "EXAT", "PXAT", "KEEPTTL", "IFEQ"})
+                seen.update(
+                    word for word in words if word in {"NX", "XX", "GET", "EX", "PX", "EXAT", "PXAT", "KEEPTTL", "IFEQ"}
+                )
     await listener.aclose()
     assert seen == {"PX", "KEEPTTL"}
 

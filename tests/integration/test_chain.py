@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from azure.eventhub import EventData
+from azure.eventhub.amqp import AmqpMessageProperties
 
 from dedup_service.telemetry import Count
 from sandbox.amqp.messages import BareMessage
@@ -45,9 +46,9 @@ def readings(events: list[EventData]) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for item in events:
         if item.content_type == hub.BATCH:
-            found += [(part["source"], part["id"]) for part in item.body_as_json()]
+            found += [(part["source"], part["id"]) for part in hub.elements(item)]
         else:
-            properties = {key.decode(): value for key, value in item.properties.items()}
+            properties = hub.properties(item)
             found.append((properties["cloudEvents_source"].decode(), properties["cloudEvents_id"].decode()))
     return found
 
@@ -74,14 +75,13 @@ async def test_three_replicas_with_other_batch_boundaries_and_partly_other_sourc
     received = await clean(stand_in)
     assert sorted(readings(received)) == sorted(sent)
     for item in received:
-        parts = hub.body(item)[1:-1]
-        for part in item.body_as_json():
-            assert json.dumps(sent[part["source"], part["id"]]).encode() in parts
+        for part in hub.elements(item):
+            assert json.dumps(sent[part["source"], part["id"]]).encode() in hub.body(item)
 
 
 async def test_a_batch_that_is_half_duplicates_keeps_its_other_half(stand_in: StandIn, service: RunningService) -> None:
     telemetry = stand_in.connection_string("telemetry")
-    await hub.send(telemetry, [batch(element(str(n)) for n in range(0, 10))], "0")
+    await hub.send(telemetry, [batch(element(str(n)) for n in range(10))], "0")
     await service.until_events(1)
     await hub.send(telemetry, [batch(element(str(n)) for n in range(5, 15))], "1")
     await service.until_events(2)
@@ -104,7 +104,9 @@ async def test_an_event_without_duplicates_passes_byte_identical(stand_in: Stand
     assert b"forged" not in got.properties.values()
 
 
-@pytest.mark.parametrize("body", [os.urandom(1000), AVRO, os.urandom(250_000), b""], ids=["random", "avro", "250KB", "empty"])
+@pytest.mark.parametrize(
+    "body", [os.urandom(1000), AVRO, os.urandom(250_000), b""], ids=["random", "avro", "250KB", "empty"]
+)
 async def test_opaque_bodies_pass_untouched(stand_in: StandIn, service: RunningService, body: bytes) -> None:
     await hub.send(stand_in.connection_string("telemetry"), [single("1", body)], "0")
     await hub.send(stand_in.connection_string("telemetry"), [single("1", body)], "1")
@@ -116,7 +118,9 @@ async def test_bad_input_ends_in_the_dead_letters_with_its_reason_and_harms_no_n
     stand_in: StandIn, service: RunningService
 ) -> None:
     gzipped = event(gzip.compress(b"0" * 50_000_000), hub.BATCH)
-    gzipped.raw_amqp_message.properties.content_encoding = "gzip"
+    gzipped.raw_amqp_message.properties = AmqpMessageProperties(  # type: ignore[no-untyped-call]  # the SDK has no types
+        content_type=hub.BATCH, content_encoding="gzip"
+    )
     bad = {
         "no-key": event(b"just text"),
         "missing-id": single(""),
@@ -124,7 +128,9 @@ async def test_bad_input_ends_in_the_dead_letters_with_its_reason_and_harms_no_n
         "missing-source": single("1", source=""),
         "unreadable-body": event(b"[{", hub.BATCH),
         "decompressed-too-large": gzipped,
-        "unreadable-reading": event(b'[{"broken": nonsense},' + json.dumps(element("in-broken-batch")).encode() + b"]", hub.BATCH),
+        "unreadable-reading": event(
+            b'[{"broken": nonsense},' + json.dumps(element("in-broken-batch")).encode() + b"]", hub.BATCH
+        ),
     }
     sent = [item for pair in ((single(f"good-{reason}"), letter) for reason, letter in bad.items()) for item in pair]
     await hub.send(stand_in.connection_string("telemetry"), [*sent, single("last")])
@@ -142,14 +148,20 @@ async def test_bad_input_ends_in_the_dead_letters_with_its_reason_and_harms_no_n
 
 async def test_events_with_properties_of_every_type_pass(stand_in: StandIn, service: RunningService) -> None:
     """Written into the log as bytes: no SDK sends all of these."""
-    extra = b"\xa1\x01c\x73\x00\x00\x00A" + b"\xa1\x02d4\x74abcd" + b"\xa1\x02d8\x84abcdefgh" + b"\xa1\x01l\x80" + b"\xff" * 8
+    extra = (
+        b"\xa1\x01c\x73\x00\x00\x00A" + b"\xa1\x02d4\x74abcd" + b"\xa1\x02d8\x84abcdefgh" + b"\xa1\x01l\x80" + b"\xff" * 8
+    )
     attributes = b"".join(
         b"\xa1" + bytes([len(part)]) + part for part in (b"cloudEvents_id", b"1", b"cloudEvents_source", b"urn:a")
     )
     items = attributes + extra
     properties = b"\x00\x53\x74\xd1" + (len(items) + 4).to_bytes(4, "big") + (12).to_bytes(4, "big") + items
     stand_in.namespace.hubs["telemetry"].append(
-        [BareMessage({}, properties + b"\x00\x53\x75\xa0\x01x"), BareMessage({}, b""), BareMessage({}, b"\x00\x53\x77\xa1\x02hi")],
+        [
+            BareMessage({}, properties + b"\x00\x53\x75\xa0\x01x"),
+            BareMessage({}, b""),
+            BareMessage({}, b"\x00\x53\x77\xa1\x02hi"),
+        ],
         partition=stand_in.namespace.hubs["telemetry"].partitions[0],
     )
     await service.until_events(3)
@@ -202,7 +214,9 @@ async def test_two_services_share_the_work(stand_in: StandIn, redis_url: str, tm
     assert sorted(int(reading_id) for _, reading_id in readings(await clean(stand_in))) == list(range(50))
 
 
-async def test_health_metrics_stats_and_their_token(stand_in: StandIn, redis_url: str, tmp_path: Path, namespace: str) -> None:
+async def test_health_metrics_stats_and_their_token(
+    stand_in: StandIn, redis_url: str, tmp_path: Path, namespace: str
+) -> None:
     async with running_service(stand_in, redis_url, tmp_path, namespace, api_token="sesame") as service:
         await service.until(lambda: len(service.telemetry.partitions) == 4)
         await hub.send(stand_in.connection_string("telemetry"), [single("1", cloudEvents_replica="r1")] * 3)

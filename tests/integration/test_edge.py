@@ -16,6 +16,7 @@ from azure.eventhub import EventData
 from edge_sender.__main__ import make_sender
 from edge_sender.settings import load
 from sandbox.plant.server import NAMESPACE_URI, Plant, PlantOptions
+from sandbox.plant.sources import PACES, QUANTITIES
 from sandbox.plant.stamping import Stamping
 from sandbox.processes import free_port
 from sandbox.server import HubOptions, StandIn
@@ -23,6 +24,8 @@ from tests.support import hub
 
 EDGES = ("edge-1/sender", "edge-2")
 EMITTED = 300
+BUCKETS = ",".join(f"*/{name}=time-bucket:{1 / pace}" for name, pace in zip(QUANTITIES, PACES, strict=True)) + ",*=sequence"
+"""Each source's own interval; phase and jitter of the plant stay below half of it."""
 DEADLINE_SECONDS = 60.0
 
 
@@ -81,9 +84,10 @@ def ids_by_counter(events: list[EventData], replica: str | None = None) -> dict[
 
 def parts(item: EventData) -> list[tuple[str, str, dict[str, Any]]]:
     if item.content_type == hub.BATCH:
-        return [(part["source"], part["id"], part["data"]) for part in item.body_as_json()]
-    properties = item.properties
-    return [(properties[b"cloudEvents_source"].decode(), properties[b"cloudEvents_id"].decode(), item.body_as_json())]
+        return [(part["source"], part["id"], part["data"]) for part in hub.elements(item)]
+    properties = hub.properties(item)
+    data: Any = item.body_as_json()
+    return [(properties["cloudEvents_source"].decode(), properties["cloudEvents_id"].decode(), data)]
 
 
 async def received(iot_hub: StandIn) -> list[EventData]:
@@ -96,12 +100,10 @@ async def received(iot_hub: StandIn) -> list[EventData]:
         ("*/vibration=sequence,*=source-time", None),
         ("content", None),
         ("sequence", Stamping()),
-        # the interval of each source is the bucket; phase and jitter stay below half of it
-        (",".join(f"*/{name}=time-bucket:{1 / pace}" for name, pace in (("temperature", 0.2), ("pressure", 0.5), ("torque", 1),
-         ("speed", 1), ("current", 2), ("flow", 2), ("level", 4), ("position", 5))) + ",*=sequence", Stamping(0.2, 0.1)),
+        (BUCKETS, Stamping(phase=0.2, jitter=0.1)),
     ],
     ids=["source-time", "content", "sequence", "time-bucket"],
-)  # fmt: skip
+)
 async def test_two_replicas_give_the_same_reading_the_same_id(
     iot_hub: StandIn, tmp_path: Path, identity: str, stamping: Stamping | None
 ) -> None:

@@ -56,7 +56,8 @@ async def test_what_is_sent_is_received(telemetry: str) -> None:
 
 async def test_batches_to_a_partition_to_a_key_and_to_any(telemetry: str) -> None:
     async with EventHubProducerClient.from_connection_string(telemetry) as client:
-        for options in ({"partition_id": "3"}, {"partition_key": "key"}, {}):
+        choices: list[dict[str, Any]] = [{"partition_id": "3"}, {"partition_key": "key"}, {}]
+        for options in choices:
             batch = await client.create_batch(**options)
             for number in range(3):
                 batch.add(EventData(f"{options}-{number}"))
@@ -98,7 +99,7 @@ async def test_runtime_metrics_come_with_the_events(telemetry: str, filled: list
     seen: dict[str, Any] = {}
     client = EventHubConsumerClient.from_connection_string(telemetry, "dedup")
 
-    async def on_event(context: Any, _: EventData) -> None:
+    async def on_event(context: Any, _: EventData | None) -> None:
         seen.update(context.last_enqueued_event_properties)
 
     async with client:
@@ -229,7 +230,9 @@ async def test_a_bad_signature_is_refused(stand_in: StandIn, telemetry: str, fau
         f"127.0.0.1:{stand_in.amqp_port}", "telemetry", AzureSasCredential(token), use_tls=False, retry_total=0
     )
     async with client:
-        with pytest.raises((AuthenticationError, ConnectError, ConnectionLostError), match=r"[Uu]nauthorized|authentication"):
+        with pytest.raises(
+            (AuthenticationError, ConnectError, ConnectionLostError), match=r"[Uu]nauthorized|authentication"
+        ):
             await client.send_event(EventData(b"x"), timeout=10)
     assert not any(partition.entries for partition in stand_in.namespace.hubs["telemetry"].partitions)
 

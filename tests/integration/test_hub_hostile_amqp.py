@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
+
 from sandbox.amqp import performatives as amqp
 from sandbox.amqp.codec import NULL, Described, Symbol, Uint, described, encode
 from sandbox.amqp.messages import APPLICATION_PROPERTIES, BareMessage, data_section
@@ -86,8 +87,15 @@ def described_map(properties: dict[str, object]) -> bytes:
 
 def attach(address: str, handle: int, role: bool) -> bytes:
     source, target = (address, "x") if role == amqp.RECEIVER else ("x", address)
-    termini = {"source": amqp.source_terminus(source), "target": amqp.target_terminus(target)}
-    return amqp.attach(0, name=f"l{handle}", handle=handle, role=role, max_message_size=0, **termini)
+    return amqp.attach(
+        0,
+        name=f"l{handle}",
+        handle=handle,
+        role=role,
+        source=amqp.source_terminus(source),
+        target=amqp.target_terminus(target),
+        max_message_size=0,
+    )
 
 
 def flow(handle: int, credit: int) -> bytes:
@@ -186,8 +194,10 @@ async def test_a_client_that_never_reads_does_not_fill_the_memory_nor_slow_its_n
 
 async def test_events_with_properties_of_every_amqp_type_pass_byte_for_byte(stand_in: StandIn, peer: Peer) -> None:
     every_type = (
-        b"\x50\x01 \x51\xff \x60\x00\x01 \x61\xff\xff \x70\x00\x00\x00\x01 \x71\xff\xff\xff\xff \x80\x00\x00\x00\x00\x00\x00\x00\x01 "
-        b"\x81\xff\xff\xff\xff\xff\xff\xff\xff \x72\x3f\x80\x00\x00 \x82\x3f\xf0\x00\x00\x00\x00\x00\x00 \x83\x00\x00\x00\x00\x00\x00\x00\x01 "
+        b"\x50\x01 \x51\xff \x60\x00\x01 \x61\xff\xff \x70\x00\x00\x00\x01 "
+        b"\x71\xff\xff\xff\xff \x80\x00\x00\x00\x00\x00\x00\x00\x01 "
+        b"\x81\xff\xff\xff\xff\xff\xff\xff\xff \x72\x3f\x80\x00\x00 \x82\x3f\xf0\x00\x00\x00\x00\x00\x00 "
+        b"\x83\x00\x00\x00\x00\x00\x00\x00\x01 "
         b"\x98" + bytes(16) + b" \x40 \x41 \x42 \x43 \x44 \x73\x00\x00\x00\x41 \x74\x00\x00\x00\x00 \x84" + bytes(8)
     )
     values = [value for value in every_type.split(b" ") if value]
@@ -201,4 +211,6 @@ async def test_events_with_properties_of_every_amqp_type_pass_byte_for_byte(stan
     async with asyncio.timeout(TIMEOUT_SECONDS):
         while not stand_in.namespace.hubs["telemetry"].partitions[1].entries:
             await asyncio.sleep(0.01)
-    assert stand_in.namespace.hubs["telemetry"].partitions[1].entries[0].message.endswith(properties + data_section(b"typed"))
+    assert (
+        stand_in.namespace.hubs["telemetry"].partitions[1].entries[0].message.endswith(properties + data_section(b"typed"))
+    )

@@ -119,9 +119,7 @@ class RawClient:
     async def connect(cls, iot_hub: StandIn) -> RawClient:
         context = ssl.create_default_context(cadata=ca_pem(iot_hub))
         return cls(
-            *await asyncio.open_connection(
-                iot_hub.options.host, iot_hub.mqtt_port, ssl=context, server_hostname="localhost"
-            )
+            *await asyncio.open_connection(iot_hub.options.host, iot_hub.mqtt_port, ssl=context, server_hostname="localhost")
         )
 
     async def send(self, kind: int, payload: bytes) -> None:

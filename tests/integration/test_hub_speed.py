@@ -42,7 +42,7 @@ async def bare_receive_loop(connection_string: str) -> None:
             done.set()
 
     async with EventHubConsumerClient.from_connection_string(connection_string, "dedup") as client:
-        options = {"prefetch": 3000, "max_batch_size": 1000, "starting_position": "-1"}
+        options: dict[str, Any] = {"prefetch": 3000, "max_batch_size": 1000, "starting_position": "-1"}
         task = asyncio.create_task(client.receive_batch(on_batch, partition_id="0", **options))
         await asyncio.wait_for(done.wait(), 120)
         task.cancel()

@@ -99,7 +99,9 @@ def test_every_event_is_fresh_exactly_once_however_often_it_is_delivered(sizes: 
 operations = st.lists(
     st.tuples(
         st.sampled_from(["claim", "confirm"]),
-        st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 31), st.integers(1, 2)), min_size=1, max_size=6),
+        st.lists(
+            st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 31), st.integers(1, 2)), min_size=1, max_size=6
+        ),
         st.sampled_from([(1,), (2,), (1, 2)]),
     ),
     max_size=12,

@@ -18,7 +18,7 @@ def event(body: bytes | str, content_type: str | None = None, **properties: Any)
     made = EventData(body)
     if content_type is not None:
         made.content_type = content_type
-    made.properties = properties
+    made.properties = dict(properties.items())
     return made
 
 
@@ -81,4 +81,16 @@ async def read_all(connection_string: str) -> list[EventData]:
 
 
 def body(received: EventData) -> bytes:
-    return b"".join(received.body)
+    parts: Any = received.body
+    return b"".join(parts)
+
+
+def properties(received: EventData) -> dict[str, Any]:
+    """Application properties by name."""
+    return {name.decode() if isinstance(name, bytes) else name: value for name, value in received.properties.items()}
+
+
+def elements(received: EventData) -> list[dict[str, Any]]:
+    """The readings of a batch."""
+    found: Any = received.body_as_json()
+    return list(found)

@@ -29,7 +29,11 @@ def test_the_sdk_can_not_encode_whole_numbers_above_31_bits_by_itself() -> None:
 
 @pytest.mark.parametrize(
     ("data", "value"),
-    [(bytes([CHAR]) + b"\x00\x00\x00A", b"A"), (bytes([DECIMAL32]) + b"1234", b"1234"), (bytes([DECIMAL64]) + b"12345678", b"12345678")],
+    [
+        (bytes([CHAR]) + b"\x00\x00\x00A", b"A"),
+        (bytes([DECIMAL32]) + b"1234", b"1234"),
+        (bytes([DECIMAL64]) + b"12345678", b"12345678"),
+    ],
 )
 def test_the_missing_types_are_decoded(data: bytes, value: bytes) -> None:
     extend_decoder()
@@ -37,7 +41,8 @@ def test_the_missing_types_are_decoded(data: bytes, value: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [None, True, 0, -(2**31), 2**31, 2**63 - 1, -(2**63), 2**64 - 1, 1.5, "ä", b"\xff", uuid.UUID(int=1), [1], {"a": 1}]
+    "value",
+    [None, True, 0, -(2**31), 2**31, 2**63 - 1, -(2**63), 2**64 - 1, 1.5, "ä", b"\xff", uuid.UUID(int=1), [1], {"a": 1}],
 )
 def test_every_decoded_value_can_be_encoded_again(value: Any) -> None:
     event = OutgoingEvent(b"x", None, None, None, None, {"p": value}, 1)

@@ -59,7 +59,9 @@ DEEP = b'{"id":"d","source":"a","data":' + b"[" * 100_000 + b"]" * 100_000 + b"}
 
 
 @pytest.mark.parametrize(
-    "broken", [b'{"id":', b'{"id":"x" "source":1}', b"{nonsense}", b'{"a":"\\\\",}', b"NaN", DEEP], ids=lambda b: b[:20].decode()
+    "broken",
+    [b'{"id":', b'{"id":"x" "source":1}', b"{nonsense}", b'{"a":"\\\\",}', b"NaN", DEEP],
+    ids=lambda b: b[:20].decode(),
 )
 def test_broken_json_takes_only_its_own_element_out(broken: bytes) -> None:
     found = extract(batch_of([element("1"), broken, element("2")]))

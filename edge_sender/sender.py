@@ -90,8 +90,7 @@ class Sender:
 
     async def _work(self) -> None:
         """Readings are taken and buffered before the uplink is up: an uplink that is late loses nothing."""
-        await self._source.start(self.on_sample)
-        await self._connect()
+        await asyncio.gather(self._source.start(self.on_sample), self._connect())
         while True:
             await self._wait_for_work()
             await self._drain()

@@ -73,6 +73,7 @@ class Service:
             topology = await self._connect()
             if topology is not None:
                 self._assignment = self._assign(topology)
+                self._warn()
                 log.info("started", pod=self._pod_id, http_port=self.http_port, mode=self._settings.mode)
                 await self._assignment.run(self._stop)
         finally:
@@ -81,6 +82,14 @@ class Service:
             await asyncio.gather(serving, pinging, return_exceptions=True)
             await self._close()
             log.info("stopped", pod=self._pod_id)
+
+    def _warn(self) -> None:
+        if self._settings.input_consumer_group.lower() == "$default":
+            log.warning(
+                "shared_consumer_group",
+                setting="DEDUP_INPUT_CONSUMER_GROUP",
+                effect="this service's readers disconnect every other reader of $Default; give it a group of its own",
+            )
 
     async def _close(self) -> None:
         ports = self._ports

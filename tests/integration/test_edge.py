@@ -151,6 +151,18 @@ async def test_an_edge_sends_straight_to_an_event_hub_and_names_itself(iot_hub: 
     assert len({item.partition_key for item in events}) == 1
 
 
+async def test_an_edge_runs_as_an_iot_edge_module(iot_hub: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the environment that the Edge runtime's debugger gives a module."""
+    monkeypatch.setenv("EdgeHubConnectionString", iot_hub.device_connection_string("edge-1/sender"))
+    monkeypatch.setenv("EdgeModuleCACertificateFile", str(iot_hub.ca_file))
+    plant = Plant(PlantOptions(free_port(), wait_for_subscribers=1))
+    sender = sender_for(iot_hub, plant, EDGES[0], identity="sequence", uplink="iot-edge", connection_string=None)
+    await emit(plant, [sender])
+    events = await received(iot_hub)
+    assert len(ids_by_counter(events, "edge-1")) == plant.emitted
+    assert {item.system_properties[b"iothub-connection-module-id"] for item in events} == {b"sender"}
+
+
 async def test_readings_wait_for_an_uplink_that_comes_late(tmp_path: Path) -> None:
     late = StandIn(HubOptions(amqp_port=free_port(), mqtt_port=None))
     plant = Plant(PlantOptions(free_port(), wait_for_subscribers=1))

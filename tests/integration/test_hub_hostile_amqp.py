@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from sandbox.amqp import connection
 from sandbox.amqp import performatives as amqp
 from sandbox.amqp.codec import NULL, Described, Symbol, Uint, described, encode
 from sandbox.amqp.messages import APPLICATION_PROPERTIES, BareMessage, data_section
@@ -173,17 +174,37 @@ async def test_a_message_that_can_not_be_decoded_is_rejected_and_the_link_goes_o
     assert b"good" in bodies
 
 
+async def test_heartbeats_are_sent_as_often_as_the_client_wants_them(peer: Peer) -> None:
+    idle_ms = 200
+    peer.write(HANDSHAKE, amqp.frame(0, described(amqp.OPEN, [encode("c"), NULL, NULL, NULL, encode(Uint(idle_ms))])))
+    assert await peer._read(8) == amqp.SASL_HEADER
+    await peer.next(amqp.SASL_OUTCOME)
+    assert await peer._read(8) == amqp.PROTOCOL_HEADER
+    await peer.next(amqp.OPEN)
+    for _ in range(3):
+        assert await peer._read(8) == amqp.EMPTY_FRAME
+
+
+async def test_a_client_that_falls_silent_is_disconnected(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    await peer.handshake()
+    monkeypatch.setattr(connection, "IDLE_TIMEOUT_SECONDS", 0.0)
+    peer.write(amqp.frame(0, described(amqp.OPEN, [encode("c"), NULL, NULL, NULL, encode(Uint(100))])))
+    assert await peer.error(amqp.CLOSE, 0) == "amqp:resource-limit-exceeded"
+    await peer.hung_up()
+
+
 async def test_a_client_that_never_reads_does_not_fill_the_memory_nor_slow_its_neighbours(
     stand_in: StandIn, peer: Peer
 ) -> None:
     telemetry = stand_in.connection_string("telemetry")
-    log = stand_in.namespace.hubs["telemetry"].partitions[0]
-    for _ in range(300):  # 60 MB: more than all socket buffers on the way hold
-        log.append(BareMessage({}, data_section(b"x" * 200_000)), {}, now_ms())
     await peer.handshake()
     await peer.put_token(stand_in)
     peer.write(attach("telemetry/ConsumerGroups/dedup/Partitions/0", 3, amqp.RECEIVER), flow(3, 100_000))
     await peer.next(amqp.ATTACH)
+    log = stand_in.namespace.hubs["telemetry"].partitions[0]
+    for _ in range(300):  # 60 MB: more than all socket buffers on the way hold
+        log.append(BareMessage({}, data_section(b"x" * 200_000)), {}, now_ms())
+    log.notify()
     async with asyncio.timeout(TIMEOUT_SECONDS):
         while not (stuck := [c for c in stand_in._broker._connections if not c.writable]):
             await asyncio.sleep(0.01)

@@ -1,24 +1,24 @@
-"""Which partitions this pod owns: claims and renews them in the checkpoint store, and runs a worker for each."""
+"""Which partitions this pod works on: renews its leases, takes free ones up to its share, gives up what is above it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from dedup_service.core.balancing import Ownership, OwnershipWatch, wanted_partitions
+from dedup_service.core.leases import Lease, Renewal, Samples, fair_share
 from dedup_service.errors import UnavailableError
-from dedup_service.ports import Checkpoints, Clock
-from dedup_service.telemetry import Telemetry
+from dedup_service.ports import Clock, Leases, Publisher
+from dedup_service.telemetry import Count, Telemetry
 from dedup_service.worker import PartitionWorker
 
 
 @dataclass(frozen=True, slots=True)
 class AssignmentOptions:
     interval_seconds: float
-    """How often ownership is looked at: one list call to the store each time."""
-    expiry_seconds: float
-    """A pod that has not renewed for so long has lost its partitions. Renewals are written every third of it."""
+    """Between renewals: one script call for all partitions."""
+    sample_interval_seconds: float
+    """Between samples of the clean stream's end, by one pod for all."""
 
 
 class Assignment:
@@ -27,99 +27,119 @@ class Assignment:
         pod_id: str,
         partition_ids: list[str],
         options: AssignmentOptions,
-        checkpoints: Checkpoints,
+        leases: Leases,
+        clean: Publisher | None,
+        samples: Samples,
         clock: Clock,
         telemetry: Telemetry,
-        make_worker: Callable[[str], PartitionWorker],
+        make_worker: Callable[[Lease], PartitionWorker],
     ) -> None:
         self._pod_id = pod_id
         self._partition_ids = partition_ids
         self._options = options
-        self._checkpoints = checkpoints
+        self._leases = leases
+        self._clean = clean
+        self._samples = samples
         self._clock = clock
         self._telemetry = telemetry
         self._make_worker = make_worker
-        self._watch = OwnershipWatch(options.expiry_seconds)
-        self._owned: dict[str, Ownership] = {}
-        self._renewed: dict[str, float] = {}
         self._workers: dict[str, tuple[PartitionWorker, asyncio.Task[None]]] = {}
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._sampling: asyncio.Task[None] | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`; then every partition is finished, checkpointed and released."""
+        """Until `stop`; then every partition is finished, recorded, released and checkpointed."""
         try:
             while not stop.is_set():
-                await self._balance()
-                try:
-                    await asyncio.wait_for(stop.wait(), self._options.interval_seconds)
-                except TimeoutError:
-                    continue
+                await self._round()
+                await self._pause(stop)
         finally:
-            await self._release_all()
+            await self._leave()
 
-    async def _balance(self) -> None:
+    async def _pause(self, stop: asyncio.Event) -> None:
+        stopping = asyncio.create_task(stop.wait())
+        pausing = asyncio.create_task(self._clock.sleep(self._options.interval_seconds))
+        await asyncio.wait({stopping, pausing}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        pausing.cancel()
+
+    async def _round(self) -> None:
+        self._workers = {p: (worker, task) for p, (worker, task) in self._workers.items() if not task.done()}
         try:
-            alive = self._watch.alive(await self._checkpoints.ownerships(), self._clock.monotonic())
-            wanted = wanted_partitions(self._partition_ids, alive, self._pod_id)
-            await self._claim(wanted, alive)
+            renewal = await self._leases.renew(self._pod_id, self._held())
+            self._apply(renewal)
+            await self._balance(renewal)
         except UnavailableError as error:
             self._telemetry.unavailable(error.what, error.problem)
-        else:
-            self._telemetry.available("the checkpoint store")
-
-    async def _claim(self, wanted: set[str], alive: dict[str, Ownership]) -> None:
-        """Take what is new, renew what has not been renewed lately, and drop what somebody else has taken."""
-        now = self._clock.monotonic()
-        for partition in [p for p in self._owned if p not in alive or alive[p].owner_id != self._pod_id]:
-            self._drop(partition, "another pod took it")
-        fresh = self._options.expiry_seconds / 3
-        due = [p for p in sorted(wanted) if p not in self._owned or now - self._renewed[p] >= fresh]
-        if not due:
             return
-        etags = self._watch.etags()
-        claims = [Ownership(p, self._pod_id, etags.get(p)) for p in due]
-        claimed = {o.partition_id: o for o in await self._checkpoints.claim_ownership(claims)}
-        for partition in due:
-            if partition in claimed:
-                self._owned[partition] = claimed[partition]
-                self._renewed[partition] = now
-                self._start(partition)
-            elif partition in self._owned:
-                self._drop(partition, "another pod took it")
+        self._telemetry.available("Redis")
+        self._sample()
 
-    def _start(self, partition: str) -> None:
-        if partition not in self._workers:
-            worker = self._make_worker(partition)
-            self._workers[partition] = (worker, asyncio.create_task(worker.run(), name=f"partition-{partition}"))
+    def _held(self) -> list[Lease]:
+        return [worker.lease for worker, _ in self._workers.values() if not worker.lease.is_lost]
 
-    def _drop(self, partition: str, reason: str) -> None:
-        self._owned.pop(partition, None)
-        self._renewed.pop(partition, None)
-        if partition in self._workers:
-            worker, task = self._workers.pop(partition)
-            worker.stop(reason)
-            self._leaving.add(task)
-            task.add_done_callback(self._leaving.discard)
+    def _apply(self, renewal: Renewal) -> None:
+        if renewal.sample is not None:
+            self._samples.newest = renewal.sample
+        for partition in renewal.lost:
+            self._telemetry.add(Count.LEASES_LOST)
+            self._workers[partition][0].stop("the lease was lost")
 
-    async def _release_all(self) -> None:
-        """Workers first: a partition is released when its last batch is finished and checkpointed."""
-        workers = dict(self._workers)
-        for worker, _ in workers.values():
+    async def _balance(self, renewal: Renewal) -> None:
+        share = fair_share(renewal.pods, self._pod_id, len(self._partition_ids))
+        mine = sorted(self._workers, key=int)
+        for partition in mine[share:]:
+            self._workers[partition][0].stop("given up to another pod")
+        wanted = [partition for partition in renewal.free if partition not in self._workers]
+        for partition in wanted[: max(0, share - len(mine))]:
+            lease = await self._leases.take(self._pod_id, partition)
+            if lease is not None:
+                self._start(lease)
+
+    def _start(self, lease: Lease) -> None:
+        worker = self._make_worker(lease)
+        task = asyncio.create_task(worker.run(), name=f"partition-{lease.partition_id}")
+        self._workers[lease.partition_id] = (worker, task)
+
+    # --- samples
+
+    def _sample(self) -> None:
+        if self._clean is not None and (self._sampling is None or self._sampling.done()):
+            self._sampling = asyncio.create_task(self._take_sample(self._clean))
+
+    async def _take_sample(self, clean: Publisher) -> None:
+        try:
+            if await self._leases.may_sample(self._options.sample_interval_seconds):
+                await self._leases.save_sample(await clean.ends())
+        except UnavailableError as error:  # an old sample is a safe one: resolving reads more
+            self._telemetry.add(Count.FAILURES, label=error.what)
+
+    # --- the end
+
+    async def _leave(self) -> None:
+        for worker, _ in self._workers.values():
             worker.stop("released")
-        await asyncio.gather(*(self._release(partition, task) for partition, (_, task) in workers.items()))
-        if self._leaving:
-            await asyncio.wait(self._leaving)
+        renewing = asyncio.create_task(self._keep_leases())
+        await asyncio.gather(*(task for _, task in self._workers.values()))
+        renewing.cancel()
+        if self._sampling is not None:
+            self._sampling.cancel()
+        await asyncio.gather(renewing, *([self._sampling] if self._sampling else []), return_exceptions=True)
+        try:
+            await self._leases.leave(self._pod_id)
+        except UnavailableError as error:
+            self._telemetry.unavailable(error.what, error.problem)
 
-    async def _release(self, partition: str, task: asyncio.Task[None]) -> None:
-        await task
-        ownership = self._owned.pop(partition, None)
-        if ownership is not None:
+    async def _keep_leases(self) -> None:
+        """While the last batches are finished."""
+        while True:
             try:
-                await self._checkpoints.claim_ownership([replace(ownership, owner_id="")])
+                self._apply(await self._leases.renew(self._pod_id, self._held()))
             except UnavailableError as error:
                 self._telemetry.unavailable(error.what, error.problem)
+            await self._clock.sleep(self._options.interval_seconds)
 
     @property
     def is_working(self) -> bool:
-        """Whether every owned partition has a running worker."""
-        return all(not task.done() for _, task in self._workers.values())
+        """Whether no worker has ended with an error."""
+        ended = [task for _, task in self._workers.values() if task.done()]
+        return not any(task.cancelled() or task.exception() is not None for task in ended)

@@ -13,15 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from azure.eventhub import parse_connection_string
-from azure.eventhub.aio import CheckpointStore
+from azure.eventhub.aio import CheckpointStore, EventHubConsumerClient
 
 from dedup_service.adapters.eventhub_input import EventHubInput
 from dedup_service.adapters.eventhub_publisher import EventHubPublisher
-from dedup_service.adapters.redis_claims import RedisClaims, check_eviction, connect
+from dedup_service.adapters.eventhub_tail import EventHubTail
+from dedup_service.adapters.redis_calls import connect
+from dedup_service.adapters.redis_claims import RedisClaims, check_eviction
+from dedup_service.adapters.redis_leases import RedisLeases
 from dedup_service.adapters.sdk_checkpoints import SdkCheckpoints
-from dedup_service.adapters.sqlite_checkpoints import SqliteCheckpointStore
+from dedup_service.adapters.sqlite_checkpoints import SqliteCheckpoints
 from dedup_service.core.extract import CloudEventsExtractor
 from dedup_service.errors import ConfigurationError
+from dedup_service.ports import Checkpoints
 from dedup_service.service import Service, ServicePorts
 from dedup_service.settings import DISCARD, PREFIX, SQLITE_SCHEME, Settings, example
 from dedup_service.telemetry import Telemetry
@@ -45,7 +49,19 @@ class SystemClock:
 def build(settings: Settings, telemetry: Telemetry) -> Service:
     """Raises ConfigurationError."""
     redis = connect(settings.redis_url.get_secret_value(), settings.redis_timeout_seconds)
-    fully_qualified_namespace, hub = _hub_name(settings, "input_connection_string")
+    input_name = _hub_name(settings, "input_connection_string")
+    clock, namespace = SystemClock(), key_namespace(settings)
+
+    def make_leases(partition_ids: list[str]) -> RedisLeases:
+        return RedisLeases(
+            redis,
+            namespace=namespace,
+            scope="/".join(input_name),
+            partition_ids=partition_ids,
+            ttl_seconds=settings.lease_seconds,
+            monotonic=clock.monotonic,
+        )
+
     return Service(
         settings,
         ServicePorts(
@@ -55,15 +71,15 @@ def build(settings: Settings, telemetry: Telemetry) -> Service:
                 prefetch=settings.prefetch,
                 batch_size=settings.batch_size,
             ),
-            claims=RedisClaims(redis, namespace=key_namespace(settings)),
+            claims=RedisClaims(redis, namespace=namespace),
             check_claims=partial(check_eviction, redis, allowed=settings.allow_eviction),
-            checkpoints=SdkCheckpoints(
-                checkpoint_store(settings), fully_qualified_namespace, hub, settings.input_consumer_group
-            ),
+            make_leases=make_leases,
+            checkpoints=make_checkpoints(settings, *input_name),
             clean=_publisher(settings, "output_connection_string", "the clean hub"),
+            tail=_tail(settings),
             dead_letters=_publisher(settings, "dead_letter_connection_string", "the dead-letter hub"),
             extractor=CloudEventsExtractor(settings.max_decompressed_bytes),
-            clock=SystemClock(),
+            clock=clock,
             telemetry=telemetry,
         ),
         pod_id=f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
@@ -104,13 +120,21 @@ def key_namespace(settings: Settings) -> str:
     return f"dd{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"
 
 
-def checkpoint_store(settings: Settings) -> CheckpointStore:
+def _tail(settings: Settings) -> EventHubTail | None:
+    secret = _secret(settings, "output_connection_string")
+    if secret is None or settings.mode == "observe":
+        return None
+    client = EventHubConsumerClient.from_connection_string(secret, settings.output_consumer_group, retry_total=0)
+    return EventHubTail(client, timeout_seconds=settings.lease_seconds)
+
+
+def make_checkpoints(settings: Settings, namespace: str, hub: str) -> Checkpoints:
     """Raises ConfigurationError."""
-    url = settings.checkpoint_url.get_secret_value()
+    url, group = settings.checkpoint_url.get_secret_value(), settings.input_consumer_group
     try:
         if url.startswith(SQLITE_SCHEME):
-            return SqliteCheckpointStore(Path(url.removeprefix(SQLITE_SCHEME)))
-        return _blob_store(url)
+            return SqliteCheckpoints(Path(url.removeprefix(SQLITE_SCHEME)), namespace, hub, group)
+        return SdkCheckpoints(_blob_store(url), namespace, hub, group)
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"{PREFIX}CHECKPOINT_URL", str(error), example("checkpoint_url")) from None
 

@@ -31,6 +31,10 @@ class UndeliverableError(DedupError):
         self.detail = detail
 
 
+class LeaseLostError(DedupError):
+    """Another owner has the partition: leave everything unfinished as it is, and take the lease anew."""
+
+
 class StoppingError(DedupError):
     """The service is stopping while a dependency is down: leave the batch unfinished, its owner's successor does it."""
 

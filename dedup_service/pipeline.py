@@ -1,19 +1,19 @@
 """The one place that orders effects, for one partition:
 
-    receive → extract → claim → publish → dead-letter → confirm → finish (→ checkpoint, by the worker)
+    receive → extract → claim → resolve → publish → dead-letter → confirm → finish (→ record and checkpoint)
 
 - Claim before publish: of all copies of a reading only one origin holds the key.
+- Resolve before publish: a copy that a predecessor may have published is looked up in the clean stream.
 - Publish before confirm: a confirmed claim means "in the clean stream", so a crash in between leaves an unconfirmed claim,
   and the copy, read again, recognises itself.
-- Confirm before finish: the checkpoint never passes a reading that could still be lost.
-- Duplicates finish at once: the winner's own partition is not checkpointed past the winner until it is published.
+- Confirm before finish: record and checkpoint never pass a reading that could still be lost.
+- Duplicates finish at once: the winner's own partition does not move past the winner until it is published.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 from dedup_service.core.claims import (
@@ -25,25 +25,26 @@ from dedup_service.core.claims import (
     shard_of,
     unconfirmed_ttl_ms,
 )
-from dedup_service.core.events import MESSAGE_SOURCE, Extraction, InputEvent, Origin, Reading
+from dedup_service.core.events import MESSAGE_SOURCE, InputEvent, Origin, Reading
+from dedup_service.core.leases import Lease, Record, Sample, Samples
 from dedup_service.core.outgoing import (
     CleanEvent,
-    OutgoingEvent,
     OutputPolicy,
     clean_events,
     dead_letter,
     dead_readings,
     forwarded,
     marked,
-    origin_text,
-    truncated,
-    undeliverable,
+    output_partition,
 )
 from dedup_service.core.progress import Progress
 from dedup_service.errors import StoppingError, UndeliverableError
-from dedup_service.ports import ClaimRequest, ClaimStore, Clock, Extractor, Publisher
+from dedup_service.ports import ClaimRequest, ClaimStore, CleanTail, Clock, Extractor, Publisher
+from dedup_service.resolving import Resolver
 from dedup_service.retrying import Retrying
+from dedup_service.sending import CleanSender, Queue, send_dead_letters
 from dedup_service.telemetry import Count, Telemetry
+from dedup_service.work import EventWork
 
 CLAIMS_PER_CALL = 1000
 """A script blocks Redis while it runs: about 2 ms for so many keys."""
@@ -69,6 +70,8 @@ class PipelinePorts:
     claims: ClaimStore
     clean: Publisher | None
     """None in mode `observe`."""
+    tail: CleanTail | None
+    """None in mode `observe`."""
     dead_letters: Publisher | None
     """None: discarded by the operator's choice."""
     extractor: Extractor
@@ -77,49 +80,64 @@ class PipelinePorts:
     retrying: Retrying
 
 
-@dataclass(slots=True)
-class EventWork:
-    """An input event on its way through the pipeline."""
+@dataclass(frozen=True, slots=True)
+class Tenure:
+    """What an owner knows when it takes over."""
 
-    event: InputEvent
-    replica: str
-    extraction: Extraction = field(default_factory=lambda: Extraction([]))
-    requests: list[ClaimRequest] = field(default_factory=list)
-    verdicts: list[Verdict] = field(default_factory=list)
-    dead: list[tuple[str, OutgoingEvent]] = field(default_factory=list)
-    """(reason, dead letter)"""
-    forwarded: bool = False
-    published: set[int] = field(default_factory=set)
-    """Indexes of readings that the clean hub has acknowledged."""
-
-    def with_verdict(self, *verdicts: Verdict) -> list[Reading]:
-        return [r for r, v in zip(self.extraction.readings, self.verdicts, strict=True) if v in verdicts]
+    lease: Lease
+    incarnation: int
+    horizon: int
+    """Sequence numbers up to here may have been handled by a predecessor."""
+    sample: Sample
+    """Inherited, or taken before the first send."""
 
 
 class Pipeline:
-    """Handles the batches of one partition, one after the other. `process` may not be cancelled: it is awaited on close."""
+    """Handles the batches of one partition, one after the other, for as long as one lease lasts.
+
+    `process` may not be cancelled: it is awaited on close.
+    """
 
     def __init__(
         self,
         options: PipelineOptions,
         ports: PipelinePorts,
-        incarnation: int,
-        *,
-        horizon: int,
+        tenure: Tenure,
+        samples: Samples,
         spread_ms: Callable[[], int],
     ) -> None:
         self._options = options
         self._ports = ports
-        self._incarnation = incarnation
-        self._horizon = horizon
-        """Sequence numbers up to here may have been handled by a predecessor."""
+        self._lease = tenure.lease
+        self._incarnation = tenure.incarnation
+        self._horizon = tenure.horizon
+        self._sample = tenure.sample
+        self._samples = samples
         self._spread_ms = spread_ms
+        self._attempted = -1
+        """Up to here this process may itself have sent something, in a batch that it did not finish."""
         self.progress = Progress()
+        self._resolver = self._make_resolver(tenure)
+
+    def _make_resolver(self, tenure: Tenure) -> Resolver | None:
+        if self._ports.tail is None:
+            return None
+        return Resolver(
+            self._ports.tail,
+            self._ports.retrying,
+            incarnation=tenure.incarnation,
+            partition=int(tenure.lease.partition_id),
+            inherited=tenure.sample,
+        )
+
+    @property
+    def incarnation(self) -> int:
+        return self._incarnation
 
     async def process(self, events: list[InputEvent]) -> None:
         """Returns when every event is finished.
 
-        Raises HubRecreatedError, or StoppingError; then nothing new is finished.
+        Raises HubRecreatedError, LeaseLostError or StoppingError; then nothing new is finished.
         """
         telemetry = self._ports.telemetry
         fresh = self.progress.fresh(events)
@@ -128,6 +146,8 @@ class Pipeline:
             return
         work = [self._extract(event) for event in fresh]
         await self._claim(work)
+        await self._resolve(work)
+        self._attempted = fresh[-1].sequence_number
         try:
             await self._publish(work)
             await self._send_dead_letters(work)
@@ -135,7 +155,7 @@ class Pipeline:
             await self._confirm(work, published_only=True)
             raise
         await self._confirm(work)
-        self.progress.finish(fresh[-1])
+        self._finish(fresh[-1])
         self._count(work)
 
     # --- extract
@@ -151,11 +171,8 @@ class Pipeline:
         except UndeliverableError as error:
             self._add_dead_letter(work, error.reason, error.detail)
             return work
-        by_reason: dict[str, list[int]] = {}
-        for position, bad in enumerate(work.extraction.bad):
-            by_reason.setdefault(bad.reason, []).append(position)
-        for reason, positions in by_reason.items():
-            chosen = [work.extraction.bad[i] for i in positions]
+        for reason in dict.fromkeys(bad.reason for bad in work.extraction.bad):
+            chosen = [bad for bad in work.extraction.bad if bad.reason == reason]
             letter = dead_readings(event, reason, chosen, self._options.output, self._incarnation)
             work.dead.append((reason, letter))
         return work
@@ -176,13 +193,10 @@ class Pipeline:
         for item in work:
             if item.extraction.readings:
                 await self._prepare_claims(item)
-        requests = [request for item in work for request in item.requests]
-        found = await self._in_chunks(requests)
-        answers = iter(found)
+        found = iter(await self._in_chunks([request for item in work for request in item.requests]))
         for item in work:
-            in_doubt = item.event.sequence_number <= self._horizon
-            item.verdicts = [judge(request.claim, next(answers), in_doubt=in_doubt) for request in item.requests]
-        await self._resolve(work)
+            in_doubt = item.event.sequence_number <= max(self._horizon, self._attempted)
+            item.verdicts = [judge(request.claim, next(found), in_doubt=in_doubt) for request in item.requests]
 
     async def _prepare_claims(self, item: EventWork) -> None:
         options, event = self._options, item.event
@@ -190,17 +204,11 @@ class Pipeline:
         if number == OTHER_REPLICA:
             item.replica = "other"
         ttl_ms = unconfirmed_ttl_ms(event.enqueued_ms, self._ports.clock.now_ms(), options.retention_ms)
-        partition = int(event.partition_id)
         item.requests = [
             ClaimRequest(
                 shard=shard_of(reading.source, options.shards),
                 key=key_digest(options.group, reading.source, reading.id),
-                claim=new_claim(
-                    Origin(self._incarnation, partition, event.sequence_number, reading.index),
-                    reading,
-                    number,
-                    event.enqueued_ms,
-                ),
+                claim=new_claim(item.origin(self._incarnation, reading), reading, number, event.enqueued_ms),
                 ttl_ms=ttl_ms,
             )
             for reading in item.extraction.readings
@@ -213,38 +221,52 @@ class Pipeline:
             found += await self._ports.retrying.run(partial(self._ports.claims.claim, chunk, (self._incarnation,)))
         return found
 
-    async def _resolve(self, work: list[EventWork]) -> None:
-        """Copies in doubt may have been published by a predecessor, and only the clean stream can tell.
+    # --- resolve
 
-        It is not asked yet: they are published again. At least once, never lost.
-        """
+    async def _resolve(self, work: list[EventWork]) -> None:
+        """Copies in doubt may have been published, and only the clean stream can tell."""
+        own: dict[str, set[Origin]] = {}
         for item in work:
-            doubtful = item.verdicts.count(Verdict.IN_DOUBT)
-            if doubtful:
-                self._ports.telemetry.add(Count.IN_DOUBT, doubtful)
-                item.verdicts = [Verdict.WINNER if v is Verdict.IN_DOUBT else v for v in item.verdicts]
+            for place, (reading, verdict) in enumerate(zip(item.extraction.readings, item.verdicts, strict=True)):
+                if verdict is Verdict.IN_DOUBT:
+                    is_found = item.origin(self._incarnation, reading) in await self._published(item, reading, own)
+                    self._ports.telemetry.add(Count.IN_DOUBT, label="found" if is_found else "published")
+                    item.verdicts[place] = Verdict.FOUND if is_found else Verdict.WINNER
+
+    async def _published(self, item: EventWork, reading: Reading, own: dict[str, set[Origin]]) -> set[Origin]:
+        """What the reading's output partition holds: by predecessors, or (`own`, looked up once a batch) by this process."""
+        if self._resolver is None:
+            return set()
+        output = self._options.output
+        partition = output_partition(output.routing_text(reading), output.partition_ids)
+        if item.event.sequence_number > self._attempted:
+            return await self._resolver.by_predecessors(partition)
+        if partition not in own:
+            own[partition] = await self._resolver.since(self._sample, partition)
+        return own[partition]
 
     # --- publish
 
     async def _publish(self, work: list[EventWork]) -> None:
-        if self._ports.clean is None:
+        if self._ports.clean is None or self._resolver is None:
             return
-        queues: dict[str, list[tuple[EventWork, CleanEvent]]] = {}
+        queues: dict[str, Queue] = {}
         for item in work:
             for clean in self._clean_events(item):
                 queues.setdefault(clean.output_partition, []).append((item, clean))
-        sends = [self._send_clean(self._ports.clean, partition, queue) for partition, queue in queues.items()]
-        # Not a TaskGroup: one partition that gives up must not cancel another's send half-way.
-        for result in await asyncio.gather(*sends, return_exceptions=True):
-            if isinstance(result, BaseException):
-                raise result
+        sender = CleanSender(
+            self._ports.clean,
+            self._ports.retrying,
+            self._ports.telemetry,
+            permit=lambda seconds: self._lease.require(self._ports.clock.monotonic(), seconds),
+            published_now=partial(self._resolver.since, self._sample),
+        )
+        await sender.send(queues, self._incarnation)
 
     def _clean_events(self, item: EventWork) -> list[CleanEvent]:
         output = self._options.output
         if item.forwarded:
             return [forwarded(item.event, output, self._incarnation)]
-        if not item.requests:
-            return []
         winners = item.with_verdict(Verdict.WINNER)
         cleans = clean_events(item.event, item.extraction, winners, output, self._incarnation)
         if self._options.mode == "mark":
@@ -252,54 +274,35 @@ class Pipeline:
             cleans += marked(clean_events(item.event, item.extraction, duplicates, output, self._incarnation))
         return cleans
 
-    async def _send_clean(self, publisher: Publisher, partition: str, queue: list[tuple[EventWork, CleanEvent]]) -> None:
-        while queue:
-            try:
-                sent = await self._send(publisher, partition, [clean.event for _, clean in queue])
-            except UndeliverableError as error:
-                item, clean = queue.pop(0)
-                item.dead.append((error.reason, undeliverable(clean, error.reason, error.detail)))
-                continue
-            for item, clean in queue[:sent]:
-                item.published.update(reading.index for reading in clean.readings)
-                self._ports.telemetry.add(Count.CLEAN_EVENTS)
-                self._ports.telemetry.add(Count.CLEAN_READINGS, clean.event.readings)
-            del queue[:sent]
-
-    async def _send(self, publisher: Publisher, partition: str, events: Sequence[OutgoingEvent]) -> int:
-        return await self._ports.retrying.run(partial(publisher.publish, partition, events))
-
-    # --- dead letters
-
     async def _send_dead_letters(self, work: list[EventWork]) -> None:
-        letters = [(item.event, reason, letter) for item in work for reason, letter in item.dead]
-        partitions = self._options.dead_letter_partitions
-        partition = partitions[int(work[0].event.partition_id) % len(partitions)] if partitions else ""
-        publisher = self._ports.dead_letters
-        while letters and publisher is not None:
-            try:
-                sent = await self._send(publisher, partition, [letter for _, _, letter in letters])
-            except UndeliverableError:
-                event, reason, letter = letters[0]
-                self._ports.telemetry.dead_letter_truncated(origin_text(event, self._incarnation), len(letter.body))
-                letters[0] = (event, reason, truncated(letter))
-                continue
-            del letters[:sent]
+        ports, partitions = self._ports, self._options.dead_letter_partitions
+        if ports.dead_letters is not None:
+            partition = partitions[int(self._lease.partition_id) % len(partitions)]
+            await send_dead_letters(ports.dead_letters, partition, work, ports.retrying, ports.telemetry, self._incarnation)
 
-    # --- confirm and count
+    # --- confirm, finish, count
 
     async def _confirm(self, work: list[EventWork], *, published_only: bool = False) -> None:
-        won = [
+        handled = [
             request
             for item in work
             for reading, request, verdict in zip(item.extraction.readings, item.requests, item.verdicts, strict=True)
-            if verdict is Verdict.WINNER and (reading.index in item.published or not published_only)
+            if verdict is Verdict.FOUND
+            or (verdict is Verdict.WINNER and (reading.index in item.published or not published_only))
         ]
         ttl_ms = self._options.window_ms + self._spread_ms()
-        for start in range(0, len(won), CLAIMS_PER_CALL):
-            chunk = won[start : start + CLAIMS_PER_CALL]
+        for start in range(0, len(handled), CLAIMS_PER_CALL):
+            chunk = handled[start : start + CLAIMS_PER_CALL]
             lost = await self._ports.retrying.run(partial(self._ports.claims.confirm, chunk, ttl_ms))
             self._ports.telemetry.add(Count.CLAIMS_LOST, lost)
+
+    def _finish(self, last: InputEvent) -> None:
+        """The record's sample is the newest one known now, before the next batch sends anything. Below the horizon it stays
+        the inherited one: a predecessor may have sent what lies there."""
+        self.progress.finish(last)
+        if last.sequence_number >= self._horizon and self._samples.newest:
+            self._sample = self._samples.newest
+        self._lease.record = Record(self.progress.finished, self._sample, self._incarnation)
 
     def _count(self, work: list[EventWork]) -> None:
         telemetry = self._ports.telemetry
@@ -315,4 +318,5 @@ class Pipeline:
             telemetry.add(Count.WINNERS, item.verdicts.count(Verdict.WINNER), item.replica)
             telemetry.add(Count.DUPLICATES, item.verdicts.count(Verdict.DUPLICATE) + conflicts, item.replica)
             telemetry.add(Count.CONFLICTS, conflicts, item.replica)
-            telemetry.add(Count.REPLAYS, item.verdicts.count(Verdict.REPLAY))
+            replays = item.verdicts.count(Verdict.REPLAY) + item.verdicts.count(Verdict.FOUND)
+            telemetry.add(Count.REPLAYS, replays)

@@ -5,12 +5,12 @@ All of them raise UnavailableError when they can't be used right now; the caller
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from dedup_service.core.balancing import Ownership
 from dedup_service.core.events import Extraction, InputEvent
+from dedup_service.core.leases import Lease, Record, Renewal, Sample
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.core.progress import Position
 
@@ -90,20 +90,14 @@ class PartitionState:
 
 @dataclass(frozen=True, slots=True)
 class StartPosition:
-    """Where reading starts, by one of these.
-
-    `offset` ("-1": the beginning) and `sequence_number` are those of the last finished event.
-    """
+    """Where reading starts, by one of these; `offset` is that of the last finished event, "-1" the beginning."""
 
     offset: str | None = None
-    sequence_number: int | None = None
     enqueued_ms: int | None = None
 
     def __str__(self) -> str:
         if self.offset is not None:
             return f"behind offset {self.offset}"
-        if self.sequence_number is not None:
-            return f"behind sequence number {self.sequence_number}"
         return f"at enqueued time {self.enqueued_ms} ms"
 
 
@@ -137,9 +131,17 @@ class Publisher(Protocol):
 
     async def partition_ids(self) -> list[str]: ...
 
-    async def publish(self, partition_id: str, events: Sequence[OutgoingEvent]) -> int:
+    async def ends(self) -> dict[str, int]:
+        """The last enqueued sequence number of every partition, now; -1 where nothing was ever sent."""
+        ...
+
+    async def publish(
+        self, partition_id: str, events: Sequence[OutgoingEvent], permit: Callable[[float], None] | None = None
+    ) -> int:
         """Send the first events, as many as fit into one message, and return how many: they are acknowledged, in order.
 
+        `permit` is called with the time-out of the send, in seconds, after all waiting and right before the attempt, and may
+        raise. After the time-out nothing of this attempt is written any more.
         Raises UndeliverableError when the first can never be sent (then none was), and UnavailableError otherwise; an
         ambiguous one means that any of them may be in the hub. Not idempotent.
         """
@@ -148,21 +150,53 @@ class Publisher(Protocol):
     async def close(self) -> None: ...
 
 
+class CleanTail(Protocol):
+    """Reads the end of the clean stream back."""
+
+    async def read(self, partition_id: str, after: int) -> list[Mapping[str, Any]]:
+        """The application properties of every event behind sequence number `after`, up to the end at the time of the
+        call."""
+        ...
+
+    async def close(self) -> None: ...
+
+
 class Checkpoints(Protocol):
-    """Finished positions and partition ownership, of one input hub and consumer group."""
+    """Finished positions of one input hub and consumer group."""
 
     async def load(self) -> dict[str, Position]:
         """By partition id."""
         ...
 
     async def save(self, partition_id: str, position: Position) -> None:
-        """Idempotent. Unconditional: only the owner of a partition may call it."""
-        ...
-
-    async def ownerships(self) -> list[Ownership]: ...
-
-    async def claim_ownership(self, ownerships: Sequence[Ownership]) -> list[Ownership]:
-        """Take or renew those whose etag is still the stored one; returns them with their new etags."""
+        """Idempotent. Unconditional: a former owner may move it back, which costs the next one some replays."""
         ...
 
     async def close(self) -> None: ...
+
+
+class Leases(Protocol):
+    """The right to send, one lease for each input partition; also who is there to share them."""
+
+    async def renew(self, pod_id: str, held: Sequence[Lease]) -> Renewal:
+        """Prolong what this pod still holds, write the leases' records, and say who is alive and what is free. A lease whose
+        epoch is not the stored one is lost, whatever the reason."""
+        ...
+
+    async def take(self, pod_id: str, partition_id: str) -> Lease | None:
+        """A free partition's lease, with an epoch above all before it; None when somebody holds it."""
+        ...
+
+    async def write(self, lease: Lease, record: Record, *, release: bool = False) -> bool:
+        """Write the record, and with `release` give the lease up. False when the lease is lost. Idempotent."""
+        ...
+
+    async def leave(self, pod_id: str) -> None:
+        """This pod takes no part any more."""
+        ...
+
+    async def may_sample(self, interval_seconds: float) -> bool:
+        """True for one caller of all pods in each interval."""
+        ...
+
+    async def save_sample(self, sample: Sample) -> None: ...

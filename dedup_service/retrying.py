@@ -24,8 +24,10 @@ class Retrying:
         self._telemetry = telemetry
         self._stopping = stopping
 
-    async def run(self, operation: Callable[[], Awaitable[T]]) -> T:
-        """Raises StoppingError when the service stops while the dependency is down, and what else the operation raises."""
+    async def run(self, operation: Callable[[], Awaitable[T]], *, repeat_ambiguous: bool = True) -> T:
+        """Without `repeat_ambiguous` an ambiguous UnavailableError is raised, after the back-off, and not repeated.
+
+        Raises StoppingError when the service stops while the dependency is down, and what else the operation raises."""
         backoff = FIRST_BACKOFF_SECONDS
         failed: str | None = None
         while True:
@@ -37,6 +39,8 @@ class Retrying:
                 if self._stopping.is_set():
                     raise StoppingError(str(error)) from error
                 await self._clock.sleep(backoff)
+                if error.ambiguous and not repeat_ambiguous:
+                    raise
                 backoff = min(backoff * 2, MAX_BACKOFF_SECONDS)
             else:
                 if failed is not None:

@@ -12,10 +12,11 @@ from typing import TypeVar
 
 from dedup_service.api import ApiServer, create_app
 from dedup_service.assignment import Assignment, AssignmentOptions
+from dedup_service.core.leases import Lease, Samples
 from dedup_service.core.outgoing import OutputPolicy
 from dedup_service.errors import ConfigurationError, UnavailableError
-from dedup_service.pipeline import Pipeline, PipelineOptions, PipelinePorts
-from dedup_service.ports import Checkpoints, ClaimStore, Clock, Extractor, InputHub, Publisher
+from dedup_service.pipeline import Pipeline, PipelineOptions, PipelinePorts, Tenure
+from dedup_service.ports import Checkpoints, ClaimStore, CleanTail, Clock, Extractor, InputHub, Leases, Publisher
 from dedup_service.retrying import Retrying
 from dedup_service.settings import PREFIX, Settings, example
 from dedup_service.telemetry import Telemetry, log
@@ -36,8 +37,11 @@ class ServicePorts:
     hub: InputHub
     claims: ClaimStore
     check_claims: Callable[[], Awaitable[None]]
+    make_leases: Callable[[list[str]], Leases]
+    """Of the partitions of the input hub."""
     checkpoints: Checkpoints
     clean: Publisher | None
+    tail: CleanTail | None
     dead_letters: Publisher | None
     extractor: Extractor
     clock: Clock
@@ -60,6 +64,7 @@ class Service:
         self._pod_id = pod_id
         self._stop = asyncio.Event()
         self._assignment: Assignment | None = None
+        self._samples = Samples()
         self.http_port = settings.http_port
 
     def stop(self) -> None:
@@ -94,7 +99,7 @@ class Service:
     async def _close(self) -> None:
         ports = self._ports
         closing = [ports.hub.close(), ports.claims.close(), ports.checkpoints.close()]
-        closing += [publisher.close() for publisher in (ports.clean, ports.dead_letters) if publisher is not None]
+        closing += [port.close() for port in (ports.clean, ports.tail, ports.dead_letters) if port is not None]
         await asyncio.gather(*closing, return_exceptions=True)
 
     # --- HTTP
@@ -172,15 +177,18 @@ class Service:
     # --- partitions
 
     def _assign(self, topology: Topology) -> Assignment:
-        settings = self._settings
+        settings, ports = self._settings, self._ports
+        leases = ports.make_leases(topology.input_partitions)
         return Assignment(
             self._pod_id,
             topology.input_partitions,
-            AssignmentOptions(settings.balance_interval_seconds, settings.ownership_expiry_seconds),
-            self._ports.checkpoints,
-            self._ports.clock,
-            self._ports.telemetry,
-            partial(self._make_worker, self._pipeline_options(topology)),
+            AssignmentOptions(settings.lease_interval_seconds, settings.sample_interval_seconds),
+            leases,
+            ports.clean,
+            self._samples,
+            ports.clock,
+            ports.telemetry,
+            partial(self._make_worker, self._pipeline_options(topology), leases),
         )
 
     def _pipeline_options(self, topology: Topology) -> PipelineOptions:
@@ -197,12 +205,13 @@ class Service:
             dead_letter_partitions=topology.dead_letter_partitions,
         )
 
-    def _make_worker(self, options: PipelineOptions, partition_id: str) -> PartitionWorker:
-        ports, stopping = self._ports, asyncio.Event()
+    def _make_worker(self, options: PipelineOptions, leases: Leases, lease: Lease) -> PartitionWorker:
+        ports, settings, stopping = self._ports, self._settings, asyncio.Event()
         retrying = Retrying(ports.clock, ports.telemetry, stopping)
         pipeline_ports = PipelinePorts(
             claims=ports.claims,
             clean=ports.clean,
+            tail=ports.tail,
             dead_letters=ports.dead_letters,
             extractor=ports.extractor,
             clock=ports.clock,
@@ -210,12 +219,20 @@ class Service:
             retrying=retrying,
         )
 
-        def make_pipeline(incarnation: int, horizon: int) -> Pipeline:
-            return Pipeline(options, pipeline_ports, incarnation, horizon=horizon, spread_ms=self._lag_spread_ms)
+        def make_pipeline(tenure: Tenure) -> Pipeline:
+            return Pipeline(options, pipeline_ports, tenure, self._samples, self._lag_spread_ms)
 
-        worker_ports = WorkerPorts(ports.hub, ports.checkpoints, ports.clock, ports.telemetry, retrying)
-        worker_options = WorkerOptions(self._settings.start_position, self._settings.checkpoint_interval_seconds)
-        return PartitionWorker(partition_id, worker_options, worker_ports, make_pipeline, stopping)
+        worker_ports = WorkerPorts(
+            hub=ports.hub,
+            checkpoints=ports.checkpoints,
+            leases=leases,
+            clean=ports.clean,
+            clock=ports.clock,
+            telemetry=ports.telemetry,
+            retrying=retrying,
+        )
+        worker_options = WorkerOptions(settings.start_position, settings.checkpoint_interval_seconds)
+        return PartitionWorker(lease, worker_options, worker_ports, make_pipeline, stopping)
 
     def _lag_spread_ms(self) -> int:
         """How much later the slowest partition of this pod is than the fastest: copies of one reading lie that far apart

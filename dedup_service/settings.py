@@ -54,9 +54,15 @@ class Settings(BaseSettings):
         examples=["sqlite:////var/lib/dedup/checkpoints.db"],
     )
     checkpoint_interval_seconds: float = Field(1.0, gt=0, description="Between checkpoints.", examples=["1"])
-    balance_interval_seconds: float = Field(1.0, gt=0, description="How often ownership is looked at.", examples=["1"])
-    ownership_expiry_seconds: float = Field(
-        5.0, gt=0, description="A pod that did not renew for so long has lost its partitions.", examples=["5"]
+    lease_interval_seconds: float = Field(0.5, gt=0, description="Between renewals of this pod's leases.", examples=["0.5"])
+    lease_seconds: float = Field(
+        6.0, gt=0, description="A pod that did not renew for so long has lost its partitions.", examples=["6"]
+    )
+    sample_interval_seconds: float = Field(
+        3.0,
+        gt=0,
+        description="Between samples of the clean hub's end: how much of it is read back after a crash.",
+        examples=["3"],
     )
     window_seconds: int = Field(14_400, gt=0, description="How long a published key is remembered.", examples=["14400"])
     input_retention_seconds: int = Field(
@@ -93,7 +99,9 @@ class Settings(BaseSettings):
         3000, ge=1, description="Events the SDK reads ahead for each partition. Lower it for large events.", examples=["300"]
     )
     batch_size: int = Field(1000, ge=1, description="Events handled at once for each partition.", examples=["300"])
-    send_timeout_seconds: float = Field(10.0, gt=0, description="For one send to a hub.", examples=["10"])
+    send_timeout_seconds: float = Field(
+        3.0, gt=0, description="For one send to a hub; well below the lease.", examples=["3"]
+    )
     http_host: str = Field("0.0.0.0", description="Where the REST API listens.", examples=["127.0.0.1"])
     http_port: int = Field(8000, ge=0, le=65_535, description="0 takes a free port.", examples=["8000"])
     api_token: SecretStr | None = Field(
@@ -122,6 +130,15 @@ class Settings(BaseSettings):
             for name in ("output_connection_string", "dead_letter_connection_string"):
                 if getattr(self, name) is None:
                     raise ValueError(f"{PREFIX}{name.upper()}: is missing, and mode {self.mode} needs it")
+        return self
+
+    @model_validator(mode="after")
+    def _lease(self) -> Settings:
+        if self.lease_seconds < self.send_timeout_seconds + 2 * self.lease_interval_seconds:
+            raise ValueError(
+                f"{PREFIX}LEASE_SECONDS: is too short: a send of {self.send_timeout_seconds} s and two renewals of "
+                f"{self.lease_interval_seconds} s must fit into it"
+            )
         return self
 
     @property

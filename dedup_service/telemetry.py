@@ -31,7 +31,12 @@ class Count(Enum):
     DUPLICATES = ("dedup_duplicates", "replica", "Copies of a reading that another copy had won.")
     CONFLICTS = ("dedup_conflicts", "replica", "Duplicates whose content differs from the winner's.")
     REPLAYS = ("dedup_replays", None, "Copies found published already after a restart or takeover.")
-    IN_DOUBT = ("dedup_in_doubt", None, "Copies that found their own unconfirmed claim, and were published.")
+    IN_DOUBT = (
+        "dedup_in_doubt_resolved",
+        "outcome",
+        "Copies in doubt after a takeover or an ambiguous send: found in the clean stream, or not there and published.",
+    )
+    LEASES_LOST = ("dedup_leases_lost", None, "Partitions whose lease another pod had taken, or Redis had forgotten.")
     IGNORED = ("dedup_ignored_events", "reason", "Events that are not telemetry of this deployment.")
     DEAD_LETTERED = ("dedup_dead_lettered", "reason", "Readings sent to the dead-letter hub, or discarded by setting.")
     CLEAN_EVENTS = ("dedup_clean_events", None, "Events published to the clean hub.")
@@ -91,10 +96,10 @@ class Telemetry:
         if self.paused.pop(dependency, None) is not None:
             log.info("dependency_available", dependency=dependency)
 
-    def partition_taken(self, partition_id: str, start: object) -> None:
+    def partition_taken(self, partition_id: str, start: object, epoch: int) -> None:
         self.add(Count.TAKEOVERS)
         self.partitions[partition_id] = PartitionFigures()
-        log.info("partition_taken", partition=partition_id, start=str(start))
+        log.info("partition_taken", partition=partition_id, start=str(start), epoch=epoch)
 
     def partition_left(self, partition_id: str, reason: str) -> None:
         self.partitions.pop(partition_id, None)

@@ -1,4 +1,4 @@
-"""One owned partition: where to start, read, process, checkpoint, until told to stop."""
+"""One leased partition: where to start, read, process, checkpoint, until told to stop or the lease is lost."""
 
 from __future__ import annotations
 
@@ -7,17 +7,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from dedup_service.core.leases import Lease, Record, Sample
 from dedup_service.core.progress import Position
-from dedup_service.errors import HubRecreatedError, StoppingError, UnavailableError
-from dedup_service.pipeline import Pipeline
-from dedup_service.ports import Checkpoints, Clock, InputHub, PartitionReader, PartitionState, StartPosition
+from dedup_service.errors import HubRecreatedError, LeaseLostError, StoppingError, UnavailableError
+from dedup_service.pipeline import Pipeline, Tenure
+from dedup_service.ports import (
+    Checkpoints,
+    Clock,
+    HubInfo,
+    InputHub,
+    Leases,
+    PartitionReader,
+    PartitionState,
+    Publisher,
+    StartPosition,
+)
 from dedup_service.retrying import Retrying
 from dedup_service.telemetry import Telemetry
 
 IDLE_WAIT_SECONDS = 0.5
 REOPEN_SECONDS = 0.5
 LATEST = "latest"
-EARLIEST = "earliest"
 BEGINNING = Position(sequence_number=-1, offset="-1", enqueued_ms=0)
 """Nothing is finished: everything that the hub still keeps is to be read."""
 
@@ -33,6 +43,8 @@ class WorkerOptions:
 class WorkerPorts:
     hub: InputHub
     checkpoints: Checkpoints
+    leases: Leases
+    clean: Publisher | None
     clock: Clock
     telemetry: Telemetry
     retrying: Retrying
@@ -41,21 +53,20 @@ class WorkerPorts:
 class PartitionWorker:
     def __init__(
         self,
-        partition_id: str,
+        lease: Lease,
         options: WorkerOptions,
         ports: WorkerPorts,
-        make_pipeline: Callable[[int, int], Pipeline],
+        make_pipeline: Callable[[Tenure], Pipeline],
         stopping: asyncio.Event,
     ) -> None:
-        """`make_pipeline` takes the hub's incarnation and the horizon: the last sequence number that a predecessor may have
-        handled. `stopping` is also what `ports.retrying` looks at."""
-        self._partition_id = partition_id
+        """`stopping` is also what `ports.retrying` looks at."""
+        self.lease = lease
+        self._partition_id = lease.partition_id
         self._options = options
         self._ports = ports
         self._make_pipeline = make_pipeline
         self._stopping = stopping
         self._reason = "stopped"
-        self._incarnation: int | None = None
         self._finished: Position | None = None
         self._saved: Position | None = None
         self._save_due = 0.0
@@ -63,82 +74,135 @@ class PartitionWorker:
 
     def stop(self, reason: str) -> None:
         """The batch under way is finished first."""
-        self._reason = reason
-        self._stopping.set()
+        if not self._stopping.is_set():
+            self._reason = reason
+            self._stopping.set()
 
     async def run(self) -> None:
-        """Until stopped. Whatever ends a reader or a batch, the partition goes on from its last finished position."""
+        """Until stopped, or the lease is lost. At the end everything finished is in record and checkpoint, and the lease,
+        if it is still held, is released."""
+        try:
+            await self._work()
+        except (LeaseLostError, StoppingError) as error:
+            self.stop(str(error))
+        finally:
+            await self._leave()
+
+    async def _work(self) -> None:
+        pipeline: Pipeline | None = None
         while not self._stopping.is_set():
             try:
-                await self._own()
-            except StoppingError:
-                break
+                if pipeline is None:
+                    pipeline = await self._take_over()
+                await self._read(pipeline)
             except UnavailableError as error:
                 self._ports.telemetry.reader_ended(self._partition_id, error.problem)
                 await self._ports.clock.sleep(REOPEN_SECONDS)
             except HubRecreatedError as error:
                 self._ports.telemetry.hub_recreated(self._partition_id, str(error))
-                self._incarnation = self._finished = self._saved = None
-                save = partial(self._ports.checkpoints.save, self._partition_id, BEGINNING)
-                await self._ports.retrying.run(save)
+                pipeline = await self._start_anew()
+            except (LeaseLostError, StoppingError):
+                raise
             except Exception:  # noqa: BLE001  # a defect in one partition must not stop the others; counted and logged
                 self._ports.telemetry.worker_failed(self._partition_id)
                 await self._ports.clock.sleep(REOPEN_SECONDS)
-        self._ports.telemetry.partition_left(self._partition_id, self._reason)
 
-    async def _own(self) -> None:
-        """One reader's life."""
-        run, hub = self._ports.retrying.run, self._ports.hub
-        incarnation = (await run(hub.info)).incarnation
-        state = await run(partial(hub.partition_state, self._partition_id))
-        start = await self._start(incarnation, state)
-        pipeline = self._make_pipeline(incarnation, state.last_sequence_number)
-        pipeline.progress.finished = self._finished
-        self._ports.telemetry.partition_taken(self._partition_id, start)
-        reader = hub.open(self._partition_id, start, owner_level=self._ports.clock.now_ms() // 1000)
-        try:
-            await self._pump(reader, pipeline)
-        finally:
-            self._finished = pipeline.progress.finished
-            reader.close()
-            await self._last_checkpoint()
+    # --- takeover: record, checkpoint, horizon, sample
 
-    # --- where to start
-
-    async def _start(self, incarnation: int, state: PartitionState) -> StartPosition:
-        known = self._finished
-        if self._incarnation is None:
-            known = (await self._ports.retrying.run(self._ports.checkpoints.load)).get(self._partition_id)
-        elif incarnation != self._incarnation:
-            raise HubRecreatedError(f"partition {self._partition_id}: the input hub was created anew")
-        self._incarnation = incarnation
-        if known is not None and known.sequence_number > state.last_sequence_number:
+    async def _take_over(self) -> Pipeline:
+        run, inherited = self._ports.retrying.run, self.lease.inherited
+        info, state = await self._hub_state()
+        checkpoint = (await run(self._ports.checkpoints.load)).get(self._partition_id)
+        if inherited is not None and inherited.incarnation != info.incarnation:
+            raise HubRecreatedError(f"partition {self._partition_id}: the record is of another hub of this name")
+        recorded = inherited.finished if inherited is not None else None
+        known = [position for position in (checkpoint, recorded) if position is not None]
+        finished = max(known, key=lambda position: position.sequence_number, default=None)
+        if finished is not None and finished.sequence_number > state.last_sequence_number:
             raise HubRecreatedError(
-                f"partition {self._partition_id}: {known.sequence_number} was finished, and the hub ends at "
+                f"partition {self._partition_id}: {finished.sequence_number} was finished, and the hub ends at "
                 f"{state.last_sequence_number}"
             )
-        return resume(known) if known is not None else await self._pin(state)
+        if finished is None:
+            finished = await self._pin(state)
+        return await self._begin(info, state, finished, inherited.sample if inherited else None)
 
-    async def _pin(self, state: PartitionState) -> StartPosition:
+    async def _hub_state(self) -> tuple[HubInfo, PartitionState]:
+        run, hub = self._ports.retrying.run, self._ports.hub
+        return await asyncio.gather(run(hub.info), run(partial(hub.partition_state, self._partition_id)))
+
+    async def _begin(
+        self, info: HubInfo, state: PartitionState, finished: Position | None, sample: Sample | None
+    ) -> Pipeline:
+        """The record is written before the first send: the next owner needs its sample."""
+        if sample is None:
+            sample = await self._ports.retrying.run(self._ports.clean.ends) if self._ports.clean else {}
+        self._finished = finished
+        record = Record(finished, sample, info.incarnation)
+        if not await self._ports.retrying.run(partial(self._ports.leases.write, self.lease, record)):
+            raise LeaseLostError(f"another owner has partition {self._partition_id}")
+        self.lease.record = record
+        pipeline = self._make_pipeline(Tenure(self.lease, info.incarnation, state.last_sequence_number, sample))
+        pipeline.progress.finished = finished
+        self._ports.telemetry.partition_taken(self._partition_id, self._start(finished), self.lease.epoch)
+        return pipeline
+
+    async def _pin(self, state: PartitionState) -> Position | None:
         """Write the first checkpoint before anything is processed: after a crash `latest` would be a later place.
 
         A time is its own pin: it names the same place again after a crash.
         """
         if isinstance(self._options.start_at, int):
-            return StartPosition(enqueued_ms=self._options.start_at)
+            return None
         position = BEGINNING
         if self._options.start_at == LATEST:
             position = Position(state.last_sequence_number, state.last_offset, state.last_enqueued_ms)
         await self._ports.retrying.run(partial(self._ports.checkpoints.save, self._partition_id, position))
-        return resume(position)
+        return position
+
+    async def _start_anew(self) -> Pipeline:
+        """A recreated hub is read from its beginning, wherever the operator wanted to start in the old one: nothing in it
+        has been seen. Claims name the incarnation, so the old hub's do not match."""
+        info, state = await self._hub_state()
+        await self._ports.retrying.run(partial(self._ports.checkpoints.save, self._partition_id, BEGINNING))
+        self._saved = None
+        return await self._begin(info, state, BEGINNING, None)
+
+    def _start(self, finished: Position | None) -> StartPosition:
+        if finished is None:
+            assert isinstance(self._options.start_at, int)
+            return StartPosition(enqueued_ms=self._options.start_at)
+        return StartPosition(offset=finished.offset)
 
     # --- read and process
 
+    async def _read(self, pipeline: Pipeline) -> None:
+        """One reader's life."""
+        start = self._start(pipeline.progress.finished)
+        reader = self._ports.hub.open(self._partition_id, start, owner_level=self.lease.epoch)
+        try:
+            await self._pump(reader, pipeline)
+        except UnavailableError:
+            await self._check_hub(pipeline)
+            raise
+        finally:
+            reader.close()
+
+    async def _check_hub(self, pipeline: Pipeline) -> None:
+        """After a reader ended: is it still the same hub? Raises HubRecreatedError."""
+        if self._stopping.is_set():
+            return
+        info, state = await self._hub_state()
+        finished = pipeline.progress.finished
+        if info.incarnation != pipeline.incarnation:
+            raise HubRecreatedError(f"partition {self._partition_id}: the input hub was created anew")
+        if finished is not None and finished.sequence_number > state.last_sequence_number:
+            raise HubRecreatedError(f"partition {self._partition_id}: the hub ends before what was finished")
+
     async def _pump(self, reader: PartitionReader, pipeline: Pipeline) -> None:
-        telemetry = self._ports.telemetry
+        figures = self._ports.telemetry.partitions[self._partition_id]
         while not self._stopping.is_set():
             events = await reader.read(IDLE_WAIT_SECONDS)
-            figures = telemetry.partitions[self._partition_id]
             if events:
                 figures.last_enqueued_ms = max(figures.last_enqueued_ms, events[-1].enqueued_ms)
                 await pipeline.process(events)
@@ -171,13 +235,14 @@ class PartitionWorker:
             self._ports.telemetry.available("the checkpoint store")
             self._saved = position
 
-    async def _last_checkpoint(self) -> None:
+    async def _leave(self) -> None:
+        """Record and release first: the next owner starts from the record, and need not wait for the checkpoint store."""
+        if not self.lease.is_lost and self.lease.record is not None:
+            try:
+                await self._ports.leases.write(self.lease, self.lease.record, release=True)
+            except UnavailableError as error:  # then the lease ends at its deadline
+                self._ports.telemetry.unavailable(error.what, error.problem)
         if self._saving is not None:
             await self._saving
         await self._save()
-
-
-def resume(position: Position) -> StartPosition:
-    if position.offset is not None:
-        return StartPosition(offset=position.offset)
-    return StartPosition(sequence_number=position.sequence_number)
+        self._ports.telemetry.partition_left(self._partition_id, self._reason)

@@ -149,11 +149,9 @@ class EventHubReader:
         await asyncio.wait({self._receiving})
 
 
-def _sdk_position(start: StartPosition) -> tuple[str | int | datetime, bool]:
+def _sdk_position(start: StartPosition) -> tuple[str | datetime, bool]:
     if start.offset is not None:
         return start.offset, False
-    if start.sequence_number is not None:
-        return start.sequence_number, False
     if start.enqueued_ms is not None:
         return datetime.fromtimestamp(start.enqueued_ms / 1000, UTC), True
     return "-1", False

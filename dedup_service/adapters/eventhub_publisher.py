@@ -5,7 +5,9 @@ The SDK's own retries are off, since it re-sends silently, and every send has a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from azure.eventhub import EventData, EventDataBatch
 from azure.eventhub.aio import EventHubProducerClient
@@ -17,37 +19,73 @@ from dedup_service.adapters.sdk_errors import SDK_ERRORS, problem, unavailable
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.errors import UnavailableError, UndeliverableError
 
+QUESTIONS = "questions"
+Permit = Callable[[float], None]
+
 SIZE_EXCEEDED = "amqp:link:message-size-exceeded"
 UNKNOWN = "amqp:unknown-error"
 
 
 class EventHubPublisher:
-    def __init__(self, client: EventHubProducerClient, what: str, *, send_timeout_seconds: float) -> None:
-        self._client = client
+    def __init__(self, connect: Callable[[], EventHubProducerClient], what: str, *, send_timeout_seconds: float) -> None:
+        """One client for each partition, and one for questions."""
+        self._connect = connect
         self._what = what
         self._timeout = send_timeout_seconds
+        self._clients: dict[str, EventHubProducerClient] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._closing: set[asyncio.Task[None]] = set()
 
     @classmethod
     def from_connection_string(cls, connection_string: str, what: str, *, send_timeout_seconds: float) -> EventHubPublisher:
-        client = EventHubProducerClient.from_connection_string(connection_string, retry_total=0)
-        return cls(client, what, send_timeout_seconds=send_timeout_seconds)
+        connect = partial(EventHubProducerClient.from_connection_string, connection_string, retry_total=0)
+        return cls(connect, what, send_timeout_seconds=send_timeout_seconds)
+
+    def _client(self, name: str) -> EventHubProducerClient:
+        if name not in self._clients:
+            self._clients[name] = self._connect()
+        return self._clients[name]
 
     async def partition_ids(self) -> list[str]:
         with unavailable(self._what):
-            return sorted(await self._client.get_partition_ids(), key=int)
+            return sorted(await self._client(QUESTIONS).get_partition_ids(), key=int)
 
-    async def publish(self, partition_id: str, events: Sequence[OutgoingEvent]) -> int:
+    async def ends(self) -> dict[str, int]:
+        client = self._client(QUESTIONS)
         with unavailable(self._what):
-            batch = await self._client.create_batch(partition_id=partition_id)
-        count = self._fill(batch, events)
-        try:
-            await self._client.send_batch(batch, timeout=self._timeout)
-        except EventDataSendError as error:
-            raise self._rejected(error) from error
-        except SDK_ERRORS as error:
-            ambiguous = not isinstance(error, AuthenticationError)
-            raise UnavailableError(self._what, problem(error), ambiguous=ambiguous) from error
-        return count
+            partitions = await client.get_partition_ids()
+            states = await asyncio.gather(*(client.get_partition_properties(partition) for partition in partitions))
+        return {state["id"]: state["last_enqueued_sequence_number"] for state in states}
+
+    async def publish(self, partition_id: str, events: Sequence[OutgoingEvent], permit: Permit | None = None) -> int:
+        """The lock is taken here and not left to the SDK, so that `permit` is asked after the waiting."""
+        async with self._locks.setdefault(partition_id, asyncio.Lock()):
+            client = self._client(partition_id)
+            with unavailable(self._what):
+                batch = await client.create_batch(partition_id=partition_id)
+            count = self._fill(batch, events)
+            if permit is not None:
+                permit(self._timeout)
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await client.send_batch(batch, timeout=self._timeout)
+            except EventDataSendError as error:
+                failure: UnavailableError | UndeliverableError = self._rejected(error)
+            except SDK_ERRORS as error:
+                ambiguous = not isinstance(error, AuthenticationError)
+                failure = UnavailableError(self._what, problem(error), ambiguous=ambiguous)
+            else:
+                return count
+            if isinstance(failure, UnavailableError) and failure.ambiguous:
+                self._forget(partition_id)
+            raise failure
+
+    def _forget(self, partition_id: str) -> None:
+        """What an abandoned send left in the client's queue must never be written: a new client starts empty."""
+        client = self._clients.pop(partition_id)
+        closing = asyncio.create_task(client.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
     def _fill(self, batch: EventDataBatch, events: Sequence[OutgoingEvent]) -> int:
         """How many events fit. Raises UndeliverableError when not even the first does."""
@@ -70,7 +108,8 @@ class EventHubPublisher:
         return UnavailableError(self._what, f"the send was refused ({name or UNKNOWN})", ambiguous=name in ("", UNKNOWN))
 
     async def close(self) -> None:
-        await self._client.close()
+        closing = [*self._closing, *(client.close() for client in self._clients.values())]
+        await asyncio.gather(*closing, return_exceptions=True)
 
 
 def to_event_data(event: OutgoingEvent) -> EventData:

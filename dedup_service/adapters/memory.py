@@ -6,13 +6,13 @@ Unit tests and the simulation run the real pipeline on them.
 from __future__ import annotations
 
 import asyncio
-import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from dedup_service.core.balancing import Ownership
 from dedup_service.core.claims import CONFIRMED, OTHER_REPLICA, UNCONFIRMED, pack, unpack
 from dedup_service.core.events import InputEvent
+from dedup_service.core.leases import Lease, Record, Renewal, Sample
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.core.progress import Position
 from dedup_service.errors import UnavailableError, UndeliverableError
@@ -141,8 +141,6 @@ class MemoryHub:
         position = 0
         if start.offset is not None:
             position = int(start.offset) + 1
-        elif start.sequence_number is not None:
-            position = start.sequence_number + 1
         elif start.enqueued_ms is not None:
             earliest = start.enqueued_ms
             position = next((i for i, event in enumerate(log) if event.enqueued_ms >= earliest), len(log))
@@ -156,10 +154,13 @@ class MemoryHub:
 
 @dataclass(slots=True)
 class MemoryPublisher:
+    """A hub to send to, and its tail. One event goes into a message."""
+
     partitions: dict[str, list[OutgoingEvent]]
     max_bytes: int = 1024 * 1024
+    timeout_seconds: float = 1.0
     failures: list[UnavailableError] = field(default_factory=list)
-    """Raised by the next sends, one each; an ambiguous one is raised after the events were stored."""
+    """Raised by the next sends, one each; an ambiguous one is raised after the event was stored."""
 
     @property
     def events(self) -> list[OutgoingEvent]:
@@ -168,16 +169,26 @@ class MemoryPublisher:
     async def partition_ids(self) -> list[str]:
         return sorted(self.partitions, key=int)
 
-    async def publish(self, partition_id: str, events: Sequence[OutgoingEvent]) -> int:
+    async def ends(self) -> dict[str, int]:
+        return {partition: len(log) - 1 for partition, log in self.partitions.items()}
+
+    async def publish(
+        self, partition_id: str, events: Sequence[OutgoingEvent], permit: Callable[[float], None] | None = None
+    ) -> int:
         await asyncio.sleep(0)
         if len(events[0].body) > self.max_bytes:
             raise UndeliverableError("too-large", f"{len(events[0].body)} bytes")
+        if permit is not None:
+            permit(self.timeout_seconds)
         failure = self.failures.pop(0) if self.failures else None
         if failure is None or failure.ambiguous:
-            self.partitions[partition_id] += [event for event in events if len(event.body) <= self.max_bytes][:1]
+            self.partitions[partition_id].append(events[0])
         if failure is not None:
             raise failure
         return 1
+
+    async def read(self, partition_id: str, after: int) -> list[Mapping[str, Any]]:
+        return [event.properties for event in self.partitions[partition_id][after + 1 :]]
 
     async def close(self) -> None:
         return
@@ -186,7 +197,6 @@ class MemoryPublisher:
 @dataclass(slots=True)
 class MemoryCheckpoints:
     positions: dict[str, Position] = field(default_factory=dict)
-    owners: dict[str, Ownership] = field(default_factory=dict)
 
     async def load(self) -> dict[str, Position]:
         return dict(self.positions)
@@ -194,17 +204,79 @@ class MemoryCheckpoints:
     async def save(self, partition_id: str, position: Position) -> None:
         self.positions[partition_id] = position
 
-    async def ownerships(self) -> list[Ownership]:
-        return list(self.owners.values())
-
-    async def claim_ownership(self, ownerships: Sequence[Ownership]) -> list[Ownership]:
-        taken: list[Ownership] = []
-        for wanted in ownerships:
-            stored = self.owners.get(wanted.partition_id)
-            if (stored.etag if stored else None) == wanted.etag:
-                self.owners[wanted.partition_id] = replace(wanted, etag=uuid.uuid4().hex)
-                taken.append(self.owners[wanted.partition_id])
-        return taken
-
     async def close(self) -> None:
         return
+
+
+@dataclass(slots=True)
+class StoredLease:
+    epoch: int
+    deadline: float
+    released: bool = False
+    record: bytes | None = None
+
+
+@dataclass(slots=True)
+class MemoryLeases:
+    clock: MemoryClock
+    partition_ids: list[str]
+    ttl_seconds: float = 5.0
+    stored: dict[str, StoredLease] = field(default_factory=dict)
+    pods: dict[str, float] = field(default_factory=dict)
+    sample: Sample | None = None
+    sampled_at: float = float("-inf")
+
+    def _is_free(self, partition_id: str) -> bool:
+        lease = self.stored.get(partition_id)
+        return lease is None or lease.released or lease.deadline <= self.clock.monotonic()
+
+    async def renew(self, pod_id: str, held: Sequence[Lease]) -> Renewal:
+        now = self.clock.monotonic()
+        self.pods[pod_id] = now
+        self.pods = {pod: seen for pod, seen in self.pods.items() if now - seen < self.ttl_seconds}
+        lost = [lease.partition_id for lease in held if not self._renew(lease, now)]
+        mine = {lease.partition_id for lease in held}
+        free = [p for p in self.partition_ids if p not in mine and self._is_free(p)]
+        return Renewal(sorted(self.pods), free, lost, self.sample)
+
+    def _renew(self, lease: Lease, now: float) -> bool:
+        stored = self.stored.get(lease.partition_id)
+        if stored is None or stored.epoch != lease.epoch:
+            lease.is_lost = True
+            return False
+        stored.deadline = now + self.ttl_seconds
+        if lease.record is not None:
+            stored.record = lease.record.encode()
+            lease.written = lease.record
+        lease.renewed(now, self.ttl_seconds)
+        return True
+
+    async def take(self, pod_id: str, partition_id: str) -> Lease | None:
+        if not self._is_free(partition_id):
+            return None
+        old = self.stored.get(partition_id)
+        record = old.record if old else None
+        epoch = max(old.epoch + 1 if old else 1, self.clock.now_ms())
+        deadline = self.clock.monotonic() + self.ttl_seconds
+        self.stored[partition_id] = StoredLease(epoch, deadline, record=record)
+        return Lease(partition_id, epoch, deadline, Record.decode(record) if record else None)
+
+    async def write(self, lease: Lease, record: Record, *, release: bool = False) -> bool:
+        stored = self.stored.get(lease.partition_id)
+        is_mine = stored is not None and stored.epoch == lease.epoch
+        if stored is not None and is_mine:
+            stored.record, stored.released = record.encode(), release
+        lease.is_lost = lease.is_lost or not is_mine or release
+        return is_mine
+
+    async def leave(self, pod_id: str) -> None:
+        self.pods.pop(pod_id, None)
+
+    async def may_sample(self, interval_seconds: float) -> bool:
+        due = self.clock.monotonic() - self.sampled_at >= interval_seconds
+        if due:
+            self.sampled_at = self.clock.monotonic()
+        return due
+
+    async def save_sample(self, sample: Sample) -> None:
+        self.sample = dict(sample)

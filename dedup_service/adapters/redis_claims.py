@@ -2,42 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Iterable, Sequence
-from importlib.resources import files
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, RedisError, ResponseError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import RedisError
 
+from dedup_service.adapters.redis_calls import CONNECTION_LOST, WHAT, Script
 from dedup_service.core.claims import MAX_REPLICAS, OTHER_REPLICA
 from dedup_service.errors import ConfigurationError, UnavailableError
 from dedup_service.ports import ClaimRequest
 
 logger = logging.getLogger(__name__)
-
-WHAT = "Redis"
-_CONNECTION_LOST = (RedisConnectionError, RedisTimeoutError, OSError, asyncio.TimeoutError)
-
-
-def connect(url: str, timeout_seconds: float) -> Redis:
-    """A client without retries of its own: it would re-send a whole call after a lost reply, at a time of its choosing."""
-    return Redis.from_url(
-        url,
-        socket_timeout=timeout_seconds,
-        socket_connect_timeout=timeout_seconds,
-        retry=Retry(NoBackoff(), 0),
-        health_check_interval=0,
-    )
-
-
-def _script(name: str) -> str:
-    return files(__package__).joinpath(name).read_text()
 
 
 class RedisClaims:
@@ -46,21 +23,13 @@ class RedisClaims:
     def __init__(self, client: Redis, *, namespace: str) -> None:
         self._client = client
         self._namespace = namespace.encode()
-        self._claim = client.register_script(_script("claim.lua"))
-        self._confirm = client.register_script(_script("confirm.lua"))
-        self._replica_number = client.register_script(_script("replica_number.lua"))
+        self._claim = Script(client, "claim.lua")
+        self._confirm = Script(client, "confirm.lua")
+        self._replica_number = Script(client, "replica_number.lua")
         self._numbers: dict[tuple[str, str], int] = {}
 
     def _key(self, request: ClaimRequest) -> bytes:
         return b"%s{%d}%s" % (self._namespace, request.shard, request.key)
-
-    async def _run(self, script: Any, keys: list[bytes], args: list[Any]) -> Any:
-        try:
-            return await script(keys=keys, args=args)
-        except _CONNECTION_LOST as error:
-            raise UnavailableError(WHAT, f"no answer ({type(error).__name__})", ambiguous=True) from error
-        except (ResponseError, NoScriptError, RedisError) as error:
-            raise UnavailableError(WHAT, str(error)) from error
 
     async def claim(self, requests: Sequence[ClaimRequest], live: Sequence[int]) -> list[bytes | None]:
         incarnations = b"".join(incarnation.to_bytes(4, "big") for incarnation in live)
@@ -70,7 +39,7 @@ class RedisClaims:
             args: list[Any] = [incarnations]
             for request in chosen:
                 args += (request.claim, request.ttl_ms)
-            found = await self._run(self._claim, [self._key(request) for request in chosen], args)
+            found = await self._claim([self._key(request) for request in chosen], args)
             for index, claim in zip(indexes, found, strict=True):
                 results[index] = claim or None
         return results
@@ -80,14 +49,14 @@ class RedisClaims:
         for indexes in _by_shard(requests):
             chosen = [requests[i] for i in indexes]
             args = [ttl_ms, *(request.claim for request in chosen)]
-            lost += await self._run(self._confirm, [self._key(request) for request in chosen], args)
+            lost += await self._confirm([self._key(request) for request in chosen], args)
         return lost
 
     async def replica_number(self, group: str, replica: str) -> int:
         known = self._numbers.get((group, replica))
         if known is None:
             key = b"%s{0}replicas:%s" % (self._namespace, group.encode())
-            known = int(await self._run(self._replica_number, [key], [replica, MAX_REPLICAS]))
+            known = int(await self._replica_number([key], [replica, MAX_REPLICAS]))
             if known != OTHER_REPLICA:
                 self._numbers[group, replica] = known
         return known
@@ -96,7 +65,7 @@ class RedisClaims:
         """Raises UnavailableError."""
         try:
             await self._client.ping()
-        except (*_CONNECTION_LOST, RedisError) as error:
+        except (*CONNECTION_LOST, RedisError) as error:
             raise UnavailableError(WHAT, f"no answer to PING ({type(error).__name__})") from error
 
     async def close(self) -> None:
@@ -117,7 +86,7 @@ async def check_eviction(client: Redis, *, allowed: bool) -> None:
     """
     try:
         info = await client.info("memory")
-    except (*_CONNECTION_LOST, RedisError) as error:
+    except (*CONNECTION_LOST, RedisError) as error:
         raise UnavailableError(WHAT, f"no answer to INFO ({type(error).__name__})") from error
     policy = str(info.get("maxmemory_policy", "unknown"))
     if policy == "noeviction":

@@ -38,6 +38,8 @@ class Verdict(enum.Enum):
     """Nobody had the key, or an earlier call of this process had claimed it for this copy: publish."""
     IN_DOUBT = "in-doubt"
     """It finds its own unconfirmed claim: a predecessor may have published it."""
+    FOUND = "found"
+    """It was in doubt, and the clean stream has it: confirm it, and skip it."""
     REPLAY = "replay"
     """It finds its own confirmed claim: it has been published."""
     DUPLICATE = "duplicate"

@@ -69,6 +69,10 @@ class OutputPolicy:
     kept_adx_properties: frozenset[str] = frozenset()
     """Lower-case names that devices may use."""
 
+    def routing_text(self, reading: Reading) -> str:
+        """What decides about the reading's output partition."""
+        return reading.source if self.partition_by == "source" else self.group
+
 
 def clean_events(
     event: InputEvent, extraction: Extraction, winners: list[Reading], policy: OutputPolicy, incarnation: int
@@ -76,8 +80,8 @@ def clean_events(
     """The clean events of one input event, at most one for each output partition."""
     by_partition: dict[str, list[Reading]] = {}
     for reading in winners:
-        by = reading.source if policy.partition_by == "source" else policy.group
-        by_partition.setdefault(output_partition(by, policy.partition_ids), []).append(reading)
+        partition = output_partition(policy.routing_text(reading), policy.partition_ids)
+        by_partition.setdefault(partition, []).append(reading)
     whole = len(winners) == len(extraction.readings) and not extraction.bad and len(by_partition) == 1
     return [
         CleanEvent(partition, tuple(readings), _clean_event(event, readings, whole, policy, incarnation))

@@ -10,10 +10,10 @@ from dedup_service.errors import HubRecreatedError
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """The last finished event. `offset` is None when only the sequence number is known."""
+    """The last finished event."""
 
     sequence_number: int
-    offset: str | None
+    offset: str
     enqueued_ms: int
 
 

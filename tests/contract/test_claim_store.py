@@ -14,7 +14,8 @@ import pytest
 from redis.asyncio import Redis
 
 from dedup_service.adapters.memory import MemoryClaims, MemoryClock
-from dedup_service.adapters.redis_claims import RedisClaims, check_eviction, connect
+from dedup_service.adapters.redis_calls import connect
+from dedup_service.adapters.redis_claims import RedisClaims, check_eviction
 from dedup_service.core.claims import OTHER_REPLICA, Verdict, judge, key_digest, new_claim, unpack
 from dedup_service.core.events import Origin, Reading
 from dedup_service.errors import ConfigurationError, UnavailableError

@@ -12,9 +12,11 @@ from dedup_service.adapters.memory import MemoryClaims, MemoryClock, MemoryPubli
 from dedup_service.core.claims import unpack
 from dedup_service.core.events import MESSAGE_SOURCE, InputEvent
 from dedup_service.core.extract import CloudEventsExtractor
+from dedup_service.core.leases import Lease, Record, Samples
 from dedup_service.core.outgoing import OutputPolicy
-from dedup_service.errors import StoppingError, UnavailableError
-from dedup_service.pipeline import Pipeline, PipelineOptions, PipelinePorts
+from dedup_service.core.progress import Position
+from dedup_service.errors import LeaseLostError, StoppingError, UnavailableError
+from dedup_service.pipeline import Pipeline, PipelineOptions, PipelinePorts, Tenure
 from dedup_service.ports import ClaimRequest
 from dedup_service.retrying import Retrying
 from dedup_service.telemetry import Count, Telemetry
@@ -35,12 +37,13 @@ class World:
     mode: str = "drop"
     unmatched: str = "ignore"
     incarnation: int = 1
+    samples: Samples = field(default_factory=Samples)
     claims: MemoryClaims = field(init=False)
 
     def __post_init__(self) -> None:
         self.claims = MemoryClaims(self.clock)
 
-    def pipeline(self, horizon: int = -1) -> Pipeline:
+    def pipeline(self, horizon: int = -1, partition: str = "0") -> Pipeline:
         options = PipelineOptions(
             group="g",
             mode=self.mode,
@@ -54,13 +57,16 @@ class World:
         ports = PipelinePorts(
             claims=self.claims,
             clean=None if self.mode == "observe" else self.clean,
+            tail=None if self.mode == "observe" else self.clean,
             dead_letters=self.dead,
             extractor=CloudEventsExtractor(1000),
             clock=self.clock,
             telemetry=self.telemetry,
             retrying=Retrying(self.clock, self.telemetry, self.stopping),
         )
-        return Pipeline(options, ports, self.incarnation, horizon=horizon, spread_ms=lambda: 0)
+        lease = Lease(partition, epoch=1, valid_until=float("inf"), inherited=None)
+        tenure = Tenure(lease, self.incarnation, horizon, sample={"0": -1})
+        return Pipeline(options, ports, tenure, self.samples, spread_ms=lambda: 0)
 
     def at(self, event: InputEvent, number: int, partition: str = "0") -> InputEvent:
         now = self.clock.now_ms()
@@ -258,3 +264,100 @@ async def test_every_replica_that_delivered_a_reading_is_remembered_in_its_claim
         await world.pipeline().process([world.at(single("1", device=device), number)])
     ((claim, _),) = world.claims.stored.values()
     assert unpack(claim).replicas == 0b111
+
+
+# --- resolve: what Redis can't tell, the clean stream does
+
+
+async def published_but_not_confirmed(world: World, event: InputEvent) -> None:
+    """An owner that died between publishing and confirming."""
+    pipeline = world.pipeline()
+    work = [pipeline._extract(event)]
+    await pipeline._claim(work)
+    await pipeline._publish(work)
+
+
+async def test_an_owner_that_died_after_publishing_is_not_repeated() -> None:
+    world = World()
+    event = world.at(batch_of([element("1"), element("2")]), 0)
+    await published_but_not_confirmed(world, event)
+    await world.pipeline(horizon=0).process([event])
+    assert len(world.clean.events) == 1
+    assert dict(world.telemetry.counts[Count.IN_DOUBT]) == {"found": 2}
+    assert all(unpack(claim).confirmed for claim, _ in world.claims.stored.values())
+
+
+async def test_a_copy_in_doubt_that_is_not_in_the_clean_stream_is_published() -> None:
+    world = World()
+    await published_but_not_confirmed(world, world.at(single("1", b"x"), 0))
+    second = world.at(single("2", b"y"), 1)
+    await world.pipeline()._claim([world.pipeline()._extract(second)])
+    await world.pipeline(horizon=1).process([world.at(single("1", b"x"), 0), second])
+    assert world.clean_bodies() == [b"x", b"y"]
+    assert dict(world.telemetry.counts[Count.IN_DOUBT]) == {"found": 1, "published": 1}
+
+
+async def test_a_marked_duplicate_is_no_proof_that_the_winner_was_published() -> None:
+    world = World(mode="mark")
+    winner, duplicate = world.at(single("1", b"x"), 0, "0"), world.at(single("1", b"x", device="edge-2"), 0, "1")
+    await world.pipeline()._claim([world.pipeline()._extract(winner)])
+    await world.pipeline(partition="1").process([duplicate])
+    await world.pipeline(horizon=0).process([winner])
+    assert [event.properties.get("dedup_duplicate") for event in world.clean.events] == [True, None]
+
+
+async def test_an_ambiguous_send_is_looked_up_and_never_simply_repeated() -> None:
+    world = World()
+    world.clean.failures = [UnavailableError("the clean hub", "timed out", ambiguous=True)]
+    await world.pipeline().process([world.at(single("1", b"x"), 0), world.at(single("2", b"y"), 1)])
+    assert world.clean_bodies() == [b"x", b"y"]
+    assert world.telemetry.counts[Count.IN_DOUBT]["found"] == 1
+    assert not world.telemetry.paused
+
+
+async def test_a_batch_that_failed_half_way_is_looked_up_when_it_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    pipeline = world.pipeline()
+    events = [world.at(single("1", b"x"), 0)]
+    with monkeypatch.context() as patch:
+        patch.setattr(Pipeline, "_confirm", None)  # a defect behind the send
+        with pytest.raises(TypeError):
+            await pipeline.process(events)
+    await pipeline.process(events)
+    assert world.clean_bodies() == [b"x"]
+
+
+async def test_nothing_is_sent_without_enough_of_the_lease_left() -> None:
+    world = World()
+    world.stopping.set()
+    pipeline = world.pipeline()
+    pipeline._lease.valid_until = world.clock.monotonic() + world.clean.timeout_seconds
+    with pytest.raises(StoppingError, match="the lease"):
+        await pipeline.process([world.at(single("1"), 0)])
+    pipeline._lease.is_lost = True
+    with pytest.raises(LeaseLostError):
+        await pipeline.process([world.at(single("1"), 0)])
+    assert world.clean.events == []
+
+
+async def test_the_record_keeps_the_inherited_sample_below_the_horizon_and_then_takes_the_newest() -> None:
+    world = World()
+    pipeline = world.pipeline(horizon=1)
+    world.samples.newest = {"0": 7}
+    records = []
+    for number in range(3):
+        await pipeline.process([world.at(single(str(number)), number)])
+        records.append(pipeline._lease.record)
+    now = world.clock.now_ms()
+    expected = [(0, {"0": -1}), (1, {"0": 7}), (2, {"0": 7})]
+    assert records == [Record(Position(n, str(n), now), sample, 1) for n, sample in expected]
+
+
+async def test_a_sample_that_arrives_during_a_batch_is_not_used_for_what_was_finished_before_it() -> None:
+    world = World()
+    pipeline = world.pipeline()
+    world.samples.newest = {"0": 0}
+    await pipeline.process([world.at(single("1"), 0)])
+    world.samples.newest = {"0": 99}
+    assert pipeline._lease.record is not None
+    assert pipeline._lease.record.sample == {"0": 0}

@@ -48,6 +48,7 @@ def test_a_missing_setting_is_named_with_an_example(name: str) -> None:
         ("http_port", "99999"),
         ("checkpoint_url", "hunter2"),
         ("shards", 0),
+        ("lease_seconds", 3),
         ("output_connection_string", None),
         ("dead_letter_connection_string", None),
     ],
@@ -102,7 +103,7 @@ def test_a_wrong_connection_string_is_named(name: str, value: str) -> None:
 
 def test_a_checkpoint_file_that_can_not_be_opened_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="^DEDUP_CHECKPOINT_URL: "):
-        bootstrap.checkpoint_store(load(**{**GOOD, "checkpoint_url": f"sqlite:///{tmp_path}/no/such/folder/x.db"}))
+        bootstrap.make_checkpoints(load(**{**GOOD, "checkpoint_url": f"sqlite:///{tmp_path}/no/such/x.db"}), "ns", "hub")
 
 
 def test_the_edge_names_its_settings_too() -> None:

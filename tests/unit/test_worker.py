@@ -8,10 +8,17 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from dedup_service.adapters.memory import MemoryCheckpoints, MemoryClaims, MemoryClock, MemoryHub, MemoryPublisher
+from dedup_service.adapters.memory import (
+    MemoryCheckpoints,
+    MemoryClaims,
+    MemoryClock,
+    MemoryHub,
+    MemoryLeases,
+    MemoryPublisher,
+)
 from dedup_service.assignment import Assignment, AssignmentOptions
-from dedup_service.core.balancing import Ownership
 from dedup_service.core.extract import CloudEventsExtractor
+from dedup_service.core.leases import Lease, Record, Samples
 from dedup_service.core.outgoing import OutputPolicy
 from dedup_service.core.progress import Position
 from dedup_service.errors import UnavailableError
@@ -34,29 +41,47 @@ class Plant:
     checkpoints: MemoryCheckpoints = field(default_factory=MemoryCheckpoints)
     clean: MemoryPublisher = field(default_factory=lambda: MemoryPublisher({"0": []}))
     partitions: int = 1
+    samples: Samples = field(default_factory=Samples)
     hub: MemoryHub = field(init=False)
     claims: MemoryClaims = field(init=False)
+    leases: MemoryLeases = field(init=False)
 
     def __post_init__(self) -> None:
         self.hub = MemoryHub(self.clock, {str(n): [] for n in range(self.partitions)})
         self.claims = MemoryClaims(self.clock)
+        self.leases = MemoryLeases(self.clock, list(self.hub.partitions))
 
     def emit(self, *ids: str, partition: str = "0") -> None:
         for reading_id in ids:
             self.clock.ms += 10
             self.hub.append(single(reading_id, reading_id.encode(), partition_id=partition))
 
-    def worker(self, start_at: str | int = "earliest", partition: str = "0") -> PartitionWorker:
+    async def worker(self, start_at: str | int = "earliest", partition: str = "0") -> PartitionWorker:
+        self.clock.ms += round(self.leases.ttl_seconds * 1000)  # whoever had the lease is gone
+        lease = await self.leases.take("pod", partition)
+        assert lease is not None
+        return self.worker_of(lease, start_at)
+
+    def worker_of(self, lease: Lease, start_at: str | int = "earliest") -> PartitionWorker:
+        lease.valid_until = float("inf")  # time flies here; leases have their own tests
         stopping = asyncio.Event()
         retrying = Retrying(self.clock, self.telemetry, stopping)
         ports = PipelinePorts(
-            self.claims, self.clean, None, CloudEventsExtractor(1000), self.clock, self.telemetry, retrying
+            claims=self.claims,
+            clean=self.clean,
+            tail=self.clean,
+            dead_letters=None,
+            extractor=CloudEventsExtractor(1000),
+            clock=self.clock,
+            telemetry=self.telemetry,
+            retrying=retrying,
         )
+        worker_ports = WorkerPorts(self.hub, self.checkpoints, self.leases, self.clean, self.clock, self.telemetry, retrying)
         return PartitionWorker(
-            partition,
+            lease,
             WorkerOptions(start_at, checkpoint_interval_seconds=1.0),
-            WorkerPorts(self.hub, self.checkpoints, self.clock, self.telemetry, retrying),
-            lambda incarnation, horizon: Pipeline(OPTIONS, ports, incarnation, horizon=horizon, spread_ms=lambda: 0),
+            worker_ports,
+            lambda tenure: Pipeline(OPTIONS, ports, tenure, self.samples, spread_ms=lambda: 0),
             stopping,
         )
 
@@ -100,16 +125,18 @@ async def kill(worker: PartitionWorker, condition: Callable[[], bool]) -> None:
 async def test_a_partition_is_read_from_the_beginning_and_checkpointed_at_its_end() -> None:
     plant = Plant()
     plant.emit("a", "b", "c")
-    await run_until(plant.worker(), lambda: plant.checkpoints.positions.get("0", Position(-1, None, 0)).sequence_number == 2)
+    await run_until(
+        await plant.worker(), lambda: plant.checkpoints.positions.get("0", Position(-1, "-1", 0)).sequence_number == 2
+    )
     assert plant.published == ["a", "b", "c"]
 
 
 async def test_the_next_owner_goes_on_where_the_last_one_checkpointed() -> None:
     plant = Plant()
     plant.emit("a", "b")
-    await run_until(plant.worker(), lambda: len(plant.published) == 2)
+    await run_until(await plant.worker(), lambda: len(plant.published) == 2)
     plant.emit("c")
-    await run_until(plant.worker(), lambda: len(plant.published) == 3)
+    await run_until(await plant.worker(), lambda: len(plant.published) == 3)
     assert plant.published == ["a", "b", "c"]
     assert plant.telemetry.total(Count.REPLAYS) == 0
 
@@ -117,9 +144,9 @@ async def test_the_next_owner_goes_on_where_the_last_one_checkpointed() -> None:
 async def test_latest_is_pinned_before_anything_is_processed() -> None:
     plant = Plant()
     plant.emit("old")
-    await kill(plant.worker("latest"), lambda: "0" in plant.checkpoints.positions)
+    await kill(await plant.worker("latest"), lambda: "0" in plant.checkpoints.positions)
     plant.emit("while-nobody-was-there")
-    await run_until(plant.worker("latest"), lambda: len(plant.published) == 1)
+    await run_until(await plant.worker("latest"), lambda: len(plant.published) == 1)
     assert plant.published == ["while-nobody-was-there"]
 
 
@@ -129,7 +156,7 @@ async def test_a_time_is_a_start_position() -> None:
     plant.clock.ms += 1000
     start = plant.clock.ms
     plant.emit("b")
-    await run_until(plant.worker(start), lambda: bool(plant.published))
+    await run_until(await plant.worker(start), lambda: bool(plant.published))
     assert plant.published == ["b"]
 
 
@@ -137,14 +164,14 @@ async def test_a_hub_that_ends_before_the_checkpoint_is_read_anew_and_loudly() -
     plant = Plant()
     plant.checkpoints.positions["0"] = Position(500, "500", 0)
     plant.emit("a")
-    await run_until(plant.worker(), lambda: plant.published == ["a"])
+    await run_until(await plant.worker(), lambda: plant.published == ["a"])
     assert plant.telemetry.total(Count.HUB_RECREATED) == 1
 
 
 async def test_a_hub_that_is_recreated_under_a_running_worker_loses_nothing() -> None:
     plant = Plant()
     plant.emit("a", "b", "c")
-    task = asyncio.create_task((worker := plant.worker()).run())
+    task = asyncio.create_task((worker := await plant.worker()).run())
     await until(lambda: len(plant.published) == 3)
     plant.hub.partitions["0"].clear()
     plant.hub.incarnation = 2
@@ -160,7 +187,7 @@ async def test_work_goes_on_while_the_checkpoint_store_is_away() -> None:
     checkpoints = FlakyCheckpoints()
     plant = Plant(checkpoints=checkpoints)
     plant.emit("a")
-    task = asyncio.create_task((worker := plant.worker()).run())
+    task = asyncio.create_task((worker := await plant.worker()).run())
     await until(lambda: plant.published == ["a"])
     checkpoints.is_away = True
     plant.emit("b", "c")
@@ -186,7 +213,7 @@ async def test_an_unexpected_error_restarts_the_partition_from_its_finished_posi
         await process(self, events)
 
     monkeypatch.setattr(Pipeline, "process", failing)
-    await run_until(plant.worker(), lambda: len(plant.published) == 3)
+    await run_until(await plant.worker(), lambda: len(plant.published) == 3)
     assert plant.published == ["a", "b", "c"]
     assert plant.telemetry.total(Count.WORKER_FAILURES) == 1
 
@@ -195,21 +222,17 @@ async def test_an_unexpected_error_restarts_the_partition_from_its_finished_posi
 
 
 def pod(plant: Plant, name: str) -> Assignment:
-    options = AssignmentOptions(interval_seconds=0.001, expiry_seconds=0.5)
-    partitions = list(plant.hub.partitions)
     return Assignment(
         name,
-        partitions,
-        options,
-        plant.checkpoints,
+        list(plant.hub.partitions),
+        AssignmentOptions(interval_seconds=0.001, sample_interval_seconds=0.01),
+        plant.leases,
+        plant.clean,
+        plant.samples,
         plant.clock,
         plant.telemetry,
-        lambda partition: plant.worker(partition=partition),
+        plant.worker_of,
     )
-
-
-def owners(plant: Plant) -> list[str]:
-    return sorted(ownership.owner_id for ownership in plant.checkpoints.owners.values())
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
@@ -220,23 +243,29 @@ async def eventually(condition: Callable[[], bool]) -> None:
 
 async def test_pods_share_the_partitions_and_hand_them_over() -> None:
     plant = Plant(partitions=4)
-    stops = {name: asyncio.Event() for name in ("a", "b")}
-    first = asyncio.create_task(pod(plant, "a").run(stops["a"]))
-    await eventually(lambda: owners(plant) == ["a"] * 4)
-    second = asyncio.create_task(pod(plant, "b").run(stops["b"]))
-    await eventually(lambda: owners(plant) == ["a", "a", "b", "b"])
+    plant.leases.ttl_seconds = 1e6
+    held: dict[str, Callable[[], int]] = {}
+    stops, running = {}, {}
+    for name in ("a", "b"):
+        assignment, stops[name] = pod(plant, name), asyncio.Event()
+        held[name] = lambda assignment=assignment: len(assignment._held())  # type: ignore[misc]
+        running[name] = asyncio.create_task(assignment.run(stops[name]))
+        if name == "a":
+            await eventually(lambda: held["a"]() == 4)
+    await eventually(lambda: held["a"]() == held["b"]() == 2)
     stops["a"].set()
-    await first
-    await eventually(lambda: owners(plant) == ["b"] * 4)
+    await running["a"]
+    await eventually(lambda: held["b"]() == 4)
     stops["b"].set()
-    await second
-    assert owners(plant) == [""] * 4
+    await running["b"]
+    assert all(lease.released for lease in plant.leases.stored.values())
 
 
 async def test_the_partitions_of_a_dead_pod_are_taken_and_nothing_is_lost() -> None:
     plant = Plant(partitions=2)
+    plant.leases.ttl_seconds = 1.0
     for partition in ("0", "1"):
-        plant.checkpoints.owners[partition] = Ownership(partition, "dead", "etag")
+        await plant.leases.take("dead", partition)
         plant.emit(f"x{partition}", f"y{partition}", partition=partition)
     stop = asyncio.Event()
     running = asyncio.create_task(pod(plant, "a").run(stop))
@@ -244,3 +273,35 @@ async def test_the_partitions_of_a_dead_pod_are_taken_and_nothing_is_lost() -> N
     stop.set()
     await running
     assert sorted(plant.published) == ["x0", "x1", "y0", "y1"]
+
+
+async def test_a_pod_that_lost_a_lease_stops_without_releasing_it() -> None:
+    plant = Plant()
+    plant.leases.ttl_seconds = 1e6
+    stop = asyncio.Event()
+    assignment = pod(plant, "a")
+    running = asyncio.create_task(assignment.run(stop))
+    await eventually(lambda: len(assignment._held()) == 1)
+    plant.leases.stored["0"].epoch += 10  # another pod took it
+    await eventually(lambda: not assignment._held())
+    stop.set()
+    await running
+    assert not plant.leases.stored["0"].released
+    assert plant.telemetry.total(Count.LEASES_LOST) == 1
+
+
+async def test_the_clean_stream_is_sampled_for_the_records() -> None:
+    plant = Plant()
+    plant.leases.ttl_seconds = 1e6
+    plant.emit("a", "b")
+    stop = asyncio.Event()
+    running = asyncio.create_task(pod(plant, "a").run(stop))
+    await eventually(lambda: plant.samples.newest == {"0": 1})
+    plant.emit("c")
+    await eventually(lambda: len(plant.published) == 3)
+    stop.set()
+    await running
+    record = Record.decode(plant.leases.stored["0"].record or b"")
+    assert record.finished is not None
+    assert record.finished.sequence_number == 2
+    assert record.sample["0"] >= 1

@@ -1,0 +1,7 @@
+-- Write a record, and release the lease if asked. KEYS[1]: the lease. ARGV: epoch, record, released (0 or 1).
+-- Returns 1, or 0 when the lease has another epoch.
+if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then
+  return 0
+end
+redis.call('HSET', KEYS[1], 'record', ARGV[2], 'released', ARGV[3])
+return 1

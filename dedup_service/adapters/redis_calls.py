@@ -1,0 +1,46 @@
+"""Calling Redis: scripts from files beside this module, and its errors as this service's own."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib.resources import files
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from dedup_service.errors import UnavailableError
+
+WHAT = "Redis"
+CONNECTION_LOST = (RedisConnectionError, RedisTimeoutError, OSError, asyncio.TimeoutError)
+
+
+def connect(url: str, timeout_seconds: float) -> Redis:
+    """A client without retries of its own: it would re-send a whole call after a lost reply, at a time of its choosing."""
+    return Redis.from_url(
+        url,
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=timeout_seconds,
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=0,
+    )
+
+
+class Script:
+    """One Lua script; registered again by itself when Redis has forgotten it."""
+
+    def __init__(self, client: Redis, name: str) -> None:
+        self._script = client.register_script(files(__package__).joinpath(name).read_text())
+
+    async def __call__(self, keys: list[bytes], args: list[Any]) -> Any:
+        """Raises UnavailableError, ambiguous where the reply was lost."""
+        try:
+            return await self._script(keys=keys, args=args)
+        except CONNECTION_LOST as error:
+            raise UnavailableError(WHAT, f"no answer ({type(error).__name__})", ambiguous=True) from error
+        except RedisError as error:
+            raise UnavailableError(WHAT, str(error)) from error

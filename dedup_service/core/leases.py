@@ -1,0 +1,95 @@
+"""Leases: the right to send for an input partition, and how partitions are shared among pods.
+
+The lease lives in Redis with an epoch and a deadline by Redis' clock. This is the pod's own, cautious view of it, and what
+the record beside it says to the next owner.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dedup_service.core.progress import Position
+from dedup_service.errors import LeaseLostError, UnavailableError
+
+WHAT = "the lease"
+
+Sample = Mapping[str, int]
+"""The clean hub's last enqueued sequence number by output partition, at some moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What an owner leaves for the next one.
+
+    `sample` was known before the first send behind `finished`: whatever was sent for a later event lies behind it in the
+    clean stream. `incarnation` is that of the input hub that `finished` belongs to.
+    """
+
+    finished: Position | None
+    sample: Sample
+    incarnation: int
+
+    def encode(self) -> bytes:
+        finished = self.finished
+        position = None if finished is None else [finished.sequence_number, finished.offset, finished.enqueued_ms]
+        return json.dumps([position, dict(self.sample), self.incarnation], separators=(",", ":")).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> Record:
+        position, sample, incarnation = json.loads(data)
+        return cls(None if position is None else Position(*position), sample, incarnation)
+
+
+@dataclass(slots=True)
+class Lease:
+    """One pod's lease on one partition. Times are monotonic seconds."""
+
+    partition_id: str
+    epoch: int
+    valid_until: float
+    inherited: Record | None
+    is_lost: bool = False
+    record: Record | None = None
+    """To be written with the next renewal."""
+    written: Record | None = None
+
+    def renewed(self, asked_at: float, ttl_seconds: float) -> None:
+        """Counted from before the question, so that Redis' deadline is never earlier than this one."""
+        self.valid_until = max(self.valid_until, asked_at + ttl_seconds)
+
+    def require(self, now: float, seconds: float) -> None:
+        """Raises LeaseLostError when another owner has it, UnavailableError when less than `seconds` are left for sure."""
+        if self.is_lost:
+            raise LeaseLostError(f"another owner has partition {self.partition_id}")
+        if self.valid_until - now <= seconds:
+            raise UnavailableError(WHAT, f"partition {self.partition_id} could not be renewed in time")
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """The answer to one renewal of everything that a pod holds."""
+
+    pods: list[str]
+    """Live pods, this one among them."""
+    free: list[str]
+    """Partitions that nobody holds."""
+    lost: list[str]
+    """Partitions that this pod thought it held."""
+    sample: Sample | None
+    """The newest sample that any pod took."""
+
+
+def fair_share(pods: list[str], me: str, partitions: int) -> int:
+    """How many partitions `me` should hold: all pods compute the same, the remainder goes to the first by name."""
+    ranked = sorted({*pods, me})
+    share, remainder = divmod(partitions, len(ranked))
+    return share + (ranked.index(me) < remainder)
+
+
+@dataclass(slots=True)
+class Samples:
+    """The newest sample that this pod knows of."""
+
+    newest: Sample = field(default_factory=dict)

@@ -1,0 +1,34 @@
+"""What the clean stream says about copies in doubt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from dedup_service.core.events import Origin
+from dedup_service.core.outgoing import DUPLICATE_PROPERTY, INDEXES_PROPERTY, ORIGIN_PROPERTY
+
+
+def published_origins(events: Iterable[Mapping[str, Any]], incarnation: int, partition: int) -> Iterator[Origin]:
+    """The copies of one input partition that these clean events carry as winners.
+
+    By origin, never by key: in mode `mark` a duplicate has the winner's key. Events that this service did not write are
+    passed over.
+    """
+    prefix = f"{incarnation:08x}/{partition}/"
+    for properties in events:
+        origin, indexes = properties.get(ORIGIN_PROPERTY), properties.get(INDEXES_PROPERTY)
+        if not isinstance(origin, str) or not isinstance(indexes, str) or not origin.startswith(prefix):
+            continue
+        if properties.get(DUPLICATE_PROPERTY):
+            continue
+        number = origin.removeprefix(prefix)
+        if number.isdecimal():
+            yield from (Origin(incarnation, partition, int(number), index) for index in _indexes(indexes))
+
+
+def _indexes(text: str) -> Iterator[int]:
+    for span in text.split(","):
+        first, _, last = span.partition("-")
+        if first.isdecimal() and (last or first).isdecimal():
+            yield from range(int(first), int(last or first) + 1)

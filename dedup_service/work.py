@@ -1,0 +1,32 @@
+"""An input event on its way through the pipeline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from dedup_service.core.claims import Verdict
+from dedup_service.core.events import Extraction, InputEvent, Origin, Reading
+from dedup_service.core.outgoing import OutgoingEvent
+from dedup_service.ports import ClaimRequest
+
+
+@dataclass(slots=True)
+class EventWork:
+    event: InputEvent
+    replica: str
+    extraction: Extraction = field(default_factory=lambda: Extraction([]))
+    requests: list[ClaimRequest] = field(default_factory=list)
+    """One for each reading, in order."""
+    verdicts: list[Verdict] = field(default_factory=list)
+    """One for each reading, in order."""
+    dead: list[tuple[str, OutgoingEvent]] = field(default_factory=list)
+    """(reason, dead letter)"""
+    forwarded: bool = False
+    published: set[int] = field(default_factory=set)
+    """Indexes of readings that the clean hub has acknowledged."""
+
+    def with_verdict(self, *verdicts: Verdict) -> list[Reading]:
+        return [r for r, v in zip(self.extraction.readings, self.verdicts, strict=True) if v in verdicts]
+
+    def origin(self, incarnation: int, reading: Reading) -> Origin:
+        return Origin(incarnation, int(self.event.partition_id), self.event.sequence_number, reading.index)

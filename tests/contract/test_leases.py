@@ -1,0 +1,159 @@
+"""The laws of leases, in memory and on a real Valkey."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+import pytest
+from redis.asyncio import Redis
+
+from dedup_service.adapters.memory import MemoryClock, MemoryLeases
+from dedup_service.adapters.redis_calls import connect
+from dedup_service.adapters.redis_leases import RedisLeases
+from dedup_service.core.leases import Lease, Record
+from dedup_service.core.progress import Position
+from dedup_service.errors import LeaseLostError, UnavailableError
+from dedup_service.ports import Leases
+
+TTL_SECONDS = 0.4
+PARTITIONS = ["0", "1", "2"]
+RECORD = Record(Position(7, "70", 700), {"0": 5, "1": -1}, 42)
+
+
+@dataclass
+class Bench:
+    leases: Leases
+    sleep: Callable[[float], Awaitable[None]]
+    now: Callable[[], float]
+
+
+@pytest.fixture(params=["memory", "valkey"])
+async def bench(request: pytest.FixtureRequest, redis_url: str, namespace: str) -> AsyncIterator[Bench]:
+    if request.param == "memory":
+        clock = MemoryClock()
+        yield Bench(MemoryLeases(clock, PARTITIONS, TTL_SECONDS), clock.sleep, clock.monotonic)
+        return
+    client = connect(redis_url, 5.0)
+    leases = RedisLeases(
+        client,
+        namespace=namespace,
+        scope="hub",
+        partition_ids=PARTITIONS,
+        ttl_seconds=TTL_SECONDS,
+        monotonic=time.monotonic,
+    )
+    yield Bench(leases, asyncio.sleep, time.monotonic)
+    await client.aclose()
+
+
+async def taken(bench: Bench, pod: str = "a", partition: str = "0") -> Lease:
+    lease = await bench.leases.take(pod, partition)
+    assert lease is not None
+    return lease
+
+
+async def test_a_free_lease_goes_to_one_pod(bench: Bench) -> None:
+    await taken(bench)
+    assert await bench.leases.take("b", "0") is None
+    assert (await bench.leases.renew("b", [])).free == ["1", "2"]
+
+
+async def test_the_local_deadline_is_never_behind_the_stored_one(bench: Bench) -> None:
+    before = bench.now()
+    lease = await taken(bench)
+    assert before <= lease.valid_until - TTL_SECONDS <= bench.now()
+    lease.require(before, TTL_SECONDS / 2)
+    with pytest.raises(UnavailableError):
+        lease.require(bench.now() + TTL_SECONDS, 0)
+
+
+async def test_a_renewed_lease_outlives_its_first_deadline(bench: Bench) -> None:
+    lease = await taken(bench)
+    for _ in range(4):
+        await bench.sleep(TTL_SECONDS / 2)
+        assert (await bench.leases.renew("a", [lease])).lost == []
+    assert await bench.leases.take("b", "0") is None
+
+
+async def test_a_lease_that_was_not_renewed_is_free_with_its_record_and_a_higher_epoch(bench: Bench) -> None:
+    lease = await taken(bench)
+    lease.record = RECORD
+    await bench.leases.renew("a", [lease])
+    assert lease.written == RECORD
+    await bench.sleep(TTL_SECONDS * 1.2)
+    other = await taken(bench, "b")
+    assert other.epoch > lease.epoch
+    assert other.inherited == RECORD
+
+
+async def test_the_former_owner_loses_its_lease_and_can_write_no_more(bench: Bench) -> None:
+    lease = await taken(bench)
+    await bench.sleep(TTL_SECONDS * 1.2)
+    other = await taken(bench, "b")
+    lease.record = RECORD
+    renewal = await bench.leases.renew("a", [lease])
+    assert renewal.lost == ["0"]
+    with pytest.raises(LeaseLostError):
+        lease.require(bench.now(), 0)
+    assert not await bench.leases.write(lease, RECORD)
+    assert not await bench.leases.write(lease, RECORD, release=True)
+    assert (await bench.leases.renew("b", [other])).lost == []
+    assert other.inherited is None
+
+
+async def test_an_expired_lease_that_nobody_took_is_renewed(bench: Bench) -> None:
+    lease = await taken(bench)
+    await bench.sleep(TTL_SECONDS * 1.2)
+    assert (await bench.leases.renew("a", [lease])).lost == []
+    lease.require(bench.now(), TTL_SECONDS / 2)
+
+
+async def test_a_released_lease_is_free_at_once_and_keeps_its_record(bench: Bench) -> None:
+    lease = await taken(bench)
+    assert await bench.leases.write(lease, RECORD, release=True)
+    with pytest.raises(LeaseLostError):
+        lease.require(bench.now(), 0)
+    assert (await taken(bench, "b")).inherited == RECORD
+
+
+async def test_pods_see_each_other_until_they_leave_or_fall_silent(bench: Bench) -> None:
+    await bench.leases.renew("a", [])
+    assert sorted((await bench.leases.renew("b", [])).pods) == ["a", "b"]
+    await bench.leases.leave("a")
+    assert (await bench.leases.renew("b", [])).pods == ["b"]
+    await bench.leases.renew("a", [])
+    await bench.sleep(TTL_SECONDS * 1.2)
+    assert (await bench.leases.renew("b", [])).pods == ["b"]
+
+
+async def test_one_pod_samples_in_each_interval_and_all_see_the_sample(bench: Bench) -> None:
+    turns = [await bench.leases.may_sample(0.2) for _ in range(3)]
+    assert turns == [True, False, False]
+    assert (await bench.leases.renew("a", [])).sample is None
+    await bench.leases.save_sample({"0": 5, "1": -1})
+    assert (await bench.leases.renew("b", [])).sample == {"0": 5, "1": -1}
+    await bench.sleep(0.25)
+    assert await bench.leases.may_sample(0.2)
+
+
+# --- what only a real Redis can show
+
+
+async def test_leases_that_redis_forgot_are_lost_and_get_higher_epochs(redis_url: str, namespace: str) -> None:
+    client = connect(redis_url, 5.0)
+    options = {"namespace": namespace, "scope": "hub", "partition_ids": PARTITIONS, "ttl_seconds": 5.0}
+    leases = RedisLeases(client, monotonic=time.monotonic, **options)  # type: ignore[arg-type]
+    lease = await leases.take("a", "0")
+    assert lease is not None
+    async with Redis.from_url(redis_url) as other:
+        async for key in other.scan_iter(match=f"{namespace}*"):
+            await other.delete(key)
+    assert (await leases.renew("a", [lease])).lost == ["0"]
+    await asyncio.sleep(0.002)
+    again = await leases.take("b", "0")
+    assert again is not None
+    assert again.epoch > lease.epoch
+    await client.aclose()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 
@@ -11,6 +12,10 @@ from dedup_service import __version__
 from dedup_service.errors import ConfigurationError
 from dedup_service.settings import PREFIX, Settings, load
 from dedup_service.telemetry import Telemetry, configure_logging
+
+SHUTDOWN_SECONDS = 20.0
+"""Then the process ends as if it were killed, which loses nothing; an orchestrator would wait 30 s before it does that."""
+HUNG = 3
 
 
 def settings_help() -> str:
@@ -24,9 +29,14 @@ def settings_help() -> str:
 async def run(settings: Settings) -> None:
     from dedup_service.bootstrap import build
 
-    service = build(settings, Telemetry())
+    loop, service = asyncio.get_running_loop(), build(settings, Telemetry())
+
+    def stop() -> None:
+        service.stop()
+        loop.call_later(SHUTDOWN_SECONDS, os._exit, HUNG)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, service.stop)
+        loop.add_signal_handler(number, stop)
     await service.run()
 
 

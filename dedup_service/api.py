@@ -145,7 +145,7 @@ class ApiServer(uvicorn.Server):
     """Runs in the service's event loop; signals belong to the service."""
 
     def __init__(self, app: FastAPI) -> None:
-        super().__init__(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
+        super().__init__(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2))
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

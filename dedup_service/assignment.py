@@ -119,7 +119,7 @@ class Assignment:
         for worker, _ in self._workers.values():
             worker.stop("released")
         renewing = asyncio.create_task(self._keep_leases())
-        await asyncio.gather(*(task for _, task in self._workers.values()))
+        await asyncio.gather(*(task for _, task in self._workers.values()), return_exceptions=True)
         renewing.cancel()
         if self._sampling is not None:
             self._sampling.cancel()

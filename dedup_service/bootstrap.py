@@ -14,6 +14,7 @@ from typing import Any
 
 from azure.eventhub import parse_connection_string
 from azure.eventhub.aio import CheckpointStore, EventHubConsumerClient
+from redis.asyncio import Redis
 
 from dedup_service.adapters.eventhub_input import EventHubInput
 from dedup_service.adapters.eventhub_publisher import EventHubPublisher
@@ -48,7 +49,7 @@ class SystemClock:
 
 def build(settings: Settings, telemetry: Telemetry) -> Service:
     """Raises ConfigurationError."""
-    redis = connect(settings.redis_url.get_secret_value(), settings.redis_timeout_seconds)
+    redis = _redis(settings)
     input_name = _hub_name(settings, "input_connection_string")
     clock, namespace = SystemClock(), key_namespace(settings)
 
@@ -86,6 +87,14 @@ def build(settings: Settings, telemetry: Telemetry) -> Service:
     )
 
 
+def _redis(settings: Settings) -> Redis:
+    try:
+        return connect(settings.redis_url.get_secret_value(), settings.redis_timeout_seconds)
+    except ValueError:  # its message may hold the password
+        problem = "is no Redis URL; characters of the password such as / # @ must be percent-encoded"
+        raise ConfigurationError(f"{PREFIX}REDIS_URL", problem, example("redis_url")) from None
+
+
 def _secret(settings: Settings, name: str) -> str | None:
     secret = getattr(settings, name)
     return None if secret is None else str(secret.get_secret_value())
@@ -96,8 +105,9 @@ def _hub_name(settings: Settings, name: str) -> tuple[str, str]:
     setting = PREFIX + name.upper()
     try:
         parsed = parse_connection_string(_secret(settings, name) or "")
-    except ValueError as error:
-        raise ConfigurationError(setting, f"is no connection string ({error})", example(name)) from None
+    except ValueError:  # its message may hold the key
+        problem = "is no connection string with Endpoint, SharedAccessKeyName and SharedAccessKey"
+        raise ConfigurationError(setting, problem, example(name)) from None
     if not parsed.eventhub_name:
         raise ConfigurationError(setting, "does not name the hub (EntityPath)", example(name))
     return parsed.fully_qualified_namespace, parsed.eventhub_name
@@ -135,8 +145,11 @@ def make_checkpoints(settings: Settings, namespace: str, hub: str) -> Checkpoint
         if url.startswith(SQLITE_SCHEME):
             return SqliteCheckpoints(Path(url.removeprefix(SQLITE_SCHEME)), namespace, hub, group)
         return SdkCheckpoints(_blob_store(url), namespace, hub, group)
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise ConfigurationError(f"{PREFIX}CHECKPOINT_URL", str(error), example("checkpoint_url")) from None
+    except ValueError:  # its message may hold the signature
+        problem = "names no blob container that can be opened (https://ACCOUNT.blob.core.windows.net/CONTAINER?SAS)"
+        raise ConfigurationError(f"{PREFIX}CHECKPOINT_URL", problem, example("checkpoint_url")) from None
 
 
 def _blob_store(url: str) -> CheckpointStore:
@@ -145,6 +158,8 @@ def _blob_store(url: str) -> CheckpointStore:
     if url.startswith(("https://", "http://")):
         address, _, signature = url.partition("?")
         account, _, container = address.rstrip("/").rpartition("/")
+        if not container or account.endswith(":/"):
+            raise ValueError("no container")
         return BlobCheckpointStore(f"{account}?{signature}" if signature else account, container, **BLOB_OPTIONS)
     parts = [part for part in url.split(";") if part]
     names = [part.partition("=")[2] for part in parts if part.startswith("ContainerName=")]

@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -48,6 +48,8 @@ from dedup_service.work import EventWork
 
 CLAIMS_PER_CALL = 1000
 """A script blocks Redis while it runs: about 2 ms for so many keys."""
+SLICE_BYTES = 4 * 1024 * 1024
+"""Of bodies and readings that are handled at once."""
 TELEMETRY_SOURCE = "Telemetry"
 
 
@@ -144,10 +146,28 @@ class Pipeline:
         telemetry.add(Count.REDELIVERED, len(events) - len(fresh))
         if not fresh:
             return
-        work = [self._extract(event) for event in fresh]
+        for work in self._slices(fresh):
+            await self._handle(work)
+
+    def _slices(self, events: list[InputEvent]) -> Iterator[list[EventWork]]:
+        """Extracted as far as memory is to be spent on: a few kilobytes of gzip can hold megabytes of readings."""
+        work: list[EventWork] = []
+        size = 0
+        for event in events:
+            item = self._extract(event)
+            work.append(item)
+            size += len(event.body) + sum(len(reading.raw) for reading in item.extraction.readings)
+            if size >= SLICE_BYTES:
+                yield work
+                work, size = [], 0
+        if work:
+            yield work
+
+    async def _handle(self, work: list[EventWork]) -> None:
+        last = work[-1].event
         await self._claim(work)
         await self._resolve(work)
-        self._attempted = fresh[-1].sequence_number
+        self._attempted = last.sequence_number
         try:
             await self._publish(work)
             await self._send_dead_letters(work)
@@ -155,8 +175,16 @@ class Pipeline:
             await self._confirm(work, published_only=True)
             raise
         await self._confirm(work)
-        self._finish(fresh[-1])
+        self._finish(last)
         self._count(work)
+
+    async def give_up(self, event: InputEvent, error: Exception) -> None:
+        """Dead-letter an event that this service fails on again and again, so that those behind it can go on."""
+        work = EventWork(event, event.replica)
+        self._add_dead_letter(work, "processing-failed", f"{type(error).__name__}: {error}")
+        await self._send_dead_letters([work])
+        self._finish(event)
+        self._count([work])
 
     # --- extract
 

@@ -37,6 +37,7 @@ class Retrying:
                 failed = error.what
                 self._telemetry.unavailable(error.what, error.problem)
                 if self._stopping.is_set():
+                    self._telemetry.forget(error.what)
                     raise StoppingError(str(error)) from error
                 await self._clock.sleep(backoff)
                 if error.ambiguous and not repeat_ambiguous:

@@ -7,7 +7,16 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from dedup_service.core.events import Origin
-from dedup_service.core.outgoing import CleanEvent, OutgoingEvent, origin_text, truncated, undeliverable
+from dedup_service.core.outgoing import (
+    ORIGINAL_SIZE_PROPERTY,
+    CleanEvent,
+    OutgoingEvent,
+    halves,
+    origin_text,
+    split,
+    truncated,
+    undeliverable,
+)
 from dedup_service.errors import UnavailableError, UndeliverableError
 from dedup_service.ports import Publisher
 from dedup_service.retrying import Retrying
@@ -49,7 +58,10 @@ class CleanSender:
                 sent = await self._retrying.run(attempt, repeat_ambiguous=False)
             except UndeliverableError as error:
                 item, clean = queue.pop(0)
-                item.dead.append((error.reason, undeliverable(clean, error.reason, error.detail)))
+                if smaller := split(clean):
+                    queue[:0] = [(item, half) for half in smaller]
+                else:
+                    item.dead.append((error.reason, undeliverable(clean, error.reason, error.detail)))
             except UnavailableError as error:  # ambiguous: never straight to a retry
                 failed = error.what
                 self._drop_published(queue, await self._published_now(partition), incarnation)
@@ -89,7 +101,11 @@ async def send_dead_letters(
             sent = await retrying.run(partial(publisher.publish, partition, batch))
         except UndeliverableError:
             item, letter = letters[0]
-            telemetry.dead_letter_truncated(origin_text(item.event, incarnation), len(letter.body))
+            if smaller := halves(letter):
+                letters[:1] = [(item, half) for half in smaller]
+                continue
+            if ORIGINAL_SIZE_PROPERTY not in letter.properties:
+                telemetry.dead_letter_truncated(origin_text(item.event, incarnation), len(letter.body))
             letters[0] = (item, truncated(letter))
         else:
             del letters[:sent]

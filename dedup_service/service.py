@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from dedup_service.api import ApiServer, create_app
 from dedup_service.assignment import Assignment, AssignmentOptions
@@ -27,6 +28,7 @@ T = TypeVar("T")
 DEFAULT_GROUP = "default"
 CONNECT_RETRY_SECONDS = 1.0
 PING_SECONDS = 1.0
+CLOSE_SECONDS = 6.0
 READY_GRACE_SECONDS = {"Redis": 0.0, "the Redis connection": 0.0, "the checkpoint store": float("inf")}
 """How long a dependency may be away before the pod is not ready; work goes on without the checkpoint store."""
 DEFAULT_READY_GRACE_SECONDS = 10.0
@@ -100,7 +102,9 @@ class Service:
         ports = self._ports
         closing = [ports.hub.close(), ports.claims.close(), ports.checkpoints.close()]
         closing += [port.close() for port in (ports.clean, ports.tail, ports.dead_letters) if port is not None]
-        await asyncio.gather(*closing, return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await asyncio.gather(*closing, return_exceptions=True)
 
     # --- HTTP
 
@@ -146,6 +150,7 @@ class Service:
         """Wait for Redis and the hubs; None when stopped meanwhile."""
         ports = self._ports
         await self._available("redis_url", ports.check_claims)
+        await self._available("checkpoint_url", ports.checkpoints.load)
         info = await self._available("input_connection_string", ports.hub.info)
         clean = await self._partition_ids("output_connection_string", ports.clean)
         dead_letters = await self._partition_ids("dead_letter_connection_string", ports.dead_letters)
@@ -158,11 +163,21 @@ class Service:
             return []
         return await self._available(name, publisher.partition_ids) or []
 
+    async def _unless_stopped(self, operation: Callable[[], Awaitable[T]]) -> T | None:
+        running, stopping = asyncio.ensure_future(operation()), asyncio.create_task(self._stop.wait())
+        waiting: set[asyncio.Future[Any]] = {running, stopping}
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if running.done():
+            return running.result()
+        running.cancel()
+        return None
+
     async def _available(self, name: str, operation: Callable[[], Awaitable[T]]) -> T | None:
         setting, what = PREFIX + name.upper(), ""
         while not self._stop.is_set():
             try:
-                result = await operation()
+                result = await self._unless_stopped(operation)
             except UnavailableError as error:
                 if error.refused:
                     raise ConfigurationError(setting, error.problem, example(name)) from None

@@ -18,6 +18,10 @@ import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+LOG_INTERVAL_SECONDS = 30.0
+"""A dependency that comes and goes is logged no more often; the metrics have it all."""
+MAX_KNOWN_DEFECTS = 20
+
 log = structlog.get_logger("dedup_service")
 
 
@@ -62,6 +66,7 @@ class Pause:
     problem: str
     since: float
     """Monotonic seconds."""
+    logged: bool
 
 
 @dataclass(slots=True)
@@ -72,6 +77,8 @@ class Telemetry:
     partitions: dict[str, PartitionFigures] = field(default_factory=dict)
     paused: dict[str, Pause] = field(default_factory=dict)
     """By dependency that is unavailable."""
+    logged_at: dict[str, float] = field(default_factory=dict)
+    known_defects: set[str] = field(default_factory=set)
     started_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
 
     def add(self, count: Count, number: int = 1, label: str = "") -> None:
@@ -88,13 +95,23 @@ class Telemetry:
 
     def unavailable(self, dependency: str, problem: str) -> None:
         self.add(Count.FAILURES, label=dependency)
-        if dependency not in self.paused:
+        if dependency in self.paused:
+            return
+        now = time.monotonic()
+        is_quiet = now - self.logged_at.get(dependency, float("-inf")) < LOG_INTERVAL_SECONDS
+        if not is_quiet:
+            self.logged_at[dependency] = now
             log.warning("dependency_unavailable", dependency=dependency, problem=problem, effect="paused, nothing is lost")
-            self.paused[dependency] = Pause(problem, time.monotonic())
+        self.paused[dependency] = Pause(problem, now, logged=not is_quiet)
 
     def available(self, dependency: str) -> None:
-        if self.paused.pop(dependency, None) is not None:
+        pause = self.paused.pop(dependency, None)
+        if pause is not None and pause.logged:
             log.info("dependency_available", dependency=dependency)
+
+    def forget(self, dependency: str) -> None:
+        """Whoever waited for it has stopped; somebody else will find out how it is."""
+        self.paused.pop(dependency, None)
 
     def partition_taken(self, partition_id: str, start: object, epoch: int) -> None:
         self.add(Count.TAKEOVERS)
@@ -105,17 +122,17 @@ class Telemetry:
         self.partitions.pop(partition_id, None)
         log.info("partition_left", partition=partition_id, reason=reason)
 
-    def reader_ended(self, partition_id: str, problem: str) -> None:
-        self.add(Count.FAILURES, label="input")
-        log.info("reader_ended", partition=partition_id, problem=problem, effect="reopened if still owned")
-
     def hub_recreated(self, partition_id: str, detail: str) -> None:
         self.add(Count.HUB_RECREATED)
         log.error("input_hub_recreated", partition=partition_id, detail=detail, effect="reading from the start position")
 
-    def worker_failed(self, partition_id: str) -> None:
+    def worker_failed(self, partition_id: str, error: Exception) -> None:
+        """The traceback of each kind once; a defect that comes with every event must not fill the disk."""
         self.add(Count.WORKER_FAILURES)
-        log.exception("worker_failed", partition=partition_id, effect="restarted; please report this")
+        kind = f"{type(error).__name__}: {error}"[:200]
+        if kind not in self.known_defects and len(self.known_defects) < MAX_KNOWN_DEFECTS:
+            self.known_defects.add(kind)
+            log.error("worker_failed", partition=partition_id, effect="please report this", exc_info=error)
 
     def dead_letter_truncated(self, origin: str, size: int) -> None:
         log.error("dead_letter_truncated", origin=origin, body_bytes=size, effect="only the start of the body is kept")
@@ -180,7 +197,11 @@ def configure_logging(log_format: str) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    renderer = structlog.processors.JSONRenderer() if log_format == "json" else structlog.dev.ConsoleRenderer(colors=False)
+    renderer = (
+        structlog.processors.JSONRenderer()
+        if log_format == "json"
+        else structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from dedup_service.core.events import InputEvent
 from dedup_service.core.leases import Lease, Record, Sample
 from dedup_service.core.progress import Position
-from dedup_service.errors import HubRecreatedError, LeaseLostError, StoppingError, UnavailableError
+from dedup_service.errors import DedupError, HubRecreatedError, LeaseLostError, StoppingError, UnavailableError
 from dedup_service.pipeline import Pipeline, Tenure
 from dedup_service.ports import (
     Checkpoints,
@@ -26,7 +27,10 @@ from dedup_service.retrying import Retrying
 from dedup_service.telemetry import Telemetry
 
 IDLE_WAIT_SECONDS = 0.5
-REOPEN_SECONDS = 0.5
+REOPEN_SECONDS = 1.0
+SILENCE_SECONDS = 15.0
+"""After which an empty reader is checked against the hub's own word."""
+READING = "the input hub (reading)"
 LATEST = "latest"
 BEGINNING = Position(sequence_number=-1, offset="-1", enqueued_ms=0)
 """Nothing is finished: everything that the hub still keeps is to be read."""
@@ -67,6 +71,7 @@ class PartitionWorker:
         self._make_pipeline = make_pipeline
         self._stopping = stopping
         self._reason = "stopped"
+        self._recreated = False
         self._finished: Position | None = None
         self._saved: Position | None = None
         self._save_due = 0.0
@@ -93,18 +98,19 @@ class PartitionWorker:
         while not self._stopping.is_set():
             try:
                 if pipeline is None:
-                    pipeline = await self._take_over()
+                    pipeline = await (self._start_anew() if self._recreated else self._take_over())
                 await self._read(pipeline)
             except UnavailableError as error:
-                self._ports.telemetry.reader_ended(self._partition_id, error.problem)
+                self._ports.telemetry.unavailable(error.what, error.problem)
                 await self._ports.clock.sleep(REOPEN_SECONDS)
             except HubRecreatedError as error:
                 self._ports.telemetry.hub_recreated(self._partition_id, str(error))
-                pipeline = await self._start_anew()
+                pipeline = None
+                self._recreated = True
             except (LeaseLostError, StoppingError):
                 raise
-            except Exception:  # noqa: BLE001  # a defect in one partition must not stop the others; counted and logged
-                self._ports.telemetry.worker_failed(self._partition_id)
+            except Exception as error:  # noqa: BLE001  # a defect in one partition must not stop the others
+                self._ports.telemetry.worker_failed(self._partition_id, error)
                 await self._ports.clock.sleep(REOPEN_SECONDS)
 
     # --- takeover: record, checkpoint, horizon, sample
@@ -119,6 +125,8 @@ class PartitionWorker:
         known = [position for position in (checkpoint, recorded) if position is not None]
         finished = max(known, key=lambda position: position.sequence_number, default=None)
         if finished is not None and finished.sequence_number > state.last_sequence_number:
+            if inherited is not None:  # the same hub, so its answer is stale
+                raise UnavailableError("the input hub", f"its end of partition {self._partition_id} is not up to date")
             raise HubRecreatedError(
                 f"partition {self._partition_id}: {finished.sequence_number} was finished, and the hub ends at "
                 f"{state.last_sequence_number}"
@@ -166,7 +174,9 @@ class PartitionWorker:
         info, state = await self._hub_state()
         await self._ports.retrying.run(partial(self._ports.checkpoints.save, self._partition_id, BEGINNING))
         self._saved = None
-        return await self._begin(info, state, BEGINNING, None)
+        pipeline = await self._begin(info, state, BEGINNING, None)
+        self._recreated = False
+        return pipeline
 
     def _start(self, finished: Position | None) -> StartPosition:
         if finished is None:
@@ -192,25 +202,56 @@ class PartitionWorker:
         """After a reader ended: is it still the same hub? Raises HubRecreatedError."""
         if self._stopping.is_set():
             return
-        info, state = await self._hub_state()
-        finished = pipeline.progress.finished
+        info = await self._ports.retrying.run(self._ports.hub.info)
         if info.incarnation != pipeline.incarnation:
             raise HubRecreatedError(f"partition {self._partition_id}: the input hub was created anew")
-        if finished is not None and finished.sequence_number > state.last_sequence_number:
-            raise HubRecreatedError(f"partition {self._partition_id}: the hub ends before what was finished")
 
     async def _pump(self, reader: PartitionReader, pipeline: Pipeline) -> None:
         figures = self._ports.telemetry.partitions[self._partition_id]
+        heard_at = self._ports.clock.monotonic()
         while not self._stopping.is_set():
             events = await reader.read(IDLE_WAIT_SECONDS)
             if events:
+                heard_at = self._ports.clock.monotonic()
+                self._ports.telemetry.available(READING)
                 figures.last_enqueued_ms = max(figures.last_enqueued_ms, events[-1].enqueued_ms)
-                await pipeline.process(events)
+                await self._process(pipeline, events)
+            elif self._ports.clock.monotonic() - heard_at >= SILENCE_SECONDS:
+                heard_at = self._ports.clock.monotonic()
+                await self._check_silence(pipeline)
             finished = pipeline.progress.finished
             if finished is not None:
                 figures.sequence_number, figures.enqueued_ms = finished.sequence_number, finished.enqueued_ms
             self._finished = finished
             self._checkpoint_if_due(idle=not events)
+
+    async def _check_silence(self, pipeline: Pipeline) -> None:
+        """Nothing came for a while: is there nothing, or has the connection died without a word?"""
+        state = await self._ports.hub.partition_state(self._partition_id)
+        self._ports.telemetry.available(READING)
+        finished = pipeline.progress.finished
+        behind = state.last_sequence_number > (finished.sequence_number if finished else -1)
+        if behind and state.last_sequence_number >= state.first_sequence_number and finished is not None:
+            raise UnavailableError(READING, f"events wait in partition {self._partition_id}, and none arrives")
+
+    async def _process(self, pipeline: Pipeline, events: list[InputEvent]) -> None:
+        """An event that makes the pipeline fail is tried alone, and given up to the dead letters if it fails again."""
+        try:
+            await pipeline.process(events)
+        except DedupError:
+            raise
+        except Exception as error:  # noqa: BLE001  # a defect must not block the partition; it is counted and logged
+            self._ports.telemetry.worker_failed(self._partition_id, error)
+            for event in events:
+                await self._process_alone(pipeline, event)
+
+    async def _process_alone(self, pipeline: Pipeline, event: InputEvent) -> None:
+        try:
+            await pipeline.process([event])
+        except DedupError:
+            raise
+        except Exception as error:  # noqa: BLE001  # as above
+            await pipeline.give_up(event, error)
 
     # --- checkpoints
 

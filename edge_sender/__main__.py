@@ -18,6 +18,17 @@ from edge_sender.sources.opcua import OpcUaSource
 
 
 def make_uplink(settings: EdgeSettings) -> Uplink:
+    """Raises SettingsError."""
+    try:
+        return _uplink(settings)
+    except ValueError:  # its message may hold the key
+        raise SettingsError(
+            "EDGE_CONNECTION_STRING: is no connection string, for example "
+            "EDGE_CONNECTION_STRING=HostName=hub.azure-devices.net;DeviceId=edge-a;SharedAccessKey=…"
+        ) from None
+
+
+def _uplink(settings: EdgeSettings) -> Uplink:
     """The SDKs are imported where they are chosen: a gateway needs only one of them in memory."""
     timeout = settings.send_timeout_seconds
     secret = settings.connection_string.get_secret_value() if settings.connection_string else ""
@@ -29,7 +40,12 @@ def make_uplink(settings: EdgeSettings) -> Uplink:
 
     if settings.uplink == "iot-edge":
         return IotUplink.from_edge_environment(timeout)
-    ca_pem = settings.ca_file.read_text() if settings.ca_file else None
+    try:
+        ca_pem = settings.ca_file.read_text() if settings.ca_file else None
+    except OSError as error:
+        raise SettingsError(
+            f"EDGE_CA_FILE: can't be read ({error.strerror}), for example EDGE_CA_FILE=/etc/edge/ca.pem"
+        ) from None
     return IotUplink.from_connection_string(secret, ca_pem, timeout)
 
 
@@ -66,10 +82,9 @@ def main() -> None:
     for noisy in ("asyncua", "azure", "uamqp"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
-        settings = load()
+        asyncio.run(run(load()))
     except SettingsError as error:
         raise SystemExit(f"edge-sender: {error}") from None
-    asyncio.run(run(settings))
 
 
 if __name__ == "__main__":

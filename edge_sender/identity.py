@@ -131,6 +131,8 @@ def sequence_of(data: Any) -> tuple[str, int] | None:
     number, epoch = data.get("sequence"), data.get("epoch", "")
     if isinstance(number, bool) or not isinstance(number, int) or number < 0:
         return None
+    if isinstance(epoch, bool) or not isinstance(epoch, str | int):
+        return None
     return str(epoch), number
 
 

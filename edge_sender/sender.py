@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 from edge_sender.batcher import Batcher, BatchLimits
 from edge_sender.identity import IdentityRules, NoIdentityError, Sample
-from edge_sender.ports import MessageRefusedError, Source, Uplink, UplinkError
+from edge_sender.ports import Source, Uplink, UplinkError
 from edge_sender.readings import Message, Reading, make_reading
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class Sender:
     def on_sample(self, sample: Sample) -> None:
         try:
             reading = make_reading(sample, self._options.rules, self._options.event_type)
-        except (NoIdentityError, ValueError) as error:
+        except (NoIdentityError, ValueError, RecursionError) as error:
             self.counters.without_identity += 1
             if self.counters.without_identity == 1:
                 logger.warning("a reading can't be sent, and others like it will only be counted: %s", error)
@@ -78,15 +78,20 @@ class Sender:
         stopped.cancel()
         work.cancel()
         failure = (await asyncio.gather(work, return_exceptions=True))[0]
-        await self._source.close()
         try:
-            await asyncio.wait_for(self._flush(), flush_seconds)
-        except TimeoutError:
-            logger.warning("stopped with %d readings that the hub has not acknowledged", self._unsent())
-        await self._uplink.close()
+            await self._source.close()
+        finally:
+            await self._flush_within(flush_seconds)
+            await self._uplink.close()
         logger.info("stopped: %s", asdict(self.counters))
         if isinstance(failure, Exception):
             raise failure
+
+    async def _flush_within(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._flush(), seconds)
+        except TimeoutError:
+            logger.warning("stopped with %d readings that the hub has not acknowledged", self._unsent())
 
     async def _work(self) -> None:
         """Readings are taken and buffered before the uplink is up: an uplink that is late loses nothing."""
@@ -151,7 +156,7 @@ class Sender:
                     self.counters.sent_messages += 1
                     self.counters.sent_readings += message.readings
                     return
-        except MessageRefusedError as error:
+        except Exception as error:  # noqa: BLE001  # refused, or a defect: either way it is not silently gone
             self.counters.refused += message.readings
             logger.warning("a message of %d readings can't be sent and is given up: %s", message.readings, error)
         finally:

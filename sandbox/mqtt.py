@@ -16,10 +16,10 @@ from urllib.parse import parse_qsl
 
 from amqtt.adapters import StreamReaderAdapter, StreamWriterAdapter
 from amqtt.broker import Broker, BrokerContext
-from amqtt.contexts import BrokerConfig, ListenerConfig, ListenerType
+from amqtt.contexts import Action, BrokerConfig, ListenerConfig, ListenerType
 from amqtt.mqtt.packet import MQTTPacket
 from amqtt.mqtt.publish import PublishPacket
-from amqtt.plugins.base import BaseAuthPlugin
+from amqtt.plugins.base import BaseAuthPlugin, BaseTopicPlugin
 from amqtt.session import Session
 
 from sandbox.amqp.codec import Timestamp
@@ -80,7 +80,7 @@ def d2c_annotations(device: Device) -> dict[str, Any]:
     }
 
 
-class IotHubPlugin(BaseAuthPlugin):
+class IotHubPlugin(BaseAuthPlugin, BaseTopicPlugin):
     """Hooks the broker's authentication and every publish to the face that configured it."""
 
     @dataclass
@@ -93,6 +93,12 @@ class IotHubPlugin(BaseAuthPlugin):
 
     async def authenticate(self, *, session: Session) -> bool:
         return self._face.authenticate(session)
+
+    async def topic_filtering(
+        self, *, session: Session | None = None, topic: str | None = None, action: Action | None = None
+    ) -> bool:
+        """A device publishes through `on_mqtt_packet_received`; it may not listen to, or leave messages for, others."""
+        return False
 
     async def on_mqtt_packet_received(self, *, packet: MQTTPacket[Any, Any, Any], session: Session | None = None) -> None:
         """Runs before the broker acknowledges the packet, so that an acknowledged message is in the log."""

@@ -9,30 +9,64 @@ an SDK whose table looks different nothing is changed.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
+from azure.eventhub._pyamqp.message import Message
+
+MESSAGE_ANNOTATIONS = 0x72
 CHAR, DECIMAL32, DECIMAL64 = 0x73, 0x74, 0x84
 _INT_MAX, _LONG_MAX = 2**31, 2**63
 
 
-def extend_decoder() -> None:
-    """Teach the SDK's decoder the missing types: a char becomes text, the decimals their bytes."""
+def make_decoding_total() -> None:
+    """Let the SDK deliver every event, so that none can stand in the way of those behind it.
+
+    The missing types become text or bytes; an event that it can't decode at all comes as its annotations (which the hub
+    wrote) and, as value, its bytes. With an SDK that is built differently nothing is changed.
+    """
     from azure.eventhub._pyamqp import _decode
+    from azure.eventhub._pyamqp.aio import _receiver_async
 
     table = getattr(_decode, "_DECODE_BY_CONSTRUCTOR", None)
-    if not isinstance(table, list) or len(table) != 256:
+    original = getattr(_receiver_async, "decode_payload", None)
+    if not isinstance(table, list) or len(table) != 256 or original is None:
         return
-    missing = {
-        CHAR: lambda buffer: (buffer[4:], bytes(buffer[:4]).decode("utf-32-be", "replace").encode()),
-        DECIMAL32: lambda buffer: (buffer[4:], bytes(buffer[:4])),
-        DECIMAL64: lambda buffer: (buffer[8:], bytes(buffer[:8])),
-    }
-    for constructor, decoder in missing.items():
+    for constructor, decoder in _MISSING.items():
         if table[constructor] is None:
             table[constructor] = decoder
+    if not isinstance(original, _TotalDecoder):
+        _receiver_async.decode_payload = _TotalDecoder(original, table)  # type: ignore[assignment,attr-defined]
+
+
+_MISSING = {
+    CHAR: lambda buffer: (buffer[4:], bytes(buffer[:4]).decode("utf-32-be", "replace").encode()),
+    DECIMAL32: lambda buffer: (buffer[4:], bytes(buffer[:4])),
+    DECIMAL64: lambda buffer: (buffer[8:], bytes(buffer[:8])),
+}
+
+
+class _TotalDecoder:
+    def __init__(self, original: Callable[[memoryview], Any], table: list[Any]) -> None:
+        self._original = original
+        self._table = table
+
+    def __call__(self, payload: memoryview) -> Any:
+        try:
+            return self._original(payload)
+        except Exception:  # noqa: BLE001  # whatever it is, the event must come through
+            return Message(message_annotations=self._annotations(payload), value=bytes(payload))
+
+    def _annotations(self, payload: memoryview) -> dict[Any, Any]:
+        """Of the first sections: a hub writes its annotations before what the sender wrote."""
+        rest = payload
+        while True:
+            code, rest = rest[2], rest[3:]
+            rest, value = self._table[rest[0]](rest[1:])
+            if code == MESSAGE_ANNOTATIONS:
+                found: dict[Any, Any] = value
+                return found
 
 
 def readable(value: Any) -> Any:
@@ -53,7 +87,7 @@ def readable_map(properties: Mapping[Any, Any] | None) -> dict[str, Any]:
 
 def encodable(value: Any) -> Any:
     """A value that the SDK can encode as an application property: simple types, whole numbers in a width that fits."""
-    if isinstance(value, bool) or value is None or isinstance(value, str | bytes | float | uuid.UUID | datetime | Decimal):
+    if isinstance(value, bool) or value is None or isinstance(value, str | bytes | float | uuid.UUID | datetime):
         return value
     if isinstance(value, int):
         if -_INT_MAX <= value < _INT_MAX:

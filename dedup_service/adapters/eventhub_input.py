@@ -13,16 +13,17 @@ from typing import Any
 
 from azure.eventhub import EventData, parse_connection_string
 from azure.eventhub.aio import EventHubConsumerClient, PartitionContext
-from azure.eventhub.amqp import AmqpMessageBodyType
+from azure.eventhub.amqp import AmqpAnnotatedMessage, AmqpMessageBodyType
 
-from dedup_service.adapters.amqp_types import extend_decoder, readable, readable_map
-from dedup_service.adapters.sdk_errors import problem, unavailable
+from dedup_service.adapters.amqp_types import make_decoding_total, readable, readable_map
+from dedup_service.adapters.sdk_errors import CLOSE_TIMEOUT_SECONDS, close_quietly, is_refused, problem, unavailable
 from dedup_service.core.claims import incarnation_of
 from dedup_service.core.events import InputEvent
 from dedup_service.errors import UnavailableError
 from dedup_service.ports import HubInfo, PartitionReader, PartitionState, StartPosition
 
 WHAT = "the input hub"
+READING = "the input hub (reading)"
 RETRY_INTERVAL_SECONDS = 1.0
 
 
@@ -30,7 +31,7 @@ class EventHubInput:
     """Raises UnavailableError from every method when the hub can't be reached."""
 
     def __init__(self, client: EventHubConsumerClient, namespace: str, *, prefetch: int, batch_size: int) -> None:
-        extend_decoder()
+        make_decoding_total()
         self._client = client
         self._namespace = namespace
         self._prefetch = prefetch
@@ -48,7 +49,7 @@ class EventHubInput:
         return cls(client, namespace, prefetch=prefetch, batch_size=batch_size)
 
     async def info(self) -> HubInfo:
-        with unavailable(WHAT):
+        async with unavailable(WHAT):
             found = await self._client.get_eventhub_properties()
         return HubInfo(
             incarnation=incarnation_of(
@@ -58,7 +59,7 @@ class EventHubInput:
         )
 
     async def partition_state(self, partition_id: str) -> PartitionState:
-        with unavailable(WHAT):
+        async with unavailable(WHAT):
             found = await self._client.get_partition_properties(partition_id)
         return PartitionState(
             first_sequence_number=found["beginning_sequence_number"],
@@ -84,7 +85,7 @@ class EventHubInput:
         for reader in self._readers.values():
             reader.close()
         await asyncio.gather(*(reader.ended() for reader in self._readers.values()))
-        await self._client.close()
+        await close_quietly(self._client)
 
 
 class EventHubReader:
@@ -129,14 +130,14 @@ class EventHubReader:
             await self._batches.put(events)
 
     async def _on_error(self, _: PartitionContext | None, error: Exception) -> None:
-        await self._batches.put(UnavailableError(f"{WHAT}, partition {self._partition_id}", problem(error)))
+        await self._batches.put(UnavailableError(READING, problem(error), refused=is_refused(error)))
 
     async def read(self, max_wait_seconds: float) -> list[InputEvent]:
         try:
             item = await asyncio.wait_for(self._batches.get(), max_wait_seconds)
         except TimeoutError:
             if self._receiving.done():
-                raise UnavailableError(WHAT, f"receiving from partition {self._partition_id} ended") from None
+                raise UnavailableError(READING, f"receiving from partition {self._partition_id} ended") from None
             return []
         if isinstance(item, UnavailableError):
             raise item
@@ -146,7 +147,7 @@ class EventHubReader:
         self._receiving.cancel()
 
     async def ended(self) -> None:
-        await asyncio.wait({self._receiving})
+        await asyncio.wait({self._receiving}, timeout=CLOSE_TIMEOUT_SECONDS)
 
 
 def _sdk_position(start: StartPosition) -> tuple[str | datetime, bool]:
@@ -161,11 +162,7 @@ def to_input_event(partition_id: str, event: EventData) -> InputEvent:
     message = event.raw_amqp_message
     properties = message.properties
     annotations = readable_map(message.annotations)
-    is_binary = message.body_type == AmqpMessageBodyType.DATA
-    content = message.body
-    if content is None:  # the SDK's word for a message without any body section
-        content, is_binary = (), True
-    body = b"".join(content) if is_binary else repr(content).encode()
+    body, is_binary = _body(message)
     return InputEvent(
         partition_id=partition_id,
         sequence_number=int(annotations["x-opt-sequence-number"]),
@@ -180,6 +177,19 @@ def to_input_event(partition_id: str, event: EventData) -> InputEvent:
         application_properties=readable_map(message.application_properties),
         annotations=annotations,
     )
+
+
+def _body(message: AmqpAnnotatedMessage) -> tuple[bytes, bool]:
+    """The bytes of the data sections, or the text of what is there instead of them."""
+    content: Any = message.body
+    if content is None:  # the SDK's word for a message without any body section
+        return b"", True
+    if message.body_type == AmqpMessageBodyType.DATA:
+        sections = list(content)
+        if all(isinstance(section, bytes) for section in sections):
+            return b"".join(sections), True
+        content = sections
+    return content if isinstance(content, bytes) else repr(content).encode(), False
 
 
 def _text(value: Any) -> str | None:

@@ -15,15 +15,23 @@ from azure.eventhub.amqp import AmqpMessageProperties
 from azure.eventhub.exceptions import AuthenticationError, EventDataSendError
 
 from dedup_service.adapters.amqp_types import encodable
-from dedup_service.adapters.sdk_errors import SDK_ERRORS, problem, unavailable
+from dedup_service.adapters.sdk_errors import SDK_ERRORS, close_quietly, problem, unavailable
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.errors import UnavailableError, UndeliverableError
 
 QUESTIONS = "questions"
 Permit = Callable[[float], None]
 
-SIZE_EXCEEDED = "amqp:link:message-size-exceeded"
-UNKNOWN = "amqp:unknown-error"
+UNKNOWN = "unknown-error"
+PERMANENT = {
+    "link:message-size-exceeded": "too-large",
+    "decode-error": "refused",
+    "invalid-field": "refused",
+    "not-allowed": "refused",
+    "not-implemented": "refused",
+    "argument-error": "refused",
+}
+"""Conditions of a rejected send that no retry can cure, as the SDK names them, with the reason of the dead letter."""
 
 
 class EventHubPublisher:
@@ -47,12 +55,12 @@ class EventHubPublisher:
         return self._clients[name]
 
     async def partition_ids(self) -> list[str]:
-        with unavailable(self._what):
+        async with unavailable(self._what, self._timeout):
             return sorted(await self._client(QUESTIONS).get_partition_ids(), key=int)
 
     async def ends(self) -> dict[str, int]:
         client = self._client(QUESTIONS)
-        with unavailable(self._what):
+        async with unavailable(self._what, self._timeout):
             partitions = await client.get_partition_ids()
             states = await asyncio.gather(*(client.get_partition_properties(partition) for partition in partitions))
         return {state["id"]: state["last_enqueued_sequence_number"] for state in states}
@@ -60,30 +68,37 @@ class EventHubPublisher:
     async def publish(self, partition_id: str, events: Sequence[OutgoingEvent], permit: Permit | None = None) -> int:
         """The lock is taken here and not left to the SDK, so that `permit` is asked after the waiting."""
         async with self._locks.setdefault(partition_id, asyncio.Lock()):
-            client = self._client(partition_id)
-            with unavailable(self._what):
-                batch = await client.create_batch(partition_id=partition_id)
-            count = self._fill(batch, events)
-            if permit is not None:
-                permit(self._timeout)
             try:
-                async with asyncio.timeout(self._timeout):
-                    await client.send_batch(batch, timeout=self._timeout)
-            except EventDataSendError as error:
-                failure: UnavailableError | UndeliverableError = self._rejected(error)
-            except SDK_ERRORS as error:
-                ambiguous = not isinstance(error, AuthenticationError)
-                failure = UnavailableError(self._what, problem(error), ambiguous=ambiguous)
-            else:
-                return count
-            if isinstance(failure, UnavailableError) and failure.ambiguous:
-                self._forget(partition_id)
-            raise failure
+                return await self._send(partition_id, events, permit)
+            except UndeliverableError:
+                if len(events) == 1:
+                    raise
+                return await self._send(partition_id, events[:1], permit)  # to blame the one that is to blame
+
+    async def _send(self, partition_id: str, events: Sequence[OutgoingEvent], permit: Permit | None) -> int:
+        client = self._client(partition_id)
+        async with unavailable(self._what, self._timeout):
+            batch = await client.create_batch(partition_id=partition_id)
+        count = self._fill(batch, events)
+        if permit is not None:
+            permit(self._timeout)
+        try:
+            async with asyncio.timeout(self._timeout):
+                await client.send_batch(batch, timeout=self._timeout)
+        except EventDataSendError as error:
+            failure: UnavailableError | UndeliverableError = self._rejected(error)
+        except SDK_ERRORS as error:
+            failure = UnavailableError(self._what, problem(error), ambiguous=not isinstance(error, AuthenticationError))
+        else:
+            return count
+        if isinstance(failure, UnavailableError) and failure.ambiguous:
+            self._forget(partition_id)
+        raise failure
 
     def _forget(self, partition_id: str) -> None:
         """What an abandoned send left in the client's queue must never be written: a new client starts empty."""
         client = self._clients.pop(partition_id)
-        closing = asyncio.create_task(client.close())
+        closing = asyncio.create_task(close_quietly(client))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
 
@@ -100,16 +115,15 @@ class EventHubPublisher:
         return len(events)
 
     def _rejected(self, error: EventDataSendError) -> UnavailableError | UndeliverableError:
-        condition = getattr(error.details, "condition", b"")
-        name = condition.decode() if isinstance(condition, bytes) else str(condition)
-        if name == SIZE_EXCEEDED:
-            return UndeliverableError("too-large", f"{self._what} refused it")
+        condition = error.error or ""
+        if condition in PERMANENT:
+            return UndeliverableError(PERMANENT[condition], f"{self._what} refused it: {problem(error)}")
         # Without a condition the link went away before the hub answered: the events may be in it.
-        return UnavailableError(self._what, f"the send was refused ({name or UNKNOWN})", ambiguous=name in ("", UNKNOWN))
+        ambiguous = condition in ("", UNKNOWN)
+        return UnavailableError(self._what, f"the send was refused: {problem(error)}", ambiguous=ambiguous)
 
     async def close(self) -> None:
-        closing = [*self._closing, *(client.close() for client in self._clients.values())]
-        await asyncio.gather(*closing, return_exceptions=True)
+        await asyncio.gather(*self._closing, *(close_quietly(client) for client in self._clients.values()))
 
 
 def to_event_data(event: OutgoingEvent) -> EventData:
@@ -117,8 +131,13 @@ def to_event_data(event: OutgoingEvent) -> EventData:
     data.raw_amqp_message.properties = AmqpMessageProperties(  # type: ignore[no-untyped-call]  # the SDK has no types here
         message_id=event.message_id,
         correlation_id=event.correlation_id,
-        content_type=event.content_type,
-        content_encoding=event.content_encoding,
+        content_type=_symbol(event.content_type),
+        content_encoding=_symbol(event.content_encoding),
     )
     data.properties = {name: encodable(value) for name, value in event.properties.items()}
     return data
+
+
+def _symbol(text: str | None) -> str | None:
+    """These two properties are symbols, which are ASCII; a sender may have written anything."""
+    return None if text is None else text.encode("ascii", "replace").decode()

@@ -10,7 +10,7 @@ from azure.eventhub import EventData
 from azure.eventhub.aio import EventHubConsumerClient, PartitionContext
 
 from dedup_service.adapters.amqp_types import readable_map
-from dedup_service.adapters.sdk_errors import problem, unavailable
+from dedup_service.adapters.sdk_errors import CLOSE_TIMEOUT_SECONDS, close_quietly, problem, unavailable
 from dedup_service.errors import UnavailableError
 
 WHAT = "the clean hub (reading)"
@@ -27,7 +27,7 @@ class EventHubTail:
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def read(self, partition_id: str, after: int) -> list[Mapping[str, Any]]:
-        with unavailable(WHAT):
+        async with unavailable(WHAT):
             end = (await self._client.get_partition_properties(partition_id))["last_enqueued_sequence_number"]
         if end <= after:
             return []
@@ -63,7 +63,7 @@ class EventHubTail:
             await self._wait(ended, progress)
         finally:
             receiving.cancel()
-            await asyncio.gather(receiving, return_exceptions=True)
+            await asyncio.wait({receiving}, timeout=CLOSE_TIMEOUT_SECONDS)
         return found
 
     async def _wait(self, ended: asyncio.Future[None], progress: asyncio.Event) -> None:
@@ -79,4 +79,4 @@ class EventHubTail:
         await ended
 
     async def close(self) -> None:
-        await self._client.close()
+        await close_quietly(self._client)

@@ -98,6 +98,8 @@ class MemoryReader:
         if self not in self.hub.readers:
             raise UnavailableError("the input hub", "the reader was disconnected")
         events = self.hub.partitions[self.partition_id][self.position : self.position + self.hub.batch_size]
+        if self.hub.deaf:
+            events = []
         self.position += len(events)
         if not events:
             await self.hub.clock.sleep(max_wait_seconds)
@@ -116,6 +118,8 @@ class MemoryHub:
     incarnation: int = 1
     batch_size: int = 100
     readers: list[MemoryReader] = field(default_factory=list)
+    deaf: bool = False
+    """Readers stay open, and nothing comes through them."""
 
     def lose_readers(self) -> None:
         """As when the connection drops."""

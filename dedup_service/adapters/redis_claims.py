@@ -7,11 +7,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from dedup_service.adapters.redis_calls import CONNECTION_LOST, WHAT, Script
+from dedup_service.adapters.redis_calls import Script, call
 from dedup_service.core.claims import MAX_REPLICAS, OTHER_REPLICA
-from dedup_service.errors import ConfigurationError, UnavailableError
+from dedup_service.errors import ConfigurationError
 from dedup_service.ports import ClaimRequest
 
 logger = logging.getLogger(__name__)
@@ -63,10 +62,7 @@ class RedisClaims:
 
     async def ping(self) -> None:
         """Raises UnavailableError."""
-        try:
-            await self._client.ping()
-        except (*CONNECTION_LOST, RedisError) as error:
-            raise UnavailableError(WHAT, f"no answer to PING ({type(error).__name__})") from error
+        await call(self._client, self._client.ping())
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -84,10 +80,7 @@ async def check_eviction(client: Redis, *, allowed: bool) -> None:
 
     INFO is read because managed Redis forbids CONFIG. Raises ConfigurationError, or UnavailableError.
     """
-    try:
-        info = await client.info("memory")
-    except (*CONNECTION_LOST, RedisError) as error:
-        raise UnavailableError(WHAT, f"no answer to INFO ({type(error).__name__})") from error
+    info = await call(client, client.info("memory"))
     policy = str(info.get("maxmemory_policy", "unknown"))
     if policy == "noeviction":
         return

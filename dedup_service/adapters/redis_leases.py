@@ -8,11 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from dedup_service.adapters.redis_calls import CONNECTION_LOST, WHAT, Script
+from dedup_service.adapters.redis_calls import Script, call
 from dedup_service.core.leases import Lease, Record, Renewal, Sample
-from dedup_service.errors import UnavailableError
 
 NOT_HELD = ("", b"")
 
@@ -91,17 +89,11 @@ class RedisLeases:
         return is_mine
 
     async def leave(self, pod_id: str) -> None:
-        await self._call(self._client.zrem(self._pods, pod_id))
+        await call(self._client, self._client.zrem(self._pods, pod_id))
 
     async def may_sample(self, interval_seconds: float) -> bool:
         turn = self._sample + b":turn"
-        return bool(await self._call(self._client.set(turn, b"1", nx=True, px=int(interval_seconds * 1000))))
+        return bool(await call(self._client, self._client.set(turn, b"1", nx=True, px=int(interval_seconds * 1000))))
 
     async def save_sample(self, sample: Sample) -> None:
-        await self._call(self._client.set(self._sample, json.dumps(dict(sample))))
-
-    async def _call(self, answer: Any) -> Any:
-        try:
-            return await answer
-        except (*CONNECTION_LOST, RedisError) as error:
-            raise UnavailableError(WHAT, f"no answer ({type(error).__name__})", ambiguous=True) from error
+        await call(self._client, self._client.set(self._sample, json.dumps(dict(sample))))

@@ -27,7 +27,7 @@ class SdkCheckpoints:
         self._names = dict(zip(("fully_qualified_namespace", "eventhub_name", "consumer_group"), self._scope, strict=True))
 
     async def load(self) -> dict[str, Position]:
-        with unavailable(WHAT):
+        async with unavailable(WHAT):
             found = await self._store.list_checkpoints(*self._scope)
         return {
             str(item["partition_id"]): Position(int(item["sequence_number"]), str(item["offset"]), UNKNOWN_TIME)
@@ -41,7 +41,7 @@ class SdkCheckpoints:
             "sequence_number": position.sequence_number,
             "offset": position.offset,
         }
-        with unavailable(WHAT):
+        async with unavailable(WHAT):
             await self._store.update_checkpoint(checkpoint)
 
     async def close(self) -> None:

@@ -1,17 +1,26 @@
-"""What the Event Hubs SDK raises, as this service's own errors."""
+"""What the Azure SDKs raise, as this service's own errors, and a time-out around what has none."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
 
-from azure.core.exceptions import AzureError
+from azure.core.exceptions import AzureError, ClientAuthenticationError, ResourceNotFoundError
 from azure.eventhub.exceptions import AuthenticationError, EventHubError
 
 from dedup_service.errors import UnavailableError
 
+logger = logging.getLogger(__name__)
+
 SDK_ERRORS = (EventHubError, AzureError, OSError, asyncio.TimeoutError)
+CALL_TIMEOUT_SECONDS = 10.0
+"""For a question to a hub or a store; the SDK itself would wait for ever on a peer that has fallen silent."""
+CLOSE_TIMEOUT_SECONDS = 3.0
+_REFUSED = (AuthenticationError, ClientAuthenticationError, ResourceNotFoundError)
+_REFUSED_WORDS = ("Status code: 404", "not-found", "unauthorized")
 
 
 def problem(error: BaseException) -> str:
@@ -21,12 +30,25 @@ def problem(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(dict.fromkeys(lines))[:300] if lines else 'no message'}"
 
 
-@contextlib.contextmanager
-def unavailable(what: str) -> Iterator[None]:
-    """Raise UnavailableError for the SDK's errors; for calls that change nothing."""
+def is_refused(error: BaseException) -> bool:
+    """Whether the credentials or the name were not accepted."""
+    return isinstance(error, _REFUSED) or any(word in problem(error) for word in _REFUSED_WORDS)
+
+
+@contextlib.asynccontextmanager
+async def unavailable(what: str, timeout_seconds: float = CALL_TIMEOUT_SECONDS) -> AsyncIterator[None]:
+    """Raise UnavailableError for the SDK's errors and for silence; for calls that change nothing or are idempotent."""
     try:
-        yield
+        async with asyncio.timeout(timeout_seconds):
+            yield
     except SDK_ERRORS as error:
-        text = problem(error)
-        refused = isinstance(error, AuthenticationError) or "Status code: 404" in text or "not-found" in text
-        raise UnavailableError(what, text, refused=refused) from error
+        raise UnavailableError(what, problem(error), refused=is_refused(error)) from error
+
+
+async def close_quietly(client: Any) -> None:
+    """Close an SDK client; one that hangs or fails in closing is left behind."""
+    try:
+        async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
+            await client.close()
+    except SDK_ERRORS as error:
+        logger.debug("a client did not close in order: %s", problem(error))

@@ -15,9 +15,9 @@ import struct
 from dataclasses import dataclass
 
 from dedup_service.core.events import Origin, Reading
+from dedup_service.core.extract import CONTENT_HASH_BYTES
 
 UNCONFIRMED, CONFIRMED = 0, 1
-CONTENT_BYTES = 8
 KEY_BYTES = 16
 MAX_REPLICAS = 32
 OTHER_REPLICA = MAX_REPLICAS - 1
@@ -28,7 +28,7 @@ _HEAD = struct.Struct(">BI")
 _ORIGIN = struct.Struct(">IHQH")
 _ORIGIN_AT = slice(_HEAD.size, _HEAD.size + _ORIGIN.size)
 _ENQUEUED_AT = slice(_ORIGIN_AT.stop, _ORIGIN_AT.stop + 6)
-_CONTENT_AT = slice(_ENQUEUED_AT.stop, _ENQUEUED_AT.stop + CONTENT_BYTES)
+_CONTENT_AT = slice(_ENQUEUED_AT.stop, _ENQUEUED_AT.stop + CONTENT_HASH_BYTES)
 
 
 class Verdict(enum.Enum):
@@ -57,10 +57,6 @@ class Claim:
     origin: Origin
     enqueued_ms: int
     content: bytes
-
-
-def content_hash(content: bytes) -> bytes:
-    return hashlib.blake2b(content, digest_size=CONTENT_BYTES).digest()
 
 
 def key_digest(group: str, source: str, reading_id: str) -> bytes:
@@ -110,7 +106,7 @@ def unpack(data: bytes) -> Claim:
 
 
 def new_claim(origin: Origin, reading: Reading, replica: int, enqueued_ms: int) -> bytes:
-    return pack(Claim(False, 1 << replica, origin, enqueued_ms, content_hash(reading.content)))
+    return pack(Claim(False, 1 << replica, origin, enqueued_ms, reading.content_hash))
 
 
 def judge(mine: bytes, found: bytes | None, *, in_doubt: bool) -> Verdict:

@@ -57,8 +57,8 @@ class Reading:
     id: str
     raw: bytes
     """Its bytes: the element of a batch, or the whole body."""
-    content: bytes
-    """What two copies of one reading must agree on: the data."""
+    content_hash: bytes
+    """Of what two copies of one reading must agree on: the data."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ reading takes only itself out of its batch.
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ PREFIXES = ("cloudEvents_", "cloudEvents:")
 
 MAX_ID_LENGTH = 256
 MAX_SOURCE_LENGTH = 2048
+CONTENT_HASH_BYTES = 8
 MAX_READINGS = 65_535
 """An index must fit into a claim's two bytes."""
 
@@ -118,7 +120,7 @@ def _element(index: int, raw: bytes) -> Reading | BadReading:
     if reason is not None:
         return BadReading(index, reason, raw)
     content = event.data_base64.encode() if isinstance(event.data_base64, str) else bytes(event.data)
-    return Reading(index, str(event.source), str(event.id), raw, content)
+    return Reading(index, str(event.source), str(event.id), raw, content_hash(content))
 
 
 def _binary(event: InputEvent) -> Extraction:
@@ -134,7 +136,11 @@ def _binary(event: InputEvent) -> Extraction:
         raise UndeliverableError(reason, "the CloudEvents attributes give no key")
     assert isinstance(reading_id, str)
     assert isinstance(source, str)
-    return Extraction([Reading(0, source, reading_id, event.body, event.body)])
+    return Extraction([Reading(0, source, reading_id, event.body, content_hash(event.body))])
+
+
+def content_hash(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=CONTENT_HASH_BYTES).digest()
 
 
 def _fault(reading_id: object, source: object) -> str | None:

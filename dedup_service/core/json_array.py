@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 
+MAX_TOKENS = 20_000
+"""Beyond them the rest is one element: this loop costs far more than parsing, and hostile input must not buy much of it."""
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{}]|,', re.DOTALL)
 
 
@@ -18,7 +21,7 @@ def split_elements(text: bytes) -> list[bytes]:
         return []
     elements: list[bytes] = []
     depth, start = 0, 1
-    for token in _TOKEN.finditer(text):
+    for token in islice(_TOKEN.finditer(text), MAX_TOKENS):
         symbol = token.group()
         if symbol in b"[{":
             depth += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -43,6 +43,8 @@ class OutgoingEvent:
     correlation_id: str | None
     properties: Mapping[str, Any]
     readings: int
+    parts: tuple[tuple[int, bytes], ...] = ()
+    """(index, bytes) of each reading, where a body that is too large can be split."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,23 +86,60 @@ def clean_events(
         by_partition.setdefault(partition, []).append(reading)
     whole = len(winners) == len(extraction.readings) and not extraction.bad and len(by_partition) == 1
     return [
-        CleanEvent(partition, tuple(readings), _clean_event(event, readings, whole, policy, incarnation))
+        CleanEvent(partition, tuple(readings), _clean_event(event, extraction, readings, whole, policy, incarnation))
         for partition, readings in by_partition.items()
     ]
 
 
 def _clean_event(
-    event: InputEvent, readings: list[Reading], whole: bool, policy: OutputPolicy, incarnation: int
+    event: InputEvent,
+    extraction: Extraction,
+    readings: list[Reading],
+    whole: bool,
+    policy: OutputPolicy,
+    incarnation: int,
 ) -> OutgoingEvent:
     properties = {
         **kept_properties(event, policy.kept_adx_properties),
         ORIGIN_PROPERTY: origin_text(event, incarnation),
         INDEXES_PROPERTY: ranges(reading.index for reading in readings),
     }
+    parts = tuple((reading.index, reading.raw) for reading in readings) if extraction.batch else ()
     if whole:
-        return _outgoing(event, event.body, event.content_type, event.content_encoding, properties, len(readings))
-    body = b"[" + b",".join(reading.raw for reading in readings) + b"]"
-    return _outgoing(event, body, BATCH_CONTENT_TYPE, None, properties, len(readings))
+        body, content_type, encoding = event.body, event.content_type, event.content_encoding
+    else:
+        body, content_type, encoding = _array(parts), BATCH_CONTENT_TYPE, None
+    return replace(_outgoing(event, body, content_type, encoding, properties, len(readings)), parts=parts)
+
+
+def _array(parts: Sequence[tuple[int, bytes]]) -> bytes:
+    return b"[" + b",".join(raw for _, raw in parts) + b"]"
+
+
+def halves(event: OutgoingEvent) -> list[OutgoingEvent]:
+    """Two batches in place of one that is too large; nothing where it is a single reading."""
+    if len(event.parts) < 2:
+        return []
+    middle = len(event.parts) // 2
+    return [
+        replace(
+            event,
+            body=_array(parts),
+            content_type=BATCH_CONTENT_TYPE,
+            content_encoding=None,
+            properties={**event.properties, INDEXES_PROPERTY: ranges(index for index, _ in parts)},
+            readings=len(parts),
+            parts=parts,
+        )
+        for parts in (event.parts[:middle], event.parts[middle:])
+    ]
+
+
+def split(clean: CleanEvent) -> list[CleanEvent]:
+    """As `halves`, with the readings that belong to each."""
+    middle = len(clean.readings) // 2
+    readings = (clean.readings[:middle], clean.readings[middle:])
+    return [replace(clean, event=half, readings=own) for half, own in zip(halves(clean.event), readings, strict=False)]
 
 
 def marked(cleans: list[CleanEvent]) -> list[CleanEvent]:
@@ -174,8 +213,8 @@ def dead_readings(
     """Those elements of a batch that share a reason, each with its bytes unchanged."""
     properties = _dead_letter_properties(event, reason, "", policy, incarnation)
     properties[INDEXES_PROPERTY] = ranges(item.index for item in bad)
-    body = b"[" + b",".join(item.raw for item in bad) + b"]"
-    return _outgoing(event, body, event.content_type, None, properties, len(bad))
+    parts = tuple((item.index, item.raw) for item in bad)
+    return replace(_outgoing(event, _array(parts), event.content_type, None, properties, len(bad)), parts=parts)
 
 
 def undeliverable(clean: CleanEvent, reason: str, detail: str) -> OutgoingEvent:
@@ -185,13 +224,17 @@ def undeliverable(clean: CleanEvent, reason: str, detail: str) -> OutgoingEvent:
 
 
 def truncated(letter: OutgoingEvent) -> OutgoingEvent:
-    """Smaller, for a dead-letter hub that does not take all of it: half the body, at last only the service's own words."""
+    """Smaller, for a dead-letter hub that does not take all of it: half the body, at last only the service's own words.
+
+    Raises ValueError when there is nothing left to cut.
+    """
     if letter.body:
         properties = {ORIGINAL_SIZE_PROPERTY: len(letter.body), **letter.properties}
         return replace(letter, body=letter.body[: len(letter.body) // 2], properties=properties)
-    return replace(
-        letter, properties={name: value for name, value in letter.properties.items() if name.startswith("dedup_")}
-    )
+    own = {name: value for name, value in letter.properties.items() if name.startswith("dedup_")}
+    if letter.message_id is None and own == letter.properties:
+        raise ValueError("the dead-letter hub does not even take the service's own words")
+    return OutgoingEvent(b"", None, None, None, None, own, letter.readings)
 
 
 def _dead_letter_properties(

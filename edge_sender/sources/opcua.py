@@ -53,7 +53,7 @@ class OpcUaSource:
             try:
                 await self._subscribe()
                 return
-            except (OSError, TimeoutError, ua.UaError) as error:
+            except (OSError, TimeoutError, LookupError, ValueError, ua.UaError) as error:
                 logger.warning("the OPC UA server %s can't be subscribed to, trying again: %r", self._endpoint, error)
                 await self.close()
                 await asyncio.sleep(RETRY_SECONDS)
@@ -63,7 +63,7 @@ class OpcUaSource:
         if client is not None:
             try:
                 await asyncio.wait_for(client.disconnect(), CLOSE_SECONDS)
-            except (OSError, TimeoutError, ua.UaError) as error:
+            except (OSError, TimeoutError, LookupError, ValueError, ua.UaError) as error:
                 logger.info("the OPC UA session did not close in order: %r", error)
 
     async def _subscribe(self) -> None:
@@ -78,9 +78,11 @@ class OpcUaSource:
             [self._request(node, handle) for handle, node in enumerate(nodes, start=1)]
         )
         refused = [result for result in results if isinstance(result, ua.StatusCode)]
+        if len(refused) == len(nodes):
+            raise ua.UaError(f"all {len(nodes)} variables were refused, the first with {refused[0].name}")
         if refused:
-            raise ua.UaError(f"{len(refused)} of {len(nodes)} variables were refused, the first with {refused[0].name}")
-        logger.info("subscribed to %d variables of %s", len(nodes), self._endpoint)
+            logger.warning("%d variables were refused, the first with %s", len(refused), refused[0].name)
+        logger.info("subscribed to %d variables of %s", len(nodes) - len(refused), self._endpoint)
 
     async def _variables(self, client: Client) -> list[Node]:
         index = await client.get_namespace_index(self._namespace_uri)
@@ -122,7 +124,7 @@ class OpcUaSource:
         if self._payload == "json":
             try:
                 return json.loads(value)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, RecursionError):
                 logger.debug("a variable holds no JSON; its value is sent as it is")
         status = data_value.StatusCode
         return {"value": plain(value), "status": 0 if status is None else status.value}

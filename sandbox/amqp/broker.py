@@ -38,14 +38,13 @@ class Broker:
         return await asyncio.get_running_loop().create_server(self._connection, host, port)
 
     def _connection(self) -> Connection:
-        connection = Connection("sandbox-hub", self._attach)
+        connection = Connection("sandbox-hub", self._attach, self._connections.discard)
         self._connections.add(connection)
         return connection
 
     def disconnect_all(self) -> None:
-        for connection in self._connections:
+        for connection in tuple(self._connections):
             connection.abort()
-        self._connections.clear()
 
     # --- attach
 

@@ -98,10 +98,12 @@ class Session:
         base = self.next_outgoing_id if next_incoming is None else int(next_incoming)
         self.peer_window = base + int(field(fields, 1, 0)) - self.next_outgoing_id
         handle = field(fields, 4)
-        links = list(self.links.values()) if handle is None else [self.links.get(int(handle))]
+        links = [] if handle is None else [self.links.get(int(handle))]
         for link in links:
             if link is not None:
                 link.on_flow(fields)
+        for link in list(self.links.values()):
+            link.on_writable()  # the session's window may have been what they waited for
 
     def detach(self, handle: int, error: AmqpError | None = None) -> None:
         if (link := self.links.pop(handle, None)) is not None:
@@ -136,8 +138,9 @@ def address(fields: list[Any], index: int) -> str | None:
 
 
 class Connection(asyncio.Protocol):
-    def __init__(self, container_id: str, attach: LinkFactory) -> None:
+    def __init__(self, container_id: str, attach: LinkFactory, closed: Callable[[Connection], None]) -> None:
         self._container_id = container_id
+        self._closed = closed
         self.attach = attach
         self.authorized: dict[str, float] = {}
         """Resources opened by tokens put on `$cbs`, with the time (s) until which they are open."""
@@ -187,6 +190,7 @@ class Connection(asyncio.Protocol):
         for session in self._sessions.values():
             session.close()
         self._sessions.clear()
+        self._closed(self)
 
     # --- handshake
 

@@ -147,8 +147,8 @@ class Outgoing:
     def encode(self, payload: bytes) -> list[bytes]:
         session = self.session
         frames = self._encoder.frames(session.next_outgoing_id, payload, session.connection.max_frame_size)
-        session.next_outgoing_id += 1
-        session.peer_window -= 1
+        session.next_outgoing_id += len(frames)
+        session.peer_window -= len(frames)
         self._delivery_count += 1
         self.credit -= 1
         return frames

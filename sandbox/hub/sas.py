@@ -46,7 +46,7 @@ def signature(key: bytes, signed_resource: str, expiry: str) -> str:
 def verify(token: SasToken, key: bytes, now: float) -> None:
     """Raises SasError when the token was signed with another key, or has expired (`now` in seconds)."""
     expected = signature(key, token.signed_resource, f"{token.expiry:.0f}")
-    if not hmac.compare_digest(expected, token.signature):
+    if not hmac.compare_digest(expected.encode(), token.signature.encode()):
         raise SasError("the signature does not match: the token was signed with another key")
     if token.expiry <= now:
         raise SasError("the token has expired")

@@ -18,6 +18,7 @@ from dedup_service.adapters.redis_calls import connect
 from dedup_service.adapters.redis_claims import RedisClaims, check_eviction
 from dedup_service.core.claims import OTHER_REPLICA, Verdict, judge, key_digest, new_claim, unpack
 from dedup_service.core.events import Origin, Reading
+from dedup_service.core.extract import content_hash
 from dedup_service.errors import ConfigurationError, UnavailableError
 from dedup_service.ports import ClaimRequest, ClaimStore
 
@@ -66,7 +67,7 @@ def request_of(
     reading_id: str, sequence: int = 0, *, replica: int = 0, incarnation: int = 1, content: bytes = b"x", shard: int = 0
 ) -> ClaimRequest:
     origin = Origin(incarnation, 0, sequence, 0)
-    claim = new_claim(origin, Reading(0, "s", reading_id, b"", content), replica, 1_700_000_000_000)
+    claim = new_claim(origin, Reading(0, "s", reading_id, b"", content_hash(content)), replica, 1_700_000_000_000)
     return ClaimRequest(shard, key_digest("g", "s", reading_id), claim, TTL_MS)
 
 

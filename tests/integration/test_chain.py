@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from azure.eventhub import EventData
 from azure.eventhub.amqp import AmqpMessageProperties
+from redis.asyncio import Redis
 
 from dedup_service.telemetry import Count
 from sandbox.amqp.messages import BareMessage
@@ -195,10 +196,17 @@ async def test_a_restarted_service_goes_on_and_publishes_nothing_twice(
         await second.until_events(15)
         assert second.count(Count.DUPLICATES) == 5
     (tmp_path / "checkpoints.db").unlink()
+    await forget_records(redis_url, namespace)
     async with running_service(stand_in, redis_url, tmp_path, namespace) as without_checkpoints:
         await without_checkpoints.until_events(25)
         assert without_checkpoints.count(Count.REPLAYS) == 20
     assert sorted(int(reading_id) for _, reading_id in readings(await clean(stand_in))) == list(range(20))
+
+
+async def forget_records(redis_url: str, namespace: str) -> None:
+    async with Redis.from_url(redis_url) as client:
+        async for key in client.scan_iter(match=f"{namespace}{{0}}lease:*"):
+            await client.delete(key)
 
 
 async def test_two_services_share_the_work(stand_in: StandIn, redis_url: str, tmp_path: Path, namespace: str) -> None:

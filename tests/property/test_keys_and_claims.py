@@ -15,6 +15,7 @@ from dedup_service.adapters.memory import MemoryClaims, MemoryClock
 from dedup_service.adapters.redis_claims import RedisClaims
 from dedup_service.core.claims import key_digest, new_claim, pack, unpack
 from dedup_service.core.events import Origin, Reading
+from dedup_service.core.extract import content_hash
 from dedup_service.core.json_array import split_elements
 from dedup_service.core.outgoing import ranges
 from dedup_service.core.progress import Progress
@@ -54,7 +55,7 @@ origins = st.builds(
 
 @given(origins, st.integers(0, 31), st.integers(0, 2**48 - 1), st.binary(max_size=50))
 def test_claims_survive_packing(origin: Origin, replica: int, enqueued_ms: int, content: bytes) -> None:
-    packed = new_claim(origin, Reading(0, "s", "i", b"", content), replica, enqueued_ms)
+    packed = new_claim(origin, Reading(0, "s", "i", b"", content_hash(content)), replica, enqueued_ms)
     assert pack(unpack(packed)) == packed
     assert unpack(packed).origin == origin
 
@@ -113,7 +114,9 @@ def requests_of(items: list[tuple[int, int, int, int]]) -> list[ClaimRequest]:
         ClaimRequest(
             key % 2,
             bytes([key]) * 16,
-            new_claim(Origin(incarnation, 0, origin, 0), Reading(0, "s", "i", b"", bytes([origin])), replica, 1),
+            new_claim(
+                Origin(incarnation, 0, origin, 0), Reading(0, "s", "i", b"", content_hash(bytes([origin]))), replica, 1
+            ),
             60_000,
         )
         for key, origin, replica, incarnation in items

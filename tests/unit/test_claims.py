@@ -9,7 +9,6 @@ from dedup_service.core.claims import (
     CONFIRMED,
     Claim,
     Verdict,
-    content_hash,
     incarnation_of,
     judge,
     key_digest,
@@ -20,12 +19,13 @@ from dedup_service.core.claims import (
     unpack,
 )
 from dedup_service.core.events import Origin, Reading
+from dedup_service.core.extract import content_hash
 
 ORIGIN = Origin(incarnation=7, partition=3, sequence_number=2**40, index=500)
 
 
 def claim(origin: Origin = ORIGIN, content: bytes = b"x") -> bytes:
-    return new_claim(origin, Reading(0, "urn:a", "1", b"", content), replica=4, enqueued_ms=1_700_000_000_123)
+    return new_claim(origin, Reading(0, "urn:a", "1", b"", content_hash(content)), replica=4, enqueued_ms=1_700_000_000_123)
 
 
 def confirmed(data: bytes) -> bytes:

@@ -55,7 +55,7 @@ def test_a_bad_reading_takes_only_itself_out_of_its_batch() -> None:
     assert [raw for _, _, raw in reasons] == bad
 
 
-DEEP = b'{"id":"d","source":"a","data":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+DEEP = b'{"id":"d","source":"a","data":' + b"[" * 5_000 + b"]" * 5_000 + b"}"
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_structured_event_is_one_reading() -> None:
 def test_content_is_the_data_and_not_the_attributes() -> None:
     one = extract(batch_of([b'{"id":"1","source":"a","time":"x","data":{"v":1}}'])).readings[0]
     other = extract(single("1", b'{"v":1}', source="a")).readings[0]
-    assert one.content == other.content
+    assert one.content_hash == other.content_hash
 
 
 def test_gzip_is_read_up_to_the_cap() -> None:

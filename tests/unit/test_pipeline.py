@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from dedup_service import pipeline as module
 from dedup_service.adapters.memory import MemoryClaims, MemoryClock, MemoryPublisher
 from dedup_service.core.claims import unpack
 from dedup_service.core.events import MESSAGE_SOURCE, InputEvent
@@ -20,6 +21,7 @@ from dedup_service.pipeline import Pipeline, PipelineOptions, PipelinePorts, Ten
 from dedup_service.ports import ClaimRequest
 from dedup_service.retrying import Retrying
 from dedup_service.telemetry import Count, Telemetry
+from dedup_service.work import EventWork
 from tests.support.readings import batch_of, element, single
 
 WINDOW_MS, RETENTION_MS = 1000, 10_000
@@ -264,6 +266,52 @@ async def test_every_replica_that_delivered_a_reading_is_remembered_in_its_claim
         await world.pipeline().process([world.at(single("1", device=device), number)])
     ((claim, _),) = world.claims.stored.values()
     assert unpack(claim).replicas == 0b111
+
+
+async def test_a_batch_that_is_too_large_is_split_and_every_reading_gets_through() -> None:
+    world = World()
+    world.clean.max_bytes = 200
+    elements = [element(str(n), data="x" * 20) for n in range(30)]
+    await world.pipeline().process([world.at(batch_of(elements), 0)])
+    assert all(len(body) <= 200 for body in world.clean_bodies())
+    assert [item["id"] for body in world.clean_bodies() for item in json.loads(body)] == [str(n) for n in range(30)]
+    assert world.telemetry.total(Count.CLEAN_READINGS) == 30
+
+
+async def test_dead_readings_that_are_too_many_for_one_letter_are_split_and_not_cut() -> None:
+    world = World()
+    world.dead.max_bytes = 60
+    await world.pipeline().process([world.at(batch_of([b'{"id":"%d"}' % n for n in range(20)]), 0)])
+    letters = world.dead.events
+    assert [item["id"] for letter in letters for item in json.loads(letter.body)] == [str(n) for n in range(20)]
+    assert not any("dedup_original_size" in letter.properties for letter in letters)
+
+
+async def test_memory_is_bounded_by_slices_and_each_slice_is_finished_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SLICE_BYTES", 500)
+    world = World()
+    pipeline = world.pipeline()
+    sizes: list[int] = []
+    handle = Pipeline._handle
+
+    async def watched(self: Pipeline, work: list[EventWork]) -> None:
+        sizes.append(len(work))
+        await handle(self, work)
+
+    monkeypatch.setattr(Pipeline, "_handle", watched)
+    await pipeline.process([world.at(single(str(n), b"x" * 100), n) for n in range(10)])
+    assert sizes == [3, 3, 3, 1]
+    assert len(world.clean.events) == 10
+
+
+async def test_an_event_that_is_given_up_ends_in_the_dead_letters() -> None:
+    world = World()
+    pipeline = world.pipeline()
+    await pipeline.give_up(world.at(single("1", b"poison"), 7), RuntimeError("defect"))
+    (letter,) = world.dead.events
+    assert (letter.body, letter.properties["dedup_reason"]) == (b"poison", "processing-failed")
+    assert pipeline.progress.finished is not None
+    assert pipeline.progress.finished.sequence_number == 7
 
 
 # --- resolve: what Redis can't tell, the clean stream does

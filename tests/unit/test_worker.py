@@ -17,6 +17,7 @@ from dedup_service.adapters.memory import (
     MemoryPublisher,
 )
 from dedup_service.assignment import Assignment, AssignmentOptions
+from dedup_service.core.events import Extraction, InputEvent
 from dedup_service.core.extract import CloudEventsExtractor
 from dedup_service.core.leases import Lease, Record, Samples
 from dedup_service.core.outgoing import OutputPolicy
@@ -216,6 +217,64 @@ async def test_an_unexpected_error_restarts_the_partition_from_its_finished_posi
     await run_until(await plant.worker(), lambda: len(plant.published) == 3)
     assert plant.published == ["a", "b", "c"]
     assert plant.telemetry.total(Count.WORKER_FAILURES) == 1
+
+
+async def test_an_event_that_fails_again_and_again_is_given_up_and_its_neighbours_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plant = Plant()
+    plant.emit("a", "poison", "c")
+    extract = CloudEventsExtractor.extract
+
+    def failing(self: CloudEventsExtractor, event: InputEvent) -> Extraction:
+        if event.body == b"poison":
+            raise RuntimeError("defect")
+        return extract(self, event)
+
+    monkeypatch.setattr(CloudEventsExtractor, "extract", failing)
+    await run_until(await plant.worker(), lambda: len(plant.published) == 2)
+    assert plant.published == ["a", "c"]
+    assert dict(plant.telemetry.counts[Count.DEAD_LETTERED]) == {"processing-failed": 1}
+
+
+async def test_a_reader_that_fell_silent_is_found_out_and_replaced() -> None:
+    plant = Plant()
+    plant.emit("a")
+    task = asyncio.create_task((worker := await plant.worker()).run())
+    await until(lambda: plant.published == ["a"])
+    plant.hub.deaf = True
+    plant.emit("b")
+    await until(lambda: plant.telemetry.total(Count.FAILURES) > 0)
+    plant.hub.deaf = False
+    await until(lambda: plant.published == ["a", "b"])
+    worker.stop("test")
+    await task
+
+
+async def test_an_end_that_is_not_up_to_date_is_asked_again_and_not_taken_for_another_hub() -> None:
+    plant = Plant()
+    plant.emit("a", "b")
+    await run_until(await plant.worker(), lambda: len(plant.published) == 2)
+    held_back = plant.hub.partitions["0"].pop()
+    task = asyncio.create_task((worker := await plant.worker()).run())
+    await until(lambda: plant.telemetry.total(Count.FAILURES) > 0)
+    plant.hub.partitions["0"].append(held_back)
+    plant.emit("c")
+    await until(lambda: plant.published == ["a", "b", "c"])
+    worker.stop("test")
+    await task
+    assert plant.telemetry.total(Count.HUB_RECREATED) == 0
+
+
+async def test_a_hub_that_was_recreated_while_nobody_was_there_loses_nothing() -> None:
+    plant = Plant()
+    plant.emit("a", "b")
+    await run_until(await plant.worker(), lambda: len(plant.published) == 2)
+    plant.hub.partitions["0"].clear()
+    plant.hub.incarnation = 2
+    plant.emit(*(f"new-{n}" for n in range(5)))
+    await run_until(await plant.worker(), lambda: len(plant.published) == 7)
+    assert plant.telemetry.total(Count.HUB_RECREATED) == 1
 
 
 # --- several pods

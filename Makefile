@@ -8,11 +8,12 @@ SECONDS ?=
 SUMMARY ?=
 DEMO_FLAGS := $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SUMMARY),--summary $(SUMMARY))
 
-.PHONY: help demo test lint format lock clean
+.PHONY: help demo test soak lint format lock clean
 
 help:
 	@echo "make demo [SECONDS=30] [SUMMARY=out.json]  run the whole chain on this machine"
 	@echo "make test                                  run all tests"
+	@echo "make soak                                  simulate crashes and faults until told to stop"
 	@echo "make lint                                  format, lint and type checks"
 	@echo "make format                                format the code"
 	@echo "make lock                                  resolve the dependencies anew"
@@ -28,6 +29,9 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/pytest
+
+soak: $(STAMP)
+	$(BIN)/python -m tests.simulation.simulate
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

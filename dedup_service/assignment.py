@@ -58,9 +58,11 @@ class Assignment:
     async def _pause(self, stop: asyncio.Event) -> None:
         stopping = asyncio.create_task(stop.wait())
         pausing = asyncio.create_task(self._clock.sleep(self._options.interval_seconds))
-        await asyncio.wait({stopping, pausing}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        pausing.cancel()
+        try:
+            await asyncio.wait({stopping, pausing}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            pausing.cancel()
 
     async def _round(self) -> None:
         self._workers = {p: (worker, task) for p, (worker, task) in self._workers.items() if not task.done()}

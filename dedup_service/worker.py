@@ -30,6 +30,7 @@ IDLE_WAIT_SECONDS = 0.5
 REOPEN_SECONDS = 1.0
 SILENCE_SECONDS = 15.0
 """After which an empty reader is checked against the hub's own word."""
+LAST_SAVE_SECONDS = 1.0
 READING = "the input hub (reading)"
 LATEST = "latest"
 BEGINNING = Position(sequence_number=-1, offset="-1", enqueued_ms=0)
@@ -277,13 +278,19 @@ class PartitionWorker:
             self._saved = position
 
     async def _leave(self) -> None:
-        """Record and release first: the next owner starts from the record, and need not wait for the checkpoint store."""
+        """Checkpoint, then release: a save that lands after the next owner's would move the checkpoint back. A store that is
+        slow is not waited for; the next owner starts from the record."""
+        saving = asyncio.create_task(self._last_save())
+        await asyncio.wait({saving}, timeout=LAST_SAVE_SECONDS)
         if not self.lease.is_lost and self.lease.record is not None:
             try:
                 await self._ports.leases.write(self.lease, self.lease.record, release=True)
             except UnavailableError as error:  # then the lease ends at its deadline
                 self._ports.telemetry.unavailable(error.what, error.problem)
+        self._ports.telemetry.partition_left(self._partition_id, self._reason)
+
+    async def _last_save(self) -> None:
         if self._saving is not None:
             await self._saving
-        await self._save()
-        self._ports.telemetry.partition_left(self._partition_id, self._reason)
+        if not self.lease.is_lost:
+            await self._save()

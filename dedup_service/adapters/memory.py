@@ -16,7 +16,7 @@ from dedup_service.core.leases import Lease, Record, Renewal, Sample
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.core.progress import Position
 from dedup_service.errors import UnavailableError, UndeliverableError
-from dedup_service.ports import ClaimRequest, HubInfo, PartitionState, StartPosition
+from dedup_service.ports import ClaimRequest, Clock, HubInfo, PartitionState, StartPosition
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ class MemoryClock:
 
 @dataclass(slots=True)
 class MemoryClaims:
-    clock: MemoryClock
+    clock: Clock
     stored: dict[tuple[int, bytes], tuple[bytes, int]] = field(default_factory=dict)
     """(shard, key) → (claim, expiry in ms)"""
     numbers: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -113,7 +113,7 @@ class MemoryReader:
 class MemoryHub:
     """An input hub. Sequence numbers are places in the list, and offsets their text."""
 
-    clock: MemoryClock
+    clock: Clock
     partitions: dict[str, list[InputEvent]]
     incarnation: int = 1
     batch_size: int = 100
@@ -222,7 +222,7 @@ class StoredLease:
 
 @dataclass(slots=True)
 class MemoryLeases:
-    clock: MemoryClock
+    clock: Clock
     partition_ids: list[str]
     ttl_seconds: float = 5.0
     stored: dict[str, StoredLease] = field(default_factory=dict)

@@ -1,0 +1,221 @@
+"""Ways to get the protocol wrong, each as a patch of the real code: the simulation must catch every one.
+
+Those of the exhaustive model of the protocol, and some of its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dedup_service import pipeline as pipeline_module
+from dedup_service import resolving, sending
+from dedup_service.core import claims
+from dedup_service.core.claims import Verdict
+from dedup_service.core.leases import Lease, Record
+from dedup_service.core.outgoing import INDEXES_PROPERTY, ORIGIN_PROPERTY
+from dedup_service.core.progress import Position
+from dedup_service.pipeline import Pipeline
+from dedup_service.retrying import Retrying
+from dedup_service.work import EventWork
+from dedup_service.worker import PartitionWorker
+from tests.simulation.world import SimulatedLeases
+
+Patch = pytest.MonkeyPatch
+Mutant = Callable[[Patch], None]
+
+
+def naive(patch: Patch) -> None:
+    """SET NX: who finds a claim, even its own, is a duplicate."""
+
+    def judge(mine: bytes, found: bytes | None, *, in_doubt: bool) -> Verdict:
+        return Verdict.WINNER if found is None else Verdict.DUPLICATE
+
+    patch.setattr(pipeline_module, "judge", judge)
+
+
+def checkpoint_first(patch: Patch) -> None:
+    """Record and checkpoint pass a batch before it is published."""
+    publish = Pipeline._publish
+
+    async def early(self: Pipeline, work: list[EventWork]) -> None:
+        last = work[-1].event
+        position = Position(last.sequence_number, last.offset, last.enqueued_ms)
+        self._lease.record = Record(position, self._sample, self._incarnation)
+        await publish(self, work)
+
+    patch.setattr(Pipeline, "_publish", early)
+
+
+def no_tail(patch: Patch) -> None:
+    """Copies in doubt are published without asking the clean stream."""
+
+    async def nothing(*_: Any) -> set[Any]:
+        return set()
+
+    patch.setattr(resolving.Resolver, "since", nothing)
+
+
+def sample_late(patch: Patch) -> None:
+    """The newest sample is written with an old position, after sends behind it."""
+    renew = SimulatedLeases.renew
+
+    async def late(self: SimulatedLeases, pod_id: str, held: list[Lease]) -> Any:
+        ends = await self.process.world.clean.ends()
+        for lease in held:
+            if lease.record is not None:
+                lease.record = replace(lease.record, sample=ends)
+        return await renew(self, pod_id, held)
+
+    patch.setattr(SimulatedLeases, "renew", late)
+
+
+def sample_not_inherited(patch: Patch) -> None:
+    """Below the horizon, too, the record takes the newest sample."""
+    make = Pipeline.__init__
+
+    def forget_horizon(self: Pipeline, *arguments: Any, **named: Any) -> None:
+        make(self, *arguments, **named)
+        finish = self._finish
+
+        def finish_with_newest(last: Any) -> None:
+            horizon, self._horizon = self._horizon, -1
+            finish(last)
+            self._horizon = horizon
+
+        self._finish = finish_with_newest  # type: ignore[method-assign]
+
+    patch.setattr(Pipeline, "__init__", forget_horizon)
+
+
+def tail_by_mark(patch: Patch) -> None:
+    """In mode mark, a duplicate in the clean stream is taken as proof that its key was published."""
+    original = Pipeline._published
+
+    async def by_key(self: Pipeline, item: EventWork, reading: Any, own: dict[str, Any]) -> set[Any]:
+        found = set(await original(self, item, reading, own))
+        for partition in await self._ports.clean.partition_ids() if self._ports.clean else []:
+            for event in self._ports.clean.hub.partitions[partition]:  # type: ignore[union-attr]
+                if reading.id in str(event.body) or event.properties.get("cloudEvents_id") == reading.id:
+                    found.add(item.origin(self._incarnation, reading))
+        return found
+
+    patch.setattr(Pipeline, "_published", by_key)
+
+
+def no_fence(patch: Patch) -> None:
+    """Nobody looks at the lease before sending."""
+    patch.setattr(Lease, "require", lambda *_: None)
+
+
+def blind_retry(patch: Patch) -> None:
+    """An ambiguous send is simply repeated."""
+    run = Retrying.run
+
+    async def repeat(self: Retrying, operation: Any, *, repeat_ambiguous: bool = True) -> Any:
+        return await run(self, operation, repeat_ambiguous=True)
+
+    patch.setattr(Retrying, "run", repeat)
+
+
+def confirm_before_publish(patch: Patch) -> None:
+    publish = Pipeline._publish
+
+    async def confirmed_first(self: Pipeline, work: list[EventWork]) -> None:
+        await self._confirm(work)
+        await publish(self, work)
+
+    patch.setattr(Pipeline, "_publish", confirmed_first)
+
+
+def claim_by_a_refused_copy(patch: Patch) -> None:
+    """An event that will be ignored claims its keys all the same."""
+    extract = Pipeline._extract
+
+    def claiming(self: Pipeline, event: Any) -> EventWork:
+        work = extract(self, event)
+        if not work.extraction.readings and not work.dead:
+            work.extraction = self._ports.extractor.extract(event)
+        return work
+
+    def nothing_of_it(self: Pipeline, item: EventWork) -> list[Any]:
+        is_telemetry = item.event.annotations.get("iothub-message-source") == "Telemetry"
+        return clean_events(self, item) if is_telemetry else []
+
+    clean_events = Pipeline._clean_events
+    patch.setattr(Pipeline, "_extract", claiming)
+    patch.setattr(Pipeline, "_clean_events", nothing_of_it)
+
+
+def origin_without_index(patch: Patch) -> None:
+    """The clean stream names the event, not which of its readings."""
+    original = sending.CleanSender._drop_published
+
+    def by_event(self: Any, queue: Any, published: set[Any], incarnation: int) -> None:
+        numbers = {(origin.partition, origin.sequence_number) for origin in published}
+        everything = {
+            item.origin(incarnation, reading)
+            for item, clean in queue
+            for reading in clean.readings
+            if (int(item.event.partition_id), item.event.sequence_number) in numbers
+        }
+        original(self, queue, published | everything, incarnation)
+
+    async def any_of_it(self: Pipeline, item: EventWork, reading: Any, own: dict[str, Any]) -> set[Any]:
+        found = set()
+        for log in self._ports.clean.hub.partitions.values():  # type: ignore[union-attr]
+            for event in log:
+                origin = f"{self._incarnation:08x}/{item.event.partition_id}/{item.event.sequence_number}"
+                if event.properties[ORIGIN_PROPERTY] == origin and INDEXES_PROPERTY in event.properties:
+                    found.add(item.origin(self._incarnation, reading))
+        return found
+
+    patch.setattr(sending.CleanSender, "_drop_published", by_event)
+    patch.setattr(Pipeline, "_published", any_of_it)
+
+
+def skip_in_doubt_as_own_call(patch: Patch) -> None:
+    """The horizon is forgotten: what a predecessor claimed looks like one's own repeated call."""
+
+    def never(mine: bytes, found: bytes | None, *, in_doubt: bool) -> Verdict:
+        return claims.judge(mine, found, in_doubt=False)
+
+    patch.setattr(pipeline_module, "judge", never)
+
+
+def no_first_record(patch: Patch) -> None:
+    """The first record is not written before the first send, so the next owner has no sample to start from."""
+
+    async def silently(self: SimulatedLeases, lease: Lease, record: Record, *, release: bool = False) -> bool:
+        return True if not release else await write(self, lease, record, release=True)
+
+    write = SimulatedLeases.write
+    patch.setattr(SimulatedLeases, "write", silently)
+    begin = PartitionWorker._begin
+
+    async def unrecorded(self: PartitionWorker, *arguments: Any) -> Pipeline:
+        pipeline = await begin(self, *arguments)
+        self.lease.record = None
+        return pipeline
+
+    patch.setattr(PartitionWorker, "_begin", unrecorded)
+
+
+CAUGHT_BY: dict[str, tuple[Mutant, str]] = {
+    "naive": (naive, "crashes"),
+    "checkpoint-first": (checkpoint_first, "many crashes"),
+    "no-tail": (no_tail, "many crashes"),
+    "sample-late": (sample_late, "many crashes"),
+    "sample-not-inherited": (sample_not_inherited, "many crashes"),
+    "tail-by-key": (tail_by_mark, "mark"),
+    "no-fence": (no_fence, "zombies"),
+    "blind-retry": (blind_retry, "bad sends"),
+    "confirm-before-publish": (confirm_before_publish, "many crashes"),
+    "claim-by-a-refused-copy": (claim_by_a_refused_copy, "calm"),
+    "origin-without-index": (origin_without_index, "many crashes"),
+    "horizon-forgotten": (skip_in_doubt_as_own_call, "many crashes"),
+    "no-first-record": (no_first_record, "many crashes"),
+}

@@ -1,0 +1,95 @@
+"""Run seeds of the simulation: `python -m tests.simulation.simulate [SEED …]`, or without seeds until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import random
+import sys
+import time
+from dataclasses import dataclass
+
+import structlog
+
+from tests.simulation.auditor import Verdict, audit
+from tests.simulation.loop import SimulatedLoop, StuckError
+from tests.simulation.world import Scenario, World
+
+SCENARIOS = {
+    "calm": Scenario(kills=0, freezes=0, lost_replies=0, failed_sends=0),
+    "crashes": Scenario(),
+    "many crashes": Scenario(kills=12, pods=3, trouble_seconds=60),
+    "zombies": Scenario(kills=1, freezes=6, pods=3, trouble_seconds=60, queueing_seconds=2.0),
+    "bad sends": Scenario(kills=1, failed_sends=0.3),
+    "bad network": Scenario(lost_replies=0.2, dropped_readers=0.2),
+    "mark": Scenario(mode="mark", kills=4),
+    "alone": Scenario(pods=1, kills=4),
+    "redis forgets": Scenario(forgets=1),
+}
+
+
+@dataclass(frozen=True)
+class Failure:
+    seed: int
+    scenario: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.what}; replay: python -m tests.simulation.simulate {self.seed}  (scenario {self.scenario!r})"
+
+
+def scenario_of(seed: int) -> str:
+    return list(SCENARIOS)[seed % len(SCENARIOS)]
+
+
+def run(seed: int, name: str | None = None) -> Failure | None:
+    """The same seed gives the same run, step by step."""
+    name = name or scenario_of(seed)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    rng = random.Random(seed)
+    loop = SimulatedLoop(rng)
+    asyncio.set_event_loop(loop)
+    world = World(seed, SCENARIOS[name], loop, rng)
+    try:
+        loop.run_until_complete(world.run())
+    except (TimeoutError, StuckError) as error:
+        return Failure(seed, name, f"the pods did not finish ({type(error).__name__})")
+    finally:
+        _abandon(loop)
+    return _judge(seed, name, audit(world.emitted, world.clean.events))
+
+
+def _judge(seed: int, name: str, verdict: Verdict) -> Failure | None:
+    if verdict.lost:
+        return Failure(seed, name, f"lost {verdict.lost}")
+    if verdict.doubled and not SCENARIOS[name].forgets:
+        return Failure(seed, name, f"doubled {verdict.doubled}")
+    return None
+
+
+def _abandon(loop: SimulatedLoop) -> None:
+    """End what the dead pods left behind, and what that starts in ending."""
+    while tasks := asyncio.all_tasks(loop):
+        for task in tasks:
+            task.cancel()
+        loop.run_until_complete(asyncio.wait(tasks, timeout=1000))
+    asyncio.set_event_loop(None)
+    loop.close()
+
+
+def main() -> None:
+    seeds = map(int, sys.argv[1:]) if len(sys.argv) > 1 else itertools.count(int(time.time()) * 1000)
+    done, started = 0, time.monotonic()
+    for seed in seeds:
+        failure = run(seed)
+        done += 1
+        if failure is not None:
+            raise SystemExit(f"after {done} seeds: {failure}")
+        if done % 500 == 0:
+            print(f"{done} seeds in {time.monotonic() - started:.0f} s: nothing lost, nothing twice", flush=True)
+    print(f"{done} seeds: nothing lost, nothing twice")
+
+
+if __name__ == "__main__":
+    main()

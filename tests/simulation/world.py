@@ -1,0 +1,461 @@
+"""A whole deployment in one event loop: the real assignment, worker and pipeline of several pods on in-memory stores.
+
+Faults, all drawn from the seed: pods are killed at any await and started again, frozen for longer than their lease, replies
+are lost, sends are applied without acknowledgement or not at all, connections drop, events are delivered again, wall clocks
+are wrong and jump, partitions are slow, Redis forgets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from dedup_service.adapters.memory import (
+    MemoryCheckpoints,
+    MemoryClaims,
+    MemoryHub,
+    MemoryLeases,
+    MemoryPublisher,
+)
+from dedup_service.assignment import Assignment, AssignmentOptions
+from dedup_service.core.events import DEVICE_ID, MESSAGE_SOURCE, InputEvent
+from dedup_service.core.extract import BATCH_CONTENT_TYPE, CloudEventsExtractor
+from dedup_service.core.leases import Lease, Record, Renewal, Sample, Samples
+from dedup_service.core.outgoing import OutgoingEvent, OutputPolicy
+from dedup_service.core.progress import Position
+from dedup_service.errors import UnavailableError
+from dedup_service.pipeline import Pipeline, PipelineOptions, PipelinePorts
+from dedup_service.ports import ClaimRequest, HubInfo, PartitionState, StartPosition
+from dedup_service.retrying import Retrying
+from dedup_service.telemetry import Telemetry
+from dedup_service.worker import PartitionWorker, WorkerOptions, WorkerPorts
+
+T = TypeVar("T")
+
+START_MS = 1_700_000_000_000
+LEASE_SECONDS = 6.0
+SEND_TIMEOUT_SECONDS = 2.0
+WINDOW_MS = 14_400_000
+RETENTION_MS = 86_400_000
+BACKLOG_MS = 8 * 3_600_000
+INPUTS, OUTPUTS = 3, 2
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """How often what happens. Rates are per call of a port, numbers are per run."""
+
+    readings: int = 24
+    pods: int = 2
+    kills: int = 3
+    freezes: int = 1
+    forgets: int = 0
+    lost_replies: float = 0.03
+    failed_sends: float = 0.06
+    dropped_readers: float = 0.02
+    redeliveries: float = 0.1
+    mode: str = "drop"
+    trouble_seconds: float = 25.0
+    queueing_seconds: float = 0.02
+    """How long a send may wait for its turn before the lease is looked at."""
+
+
+class SimulatedClock:
+    """The stores' clock."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def now_ms(self) -> int:
+        return START_MS + int(self._loop.time() * 1000)
+
+    def monotonic(self) -> float:
+        return self._loop.time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+@dataclass
+class PodClock:
+    """A pod's clock: its wall time is off, and jumps."""
+
+    clock: SimulatedClock
+    skew_ms: int
+    rng: random.Random
+
+    def now_ms(self) -> int:
+        if self.rng.random() < 0.01:
+            self.skew_ms += self.rng.choice([-60_000, 60_000])
+        return self.clock.now_ms() + self.skew_ms
+
+    def monotonic(self) -> float:
+        return self.clock.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class World:
+    def __init__(self, seed: int, scenario: Scenario, loop: asyncio.AbstractEventLoop, rng: random.Random) -> None:
+        self.seed, self.scenario, self.rng, self.loop = seed, scenario, rng, loop
+        self.clock: Any = SimulatedClock(loop)
+        self.claims = MemoryClaims(self.clock)
+        inputs = [str(n) for n in range(INPUTS)]
+        self.leases = MemoryLeases(self.clock, inputs, ttl_seconds=LEASE_SECONDS)
+        self.hub = MemoryHub(self.clock, {name: [] for name in inputs}, batch_size=rng.choice([1, 3, 8]))
+        self.clean = MemoryPublisher({str(n): [] for n in range(OUTPUTS)}, timeout_seconds=SEND_TIMEOUT_SECONDS)
+        self.dead = MemoryPublisher({"0": []})
+        self.checkpoints = MemoryCheckpoints()
+        self.slowness = {name: rng.choice([0.001, 0.01, 0.2]) for name in inputs}
+        self.in_trouble = True
+        self.emitted: list[str] = []
+        self.pods: list[Pod] = []
+
+    # --- the plant and its replicas
+
+    def emit(self) -> None:
+        """Each replica has its own partition, order, batch boundaries and age; some sources are on two replicas only."""
+        self.emitted = [f"{n % 4}-{n}" for n in range(self.scenario.readings)]
+        oldest = self.clock.now_ms() - self.rng.choice([10_000, BACKLOG_MS])
+        for replica in range(INPUTS):
+            log = self.hub.partitions[str(replica)]
+            mine = [r for r in self.emitted if int(r[0]) % INPUTS != replica or self.rng.random() < 0.5]
+            while mine:
+                size = self.rng.choice([1, 1, 2, 5])
+                chunk, mine = mine[:size], mine[size:]
+                body, content_type, properties = self._encode(chunk)
+                annotations = {DEVICE_ID: f"edge-{replica}", MESSAGE_SOURCE: "Telemetry"}
+                if self.rng.random() < 0.1:  # no telemetry, though it looks like it: it must silence nobody
+                    self._append(
+                        log, replica, body, content_type, properties, {**annotations, MESSAGE_SOURCE: "twin"}, oldest
+                    )
+                self._append(log, replica, body, content_type, properties, annotations, oldest)
+
+    def _encode(self, readings: list[str]) -> tuple[bytes, str | None, dict[str, Any]]:
+        if len(readings) == 1 and self.rng.random() < 0.5:
+            properties = {"cloudEvents_id": readings[0], "cloudEvents_source": f"urn:{readings[0][0]}"}
+            return json.dumps({"reading": readings[0]}).encode(), None, properties
+        elements: list[Any] = [{"id": r, "source": f"urn:{r[0]}", "data": {"reading": r}} for r in readings]
+        if self.rng.random() < 0.1:
+            elements.insert(self.rng.randint(0, len(elements)), {"broken": True})
+        return json.dumps(elements).encode(), BATCH_CONTENT_TYPE, {}
+
+    def _append(
+        self,
+        log: list[InputEvent],
+        replica: int,
+        body: bytes,
+        content_type: str | None,
+        properties: Mapping[str, Any],
+        annotations: Mapping[str, Any],
+        oldest_ms: int,
+    ) -> None:
+        span = max(1, self.clock.now_ms() - oldest_ms)
+        log.append(
+            InputEvent(
+                partition_id=str(replica),
+                sequence_number=len(log),
+                offset=str(len(log)),
+                enqueued_ms=oldest_ms + span * len(log) // (self.scenario.readings * 2),
+                body=body,
+                content_type=content_type,
+                application_properties=properties,
+                annotations=annotations,
+            )
+        )
+
+    # --- a run
+
+    async def run(self) -> None:
+        """Raises TimeoutError when the pods do not finish although all trouble is over."""
+        self.emit()
+        self.pods = [Pod(self, f"pod-{n}") for n in range(self.scenario.pods)]
+        for pod in self.pods:
+            pod.start()
+        troubles = [self._kill] * self.scenario.kills + [self._freeze] * self.scenario.freezes
+        troubles += [self._forget] * self.scenario.forgets
+        times = sorted(self.rng.uniform(0.0, self.scenario.trouble_seconds) for _ in troubles)
+        self.rng.shuffle(troubles)
+        for at, trouble in zip(times, troubles, strict=True):
+            await asyncio.sleep(max(0.0, at - self.loop.time()))
+            await trouble()
+        self.in_trouble = False
+        async with asyncio.timeout(400):
+            while not self._is_finished():
+                await asyncio.sleep(0.5)
+        for pod in self.pods:
+            pod.kill()
+
+    def _is_finished(self) -> bool:
+        """By record or checkpoint: a former owner may have moved a checkpoint back."""
+        return all(self._finished(partition) >= len(log) - 1 for partition, log in self.hub.partitions.items())
+
+    def _finished(self, partition: str) -> int:
+        lease = self.leases.stored.get(partition)
+        record = Record.decode(lease.record) if lease is not None and lease.record is not None else None
+        positions = [self.checkpoints.positions.get(partition), record.finished if record is not None else None]
+        return max((position.sequence_number for position in positions if position is not None), default=-1)
+
+    async def _kill(self) -> None:
+        pod = self.rng.choice(self.pods)
+        pod.kill()
+        await asyncio.sleep(self.rng.choice([0.0, 0.5, 8.0]))
+        pod.start()
+
+    async def _freeze(self) -> None:
+        self.rng.choice(self.pods).freeze(self.rng.uniform(1.0, 3 * LEASE_SECONDS))
+
+    async def _forget(self) -> None:
+        self.claims.stored.clear()
+        self.leases.stored.clear()
+
+
+class Pod:
+    """One process: real code on ports that fail, and that stop working for good when it is killed."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.world, self.name = world, name
+        self.life = 0
+        self.thawed = asyncio.Event()
+        self.thawed.set()
+        self._main: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self.life += 1
+        self.thawed.set()
+        self._main = asyncio.create_task(Process(self, self.life).run())
+
+    def kill(self) -> None:
+        """Nothing that this life does has an effect any more."""
+        self.life += 1
+        if self._main is not None:
+            self._main.cancel()
+
+    def freeze(self, seconds: float) -> None:
+        self.thawed.clear()
+        self.world.loop.call_later(seconds, self.thawed.set)
+
+
+@dataclass
+class Process:
+    """One life of a pod. As the ports of the service, each method is a call over the network."""
+
+    pod: Pod
+    life: int
+    telemetry: Telemetry = field(default_factory=Telemetry)
+
+    @property
+    def world(self) -> World:
+        return self.pod.world
+
+    async def run(self) -> None:
+        world = self.world
+        name = f"{self.pod.name}-{self.life}"
+        clock: Any = PodClock(world.clock, world.rng.choice([0, -5_000, 90_000]), world.rng)
+        samples = Samples()
+        leases, clean = SimulatedLeases(self), SimulatedPublisher(self, world.clean)
+        options = PipelineOptions(
+            "g", world.scenario.mode, "ignore", WINDOW_MS, RETENTION_MS, 1,
+            OutputPolicy(sorted(world.clean.partitions), "source", "g"), ["0"],
+        )  # fmt: skip
+
+        def make_worker(lease: Lease) -> PartitionWorker:
+            stopping = asyncio.Event()
+            retrying = Retrying(clock, self.telemetry, stopping)
+            ports = PipelinePorts(
+                claims=SimulatedClaims(self),
+                clean=clean,
+                tail=clean,
+                dead_letters=SimulatedPublisher(self, world.dead),
+                extractor=CloudEventsExtractor(10_000),
+                clock=clock,
+                telemetry=self.telemetry,
+                retrying=retrying,
+            )
+            return PartitionWorker(
+                lease,
+                WorkerOptions("earliest", 1.0),
+                WorkerPorts(SimulatedHub(self), SimulatedCheckpoints(self), leases, clean, clock, self.telemetry, retrying),
+                lambda tenure: Pipeline(options, ports, tenure, samples, spread_ms=lambda: 0),
+                stopping,
+            )
+
+        assignment = Assignment(
+            name,
+            sorted(world.hub.partitions),
+            AssignmentOptions(interval_seconds=0.5, sample_interval_seconds=1.0),
+            leases,
+            clean,
+            samples,
+            clock,
+            self.telemetry,
+            make_worker,
+        )
+        await assignment.run(asyncio.Event())
+
+    async def pause(self, slowness: float = 0.002) -> None:
+        """Some time passes; a frozen process waits, and a dead one never comes back."""
+        await asyncio.sleep(self.world.rng.random() * slowness)
+        await self.pod.thawed.wait()
+        if self.life != self.pod.life:
+            raise asyncio.CancelledError
+
+    async def call(self, operation: Callable[[], Awaitable[T]], what: str = "Redis") -> T:
+        """A request and its reply; either may be lost."""
+        rng, world = self.world.rng, self.world
+        await self.pause()
+        if world.in_trouble and rng.random() < world.scenario.lost_replies / 2:
+            raise UnavailableError(what, "request lost", ambiguous=True)
+        result = await operation()
+        await self.pause()
+        if world.in_trouble and rng.random() < world.scenario.lost_replies:
+            raise UnavailableError(what, "reply lost", ambiguous=True)
+        return result
+
+
+@dataclass
+class SimulatedClaims:
+    process: Process
+
+    async def claim(self, requests: Sequence[ClaimRequest], live: Sequence[int]) -> list[bytes | None]:
+        return await self.process.call(lambda: self.process.world.claims.claim(requests, live))
+
+    async def confirm(self, requests: Sequence[ClaimRequest], ttl_ms: int) -> int:
+        return await self.process.call(lambda: self.process.world.claims.confirm(requests, ttl_ms))
+
+    async def replica_number(self, group: str, replica: str) -> int:
+        return await self.process.world.claims.replica_number(group, replica)
+
+    async def ping(self) -> None:
+        return
+
+    async def close(self) -> None:
+        return
+
+
+@dataclass
+class SimulatedLeases:
+    process: Process
+
+    async def renew(self, pod_id: str, held: Sequence[Lease]) -> Renewal:
+        return await self.process.call(lambda: self.process.world.leases.renew(pod_id, held))
+
+    async def take(self, pod_id: str, partition_id: str) -> Lease | None:
+        return await self.process.call(lambda: self.process.world.leases.take(pod_id, partition_id))
+
+    async def write(self, lease: Lease, record: Record, *, release: bool = False) -> bool:
+        return await self.process.call(lambda: self.process.world.leases.write(lease, record, release=release))
+
+    async def leave(self, pod_id: str) -> None:
+        await self.process.call(lambda: self.process.world.leases.leave(pod_id))
+
+    async def may_sample(self, interval_seconds: float) -> bool:
+        return await self.process.call(lambda: self.process.world.leases.may_sample(interval_seconds))
+
+    async def save_sample(self, sample: Sample) -> None:
+        await self.process.call(lambda: self.process.world.leases.save_sample(sample))
+
+
+@dataclass
+class SimulatedCheckpoints:
+    process: Process
+
+    async def load(self) -> dict[str, Position]:
+        return await self.process.call(self.process.world.checkpoints.load, "the checkpoint store")
+
+    async def save(self, partition_id: str, position: Position) -> None:
+        store = self.process.world.checkpoints
+        await self.process.call(lambda: store.save(partition_id, position), "the checkpoint store")
+
+    async def close(self) -> None:
+        return
+
+
+@dataclass
+class SimulatedPublisher:
+    """A send takes effect before its time-out or never; the process may die or freeze at any other moment."""
+
+    process: Process
+    hub: MemoryPublisher
+
+    async def partition_ids(self) -> list[str]:
+        return await self.hub.partition_ids()
+
+    async def ends(self) -> dict[str, int]:
+        return await self.process.call(self.hub.ends, "the clean hub")
+
+    async def publish(
+        self, partition_id: str, events: Sequence[OutgoingEvent], permit: Callable[[float], None] | None = None
+    ) -> int:
+        process, world = self.process, self.process.world
+        await process.pause(world.scenario.queueing_seconds)
+        if permit is not None:
+            permit(SEND_TIMEOUT_SECONDS)
+        await asyncio.sleep(world.rng.random() * world.rng.choice([0.002, 0.9 * SEND_TIMEOUT_SECONDS]))
+        if process.life != process.pod.life and world.rng.random() < 0.5:
+            raise asyncio.CancelledError  # killed before the bytes had left; else the hub still gets them
+        count = world.rng.randint(1, len(events))
+        fate = world.rng.random() if world.in_trouble else 1.0
+        if fate < world.scenario.failed_sends:
+            raise UnavailableError("the clean hub", "timed out", ambiguous=True)
+        if fate < 1.5 * world.scenario.failed_sends:
+            raise UnavailableError("the clean hub", "busy")
+        self.hub.partitions[partition_id] += events[:count]
+        await process.pause()
+        if fate < 2.5 * world.scenario.failed_sends:
+            raise UnavailableError("the clean hub", "not acknowledged", ambiguous=True)
+        return count
+
+    async def read(self, partition_id: str, after: int) -> list[Mapping[str, Any]]:
+        return await self.process.call(lambda: self.hub.read(partition_id, after), "the clean hub (reading)")
+
+    async def close(self) -> None:
+        return
+
+
+@dataclass
+class SimulatedReader:
+    process: Process
+    partition_id: str
+    position: int
+
+    async def read(self, max_wait_seconds: float) -> list[InputEvent]:
+        process, world = self.process, self.process.world
+        await process.pause(world.slowness[self.partition_id])
+        if world.in_trouble and world.rng.random() < world.scenario.dropped_readers:
+            raise UnavailableError("the input hub (reading)", "connection lost")
+        log = world.hub.partitions[self.partition_id]
+        if world.in_trouble and world.rng.random() < world.scenario.redeliveries:
+            self.position = max(0, self.position - world.rng.randint(1, 5))
+        events = log[self.position : self.position + world.rng.randint(1, world.hub.batch_size)]
+        self.position += len(events)
+        if not events:
+            await asyncio.sleep(max_wait_seconds)
+            await process.pause()
+        return events
+
+    def close(self) -> None:
+        return
+
+
+@dataclass
+class SimulatedHub:
+    process: Process
+
+    async def info(self) -> HubInfo:
+        return await self.process.call(self.process.world.hub.info, "the input hub")
+
+    async def partition_state(self, partition_id: str) -> PartitionState:
+        return await self.process.call(lambda: self.process.world.hub.partition_state(partition_id), "the input hub")
+
+    def open(self, partition_id: str, start: StartPosition, owner_level: int) -> SimulatedReader:
+        assert start.offset is not None
+        return SimulatedReader(self.process, partition_id, int(start.offset) + 1)
+
+    async def close(self) -> None:
+        return

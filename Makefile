@@ -8,11 +8,12 @@ SECONDS ?=
 SUMMARY ?=
 DEMO_FLAGS := $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SUMMARY),--summary $(SUMMARY))
 
-.PHONY: help demo test soak lint format lock clean
+.PHONY: help demo test chaos soak lint format lock clean
 
 help:
 	@echo "make demo [SECONDS=30] [SUMMARY=out.json]  run the whole chain on this machine"
 	@echo "make test                                  run all tests"
+	@echo "make chaos [KILLS=100] [SUMMARY=out.json]  kill real services at random under load"
 	@echo "make soak                                  simulate crashes and faults until told to stop"
 	@echo "make lint                                  format, lint and type checks"
 	@echo "make format                                format the code"
@@ -29,6 +30,12 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/pytest
+
+KILLS ?= 100
+REDIS_RESTARTS ?= 0
+
+chaos: $(STAMP)
+	@exec $(BIN)/sandbox chaos --kills $(KILLS) --redis-restarts $(REDIS_RESTARTS) $(if $(SUMMARY),--summary $(SUMMARY))
 
 soak: $(STAMP)
 	$(BIN)/python -m tests.simulation.simulate

@@ -34,7 +34,10 @@ class Totals(BaseModel):
     duplicates: int
     conflicts: int
     replays: int
-    in_doubt: int
+    in_doubt_found: int
+    """Copies in doubt that the clean stream had already."""
+    in_doubt_published: int
+    """Copies in doubt that it had not."""
     clean_events: int
     clean_readings: int
     dead_lettered: int
@@ -76,7 +79,8 @@ def stats(telemetry: Telemetry, now_ms: int) -> Stats:
             duplicates=telemetry.total(Count.DUPLICATES),
             conflicts=telemetry.total(Count.CONFLICTS),
             replays=telemetry.total(Count.REPLAYS),
-            in_doubt=telemetry.total(Count.IN_DOUBT),
+            in_doubt_found=telemetry.counts[Count.IN_DOUBT]["found"],
+            in_doubt_published=telemetry.counts[Count.IN_DOUBT]["published"],
             clean_events=telemetry.total(Count.CLEAN_EVENTS),
             clean_readings=telemetry.total(Count.CLEAN_READINGS),
             dead_lettered=telemetry.total(Count.DEAD_LETTERED),

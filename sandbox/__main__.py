@@ -19,6 +19,7 @@ def main() -> None:
     _add_hub(commands.add_parser("hub", help="the stand-in for IoT Hub and Event Hubs"))
     _add_plant(commands.add_parser("plant", help="an OPC UA server whose machines emit readings"))
     _add_demo(commands.add_parser("demo", help="the whole chain on this machine, with an audit at the end"))
+    _add_chaos(commands.add_parser("chaos", help="kill services at random under load, and audit"))
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for noisy in ("amqtt", "asyncua", "transitions", "azure"):
@@ -65,6 +66,31 @@ async def _run_demo(arguments: argparse.Namespace) -> int:
     from sandbox.demo.demo import DemoOptions, run
 
     return await run(DemoOptions(arguments.seconds, arguments.summary))
+
+
+def _add_chaos(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--redis-restarts", type=int, default=0, help="restart Valkey empty so often meanwhile")
+    parser.add_argument("--rate", type=float, default=60.0, help="readings per second (each is sent three times)")
+    parser.add_argument("--late-seconds", type=float, default=20.0, help="how far the last replica is behind")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--summary", type=Path, help="file for the figures, as JSON")
+    parser.set_defaults(run=_run_chaos)
+
+
+async def _run_chaos(arguments: argparse.Namespace) -> int:
+    from sandbox.chaos.chaos import ChaosOptions, run
+
+    return await run(
+        ChaosOptions(
+            kills=arguments.kills,
+            seed=arguments.seed,
+            rate=arguments.rate,
+            late_seconds=arguments.late_seconds,
+            redis_restarts=arguments.redis_restarts,
+            summary=arguments.summary,
+        )
+    )
 
 
 async def _until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> int:

@@ -209,7 +209,7 @@ CAUGHT_BY: dict[str, tuple[Mutant, str]] = {
     "checkpoint-first": (checkpoint_first, "many crashes"),
     "no-tail": (no_tail, "many crashes"),
     "sample-late": (sample_late, "many crashes"),
-    "sample-not-inherited": (sample_not_inherited, "many crashes"),
+    "sample-not-inherited": (sample_not_inherited, "relay"),
     "tail-by-key": (tail_by_mark, "mark"),
     "no-fence": (no_fence, "zombies"),
     "blind-retry": (blind_retry, "bad sends"),

@@ -25,6 +25,7 @@ SCENARIOS = {
     "bad network": Scenario(lost_replies=0.2, dropped_readers=0.2),
     "mark": Scenario(mode="mark", kills=4),
     "alone": Scenario(pods=1, kills=4),
+    "relay": Scenario(readings=40, kills=10, freezes=0, pods=3, failed_sends=0, lost_replies=0),
     "redis forgets": Scenario(forgets=1),
 }
 

@@ -8,8 +8,8 @@ from tests.simulation.auditor import Verdict, audit
 from tests.simulation.mutants import CAUGHT_BY
 from tests.simulation.simulate import SCENARIOS, run
 
-SEEDS, CHUNKS = 2_160, 24
-MUTANT_SEEDS = 400
+SEEDS, CHUNKS = 2_400, 24
+MUTANT_SEEDS = 600
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))

@@ -60,6 +60,17 @@ class StandIn:
             max_message_size=MAX_D2C_BYTES if name == TELEMETRY else 1024 * 1024,
         )
 
+    async def restart(self, *, seconds_down: float, keep_log: bool) -> None:
+        """As a hub that was away, or that was created anew under its old name; on the AMQP face."""
+        assert self._server is not None
+        self._server.close()
+        self._broker.disconnect_all()
+        if not keep_log:
+            for name, hub in self.namespace.hubs.items():
+                self.namespace.hubs[name] = self._hub(name, len(hub.partitions))
+        await asyncio.sleep(seconds_down)
+        self._server = await self._broker.serve(self.options.host, self.amqp_port)
+
     async def start(self) -> None:
         self._server = await self._broker.serve(self.options.host, self.options.amqp_port)
         self.amqp_port = self._server.sockets[0].getsockname()[1]

@@ -55,12 +55,12 @@ class EventHubPublisher:
         return self._clients[name]
 
     async def partition_ids(self) -> list[str]:
-        async with unavailable(self._what, self._timeout):
+        async with unavailable(self._what):
             return sorted(await self._client(QUESTIONS).get_partition_ids(), key=int)
 
     async def ends(self) -> dict[str, int]:
         client = self._client(QUESTIONS)
-        async with unavailable(self._what, self._timeout):
+        async with unavailable(self._what):
             partitions = await client.get_partition_ids()
             states = await asyncio.gather(*(client.get_partition_properties(partition) for partition in partitions))
         return {state["id"]: state["last_enqueued_sequence_number"] for state in states}
@@ -77,7 +77,8 @@ class EventHubPublisher:
 
     async def _send(self, partition_id: str, events: Sequence[OutgoingEvent], permit: Permit | None) -> int:
         client = self._client(partition_id)
-        async with unavailable(self._what, self._timeout):
+        async with unavailable(self._what):
+            await open_link(client, partition_id)
             batch = await client.create_batch(partition_id=partition_id)
         count = self._fill(batch, events)
         if permit is not None:
@@ -124,6 +125,18 @@ class EventHubPublisher:
 
     async def close(self) -> None:
         await asyncio.gather(*self._closing, *(close_quietly(client) for client in self._clients.values()))
+
+
+async def open_link(client: EventHubProducerClient, partition_id: str) -> None:
+    """Connect before the send: its short time-out is for the send alone, and a connection that takes longer than that would
+    otherwise be begun anew for ever. The SDK has no public way; with one that is built differently nothing is done."""
+    start = getattr(client, "_start_producer", None)
+    if start is None:
+        return
+    await start(partition_id, None)
+    opening = getattr(client._producers.get(partition_id), "_open", None)
+    if opening is not None:
+        await opening()
 
 
 def to_event_data(event: OutgoingEvent) -> EventData:

@@ -83,6 +83,7 @@ class Broker:
             int(field(fields, 1, 0)),
             hub.max_message_size,
             lambda messages: hub.append(messages, partition=partition),
+            hub.faults,
         )
         _accept(session, fields, link, max_message_size=hub.max_message_size)
         link.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from sandbox.amqp.codec import AmqpDecodeError, Symbol, Timestamp
 from sandbox.amqp.connection import Session
 from sandbox.amqp.messages import DELIVERY_ANNOTATIONS, BareMessage, Request, read_request, section, unpack
 from sandbox.amqp.performatives import AmqpError, TransferEncoder, field
-from sandbox.hub.log import Entry, Partition, now_ms
+from sandbox.hub.log import Entry, Faults, Partition, now_ms
 
 INCOMING_CREDIT = 1000
 PUMP_EVENTS = 256
@@ -78,8 +79,11 @@ class Incoming:
         except AmqpError as error:
             state = amqp.rejected(error)
         if not settled:
-            self.session.write(amqp.disposition(self.session.channel, delivery_id, state))
+            self.settle(delivery_id, state)
         self._top_up()
+
+    def settle(self, delivery_id: int, state: bytes) -> None:
+        self.session.write(amqp.disposition(self.session.channel, delivery_id, state))
 
     def accept(self, message_format: int, payload: bytes) -> None:
         """Take a whole delivery. Raises AmqpError or AmqpDecodeError, which reject it."""
@@ -100,13 +104,36 @@ class EventsIn(Incoming):
     """A producer's link: its deliveries are appended to the log."""
 
     def __init__(
-        self, session: Session, handle: int, max_message_size: int, append: Callable[[list[BareMessage]], object]
+        self,
+        session: Session,
+        handle: int,
+        max_message_size: int,
+        append: Callable[[list[BareMessage]], object],
+        faults: Faults,
     ) -> None:
         super().__init__(session, handle, max_message_size)
         self._append = append
+        self._faults = faults
+
+    def on_transfer(self, fields: list[Any], payload: bytes) -> None:
+        if self._faults.dropped_transfers:
+            self._faults.dropped_transfers -= 1
+            self.session.connection.abort()
+        else:
+            super().on_transfer(fields, payload)
 
     def accept(self, message_format: int, payload: bytes) -> None:
+        if self._faults.refuse is not None:
+            raise AmqpError(self._faults.refuse, "refused by an injected fault")
         self._append(unpack(message_format, payload))
+
+    def settle(self, delivery_id: int, state: bytes) -> None:
+        if self._faults.lost_acks and state == amqp.ACCEPTED:
+            self._faults.lost_acks -= 1
+        elif self._faults.late_ack_seconds:
+            asyncio.get_running_loop().call_later(self._faults.late_ack_seconds, super().settle, delivery_id, state)
+        else:
+            super().settle(delivery_id, state)
 
 
 class Requests(Incoming):

@@ -107,6 +107,19 @@ class Selector:
 
 
 @dataclass(slots=True)
+class Faults:
+    """What goes wrong with sends to a hub; tests and drills set these."""
+
+    refuse: str | None = None
+    """Reject every send with this AMQP condition, such as `com.microsoft:server-busy`."""
+    lost_acks: int = 0
+    """So many of the next sends are applied and never acknowledged."""
+    late_ack_seconds: float = 0.0
+    dropped_transfers: int = 0
+    """So many of the next sends end with the connection, before they are applied."""
+
+
+@dataclass(slots=True)
 class Hub:
     """An event hub, or the telemetry endpoint of an IoT Hub."""
 
@@ -115,6 +128,7 @@ class Hub:
     consumer_groups: set[str]
     max_message_size: int
     created_ms: int
+    faults: Faults = field(default_factory=Faults)
     _round_robin: int = 0
 
     @classmethod

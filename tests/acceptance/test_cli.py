@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from sandbox.processes import free_port
 from sandbox.server import StandIn
 from tests.support import hub
-
-DEADLINE_SECONDS = 60.0
-MINIMAL = {"PATH": os.defpath}
+from tests.support.processes import DEADLINE_SECONDS, MINIMAL, ServiceProcess
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -49,66 +43,9 @@ def test_a_missing_setting_stops_the_start_with_one_message(module: str, setting
     assert "Traceback" not in done.stderr
 
 
-class Service:
-    """A `dedup-service run` process."""
-
-    def __init__(self, stand_in: StandIn, redis_url: str, folder: Path, namespace: str, **overrides: str) -> None:
-        self.port = free_port()
-        self._environment = {
-            **MINIMAL,
-            "DEDUP_INPUT_CONNECTION_STRING": stand_in.connection_string("telemetry"),
-            "DEDUP_INPUT_CONSUMER_GROUP": "dedup",
-            "DEDUP_OUTPUT_CONNECTION_STRING": stand_in.connection_string("clean"),
-            "DEDUP_DEAD_LETTER_CONNECTION_STRING": stand_in.connection_string("dead-letter"),
-            "DEDUP_REDIS_URL": redis_url,
-            "DEDUP_NAMESPACE": namespace,
-            "DEDUP_CHECKPOINT_URL": f"sqlite:///{folder / 'checkpoints.db'}",
-            "DEDUP_HTTP_HOST": "127.0.0.1",
-            "DEDUP_HTTP_PORT": str(self.port),
-            **overrides,
-        }
-        self._log = (folder / f"service-{self.port}.log").open("wb")
-        self.log_path = Path(self._log.name)
-        self.start()
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "dedup_service", "run"]
-        self.process = subprocess.Popen(command, env=self._environment, stderr=self._log)
-
-    def stats(self) -> dict[str, int]:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/v1/stats", timeout=5) as response:
-                totals: dict[str, int] = json.load(response)["totals"]
-                return totals
-        except OSError:
-            return {"input_events": -1, "clean_readings": -1}
-
-    def status(self, path: str) -> int:
-        """HTTP status, or 0 while nobody listens."""
-        try:
-            return int(urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5).status)
-        except urllib.error.HTTPError as error:
-            return error.code
-        except OSError:
-            return 0
-
-    async def until_ready(self) -> None:
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            while await asyncio.to_thread(self.status, "/readyz") != 200:
-                await asyncio.sleep(0.05)
-
-    async def until(self, what: str, count: int) -> None:
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            while (await asyncio.to_thread(self.stats))[what] < count:
-                await asyncio.sleep(0.05)
-
-    async def wait(self) -> int:
-        return await asyncio.to_thread(self.process.wait, DEADLINE_SECONDS)
-
-
 @pytest.fixture
-def service(stand_in: StandIn, redis_url: str, tmp_path: Path, namespace: str) -> Iterator[Service]:
-    made = Service(stand_in, redis_url, tmp_path, namespace)
+def service(stand_in: StandIn, redis_url: str, tmp_path: Path, namespace: str) -> Iterator[ServiceProcess]:
+    made = ServiceProcess(stand_in, redis_url, tmp_path, namespace)
     yield made
     made.process.kill()
     made.process.wait()
@@ -119,7 +56,7 @@ async def clean_ids(stand_in: StandIn) -> list[int]:
     return sorted(int(item.properties[b"cloudEvents_id"]) for item in received)
 
 
-async def test_sigterm_finishes_releases_and_exits_in_order(stand_in: StandIn, service: Service) -> None:
+async def test_sigterm_finishes_releases_and_exits_in_order(stand_in: StandIn, service: ServiceProcessProcess) -> None:
     telemetry = stand_in.connection_string("telemetry")
     await hub.send(telemetry, [hub.single(str(n)) for n in range(20)])
     await service.until("input_events", 20)
@@ -132,8 +69,8 @@ async def test_sigterm_finishes_releases_and_exits_in_order(stand_in: StandIn, s
     assert (await asyncio.to_thread(service.stats))["replays"] == 0
 
 
-async def test_sigkill_loses_nothing(stand_in: StandIn, service: Service) -> None:
-    """R3: whatever it was doing. Without the takeover of the next version a reading may come twice, never not at all."""
+async def test_sigkill_loses_nothing(stand_in: StandIn, service: ServiceProcessProcess) -> None:
+    """R3 and R8: whatever it was doing, each reading is in the clean stream, once."""
     telemetry = stand_in.connection_string("telemetry")
     await service.until("input_events", 0)
     for kill in range(3):
@@ -147,9 +84,10 @@ async def test_sigkill_loses_nothing(stand_in: StandIn, service: Service) -> Non
     async with asyncio.timeout(DEADLINE_SECONDS):
         while set(await clean_ids(stand_in)) != set(range(300)):
             await asyncio.sleep(0.1)
+    assert await clean_ids(stand_in) == list(range(300))
 
 
-async def test_logs_are_json_lines_without_secrets(stand_in: StandIn, service: Service) -> None:
+async def test_logs_are_json_lines_without_secrets(stand_in: StandIn, service: ServiceProcessProcess) -> None:
     await service.until_ready()
     service.process.send_signal(signal.SIGTERM)
     await service.wait()
@@ -164,14 +102,14 @@ async def test_a_wrong_key_stops_the_start_with_the_name_of_the_setting(
     stand_in: StandIn, redis_url: str, tmp_path: Path, namespace: str
 ) -> None:
     wrong = stand_in.connection_string("telemetry").replace(stand_in.namespace.key, "wrong")
-    service = Service(stand_in, redis_url, tmp_path, namespace, DEDUP_INPUT_CONNECTION_STRING=wrong)
+    service = ServiceProcess(stand_in, redis_url, tmp_path, namespace, DEDUP_INPUT_CONNECTION_STRING=wrong)
     assert await service.wait() == 2
     assert "DEDUP_INPUT_CONNECTION_STRING: " in service.log_path.read_text()
 
 
 async def test_a_port_that_is_taken_is_named(stand_in: StandIn, redis_url: str, tmp_path: Path, namespace: str) -> None:
     taken = str(stand_in.amqp_port)
-    service = Service(stand_in, redis_url, tmp_path, namespace, DEDUP_HTTP_PORT=taken)
+    service = ServiceProcess(stand_in, redis_url, tmp_path, namespace, DEDUP_HTTP_PORT=taken)
     assert await service.wait() == 2
     assert "DEDUP_HTTP_PORT: " in service.log_path.read_text()
 
@@ -179,7 +117,7 @@ async def test_a_port_that_is_taken_is_named(stand_in: StandIn, redis_url: str, 
 async def test_a_redis_that_is_away_makes_the_service_wait_and_not_fail(
     stand_in: StandIn, tmp_path: Path, namespace: str
 ) -> None:
-    service = Service(stand_in, "redis://127.0.0.1:1", tmp_path, namespace)
+    service = ServiceProcess(stand_in, "redis://127.0.0.1:1", tmp_path, namespace)
     await service.until("input_events", 0)
     started = time.monotonic()
     while time.monotonic() - started < 3:

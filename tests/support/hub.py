@@ -10,6 +10,9 @@ from typing import Any
 from azure.eventhub import EventData
 from azure.eventhub.aio import EventHubConsumerClient, EventHubProducerClient, PartitionContext
 
+from sandbox.amqp.codec import decode
+from sandbox.amqp.messages import APPLICATION_PROPERTIES, BareMessage, data_section, section, sections
+
 TIMEOUT_SECONDS = 30.0
 BATCH = "application/cloudevents-batch+json"
 
@@ -94,3 +97,17 @@ def elements(received: EventData) -> list[dict[str, Any]]:
     """The readings of a batch."""
     found: Any = received.body_as_json()
     return list(found)
+
+
+def encoded_single(reading_id: str, body: bytes = b"{}", source: str = "urn:plant:a") -> BareMessage:
+    """A reading in binary mode as a hub stores it, for tests that fill the log without a connection."""
+    properties = {"cloudEvents_id": reading_id, "cloudEvents_source": source}
+    return BareMessage({}, section(APPLICATION_PROPERTIES, properties) + data_section(body))
+
+
+def encoded_id(message: bytes) -> str:
+    """The id of a stored reading in binary mode."""
+    for code, _, value_at, _ in sections(message):
+        if code == APPLICATION_PROPERTIES:
+            return str(decode(message, value_at)[0]["cloudEvents_id"])
+    raise ValueError("the message has no application properties")

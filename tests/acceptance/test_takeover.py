@@ -1,0 +1,156 @@
+"""Takeover and handover between real processes: within the promised times, nothing lost, nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sandbox.server import StandIn
+from tests.support import hub
+from tests.support.processes import DEADLINE_SECONDS, ServiceProcess
+
+TAKEOVER_SECONDS, HANDOVER_SECONDS = 10.0, 3.0
+PARTITIONS = ("0", "1", "2", "3")
+BACK_PRESSURE_MB = 150
+
+
+@pytest.fixture
+async def pair(
+    stand_in: StandIn, redis_url: str, tmp_path: Path, namespace: str
+) -> AsyncIterator[tuple[ServiceProcess, ServiceProcess]]:
+    """Two services that share the four partitions."""
+    made = [ServiceProcess(stand_in, redis_url, tmp_path, namespace) for _ in range(2)]
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while [len(await service.partitions()) for service in made] != [2, 2]:
+            await asyncio.sleep(0.1)
+    yield made[0], made[1]
+    for service in made:
+        service.process.kill()
+        service.process.wait()
+
+
+class Pulse:
+    """A reading on every partition all the time; tells when one of each was published again."""
+
+    def __init__(self, stand_in: StandIn) -> None:
+        self._stand_in = stand_in
+        self.sent: list[str] = []
+        self._task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        log = self._stand_in.namespace.hubs["telemetry"]
+        while True:
+            for partition in log.partitions:
+                reading_id = f"{partition.id}-{len(self.sent)}"
+                self.sent.append(reading_id)
+                log.append([hub.encoded_single(reading_id)], partition=partition)
+            await asyncio.sleep(0.1)
+
+    async def stop(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def until_all_beat(self) -> float:
+        """Seconds until a reading that was sent from now on is out for every input partition."""
+        started, first = time.monotonic(), len(self.sent)
+        waiting = set(PARTITIONS)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while waiting:
+                fresh = set(self.sent[first:])
+                waiting -= {i.partition("-")[0] for i in self.published() if i in fresh}
+                await asyncio.sleep(0.05)
+        return time.monotonic() - started
+
+    def published(self) -> list[str]:
+        found = []
+        for partition in self._stand_in.namespace.hubs["clean"].partitions:
+            found += [hub.encoded_id(entry.message) for entry in partition.entries]
+        return found
+
+
+async def finished(pulse: Pulse) -> list[str]:
+    await pulse.stop()
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while set(pulse.published()) != set(pulse.sent):
+            await asyncio.sleep(0.1)
+    return pulse.published()
+
+
+@pytest.mark.parametrize(("number", "limit"), [(signal.SIGKILL, TAKEOVER_SECONDS), (signal.SIGTERM, HANDOVER_SECONDS)])
+async def test_another_pod_has_the_partitions_in_time(
+    stand_in: StandIn, pair: tuple[ServiceProcess, ServiceProcess], number: signal.Signals, limit: float
+) -> None:
+    pulse = Pulse(stand_in)
+    await pulse.until_all_beat()
+    pair[0].process.send_signal(number)
+    seconds = await pulse.until_all_beat()
+    assert sorted(await finished(pulse)) == sorted(pulse.sent)
+    assert seconds < limit
+
+
+async def test_a_process_that_was_frozen_longer_than_its_lease_does_no_harm(
+    stand_in: StandIn, pair: tuple[ServiceProcess, ServiceProcess]
+) -> None:
+    pulse = Pulse(stand_in)
+    await pulse.until_all_beat()
+    for frozen in pair:
+        frozen.process.send_signal(signal.SIGSTOP)
+        await pulse.until_all_beat()  # by the other one, when the lease is over
+        frozen.process.send_signal(signal.SIGCONT)
+        await asyncio.sleep(2)
+    assert sorted(await finished(pulse)) == sorted(pulse.sent)
+
+
+async def test_memory_stays_bounded_while_the_output_is_blocked(
+    stand_in: StandIn, redis_url: str, tmp_path: Path, namespace: str
+) -> None:
+    service = ServiceProcess(stand_in, redis_url, tmp_path, namespace)
+    try:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while len(await service.partitions()) != len(PARTITIONS):
+                await asyncio.sleep(0.1)
+        process = psutil.Process(service.process.pid)
+        idle = process.memory_info().rss
+        stand_in.namespace.hubs["clean"].faults.refuse = "com.microsoft:server-busy"
+        log = stand_in.namespace.hubs["telemetry"]
+        for partition in log.partitions:
+            for first in range(0, 20_000, 1000):
+                made = [hub.encoded_single(f"{partition.id}-{first + n}", b"x" * 1024) for n in range(1000)]
+                log.append(made, partition=partition)
+                await asyncio.sleep(0)
+        peak, deadline = 0, time.monotonic() + 20
+        while time.monotonic() < deadline:
+            peak = max(peak, process.memory_info().rss)
+            await asyncio.sleep(0.1)
+        assert (peak - idle) / 1e6 < BACK_PRESSURE_MB
+    finally:
+        service.process.kill()
+        service.process.wait()
+
+
+def test_services_that_are_killed_at_random_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
+    summary = tmp_path / "chaos.json"
+    command = [sys.executable, "-m", "sandbox", "chaos", "--kills", "6", "--late-seconds", "5", "--summary", str(summary)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=170, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(summary.read_text())
+    assert (found["kills"], found["lost"], found["clean_duplicates"]) == (6, 0, 0)
+    assert found["readings"] > 100
+
+
+def test_a_redis_that_is_restarted_empty_meanwhile_costs_no_reading(tmp_path: Path) -> None:
+    summary = tmp_path / "chaos.json"
+    options = ["--kills", "4", "--redis-restarts", "1", "--late-seconds", "5", "--summary", str(summary)]
+    command = [sys.executable, "-m", "sandbox", "chaos", *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=170, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(summary.read_text())["lost"] == 0

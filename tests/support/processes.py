@@ -1,0 +1,84 @@
+"""The dedup service as a process of its own, as an orchestrator runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from sandbox.processes import free_port
+from sandbox.server import StandIn
+
+DEADLINE_SECONDS = 60.0
+MINIMAL = {"PATH": os.defpath}
+
+
+class ServiceProcess:
+    """A `dedup-service run` process."""
+
+    def __init__(self, stand_in: StandIn, redis_url: str, folder: Path, namespace: str, **overrides: str) -> None:
+        self.port = free_port()
+        self._environment = {
+            **MINIMAL,
+            "DEDUP_INPUT_CONNECTION_STRING": stand_in.connection_string("telemetry"),
+            "DEDUP_INPUT_CONSUMER_GROUP": "dedup",
+            "DEDUP_OUTPUT_CONNECTION_STRING": stand_in.connection_string("clean"),
+            "DEDUP_DEAD_LETTER_CONNECTION_STRING": stand_in.connection_string("dead-letter"),
+            "DEDUP_REDIS_URL": redis_url,
+            "DEDUP_NAMESPACE": namespace,
+            "DEDUP_CHECKPOINT_URL": f"sqlite:///{folder / 'checkpoints.db'}",
+            "DEDUP_HTTP_HOST": "127.0.0.1",
+            "DEDUP_HTTP_PORT": str(self.port),
+            **overrides,
+        }
+        self._log = (folder / f"service-{self.port}.log").open("wb")
+        self.log_path = Path(self._log.name)
+        self.start()
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "dedup_service", "run"]
+        self.process = subprocess.Popen(command, env=self._environment, stderr=self._log)
+
+    def all_stats(self) -> dict[str, Any]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/v1/stats", timeout=5) as response:
+                found: dict[str, Any] = json.load(response)
+                return found
+        except OSError:
+            return {"totals": {"input_events": -1, "clean_readings": -1}, "partitions": []}
+
+    def stats(self) -> dict[str, int]:
+        totals: dict[str, int] = self.all_stats()["totals"]
+        return totals
+
+    async def partitions(self) -> set[str]:
+        found = await asyncio.to_thread(self.all_stats)
+        return {item["partition"] for item in found["partitions"]}
+
+    def status(self, path: str) -> int:
+        """HTTP status, or 0 while nobody listens."""
+        try:
+            return int(urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5).status)
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return 0
+
+    async def until_ready(self) -> None:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while await asyncio.to_thread(self.status, "/readyz") != 200:
+                await asyncio.sleep(0.05)
+
+    async def until(self, what: str, count: int) -> None:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while (await asyncio.to_thread(self.stats))[what] < count:
+                await asyncio.sleep(0.05)
+
+    async def wait(self) -> int:
+        return await asyncio.to_thread(self.process.wait, DEADLINE_SECONDS)

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -35,7 +36,6 @@ from dedup_service.core.outgoing import (
     dead_readings,
     forwarded,
     marked,
-    output_partition,
 )
 from dedup_service.core.progress import Progress
 from dedup_service.errors import StoppingError, UndeliverableError
@@ -254,6 +254,9 @@ class Pipeline:
     async def _resolve(self, work: list[EventWork]) -> None:
         """Copies in doubt may have been published, and only the clean stream can tell."""
         own: dict[str, set[Origin]] = {}
+        doubtful = [(item, reading) for item in work for reading in item.with_verdict(Verdict.IN_DOUBT)]
+        first = {self._options.output.partition_of(reading): (item, reading) for item, reading in reversed(doubtful)}
+        await asyncio.gather(*(self._published(item, reading, own) for item, reading in first.values()))
         for item in work:
             for place, (reading, verdict) in enumerate(zip(item.extraction.readings, item.verdicts, strict=True)):
                 if verdict is Verdict.IN_DOUBT:
@@ -265,8 +268,7 @@ class Pipeline:
         """What the reading's output partition holds: by predecessors, or (`own`, looked up once a batch) by this process."""
         if self._resolver is None:
             return set()
-        output = self._options.output
-        partition = output_partition(output.routing_text(reading), output.partition_ids)
+        partition = self._options.output.partition_of(reading)
         if item.event.sequence_number > self._attempted:
             return await self._resolver.by_predecessors(partition)
         if partition not in own:

@@ -56,7 +56,7 @@ class Settings(BaseSettings):
     checkpoint_interval_seconds: float = Field(1.0, gt=0, description="Between checkpoints.", examples=["1"])
     lease_interval_seconds: float = Field(0.5, gt=0, description="Between renewals of this pod's leases.", examples=["0.5"])
     lease_seconds: float = Field(
-        6.0, gt=0, description="A pod that did not renew for so long has lost its partitions.", examples=["6"]
+        5.0, gt=0, description="A pod that did not renew for so long has lost its partitions.", examples=["5"]
     )
     sample_interval_seconds: float = Field(
         3.0,

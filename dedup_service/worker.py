@@ -192,12 +192,13 @@ class PartitionWorker:
         start = self._start(pipeline.progress.finished)
         reader = self._ports.hub.open(self._partition_id, start, owner_level=self.lease.epoch)
         try:
-            await self._pump(reader, pipeline)
+            try:
+                await self._pump(reader, pipeline)
+            finally:
+                reader.close()
         except UnavailableError:
             await self._check_hub(pipeline)
             raise
-        finally:
-            reader.close()
 
     async def _check_hub(self, pipeline: Pipeline) -> None:
         """After a reader ended: is it still the same hub? Raises HubRecreatedError."""

@@ -130,6 +130,8 @@ class EventHubReader:
             await self._batches.put(events)
 
     async def _on_error(self, _: PartitionContext | None, error: Exception) -> None:
+        """The first error is the end: left alone, the SDK tries again without a pause while the hub is away."""
+        asyncio.get_running_loop().call_soon(self._receiving.cancel)
         await self._batches.put(UnavailableError(READING, problem(error), refused=is_refused(error)))
 
     async def read(self, max_wait_seconds: float) -> list[InputEvent]:

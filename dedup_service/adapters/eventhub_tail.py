@@ -10,7 +10,7 @@ from azure.eventhub import EventData
 from azure.eventhub.aio import EventHubConsumerClient, PartitionContext
 
 from dedup_service.adapters.amqp_types import readable_map
-from dedup_service.adapters.sdk_errors import CLOSE_TIMEOUT_SECONDS, close_quietly, problem, unavailable
+from dedup_service.adapters.sdk_errors import close_quietly, problem, unavailable
 from dedup_service.errors import UnavailableError
 
 WHAT = "the clean hub (reading)"
@@ -25,14 +25,19 @@ class EventHubTail:
         self._client = client
         self._timeout = timeout_seconds
         self._locks: dict[str, asyncio.Lock] = {}
+        self._receiving: dict[str, asyncio.Task[None]] = {}
 
     async def read(self, partition_id: str, after: int) -> list[Mapping[str, Any]]:
         async with unavailable(WHAT):
             end = (await self._client.get_partition_properties(partition_id))["last_enqueued_sequence_number"]
         if end <= after:
             return []
-        async with self._locks.setdefault(partition_id, asyncio.Lock()):
+        lock = self._locks.setdefault(partition_id, asyncio.Lock())
+        await lock.acquire()
+        try:
             return await self._receive(partition_id, after, end)
+        finally:
+            self._release_when_closed(partition_id, lock)
 
     async def _receive(self, partition_id: str, after: int, end: int) -> list[Mapping[str, Any]]:
         found: list[Mapping[str, Any]] = []
@@ -49,7 +54,7 @@ class EventHubTail:
             if not ended.done():
                 ended.set_exception(UnavailableError(WHAT, problem(error)))
 
-        receiving = asyncio.create_task(
+        self._receiving[partition_id] = asyncio.create_task(
             self._client.receive_batch(
                 on_batch,
                 on_error=on_error,
@@ -59,12 +64,17 @@ class EventHubTail:
                 max_batch_size=BATCH_SIZE,
             )
         )
-        try:
-            await self._wait(ended, progress)
-        finally:
-            receiving.cancel()
-            await asyncio.wait({receiving}, timeout=CLOSE_TIMEOUT_SECONDS)
+        await self._wait(ended, progress)
         return found
+
+    def _release_when_closed(self, partition_id: str, lock: asyncio.Lock) -> None:
+        """The SDK takes its time to close a receiver, and allows one for each partition; a takeover does not wait for it."""
+        receiving = self._receiving.pop(partition_id, None)
+        if receiving is None:
+            lock.release()
+        else:
+            receiving.add_done_callback(lambda _: lock.release())
+            receiving.cancel()
 
     async def _wait(self, ended: asyncio.Future[None], progress: asyncio.Event) -> None:
         """Until the end; a reader that makes no progress for the time-out is given up."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -28,17 +29,27 @@ _SAVE = "INSERT OR REPLACE INTO checkpoint VALUES (?, ?, ?, ?, ?, ?)"
 T = TypeVar("T")
 
 
+def _open(path: Path) -> sqlite3.Connection:
+    """Raises OSError. Processes that start together wait for each other: SQLite itself does not wait to change the mode."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection = sqlite3.connect(path, BUSY_SECONDS, check_same_thread=False, isolation_level=None)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(_SCHEMA)
+            return connection
+        except sqlite3.Error as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise OSError(f"the SQLite file {path} can't be opened: {error}") from error
+            time.sleep(0.05)
+
+
 class SqliteCheckpoints:
     def __init__(self, path: Path, namespace: str, hub: str, consumer_group: str) -> None:
         """Raises OSError when the file can't be used."""
         self._scope = (namespace, hub, consumer_group)
         self._lock = threading.Lock()
-        try:
-            self._connection = sqlite3.connect(path, BUSY_SECONDS, check_same_thread=False, isolation_level=None)
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute(_SCHEMA)
-        except sqlite3.Error as error:
-            raise OSError(f"the SQLite file {path} can't be opened: {error}") from error
+        self._connection = _open(path)
 
     async def _run(self, operation: Callable[[], T]) -> T:
         """In a thread, since a commit waits for the disk."""

@@ -71,9 +71,8 @@ class OutputPolicy:
     kept_adx_properties: frozenset[str] = frozenset()
     """Lower-case names that devices may use."""
 
-    def routing_text(self, reading: Reading) -> str:
-        """What decides about the reading's output partition."""
-        return reading.source if self.partition_by == "source" else self.group
+    def partition_of(self, reading: Reading) -> str:
+        return output_partition(reading.source if self.partition_by == "source" else self.group, self.partition_ids)
 
 
 def clean_events(
@@ -82,8 +81,7 @@ def clean_events(
     """The clean events of one input event, at most one for each output partition."""
     by_partition: dict[str, list[Reading]] = {}
     for reading in winners:
-        partition = output_partition(policy.routing_text(reading), policy.partition_ids)
-        by_partition.setdefault(partition, []).append(reading)
+        by_partition.setdefault(policy.partition_of(reading), []).append(reading)
     whole = len(winners) == len(extraction.readings) and not extraction.bad and len(by_partition) == 1
     return [
         CleanEvent(partition, tuple(readings), _clean_event(event, extraction, readings, whole, policy, incarnation))

@@ -56,7 +56,7 @@ async def clean_ids(stand_in: StandIn) -> list[int]:
     return sorted(int(item.properties[b"cloudEvents_id"]) for item in received)
 
 
-async def test_sigterm_finishes_releases_and_exits_in_order(stand_in: StandIn, service: ServiceProcessProcess) -> None:
+async def test_sigterm_finishes_releases_and_exits_in_order(stand_in: StandIn, service: ServiceProcess) -> None:
     telemetry = stand_in.connection_string("telemetry")
     await hub.send(telemetry, [hub.single(str(n)) for n in range(20)])
     await service.until("input_events", 20)
@@ -69,7 +69,7 @@ async def test_sigterm_finishes_releases_and_exits_in_order(stand_in: StandIn, s
     assert (await asyncio.to_thread(service.stats))["replays"] == 0
 
 
-async def test_sigkill_loses_nothing(stand_in: StandIn, service: ServiceProcessProcess) -> None:
+async def test_sigkill_loses_nothing(stand_in: StandIn, service: ServiceProcess) -> None:
     """R3 and R8: whatever it was doing, each reading is in the clean stream, once."""
     telemetry = stand_in.connection_string("telemetry")
     await service.until("input_events", 0)
@@ -87,7 +87,7 @@ async def test_sigkill_loses_nothing(stand_in: StandIn, service: ServiceProcessP
     assert await clean_ids(stand_in) == list(range(300))
 
 
-async def test_logs_are_json_lines_without_secrets(stand_in: StandIn, service: ServiceProcessProcess) -> None:
+async def test_logs_are_json_lines_without_secrets(stand_in: StandIn, service: ServiceProcess) -> None:
     await service.until_ready()
     service.process.send_signal(signal.SIGTERM)
     await service.wait()

@@ -29,13 +29,15 @@ async def pair(
 ) -> AsyncIterator[tuple[ServiceProcess, ServiceProcess]]:
     """Two services that share the four partitions."""
     made = [ServiceProcess(stand_in, redis_url, tmp_path, namespace) for _ in range(2)]
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while [len(await service.partitions()) for service in made] != [2, 2]:
-            await asyncio.sleep(0.1)
-    yield made[0], made[1]
-    for service in made:
-        service.process.kill()
-        service.process.wait()
+    try:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while [len(await service.partitions()) for service in made] != [2, 2]:
+                await asyncio.sleep(0.1)
+        yield made[0], made[1]
+    finally:
+        for service in made:
+            service.process.kill()
+            service.process.wait()
 
 
 class Pulse:

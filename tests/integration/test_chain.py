@@ -173,6 +173,20 @@ async def test_events_with_properties_of_every_type_pass(stand_in: StandIn, serv
     assert b"hi" in hub.body(letters["body-not-binary"][0])
 
 
+async def test_events_that_the_sdk_can_not_decode_end_in_the_dead_letters_and_block_nobody(
+    stand_in: StandIn, service: RunningService
+) -> None:
+    decimal = b"\x00\x53\x74\xc1\x15\x02\xa1\x01d\x94" + b"\x22" * 16
+    undecodable = [decimal + b"\x00\x53\x75\xa0\x01x", b"\x00\x53\x75\x45", b"\x00\x53\x75\x40", b"\x00\x53\x73\x40"]
+    log = stand_in.namespace.hubs["telemetry"]
+    log.append([BareMessage({}, data) for data in undecodable], partition=log.partitions[0])
+    await hub.send(stand_in.connection_string("telemetry"), [single("good")])
+    await service.until_events(len(undecodable) + 1)
+    assert readings(await clean(stand_in)) == [("urn:plant:a", "good")]
+    assert sum(len(letters) for letters in (await dead(stand_in)).values()) == len(undecodable)
+    assert service.count(Count.WORKER_FAILURES) == 0
+
+
 async def test_order_within_a_source_is_kept(stand_in: StandIn, service: RunningService) -> None:
     sent = [single(f"{n:03}", source=f"urn:{n % 5}") for n in range(100)]
     await hub.send(stand_in.connection_string("telemetry"), sent, "2")

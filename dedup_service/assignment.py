@@ -13,6 +13,10 @@ from dedup_service.telemetry import Count, Telemetry
 from dedup_service.worker import PartitionWorker
 
 
+BACKGROUND_SECONDS = 2.0
+"""For tasks that were cancelled in a call over the network."""
+
+
 @dataclass(frozen=True, slots=True)
 class AssignmentOptions:
     interval_seconds: float
@@ -82,9 +86,10 @@ class Assignment:
     def _apply(self, renewal: Renewal) -> None:
         if renewal.sample is not None:
             self._samples.newest = renewal.sample
-        for partition in renewal.lost:
-            self._telemetry.add(Count.LEASES_LOST)
-            self._workers[partition][0].stop("the lease was lost")
+        self._telemetry.add(Count.LEASES_LOST, len(renewal.lost))
+        for worker, _ in self._workers.values():
+            if worker.lease.is_lost:  # whoever found that out: the answer of an earlier renewal may have been lost
+                worker.stop("the lease was lost")
 
     async def _balance(self, renewal: Renewal) -> None:
         share = fair_share(renewal.pods, self._pod_id, len(self._partition_ids))
@@ -120,20 +125,22 @@ class Assignment:
     async def _leave(self) -> None:
         for worker, _ in self._workers.values():
             worker.stop("released")
-        renewing = asyncio.create_task(self._keep_leases())
+        all_left = asyncio.Event()
+        renewing = asyncio.create_task(self._keep_leases(all_left))
         await asyncio.gather(*(task for _, task in self._workers.values()), return_exceptions=True)
-        renewing.cancel()
-        if self._sampling is not None:
-            self._sampling.cancel()
-        await asyncio.gather(renewing, *([self._sampling] if self._sampling else []), return_exceptions=True)
+        all_left.set()
+        background = {renewing} | ({self._sampling} if self._sampling is not None else set())
+        for task in background:
+            task.cancel()
+        await asyncio.wait(background, timeout=BACKGROUND_SECONDS)
         try:
             await self._leases.leave(self._pod_id)
         except UnavailableError as error:
             self._telemetry.unavailable(error.what, error.problem)
 
-    async def _keep_leases(self) -> None:
-        """While the last batches are finished."""
-        while True:
+    async def _keep_leases(self, all_left: asyncio.Event) -> None:
+        """While the last batches are finished. The event is looked at too: a client library may swallow a cancellation."""
+        while not all_left.is_set():
             try:
                 self._apply(await self._leases.renew(self._pod_id, self._held()))
             except UnavailableError as error:

@@ -84,9 +84,10 @@ class Service:
                 log.info("started", pod=self._pod_id, http_port=self.http_port, mode=self._settings.mode)
                 await self._assignment.run(self._stop)
         finally:
+            self._stop.set()
             pinging.cancel()
             server.should_exit = True
-            await asyncio.gather(serving, pinging, return_exceptions=True)
+            await asyncio.wait({serving, pinging}, timeout=CLOSE_SECONDS)
             await self._close()
             log.info("stopped", pod=self._pod_id)
 
@@ -135,7 +136,7 @@ class Service:
     async def _ping(self) -> None:
         """An idle service notices too that Redis is away."""
         telemetry = self._ports.telemetry
-        while True:
+        while not self._stop.is_set():
             try:
                 await self._ports.claims.ping()
             except UnavailableError as error:

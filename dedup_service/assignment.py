@@ -12,7 +12,6 @@ from dedup_service.ports import Clock, Leases, Publisher
 from dedup_service.telemetry import Count, Telemetry
 from dedup_service.worker import PartitionWorker
 
-
 BACKGROUND_SECONDS = 2.0
 """For tasks that were cancelled in a call over the network."""
 

@@ -201,7 +201,10 @@ class PartitionWorker:
             raise
 
     async def _check_hub(self, pipeline: Pipeline) -> None:
-        """After a reader ended: is it still the same hub? Raises HubRecreatedError."""
+        """After a reader ended, or has begun to deliver: is it still the same hub? Raises HubRecreatedError.
+
+        Asked again once the reader delivers, since the hub may have been replaced between the last answer and its opening.
+        """
         if self._stopping.is_set():
             return
         info = await self._ports.retrying.run(self._ports.hub.info)
@@ -210,9 +213,12 @@ class PartitionWorker:
 
     async def _pump(self, reader: PartitionReader, pipeline: Pipeline) -> None:
         figures = self._ports.telemetry.partitions[self._partition_id]
-        heard_at = self._ports.clock.monotonic()
+        heard_at, is_checked = self._ports.clock.monotonic(), False
         while not self._stopping.is_set():
             events = await reader.read(IDLE_WAIT_SECONDS)
+            if events and not is_checked:
+                await self._check_hub(pipeline)
+                is_checked = True
             if events:
                 heard_at = self._ports.clock.monotonic()
                 self._ports.telemetry.available(READING)
@@ -228,7 +234,9 @@ class PartitionWorker:
             self._checkpoint_if_due(idle=not events)
 
     async def _check_silence(self, pipeline: Pipeline) -> None:
-        """Nothing came for a while: is there nothing, or has the connection died without a word?"""
+        """Nothing came for a while: is there nothing, has the connection died without a word, or is this another hub, whose
+        events are still behind the place where this reader waits?"""
+        await self._check_hub(pipeline)
         state = await self._ports.hub.partition_state(self._partition_id)
         self._ports.telemetry.available(READING)
         finished = pipeline.progress.finished

@@ -215,7 +215,7 @@ async def test_a_redis_that_evicts_claims_costs_duplicates_and_no_reading(
         ):
             bench = Bench(stand_in, service, proxy)
             await bench.until_published(100)
-            # Keys that may go, so that what must stay (connections, scripts) always finds room: else it is full, not evicting.
+            # Keys that may go, so that there is always room for what must stay: else Redis is full, and evicts nothing.
             await admin.mset(ballast := {f"ballast:{n}": "x" * 1000 for n in range(4000)})
             for key in ballast:
                 await admin.expire(key, 3600)

@@ -17,7 +17,7 @@ from dedup_service.core import claims
 from dedup_service.core.claims import Verdict
 from dedup_service.core.leases import Lease, Record
 from dedup_service.core.outgoing import INDEXES_PROPERTY, ORIGIN_PROPERTY
-from dedup_service.core.progress import Position
+from dedup_service.core.progress import Position, Progress
 from dedup_service.pipeline import Pipeline
 from dedup_service.retrying import Retrying
 from dedup_service.work import EventWork
@@ -204,6 +204,26 @@ def no_first_record(patch: Patch) -> None:
     patch.setattr(PartitionWorker, "_begin", unrecorded)
 
 
+def claims_that_outlive_their_events(patch: Patch) -> None:
+    """An unconfirmed claim is kept for longer than the input hub keeps its event."""
+    patch.setattr(pipeline_module, "unconfirmed_ttl_ms", lambda *_: 10 * 86_400_000)
+
+
+def skip_by_sequence_number(patch: Patch) -> None:
+    """What has a finished number is skipped, whatever its time, and nobody asks whether it is still the same hub: a new one
+    of the same name counts anew."""
+
+    def fresh(self: Progress, events: list[Any]) -> list[Any]:
+        finished = -1 if self.finished is None else self.finished.sequence_number
+        return [event for event in events if event.sequence_number > finished]
+
+    async def trust(*_: Any) -> None:
+        return
+
+    patch.setattr(Progress, "fresh", fresh)
+    patch.setattr(PartitionWorker, "_check_hub", trust)
+
+
 CAUGHT_BY: dict[str, tuple[Mutant, str]] = {
     "naive": (naive, "crashes"),
     "checkpoint-first": (checkpoint_first, "many crashes"),
@@ -218,4 +238,6 @@ CAUGHT_BY: dict[str, tuple[Mutant, str]] = {
     "origin-without-index": (origin_without_index, "many crashes"),
     "horizon-forgotten": (skip_in_doubt_as_own_call, "many crashes"),
     "no-first-record": (no_first_record, "many crashes"),
+    "claims-that-outlive-their-events": (claims_that_outlive_their_events, "retention"),
+    "skip-by-sequence-number": (skip_by_sequence_number, "recreated"),
 }

@@ -21,7 +21,7 @@ def test_nothing_is_lost_and_nothing_comes_twice(chunk: int) -> None:
 
 def test_every_scenario_has_its_share_of_the_seeds() -> None:
     assert SEEDS >= 2_000
-    assert SEEDS % (CHUNKS * len(SCENARIOS)) == 0
+    assert len(SCENARIOS) <= SEEDS // CHUNKS
 
 
 @pytest.mark.parametrize("name", CAUGHT_BY)

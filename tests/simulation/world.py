@@ -11,7 +11,7 @@ import asyncio
 import json
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from dedup_service.adapters.memory import (
@@ -62,6 +62,12 @@ class Scenario:
     trouble_seconds: float = 25.0
     queueing_seconds: float = 0.02
     """How long a send may wait for its turn before the lease is looked at."""
+    retention_seconds: float = RETENTION_MS / 1000
+    outage_seconds: float = 0.0
+    """After the trouble all pods are dead for so long, and one replica sends its copies only then."""
+    recreations: int = 0
+    """How often the input hub is replaced by a new one of the same name, with whatever is sent from then on."""
+    wrong_clocks: bool = True
 
 
 class SimulatedClock:
@@ -114,17 +120,19 @@ class World:
         self.slowness = {name: rng.choice([0.001, 0.01, 0.2]) for name in inputs}
         self.in_trouble = True
         self.emitted: list[str] = []
+        self.late: list[InputEvent] = []
         self.pods: list[Pod] = []
 
     # --- the plant and its replicas
 
     def emit(self) -> None:
         """Each replica has its own partition, order, batch boundaries and age; some sources are on two replicas only."""
-        self.emitted = [f"{n % 4}-{n}" for n in range(self.scenario.readings)]
-        oldest = self.clock.now_ms() - self.rng.choice([10_000, BACKLOG_MS])
+        first = len(self.emitted)
+        self.emitted += [f"{n % 4}-{n}" for n in range(first, first + self.scenario.readings)]
+        oldest = self.clock.now_ms() - self.rng.choice([10_000, min(BACKLOG_MS, int(self.retention_ms / 2))])
         for replica in range(INPUTS):
             log = self.hub.partitions[str(replica)]
-            mine = [r for r in self.emitted if int(r[0]) % INPUTS != replica or self.rng.random() < 0.5]
+            mine = [r for r in self.emitted[first:] if int(r[0]) % INPUTS != replica or self.rng.random() < 0.5]
             while mine:
                 size = self.rng.choice([1, 1, 2, 5])
                 chunk, mine = mine[:size], mine[size:]
@@ -169,21 +177,34 @@ class World:
             )
         )
 
+    @property
+    def retention_ms(self) -> int:
+        return int(self.scenario.retention_seconds * 1000)
+
+    def first_kept(self, partition: str) -> int:
+        """The first sequence number that retention has left."""
+        log, oldest = self.hub.partitions[partition], self.clock.now_ms() - self.retention_ms
+        return next((event.sequence_number for event in log if event.enqueued_ms >= oldest), len(log))
+
     # --- a run
 
     async def run(self) -> None:
         """Raises TimeoutError when the pods do not finish although all trouble is over."""
         self.emit()
+        if self.scenario.outage_seconds:
+            self._hold_back()
         self.pods = [Pod(self, f"pod-{n}") for n in range(self.scenario.pods)]
         for pod in self.pods:
             pod.start()
         troubles = [self._kill] * self.scenario.kills + [self._freeze] * self.scenario.freezes
-        troubles += [self._forget] * self.scenario.forgets
+        troubles += [self._forget] * self.scenario.forgets + [self._recreate] * self.scenario.recreations
         times = sorted(self.rng.uniform(0.0, self.scenario.trouble_seconds) for _ in troubles)
         self.rng.shuffle(troubles)
         for at, trouble in zip(times, troubles, strict=True):
             await asyncio.sleep(max(0.0, at - self.loop.time()))
             await trouble()
+        if self.scenario.outage_seconds:
+            await self._outage()
         self.in_trouble = False
         async with asyncio.timeout(400):
             while not self._is_finished():
@@ -193,11 +214,17 @@ class World:
 
     def _is_finished(self) -> bool:
         """By record or checkpoint: a former owner may have moved a checkpoint back."""
-        return all(self._finished(partition) >= len(log) - 1 for partition, log in self.hub.partitions.items())
+        return all(
+            max(self._finished(partition), self.first_kept(partition) - 1) >= len(log) - 1
+            for partition, log in self.hub.partitions.items()
+        )
 
     def _finished(self, partition: str) -> int:
         lease = self.leases.stored.get(partition)
         record = Record.decode(lease.record) if lease is not None and lease.record is not None else None
+        if self.hub.incarnation > 1:  # a checkpoint does not say which hub it is of
+            is_of_this_hub = record is not None and record.incarnation == self.hub.incarnation
+            return record.finished.sequence_number if record and record.finished and is_of_this_hub else -1
         positions = [self.checkpoints.positions.get(partition), record.finished if record is not None else None]
         return max((position.sequence_number for position in positions if position is not None), default=-1)
 
@@ -209,6 +236,34 @@ class World:
 
     async def _freeze(self) -> None:
         self.rng.choice(self.pods).freeze(self.rng.uniform(1.0, 3 * LEASE_SECONDS))
+
+    def _hold_back(self) -> None:
+        """The last replica sends nothing for now. What the others sent may run out of retention before anybody reads it,
+        so that what the last one holds is what must arrive."""
+        log = self.hub.partitions[str(INPUTS - 1)]
+        self.late, log[:] = log[:], []
+        held = "".join(event.body.decode() for event in self.late if event.annotations[MESSAGE_SOURCE] == "Telemetry")
+        self.emitted = [reading for reading in self.emitted if f'"reading": "{reading}"' in held]
+
+    async def _outage(self) -> None:
+        for pod in self.pods:
+            pod.kill()
+        await asyncio.sleep(self.scenario.outage_seconds)
+        now_ms = self.clock.now_ms()
+        self.hub.partitions[str(INPUTS - 1)] += [replace(event, enqueued_ms=now_ms) for event in self.late]
+        for pod in self.pods:
+            pod.start()
+
+    async def _recreate(self) -> None:
+        """What was in the old hub is gone with it; the new one must arrive whole."""
+        for log in self.hub.partitions.values():
+            log.clear()
+        self.hub.incarnation += 1
+        already = len(self.emitted)
+        self.emit()
+        self.emitted = self.emitted[already:]
+        for log in self.hub.partitions.values():
+            log[:] = [replace(event, enqueued_ms=self.clock.now_ms()) for event in log]
 
     async def _forget(self) -> None:
         self.claims.stored.clear()
@@ -257,10 +312,12 @@ class Process:
         world = self.world
         name = f"{self.pod.name}-{self.life}"
         clock: Any = PodClock(world.clock, world.rng.choice([0, -5_000, 90_000]), world.rng)
+        if not world.scenario.wrong_clocks:
+            clock = world.clock
         samples = Samples()
         leases, clean = SimulatedLeases(self), SimulatedPublisher(self, world.clean)
         options = PipelineOptions(
-            "g", world.scenario.mode, "ignore", WINDOW_MS, RETENTION_MS, 1,
+            "g", world.scenario.mode, "ignore", WINDOW_MS, world.retention_ms, 1,
             OutputPolicy(sorted(world.clean.partitions), "source", "g"), ["0"],
         )  # fmt: skip
 
@@ -423,6 +480,7 @@ class SimulatedReader:
     process: Process
     partition_id: str
     position: int
+    incarnation: int
 
     async def read(self, max_wait_seconds: float) -> list[InputEvent]:
         process, world = self.process, self.process.world
@@ -430,6 +488,11 @@ class SimulatedReader:
         if world.in_trouble and world.rng.random() < world.scenario.dropped_readers:
             raise UnavailableError("the input hub (reading)", "connection lost")
         log = world.hub.partitions[self.partition_id]
+        if self.incarnation != world.hub.incarnation:  # the SDK connects again by itself, and may not even notice
+            if world.rng.random() < 0.5:
+                raise UnavailableError("the input hub (reading)", "connection lost")
+            self.incarnation, self.position = world.hub.incarnation, 0
+        self.position = max(self.position, world.first_kept(self.partition_id))
         if world.in_trouble and world.rng.random() < world.scenario.redeliveries:
             self.position = max(0, self.position - world.rng.randint(1, 5))
         events = log[self.position : self.position + world.rng.randint(1, world.hub.batch_size)]
@@ -455,7 +518,7 @@ class SimulatedHub:
 
     def open(self, partition_id: str, start: StartPosition, owner_level: int) -> SimulatedReader:
         assert start.offset is not None
-        return SimulatedReader(self.process, partition_id, int(start.offset) + 1)
+        return SimulatedReader(self.process, partition_id, int(start.offset) + 1, self.process.world.hub.incarnation)
 
     async def close(self) -> None:
         return

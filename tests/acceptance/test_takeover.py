@@ -135,6 +135,7 @@ async def test_memory_stays_bounded_while_the_output_is_blocked(
         while time.monotonic() < deadline:
             peak = max(peak, process.memory_info().rss)
             await asyncio.sleep(0.1)
+        print(f"idle {idle / 1e6:.0f} MB, at most {peak / 1e6:.0f} MB under back-pressure")
         assert (peak - idle) / 1e6 < BACK_PRESSURE_MB
     finally:
         service.process.kill()

@@ -24,7 +24,9 @@ from dedup_service.adapters.redis_claims import RedisClaims, check_eviction
 from dedup_service.adapters.redis_leases import RedisLeases
 from dedup_service.adapters.sdk_checkpoints import SdkCheckpoints
 from dedup_service.adapters.sqlite_checkpoints import SqliteCheckpoints
+from dedup_service.config_file import GroupSettings, load_config_file
 from dedup_service.core.extract import CloudEventsExtractor
+from dedup_service.core.groups import DEFAULT_GROUP
 from dedup_service.errors import ConfigurationError
 from dedup_service.ports import Checkpoints
 from dedup_service.service import Service, ServicePorts
@@ -65,6 +67,7 @@ def build(settings: Settings, telemetry: Telemetry) -> Service:
 
     return Service(
         settings,
+        make_groups(settings),
         ServicePorts(
             hub=EventHubInput.from_connection_string(
                 settings.input_connection_string.get_secret_value(),
@@ -72,7 +75,7 @@ def build(settings: Settings, telemetry: Telemetry) -> Service:
                 prefetch=settings.prefetch,
                 batch_size=settings.batch_size,
             ),
-            claims=RedisClaims(redis, namespace=namespace),
+            claims=RedisClaims(redis, namespace=namespace, accounting=settings.accounting),
             check_claims=partial(check_eviction, redis, allowed=settings.allow_eviction),
             make_leases=make_leases,
             checkpoints=make_checkpoints(settings, *input_name),
@@ -85,6 +88,13 @@ def build(settings: Settings, telemetry: Telemetry) -> Service:
         ),
         pod_id=f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
     )
+
+
+def make_groups(settings: Settings) -> list[GroupSettings]:
+    """Raises ConfigurationError."""
+    if settings.config_file is None:
+        return [GroupSettings(name=DEFAULT_GROUP)]
+    return load_config_file(settings.config_file).groups
 
 
 def _redis(settings: Settings) -> Redis:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from dedup_service.admission import Admission
 from dedup_service.core.claims import (
     OTHER_REPLICA,
     Verdict,
@@ -26,20 +27,15 @@ from dedup_service.core.claims import (
     shard_of,
     unconfirmed_ttl_ms,
 )
-from dedup_service.core.events import MESSAGE_SOURCE, InputEvent, Origin, Reading
+from dedup_service.core.clean_events import CleanEvent, Marks, clean_events, forwarded
+from dedup_service.core.events import InputEvent, Origin, Reading
+from dedup_service.core.groups import Group
 from dedup_service.core.leases import Lease, Record, Sample, Samples
-from dedup_service.core.outgoing import (
-    CleanEvent,
-    OutputPolicy,
-    clean_events,
-    dead_letter,
-    dead_readings,
-    forwarded,
-    marked,
-)
+from dedup_service.core.outgoing import OutputPolicy
 from dedup_service.core.progress import Progress
-from dedup_service.errors import StoppingError, UndeliverableError
-from dedup_service.ports import ClaimRequest, ClaimStore, CleanTail, Clock, Extractor, Publisher
+from dedup_service.core.times import is_late, source_time_ms
+from dedup_service.errors import StoppingError
+from dedup_service.ports import ClaimRequest, ClaimStore, CleanTail, Clock, Publisher
 from dedup_service.resolving import Resolver
 from dedup_service.retrying import Retrying
 from dedup_service.sending import CleanSender, Queue, send_dead_letters
@@ -50,20 +46,17 @@ CLAIMS_PER_CALL = 1000
 """A script blocks Redis while it runs: about 2 ms for so many keys."""
 SLICE_BYTES = 4 * 1024 * 1024
 """Of bodies and readings that are handled at once."""
-TELEMETRY_SOURCE = "Telemetry"
+MAX_SEQUENCE = 2**53
+"""Redis counts in doubles; a source that counts further is not watched for gaps."""
+CONFLICT = "conflict"
 
 
 @dataclass(frozen=True, slots=True)
 class PipelineOptions:
-    group: str
-    mode: str
-    """`drop`: publish winners; `mark`: publish duplicates too, marked; `observe`: publish nothing."""
-    unmatched: str
-    """What happens to events that are no telemetry: `ignore`, `forward` or `dead-letter`."""
-    window_ms: int
     retention_ms: int
     shards: int
-    output: OutputPolicy
+    forward_to: OutputPolicy
+    """Of events that belong to no group (`unmatched: forward`)."""
     dead_letter_partitions: list[str]
 
 
@@ -71,12 +64,12 @@ class PipelineOptions:
 class PipelinePorts:
     claims: ClaimStore
     clean: Publisher | None
-    """None in mode `observe`."""
+    """None where every group only observes."""
     tail: CleanTail | None
-    """None in mode `observe`."""
+    """None where every group only observes."""
     dead_letters: Publisher | None
     """None: discarded by the operator's choice."""
-    extractor: Extractor
+    admission: Admission
     clock: Clock
     telemetry: Telemetry
     retrying: Retrying
@@ -92,6 +85,13 @@ class Tenure:
     """Sequence numbers up to here may have been handled by a predecessor."""
     sample: Sample
     """Inherited, or taken before the first send."""
+
+
+def _sequence(reading: Reading) -> int | None:
+    text = reading.sequence
+    if text is None or not (text.isascii() and text.isdecimal()):
+        return None
+    return number if (number := int(text)) < MAX_SEQUENCE else None
 
 
 class Pipeline:
@@ -154,7 +154,7 @@ class Pipeline:
         work: list[EventWork] = []
         size = 0
         for event in events:
-            item = self._extract(event)
+            item = self._ports.admission.admit(event, self._incarnation)
             work.append(item)
             size += len(event.body) + sum(len(reading.raw) for reading in item.extraction.readings)
             if size >= SLICE_BYTES:
@@ -181,63 +181,46 @@ class Pipeline:
     async def give_up(self, event: InputEvent, error: Exception) -> None:
         """Dead-letter an event that this service fails on again and again, so that those behind it can go on."""
         work = EventWork(event, event.replica)
-        self._add_dead_letter(work, "processing-failed", f"{type(error).__name__}: {error}")
+        self._ports.admission.refuse(work, "processing-failed", f"{type(error).__name__}: {error}", self._incarnation)
         await self._send_dead_letters([work])
         self._finish(event)
         self._count([work])
-
-    # --- extract
-
-    def _extract(self, event: InputEvent) -> EventWork:
-        work = EventWork(event, event.replica)
-        source = event.annotations.get(MESSAGE_SOURCE, TELEMETRY_SOURCE)
-        if source != TELEMETRY_SOURCE:
-            self._unmatched(work, f"message source is {source}")
-            return work
-        try:
-            work.extraction = self._ports.extractor.extract(event)
-        except UndeliverableError as error:
-            self._add_dead_letter(work, error.reason, error.detail)
-            return work
-        for reason in dict.fromkeys(bad.reason for bad in work.extraction.bad):
-            chosen = [bad for bad in work.extraction.bad if bad.reason == reason]
-            letter = dead_readings(event, reason, chosen, self._options.output, self._incarnation)
-            work.dead.append((reason, letter))
-        return work
-
-    def _unmatched(self, work: EventWork, detail: str) -> None:
-        self._ports.telemetry.add(Count.IGNORED, label="not-telemetry")
-        if self._options.unmatched == "dead-letter":
-            self._add_dead_letter(work, "not-telemetry", detail)
-        work.forwarded = self._options.unmatched == "forward"
-
-    def _add_dead_letter(self, work: EventWork, reason: str, detail: str) -> None:
-        letter = dead_letter(work.event, reason, detail, self._options.output, self._incarnation)
-        work.dead.append((reason, letter))
 
     # --- claim
 
     async def _claim(self, work: list[EventWork]) -> None:
         for item in work:
-            if item.extraction.readings:
-                await self._prepare_claims(item)
+            if item.group is not None and item.extraction.readings:
+                await self._prepare_claims(item, item.group)
         found = iter(await self._in_chunks([request for item in work for request in item.requests]))
         for item in work:
             in_doubt = item.event.sequence_number <= max(self._horizon, self._attempted)
             item.verdicts = [judge(request.claim, next(found), in_doubt=in_doubt) for request in item.requests]
+            self._refuse_conflicts(item)
 
-    async def _prepare_claims(self, item: EventWork) -> None:
+    def _refuse_conflicts(self, item: EventWork) -> None:
+        if item.group is not None and item.group.on_conflict == "dead-letter":
+            self._ports.admission.refuse_copies(item, CONFLICT, item.with_verdict(Verdict.CONFLICT), self._incarnation)
+
+    async def _prepare_claims(self, item: EventWork, group: Group) -> None:
         options, event = self._options, item.event
-        number = await self._ports.retrying.run(partial(self._ports.claims.replica_number, options.group, item.replica))
+        number = await self._ports.retrying.run(partial(self._ports.claims.replica_number, group.name, item.replica))
         if number == OTHER_REPLICA:
             item.replica = "other"
         ttl_ms = unconfirmed_ttl_ms(event.enqueued_ms, self._ports.clock.now_ms(), options.retention_ms)
         item.requests = [
             ClaimRequest(
                 shard=shard_of(reading.source, options.shards),
-                key=key_digest(options.group, reading.source, reading.id),
+                key=key_digest(group.name, reading.source, reading.id),
                 claim=new_claim(item.origin(self._incarnation, reading), reading, number, event.enqueued_ms),
                 ttl_ms=ttl_ms,
+                group=group.name,
+                replica=number,
+                source=reading.source,
+                late=is_late(reading.time, event.enqueued_ms, group.window_ms),
+                sequence=_sequence(reading),
+                epoch=reading.epoch or "",
+                time_ms=source_time_ms(reading.time) if group.mode == "observe" else None,
             )
             for reading in item.extraction.readings
         ]
@@ -255,7 +238,7 @@ class Pipeline:
         """Copies in doubt may have been published, and only the clean stream can tell."""
         own: dict[str, set[Origin]] = {}
         doubtful = [(item, reading) for item in work for reading in item.with_verdict(Verdict.IN_DOUBT)]
-        first = {self._options.output.partition_of(reading): (item, reading) for item, reading in reversed(doubtful)}
+        first = {item.output_partition(reading): (item, reading) for item, reading in reversed(doubtful)}
         await asyncio.gather(*(self._published(item, reading, own) for item, reading in first.values()))
         for item in work:
             for place, (reading, verdict) in enumerate(zip(item.extraction.readings, item.verdicts, strict=True)):
@@ -266,9 +249,9 @@ class Pipeline:
 
     async def _published(self, item: EventWork, reading: Reading, own: dict[str, set[Origin]]) -> set[Origin]:
         """What the reading's output partition holds: by predecessors, or (`own`, looked up once a batch) by this process."""
-        if self._resolver is None:
+        if self._resolver is None or item.group is None or item.group.mode == "observe":
             return set()
-        partition = self._options.output.partition_of(reading)
+        partition = item.output_partition(reading)
         if item.event.sequence_number > self._attempted:
             return await self._resolver.by_predecessors(partition)
         if partition not in own:
@@ -294,14 +277,22 @@ class Pipeline:
         await sender.send(queues, self._incarnation)
 
     def _clean_events(self, item: EventWork) -> list[CleanEvent]:
-        output = self._options.output
+        group = item.group
         if item.forwarded:
-            return [forwarded(item.event, output, self._incarnation)]
+            return [forwarded(item.event, self._options.forward_to, self._incarnation)]
+        if group is None or group.mode == "observe":
+            return []
+        late = frozenset(
+            reading.index for reading, request in zip(item.extraction.readings, item.requests, strict=True) if request.late
+        )
         winners = item.with_verdict(Verdict.WINNER)
-        cleans = clean_events(item.event, item.extraction, winners, output, self._incarnation)
-        if self._options.mode == "mark":
-            duplicates = item.with_verdict(Verdict.DUPLICATE, Verdict.CONFLICT)
-            cleans += marked(clean_events(item.event, item.extraction, duplicates, output, self._incarnation))
+        cleans = clean_events(item.event, item.extraction, winners, group.output, self._incarnation, Marks(late))
+        if group.mode == "mark":
+            shown = (Verdict.DUPLICATE,) if group.on_conflict == "dead-letter" else (Verdict.DUPLICATE, Verdict.CONFLICT)
+            marks = Marks(late, duplicate=True)
+            cleans += clean_events(
+                item.event, item.extraction, item.with_verdict(*shown), group.output, self._incarnation, marks
+            )
         return cleans
 
     async def _send_dead_letters(self, work: list[EventWork]) -> None:
@@ -313,18 +304,19 @@ class Pipeline:
     # --- confirm, finish, count
 
     async def _confirm(self, work: list[EventWork], *, published_only: bool = False) -> None:
-        handled = [
-            request
-            for item in work
-            for reading, request, verdict in zip(item.extraction.readings, item.requests, item.verdicts, strict=True)
-            if verdict is Verdict.FOUND
-            or (verdict is Verdict.WINNER and (reading.index in item.published or not published_only))
-        ]
-        ttl_ms = self._options.window_ms + self._spread_ms()
-        for start in range(0, len(handled), CLAIMS_PER_CALL):
-            chunk = handled[start : start + CLAIMS_PER_CALL]
-            lost = await self._ports.retrying.run(partial(self._ports.claims.confirm, chunk, ttl_ms))
-            self._ports.telemetry.add(Count.CLAIMS_LOST, lost)
+        handled: dict[int, list[ClaimRequest]] = {}
+        for item in work:
+            for reading, request, verdict in zip(item.extraction.readings, item.requests, item.verdicts, strict=True):
+                if verdict is Verdict.FOUND or (
+                    verdict is Verdict.WINNER and (reading.index in item.published or not published_only)
+                ):
+                    assert item.group is not None
+                    handled.setdefault(item.group.window_ms, []).append(request)
+        for window_ms, requests in handled.items():
+            for start in range(0, len(requests), CLAIMS_PER_CALL):
+                chunk = requests[start : start + CLAIMS_PER_CALL]
+                confirm = partial(self._ports.claims.confirm, chunk, window_ms + self._spread_ms())
+                self._ports.telemetry.add(Count.CLAIMS_LOST, await self._ports.retrying.run(confirm))
 
     def _finish(self, last: InputEvent) -> None:
         """The record's sample is the newest one known now, before the next batch sends anything. Below the horizon it stays
@@ -338,6 +330,8 @@ class Pipeline:
         telemetry = self._ports.telemetry
         telemetry.add(Count.INPUT_EVENTS, len(work))
         for item in work:
+            if item.ignored is not None:
+                telemetry.add(Count.IGNORED, label=item.ignored)
             for reason, letter in item.dead:
                 telemetry.add(Count.DEAD_LETTERED, letter.readings, reason)
             if not item.verdicts:

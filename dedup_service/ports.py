@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from dedup_service.core.accounting import Counts, SourceHistory
+from dedup_service.core.claims import Claim
 from dedup_service.core.events import Extraction, InputEvent
 from dedup_service.core.leases import Lease, Record, Renewal, Sample
 from dedup_service.core.outgoing import OutgoingEvent
@@ -30,8 +32,11 @@ class Clock(Protocol):
 class Extractor(Protocol):
     """How an event becomes readings. Pure."""
 
-    def extract(self, event: InputEvent) -> Extraction:
-        """Raises UndeliverableError when the event as a whole can't be read."""
+    def extract(self, event: InputEvent, pointers: Sequence[str] = ()) -> Extraction:
+        """`pointers`: JSON pointers to what of the data copies must agree on; none: all of it.
+
+        Raises UndeliverableError when the event as a whole can't be read.
+        """
         ...
 
 
@@ -42,6 +47,69 @@ class ClaimRequest:
     claim: bytes
     ttl_ms: int
     """Of the claim while it is unconfirmed."""
+    group: str
+    replica: int
+    """Its number in the group."""
+    source: str
+    late: bool = False
+    sequence: int | None = None
+    epoch: str = ""
+    time_ms: int | None = None
+    """Source time, where the distance to other replicas' readings is to be measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaSeen:
+    name: str
+    number: int
+    enqueued_ms: int
+    """When its newest copy was enqueued in the input hub; 0: nothing was counted yet."""
+    processed_ms: int
+    """When that was processed, by Redis' clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSeen:
+    source: str
+    processed_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredClaim:
+    claim: Claim
+    ttl_ms: int
+
+
+class Accounts(Protocol):
+    """What the claim store has counted, for the whole deployment: every pod reads the same. See core/accounting.py."""
+
+    async def now_ms(self) -> int:
+        """The clock that processed times are of."""
+        ...
+
+    async def minutes(self, group: str, numbers: Sequence[int]) -> list[Counts]:
+        """Counts of each minute since the epoch, for about an hour."""
+        ...
+
+    async def hours(self, group: str, numbers: Sequence[int]) -> list[Counts]:
+        """Counts of each hour since the epoch, for about a day."""
+        ...
+
+    async def replicas(self, group: str) -> list[ReplicaSeen]:
+        """In the order of their numbers."""
+        ...
+
+    async def sources(self, group: str) -> list[SourceSeen]:
+        """Those seen within a day, by name."""
+        ...
+
+    async def source_counts(self, group: str, source: str, hours: Sequence[int]) -> Counts: ...
+
+    async def gaps(self, group: str) -> list[tuple[str, SourceHistory]]:
+        """Sources with missing numbers, by name."""
+        ...
+
+    async def find(self, group: str, source: str, reading_id: str) -> StoredClaim | None: ...
 
 
 class ClaimStore(Protocol):
@@ -51,7 +119,8 @@ class ClaimStore(Protocol):
         Guarantee: of all callers, for ever so many calls, one origin holds a key until its claim expires. A duplicate's
         replica bit is added to the claim it finds. An unconfirmed claim of a hub incarnation that is not among `live`
         counts as free: its winner can't be read again. Idempotent: a repeated call finds its own claim. An ambiguous
-        failure is repaired by calling again.
+        failure is repaired by calling again. Each copy is accounted for with its claim, exactly once (core/accounting.py).
+        No `live` at all: nobody knows which incarnations are.
         """
         ...
 

@@ -6,17 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+from dedup_service.core.clean_events import CleanEvent, split
+from dedup_service.core.dead_letters import ORIGINAL_SIZE_PROPERTY, truncated, undeliverable
 from dedup_service.core.events import Origin
-from dedup_service.core.outgoing import (
-    ORIGINAL_SIZE_PROPERTY,
-    CleanEvent,
-    OutgoingEvent,
-    halves,
-    origin_text,
-    split,
-    truncated,
-    undeliverable,
-)
+from dedup_service.core.outgoing import OutgoingEvent, halves, origin_text
 from dedup_service.errors import UnavailableError, UndeliverableError
 from dedup_service.ports import Publisher
 from dedup_service.retrying import Retrying

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+from dedup_service.admission import Admission
 from dedup_service.api import ApiServer, create_app
 from dedup_service.assignment import Assignment, AssignmentOptions
+from dedup_service.config_file import GroupSettings
+from dedup_service.core.groups import DEFAULT_GROUP, Group, Groups
 from dedup_service.core.leases import Lease, Samples
 from dedup_service.core.outgoing import OutputPolicy
 from dedup_service.errors import ConfigurationError, UnavailableError
@@ -25,7 +28,6 @@ from dedup_service.worker import PartitionWorker, WorkerOptions, WorkerPorts
 
 T = TypeVar("T")
 
-DEFAULT_GROUP = "default"
 CONNECT_RETRY_SECONDS = 1.0
 PING_SECONDS = 1.0
 CLOSE_SECONDS = 6.0
@@ -60,8 +62,9 @@ class Topology:
 
 
 class Service:
-    def __init__(self, settings: Settings, ports: ServicePorts, pod_id: str) -> None:
+    def __init__(self, settings: Settings, groups: list[GroupSettings], ports: ServicePorts, pod_id: str) -> None:
         self._settings = settings
+        self._group_settings = groups
         self._ports = ports
         self._pod_id = pod_id
         self._stop = asyncio.Event()
@@ -92,6 +95,12 @@ class Service:
             log.info("stopped", pod=self._pod_id)
 
     def _warn(self) -> None:
+        if self._settings.config_file is None:
+            log.warning(
+                "no_groups",
+                setting="DEDUP_CONFIG_FILE",
+                effect="all devices are one group: each of them may send, and so suppress, any source",
+            )
         if self._settings.input_consumer_group.lower() == "$default":
             log.warning(
                 "shared_consumer_group",
@@ -195,6 +204,8 @@ class Service:
     def _assign(self, topology: Topology) -> Assignment:
         settings, ports = self._settings, self._ports
         leases = ports.make_leases(topology.input_partitions)
+        groups = self._make_groups(topology)
+        admission = Admission(groups, ports.extractor, settings.unmatched, settings.kept_property_names)
         return Assignment(
             self._pod_id,
             topology.input_partitions,
@@ -204,24 +215,49 @@ class Service:
             self._samples,
             ports.clock,
             ports.telemetry,
-            partial(self._make_worker, self._pipeline_options(topology), leases),
+            partial(self._make_worker, self._pipeline_options(topology), admission, leases),
         )
 
     def _pipeline_options(self, topology: Topology) -> PipelineOptions:
         settings = self._settings
-        kept = frozenset(name.strip().lower() for name in settings.kept_properties.split(",") if name.strip())
         return PipelineOptions(
-            group=DEFAULT_GROUP,
-            mode=settings.mode,
-            unmatched=settings.unmatched,
-            window_ms=settings.window_seconds * 1000,
             retention_ms=settings.input_retention_seconds * 1000,
             shards=settings.shards,
-            output=OutputPolicy(topology.output_partitions, settings.partition_by, DEFAULT_GROUP, kept),
+            forward_to=self._output(topology),
             dead_letter_partitions=topology.dead_letter_partitions,
         )
 
-    def _make_worker(self, options: PipelineOptions, leases: Leases, lease: Lease) -> PartitionWorker:
+    def _output(self, topology: Topology, group: GroupSettings | None = None) -> OutputPolicy:
+        settings = self._settings
+        return OutputPolicy(
+            topology.output_partitions,
+            (group and group.partition_by) or settings.partition_by,
+            group.name if group else DEFAULT_GROUP,
+            settings.kept_property_names,
+            group.content_mode if group else "as-received",
+        )
+
+    def _make_groups(self, topology: Topology) -> Groups:
+        settings = self._settings
+        return Groups(
+            [
+                Group(
+                    name=group.name,
+                    window_ms=(group.window_seconds or settings.window_seconds) * 1000,
+                    mode=group.mode or settings.mode,
+                    output=self._output(topology, group),
+                    devices=tuple(group.devices),
+                    sources=tuple(group.sources),
+                    expected_replicas=group.expected_replicas,
+                    on_conflict=group.on_conflict,
+                    content=tuple(group.content),
+                    silent_after_ms=group.silent_after_seconds * 1000,
+                )
+                for group in self._group_settings
+            ]
+        )
+
+    def _make_worker(self, options: PipelineOptions, admission: Admission, leases: Leases, lease: Lease) -> PartitionWorker:
         ports, settings, stopping = self._ports, self._settings, asyncio.Event()
         retrying = Retrying(ports.clock, ports.telemetry, stopping)
         pipeline_ports = PipelinePorts(
@@ -229,7 +265,7 @@ class Service:
             clean=ports.clean,
             tail=ports.tail,
             dead_letters=ports.dead_letters,
-            extractor=ports.extractor,
+            admission=admission,
             clock=ports.clock,
             telemetry=ports.telemetry,
             retrying=retrying,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -78,8 +79,16 @@ class Settings(BaseSettings):
         description="`drop` duplicates, `mark` and publish them, or `observe`: publish nothing, measure.",
         examples=["drop"],
     )
+    config_file: Path | None = Field(
+        None,
+        description="YAML with the redundancy groups; without it all devices are one group.",
+        examples=["/etc/dedup/groups.yaml"],
+    )
+    accounting: bool = Field(True, description="Count the redundancy in Redis, as /v1/groups shows it.", examples=["true"])
     unmatched: Literal["ignore", "forward", "dead-letter"] = Field(
-        "ignore", description="What happens to events that are no telemetry.", examples=["ignore"]
+        "ignore",
+        description="What happens to events that are no telemetry, or of a device in no group.",
+        examples=["ignore"],
     )
     partition_by: Literal["source", "group"] = Field(
         "source",
@@ -147,6 +156,11 @@ class Settings(BaseSettings):
         if self.start_at in ("earliest", "latest"):
             return self.start_at
         return int(datetime.fromisoformat(self.start_at).timestamp() * 1000)
+
+    @property
+    def kept_property_names(self) -> frozenset[str]:
+        """Lower-case."""
+        return frozenset(name.strip().lower() for name in self.kept_properties.split(",") if name.strip())
 
     @property
     def discards_dead_letters(self) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from dedup_service.core.claims import Verdict
 from dedup_service.core.events import Extraction, InputEvent, Origin, Reading
+from dedup_service.core.groups import Group
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.ports import ClaimRequest
 
@@ -14,6 +15,10 @@ from dedup_service.ports import ClaimRequest
 class EventWork:
     event: InputEvent
     replica: str
+    group: Group | None = None
+    """None: the event is not telemetry of this deployment, and nothing of it is claimed."""
+    ignored: str | None = None
+    """Why it is not."""
     extraction: Extraction = field(default_factory=lambda: Extraction([]))
     requests: list[ClaimRequest] = field(default_factory=list)
     """One for each reading, in order."""
@@ -30,3 +35,7 @@ class EventWork:
 
     def origin(self, incarnation: int, reading: Reading) -> Origin:
         return Origin(incarnation, int(self.event.partition_id), self.event.sequence_number, reading.index)
+
+    def output_partition(self, reading: Reading) -> str:
+        assert self.group is not None
+        return self.group.output.partition_of(reading)

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dedup_service.core.claims import CONFIRMED, OTHER_REPLICA, UNCONFIRMED, pack, unpack
+from dedup_service.adapters.memory_accounts import MemoryAccounts
+from dedup_service.core.claims import CONFIRMED, OTHER_REPLICA, pack, unpack
 from dedup_service.core.events import InputEvent
 from dedup_service.core.leases import Lease, Record, Renewal, Sample
 from dedup_service.core.outgoing import OutgoingEvent
@@ -42,6 +43,10 @@ class MemoryClaims:
     stored: dict[tuple[int, bytes], tuple[bytes, int]] = field(default_factory=dict)
     """(shard, key) → (claim, expiry in ms)"""
     numbers: dict[tuple[str, str], int] = field(default_factory=dict)
+    accounts: MemoryAccounts = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.accounts = MemoryAccounts(self)
 
     def _find(self, request: ClaimRequest) -> tuple[bytes, int] | None:
         held = self.stored.get((request.shard, request.key))
@@ -51,14 +56,20 @@ class MemoryClaims:
         return [self._claim(request, live) for request in requests]
 
     def _claim(self, request: ClaimRequest, live: Sequence[int]) -> bytes | None:
-        held = self._find(request)
-        if held is None or (held[0][0] == UNCONFIRMED and unpack(held[0]).origin.incarnation not in live):
-            self.stored[request.shard, request.key] = (request.claim, self.clock.now_ms() + request.ttl_ms)
+        held, expiry = self._find(request), self.clock.now_ms() + request.ttl_ms
+        if held is None:
+            self.stored[request.shard, request.key] = (request.claim, expiry)
+            self.accounts.count(request, None)
             return None
-        claim, expiry = held
-        found = unpack(claim)
-        merged = replace(found, replicas=found.replicas | unpack(request.claim).replicas)
-        self.stored[request.shard, request.key] = (pack(merged), expiry)
+        claim, expiry_found = held
+        found, mine = unpack(claim), unpack(request.claim)
+        merged = found.replicas | mine.replicas
+        if found.origin != mine.origin:
+            self.accounts.count(request, found)
+        if live and not found.confirmed and found.origin.incarnation not in live:
+            self.stored[request.shard, request.key] = (pack(replace(mine, replicas=merged)), expiry)
+            return None
+        self.stored[request.shard, request.key] = (pack(replace(found, replicas=merged)), expiry_found)
         return claim
 
     async def confirm(self, requests: Sequence[ClaimRequest], ttl_ms: int) -> int:

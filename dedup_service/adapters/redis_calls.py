@@ -52,11 +52,12 @@ async def call(client: Redis, answer: Awaitable[T]) -> T:
 
 
 class Script:
-    """One Lua script; registered again by itself when Redis has forgotten it."""
+    """One Lua script, of one file or several; registered again by itself when Redis has forgotten it."""
 
-    def __init__(self, client: Redis, name: str) -> None:
+    def __init__(self, client: Redis, *names: str) -> None:
         self._client = client
-        self._script = client.register_script(files(__package__).joinpath(name).read_text())
+        folder = files(__package__)
+        self._script = client.register_script("\n".join(folder.joinpath(name).read_text() for name in names))
 
     async def __call__(self, keys: list[bytes], args: list[Any]) -> Any:
         """Raises UnavailableError."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import struct
 from collections.abc import Iterable, Sequence
-from typing import Any
 
+import msgspec
 from redis.asyncio import Redis
 
+from dedup_service.adapters.account_keys import account_prefix, source_digest
 from dedup_service.adapters.redis_calls import Script, call
 from dedup_service.core.claims import MAX_REPLICAS, OTHER_REPLICA
 from dedup_service.errors import ConfigurationError
@@ -16,13 +18,19 @@ from dedup_service.ports import ClaimRequest
 logger = logging.getLogger(__name__)
 
 
+COPY = struct.Struct(">dBBHBdd")
+"""TTL in ms, numbers of group, replica and source in this call, flags, sequence, source time in ms; the epoch follows."""
+LATE, COUNTED, TIMED = 1, 2, 4
+
+
 class RedisClaims:
     """Keys are `<namespace>{<shard>}<digest>`: a script's keys must share a slot where Redis is clustered."""
 
-    def __init__(self, client: Redis, *, namespace: str) -> None:
+    def __init__(self, client: Redis, *, namespace: str, accounting: bool = True) -> None:
         self._client = client
         self._namespace = namespace.encode()
-        self._claim = Script(client, "claim.lua")
+        self._accounting = accounting
+        self._claim = Script(client, "accounting.lua", "claim.lua")
         self._confirm = Script(client, "confirm.lua")
         self._replica_number = Script(client, "replica_number.lua")
         self._numbers: dict[tuple[str, str], int] = {}
@@ -35,13 +43,30 @@ class RedisClaims:
         results: list[bytes | None] = [None] * len(requests)
         for indexes in _by_shard(requests):
             chosen = [requests[i] for i in indexes]
-            args: list[Any] = [incarnations]
-            for request in chosen:
-                args += (request.claim, request.ttl_ms)
+            args = [incarnations, *self._copies(chosen)]
             found = await self._claim([self._key(request) for request in chosen], args)
             for index, claim in zip(indexes, found, strict=True):
                 results[index] = claim or None
         return results
+
+    def _copies(self, requests: Sequence[ClaimRequest]) -> list[bytes]:
+        """What claim.lua wants to know beside the claims; groups and sources are named once for all."""
+        groups: dict[str, int] = {}
+        sources: dict[tuple[str, str], int] = {}
+        packed: list[bytes] = []
+        for request in requests:
+            group = groups.setdefault(request.group, len(groups) + 1)
+            source = sources.setdefault((request.group, request.source), len(sources) + 1)
+            flags = request.late * LATE | (request.sequence is not None) * COUNTED | (request.time_ms is not None) * TIMED
+            copy = COPY.pack(
+                request.ttl_ms, group, request.replica, source, flags, request.sequence or 0, request.time_ms or 0
+            )
+            packed += (request.claim, copy + request.epoch.encode())
+        if not self._accounting:
+            return [b"", *packed]
+        named = [[source_digest(group, source), source] for group, source in sources]
+        prefix = account_prefix(self._namespace, requests[0].shard)
+        return [msgspec.msgpack.encode([prefix, list(groups), named]), *packed]
 
     async def confirm(self, requests: Sequence[ClaimRequest], ttl_ms: int) -> int:
         lost = 0

@@ -58,7 +58,12 @@ class Reading:
     raw: bytes
     """Its bytes: the element of a batch, or the whole body."""
     content_hash: bytes
-    """Of what two copies of one reading must agree on: the data."""
+    """Of what two copies of one reading must agree on: the data, or the group's choice of it."""
+    time: str | None = None
+    """The source time as the sender wrote it (RFC 3339)."""
+    sequence: str | None = None
+    epoch: str | None = None
+    """Of the sequence: another one when the source's counter started over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +77,13 @@ class BadReading:
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """What an event holds. `batch`: the body is a JSON array, of which a part can be published."""
+    """What an event holds. `batch`: the body is a JSON array, of which a part can be published. `binary`: the attributes are
+    application properties, and the body is the data."""
 
     readings: list[Reading]
     bad: list[BadReading] = field(default_factory=list)
     batch: bool = False
+    binary: bool = False
 
 
 @dataclass(frozen=True, slots=True)

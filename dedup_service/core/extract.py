@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -23,6 +25,7 @@ PREFIXES = ("cloudEvents_", "cloudEvents:")
 MAX_ID_LENGTH = 256
 MAX_SOURCE_LENGTH = 2048
 CONTENT_HASH_BYTES = 8
+MAX_ATTRIBUTE_LENGTH = 64
 MAX_READINGS = 65_535
 """An index must fit into a claim's two bytes."""
 
@@ -33,11 +36,15 @@ class _CloudEvent(msgspec.Struct):
     source: object = None
     data: msgspec.Raw = msgspec.Raw(b"")
     data_base64: object = None
+    time: object = None
+    sequence: object = None
+    sequenceepoch: object = None
 
 
 JSON_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _decode_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_any = msgspec.json.Decoder().decode
 _decode_event = msgspec.json.Decoder(_CloudEvent).decode
 
 
@@ -50,23 +57,24 @@ class CloudEventsExtractor:
 
     max_decompressed_bytes: int
 
-    def extract(self, event: InputEvent) -> Extraction:
+    def extract(self, event: InputEvent, pointers: Sequence[str] = ()) -> Extraction:
+        """`pointers`: what of the data copies must agree on; nothing: all of it."""
         if not event.body_is_binary:
             raise UndeliverableError("body-not-binary", "the AMQP body is a value or a sequence, not data")
         content_type = _media_type(event.content_type)
         if content_type == BATCH_CONTENT_TYPE:
-            return self._batch(event.body, event.content_encoding)
+            return self._batch(event.body, event.content_encoding, pointers)
         if content_type == STRUCTURED_CONTENT_TYPE:
-            return _structured(self._text(event.body, event.content_encoding))
-        return _binary(event)
+            return _structured(self._text(event.body, event.content_encoding), pointers)
+        return _binary(event, pointers)
 
-    def _batch(self, body: bytes, encoding: str | None) -> Extraction:
+    def _batch(self, body: bytes, encoding: str | None, pointers: Sequence[str]) -> Extraction:
         elements = _elements(self._text(body, encoding))
         if not elements:
             raise UndeliverableError("empty-batch", "the batch holds no events")
         if len(elements) > MAX_READINGS:
             raise UndeliverableError("too-many-readings", f"{len(elements)} readings in one event")
-        found = [_element(index, raw) for index, raw in enumerate(elements)]
+        found = [_element(index, raw, pointers) for index, raw in enumerate(elements)]
         return Extraction(
             readings=[item for item in found if isinstance(item, Reading)],
             bad=[item for item in found if isinstance(item, BadReading)],
@@ -99,19 +107,19 @@ def _elements(text: bytes) -> list[bytes]:
         return [bytes(raw) for raw in _decode_elements(text)]
     except JSON_ERRORS as error:
         elements = split_elements(text)
-        if not any(isinstance(_element(0, raw), Reading) for raw in elements[: MAX_READINGS + 1]):
+        if not any(isinstance(_element(0, raw, ()), Reading) for raw in elements[: MAX_READINGS + 1]):
             raise UndeliverableError("unreadable-body", f"the batch is not a JSON array: {error}") from None
         return elements
 
 
-def _structured(text: bytes) -> Extraction:
-    item = _element(0, text)
+def _structured(text: bytes, pointers: Sequence[str]) -> Extraction:
+    item = _element(0, text, pointers)
     if isinstance(item, BadReading):
         raise UndeliverableError(item.reason, "the structured event can't be read as a reading")
     return Extraction([item])
 
 
-def _element(index: int, raw: bytes) -> Reading | BadReading:
+def _element(index: int, raw: bytes, pointers: Sequence[str]) -> Reading | BadReading:
     try:
         event = _decode_event(raw)
     except JSON_ERRORS:
@@ -120,10 +128,19 @@ def _element(index: int, raw: bytes) -> Reading | BadReading:
     if reason is not None:
         return BadReading(index, reason, raw)
     content = event.data_base64.encode() if isinstance(event.data_base64, str) else bytes(event.data)
-    return Reading(index, str(event.source), str(event.id), raw, content_hash(content))
+    return Reading(
+        index,
+        str(event.source),
+        str(event.id),
+        raw,
+        content_hash(chosen(content, pointers)),
+        _text_or_none(event.time),
+        _text_or_none(event.sequence),
+        _text_or_none(event.sequenceepoch),
+    )
 
 
-def _binary(event: InputEvent) -> Extraction:
+def _binary(event: InputEvent, pointers: Sequence[str]) -> Extraction:
     properties = event.application_properties
     for prefix in PREFIXES:
         if prefix + "id" in properties:
@@ -136,7 +153,39 @@ def _binary(event: InputEvent) -> Extraction:
         raise UndeliverableError(reason, "the CloudEvents attributes give no key")
     assert isinstance(reading_id, str)
     assert isinstance(source, str)
-    return Extraction([Reading(0, source, reading_id, event.body, content_hash(event.body))])
+    content = content_hash(chosen(event.body, pointers))
+    told = (_text_or_none(properties.get(prefix + name)) for name in ("time", "sequence", "sequenceepoch"))
+    return Extraction([Reading(0, source, reading_id, event.body, content, *told)], binary=True)
+
+
+def _text_or_none(value: object) -> str | None:
+    """Attributes that nothing depends on: a wrong type or an endless text is as good as none."""
+    return value if isinstance(value, str) and len(value) <= MAX_ATTRIBUTE_LENGTH else None
+
+
+def chosen(data: bytes, pointers: Sequence[str]) -> bytes:
+    """Those parts of the data that copies must agree on; all of it where it is not JSON."""
+    if not pointers:
+        return data
+    try:
+        document = _decode_any(data)
+    except JSON_ERRORS:
+        return data
+    return msgspec.json.encode([_resolve(document, pointer) for pointer in pointers], order="deterministic")
+
+
+def _resolve(document: Any, pointer: str) -> Any:
+    """The value that a JSON pointer (RFC 6901) names, in a list of its own so that null is not the same as absent."""
+    value = document
+    for token in pointer.split("/")[1:]:
+        name = token.replace("~1", "/").replace("~0", "~")
+        if isinstance(value, dict) and name in value:
+            value = value[name]
+        elif isinstance(value, list) and name.isdecimal() and int(name) < len(value):
+            value = value[int(name)]
+        else:
+            return []
+    return [value]
 
 
 def content_hash(content: bytes) -> bytes:

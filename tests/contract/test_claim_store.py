@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from redis.asyncio import Redis
@@ -30,6 +30,13 @@ REDIS_6_COMMANDS = (
     "hget",
     "hset",
     "hlen",
+    "hincrby",
+    "expire",
+    "time",
+    "zadd",
+    "zcard",
+    "zrem",
+    "zscore",
     "info",
     "ping",
     "client|setinfo",
@@ -68,7 +75,7 @@ def request_of(
 ) -> ClaimRequest:
     origin = Origin(incarnation, 0, sequence, 0)
     claim = new_claim(origin, Reading(0, "s", reading_id, b"", content_hash(content)), replica, 1_700_000_000_000)
-    return ClaimRequest(shard, key_digest("g", "s", reading_id), claim, TTL_MS)
+    return ClaimRequest(shard, key_digest("g", "s", reading_id), claim, TTL_MS, "g", replica, "s")
 
 
 def verdicts(requests: list[ClaimRequest], found: list[bytes | None], *, in_doubt: bool = False) -> list[Verdict]:
@@ -137,7 +144,7 @@ async def test_a_claim_that_is_gone_is_written_again_when_it_is_confirmed(bench:
 
 
 async def test_an_unconfirmed_claim_ends_with_its_ttl_and_a_confirmed_one_with_its_own(bench: Bench) -> None:
-    short = [ClaimRequest(r.shard, r.key, r.claim, 40) for r in (request_of("1"), request_of("2"))]
+    short = [replace(r, ttl_ms=40) for r in (request_of("1"), request_of("2"))]
     await bench.store.claim(short, LIVE)
     await bench.store.confirm(short[1:], TTL_MS)
     await bench.store.claim([request_of("1", 7), request_of("2", 7)], LIVE)  # finding it does not prolong it

@@ -118,6 +118,9 @@ def requests_of(items: list[tuple[int, int, int, int]]) -> list[ClaimRequest]:
                 Origin(incarnation, 0, origin, 0), Reading(0, "s", "i", b"", content_hash(bytes([origin]))), replica, 1
             ),
             60_000,
+            "g",
+            replica,
+            "s",
         )
         for key, origin, replica, incarnation in items
     ]

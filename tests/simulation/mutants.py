@@ -13,6 +13,8 @@ import pytest
 
 from dedup_service import pipeline as pipeline_module
 from dedup_service import resolving, sending
+from dedup_service.adapters.memory_accounts import MemoryAccounts
+from dedup_service.admission import Admission
 from dedup_service.core import claims
 from dedup_service.core.claims import Verdict
 from dedup_service.core.leases import Lease, Record
@@ -133,12 +135,13 @@ def confirm_before_publish(patch: Patch) -> None:
 
 def claim_by_a_refused_copy(patch: Patch) -> None:
     """An event that will be ignored claims its keys all the same."""
-    extract = Pipeline._extract
+    admit = Admission.admit
 
-    def claiming(self: Pipeline, event: Any) -> EventWork:
-        work = extract(self, event)
+    def claiming(self: Admission, event: Any, incarnation: int) -> EventWork:
+        work = admit(self, event, incarnation)
         if not work.extraction.readings and not work.dead:
-            work.extraction = self._ports.extractor.extract(event)
+            work.extraction = self.extractor.extract(event)
+            work.group = self.groups.groups[0]
         return work
 
     def nothing_of_it(self: Pipeline, item: EventWork) -> list[Any]:
@@ -146,7 +149,7 @@ def claim_by_a_refused_copy(patch: Patch) -> None:
         return clean_events(self, item) if is_telemetry else []
 
     clean_events = Pipeline._clean_events
-    patch.setattr(Pipeline, "_extract", claiming)
+    patch.setattr(Admission, "admit", claiming)
     patch.setattr(Pipeline, "_clean_events", nothing_of_it)
 
 
@@ -224,6 +227,17 @@ def skip_by_sequence_number(patch: Patch) -> None:
     patch.setattr(PartitionWorker, "_check_hub", trust)
 
 
+def replays_are_counted(patch: Patch) -> None:
+    """The accounts do not remember how far each partition was counted."""
+    count = MemoryAccounts.count
+
+    def again(self: MemoryAccounts, request: Any, found: Any) -> None:
+        self.accounted.clear()
+        count(self, request, found)
+
+    patch.setattr(MemoryAccounts, "count", again)
+
+
 CAUGHT_BY: dict[str, tuple[Mutant, str]] = {
     "naive": (naive, "crashes"),
     "checkpoint-first": (checkpoint_first, "many crashes"),
@@ -239,5 +253,6 @@ CAUGHT_BY: dict[str, tuple[Mutant, str]] = {
     "horizon-forgotten": (skip_in_doubt_as_own_call, "many crashes"),
     "no-first-record": (no_first_record, "many crashes"),
     "claims-that-outlive-their-events": (claims_that_outlive_their_events, "retention"),
+    "replays-are-counted": (replays_are_counted, "many crashes"),
     "skip-by-sequence-number": (skip_by_sequence_number, "recreated"),
 }

@@ -8,6 +8,7 @@ import logging
 import random
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass
 
 import structlog
@@ -32,6 +33,7 @@ SCENARIOS = {
     ),
     "recreated": Scenario(kills=1, recreations=1),
 }
+STUCK = "the pods did not finish"
 MAY_DOUBLE = {"redis forgets", "retention", "recreated"}
 """What was published is known by Redis or by reading the winner again; where both are gone, it is published once more."""
 
@@ -61,10 +63,10 @@ def run(seed: int, name: str | None = None) -> Failure | None:
     try:
         loop.run_until_complete(world.run())
     except (TimeoutError, StuckError) as error:
-        return Failure(seed, name, f"the pods did not finish ({type(error).__name__})")
+        return Failure(seed, name, f"{STUCK} ({type(error).__name__})")
     finally:
         _abandon(loop)
-    return _judge(seed, name, audit(world.emitted, world.clean.events))
+    return _judge(seed, name, audit(world.emitted, world.clean.events)) or _check_accounts(seed, name, world)
 
 
 def _judge(seed: int, name: str, verdict: Verdict) -> Failure | None:
@@ -73,6 +75,14 @@ def _judge(seed: int, name: str, verdict: Verdict) -> Failure | None:
     if verdict.doubled and name not in MAY_DOUBLE:
         return Failure(seed, name, f"doubled {verdict.doubled}")
     return None
+
+
+def _check_accounts(seed: int, name: str, world: World) -> Failure | None:
+    """Each copy is counted once, whatever was lost, repeated or killed."""
+    if name in MAY_DOUBLE:
+        return None
+    counted, arrived = Counter(world.counted_copies()), Counter(world.arrived_copies())
+    return None if counted == arrived else Failure(seed, name, f"counted {counted}, arrived {arrived}")
 
 
 def _abandon(loop: SimulatedLoop) -> None:

@@ -22,8 +22,9 @@ from dedup_service.adapters.memory import (
     MemoryPublisher,
 )
 from dedup_service.assignment import Assignment, AssignmentOptions
+from dedup_service.core.accounting import total
 from dedup_service.core.events import DEVICE_ID, MESSAGE_SOURCE, InputEvent
-from dedup_service.core.extract import BATCH_CONTENT_TYPE, CloudEventsExtractor
+from dedup_service.core.extract import BATCH_CONTENT_TYPE
 from dedup_service.core.leases import Lease, Record, Renewal, Sample, Samples
 from dedup_service.core.outgoing import OutgoingEvent, OutputPolicy
 from dedup_service.core.progress import Position
@@ -33,6 +34,7 @@ from dedup_service.ports import ClaimRequest, HubInfo, PartitionState, StartPosi
 from dedup_service.retrying import Retrying
 from dedup_service.telemetry import Telemetry
 from dedup_service.worker import PartitionWorker, WorkerOptions, WorkerPorts
+from tests.support.groups import admission_of, group_of
 
 T = TypeVar("T")
 
@@ -186,6 +188,22 @@ class World:
         log, oldest = self.hub.partitions[partition], self.clock.now_ms() - self.retention_ms
         return next((event.sequence_number for event in log if event.enqueued_ms >= oldest), len(log))
 
+    # --- the accounts
+
+    def arrived_copies(self) -> dict[str, int]:
+        """By replica: the copies of readings in its partition."""
+        return {
+            f"edge-{partition}": sum(
+                event.body.decode().count('"reading"') for event in log if event.annotations[MESSAGE_SOURCE] == "Telemetry"
+            )
+            for partition, log in self.hub.partitions.items()
+        }
+
+    def counted_copies(self) -> dict[str, int]:
+        counts = total(counted for (kind, _, _), counted in self.claims.accounts.counts.items() if kind.startswith("source"))
+        numbers = {name: number for (_, name), number in self.claims.numbers.items()}
+        return {name: sum(counts[f"{letter}{number}"] for letter in "fds") for name, number in numbers.items()}
+
     # --- a run
 
     async def run(self) -> None:
@@ -316,10 +334,9 @@ class Process:
             clock = world.clock
         samples = Samples()
         leases, clean = SimulatedLeases(self), SimulatedPublisher(self, world.clean)
-        options = PipelineOptions(
-            "g", world.scenario.mode, "ignore", WINDOW_MS, world.retention_ms, 1,
-            OutputPolicy(sorted(world.clean.partitions), "source", "g"), ["0"],
-        )  # fmt: skip
+        output = OutputPolicy(sorted(world.clean.partitions), "source", "g")
+        options = PipelineOptions(world.retention_ms, 1, output, ["0"])
+        admission = admission_of(group_of(mode=world.scenario.mode, window_ms=WINDOW_MS, output=output))
 
         def make_worker(lease: Lease) -> PartitionWorker:
             stopping = asyncio.Event()
@@ -329,7 +346,7 @@ class Process:
                 clean=clean,
                 tail=clean,
                 dead_letters=SimulatedPublisher(self, world.dead),
-                extractor=CloudEventsExtractor(10_000),
+                admission=admission,
                 clock=clock,
                 telemetry=self.telemetry,
                 retrying=retrying,

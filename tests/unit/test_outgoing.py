@@ -7,20 +7,11 @@ from typing import Any
 
 import pytest
 
+from dedup_service.core.clean_events import PLAIN, CleanEvent, Marks, clean_events
+from dedup_service.core.dead_letters import dead_letter, dead_readings, truncated, undeliverable
 from dedup_service.core.events import DEVICE_ID, IOTHUB_ENQUEUED_TIME, MODULE_ID, BadReading, Extraction
 from dedup_service.core.extract import BATCH_CONTENT_TYPE, CloudEventsExtractor
-from dedup_service.core.outgoing import (
-    CleanEvent,
-    OutputPolicy,
-    clean_events,
-    dead_letter,
-    dead_readings,
-    marked,
-    output_partition,
-    ranges,
-    truncated,
-    undeliverable,
-)
+from dedup_service.core.outgoing import OutputPolicy, halves, output_partition, ranges
 from tests.support.readings import batch_of, element, event, single
 
 POLICY = OutputPolicy(["0", "1", "2", "3"], "source", "default")
@@ -28,10 +19,10 @@ ONE = OutputPolicy(["0"], "source", "default")
 extract = CloudEventsExtractor(1000).extract
 
 
-def cleaned(source_event: Any, winners: set[int], policy: OutputPolicy = ONE) -> list[CleanEvent]:
+def cleaned(source_event: Any, winners: set[int], policy: OutputPolicy = ONE, marks: Marks = PLAIN) -> list[CleanEvent]:
     extraction = extract(source_event)
     chosen = [reading for reading in extraction.readings if reading.index in winners]
-    return clean_events(source_event, extraction, chosen, policy, incarnation=0xAB)
+    return clean_events(source_event, extraction, chosen, policy, 0xAB, marks)
 
 
 def test_an_event_whose_readings_all_win_is_byte_identical() -> None:
@@ -94,12 +85,12 @@ def test_the_operator_can_allow_a_name_that_steers_ingestion() -> None:
 
 
 def test_marked_duplicates_say_so() -> None:
-    (clean,) = marked(cleaned(single(), {0}))
+    (clean,) = cleaned(single(), {0}, marks=Marks(duplicate=True))
     assert clean.event.properties["dedup_duplicate"] is True
 
 
 def test_dead_letters_carry_reason_origin_and_body() -> None:
-    letter = dead_letter(single("1", b"body"), "some-reason", "x" * 1000, ONE, 0xAB)
+    letter = dead_letter(single("1", b"body"), "some-reason", "x" * 1000, frozenset(), 0xAB)
     assert letter.body == b"body"
     assert letter.properties["dedup_reason"] == "some-reason"
     assert letter.properties["dedup_origin"] == "000000ab/0/0"
@@ -108,7 +99,7 @@ def test_dead_letters_carry_reason_origin_and_body() -> None:
 
 def test_bad_readings_of_a_batch_keep_their_bytes_in_the_dead_letter() -> None:
     bad = [BadReading(1, "r", b"7"), BadReading(3, "r", b'{ "a":1}')]
-    letter = dead_readings(batch_of([]), "r", bad, ONE, 1)
+    letter = dead_readings(batch_of([]), "r", bad, frozenset(), 1)
     assert (letter.body, letter.properties["dedup_indexes"], letter.readings) == (b'[7,{ "a":1}]', "1,3", 2)
 
 
@@ -132,3 +123,53 @@ def test_ranges(indexes: list[int], text: str) -> None:
 
 def test_an_empty_extraction_gives_nothing() -> None:
     assert clean_events(single(), Extraction([]), [], ONE, 1) == []
+
+
+def test_late_readings_are_marked_by_index_and_keep_their_mark_when_a_batch_is_split() -> None:
+    (clean,) = cleaned(batch_of([element(str(n)) for n in range(4)]), {0, 1, 3}, marks=Marks(late=frozenset({1, 2, 3})))
+    assert clean.event.properties["dedup_late"] == "1,3"
+    first, second = halves(clean.event)
+    assert (first.properties["dedup_indexes"], "dedup_late" in first.properties) == ("0", False)
+    assert (second.properties["dedup_indexes"], second.properties["dedup_late"]) == ("1,3", "1,3")
+
+
+STRUCTURED = OutputPolicy(["0"], "source", "default", content_mode="structured")
+
+
+def structured(given: Any, marks: Marks = PLAIN) -> list[dict[str, Any]]:
+    (clean,) = cleaned(given, {0, 1, 2}, STRUCTURED, marks)
+    assert (clean.event.content_type, clean.event.content_encoding) == (BATCH_CONTENT_TYPE, None)
+    assert not [name for name in clean.event.properties if name.lower().startswith("cloudevents")]
+    items: list[dict[str, Any]] = json.loads(clean.event.body)
+    return items
+
+
+def test_in_structured_mode_the_body_says_everything() -> None:
+    properties = {"cloudEvents_id": "1", "cloudEvents_source": "urn:a", "cloudEvents_time": "2026-01-01T00:00:00Z", "own": 1}
+    given = event(b'{"v":1.0}', application_properties=properties, annotations={DEVICE_ID: "edge-1", MODULE_ID: "m"})
+    assert structured(given, Marks(late=frozenset({0}))) == [
+        {
+            "specversion": "1.0",
+            "id": "1",
+            "source": "urn:a",
+            "time": "2026-01-01T00:00:00Z",
+            "data": {"v": 1.0},
+            "dedupdevice": "edge-1",
+            "dedupmodule": "m",
+            "dedupenqueuedtime": "2023-11-14T22:13:20.000Z",
+            "deduplate": True,
+            "dedupduplicate": False,
+        }
+    ]
+
+
+def test_in_structured_mode_a_batch_keeps_what_its_events_say_except_what_they_forge() -> None:
+    elements = [b'{"id":"1","source":"urn:a","data":1e400,"x":"y","deduplate":true,"DedupDevice":"forged"}', element("2")]
+    first, second = structured(batch_of(elements), Marks(duplicate=True))
+    assert (first["x"], first["dedupdevice"], first["deduplate"], first["dedupduplicate"]) == ("y", "edge-1", False, True)
+    assert "DedupDevice" not in first
+    assert second["id"] == "2"
+
+
+def test_in_structured_mode_data_that_is_no_json_is_base64() -> None:
+    assert structured(single("1", b"\xff\x00"))[0]["data_base64"] == "/wA="

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 
@@ -12,9 +13,7 @@ from dedup_service import pipeline as module
 from dedup_service.adapters.memory import MemoryClaims, MemoryClock, MemoryPublisher
 from dedup_service.core.claims import unpack
 from dedup_service.core.events import MESSAGE_SOURCE, InputEvent
-from dedup_service.core.extract import CloudEventsExtractor
 from dedup_service.core.leases import Lease, Record, Samples
-from dedup_service.core.outgoing import OutputPolicy
 from dedup_service.core.progress import Position
 from dedup_service.errors import LeaseLostError, StoppingError, UnavailableError
 from dedup_service.pipeline import Pipeline, PipelineOptions, PipelinePorts, Tenure
@@ -22,6 +21,7 @@ from dedup_service.ports import ClaimRequest
 from dedup_service.retrying import Retrying
 from dedup_service.telemetry import Count, Telemetry
 from dedup_service.work import EventWork
+from tests.support.groups import OUTPUT, admission_of, group_of
 from tests.support.readings import batch_of, element, single
 
 WINDOW_MS, RETENTION_MS = 1000, 10_000
@@ -38,6 +38,7 @@ class World:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     mode: str = "drop"
     unmatched: str = "ignore"
+    group: dict[str, Any] = field(default_factory=dict)
     incarnation: int = 1
     samples: Samples = field(default_factory=Samples)
     claims: MemoryClaims = field(init=False)
@@ -46,22 +47,14 @@ class World:
         self.claims = MemoryClaims(self.clock)
 
     def pipeline(self, horizon: int = -1, partition: str = "0") -> Pipeline:
-        options = PipelineOptions(
-            group="g",
-            mode=self.mode,
-            unmatched=self.unmatched,
-            window_ms=WINDOW_MS,
-            retention_ms=RETENTION_MS,
-            shards=1,
-            output=OutputPolicy(["0"], "source", "g"),
-            dead_letter_partitions=["0"],
-        )
+        options = PipelineOptions(RETENTION_MS, shards=1, forward_to=OUTPUT, dead_letter_partitions=["0"])
+        group = group_of(**{"mode": self.mode, "window_ms": WINDOW_MS, **self.group})
         ports = PipelinePorts(
             claims=self.claims,
             clean=None if self.mode == "observe" else self.clean,
             tail=None if self.mode == "observe" else self.clean,
             dead_letters=self.dead,
-            extractor=CloudEventsExtractor(1000),
+            admission=admission_of(group, unmatched=self.unmatched),
             clock=self.clock,
             telemetry=self.telemetry,
             retrying=Retrying(self.clock, self.telemetry, self.stopping),
@@ -69,6 +62,11 @@ class World:
         lease = Lease(partition, epoch=1, valid_until=float("inf"), inherited=None)
         tenure = Tenure(lease, self.incarnation, horizon, sample={"0": -1})
         return Pipeline(options, ports, tenure, self.samples, spread_ms=lambda: 0)
+
+    def admitted(self, *events: InputEvent) -> list[EventWork]:
+        """As the pipeline would take them in."""
+        admission = admission_of(group_of(mode=self.mode, window_ms=WINDOW_MS, **self.group))
+        return [admission.admit(event, self.incarnation) for event in events]
 
     def at(self, event: InputEvent, number: int, partition: str = "0") -> InputEvent:
         now = self.clock.now_ms()
@@ -108,7 +106,7 @@ async def test_copies_within_one_event_and_within_one_batch_of_events_are_duplic
 async def test_an_owner_that_died_before_publishing_loses_nothing() -> None:
     world = World()
     event = world.at(single("1", b"x"), 0)
-    await world.pipeline()._claim([world.pipeline()._extract(event)])  # claimed, then the process died
+    await world.pipeline()._claim(world.admitted(event))  # claimed, then the process died
     await world.pipeline(horizon=0).process([event])
     assert world.clean_bodies() == [b"x"]
 
@@ -233,7 +231,7 @@ async def test_a_confirmed_claim_lives_for_the_window_and_an_unconfirmed_one_no_
     world = World()
     old = replace(world.at(single("1"), 0), enqueued_ms=world.clock.now_ms() - RETENTION_MS + 300)
     pipeline = world.pipeline()
-    await pipeline._claim([pipeline._extract(old)])
+    await pipeline._claim(world.admitted(old))
     ((_, expiry),) = world.claims.stored.values()
     assert expiry == world.clock.now_ms() + 300
     await world.pipeline(horizon=0).process([old])
@@ -243,7 +241,7 @@ async def test_a_confirmed_claim_lives_for_the_window_and_an_unconfirmed_one_no_
 
 async def test_a_claim_of_a_hub_that_is_gone_does_not_block() -> None:
     world = World(incarnation=1)
-    await world.pipeline()._claim([world.pipeline()._extract(world.at(single("1", b"x"), 0))])
+    await world.pipeline()._claim(world.admitted(world.at(single("1", b"x"), 0)))
     reborn = replace(world, incarnation=2)
     reborn.claims = world.claims
     await reborn.pipeline().process([world.at(single("1", b"x", device="edge-2"), 0, "1")])
@@ -320,7 +318,7 @@ async def test_an_event_that_is_given_up_ends_in_the_dead_letters() -> None:
 async def published_but_not_confirmed(world: World, event: InputEvent) -> None:
     """An owner that died between publishing and confirming."""
     pipeline = world.pipeline()
-    work = [pipeline._extract(event)]
+    work = world.admitted(event)
     await pipeline._claim(work)
     await pipeline._publish(work)
 
@@ -339,7 +337,7 @@ async def test_a_copy_in_doubt_that_is_not_in_the_clean_stream_is_published() ->
     world = World()
     await published_but_not_confirmed(world, world.at(single("1", b"x"), 0))
     second = world.at(single("2", b"y"), 1)
-    await world.pipeline()._claim([world.pipeline()._extract(second)])
+    await world.pipeline()._claim(world.admitted(second))
     await world.pipeline(horizon=1).process([world.at(single("1", b"x"), 0), second])
     assert world.clean_bodies() == [b"x", b"y"]
     assert dict(world.telemetry.counts[Count.IN_DOUBT]) == {"found": 1, "published": 1}
@@ -348,7 +346,7 @@ async def test_a_copy_in_doubt_that_is_not_in_the_clean_stream_is_published() ->
 async def test_a_marked_duplicate_is_no_proof_that_the_winner_was_published() -> None:
     world = World(mode="mark")
     winner, duplicate = world.at(single("1", b"x"), 0, "0"), world.at(single("1", b"x", device="edge-2"), 0, "1")
-    await world.pipeline()._claim([world.pipeline()._extract(winner)])
+    await world.pipeline()._claim(world.admitted(winner))
     await world.pipeline(partition="1").process([duplicate])
     await world.pipeline(horizon=0).process([winner])
     assert [event.properties.get("dedup_duplicate") for event in world.clean.events] == [True, None]
@@ -409,3 +407,35 @@ async def test_a_sample_that_arrives_during_a_batch_is_not_used_for_what_was_fin
     world.samples.newest = {"0": 99}
     assert pipeline._lease.record is not None
     assert pipeline._lease.record.sample == {"0": 0}
+
+
+async def test_a_group_can_send_deviating_copies_to_the_dead_letters() -> None:
+    world = World(group={"on_conflict": "dead-letter"})
+    await world.pipeline().process([world.at(batch_of([element("1", data=1), element("2", data=2)]), 0)])
+    second = world.at(batch_of([element("1", data=1), element("2", data=3)], device="edge-2"), 0, "1")
+    await world.pipeline(partition="1").process([second])
+    (letter,) = world.dead.events
+    assert (letter.properties["dedup_reason"], letter.properties["dedup_indexes"]) == ("conflict", "1")
+    assert json.loads(letter.body) == [json.loads(element("2", data=3))]
+    assert len(world.clean.events) == 1
+
+
+async def test_a_group_that_observes_publishes_nothing_and_counts_everything() -> None:
+    world = World(group={"mode": "observe"})
+    await world.pipeline().process([world.at(batch_of([element("1"), element("2")]), 0)])
+    await world.pipeline(horizon=0).process([world.at(batch_of([element("1"), element("2")]), 0)])
+    await world.pipeline(partition="1").process([world.at(single("1", device="edge-2"), 0, "1")])
+    assert world.clean.events == []
+    hour = world.clock.now_ms() // 3_600_000
+    (counts,) = await world.claims.accounts.hours("g", [hour])
+    assert (counts["f0"], counts["d1"], counts["r1"], counts["r2"]) == (2, 1, 1, 1)
+
+
+async def test_what_was_stored_and_forwarded_for_longer_than_the_window_is_published_once_and_marked() -> None:
+    world = World()
+    old = {"cloudEvents_id": "1", "cloudEvents_source": "urn:a", "cloudEvents_time": "2020-01-01T00:00:00Z"}
+    for replica in ("0", "1", "2"):
+        backlog = replace(single(device=f"edge-{replica}"), application_properties=old)
+        await world.pipeline(partition=replica).process([world.at(backlog, 0, replica)])
+    (clean,) = world.clean.events
+    assert clean.properties["dedup_late"] == "0"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -20,16 +20,16 @@ from dedup_service.assignment import Assignment, AssignmentOptions
 from dedup_service.core.events import Extraction, InputEvent
 from dedup_service.core.extract import CloudEventsExtractor
 from dedup_service.core.leases import Lease, Record, Samples
-from dedup_service.core.outgoing import OutputPolicy
 from dedup_service.core.progress import Position
 from dedup_service.errors import UnavailableError
 from dedup_service.pipeline import Pipeline, PipelineOptions, PipelinePorts
 from dedup_service.retrying import Retrying
 from dedup_service.telemetry import Count, Telemetry
 from dedup_service.worker import PartitionWorker, WorkerOptions, WorkerPorts
+from tests.support.groups import OUTPUT, admission_of
 from tests.support.readings import single
 
-OPTIONS = PipelineOptions("g", "drop", "ignore", 10**6, 10**9, 1, OutputPolicy(["0"], "source", "g"), ["0"])
+OPTIONS = PipelineOptions(10**9, 1, OUTPUT, ["0"])
 TURNS = 10_000
 
 
@@ -72,7 +72,7 @@ class Plant:
             clean=self.clean,
             tail=self.clean,
             dead_letters=None,
-            extractor=CloudEventsExtractor(1000),
+            admission=admission_of(),
             clock=self.clock,
             telemetry=self.telemetry,
             retrying=retrying,
@@ -226,7 +226,7 @@ async def test_an_event_that_fails_again_and_again_is_given_up_and_its_neighbour
     plant.emit("a", "poison", "c")
     extract = CloudEventsExtractor.extract
 
-    def failing(self: CloudEventsExtractor, event: InputEvent) -> Extraction:
+    def failing(self: CloudEventsExtractor, event: InputEvent, pointers: Sequence[str] = ()) -> Extraction:
         if event.body == b"poison":
             raise RuntimeError("defect")
         return extract(self, event)

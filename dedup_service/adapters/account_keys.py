@@ -1,0 +1,18 @@
+"""The names of the accounts' keys in Redis; accounting.lua builds the same ones.
+
+All of them carry the shard of the claims that they account for, since a script's keys must share a slot.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+
+def account_prefix(namespace: bytes, shard: int) -> str:
+    return f"{namespace.decode()}{{{shard}}}"
+
+
+def source_digest(group: str, source: str) -> str:
+    """32 hex characters; a source may be long, and hostile."""
+    prefixed = f"{len(group)}:{group}{source}"
+    return hashlib.blake2b(prefixed.encode(), digest_size=16).hexdigest()

@@ -1,0 +1,169 @@
+"""The accounts in memory: the same laws as accounting.lua, said in Python."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dedup_service.core.accounting import Counts, Gap, SourceHistory, bucket_of, total
+from dedup_service.core.claims import Claim, key_digest, unpack
+from dedup_service.ports import ClaimRequest, ReplicaSeen, SourceSeen, StoredClaim
+
+if TYPE_CHECKING:
+    from dedup_service.adapters.memory import MemoryClaims
+
+MAX_GAPS, MAX_EPOCHS = 64, 3
+KEEP_MINUTES, KEEP_HOURS = 70, 26
+
+
+@dataclass(slots=True)
+class Epoch:
+    """Of one source: what came of one run of its counter."""
+
+    name: str
+    next: int
+    gaps: list[Gap] = field(default_factory=list)
+    forgotten: int = 0
+
+    def follow(self, number: int, now_ms: int) -> tuple[int, int]:
+        """(numbers missing more, missing ones that were found)"""
+        if number < self.next:
+            return 0, self._fill(number)
+        opened, first = number - self.next, self.next
+        self.next = number + 1
+        if opened:
+            self.gaps.append(Gap(self.name, first, number - 1, now_ms))
+        if len(self.gaps) > MAX_GAPS:
+            oldest = self.gaps.pop(0)
+            self.forgotten += oldest.last - oldest.first + 1
+        return opened, 0
+
+    def _fill(self, number: int) -> int:
+        for gap in self.gaps:
+            if gap.first <= number <= gap.last:
+                rest = [(gap.first, number - 1), (number + 1, gap.last)]
+                parts = [Gap(self.name, first, last, gap.found_ms) for first, last in rest if first <= last]
+                place = self.gaps.index(gap)
+                self.gaps[place : place + 1] = parts
+                return 1
+        return 0
+
+
+@dataclass(slots=True)
+class MemoryAccounts:
+    claims: MemoryClaims
+    counts: dict[tuple[str, str, int], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    """(minute, hour or source digest of a group, group, number)"""
+    accounted: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
+    seen: dict[str, dict[int, tuple[int, int]]] = field(default_factory=lambda: defaultdict(dict))
+    known_sources: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
+    epochs: dict[tuple[str, str], list[Epoch]] = field(default_factory=lambda: defaultdict(list))
+    times: dict[tuple[str, str, int], dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
+
+    def count(self, request: ClaimRequest, found: Claim | None) -> None:
+        mine = unpack(request.claim)
+        partition = (mine.origin.incarnation, mine.origin.partition)
+        place = (mine.origin.sequence_number, mine.origin.index)
+        if place <= self.accounted.get(partition, (-1, -1)):
+            return
+        self.accounted[partition] = place
+        now_ms = self.claims.clock.now_ms()
+        last = self.seen[request.group].get(request.replica, (0, 0))[0]
+        self.seen[request.group][request.replica] = (max(last, mine.enqueued_ms), now_ms)
+        self.known_sources[request.group][request.source] = now_ms
+        winner_ms = mine.enqueued_ms if found is None else found.enqueued_ms
+        counted = self._winner(request, winner_ms) if found is None else self._duplicate(request, mine, found)
+        for key in self._keys(request, winner_ms):
+            for name, number in counted.items():
+                if name[0] != "h" or key[0] in ("minute", "hour"):
+                    self.counts[key][name] += number
+
+    def _keys(self, request: ClaimRequest, winner_ms: int) -> list[tuple[str, str, int]]:
+        now_ms, keys = self.claims.clock.now_ms(), []
+        minute, hour = winner_ms // 60_000, winner_ms // 3_600_000
+        if minute > now_ms // 60_000 - KEEP_MINUTES:
+            keys.append(("minute", request.group, minute))
+        if hour > now_ms // 3_600_000 - KEEP_HOURS:
+            keys.append(("hour", request.group, hour))
+            keys.append((f"source {request.source}", request.group, hour))
+        return keys
+
+    def _winner(self, request: ClaimRequest, winner_ms: int) -> Counter[str]:
+        opened, filled = self._follow(request)
+        counted = Counter({f"f{request.replica}": 1, f"o{request.replica}": 1, "r1": 1, "g+": opened, "g-": filled})
+        counted[f"l{request.replica}"] = int(request.late)
+        if request.time_ms is not None:
+            self._measure_distance(request, request.time_ms, winner_ms // 3_600_000)
+        return counted
+
+    def _measure_distance(self, request: ClaimRequest, time_ms: int, hour: int) -> None:
+        if hour <= self.claims.clock.now_ms() // 3_600_000 - KEEP_HOURS:
+            return
+        times = self.times[request.group, request.source, hour]
+        others = [abs(time_ms - at) for replica, at in times.items() if replica != request.replica]
+        if others:
+            self.counts[f"source {request.source}", request.group, hour][f"n:{bucket_of(min(others))}"] += 1
+        times[request.replica] = time_ms
+
+    def _duplicate(self, request: ClaimRequest, mine: Claim, found: Claim) -> Counter[str]:
+        counted: Counter[str] = Counter()
+        n, replicas = request.replica, found.replicas.bit_count()
+        if found.replicas & mine.replicas:
+            counted[f"s{n}"] += 1
+        else:
+            counted[f"d{n}"] += 1
+            counted[f"r{replicas}"] -= 1
+            counted[f"r{replicas + 1}"] += 1
+            if replicas == 1:
+                counted[f"o{found.replicas.bit_length() - 1}"] -= 1
+        counted[f"x{n}"] += found.content != mine.content
+        counted[f"h{n}:{bucket_of(mine.enqueued_ms - found.enqueued_ms)}"] += 1
+        return counted
+
+    def _follow(self, request: ClaimRequest) -> tuple[int, int]:
+        if request.sequence is None:
+            return 0, 0
+        epochs = self.epochs[request.group, request.source]
+        for epoch in epochs:
+            if epoch.name == request.epoch:
+                return epoch.follow(request.sequence, self.claims.clock.now_ms())
+        epochs.insert(0, Epoch(request.epoch, request.sequence + 1))
+        del epochs[MAX_EPOCHS:]
+        return 0, 0
+
+    # --- reading
+
+    async def now_ms(self) -> int:
+        return self.claims.clock.now_ms()
+
+    async def minutes(self, group: str, numbers: Sequence[int]) -> list[Counts]:
+        return [dict(self.counts.get(("minute", group, number), {})) for number in numbers]
+
+    async def hours(self, group: str, numbers: Sequence[int]) -> list[Counts]:
+        return [dict(self.counts.get(("hour", group, number), {})) for number in numbers]
+
+    async def replicas(self, group: str) -> list[ReplicaSeen]:
+        names = sorted((number, name) for (of, name), number in self.claims.numbers.items() if of == group)
+        return [ReplicaSeen(name, number, *self.seen[group].get(number, (0, 0))) for number, name in names]
+
+    async def sources(self, group: str) -> list[SourceSeen]:
+        return [SourceSeen(source, at) for source, at in sorted(self.known_sources[group].items())]
+
+    async def source_counts(self, group: str, source: str, hours: Sequence[int]) -> Counts:
+        return total(self.counts.get((f"source {source}", group, hour), {}) for hour in hours)
+
+    async def gaps(self, group: str) -> list[tuple[str, SourceHistory]]:
+        found = []
+        for (of, source), epochs in sorted(self.epochs.items()):
+            gaps = [gap for epoch in epochs for gap in epoch.gaps]
+            history = SourceHistory(gaps, sum(epoch.forgotten for epoch in epochs))
+            if of == group and history.missing:
+                found.append((source, history))
+        return found
+
+    async def find(self, group: str, source: str, reading_id: str) -> StoredClaim | None:
+        digest, now_ms = key_digest(group, source, reading_id), self.claims.clock.now_ms()
+        held = [value for (_, key), value in self.claims.stored.items() if key == digest and value[1] > now_ms]
+        return StoredClaim(unpack(held[0][0]), held[0][1] - now_ms) if held else None

@@ -1,0 +1,102 @@
+"""The YAML file (DEDUP_CONFIG_FILE) that says which devices form which redundancy group.
+
+Every message points at line and field: a plant's file grows long, and a wrong pattern silently unprotects a line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+
+from dedup_service.errors import ConfigurationError
+
+SETTING = "DEDUP_CONFIG_FILE"
+EXAMPLE = "/etc/dedup/groups.yaml"
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Pattern = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
+Pointer = Annotated[str, StringConstraints(pattern=r"^(/[^/]*)+$")]
+Location = tuple[int | str, ...]
+MAX_DEPTH = 8
+"""More than the file has; an alias may contain itself."""
+MAX_DEPTH = 8
+"""More than the file has; an alias may contain itself."""
+
+
+class GroupSettings(BaseModel):
+    """One redundancy group. What is left out is as in the environment, or the default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Name
+    devices: list[Pattern] = Field(default=["*"], min_length=1, description="IoT Hub device ids; * and ? match.")
+    sources: list[Pattern] = Field(default=["*"], min_length=1, description="What these devices may send; * and ? match.")
+    expected_replicas: int = Field(default=0, ge=0, le=31, description="0: not said; then nothing is reported as missing.")
+    window_seconds: int | None = Field(default=None, gt=0, description="Default: DEDUP_WINDOW_SECONDS.")
+    mode: Literal["drop", "mark", "observe"] | None = Field(default=None, description="Default: DEDUP_MODE.")
+    on_conflict: Literal["first-wins", "dead-letter"] = "first-wins"
+    content: list[Pointer] = Field(default=[], description="JSON pointers to what copies must agree on; none: all bytes.")
+    content_mode: Literal["as-received", "structured"] = "as-received"
+    partition_by: Literal["source", "group"] | None = Field(default=None, description="Default: DEDUP_PARTITION_BY.")
+    silent_after_seconds: int = Field(default=10, gt=0, description="A replica without copies for so long counts as silent.")
+
+
+class ConfigFile(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    groups: list[GroupSettings] = Field(min_length=1)
+
+    @field_validator("groups")
+    @classmethod
+    def _unique(cls, groups: list[GroupSettings]) -> list[GroupSettings]:
+        names = [group.name for group in groups]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"the name {name} is given twice")
+        return groups
+
+
+def load_config_file(path: Path) -> ConfigFile:
+    """Raises ConfigurationError, which names the line and the field."""
+    try:
+        node = yaml.compose(path.read_text(), Loader=yaml.SafeLoader)
+        content = {} if node is None else yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigurationError(SETTING, f"{path} can't be read ({error.strerror})", EXAMPLE) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(SETTING, f"{path} is no YAML: {' '.join(str(error).split())}", EXAMPLE) from None
+    lines = {} if node is None else dict(_lines(node, ()))
+    try:
+        return ConfigFile.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigurationError(SETTING, _explain(path, first["loc"], first["msg"], lines), EXAMPLE) from None
+
+
+def _lines(node: Any, location: Location) -> Iterator[tuple[Location, int]]:
+    """The line of every value, and for a member of a mapping that of its name."""
+    yield location, node.start_mark.line + 1
+    if len(location) >= MAX_DEPTH:
+        return
+    if len(location) >= MAX_DEPTH:
+        return
+    if isinstance(node, yaml.MappingNode):
+        for name, value in node.value:
+            yield from _lines(value, (*location, name.value))
+            yield (*location, name.value), name.start_mark.line + 1
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield from _lines(value, (*location, index))
+
+
+def _explain(path: Path, location: Location, message: str, lines: dict[Location, int]) -> str:
+    known = location
+    while known and known not in lines:
+        known = known[:-1]
+    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+    text = message.removeprefix("Value error, ")
+    return f"{path}, line {lines.get(known, 1)}: {field or 'the file'}: {text}"

@@ -1,0 +1,187 @@
+"""Redundancy accounting: what the counters mean, and the figures that follow from them.
+
+Counted by adapters/accounting.lua in the same script call that claims, exactly once for each copy, and credited to the time
+at which the reading's winner was enqueued. Counters, where `n` is a replica's number in its group:
+
+    f<n>      readings of which n delivered the first copy (the winner)
+    d<n>      readings that n delivered too, after another replica
+    s<n>      further copies of readings that n had delivered already (self-duplicates)
+    o<n>      readings that nobody but n delivered
+    x<n>      copies of n whose content differs from the winner's (conflicts)
+    l<n>      winners of n that came later than their window
+    r<k>      readings that exactly k replicas delivered
+    h<n>:<b>  n's duplicates by how long after the winner they were enqueued; b: see `bucket_ms`
+    n:<b>     winners by distance to the nearest reading of another replica (only of sources, in mode `observe`)
+    g+, g-    sequence numbers that were passed over, and those of them that came after all
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+BUCKET_RATIO = 1.07
+"""Of two neighbouring bucket bounds: a percentile read from the middle of a bucket is off by 3.5 % at most."""
+
+Counts = Mapping[str, int]
+
+
+def bucket_of(delta_ms: float) -> int:
+    if delta_ms == 0:
+        return 0
+    size = math.floor(math.log(abs(delta_ms)) / math.log(BUCKET_RATIO)) + 1
+    return -size if delta_ms < 0 else size
+
+
+def bucket_ms(bucket: int) -> float:
+    """The geometric middle of a bucket."""
+    if bucket == 0:
+        return 0.0
+    return math.copysign(BUCKET_RATIO ** (abs(bucket) - 0.5), bucket)
+
+
+def total(all_counts: Iterable[Counts]) -> Counter[str]:
+    result: Counter[str] = Counter()
+    for counts in all_counts:
+        for name, number in counts.items():
+            result[name] += number
+    return result
+
+
+def percentile(histogram: Mapping[float, int], share: float) -> float | None:
+    """The value below or at which `share` of all lie; None where there are none."""
+    needed = share * sum(histogram.values())
+    seen = 0
+    for value in sorted(histogram):
+        seen += histogram[value]
+        if seen >= needed and seen:
+            return value
+    return None
+
+
+def _histogram(counts: Counts, prefix: str) -> Counter[float]:
+    result: Counter[float] = Counter()
+    for name, number in counts.items():
+        if name.startswith(prefix):
+            result[bucket_ms(int(name.removeprefix(prefix)))] += number
+    return result
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaFigures:
+    copies: int
+    first: int
+    """Copies that were the first of their reading."""
+    matched: int
+    """Copies of readings that another replica had delivered before."""
+    self_duplicates: int
+    sole: int
+    """Readings that only this replica delivered."""
+    conflicts: int
+    late: int
+    coverage: float | None
+    """Share of the group's readings that this replica delivered; None while there are none."""
+    first_share: float | None
+    """Share of the group's readings that this replica delivered first."""
+    lag_p50_ms: float | None
+    """How long after the winner its duplicates were enqueued; 0 where they were enqueued before it."""
+    lag_p99_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupFigures:
+    readings: int
+    copies: int
+    by_replicas: dict[int, int]
+    """Readings by the number of replicas that delivered them."""
+    sole_source_share: float | None
+    conflicts: int
+    late: int
+    missing: int
+    """Sequence numbers that no replica delivered."""
+    spread_p999_ms: float | None
+    """Between the first and a further copy of a reading."""
+
+
+def replica_figures(counts: Counts, number: int) -> ReplicaFigures:
+    first, matched, repeated = (counts.get(f"{letter}{number}", 0) for letter in "fds")
+    readings = group_readings(counts)
+    lags: Counter[float] = Counter()
+    for value, times in _histogram(counts, f"h{number}:").items():
+        lags[max(0.0, value)] += times
+    return ReplicaFigures(
+        copies=first + matched + repeated,
+        first=first,
+        matched=matched,
+        self_duplicates=repeated,
+        sole=counts.get(f"o{number}", 0),
+        conflicts=counts.get(f"x{number}", 0),
+        late=counts.get(f"l{number}", 0),
+        coverage=_ratio(first + matched, readings),
+        first_share=_ratio(first, readings),
+        lag_p50_ms=percentile(lags, 0.5),
+        lag_p99_ms=percentile(lags, 0.99),
+    )
+
+
+def group_readings(counts: Counts) -> int:
+    return sum(_by_letter(counts, "f").values())
+
+
+def _by_letter(counts: Counts, letter: str) -> dict[int, int]:
+    """Counters such as `f0`, `f1` by their number."""
+    return {int(name[1:]): n for name, n in counts.items() if name[0] == letter and name[1:].isdecimal()}
+
+
+def group_figures(counts: Counts) -> GroupFigures:
+    readings = group_readings(counts)
+    by_replicas = {k: n for k, n in sorted(_by_letter(counts, "r").items()) if n}
+    spread: Counter[float] = Counter()
+    for name, times in counts.items():
+        if name[0] == "h":
+            spread[abs(bucket_ms(int(name.partition(":")[2])))] += times
+    return GroupFigures(
+        readings=readings,
+        copies=sum(sum(_by_letter(counts, letter).values()) for letter in "fds"),
+        by_replicas=by_replicas,
+        sole_source_share=_ratio(by_replicas.get(1, 0), readings),
+        conflicts=sum(_by_letter(counts, "x").values()),
+        late=sum(_by_letter(counts, "l").values()),
+        missing=max(0, counts.get("g+", 0) - counts.get("g-", 0)),
+        spread_p999_ms=percentile(spread, 0.999),
+    )
+
+
+def distances(counts: Counts) -> Counter[float]:
+    """Of readings that had no match to the nearest of another replica, in ms; see `n:<b>`."""
+    return _histogram(counts, "n:")
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Sequence numbers that were passed over."""
+
+    epoch: str
+    first: int
+    last: int
+    found_ms: int
+    """When it was noticed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceHistory:
+    """What is known of one source's sequence."""
+
+    gaps: list[Gap]
+    forgotten: int
+    """Missing numbers in gaps that are remembered as a number only, since there were too many."""
+
+    @property
+    def missing(self) -> int:
+        return self.forgotten + sum(gap.last - gap.first + 1 for gap in self.gaps)

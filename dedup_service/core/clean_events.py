@@ -1,0 +1,131 @@
+"""Clean events: the winners of an input event, without touching a reading's bytes unless its group asks for that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from dedup_service.core.events import Extraction, InputEvent, Reading
+from dedup_service.core.extract import BATCH_CONTENT_TYPE
+from dedup_service.core.outgoing import (
+    DUPLICATE_PROPERTY,
+    ORIGIN_PROPERTY,
+    OutgoingEvent,
+    OutputPolicy,
+    array,
+    halves,
+    index_properties,
+    kept_properties,
+    origin_text,
+    outgoing,
+    output_partition,
+)
+from dedup_service.core.structured import ATTRIBUTE_PREFIXES, structured
+
+STRUCTURED = "structured"
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What consumers are told about the readings of one clean event."""
+
+    late: frozenset[int] = frozenset()
+    """Indexes of readings that were stored and forwarded for longer than their window."""
+    duplicate: bool = False
+    """Mode `mark`: another copy has won."""
+
+
+PLAIN = Marks()
+
+
+@dataclass(frozen=True, slots=True)
+class CleanEvent:
+    """The winners of one input event that belong to one output partition."""
+
+    output_partition: str
+    readings: tuple[Reading, ...]
+    event: OutgoingEvent
+
+
+def clean_events(
+    event: InputEvent,
+    extraction: Extraction,
+    chosen: list[Reading],
+    policy: OutputPolicy,
+    incarnation: int,
+    marks: Marks = PLAIN,
+) -> list[CleanEvent]:
+    """The clean events of one input event, at most one for each output partition."""
+    by_partition: dict[str, list[Reading]] = {}
+    for reading in chosen:
+        by_partition.setdefault(policy.partition_of(reading), []).append(reading)
+    whole = len(chosen) == len(extraction.readings) and not extraction.bad and len(by_partition) == 1
+    render = _structured_event if policy.content_mode == STRUCTURED else _as_received
+    return [
+        CleanEvent(
+            partition,
+            tuple(readings),
+            render(event, extraction, readings, whole, _properties(event, readings, policy, incarnation, marks), marks),
+        )
+        for partition, readings in by_partition.items()
+    ]
+
+
+def _properties(
+    event: InputEvent, readings: list[Reading], policy: OutputPolicy, incarnation: int, marks: Marks
+) -> dict[str, object]:
+    return {
+        **kept_properties(event, policy.kept_adx_properties),
+        ORIGIN_PROPERTY: origin_text(event, incarnation),
+        **index_properties([reading.index for reading in readings], marks.late),
+        **({DUPLICATE_PROPERTY: True} if marks.duplicate else {}),
+    }
+
+
+def _as_received(
+    event: InputEvent,
+    extraction: Extraction,
+    readings: list[Reading],
+    whole: bool,
+    properties: dict[str, object],
+    marks: Marks,
+) -> OutgoingEvent:
+    parts = tuple((reading.index, reading.raw) for reading in readings) if extraction.batch else ()
+    if whole:
+        body, content_type, encoding = event.body, event.content_type, event.content_encoding
+    else:
+        body, content_type, encoding = array(parts), BATCH_CONTENT_TYPE, None
+    return outgoing(event, body, content_type, encoding, properties, len(readings), parts, marks.late)
+
+
+def _structured_event(
+    event: InputEvent,
+    extraction: Extraction,
+    readings: list[Reading],
+    whole: bool,
+    properties: dict[str, object],
+    marks: Marks,
+) -> OutgoingEvent:
+    """Always a batch, so that a consumer has one format to expect. The attributes move from the properties to the body."""
+    parts = tuple(
+        (r.index, structured(event, r, is_binary=extraction.binary, late=r.index in marks.late, duplicate=marks.duplicate))
+        for r in readings
+    )
+    kept = {name: value for name, value in properties.items() if not name.startswith(ATTRIBUTE_PREFIXES)}
+    return outgoing(event, array(parts), BATCH_CONTENT_TYPE, None, kept, len(readings), parts, marks.late)
+
+
+def split(clean: CleanEvent) -> list[CleanEvent]:
+    """As `halves`, with the readings that belong to each."""
+    middle = len(clean.readings) // 2
+    readings = (clean.readings[:middle], clean.readings[middle:])
+    return [replace(clean, event=half, readings=own) for half, own in zip(halves(clean.event), readings, strict=False)]
+
+
+def forwarded(event: InputEvent, policy: OutputPolicy, incarnation: int) -> CleanEvent:
+    """An event that is no telemetry, passed on as it came (`unmatched: forward`); kept in order by its sender."""
+    properties = {
+        **kept_properties(event, policy.kept_adx_properties),
+        ORIGIN_PROPERTY: origin_text(event, incarnation),
+    }
+    passed_on = outgoing(event, event.body, event.content_type, event.content_encoding, properties, 0)
+    return CleanEvent(output_partition(event.replica, policy.partition_ids), (), passed_on)

@@ -1,0 +1,70 @@
+"""Dead letters: what can't be published, as it came, with the reason."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from dedup_service.core.clean_events import CleanEvent
+from dedup_service.core.events import BadReading, InputEvent, Reading
+from dedup_service.core.outgoing import (
+    INDEXES_PROPERTY,
+    ORIGIN_PROPERTY,
+    OutgoingEvent,
+    array,
+    kept_properties,
+    origin_text,
+    outgoing,
+    ranges,
+)
+
+REASON_PROPERTY = "dedup_reason"
+DETAIL_PROPERTY = "dedup_detail"
+ORIGINAL_SIZE_PROPERTY = "dedup_original_size"
+
+
+def dead_letter(event: InputEvent, reason: str, detail: str, kept: frozenset[str], incarnation: int) -> OutgoingEvent:
+    """The whole event, as it came, with the reason."""
+    properties = _dead_letter_properties(event, reason, detail, kept, incarnation)
+    return outgoing(event, event.body, event.content_type, event.content_encoding, properties, 1)
+
+
+def dead_readings(
+    event: InputEvent, reason: str, bad: list[BadReading] | list[Reading], kept: frozenset[str], incarnation: int
+) -> OutgoingEvent:
+    """Those elements of a batch that share a reason, each with its bytes unchanged. `kept`: ADX properties that may stay."""
+    properties = _dead_letter_properties(event, reason, "", kept, incarnation)
+    properties[INDEXES_PROPERTY] = ranges(item.index for item in bad)
+    parts = tuple((item.index, item.raw) for item in bad)
+    return replace(outgoing(event, array(parts), event.content_type, None, properties, len(bad)), parts=parts)
+
+
+def undeliverable(clean: CleanEvent, reason: str, detail: str) -> OutgoingEvent:
+    """A clean event that the clean hub will never take. Its readings keep their claims: this is where they end."""
+    properties = {**clean.event.properties, REASON_PROPERTY: reason, DETAIL_PROPERTY: detail[:256]}
+    return replace(clean.event, properties=properties)
+
+
+def truncated(letter: OutgoingEvent) -> OutgoingEvent:
+    """Smaller, for a dead-letter hub that does not take all of it: half the body, at last only the service's own words.
+
+    Raises ValueError when there is nothing left to cut.
+    """
+    if letter.body:
+        properties = {ORIGINAL_SIZE_PROPERTY: len(letter.body), **letter.properties}
+        return replace(letter, body=letter.body[: len(letter.body) // 2], properties=properties)
+    own = {name: value for name, value in letter.properties.items() if name.startswith("dedup_")}
+    if letter.message_id is None and own == letter.properties:
+        raise ValueError("the dead-letter hub does not even take the service's own words")
+    return OutgoingEvent(b"", None, None, None, None, own, letter.readings)
+
+
+def _dead_letter_properties(
+    event: InputEvent, reason: str, detail: str, kept: frozenset[str], incarnation: int
+) -> dict[str, Any]:
+    return {
+        **kept_properties(event, kept),
+        ORIGIN_PROPERTY: origin_text(event, incarnation),
+        REASON_PROPERTY: reason,
+        DETAIL_PROPERTY: detail[:256],
+    }

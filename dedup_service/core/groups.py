@@ -1,0 +1,71 @@
+"""Redundancy groups: which replicas send the same sources, and what is done with what they send."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from dedup_service.core.outgoing import OutputPolicy
+
+DEFAULT_GROUP = "default"
+MAX_KNOWN_REPLICAS = 10_000
+"""Whoever makes up more names than this costs time, not memory."""
+EVERYTHING = ("*",)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One redundancy group. Patterns know `*`, `?` and `[…]`, and are case-sensitive, as IoT Hub's device ids are."""
+
+    name: str
+    window_ms: int
+    mode: str
+    """`drop`: publish winners; `mark`: publish duplicates too, marked; `observe`: publish nothing, measure."""
+    output: OutputPolicy
+    devices: tuple[str, ...] = EVERYTHING
+    sources: tuple[str, ...] = EVERYTHING
+    expected_replicas: int = 0
+    """0: not said; then nothing is reported as missing."""
+    on_conflict: str = "first-wins"
+    """`first-wins`, or `dead-letter`: the deviating copy goes to the dead letters."""
+    content: tuple[str, ...] = ()
+    """JSON pointers into the data that copies must agree on; none: all of its bytes."""
+    silent_after_ms: int = 10_000
+
+
+@dataclass(slots=True)
+class Groups:
+    """All groups of a deployment. A device is in the first group whose patterns name it."""
+
+    groups: Sequence[Group]
+    _devices: list[re.Pattern[str]] = field(init=False)
+    _sources: dict[str, re.Pattern[str] | None] = field(init=False)
+    _known: dict[str, Group | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._devices = [_any_of(group.devices) for group in self.groups]
+        self._sources = {g.name: None if g.sources == EVERYTHING else _any_of(g.sources) for g in self.groups}
+
+    def of_replica(self, replica: str) -> Group | None:
+        """The group of a device (`edge-1`) or module (`edge-1/sender`); None: it belongs to no group."""
+        if replica not in self._known:
+            if len(self._known) >= MAX_KNOWN_REPLICAS:
+                self._known.clear()
+            self._known[replica] = self._find(replica)
+        return self._known[replica]
+
+    def _find(self, replica: str) -> Group | None:
+        names = (replica, replica.partition("/")[0])
+        matches = zip(self.groups, self._devices, strict=True)
+        return next((group for group, devices in matches if any(map(devices.fullmatch, names))), None)
+
+    def allows(self, group: Group, source: str) -> bool:
+        """R9: a device may only send its group's sources."""
+        pattern = self._sources[group.name]
+        return pattern is None or pattern.fullmatch(source) is not None
+
+
+def _any_of(patterns: Sequence[str]) -> re.Pattern[str]:
+    return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns))

@@ -1,0 +1,57 @@
+"""Structured mode: one reading as a CloudEvent in JSON, with everything in it that else stands in properties.
+
+Azure Data Explorer, for one, sees bodies only. What this service adds has the prefix `dedup`, and what a device wrote under
+such names is removed.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import msgspec
+
+from dedup_service.core.events import DEVICE_ID, MODULE_ID, InputEvent, Reading
+from dedup_service.core.extract import JSON_ERRORS, PREFIXES
+from dedup_service.core.times import rfc3339
+
+ATTRIBUTE_PREFIXES = PREFIXES
+OWN_PREFIX = "dedup"
+
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def structured(event: InputEvent, reading: Reading, *, is_binary: bool, late: bool, duplicate: bool) -> bytes:
+    """JSON. `is_binary`: the attributes are the event's application properties, and the reading's bytes are the data."""
+    members: dict[str, Any] = _binary_members(event, reading) if is_binary else dict(_decode_members(reading.raw))
+    members = {name: value for name, value in members.items() if not name.lower().startswith(OWN_PREFIX)}
+    return _encode(members | _own_members(event, late=late, duplicate=duplicate))
+
+
+def _own_members(event: InputEvent, *, late: bool, duplicate: bool) -> dict[str, Any]:
+    module = event.annotations.get(MODULE_ID)
+    return {
+        "dedupdevice": str(event.annotations.get(DEVICE_ID) or event.replica),
+        **({"dedupmodule": str(module)} if module else {}),
+        "dedupenqueuedtime": rfc3339(event.enqueued_ms),
+        "deduplate": late,
+        "dedupduplicate": duplicate,
+    }
+
+
+def _binary_members(event: InputEvent, reading: Reading) -> dict[str, Any]:
+    members: dict[str, Any] = {"specversion": "1.0"}
+    for name, value in event.application_properties.items():
+        for prefix in ATTRIBUTE_PREFIXES:
+            if name.startswith(prefix) and isinstance(value, str | int | bool):
+                members[name.removeprefix(prefix)] = value
+    return members | _data(reading.raw)
+
+
+def _data(body: bytes) -> dict[str, Any]:
+    try:
+        return {"data": _decode_raw(body)}
+    except JSON_ERRORS:
+        return {"data_base64": base64.b64encode(body).decode()}

@@ -1,0 +1,26 @@
+"""Source times, as senders write them (RFC 3339)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+
+def source_time_ms(text: str | None) -> int | None:
+    """Milliseconds since the epoch; None where there is no time or no one can tell which."""
+    if text is None:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+        return int(time.timestamp() * 1000) if time.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def is_late(time: str | None, enqueued_ms: int, window_ms: int) -> bool:
+    """Whether a reading was stored and forwarded for longer than its window: the other copies may have come and gone."""
+    at_ms = source_time_ms(time)
+    return at_ms is not None and enqueued_ms - at_ms > window_ms
+
+
+def rfc3339(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,230 @@
+"""Redundancy accounting: exactly once, the same in memory and in Redis, and the figures that follow."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from dedup_service.adapters.memory import MemoryClaims, MemoryClock
+from dedup_service.adapters.redis_accounts import RedisAccounts
+from dedup_service.adapters.redis_calls import connect
+from dedup_service.adapters.redis_claims import RedisClaims
+from dedup_service.core.accounting import Counts, distances, group_figures, replica_figures, total
+from dedup_service.core.claims import key_digest, new_claim, shard_of
+from dedup_service.core.events import Origin, Reading
+from dedup_service.core.extract import content_hash
+from dedup_service.ports import Accounts, ClaimRequest, ClaimStore
+
+LIVE = (1,)
+GROUP = "g"
+SHARDS = 2
+
+
+@dataclass
+class Bench:
+    store: ClaimStore
+    accounts: Accounts
+    now_ms: int
+    numbers: dict[int, int] = field(default_factory=dict)
+
+    async def deliver(self, *requests: ClaimRequest) -> None:
+        await self.store.claim(list(requests), LIVE)
+
+    def copy(
+        self,
+        reading_id: str,
+        replica: int = 0,
+        *,
+        source: str = "urn:a",
+        after_ms: int = 0,
+        content: bytes = b"",
+        sequence: int | None = None,
+        epoch: str = "1",
+        late: bool = False,
+        time_ms: int | None = None,
+        group: str = GROUP,
+    ) -> ClaimRequest:
+        """The next copy that this replica sends; each replica has a partition of its own."""
+        self.numbers[replica] = self.numbers.get(replica, -1) + 1
+        origin = Origin(1, replica, self.numbers[replica], 0)
+        claim = new_claim(
+            origin, Reading(0, source, reading_id, b"", content_hash(content)), replica, self.now_ms + after_ms
+        )
+        key = key_digest(group, source, reading_id)
+        return ClaimRequest(
+            shard_of(source, SHARDS), key, claim, 60_000, group, replica, source, late, sequence, epoch, time_ms
+        )
+
+    async def counts(self, group: str = GROUP) -> dict[str, int]:
+        hour = self.now_ms // 3_600_000
+        hours = await self.accounts.hours(group, range(hour - 24, hour + 1))
+        return {name: number for name, number in total(hours).items() if number}
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def bench(request: pytest.FixtureRequest, redis_url: str, namespace: str) -> AsyncIterator[Bench]:
+    now_ms = time.time_ns() // 1_000_000
+    if request.param == "memory":
+        claims = MemoryClaims(MemoryClock(now_ms))
+        yield Bench(claims, claims.accounts, now_ms)
+        return
+    client = connect(redis_url, 5.0)
+    store = RedisClaims(client, namespace=namespace)
+    yield Bench(store, RedisAccounts(client, namespace=namespace, shards=SHARDS), now_ms)
+    await store.close()
+
+
+async def test_coverage_first_arrivals_and_sole_sources(bench: Bench) -> None:
+    await bench.deliver(*(bench.copy(str(n), 0) for n in range(10)))
+    await bench.deliver(*(bench.copy(str(n), 1, after_ms=50) for n in range(8)))
+    await bench.deliver(*(bench.copy(str(n), 2, after_ms=2000) for n in range(5, 12)))
+    counts = await bench.counts()
+    group = group_figures(counts)
+    assert (group.readings, group.copies) == (12, 25)
+    assert group.by_replicas == {1: 2, 2: 7, 3: 3}
+    first, second, third = (replica_figures(counts, n) for n in range(3))
+    assert (first.first, first.matched, first.sole, first.coverage) == (10, 0, 0, 10 / 12)
+    assert (second.first, second.matched, second.sole, second.coverage) == (0, 8, 0, 8 / 12)
+    assert (third.first, third.matched, third.sole, third.first_share) == (2, 5, 2, 2 / 12)
+    assert second.lag_p50_ms == pytest.approx(50, rel=0.05)
+    assert third.lag_p99_ms == pytest.approx(2000, rel=0.05)
+    assert group.spread_p999_ms == pytest.approx(2000, rel=0.05)
+
+
+async def test_a_call_that_is_repeated_counts_nothing_again(bench: Bench) -> None:
+    copies = [bench.copy(str(n % 7), n % 3, content=bytes([n % 2])) for n in range(30)]
+    await bench.deliver(*copies)
+    before = await bench.counts()
+    await bench.deliver(*copies)
+    await bench.deliver(*copies[10:])
+    assert await bench.counts() == before
+
+
+async def test_conflicts_self_duplicates_and_late_winners(bench: Bench) -> None:
+    await bench.deliver(bench.copy("1", 0, content=b"a", late=True), bench.copy("1", 0, content=b"a"))
+    await bench.deliver(bench.copy("1", 1, content=b"b"))
+    counts = await bench.counts()
+    own, other = replica_figures(counts, 0), replica_figures(counts, 1)
+    assert (own.self_duplicates, own.late, own.conflicts) == (1, 1, 0)
+    assert (other.matched, other.conflicts) == (1, 1)
+    assert (group_figures(counts).late, group_figures(counts).conflicts) == (1, 1)
+
+
+async def test_groups_are_counted_apart(bench: Bench) -> None:
+    await bench.deliver(bench.copy("1", 0), bench.copy("1", 1, group="other"))
+    assert group_figures(await bench.counts("g")).readings == 1
+    assert group_figures(await bench.counts("other")).by_replicas == {1: 1}
+
+
+async def test_gaps_are_what_nobody_delivered(bench: Bench) -> None:
+    await bench.deliver(*(bench.copy(str(n), 0, sequence=n) for n in (100, 101, 105, 110)))
+    ((source, history),) = await bench.accounts.gaps(GROUP)
+    assert source == "urn:a"
+    assert [(gap.first, gap.last) for gap in history.gaps] == [(102, 104), (106, 109)]
+    assert history.missing == 7
+    await bench.deliver(bench.copy("103", 1, sequence=103), bench.copy("109", 1, sequence=109))
+    ((_, history),) = await bench.accounts.gaps(GROUP)
+    assert [(gap.first, gap.last) for gap in history.gaps] == [(102, 102), (104, 104), (106, 108)]
+    assert group_figures(await bench.counts()).missing == 5
+
+
+async def test_a_gap_that_is_filled_is_none(bench: Bench) -> None:
+    await bench.deliver(bench.copy("1", sequence=1), bench.copy("3", sequence=3))
+    await bench.deliver(bench.copy("2", 1, sequence=2))
+    assert await bench.accounts.gaps(GROUP) == []
+    assert group_figures(await bench.counts()).missing == 0
+
+
+async def test_a_source_that_starts_over_has_no_gap(bench: Bench) -> None:
+    await bench.deliver(bench.copy("a", sequence=1_000_000, epoch="1"), bench.copy("b", sequence=5, epoch="2"))
+    await bench.deliver(bench.copy("c", sequence=1_000_001, epoch="1"), bench.copy("d", sequence=6, epoch="2"))
+    assert await bench.accounts.gaps(GROUP) == []
+
+
+async def test_many_gaps_are_remembered_as_a_number(bench: Bench) -> None:
+    await bench.deliver(*(bench.copy(str(n), sequence=2 * n) for n in range(200)))
+    ((_, history),) = await bench.accounts.gaps(GROUP)
+    assert (history.missing, len(history.gaps)) == (199, 64)
+
+
+async def test_sources_that_never_match_show_how_far_apart_they_are(bench: Bench) -> None:
+    for n in range(5):
+        at = bench.now_ms + 1000 * n
+        await bench.deliver(bench.copy(f"a{n}", 0, time_ms=at), bench.copy(f"b{n}", 1, time_ms=at + 40))
+    hour = bench.now_ms // 3_600_000
+    found = distances(await bench.accounts.source_counts(GROUP, "urn:a", range(hour - 1, hour + 1)))
+    assert sum(found.values()) == 9
+    assert min(found) == pytest.approx(40, rel=0.05)
+
+
+async def test_who_was_seen_and_what_a_reading_became(bench: Bench) -> None:
+    for name in ("edge-0", "edge-1"):
+        await bench.store.replica_number(GROUP, name)
+    await bench.deliver(bench.copy("1", 0, after_ms=5), bench.copy("1", 1, after_ms=7))
+    seen = await bench.accounts.replicas(GROUP)
+    assert [(r.name, r.number, r.enqueued_ms - bench.now_ms) for r in seen] == [("edge-0", 0, 5), ("edge-1", 1, 7)]
+    assert [item.source for item in await bench.accounts.sources(GROUP)] == ["urn:a"]
+    found = await bench.accounts.find(GROUP, "urn:a", "1")
+    assert found is not None
+    assert (found.claim.replicas, found.claim.origin.partition) == (0b11, 0)
+    assert await bench.accounts.find(GROUP, "urn:a", "2") is None
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_redis_counts_as_the_model_does(seed: int, redis_url: str, namespace: str) -> None:
+    """Random copies with replays, conflicts, orphans, gaps and several shards, sources and groups."""
+    rng, now_ms = random.Random(seed), time.time_ns() // 1_000_000
+    model = MemoryClaims(MemoryClock(now_ms))
+    client = connect(redis_url, 5.0)
+    real = RedisClaims(client, namespace=namespace)
+    accounts = RedisAccounts(client, namespace=namespace, shards=SHARDS)
+    numbers = [-1, -1, -1, -1]
+    history: list[list[ClaimRequest]] = []
+    for _ in range(30):
+        call = []
+        for _ in range(rng.randint(1, 12)):
+            replica, source, place = rng.randrange(4), rng.randrange(3), rng.randrange(40)
+            numbers[replica] += rng.randint(1, 2)
+            origin = Origin(rng.choice([1, 1, 1, 9]), replica, numbers[replica], rng.randrange(3))
+            reading = Reading(0, f"urn:{source}", str(place), b"", content_hash(bytes([rng.random() < 0.1])))
+            enqueued = now_ms - rng.choice([0, 10, 500, 70_000, 7_200_000, 30 * 3_600_000])
+            group = "g" if source < 2 else "h"
+            call.append(
+                ClaimRequest(
+                    shard_of(reading.source, SHARDS),
+                    key_digest(group, reading.source, reading.id),
+                    new_claim(origin, reading, replica, enqueued),
+                    600_000,
+                    group,
+                    replica,
+                    reading.source,
+                    rng.random() < 0.1,
+                    rng.choice([place, place, None]),
+                    rng.choice(["a", "b"]),
+                    rng.choice([None, now_ms - place * 1000 - replica]),
+                )
+            )
+        history.append(call)
+        for repeated in [call, *([rng.choice(history)] if rng.random() < 0.3 else [])]:
+            assert await real.claim(repeated, LIVE) == await model.claim(repeated, LIVE)
+    hours = range(now_ms // 3_600_000 - 31, now_ms // 3_600_000 + 1)
+    minutes = range(now_ms // 60_000 - 80, now_ms // 60_000 + 1)
+    for group in ("g", "h"):
+        assert _tidy(await accounts.hours(group, hours)) == _tidy(await model.accounts.hours(group, hours))
+        assert _tidy(await accounts.minutes(group, minutes)) == _tidy(await model.accounts.minutes(group, minutes))
+        for name in ("urn:0", "urn:1", "urn:2"):
+            found = _tidy([await accounts.source_counts(group, name, hours)])
+            assert found == _tidy([await model.accounts.source_counts(group, name, hours)])
+        gaps, expected = await accounts.gaps(group), await model.accounts.gaps(group)
+        assert [(s, sorted((g.epoch, g.first, g.last) for g in h.gaps), h.missing) for s, h in gaps] == [
+            (s, sorted((g.epoch, g.first, g.last) for g in h.gaps), h.missing) for s, h in expected
+        ]
+    await real.close()
+
+
+def _tidy(counts: list[Counts]) -> list[dict[str, int]]:
+    return [{name: number for name, number in item.items() if number} for item in counts]

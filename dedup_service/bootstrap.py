@@ -19,6 +19,8 @@ from redis.asyncio import Redis
 from dedup_service.adapters.eventhub_input import EventHubInput
 from dedup_service.adapters.eventhub_publisher import EventHubPublisher
 from dedup_service.adapters.eventhub_tail import EventHubTail
+from dedup_service.adapters.redis_accounts import RedisAccounts
+from dedup_service.adapters.redis_board import RedisBoard
 from dedup_service.adapters.redis_calls import connect
 from dedup_service.adapters.redis_claims import RedisClaims, check_eviction
 from dedup_service.adapters.redis_leases import RedisLeases
@@ -76,6 +78,8 @@ def build(settings: Settings, telemetry: Telemetry) -> Service:
                 batch_size=settings.batch_size,
             ),
             claims=RedisClaims(redis, namespace=namespace, accounting=settings.accounting),
+            accounts=RedisAccounts(redis, namespace=namespace, shards=settings.shards),
+            board=RedisBoard(redis, namespace=namespace),
             check_claims=partial(check_eviction, redis, allowed=settings.allow_eviction),
             make_leases=make_leases,
             checkpoints=make_checkpoints(settings, *input_name),

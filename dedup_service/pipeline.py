@@ -26,6 +26,7 @@ from dedup_service.core.claims import (
     new_claim,
     shard_of,
     unconfirmed_ttl_ms,
+    unpack,
 )
 from dedup_service.core.clean_events import CleanEvent, Marks, clean_events, forwarded
 from dedup_service.core.events import InputEvent, Origin, Reading
@@ -35,6 +36,7 @@ from dedup_service.core.outgoing import OutputPolicy
 from dedup_service.core.progress import Progress
 from dedup_service.core.times import is_late, source_time_ms
 from dedup_service.errors import StoppingError
+from dedup_service.notes import CONFLICT, DEAD_LETTER, conflict_note, dead_letter_note
 from dedup_service.ports import ClaimRequest, ClaimStore, CleanTail, Clock, Publisher
 from dedup_service.resolving import Resolver
 from dedup_service.retrying import Retrying
@@ -48,7 +50,6 @@ SLICE_BYTES = 4 * 1024 * 1024
 """Of bodies and readings that are handled at once."""
 MAX_SEQUENCE = 2**53
 """Redis counts in doubles; a source that counts further is not watched for gaps."""
-CONFLICT = "conflict"
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,13 +193,20 @@ class Pipeline:
         for item in work:
             if item.group is not None and item.extraction.readings:
                 await self._prepare_claims(item, item.group)
-        found = iter(await self._in_chunks([request for item in work for request in item.requests]))
+        answers = iter(await self._in_chunks([request for item in work for request in item.requests]))
         for item in work:
             in_doubt = item.event.sequence_number <= max(self._horizon, self._attempted)
-            item.verdicts = [judge(request.claim, next(found), in_doubt=in_doubt) for request in item.requests]
-            self._refuse_conflicts(item)
+            found = [next(answers) for _ in item.requests]
+            item.verdicts = [
+                judge(request.claim, claim, in_doubt=in_doubt) for request, claim in zip(item.requests, found, strict=True)
+            ]
+            if Verdict.CONFLICT in item.verdicts:
+                self._settle_conflicts(item, found)
 
-    def _refuse_conflicts(self, item: EventWork) -> None:
+    def _settle_conflicts(self, item: EventWork, found: list[bytes | None]) -> None:
+        for reading, verdict, claim in zip(item.extraction.readings, item.verdicts, found, strict=True):
+            if verdict is Verdict.CONFLICT and claim is not None and item.group is not None:
+                self._ports.telemetry.note(CONFLICT, **conflict_note(item, item.group, reading, unpack(claim)))
         if item.group is not None and item.group.on_conflict == "dead-letter":
             self._ports.admission.refuse_copies(item, CONFLICT, item.with_verdict(Verdict.CONFLICT), self._incarnation)
 
@@ -334,9 +342,9 @@ class Pipeline:
                 telemetry.add(Count.IGNORED, label=item.ignored)
             for reason, letter in item.dead:
                 telemetry.add(Count.DEAD_LETTERED, letter.readings, reason)
+                telemetry.note(DEAD_LETTER, **dead_letter_note(item, reason, letter))
             if not item.verdicts:
                 continue
-            telemetry.seen(item.replica, item.event.enqueued_ms)
             telemetry.add(Count.COPIES, len(item.verdicts), item.replica)
             conflicts = item.verdicts.count(Verdict.CONFLICT)
             telemetry.add(Count.WINNERS, item.verdicts.count(Verdict.WINNER), item.replica)

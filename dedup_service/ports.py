@@ -112,6 +112,47 @@ class Accounts(Protocol):
     async def find(self, group: str, source: str, reading_id: str) -> StoredClaim | None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class PodStatus:
+    pod: str
+    status: Mapping[str, Any]
+    """See status.py."""
+
+
+@dataclass(frozen=True, slots=True)
+class RedisMemory:
+    used_bytes: int
+    limit_bytes: int
+    """maxmemory, or the machine's memory; 0 where neither is known."""
+    evicted_keys: int
+
+
+class Board(Protocol):
+    """What the pods tell each other, so that each of them can answer for all."""
+
+    async def tell(self, pod_id: str, number: int, status: Mapping[str, Any], increments: Mapping[str, int]) -> None:
+        """Replace this pod's status, and add to the deployment's totals. Idempotent for one pod and number; numbers rise."""
+        ...
+
+    async def leave(self, pod_id: str) -> None: ...
+
+    async def pods(self) -> list[PodStatus]:
+        """Those that told something within the last few seconds, by name."""
+        ...
+
+    async def totals(self) -> dict[str, int]: ...
+
+    async def note(self, kind: str, notes: Sequence[Mapping[str, Any]]) -> None:
+        """Keep some recent examples of what was counted. Not idempotent."""
+        ...
+
+    async def notes(self, kind: str) -> list[dict[str, Any]]:
+        """Newest first, 200 at most."""
+        ...
+
+    async def memory(self) -> RedisMemory: ...
+
+
 class ClaimStore(Protocol):
     async def claim(self, requests: Sequence[ClaimRequest], live: Sequence[int]) -> list[bytes | None]:
         """For each request, in order: None where the key was free and is now claimed, else the claim that holds it.

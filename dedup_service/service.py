@@ -12,17 +12,31 @@ from functools import partial
 from typing import Any, TypeVar
 
 from dedup_service.admission import Admission
-from dedup_service.api import ApiServer, create_app
+from dedup_service.api.app import ApiServer, create_app
 from dedup_service.assignment import Assignment, AssignmentOptions
 from dedup_service.config_file import GroupSettings
 from dedup_service.core.groups import DEFAULT_GROUP, Group, Groups
 from dedup_service.core.leases import Lease, Samples
 from dedup_service.core.outgoing import OutputPolicy
+from dedup_service.deployment import Deployment
 from dedup_service.errors import ConfigurationError, UnavailableError
+from dedup_service.metrics import create_registry
 from dedup_service.pipeline import Pipeline, PipelineOptions, PipelinePorts, Tenure
-from dedup_service.ports import Checkpoints, ClaimStore, CleanTail, Clock, Extractor, InputHub, Leases, Publisher
+from dedup_service.ports import (
+    Accounts,
+    Board,
+    Checkpoints,
+    ClaimStore,
+    CleanTail,
+    Clock,
+    Extractor,
+    InputHub,
+    Leases,
+    Publisher,
+)
 from dedup_service.retrying import Retrying
 from dedup_service.settings import PREFIX, Settings, example
+from dedup_service.status import Status
 from dedup_service.telemetry import Telemetry, log
 from dedup_service.worker import PartitionWorker, WorkerOptions, WorkerPorts
 
@@ -40,6 +54,8 @@ DEFAULT_READY_GRACE_SECONDS = 10.0
 class ServicePorts:
     hub: InputHub
     claims: ClaimStore
+    accounts: Accounts
+    board: Board
     check_claims: Callable[[], Awaitable[None]]
     make_leases: Callable[[list[str]], Leases]
     """Of the partitions of the input hub."""
@@ -70,6 +86,8 @@ class Service:
         self._stop = asyncio.Event()
         self._assignment: Assignment | None = None
         self._samples = Samples()
+        self._deployment = Deployment(ports.accounts, ports.board)
+        self._status = Status(pod_id, ports.board, self._deployment, ports.telemetry)
         self.http_port = settings.http_port
 
     def stop(self) -> None:
@@ -78,19 +96,21 @@ class Service:
     async def run(self) -> None:
         """Until `stop`. Raises ConfigurationError when a setting turns out to be wrong."""
         server, serving = await self._serve()
-        pinging = asyncio.create_task(self._ping())
+        background = [asyncio.create_task(self._ping()), asyncio.create_task(self._status.run())]
         try:
             topology = await self._connect()
             if topology is not None:
                 self._assignment = self._assign(topology)
-                self._warn()
                 log.info("started", pod=self._pod_id, http_port=self.http_port, mode=self._settings.mode)
+                self._warn()
                 await self._assignment.run(self._stop)
         finally:
             self._stop.set()
-            pinging.cancel()
+            for task in background:
+                task.cancel()
             server.should_exit = True
-            await asyncio.wait({serving, pinging}, timeout=CLOSE_SECONDS)
+            await asyncio.wait({serving, *background}, timeout=CLOSE_SECONDS)
+            await self._status.leave()
             await self._close()
             log.info("stopped", pod=self._pod_id)
 
@@ -126,7 +146,8 @@ class Service:
             raise ConfigurationError(f"{PREFIX}HTTP_PORT", f"can't listen there ({error})", "8000") from None
         self.http_port = listening.getsockname()[1]
         token = settings.api_token.get_secret_value() if settings.api_token else None
-        app = create_app(self._ports.telemetry, alive=self.is_alive, not_ready=self.not_ready, token=token)
+        registry = create_registry(self._ports.telemetry, lambda: self._status.overview)
+        app = create_app(registry, self._deployment, alive=self.is_alive, not_ready=self.not_ready, token=token)
         server = ApiServer(app)
         return server, asyncio.create_task(server.serve(sockets=[listening]))
 
@@ -205,6 +226,8 @@ class Service:
         settings, ports = self._settings, self._ports
         leases = ports.make_leases(topology.input_partitions)
         groups = self._make_groups(topology)
+        self._deployment.groups = groups.groups
+        self._deployment.partitions = topology.input_partitions
         admission = Admission(groups, ports.extractor, settings.unmatched, settings.kept_property_names)
         return Assignment(
             self._pod_id,

@@ -1,26 +1,21 @@
-"""Every metric and every structured log event of the service, declared once.
-
-The pipeline counts here; Prometheus and the REST API read from here.
-"""
+"""What a pod counts, and every structured log event, declared once. metrics.py shows the counts to Prometheus."""
 
 from __future__ import annotations
 
 import logging
 import sys
 import time
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 import structlog
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 LOG_INTERVAL_SECONDS = 30.0
 """A dependency that comes and goes is logged no more often; the metrics have it all."""
 MAX_KNOWN_DEFECTS = 20
+MAX_NOTES = 50
 
 log = structlog.get_logger("dedup_service")
 
@@ -72,13 +67,13 @@ class Pause:
 @dataclass(slots=True)
 class Telemetry:
     counts: dict[Count, dict[str, int]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(int)))
-    last_seen_ms: dict[str, int] = field(default_factory=dict)
-    """By replica: when its newest copy was enqueued in the input hub."""
     partitions: dict[str, PartitionFigures] = field(default_factory=dict)
     paused: dict[str, Pause] = field(default_factory=dict)
     """By dependency that is unavailable."""
     logged_at: dict[str, float] = field(default_factory=dict)
     known_defects: set[str] = field(default_factory=set)
+    notes: dict[str, deque[dict[str, Any]]] = field(default_factory=lambda: defaultdict(lambda: deque(maxlen=MAX_NOTES)))
+    """Recent examples of what is counted, by kind; never a payload."""
     started_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
 
     def add(self, count: Count, number: int = 1, label: str = "") -> None:
@@ -88,8 +83,14 @@ class Telemetry:
     def total(self, count: Count) -> int:
         return sum(self.counts[count].values())
 
-    def seen(self, replica: str, enqueued_ms: int) -> None:
-        self.last_seen_ms[replica] = max(enqueued_ms, self.last_seen_ms.get(replica, 0))
+    def note(self, kind: str, **note: Any) -> None:
+        self.notes[kind].append(note)
+
+    def taken_notes(self, at_most: int) -> dict[str, list[dict[str, Any]]]:
+        """The newest ones since the last call."""
+        taken = {kind: list(notes)[-at_most:] for kind, notes in self.notes.items() if notes}
+        self.notes.clear()
+        return taken
 
     # --- log events: changes of state only, the rest is counted
 
@@ -136,44 +137,6 @@ class Telemetry:
 
     def dead_letter_truncated(self, origin: str, size: int) -> None:
         log.error("dead_letter_truncated", origin=origin, body_bytes=size, effect="only the start of the body is kept")
-
-
-class TelemetryCollector(Collector):
-    """Prometheus's view of a Telemetry."""
-
-    def __init__(self, telemetry: Telemetry) -> None:
-        self._telemetry = telemetry
-
-    def collect(self) -> Iterator[Metric]:
-        for count in Count:
-            name, label, documentation = count.value
-            family = CounterMetricFamily(name, documentation, labels=[label] if label else [])
-            values = self._telemetry.counts[count] or ({} if label else {"": 0})
-            for value, number in tuple(values.items()):
-                family.add_metric([value] if label else [], number)
-            yield family
-        yield from self._gauges()
-
-    def _gauges(self) -> Iterator[Metric]:
-        telemetry = self._telemetry
-        now_ms = time.time_ns() // 1_000_000
-        lag = GaugeMetricFamily(
-            "dedup_partition_lag_seconds", "Age of the oldest event that may be unfinished.", labels=["partition"]
-        )
-        for partition_id, figures in tuple(telemetry.partitions.items()):
-            lag.add_metric([partition_id], lag_seconds(figures, now_ms))
-        yield lag
-        yield GaugeMetricFamily("dedup_partitions_owned", "Partitions that this pod owns.", len(telemetry.partitions))
-        paused = GaugeMetricFamily("dedup_paused", "1 while a dependency is unavailable.", labels=["dependency"])
-        for dependency in tuple(telemetry.paused):
-            paused.add_metric([dependency], 1)
-        yield paused
-        seen = GaugeMetricFamily(
-            "dedup_replica_last_seen_timestamp_seconds", "Enqueued time of a replica's newest copy.", labels=["replica"]
-        )
-        for replica, at_ms in tuple(telemetry.last_seen_ms.items()):
-            seen.add_metric([replica], at_ms / 1000)
-        yield seen
 
 
 def lag_seconds(figures: PartitionFigures, now_ms: int) -> float:

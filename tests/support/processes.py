@@ -51,7 +51,7 @@ class ServiceProcess:
                 found: dict[str, Any] = json.load(response)
                 return found
         except OSError:
-            return {"totals": {"input_events": -1, "clean_readings": -1}, "partitions": []}
+            return {"totals": {"input_events": -1, "clean_readings": -1}, "pods": []}
 
     def stats(self) -> dict[str, int]:
         totals: dict[str, int] = self.all_stats()["totals"]
@@ -59,7 +59,8 @@ class ServiceProcess:
 
     async def partitions(self) -> set[str]:
         found = await asyncio.to_thread(self.all_stats)
-        return {item["partition"] for item in found["partitions"]}
+        mine = [pod for pod in found["pods"] if f"-{self.process.pid}-" in pod["pod"]]
+        return {partition for pod in mine for partition in pod["partitions"]}
 
     def status(self, path: str) -> int:
         """HTTP status, or 0 while nobody listens."""
@@ -71,8 +72,14 @@ class ServiceProcess:
             return 0
 
     async def until_ready(self) -> None:
+        await self._until_ok("/readyz")
+
+    async def until_alive(self) -> None:
+        await self._until_ok("/healthz")
+
+    async def _until_ok(self, path: str) -> None:
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while await asyncio.to_thread(self.status, "/readyz") != 200:
+            while await asyncio.to_thread(self.status, path) != 200:
                 await asyncio.sleep(0.05)
 
     async def until(self, what: str, count: int) -> None:

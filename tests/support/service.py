@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,9 @@ DEADLINE_SECONDS = 60.0
 
 
 class RunningService:
-    def __init__(self, service: Service, telemetry: Telemetry) -> None:
+    def __init__(self, service: Service, telemetry: Telemetry, token: str | None) -> None:
         self._service = service
+        self.token = token
         self.telemetry = telemetry
 
     async def get(self, path: str, token: str | None = None) -> tuple[int, str]:
@@ -45,6 +48,19 @@ class RunningService:
     async def until_events(self, count: int) -> None:
         """So many input events are finished."""
         await self.until(lambda: self.telemetry.total(Count.INPUT_EVENTS) >= count)
+
+    async def ask(self, path: str) -> Any:
+        """What the API answers; the test fails unless it does."""
+        status, text = await self.get(path, self.token)
+        assert status == HTTPStatus.OK, text
+        return json.loads(text)
+
+    async def until_totals(self, **totals: int) -> dict[str, Any]:
+        """Until the deployment's totals, which pods add to once a second, are these."""
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while not totals.items() <= (found := await self.ask("/v1/stats"))["totals"].items():
+                await asyncio.sleep(0.1)
+        return dict(found)
 
     def count(self, what: Count) -> int:
         return self.telemetry.total(what)
@@ -73,7 +89,7 @@ async def running_service(
     service = build(settings, telemetry)
     task = asyncio.create_task(service.run())
     try:
-        yield RunningService(service, telemetry)
+        yield RunningService(service, telemetry, overrides.get("api_token"))
     finally:
         service.stop()
         await asyncio.wait_for(task, DEADLINE_SECONDS)

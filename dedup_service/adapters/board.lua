@@ -1,0 +1,23 @@
+-- What a pod tells the others. KEYS: the pods' statuses, how far each pod's counters are added, the deployment's totals.
+-- ARGV: pod, number of this message, status, how long a silent pod is kept (ms), then pairs of counter and increment.
+-- A message that comes twice, because its reply was lost, counts once.
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local pod, number = ARGV[1], tonumber(ARGV[2])
+
+local statuses = redis.call('HGETALL', KEYS[1])
+for i = 1, #statuses, 2 do
+  local at = tonumber(string.match(statuses[i + 1], '^%d+'))
+  if now - at > tonumber(ARGV[4]) then
+    redis.call('HDEL', KEYS[1], statuses[i])
+    redis.call('HDEL', KEYS[2], statuses[i])
+  end
+end
+redis.call('HSET', KEYS[1], pod, string.format('%.0f ', now) .. ARGV[3])
+if tonumber(redis.call('HGET', KEYS[2], pod) or -1) < number then
+  for i = 5, #ARGV, 2 do
+    redis.call('HINCRBY', KEYS[3], ARGV[i], ARGV[i + 1])
+  end
+  redis.call('HSET', KEYS[2], pod, number)
+end
+return 1

@@ -1,0 +1,46 @@
+"""The board in memory; see redis_board.py."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dedup_service.ports import PodStatus, RedisMemory
+
+MAX_NOTES = 200
+
+
+@dataclass(slots=True)
+class MemoryBoard:
+    statuses: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    flushed: dict[str, int] = field(default_factory=dict)
+    added: Counter[str] = field(default_factory=Counter)
+    written: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
+
+    async def tell(self, pod_id: str, number: int, status: Mapping[str, Any], increments: Mapping[str, int]) -> None:
+        self.statuses[pod_id] = status
+        if self.flushed.get(pod_id, -1) < number:
+            self.added.update(increments)
+            self.flushed[pod_id] = number
+
+    async def leave(self, pod_id: str) -> None:
+        self.statuses.pop(pod_id, None)
+
+    async def pods(self) -> list[PodStatus]:
+        return [PodStatus(pod, dict(status)) for pod, status in sorted(self.statuses.items())]
+
+    async def totals(self) -> dict[str, int]:
+        return dict(self.added)
+
+    async def note(self, kind: str, notes: Sequence[Mapping[str, Any]]) -> None:
+        for note in notes:
+            self.written[kind].insert(0, dict(note))
+        del self.written[kind][MAX_NOTES:]
+
+    async def notes(self, kind: str) -> list[dict[str, Any]]:
+        return list(self.written[kind])
+
+    async def memory(self) -> RedisMemory:
+        return RedisMemory(used_bytes=1_000_000, limit_bytes=0, evicted_keys=0)

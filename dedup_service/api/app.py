@@ -20,10 +20,14 @@ from dedup_service.api.views import Health
 from dedup_service.deployment import Deployment
 from dedup_service.errors import UnavailableError
 
-_bearer = HTTPBearer(auto_error=False, description="DEDUP_API_TOKEN, where one is set.")
-DASHBOARD_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:"
-)
+_bearer = HTTPBearer(auto_error=False, description="DEDUP_API_TOKEN")
+DASHBOARD = {
+    "/": ("index.html", "text/html"),
+    "/dashboard.css": ("dashboard.css", "text/css"),
+    "/dashboard.js": ("dashboard.js", "text/javascript"),
+}
+DASHBOARD_POLICY = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:"
+"""The page works in a cluster without internet, and runs no script but its own."""
 
 
 def create_app(
@@ -40,10 +44,6 @@ def create_app(
         version=__version__,
         description="Turns the duplicate streams of redundant edges into one clean stream. Every pod answers for all.",
     )
-
-    def authorized(given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> None:
-        if token is not None and (given is None or not hmac.compare_digest(given.credentials.encode(), token.encode())):
-            raise HTTPException(401, "needs Authorization: Bearer with DEDUP_API_TOKEN", {"WWW-Authenticate": "Bearer"})
 
     @app.exception_handler(UnavailableError)
     async def unavailable(_: Request, error: UnavailableError) -> JSONResponse:
@@ -76,13 +76,23 @@ def create_app(
         """Prometheus."""
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
-    @app.get("/", include_in_schema=False)
-    def dashboard() -> Response:
-        page = files("dedup_service").joinpath("dashboard/index.html").read_text()
-        return Response(page, media_type="text/html", headers={"Content-Security-Policy": DASHBOARD_POLICY})
-
-    app.include_router(create_router(deployment, authorized))
+    for path, (name, media_type) in DASHBOARD.items():
+        app.add_api_route(path, _page(name, media_type), include_in_schema=False)
+    app.include_router(create_router(deployment), dependencies=[] if token is None else [Depends(_needs(token))])
     return app
+
+
+def _needs(token: str) -> Callable[..., None]:
+    def authorized(given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> None:
+        if given is None or not hmac.compare_digest(given.credentials.encode(), token.encode()):
+            raise HTTPException(401, "needs Authorization: Bearer with DEDUP_API_TOKEN", {"WWW-Authenticate": "Bearer"})
+
+    return authorized
+
+
+def _page(name: str, media_type: str) -> Callable[[], Response]:
+    content = files("dedup_service").joinpath("dashboard", name).read_text()
+    return lambda: Response(content, media_type=media_type, headers={"Content-Security-Policy": DASHBOARD_POLICY})
 
 
 class ApiServer(uvicorn.Server):

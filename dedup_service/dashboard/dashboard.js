@@ -1,0 +1,189 @@
+"use strict";
+// Everything that comes from the API is put into the page as text: names and sources are what devices say they are.
+
+const REFRESH_MS = 2000;
+const HISTORY_EVERY = 5;
+const STATE_WORDS = {
+  full: "all replicas are sending", degraded: "redundancy is reduced", "at-risk": "one replica is left",
+  silent: "no replica is sending", empty: "nothing has been received yet",
+};
+const STATE_CLASS = { full: "good", degraded: "warn", "at-risk": "bad", silent: "bad", empty: "warn" };
+let turn = 0;
+let history = {};
+let refreshedAt = 0;
+
+const byId = (id) => document.getElementById(id);
+
+function element(name, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...children);
+  return made;
+}
+
+async function ask(path) {
+  const token = sessionStorage.getItem("token");
+  const answer = await fetch(`v1/${path}`, { headers: token ? { Authorization: `Bearer ${token}` } : {} });
+  byId("login").hidden = answer.status !== 401;
+  if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).detail || `HTTP ${answer.status}`);
+  return answer.json();
+}
+
+const count = (n) => n.toLocaleString("en");
+const share = (x) => (x === null ? "–" : `${(Math.floor(x * 1000) / 10).toFixed(1)} %`);
+const milliseconds = (ms) => (ms === null ? "–" : ms < 1000 ? `${Math.round(ms)} ms` : span(ms / 1000));
+
+function span(seconds) {
+  if (seconds < 60) return `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  return seconds < 172800 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86400)} d`;
+}
+
+const clock = (ms) => new Date(ms).toLocaleTimeString();
+const numberCell = (text, extra = "") => element("td", { className: `number ${extra}`, textContent: text });
+const cell = (text, extra = "") => element("td", { className: extra, textContent: text });
+
+// --- parts of the page
+
+function showTable(id, headings, rows, nothing) {
+  const head = element("tr", {}, ...headings.map(([text, kind]) => element("th", { textContent: text, className: kind || "" })));
+  const body = rows.length ? rows : [element("tr", {}, element("td", { textContent: nothing, colSpan: headings.length, className: "faint" }))];
+  byId(id).replaceChildren(element("thead", {}, head), element("tbody", {}, ...body));
+}
+
+function groupCard(group) {
+  const day = group.figures["24h"];
+  const facts = [
+    ["unique readings per second", group.readings_per_second.toFixed(1)],
+    ["from a single replica, 15 min", share(group.figures["15m"].sole_source_share)],
+    ["lost by every replica, 24 h", count(day.missing)],
+    ["conflicts, 24 h", count(day.conflicts)],
+    ["came late, 24 h", count(day.late)],
+    ["window / spread of copies", `${span(group.window_seconds)} / ${milliseconds(day.spread_p999_ms)}`],
+    ["mode", group.mode],
+  ];
+  const list = facts.flatMap(([name, value]) => [element("dt", { textContent: name }), element("dd", { textContent: value })]);
+  return element("article", { className: `group ${STATE_CLASS[group.state]}` },
+    element("div", { className: "faint", textContent: group.group }),
+    element("div", { className: "level", textContent: `${group.live_replicas} of ${group.expected_replicas}` }),
+    element("div", { className: `${STATE_CLASS[group.state]}-text`, textContent: STATE_WORDS[group.state] }),
+    element("dl", {}, ...list));
+}
+
+function coverageCell(x) {
+  const level = x === null || x >= 0.99 ? "" : x >= 0.9 ? "warn" : "bad";
+  const fill = element("i", { className: level });
+  fill.style.width = `${(x || 0) * 100}%`;
+  return element("td", {}, element("span", { className: "bar" }, fill), share(x));
+}
+
+function replicaRow(replica) {
+  const now = replica.figures["15m"], silent = replica.state === "silent";
+  return element("tr", { className: silent ? "bad" : "" },
+    cell(`${silent ? "●" : "○"} ${replica.state}${silent ? ` for ${span(replica.silent_seconds)}` : ""}`, silent ? "" : "good-text"),
+    cell(replica.replica), cell(replica.group),
+    coverageCell(now.coverage),
+    numberCell(share(now.first_share)), numberCell(milliseconds(now.lag_p50_ms)), numberCell(milliseconds(now.lag_p99_ms)),
+    numberCell(count(replica.figures["24h"].sole)),
+    numberCell(count(replica.figures["24h"].conflicts), replica.figures["24h"].conflicts ? "warn-text" : ""));
+}
+
+function showReplicas(replicas) {
+  const headings = [["state"], ["replica"], ["group"], ["coverage, 15 min"], ["first, 15 min", "number"], ["behind, median", "number"],
+    ["behind, 99 %", "number"], ["only it, 24 h", "number"], ["conflicts, 24 h", "number"]];
+  const ordered = [...replicas].sort((a, b) => (a.state < b.state ? 1 : a.state > b.state ? -1 : a.replica.localeCompare(b.replica)));
+  showTable("replicas", headings, ordered.map(replicaRow), "No copy of a reading has been received yet.");
+}
+
+function showFlow() {
+  const minutes = new Map();
+  for (const minute of Object.values(history).flat()) {
+    const sum = minutes.get(minute.start_ms) || { copies: 0, readings: 0, duplicates: 0 };
+    for (const name of Object.keys(sum)) sum[name] += minute[name] / 60;
+    minutes.set(minute.start_ms, sum);
+  }
+  const points = [...minutes.entries()].sort((a, b) => a[0] - b[0]);
+  const top = Math.max(1, ...points.map(([, sum]) => sum.copies));
+  const x = (i) => (points.length > 1 ? (i / (points.length - 1)) * 600 : 0);
+  const line = (name) => points.map(([, sum], i) => `${i ? "L" : "M"}${x(i).toFixed(1)} ${(100 - (sum[name] / top) * 96).toFixed(1)}`).join("");
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 600 100");
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("role", "img");
+  svg.setAttribute("aria-label", `at most ${top.toFixed(0)} copies per second`);
+  for (const [kind, name] of [["input", "copies"], ["dup", "duplicates"], ["clean", "readings"]]) {
+    const path = document.createElementNS(svg.namespaceURI, "path");
+    path.setAttribute("class", kind);
+    path.setAttribute("d", line(name));
+    svg.append(path);
+  }
+  const scale = element("div", { className: "scale" },
+    element("span", { textContent: points.length ? clock(points[0][0]) : "" }),
+    element("span", { textContent: `top of the scale: ${top.toFixed(top < 10 ? 1 : 0)} per second` }),
+    element("span", { textContent: "last full minute" }));
+  byId("flow").replaceChildren(svg, scale);
+}
+
+function partitionRow(partition) {
+  const late = partition.owner === null || partition.lag_seconds > 30;
+  return element("tr", { className: late ? "bad" : "" }, cell(partition.partition), cell(partition.owner || "nobody"),
+    numberCell(partition.sequence_number < 0 ? "–" : count(partition.sequence_number)), numberCell(span(partition.lag_seconds)));
+}
+
+function showLists(partitions, gaps, conflicts, letters) {
+  showTable("partitions", [["partition"], ["owner"], ["finished", "number"], ["behind", "number"]], partitions.map(partitionRow), "None.");
+  showTable("gaps", [["noticed"], ["source"], ["numbers"], ["lost", "number"]], gaps.items.slice(0, 10).map((gap) => element("tr", {},
+    cell(clock(gap.found_ms)), cell(gap.source), cell(gap.first === gap.last ? `${gap.first}` : `${gap.first} – ${gap.last}`),
+    numberCell(count(gap.missing), "bad-text"))), "None. Only sources that number their readings can be watched.");
+  showTable("conflicts", [["enqueued"], ["replica"], ["source"], ["winner"]], conflicts.slice(0, 10).map((item) => element("tr", {},
+    cell(clock(item.enqueued_ms)), cell(item.replica), cell(item.source), cell(item.winner_replicas.join(", ")))), "None.");
+  showTable("dead-letters", [["enqueued"], ["replica"], ["reason"], ["readings", "number"]], letters.slice(0, 10).map((item) => element("tr", {},
+    cell(clock(item.enqueued_ms)), cell(item.replica), cell(item.reason, "warn-text"), numberCell(count(item.readings)))), "None.");
+}
+
+function showAlerts(stats, groups, replicas) {
+  const alerts = [];
+  for (const [what, problem] of Object.entries(stats.paused)) alerts.push(["bad", `${what} is unavailable: ${problem}. Nothing is lost; processing waits.`]);
+  for (const replica of replicas) {
+    if (replica.state === "silent") alerts.push(["bad", `${replica.replica} (${replica.group}) is silent for ${span(replica.silent_seconds)}.`]);
+  }
+  for (const group of groups) {
+    const unseen = group.expected_replicas - replicas.filter((r) => r.group === group.group).length;
+    if (unseen > 0 && group.state !== "empty") alerts.push(["warn", `${unseen} expected replica${unseen > 1 ? "s" : ""} of ${group.group} never sent anything.`]);
+    if (group.window_state !== "wide") alerts.push(["warn", `${group.group}: copies come up to ${milliseconds(group.figures["24h"].spread_p999_ms)} apart, and the window is ${span(group.window_seconds)}. Later copies would be published twice: make it longer.`]);
+  }
+  const { used_bytes: used, limit_bytes: limit, projected_claims_bytes: projected, evicted_keys: evicted } = stats.redis;
+  if (limit && Math.max(used, projected) > 0.8 * limit) alerts.push(["warn", `Redis: ${share(used / limit)} of its memory is used, and a full window of claims needs ${share(projected / limit)}.`]);
+  if (evicted) alerts.push(["bad", `Redis has evicted ${count(evicted)} keys: duplicates may have reached the clean stream.`]);
+  byId("alerts").replaceChildren(...alerts.map(([level, text]) => element("p", { className: level, textContent: text })));
+}
+
+// --- refreshing
+
+async function refresh() {
+  try {
+    const [stats, groups, replicas, partitions, gaps, conflicts, letters] = await Promise.all(
+      ["stats", "groups", "replicas", "partitions", "gaps?limit=10", "conflicts?limit=10", "dead-letters?limit=10"].map(ask));
+    if (turn++ % HISTORY_EVERY === 0) history = await ask("history");
+    showAlerts(stats, groups, replicas);
+    byId("groups").replaceChildren(...groups.map(groupCard));
+    showReplicas(replicas);
+    showFlow();
+    showLists(partitions, gaps, conflicts, letters);
+    byId("pods").textContent = `version ${stats.version} · ${stats.pods.length} pod${stats.pods.length === 1 ? "" : "s"}`;
+    refreshedAt = Date.now();
+    byId("freshness").textContent = `as of ${clock(stats.now_ms)}`;
+    byId("freshness").className = "faint";
+  } catch (error) {
+    const since = refreshedAt ? `what you see is ${span((Date.now() - refreshedAt) / 1000)} old` : "nothing to show yet";
+    byId("freshness").textContent = `no answer (${error.message}); ${since}`;
+    byId("freshness").className = "bad-text";
+  } finally {
+    setTimeout(refresh, REFRESH_MS);
+  }
+}
+
+byId("login").addEventListener("submit", (event) => {
+  event.preventDefault();
+  sessionStorage.setItem("token", byId("token").value);
+});
+refresh();

@@ -1,0 +1,169 @@
+"""Every alert fires when it should and stays silent when it should not, in Prometheus' own evaluation."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dedup_service.deployment import Overview
+from dedup_service.metrics import create_registry
+from dedup_service.telemetry import Telemetry
+from tests.support.overview import overview_of
+from tests.support.programs import require
+
+ROOT = Path(__file__).parents[2]
+ALERTS = ROOT / "monitoring" / "alerts.yaml"
+GROUP, POD_B = '{group="presses",pod="a"}', '{group="presses",pod="b"}'
+EDGE_1, EDGE_2 = '{group="presses",replica="edge-1",pod="a"}', '{group="presses",replica="edge-2",pod="a"}'
+POD = '{pod="a"}'
+Series = dict[str, str]
+
+CASES: dict[str, tuple[str, Series, Series]] = {
+    "RedundancyLost": (
+        "1m",
+        {
+            f"dedup_group_live_replicas{GROUP}": "3 2x40",
+            f"dedup_group_live_replicas{POD_B}": "3 2x40",
+            f"dedup_group_expected_replicas{GROUP}": "3x40",
+        },
+        {f"dedup_group_live_replicas{GROUP}": "3x40", f"dedup_group_expected_replicas{GROUP}": "3x40"},
+    ),
+    "OneReplicaLeft": (
+        "1m",
+        {f"dedup_group_live_replicas{GROUP}": "1x40", f"dedup_group_expected_replicas{GROUP}": "3x40"},
+        {f"dedup_group_live_replicas{GROUP}": "1x40", f"dedup_group_expected_replicas{GROUP}": "1x40"},
+    ),
+    "ReplicaSilent": (
+        "1m",
+        {f"dedup_replica_live{EDGE_2}": "1 0x40"},
+        {f"dedup_replica_live{EDGE_2}": "1 0 1x40"},
+    ),
+    "CoverageLow": (
+        "20m",
+        {f"dedup_replica_live{EDGE_2}": "1x100", f"dedup_replica_coverage_ratio{EDGE_2}": "0.9x100"},
+        {
+            f"dedup_replica_live{EDGE_1}": "1x100",
+            f"dedup_replica_coverage_ratio{EDGE_1}": "0.999x100",
+            f"dedup_replica_live{EDGE_2}": "0x100",
+            f"dedup_replica_coverage_ratio{EDGE_2}": "0.9x100",
+        },
+    ),
+    "Conflicts": (
+        "3m",
+        {f"dedup_group_conflicting_copies{GROUP}": "0 3x40"},
+        {f"dedup_group_conflicting_copies{GROUP}": "0x40"},
+    ),
+    "ReadingsLostByEveryReplica": (
+        "12m",
+        {f"dedup_group_missing_readings{GROUP}": "7x60"},
+        {f"dedup_group_missing_readings{GROUP}": "7x20 0x40"},
+    ),
+    "WindowTooShort": (
+        "8m",
+        {f"dedup_group_copy_spread_seconds{GROUP}": "9000x40", f"dedup_group_window_seconds{GROUP}": "14400x40"},
+        {f"dedup_group_copy_spread_seconds{GROUP}": "7000x40", f"dedup_group_window_seconds{GROUP}": "14400x40"},
+    ),
+    "DeadLetters": (
+        "5m",
+        {'dedup_dead_lettered_total{reason="no-key",pod="a"}': "0+1x40"},
+        {'dedup_dead_lettered_total{reason="no-key",pod="a"}': "5x40"},
+    ),
+    "DependencyUnavailable": (
+        "2m",
+        {'dedup_paused{dependency="Redis",pod="a"}': "1x40"},
+        {'dedup_paused{dependency="Redis",pod="a"}': "1 1 stale"},
+    ),
+    "RedisEvicts": (
+        "5m",
+        {f"dedup_redis_evicted_keys_total{POD}": "0+5x40"},
+        {f"dedup_redis_evicted_keys_total{POD}": "7x40"},
+    ),
+    "ClaimsNearMemoryLimit": (
+        "8m",
+        {
+            f"dedup_redis_projected_claims_bytes{POD}": "900x40",
+            f"dedup_redis_used_bytes{POD}": "100x40",
+            f"dedup_redis_limit_bytes{POD}": "1000x40",
+        },
+        {
+            f"dedup_redis_projected_claims_bytes{POD}": "900x40",
+            f"dedup_redis_used_bytes{POD}": "900x40",
+            f"dedup_redis_limit_bytes{POD}": "0x40",
+        },
+    ),
+    "PartitionLag": (
+        "8m",
+        {'dedup_partition_lag_seconds{partition="3",pod="a"}': "120x40"},
+        {'dedup_partition_lag_seconds{partition="3",pod="a"}': "5x40"},
+    ),
+}
+
+
+def rules() -> list[dict[str, Any]]:
+    return [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
+
+
+def test_every_alert_has_a_case() -> None:
+    assert {rule["alert"] for rule in rules()} == set(CASES)
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("firing", [True, False], ids=["fires", "stays-silent"])
+def test_alert(name: str, firing: bool, tmp_path: Path) -> None:
+    at, loud, quiet = CASES[name]
+    series = [{"series": series, "values": values} for series, values in (loud if firing else quiet).items()]
+    count = {"expr": f'count(ALERTS{{alertname="{name}",alertstate="firing"}}) or vector(0)', "eval_time": at}
+    expected = {**count, "exp_samples": [{"labels": "{}", "value": int(firing)}]}
+    case = {"interval": "15s", "input_series": series, "promql_expr_test": [expected]}
+    test = tmp_path / "test.yaml"
+    test.write_text(yaml.safe_dump({"rule_files": [str(ALERTS)], "evaluation_interval": "15s", "tests": [case]}))
+    promtool("test", str(test))
+
+
+def test_the_rules_are_valid() -> None:
+    promtool("check", str(ALERTS))
+
+
+def promtool(action: str, file: str) -> None:
+    command = [require("promtool"), action, "rules", file]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# --- what the service shows
+
+
+def exposed() -> dict[str, set[str]]:
+    """Every metric of this service, with its labels."""
+    overview: Overview = overview_of()
+    telemetry = Telemetry()
+    telemetry.unavailable("Redis", "away")
+    telemetry.partition_taken("0", "", 1)
+    registry = create_registry(telemetry, lambda: overview)
+    found: dict[str, set[str]] = {}
+    for family in registry.collect():
+        if family.name.startswith("dedup_"):
+            name = family.name + ("_total" if family.type == "counter" else "")
+            labels = {label for sample in family.samples for label in sample.labels}
+            found[name] = labels
+    return found
+
+
+def test_alerts_use_metrics_that_exist() -> None:
+    used = {name for rule in rules() for name in re.findall(r"dedup_\w+", rule["expr"])}
+    assert used <= set(exposed())
+
+
+def test_every_metric_is_documented_and_every_documented_one_exists() -> None:
+    documented = set(re.findall(r"^\| `(dedup_\w+)`", (ROOT / "docs" / "metrics.md").read_text(), re.MULTILINE))
+    assert documented == set(exposed())
+
+
+def test_no_label_can_grow_without_bound() -> None:
+    labels = {label for found in exposed().values() for label in found}
+    assert labels <= {"group", "replica", "reason", "dependency", "partition", "outcome"}

@@ -1,0 +1,74 @@
+"""The HTTP application on in-memory ports, with data of a plant: three replicas, one of them silent, and hostile names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import FastAPI
+
+from dedup_service.adapters.memory import MemoryClaims, MemoryClock
+from dedup_service.adapters.memory_board import MemoryBoard
+from dedup_service.api.app import create_app
+from dedup_service.core.claims import key_digest, new_claim
+from dedup_service.core.events import Origin, Reading
+from dedup_service.core.extract import content_hash
+from dedup_service.core.groups import Group
+from dedup_service.deployment import Deployment
+from dedup_service.metrics import create_registry
+from dedup_service.ports import ClaimRequest
+from dedup_service.telemetry import Telemetry
+from tests.support.groups import group_of
+
+HOSTILE = "urn:<img src=x onerror=alert(1)>\u202e\x00💥"
+NOTE: dict[str, Any] = {"group": "presses", "replica": "edge-1", "enqueued_ms": 1, "bytes": 3}
+
+
+@dataclass
+class Plant:
+    groups: list[Group] = field(default_factory=lambda: [group_of(name="presses", expected_replicas=3)])
+    clock: MemoryClock = field(default_factory=lambda: MemoryClock(1_800_000_030_000))
+    board: MemoryBoard = field(default_factory=MemoryBoard)
+    telemetry: Telemetry = field(default_factory=Telemetry)
+    claims: MemoryClaims = field(init=False)
+    deployment: Deployment = field(init=False)
+    sent: int = 0
+
+    def __post_init__(self) -> None:
+        self.claims = MemoryClaims(self.clock)
+        self.deployment = Deployment(self.claims.accounts, self.board, self.groups, ["0", "1"], self.clock.monotonic)
+
+    def app(self, token: str | None = None) -> FastAPI:
+        registry = create_registry(self.telemetry, lambda: None)
+        return create_app(registry, self.deployment, alive=lambda: True, not_ready=lambda: None, token=token)
+
+    async def deliver(
+        self, replica: int, reading_id: str, source: str = "urn:a", *, content: bytes = b"", sequence: int | None = None
+    ) -> None:
+        group = self.groups[0].name
+        await self.claims.replica_number(group, f"edge-{replica}")
+        self.sent += 1
+        claim = new_claim(
+            Origin(1, replica, self.sent, 0),
+            Reading(0, source, reading_id, b"", content_hash(content)),
+            replica,
+            self.clock.now_ms() + 20 * replica,
+        )
+        key = key_digest(group, source, reading_id)
+        await self.claims.claim([ClaimRequest(0, key, claim, 60_000, group, replica, source, sequence=sequence)], (1,))
+
+    async def run(self, minutes: int = 5) -> None:
+        """The third edge dies half-way."""
+        for replica in range(3):
+            await self.claims.replica_number("presses", f"edge-{replica}")
+        for n in range(60 * minutes):
+            for replica in range(3 if n < 30 * minutes else 2):
+                await self.deliver(replica, str(n), f"urn:press-{n % 5}", sequence=n // 5 if n % 50 else None)
+            self.clock.ms += 1000
+        await self.deliver(0, "7", HOSTILE)
+        await self.deliver(1, "7", HOSTILE, content=b"other")
+        status = {"version": "1", "started_ms": 1, "partitions": {"0": [7, 1, 1], "1": [-1, 0, 0]}, "paused": {}}
+        await self.board.tell("pod-1", 1, status, {"COPIES|edge-0": 5, "IN_DOUBT|found": 1})
+        conflict = {"source": HOSTILE, "id": "7", "content": "ab", "winner_replicas": 1, "winner_enqueued_ms": 1}
+        await self.board.note("conflict", [{**NOTE, **conflict, "winner_content": "cd"}])
+        await self.board.note("dead-letter", [{**NOTE, "reason": "no-key", "origin": "1/0/7", "readings": 1}])

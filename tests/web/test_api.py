@@ -1,0 +1,160 @@
+"""The REST API: what it says, whom it tells, and that nothing which is asked breaks it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from fastapi import FastAPI
+from hypothesis import HealthCheck, settings
+
+from dedup_service.errors import UnavailableError
+from tests.support.api import HOSTILE, Plant
+
+
+@pytest.fixture
+async def plant() -> Plant:
+    made = Plant()
+    await made.run()
+    return made
+
+
+def client_of(app: FastAPI) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service")
+
+
+async def ask(app: FastAPI, path: str, status: int = 200, **query: Any) -> Any:
+    async with client_of(app) as client:
+        answer = await client.get(path, params=query)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+
+async def test_the_state_of_a_group_and_its_replicas(plant: Plant) -> None:
+    (group,) = await ask(plant.app(), "/v1/groups")
+    assert (group["group"], group["state"], group["live_replicas"], group["expected_replicas"]) == (
+        "presses",
+        "degraded",
+        2,
+        3,
+    )
+    assert group["figures"]["24h"]["readings"] == 301
+    silent = await ask(plant.app(), "/v1/replicas", state="silent")
+    assert [(item["replica"], item["state"]) for item in silent] == [("edge-2", "silent")]
+    assert silent[0]["silent_seconds"] == pytest.approx(150, abs=2)
+    assert silent[0]["figures"]["24h"]["coverage"] == pytest.approx(150 / 301)
+
+
+async def test_pages_hold_everything_once_and_in_order(plant: Plant) -> None:
+    found: list[str] = []
+    after: dict[str, Any] = {}
+    while True:
+        page = await ask(plant.app(), "/v1/sources", limit=2, **after)
+        found += [item["source"] for item in page["items"]]
+        if page["next"] is None:
+            break
+        after = {"after": page["next"]}
+    assert found == sorted([HOSTILE, *(f"urn:press-{n}" for n in range(5))])
+    assert [item["source"] for item in (await ask(plant.app(), "/v1/sources", contains="press-3"))["items"]] == [
+        "urn:press-3"
+    ]
+
+
+async def test_what_became_of_a_reading(plant: Plant) -> None:
+    (key,) = await ask(plant.app(), "/v1/keys", source=HOSTILE, id="7")
+    assert (key["group"], key["verdict"], key["replicas"]) == ("presses", "claimed", ["edge-0", "edge-1"])
+    assert "nothing is remembered" in (await ask(plant.app(), "/v1/keys", 404, source="urn:none", id="7"))["detail"]
+
+
+async def test_gaps_name_what_nobody_delivered(plant: Plant) -> None:
+    for number in (1000, 1004):
+        await plant.deliver(0, f"g{number}", "urn:gappy", sequence=number)
+    gaps = (await ask(plant.app(), "/v1/gaps", source="urn:gappy"))["items"]
+    assert [(gap["first"], gap["last"], gap["missing"]) for gap in gaps] == [(1001, 1003, 3)]
+
+
+async def test_conflicts_dead_letters_partitions_history_and_totals(plant: Plant) -> None:
+    (conflict,) = await ask(plant.app(), "/v1/conflicts", group="presses")
+    assert (conflict["source"], conflict["winner_replicas"]) == (HOSTILE, ["edge-0"])
+    assert (await ask(plant.app(), "/v1/dead-letters"))[0]["reason"] == "no-key"
+    assert [item["owner"] for item in await ask(plant.app(), "/v1/partitions")] == ["pod-1", "pod-1"]
+    assert sum(minute["readings"] for minute in (await ask(plant.app(), "/v1/history"))["presses"]) > 200
+    stats = await ask(plant.app(), "/v1/stats")
+    assert (stats["totals"]["copies"], stats["totals"]["in_doubt_found"], stats["totals"]["in_doubt_published"]) == (5, 1, 0)
+
+
+@pytest.mark.parametrize("path", ["stats", "groups", "replicas", "sources", "partitions", "conflicts", "gaps", "history"])
+async def test_everything_needs_the_token(plant: Plant, path: str) -> None:
+    async with client_of(plant.app("sesame")) as client:
+        for headers in ({}, {"Authorization": "Bearer Sesame"}, {"Authorization": "Basic sesame"}):
+            assert (await client.get(f"/v1/{path}", headers=headers)).status_code == 401
+        answer = await client.get(f"/v1/{path}", headers={"Authorization": "Bearer sesame"})
+        assert answer.status_code == 200
+        assert "sesame" not in answer.text
+        for open_path in ("/healthz", "/metrics", "/"):
+            assert (await client.get(open_path)).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["stats", "groups", "replicas", "sources", "history"])
+async def test_without_redis_the_answer_says_so(plant: Plant, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(*_: Any) -> Any:
+        raise UnavailableError("Redis", "no answer")
+
+    for name in ("now_ms", "totals", "pods"):
+        target = plant.deployment.accounts if name == "now_ms" else plant.board
+        monkeypatch.setattr(type(target), name, away)
+    assert await ask(plant.app(), f"/v1/{path}", 503) == {"detail": "Redis: no answer"}
+
+
+async def test_before_the_start_is_over_it_says_so() -> None:
+    assert "waiting" in (await ask(Plant(groups=[]).app(), "/v1/groups", 503))["detail"]
+
+
+async def test_an_unknown_group_is_not_found(plant: Plant) -> None:
+    for path in ("replicas", "sources", "gaps", "conflicts", "history", "dead-letters"):
+        assert "no such group" in (await ask(plant.app(), f"/v1/{path}", 404, group="ovens"))["detail"]
+
+
+@pytest.mark.parametrize("text", ["x" * 60_000, "\ud800".encode("utf-8", "surrogatepass"), "%", "\x00", "💥" * 500])
+async def test_garbage_gets_a_client_error_or_nothing_found(plant: Plant, text: Any) -> None:
+    async with client_of(plant.app()) as client:
+        for path in ("keys", "sources", "gaps", "replicas", "conflicts"):
+            for name in ("source", "id", "group", "contains", "after", "limit", "state"):
+                status = (await client.get(f"/v1/{path}", params={"source": "s", "id": "i", name: text})).status_code
+                assert status == 200 or 400 <= status < 500
+
+
+async def test_the_openapi_document_has_examples(plant: Plant) -> None:
+    document = await ask(plant.app(), "/openapi.json")
+    assert set(document["paths"]) >= {
+        f"/v1/{name}" for name in ("stats", "groups", "replicas", "sources", "partitions", "keys")
+    }
+    keys = document["paths"]["/v1/keys"]["get"]["parameters"]
+    assert all("examples" in parameter["schema"] for parameter in keys)
+
+
+async def _loaded_app(token: str | None) -> FastAPI:
+    plant = Plant()
+    await plant.run(1)
+    return plant.app(token)
+
+
+WITHOUT_TOKEN = schemathesis.openapi.from_asgi("/openapi.json", asyncio.run(_loaded_app(None)))
+WITH_TOKEN = schemathesis.openapi.from_asgi("/openapi.json", asyncio.run(_loaded_app("sesame")))
+"""Both are asked what their OpenAPI document allows, and what it does not."""
+relaxed = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+@WITHOUT_TOKEN.parametrize()
+@relaxed
+def test_no_question_breaks_it_or_gets_an_answer_that_is_not_documented(case: Any) -> None:
+    case.call_and_validate()
+
+
+@WITH_TOKEN.parametrize()
+@relaxed
+def test_nor_where_it_needs_a_token_that_nobody_has(case: Any) -> None:
+    case.call_and_validate()

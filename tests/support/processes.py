@@ -45,6 +45,14 @@ class ServiceProcess:
         command = [sys.executable, "-m", "dedup_service", "run"]
         self.process = subprocess.Popen(command, env=self._environment, stderr=self._log)
 
+    def ask(self, path: str) -> Any:
+        """What the API answers, or an empty list while it does not."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/v1/{path}", timeout=5) as response:
+                return json.load(response)
+        except OSError:
+            return []
+
     def all_stats(self) -> dict[str, Any]:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/v1/stats", timeout=5) as response:

@@ -6,7 +6,6 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +55,7 @@ async def service(stand_in: StandIn, redis_url: str, tmp_path: Path, namespace: 
     path = tmp_path / "groups.yaml"
     path.write_text(GROUPS)
     async with running_service(stand_in, redis_url, tmp_path, namespace, config_file=path) as running:
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            while (await running.get("/readyz"))[0] != HTTPStatus.OK:
-                await asyncio.sleep(0.05)
+        await running.until_ready()
         yield running
 
 

@@ -37,6 +37,8 @@ class RunningService:
                     return response.status, response.read().decode()
             except urllib.error.HTTPError as error:
                 return error.code, error.read().decode()
+            except urllib.error.URLError:
+                return 0, "nobody listens yet"
 
         return await asyncio.to_thread(fetch)
 
@@ -48,6 +50,11 @@ class RunningService:
     async def until_events(self, count: int) -> None:
         """So many input events are finished."""
         await self.until(lambda: self.telemetry.total(Count.INPUT_EVENTS) >= count)
+
+    async def until_ready(self) -> None:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while (await self.get("/readyz"))[0] != HTTPStatus.OK:
+                await asyncio.sleep(0.05)
 
     async def ask(self, path: str) -> Any:
         """What the API answers; the test fails unless it does."""

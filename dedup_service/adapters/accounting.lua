@@ -1,63 +1,82 @@
 -- Redundancy accounting, exactly once: part of the claim script, see core/accounting.py for what is counted under which name.
 -- Counts are summed up here and written once, by `settle`. All keys have the shard of the claims.
-local BUCKET_RATIO = math.log(1.07)
+-- This runs for every copy: what can be looked up is not computed, and no key or name is built twice.
+local byte, sub, format = string.byte, string.sub, string.format
+local floor, abs, log, max = math.floor, math.abs, math.log, math.max
+local decode = struct.unpack
+local band, bor, lshift = bit.band, bit.bor, bit.lshift
+
+local BUCKET_RATIO = log(1.07)
 local MINUTE_MS, HOUR_MS = 60000, 3600000
 local KEEP_MINUTES, KEEP_HOURS = 70, 26
 local MAX_GAPS, MAX_EPOCHS, MAX_SOURCES = 64, 3, 10000
 local GAPS_SECONDS = 691200
+local LATE, COUNTED, TIMED = 1, 2, 4
 
-local prefix, groups, sources, now
-local sums, accounted, histories, seen = {}, {}, {}, {}
+local prefix, groups, sources, now, oldest_minute, oldest_hour
+local hashes, accounts, accounted, histories, seen = {}, {}, {}, {}, {}
 
 local function open_accounts(header)
   prefix, groups, sources = unpack(cmsgpack.unpack(header))
   local time = redis.call('TIME')
-  now = time[1] * 1000 + math.floor(time[2] / 1000)
+  now = time[1] * 1000 + floor(time[2] / 1000)
+  oldest_minute, oldest_hour = floor(now / MINUTE_MS) - KEEP_MINUTES, floor(now / HOUR_MS) - KEEP_HOURS
 end
 
-local function add(key, field, n)
-  local fields = sums[key]
-  if not fields then
-    fields = {}
-    sums[key] = fields
-  end
-  fields[field] = (fields[field] or 0) + n
+-- A table that makes what is missing in it, once.
+local function lazy(make)
+  return setmetatable({}, {
+    __index = function(self, key)
+      local value = make(key)
+      self[key] = value
+      return value
+    end,
+  })
 end
 
-local function count_bits(mask)
-  local count = 0
-  while mask ~= 0 do
-    mask = bit.band(mask, mask - 1)
-    count = count + 1
-  end
-  return count
+local function numbered(letter)
+  return lazy(function(n)
+    return letter .. n
+  end)
 end
 
-local function lowest_bit(mask)
-  local n = 0
-  while bit.band(mask, bit.lshift(1, n)) == 0 do
-    n = n + 1
-  end
-  return n
-end
+local FIRST, MATCHED, REPEATED, SOLE = numbered('f'), numbered('d'), numbered('s'), numbered('o')
+local CONFLICTING, LATE_WINNERS, BY_REPLICAS = numbered('x'), numbered('l'), numbered('r')
+local LAGS = lazy(function(replica)
+  return numbered('h' .. replica .. ':')
+end)
 
-local function bucket(delta)
+local BUCKETS = lazy(function(delta)
   if delta == 0 then
     return 0
   end
-  local size = math.floor(math.log(math.abs(delta)) / BUCKET_RATIO) + 1
+  local size = floor(log(abs(delta)) / BUCKET_RATIO) + 1
   return delta < 0 and -size or size
+end)
+
+local BITS = lazy(function(mask)
+  local count, lowest = 0, nil
+  for n = 0, 31 do
+    if band(mask, lshift(1, n)) ~= 0 then
+      count, lowest = count + 1, lowest or n
+    end
+  end
+  return {count, lowest}
+end)
+
+local function add(hash, field, n)
+  hash[field] = (hash[field] or 0) + n
 end
 
 local function enqueued_ms(claim)
-  local high, low = struct.unpack('>I2I4', claim, 22)
+  local high, low = decode('>I2I4', claim, 22)
   return high * 4294967296 + low
 end
 
 -- Whether this copy has been counted before: its partition is accounted up to a sequence number and index.
 local function is_accounted(claim)
-  local partition = string.sub(claim, 6, 11)
-  local high, low, index = struct.unpack('>I4I4I2', claim, 12)
+  local partition = sub(claim, 6, 11)
+  local high, low, index = decode('>I4I4I2', claim, 12)
   local sequence = high * 4294967296 + low
   local mark = accounted[partition]
   if not mark then
@@ -72,18 +91,40 @@ local function is_accounted(claim)
   return false
 end
 
--- Under which keys a copy is counted: those of its winner's time.
-local function accounts_of(copy, winner_ms)
-  local keys, group = {}, groups[copy.group]
-  local minute, hour = math.floor(winner_ms / MINUTE_MS), math.floor(winner_ms / HOUR_MS)
-  if minute > math.floor(now / MINUTE_MS) - KEEP_MINUTES then
-    keys[1] = string.format('%s:minute:%s:%.0f', prefix, group, minute)
+local function hash_of(key)
+  local hash = hashes[key]
+  if not hash then
+    hash = {}
+    hashes[key] = hash
   end
-  if hour > math.floor(now / HOUR_MS) - KEEP_HOURS then
-    keys[#keys + 1] = string.format('%s:hour:%s:%.0f', prefix, group, hour)
-    return keys, string.format('%s:source:%s:%.0f', prefix, sources[copy.source][1], hour)
+  return hash
+end
+
+-- What a copy is counted in, by its source and its winner's minute: the group's minute and hour, and the source's hour.
+-- Each may be missing, where it is too long ago.
+local function accounts_of(group, source, minute)
+  local by_minute = accounts[source]
+  if not by_minute then
+    by_minute = {}
+    accounts[source] = by_minute
+    sources[source].group = group
   end
-  return keys, nil
+  local found = by_minute[minute]
+  if not found then
+    local hour, name = floor(minute / 60), groups[group]
+    found = {of_group = {}}
+    if minute > oldest_minute then
+      table.insert(found.of_group, hash_of(format('%s:minute:%s:%.0f', prefix, name, minute)))
+    end
+    if hour > oldest_hour then
+      table.insert(found.of_group, hash_of(format('%s:hour:%s:%.0f', prefix, name, hour)))
+      found.source_key = format('%s:source:%s:%.0f', prefix, sources[source][1], hour)
+      found.of_source = hash_of(found.source_key)
+    end
+    found.all = {found.of_group[1], found.of_group[2] or found.of_source, found.of_group[2] and found.of_source}
+    by_minute[minute] = found
+  end
+  return found
 end
 
 -- A source's sequence: numbers that were passed over are gaps until somebody delivers them after all.
@@ -114,12 +155,11 @@ local function fill(gaps, number)
 end
 
 -- Returns how many numbers are missing more, and how many of the missing ones were found.
-local function follow(copy)
-  local history = history_of(copy.source)
-  history.group, history.is_new = copy.group, true
-  local number = copy.sequence
+local function follow(group, source, number, name)
+  local history = history_of(source)
+  history.group, history.is_new = group, true
   for _, epoch in ipairs(history.epochs) do
-    if epoch[1] == copy.epoch then
+    if epoch[1] == name then
       local first, gaps = epoch[2], epoch[3]
       if number < first then
         return 0, fill(gaps, number)
@@ -135,93 +175,95 @@ local function follow(copy)
       return number - first, 0
     end
   end
-  table.insert(history.epochs, 1, {copy.epoch, number + 1, {}, 0})
+  table.insert(history.epochs, 1, {name, number + 1, {}, 0})
   history.epochs[MAX_EPOCHS + 1] = nil
   return 0, 0
 end
 
 -- How near in time the other replicas' newest readings of this source are: for sources whose copies never match.
-local function measure_distance(copy, account)
-  local times = redis.call('HGET', account, 't')
+local function measure_distance(replica, time, found)
+  local times = redis.call('HGET', found.source_key, 't')
   times = times and cmsgpack.unpack(times) or {}
   local nearest
-  for replica, at in pairs(times) do
-    local distance = math.abs(copy.time - at)
-    if tonumber(replica) ~= copy.replica and (not nearest or distance < nearest) then
+  for other, at in pairs(times) do
+    local distance = abs(time - at)
+    if tonumber(other) ~= replica and (not nearest or distance < nearest) then
       nearest = distance
     end
   end
   if nearest then
-    add(account, 'n:' .. bucket(nearest), 1)
+    add(found.of_source, 'n:' .. BUCKETS[nearest], 1)
   end
-  times[tostring(copy.replica)] = copy.time
-  redis.call('HSET', account, 't', cmsgpack.pack(times))
+  times[tostring(replica)] = time
+  redis.call('HSET', found.source_key, 't', cmsgpack.pack(times))
 end
 
-local function count_winner(copy, claim)
-  local keys, account = accounts_of(copy, enqueued_ms(claim))
+local function count_winner(found, group, replica, source, flags, sequence, time, epoch)
   local opened, filled = 0, 0
-  if copy.sequence then
-    opened, filled = follow(copy)
+  if band(flags, COUNTED) ~= 0 then
+    opened, filled = follow(group, source, sequence, epoch)
   end
-  if account and copy.time then
-    measure_distance(copy, account)
+  if found.of_source and band(flags, TIMED) ~= 0 then
+    measure_distance(replica, time, found)
   end
-  keys[#keys + 1] = account
-  for _, key in ipairs(keys) do
-    add(key, 'f' .. copy.replica, 1)
-    add(key, 'o' .. copy.replica, 1)
-    add(key, 'r1', 1)
-    if copy.late then
-      add(key, 'l' .. copy.replica, 1)
+  for _, hash in ipairs(found.all) do
+    add(hash, FIRST[replica], 1)
+    add(hash, SOLE[replica], 1)
+    add(hash, 'r1', 1)
+    if band(flags, LATE) ~= 0 then
+      add(hash, LATE_WINNERS[replica], 1)
     end
     if opened > 0 then
-      add(key, 'g+', opened)
+      add(hash, 'g+', opened)
     end
     if filled > 0 then
-      add(key, 'g-', filled)
+      add(hash, 'g-', filled)
     end
   end
 end
 
-local function count_duplicate(copy, claim, found, before, after)
-  local winner_ms = enqueued_ms(found)
-  local keys, account = accounts_of(copy, winner_ms)
-  local lag = 'h' .. copy.replica .. ':' .. bucket(enqueued_ms(claim) - winner_ms)
-  for _, key in ipairs(keys) do
-    add(key, lag, 1)
+local function count_duplicate(found, replica, lag, before, after, is_conflict)
+  local field = LAGS[replica][BUCKETS[lag]]
+  for _, hash in ipairs(found.of_group) do
+    add(hash, field, 1)
   end
-  keys[#keys + 1] = account
-  local is_match, replicas = before ~= after, count_bits(before)
-  local is_conflict = string.sub(found, 28) ~= string.sub(claim, 28)
-  for _, key in ipairs(keys) do
-    add(key, (is_match and 'd' or 's') .. copy.replica, 1)
+  local is_match = before ~= after
+  local replicas, lowest = BITS[before][1], BITS[before][2]
+  for _, hash in ipairs(found.all) do
     if is_match then
-      add(key, 'r' .. replicas, -1)
-      add(key, 'r' .. (replicas + 1), 1)
+      add(hash, MATCHED[replica], 1)
+      add(hash, BY_REPLICAS[replicas], -1)
+      add(hash, BY_REPLICAS[replicas + 1], 1)
       if replicas == 1 then
-        add(key, 'o' .. lowest_bit(before), -1)
+        add(hash, SOLE[lowest], -1)
       end
+    else
+      add(hash, REPEATED[replica], 1)
     end
     if is_conflict then
-      add(key, 'x' .. copy.replica, 1)
+      add(hash, CONFLICTING[replica], 1)
     end
   end
 end
 
--- `found`: the claim that another origin holds, with the replicas before and after this copy; nil for a winner.
-local function account(copy, claim, found, before, after)
+-- One copy. `winner`: the claim that another origin holds, with its replicas before and after this copy; nil: this one wins.
+local function account(claim, group, replica, source, flags, sequence, time, epoch, winner, before, after)
   if is_accounted(claim) then
     return
   end
-  local shown = seen[copy.group] or {}
-  seen[copy.group] = shown
-  shown[copy.replica] = math.max(shown[copy.replica] or 0, enqueued_ms(claim))
-  sources[copy.source].group = copy.group
-  if found then
-    count_duplicate(copy, claim, found, before, after)
+  local at = enqueued_ms(claim)
+  local shown = seen[group]
+  if not shown then
+    shown = {}
+    seen[group] = shown
+  end
+  shown[replica] = max(shown[replica] or 0, at)
+  if not winner then
+    count_winner(accounts_of(group, source, floor(at / MINUTE_MS)), group, replica, source, flags, sequence, time, epoch)
   else
-    count_winner(copy, claim)
+    local won_at = enqueued_ms(winner)
+    local found = accounts_of(group, source, floor(won_at / MINUTE_MS))
+    count_duplicate(found, replica, at - won_at, before, after, sub(winner, 28) ~= sub(claim, 28))
   end
 end
 
@@ -256,7 +298,7 @@ local function settle_histories()
 end
 
 local function settle()
-  for key, fields in pairs(sums) do
+  for key, fields in pairs(hashes) do
     for field, n in pairs(fields) do
       if n ~= 0 then
         redis.call('HINCRBY', key, field, n)
@@ -275,7 +317,7 @@ local function settle()
     for replica, enqueued in pairs(replicas) do
       local stored = redis.call('HGET', key, replica)
       local last = stored and cmsgpack.unpack(stored)[1] or 0
-      redis.call('HSET', key, replica, cmsgpack.pack({math.max(last, enqueued), now}))
+      redis.call('HSET', key, replica, cmsgpack.pack({max(last, enqueued), now}))
     end
   end
   settle_sources()

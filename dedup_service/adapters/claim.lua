@@ -6,7 +6,7 @@
 -- Redis 6 suffices.
 local live, any_live = {}, #ARGV[1] > 0
 for at = 1, #ARGV[1], 4 do
-  live[string.sub(ARGV[1], at, at + 3)] = true
+  live[sub(ARGV[1], at, at + 3)] = true
 end
 local is_accounting = ARGV[2] ~= ''
 if is_accounting then
@@ -15,54 +15,40 @@ end
 
 -- An unconfirmed claim of a hub that is gone: its winner can never be read again, so it must not block.
 local function is_orphan(found)
-  return any_live and string.byte(found, 1) == 0 and not live[string.sub(found, 6, 9)]
+  return any_live and byte(found, 1) == 0 and not live[sub(found, 6, 9)]
 end
 
-local function unpack_copy(packed)
-  local ttl, group, replica, source, flags, sequence, time, rest = struct.unpack('>dBBHBdd', packed)
-  return {
-    ttl = string.format('%.0f', ttl),
-    group = group,
-    replica = replica,
-    source = source,
-    late = bit.band(flags, 1) ~= 0,
-    sequence = bit.band(flags, 2) ~= 0 and sequence or nil,
-    time = bit.band(flags, 4) ~= 0 and time or nil,
-    epoch = string.sub(packed, rest),
-  }
-end
-
-local function replicas_of(claim)
-  return bit.tobit((struct.unpack('>I4', claim, 2)))
-end
+local TTLS = lazy(function(ttl)
+  return format('%.0f', ttl)
+end)
 
 local results = {}
 for i, key in ipairs(KEYS) do
-  local claim, copy = ARGV[2 * i + 1], unpack_copy(ARGV[2 * i + 2])
+  local claim, packed = ARGV[2 * i + 1], ARGV[2 * i + 2]
+  local ttl, group, replica, source, flags, sequence, time, rest = decode('>dBBHBdd', packed)
   local found = redis.call('GET', key)
+  local winner, before, after
   if not found then
-    redis.call('SET', key, claim, 'PX', copy.ttl)
+    redis.call('SET', key, claim, 'PX', TTLS[ttl])
     results[i] = ''
-    if is_accounting then
-      account(copy, claim)
-    end
   else
-    local before, own = replicas_of(found), string.sub(found, 6, 21) == string.sub(claim, 6, 21)
-    local after = bit.bor(before, replicas_of(claim))
-    local merged = struct.pack('>i4', after)
+    before = decode('>i4', found, 2)
+    after = bor(before, lshift(1, replica))
+    winner = found
     if is_orphan(found) then
-      redis.call('SET', key, string.sub(claim, 1, 1) .. merged .. string.sub(claim, 6), 'PX', copy.ttl)
+      redis.call('SET', key, sub(claim, 1, 1) .. struct.pack('>i4', after) .. sub(claim, 6), 'PX', TTLS[ttl])
       results[i] = ''
     else
       results[i] = found
       -- Another replica delivered the same reading: remember it in the claim, whose TTL stays.
       if after ~= before then
-        redis.call('SET', key, string.sub(found, 1, 1) .. merged .. string.sub(found, 6), 'KEEPTTL')
+        redis.call('SET', key, sub(found, 1, 1) .. struct.pack('>i4', after) .. sub(found, 6), 'KEEPTTL')
       end
     end
-    if is_accounting and not own then
-      account(copy, claim, found, before, after)
-    end
+  end
+  local is_own = found and sub(found, 6, 21) == sub(claim, 6, 21)
+  if is_accounting and not is_own then
+    account(claim, group, replica, source, flags, sequence, time, sub(packed, rest), winner, before, after)
   end
 end
 if is_accounting then

@@ -8,6 +8,8 @@ import os
 import socket
 import time
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,15 +28,16 @@ from dedup_service.adapters.redis_claims import RedisClaims, check_eviction
 from dedup_service.adapters.redis_leases import RedisLeases
 from dedup_service.adapters.sdk_checkpoints import SdkCheckpoints
 from dedup_service.adapters.sqlite_checkpoints import SqliteCheckpoints
-from dedup_service.config_file import GroupSettings, load_config_file
 from dedup_service.core.extract import CloudEventsExtractor
-from dedup_service.core.groups import DEFAULT_GROUP
+from dedup_service.deployment import Deployment
 from dedup_service.errors import ConfigurationError
+from dedup_service.grouping import configured, make_group, only_observes
 from dedup_service.ports import Checkpoints
 from dedup_service.service import Service, ServicePorts
 from dedup_service.settings import DISCARD, PREFIX, SQLITE_SCHEME, Settings, example
 from dedup_service.telemetry import Telemetry
 
+DEAD_LETTER_HUB = "the dead-letter hub"
 DEFAULT_CONTAINER = "dedup-checkpoints"
 BLOB_OPTIONS: dict[str, Any] = {"retry_total": 0, "connection_timeout": 5, "read_timeout": 5}
 """By default one call to a store that is away takes a minute and a half; this service does its own retrying."""
@@ -53,7 +56,8 @@ class SystemClock:
 
 def build(settings: Settings, telemetry: Telemetry) -> Service:
     """Raises ConfigurationError."""
-    redis = _redis(settings)
+    groups, redis = configured(settings), _redis(settings)
+    is_observing = only_observes(groups, settings)
     input_name = _hub_name(settings, "input_connection_string")
     clock, namespace = SystemClock(), key_namespace(settings)
 
@@ -69,7 +73,7 @@ def build(settings: Settings, telemetry: Telemetry) -> Service:
 
     return Service(
         settings,
-        make_groups(settings),
+        groups,
         ServicePorts(
             hub=EventHubInput.from_connection_string(
                 settings.input_connection_string.get_secret_value(),
@@ -83,9 +87,9 @@ def build(settings: Settings, telemetry: Telemetry) -> Service:
             check_claims=partial(check_eviction, redis, allowed=settings.allow_eviction),
             make_leases=make_leases,
             checkpoints=make_checkpoints(settings, *input_name),
-            clean=_publisher(settings, "output_connection_string", "the clean hub"),
-            tail=_tail(settings),
-            dead_letters=_publisher(settings, "dead_letter_connection_string", "the dead-letter hub"),
+            clean=None if is_observing else _publisher(settings, "output_connection_string", "the clean hub"),
+            tail=None if is_observing else _tail(settings),
+            dead_letters=None if is_observing else _publisher(settings, "dead_letter_connection_string", DEAD_LETTER_HUB),
             extractor=CloudEventsExtractor(settings.max_decompressed_bytes),
             clock=clock,
             telemetry=telemetry,
@@ -94,11 +98,19 @@ def build(settings: Settings, telemetry: Telemetry) -> Service:
     )
 
 
-def make_groups(settings: Settings) -> list[GroupSettings]:
-    """Raises ConfigurationError."""
-    if settings.config_file is None:
-        return [GroupSettings(name=DEFAULT_GROUP)]
-    return load_config_file(settings.config_file).groups
+@asynccontextmanager
+async def build_deployment(settings: Settings) -> AsyncIterator[Deployment]:
+    """What is counted in Redis, without a service. Raises ConfigurationError."""
+    groups, redis, namespace = configured(settings), _redis(settings), key_namespace(settings)
+    deployment = Deployment(
+        RedisAccounts(redis, namespace=namespace, shards=settings.shards),
+        RedisBoard(redis, namespace=namespace),
+        [make_group(group, settings, ["0"]) for group in groups],
+    )
+    try:
+        yield deployment
+    finally:
+        await redis.aclose()
 
 
 def _redis(settings: Settings) -> Redis:
@@ -129,7 +141,7 @@ def _hub_name(settings: Settings, name: str) -> tuple[str, str]:
 
 def _publisher(settings: Settings, name: str, what: str) -> EventHubPublisher | None:
     secret = _secret(settings, name)
-    if secret in (None, DISCARD) or settings.mode == "observe":
+    if secret in (None, DISCARD):
         return None
     _hub_name(settings, name)
     return EventHubPublisher.from_connection_string(secret, what, send_timeout_seconds=settings.send_timeout_seconds)
@@ -146,7 +158,7 @@ def key_namespace(settings: Settings) -> str:
 
 def _tail(settings: Settings) -> EventHubTail | None:
     secret = _secret(settings, "output_connection_string")
-    if secret is None or settings.mode == "observe":
+    if secret is None:
         return None
     client = EventHubConsumerClient.from_connection_string(secret, settings.output_consumer_group, retry_total=0)
     return EventHubTail(client, timeout_seconds=settings.lease_seconds)

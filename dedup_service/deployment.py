@@ -102,7 +102,7 @@ class Deployment:
         return {replica.number: replica.name for replica in await self.accounts.replicas(group)}
 
     async def find(self, source: str, reading_id: str) -> list[tuple[Group, StoredClaim]]:
-        found = [(group, await self.accounts.find(group.name, source, reading_id)) for group in self.groups]
+        found = [(group, await self.accounts.find(group.claim_scope, source, reading_id)) for group in self.groups]
         return [(group, claim) for group, claim in found if claim is not None]
 
     async def pods(self) -> list[PodStatus]:

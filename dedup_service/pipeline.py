@@ -219,7 +219,7 @@ class Pipeline:
         item.requests = [
             ClaimRequest(
                 shard=shard_of(reading.source, options.shards),
-                key=key_digest(group.name, reading.source, reading.id),
+                key=key_digest(group.claim_scope, reading.source, reading.id),
                 claim=new_claim(item.origin(self._incarnation, reading), reading, number, event.enqueued_ms),
                 ttl_ms=ttl_ms,
                 group=group.name,

@@ -15,11 +15,11 @@ from dedup_service.admission import Admission
 from dedup_service.api.app import ApiServer, create_app
 from dedup_service.assignment import Assignment, AssignmentOptions
 from dedup_service.config_file import GroupSettings
-from dedup_service.core.groups import DEFAULT_GROUP, Group, Groups
+from dedup_service.core.groups import Groups
 from dedup_service.core.leases import Lease, Samples
-from dedup_service.core.outgoing import OutputPolicy
 from dedup_service.deployment import Deployment
 from dedup_service.errors import ConfigurationError, UnavailableError
+from dedup_service.grouping import make_group
 from dedup_service.metrics import create_registry
 from dedup_service.pipeline import Pipeline, PipelineOptions, PipelinePorts, Tenure
 from dedup_service.ports import (
@@ -225,7 +225,7 @@ class Service:
     def _assign(self, topology: Topology) -> Assignment:
         settings, ports = self._settings, self._ports
         leases = ports.make_leases(topology.input_partitions)
-        groups = self._make_groups(topology)
+        groups = Groups([make_group(group, settings, topology.output_partitions) for group in self._group_settings])
         self._deployment.groups = groups.groups
         self._deployment.partitions = topology.input_partitions
         admission = Admission(groups, ports.extractor, settings.unmatched, settings.kept_property_names)
@@ -238,46 +238,16 @@ class Service:
             self._samples,
             ports.clock,
             ports.telemetry,
-            partial(self._make_worker, self._pipeline_options(topology), admission, leases),
+            partial(self._make_worker, self._pipeline_options(topology, groups), admission, leases),
         )
 
-    def _pipeline_options(self, topology: Topology) -> PipelineOptions:
+    def _pipeline_options(self, topology: Topology, groups: Groups) -> PipelineOptions:
         settings = self._settings
         return PipelineOptions(
             retention_ms=settings.input_retention_seconds * 1000,
             shards=settings.shards,
-            forward_to=self._output(topology),
+            forward_to=groups.groups[0].output,
             dead_letter_partitions=topology.dead_letter_partitions,
-        )
-
-    def _output(self, topology: Topology, group: GroupSettings | None = None) -> OutputPolicy:
-        settings = self._settings
-        return OutputPolicy(
-            topology.output_partitions,
-            (group and group.partition_by) or settings.partition_by,
-            group.name if group else DEFAULT_GROUP,
-            settings.kept_property_names,
-            group.content_mode if group else "as-received",
-        )
-
-    def _make_groups(self, topology: Topology) -> Groups:
-        settings = self._settings
-        return Groups(
-            [
-                Group(
-                    name=group.name,
-                    window_ms=(group.window_seconds or settings.window_seconds) * 1000,
-                    mode=group.mode or settings.mode,
-                    output=self._output(topology, group),
-                    devices=tuple(group.devices),
-                    sources=tuple(group.sources),
-                    expected_replicas=group.expected_replicas,
-                    on_conflict=group.on_conflict,
-                    content=tuple(group.content),
-                    silent_after_ms=group.silent_after_seconds * 1000,
-                )
-                for group in self._group_settings
-            ]
         )
 
     def _make_worker(self, options: PipelineOptions, admission: Admission, leases: Leases, lease: Lease) -> PartitionWorker:

@@ -9,12 +9,12 @@ local band, bor, lshift = bit.band, bit.bor, bit.lshift
 local BUCKET_RATIO = log(1.07)
 local MINUTE_MS, HOUR_MS = 60000, 3600000
 local KEEP_MINUTES, KEEP_HOURS = 70, 26
-local MAX_GAPS, MAX_EPOCHS, MAX_SOURCES = 64, 3, 10000
+local MAX_GAPS, MAX_EPOCHS, MAX_SOURCES, MAX_TIMES = 64, 3, 10000, 128
 local GAPS_SECONDS = 691200
 local LATE, COUNTED, TIMED = 1, 2, 4
 
 local prefix, groups, sources, now, oldest_minute, oldest_hour
-local hashes, accounts, accounted, histories, seen = {}, {}, {}, {}, {}
+local hashes, accounts, accounted, histories, seen, timed = {}, {}, {}, {}, {}, {}
 
 local function open_accounts(header)
   prefix, groups, sources = unpack(cmsgpack.unpack(header))
@@ -180,22 +180,35 @@ local function follow(group, source, number, name)
   return 0, 0
 end
 
--- How near in time the other replicas' newest readings of this source are: for sources whose copies never match.
+-- How near in time the nearest recent reading of another replica is: for sources whose copies never match. Recent means the
+-- last ones that were processed, since one replica's backlog comes as a whole before another's.
 local function measure_distance(replica, time, found)
-  local times = redis.call('HGET', found.source_key, 't')
-  times = times and cmsgpack.unpack(times) or {}
-  local nearest
-  for other, at in pairs(times) do
-    local distance = abs(time - at)
-    if tonumber(other) ~= replica and (not nearest or distance < nearest) then
-      nearest = distance
+  local times = timed[found.source_key]
+  if not times then
+    local stored = redis.call('HGET', found.source_key, 't')
+    times = stored and cmsgpack.unpack(stored) or {}
+    timed[found.source_key] = times
+  end
+  local own, nearest = tostring(replica), nil
+  for other, recent in pairs(times) do
+    if other ~= own then
+      for _, at in ipairs(recent) do
+        local distance = abs(time - at)
+        if not nearest or distance < nearest then
+          nearest = distance
+        end
+      end
     end
   end
   if nearest then
     add(found.of_source, 'n:' .. BUCKETS[nearest], 1)
   end
-  times[tostring(replica)] = time
-  redis.call('HSET', found.source_key, 't', cmsgpack.pack(times))
+  local mine = times[own] or {}
+  mine[#mine + 1] = time
+  if #mine > MAX_TIMES then
+    table.remove(mine, 1)
+  end
+  times[own] = mine
 end
 
 local function count_winner(found, group, replica, source, flags, sequence, time, epoch)
@@ -298,6 +311,9 @@ local function settle_histories()
 end
 
 local function settle()
+  for key, times in pairs(timed) do
+    redis.call('HSET', key, 't', cmsgpack.pack(times))
+  end
   for key, fields in pairs(hashes) do
     for field, n in pairs(fields) do
       if n ~= 0 then

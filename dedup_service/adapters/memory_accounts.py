@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from dedup_service.ports import ClaimRequest, ReplicaSeen, SourceSeen, StoredCla
 if TYPE_CHECKING:
     from dedup_service.adapters.memory import MemoryClaims
 
-MAX_GAPS, MAX_EPOCHS = 64, 3
+MAX_GAPS, MAX_EPOCHS, MAX_TIMES = 64, 3, 128
 KEEP_MINUTES, KEEP_HOURS = 70, 26
 
 
@@ -60,7 +60,7 @@ class MemoryAccounts:
     seen: dict[str, dict[int, tuple[int, int]]] = field(default_factory=lambda: defaultdict(dict))
     known_sources: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
     epochs: dict[tuple[str, str], list[Epoch]] = field(default_factory=lambda: defaultdict(list))
-    times: dict[tuple[str, str, int], dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
+    times: dict[tuple[str, str, int], dict[int, deque[int]]] = field(default_factory=lambda: defaultdict(dict))
 
     def count(self, request: ClaimRequest, found: Claim | None) -> None:
         mine = unpack(request.claim)
@@ -102,10 +102,10 @@ class MemoryAccounts:
         if hour <= self.claims.clock.now_ms() // 3_600_000 - KEEP_HOURS:
             return
         times = self.times[request.group, request.source, hour]
-        others = [abs(time_ms - at) for replica, at in times.items() if replica != request.replica]
+        others = [abs(time_ms - at) for replica, recent in times.items() if replica != request.replica for at in recent]
         if others:
             self.counts[f"source {request.source}", request.group, hour][f"n:{bucket_of(min(others))}"] += 1
-        times[request.replica] = time_ms
+        times.setdefault(request.replica, deque(maxlen=MAX_TIMES)).append(time_ms)
 
     def _duplicate(self, request: ClaimRequest, mine: Claim, found: Claim) -> Counter[str]:
         counted: Counter[str] = Counter()
@@ -163,7 +163,7 @@ class MemoryAccounts:
                 found.append((source, history))
         return found
 
-    async def find(self, group: str, source: str, reading_id: str) -> StoredClaim | None:
-        digest, now_ms = key_digest(group, source, reading_id), self.claims.clock.now_ms()
+    async def find(self, claim_scope: str, source: str, reading_id: str) -> StoredClaim | None:
+        digest, now_ms = key_digest(claim_scope, source, reading_id), self.claims.clock.now_ms()
         held = [value for (_, key), value in self.claims.stored.items() if key == digest and value[1] > now_ms]
         return StoredClaim(unpack(held[0][0]), held[0][1] - now_ms) if held else None

@@ -69,9 +69,9 @@ class RedisAccounts:
                     found.append((source.decode(), _history(_decode(packed))))
         return sorted(found, key=lambda item: item[0])
 
-    async def find(self, group: str, source: str, reading_id: str) -> StoredClaim | None:
+    async def find(self, claim_scope: str, source: str, reading_id: str) -> StoredClaim | None:
         shard = shard_of(source, len(self._prefixes))
-        key = b"%s{%d}%s" % (self._namespace, shard, key_digest(group, source, reading_id))
+        key = b"%s{%d}%s" % (self._namespace, shard, key_digest(claim_scope, source, reading_id))
         claim, ttl_ms = await self._command("GET", key), await self._command("PTTL", key)
         return StoredClaim(unpack(claim), max(0, int(ttl_ms))) if claim else None
 

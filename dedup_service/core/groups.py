@@ -34,6 +34,12 @@ class Group:
     """JSON pointers into the data that copies must agree on; none: all of its bytes."""
     silent_after_ms: int = 10_000
 
+    @property
+    def claim_scope(self) -> str:
+        """What its keys are scoped by. Observing claims apart: what it saw first was not published, so when the mode changes
+        it must not make a later copy look like a duplicate."""
+        return f"{self.name}/observe" if self.mode == "observe" else self.name
+
 
 @dataclass(slots=True)
 class Groups:

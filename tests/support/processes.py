@@ -24,7 +24,14 @@ class ServiceProcess:
 
     def __init__(self, stand_in: StandIn, redis_url: str, folder: Path, namespace: str, **overrides: str) -> None:
         self.port = free_port()
-        self._environment = {
+        self.environment = {**self.environment_of(stand_in, redis_url, folder, namespace, self.port), **overrides}
+        self._log = (folder / f"service-{self.port}.log").open("wb")
+        self.log_path = Path(self._log.name)
+        self.start()
+
+    @staticmethod
+    def environment_of(stand_in: StandIn, redis_url: str, folder: Path, namespace: str, port: int) -> dict[str, str]:
+        return {
             **MINIMAL,
             "DEDUP_INPUT_CONNECTION_STRING": stand_in.connection_string("telemetry"),
             "DEDUP_INPUT_CONSUMER_GROUP": "dedup",
@@ -34,16 +41,12 @@ class ServiceProcess:
             "DEDUP_NAMESPACE": namespace,
             "DEDUP_CHECKPOINT_URL": f"sqlite:///{folder / 'checkpoints.db'}",
             "DEDUP_HTTP_HOST": "127.0.0.1",
-            "DEDUP_HTTP_PORT": str(self.port),
-            **overrides,
+            "DEDUP_HTTP_PORT": str(port),
         }
-        self._log = (folder / f"service-{self.port}.log").open("wb")
-        self.log_path = Path(self._log.name)
-        self.start()
 
     def start(self) -> None:
         command = [sys.executable, "-m", "dedup_service", "run"]
-        self.process = subprocess.Popen(command, env=self._environment, stderr=self._log)
+        self.process = subprocess.Popen(command, env=self.environment, stderr=self._log)
 
     def ask(self, path: str) -> Any:
         """What the API answers, or an empty list while it does not."""

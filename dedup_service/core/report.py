@@ -1,0 +1,101 @@
+"""What the counters say about one source: can it be deduplicated, and if not, why not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dedup_service.core.accounting import Counts, distances, group_figures, percentile, replica_figures
+
+GOOD_MATCH, NO_MATCH = 0.95, 0.05
+MANY = 0.01
+"""Share of copies from which conflicts or repetitions are worth a word."""
+FEW_READINGS = 20
+"""Too few to say anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaReport:
+    replica: str
+    copies: int
+    match_rate: float | None
+    """Share of the readings it delivered that another replica delivered too."""
+    coverage: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceReport:
+    source: str
+    readings: int
+    copies: int
+    match_rate: float | None
+    """Share of readings that at least two replicas delivered."""
+    duplicate_share: float | None
+    """Share of copies that are duplicates."""
+    conflicts: int
+    missing: int
+    nearest_ms: float | None
+    """Median distance in source time from an unmatched reading to the nearest one of another replica."""
+    replicas: list[ReplicaReport]
+    can_be_deduplicated: bool
+    verdict: str
+
+
+def source_report(source: str, counts: Counts, missing: int, names: dict[int, str]) -> SourceReport:
+    figures = group_figures(counts)
+    matched = figures.readings - figures.by_replicas.get(1, 0)
+    match_rate = matched / figures.readings if figures.readings else None
+    replicas = [_replica(counts, number, name) for number, name in names.items()]
+    nearest = percentile(distances(counts), 0.5)
+    able, verdict = _verdict(counts, match_rate, nearest, [item for item in replicas if item.copies], names)
+    return SourceReport(
+        source=source,
+        readings=figures.readings,
+        copies=figures.copies,
+        match_rate=match_rate,
+        duplicate_share=1 - figures.readings / figures.copies if figures.copies else None,
+        conflicts=figures.conflicts,
+        missing=missing,
+        nearest_ms=nearest,
+        replicas=replicas,
+        can_be_deduplicated=able,
+        verdict=verdict,
+    )
+
+
+def _replica(counts: Counts, number: int, name: str) -> ReplicaReport:
+    figures = replica_figures(counts, number)
+    delivered = figures.first + figures.matched
+    rate = 1 - figures.sole / delivered if delivered else None
+    return ReplicaReport(name, figures.copies, rate, figures.coverage)
+
+
+def _verdict(
+    counts: Counts, match_rate: float | None, nearest_ms: float | None, senders: list[ReplicaReport], names: dict[int, str]
+) -> tuple[bool, str]:
+    figures = group_figures(counts)
+    if figures.readings < FEW_READINGS or match_rate is None:
+        return True, f"only {figures.readings} readings so far: look again later"
+    if len(senders) == 1:
+        return True, f"only {senders[0].replica} sends it: there is no second copy yet"
+    if match_rate <= NO_MATCH:
+        return False, f"can't be deduplicated, because the replicas give its readings different ids; {_remedy(nearest_ms)}"
+    if figures.conflicts > MANY * figures.copies:
+        return True, f"{figures.conflicts} copies differ in content: name what they must agree on (`content` of the group)"
+    repeating = [
+        name for number, name in names.items() if replica_figures(counts, number).self_duplicates > MANY * figures.copies
+    ]
+    if repeating:
+        return True, f"{', '.join(repeating)} sends readings twice"
+    if match_rate < GOOD_MATCH:
+        low = min(senders, key=lambda item: item.coverage or 0.0)
+        return True, f"{match_rate:.0%} have a second copy; {low.replica} delivers only {low.coverage or 0.0:.0%}"
+    return True, "good"
+
+
+def _remedy(nearest_ms: float | None) -> str:
+    if nearest_ms is None:
+        return "their readings carry no source time: use the identity `sequence` or `content`"
+    return (
+        f"the nearest readings of two replicas are {nearest_ms:.0f} ms apart in source time, so each is stamped by itself: "
+        "use the identity `time-bucket` with the source's interval, or `sequence`"
+    )

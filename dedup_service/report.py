@@ -1,0 +1,92 @@
+"""`dedup-service report`: what has been measured of each source, and whether it can be deduplicated."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import AsyncIterator, Iterator
+
+from dedup_service.core.accounting import Counts
+from dedup_service.core.groups import Group
+from dedup_service.core.report import SourceReport, source_report
+from dedup_service.deployment import Deployment
+
+MAX_HOURS = 24
+
+
+def hours_of(text: str) -> int:
+    """`90m`, `24h`, `1d` in whole hours. Raises ValueError."""
+    found = re.fullmatch(r"(\d+)([mhd])", text.strip())
+    if found is None:
+        raise ValueError(f"{text!r} is no time such as 90m, 24h or 1d")
+    minutes = int(found[1]) * {"m": 1, "h": 60, "d": 1440}[found[2]]
+    hours = -(-minutes // 60)
+    if not 1 <= hours <= MAX_HOURS:
+        raise ValueError(f"{text!r} is not between 1 hour and {MAX_HOURS} hours, which is what is kept")
+    return hours
+
+
+async def collect(deployment: Deployment, hours: int) -> dict[str, list[SourceReport]]:
+    """By group. Raises UnavailableError."""
+    return {group.name: [item async for item in _sources(deployment, group, hours)] for group in deployment.groups}
+
+
+async def _sources(deployment: Deployment, group: Group, hours: int) -> AsyncIterator[SourceReport]:
+    names = await deployment.replica_names(group.name)
+    missing = await deployment.missing_by_source(group.name)
+    for seen in await deployment.sources(group.name, hours):
+        found = await deployment.source(group.name, seen, missing.get(seen.source, 0), hours)
+        counts: Counts = found.counts
+        yield source_report(seen.source, counts, found.missing, names)
+
+
+def as_json(reports: dict[str, list[SourceReport]]) -> str:
+    return json.dumps({name: [dataclasses.asdict(item) for item in items] for name, items in reports.items()}, indent=2)
+
+
+def as_text(reports: dict[str, list[SourceReport]], hours: int) -> str:
+    lines: list[str] = []
+    for name, items in reports.items():
+        lines += [f"group {name}, last {hours} h: {len(items)} sources"]
+        if not items:
+            lines += ["  nothing was measured; is the service running, and do the devices belong to this group?", ""]
+            continue
+        lines += [*_table(items), "", *_summary(items), ""]
+    return "\n".join(lines).rstrip()
+
+
+def _table(items: list[SourceReport]) -> Iterator[str]:
+    covers = [f"cover {item.replica}" for item in items[0].replicas]
+    headings = ["source", "readings", "matched", "dupl.", "missing", "conflicts", *covers, "verdict"]
+    rows = [headings, *([_printable(cell) for cell in _cells(item)] for item in items)]
+    widths = [max(len(row[n]) for row in rows) for n in range(len(headings) - 1)]
+    for row in rows:
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:], strict=True))]
+        yield "  " + "  ".join([*cells, row[-1]])
+
+
+def _cells(item: SourceReport) -> list[str]:
+    shares = [_share(item.match_rate), _share(item.duplicate_share)]
+    counted = [f"{item.missing:,}", f"{item.conflicts:,}"]
+    covers = [_share(replica.coverage) for replica in item.replicas]
+    return [item.source, f"{item.readings:,}", *shares, *counted, *covers, item.verdict]
+
+
+def _summary(items: list[SourceReport]) -> Iterator[str]:
+    unable = [item for item in items if not item.can_be_deduplicated]
+    if not unable:
+        yield "  Every source can be deduplicated."
+        return
+    yield f"  {len(unable)} of {len(items)} sources can't be deduplicated as they are sent now:"
+    for item in unable:
+        yield f"    {_printable(item.source)}: {item.verdict}"
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"
+
+
+def _printable(text: str) -> str:
+    """A device chooses its sources' names: they must not move the terminal's cursor."""
+    return "".join(character if character.isprintable() else "�" for character in text)

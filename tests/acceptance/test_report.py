@@ -1,0 +1,103 @@
+"""The first thing that an existing plant runs: observe, read the report, and then drop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dedup_service.core.times import rfc3339
+from dedup_service.report import hours_of
+from sandbox.server import StandIn
+from tests.support import edges, hub
+from tests.support.processes import DEADLINE_SECONDS, ServiceProcess
+
+READINGS = 40
+START_MS = 1_767_225_600_000
+
+
+def reading(source: str, reading_id: str, at_ms: int) -> dict[str, Any]:
+    told = {"specversion": "1.0", "type": "t", "source": source, "id": reading_id, "time": rfc3339(at_ms)}
+    return {**told, "data": {"value": at_ms}}
+
+
+def plant(stand_in: StandIn) -> int:
+    """Two replicas; the readings of `jittering` are stamped by each of them, 30 ms apart."""
+    telemetry = stand_in.namespace.hubs["telemetry"]
+    for n in range(READINGS):
+        at_ms = START_MS + 1000 * n
+        for replica in range(2):
+            jitter = at_ms + 30 * replica
+            readings = [reading("urn:good", f"good-{n}", at_ms), reading("urn:jittering", f"jittering-{jitter}", jitter)]
+            if replica == 0:
+                readings.append(reading("urn:alone", f"alone-{n}", at_ms))
+            edges.deliver(telemetry, replica, f"edge-{replica}", edges.batch(readings), time.time_ns() // 1_000_000)
+    return 2 * READINGS
+
+
+def report(service: ServiceProcess, *arguments: str) -> str:
+    command = [sys.executable, "-m", "dedup_service", "report", *arguments]
+    done = subprocess.run(command, env=service.environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+async def test_observe_report_drop(stand_in: StandIn, redis_url: str, tmp_path: Path, namespace: str) -> None:
+    service = ServiceProcess(stand_in, redis_url, tmp_path, namespace, DEDUP_MODE="observe")
+    try:
+        await service.until_ready()
+        events = plant(stand_in)
+        await service.until("input_events", events)
+        (sources,) = json.loads(await asyncio.to_thread(report, service, "--json")).values()
+        by_name = {item["source"]: item for item in sources}
+        good, jittering, alone = (by_name[f"urn:{name}"] for name in ("good", "jittering", "alone"))
+        assert (good["match_rate"], good["duplicate_share"], good["verdict"]) == (1, 0.5, "good")
+        assert [item["coverage"] for item in good["replicas"]] == [1, 1]
+        assert (jittering["match_rate"], jittering["can_be_deduplicated"]) == (0, False)
+        assert jittering["nearest_ms"] == pytest.approx(30, rel=0.05)
+        assert "30 ms apart" in jittering["verdict"] or "31 ms apart" in jittering["verdict"]
+        assert "time-bucket" in jittering["verdict"]
+        assert "only edge-0 sends it" in alone["verdict"]
+        text = await asyncio.to_thread(report, service, "--since", "1h")
+        assert "1 of 3 sources can't be deduplicated" in text
+        assert not any(partition.entries for partition in stand_in.namespace.hubs["clean"].partitions)
+    finally:
+        service.process.kill()
+        service.process.wait()
+
+    dropping = ServiceProcess(stand_in, redis_url, tmp_path, namespace)
+    try:
+        late_copy = edges.batch([reading("urn:good", "good-1", START_MS)])  # its first copy was only observed
+        edges.deliver(stand_in.namespace.hubs["telemetry"], 1, "edge-1", late_copy, time.time_ns() // 1_000_000)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while not (published := await hub.read_all(stand_in.connection_string("clean"))):
+                await asyncio.sleep(0.1)
+        assert [part["id"] for event in published for part in hub.elements(event)] == ["good-1"]
+    finally:
+        dropping.process.kill()
+        dropping.process.wait()
+
+
+def test_a_report_without_redis_says_which_setting_is_wrong(stand_in: StandIn, tmp_path: Path) -> None:
+    environment = ServiceProcess.environment_of(stand_in, "redis://127.0.0.1:1", tmp_path, "none", 1)
+    command = [sys.executable, "-m", "dedup_service", "report"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("dedup-service: DEDUP_REDIS_URL: Redis: no answer")
+
+
+@pytest.mark.parametrize(("text", "hours"), [("90m", 2), ("24h", 24), ("1d", 1 * 24), ("1m", 1)])
+def test_times(text: str, hours: int) -> None:
+    assert hours_of(text) == hours
+
+
+@pytest.mark.parametrize("text", ["", "h", "25h", "0h", "-1h", "1 week"])
+def test_no_times(text: str) -> None:
+    with pytest.raises(ValueError, match=r"no time|not between"):
+        hours_of(text)

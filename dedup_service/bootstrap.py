@@ -32,12 +32,13 @@ from dedup_service.core.extract import CloudEventsExtractor
 from dedup_service.deployment import Deployment
 from dedup_service.errors import ConfigurationError
 from dedup_service.grouping import configured, make_group, only_observes
+from dedup_service.inputs import Input, configured_inputs
+from dedup_service.intake import InputPorts, SharedPorts
 from dedup_service.ports import Checkpoints
 from dedup_service.service import Service, ServicePorts
-from dedup_service.settings import DISCARD, PREFIX, SQLITE_SCHEME, Settings, example
+from dedup_service.settings import DISCARD, HUB_EXAMPLE, PREFIX, SQLITE_SCHEME, Settings, example
 from dedup_service.telemetry import Telemetry
 
-DEAD_LETTER_HUB = "the dead-letter hub"
 DEFAULT_CONTAINER = "dedup-checkpoints"
 BLOB_OPTIONS: dict[str, Any] = {"retry_total": 0, "connection_timeout": 5, "read_timeout": 5}
 """By default one call to a store that is away takes a minute and a half; this service does its own retrying."""
@@ -56,45 +57,59 @@ class SystemClock:
 
 def build(settings: Settings, telemetry: Telemetry) -> Service:
     """Raises ConfigurationError."""
-    groups, redis = configured(settings), _redis(settings)
+    groups, inputs, redis = configured(settings), configured_inputs(settings), _redis(settings)
     is_observing = only_observes(groups, settings)
-    input_name = _hub_name(settings, "input_connection_string")
     clock, namespace = SystemClock(), key_namespace(settings)
+    shared = SharedPorts(
+        claims=RedisClaims(redis, namespace=namespace, accounting=settings.accounting),
+        clean=None if is_observing else _publisher(settings, "output_connection_string", "the clean hub"),
+        tail=None if is_observing else _tail(settings),
+        dead_letters=None if is_observing else _publisher(settings, "dead_letter_connection_string", "the dead-letter hub"),
+        clock=clock,
+        telemetry=telemetry,
+    )
+    ports = ServicePorts(
+        inputs=[_input_ports(item, settings, redis, namespace, clock, single=len(inputs) == 1) for item in inputs],
+        shared=shared,
+        accounts=RedisAccounts(redis, namespace=namespace, shards=settings.shards),
+        board=RedisBoard(redis, namespace=namespace),
+        check_claims=partial(check_eviction, redis, allowed=settings.allow_eviction),
+        extractor=CloudEventsExtractor(settings.max_decompressed_bytes),
+    )
+    return Service(settings, groups, ports, f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+
+
+def _input_ports(
+    item: Input, settings: Settings, redis: Redis, namespace: str, clock: SystemClock, *, single: bool
+) -> InputPorts:
+    secret = item.connection_string.get_secret_value()
+    hub_name = _hub_name(item.setting, secret)
 
     def make_leases(partition_ids: list[str]) -> RedisLeases:
         return RedisLeases(
             redis,
             namespace=namespace,
-            scope="/".join(input_name),
+            scope="/".join(hub_name),
             partition_ids=partition_ids,
             ttl_seconds=settings.lease_seconds,
             monotonic=clock.monotonic,
         )
 
-    return Service(
-        settings,
-        groups,
-        ServicePorts(
-            hub=EventHubInput.from_connection_string(
-                settings.input_connection_string.get_secret_value(),
-                settings.input_consumer_group,
-                prefetch=settings.prefetch,
-                batch_size=settings.batch_size,
-            ),
-            claims=RedisClaims(redis, namespace=namespace, accounting=settings.accounting),
-            accounts=RedisAccounts(redis, namespace=namespace, shards=settings.shards),
-            board=RedisBoard(redis, namespace=namespace),
-            check_claims=partial(check_eviction, redis, allowed=settings.allow_eviction),
-            make_leases=make_leases,
-            checkpoints=make_checkpoints(settings, *input_name),
-            clean=None if is_observing else _publisher(settings, "output_connection_string", "the clean hub"),
-            tail=None if is_observing else _tail(settings),
-            dead_letters=None if is_observing else _publisher(settings, "dead_letter_connection_string", DEAD_LETTER_HUB),
-            extractor=CloudEventsExtractor(settings.max_decompressed_bytes),
-            clock=clock,
-            telemetry=telemetry,
+    return InputPorts(
+        name=item.name,
+        setting=item.setting,
+        example=HUB_EXAMPLE,
+        hub=EventHubInput.from_connection_string(
+            secret,
+            item.consumer_group,
+            "the input hub" if single else f"the input hub {item.name}",
+            prefetch=settings.prefetch,
+            batch_size=settings.batch_size,
         ),
-        pod_id=f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
+        checkpoints=make_checkpoints(settings, *hub_name, item.consumer_group),
+        make_leases=make_leases,
+        retention_ms=item.retention_ms,
+        label="" if single else f"{item.name}/",
     )
 
 
@@ -126,16 +141,15 @@ def _secret(settings: Settings, name: str) -> str | None:
     return None if secret is None else str(secret.get_secret_value())
 
 
-def _hub_name(settings: Settings, name: str) -> tuple[str, str]:
+def _hub_name(setting: str, connection_string: str) -> tuple[str, str]:
     """(namespace, hub) of a connection string. Raises ConfigurationError."""
-    setting = PREFIX + name.upper()
     try:
-        parsed = parse_connection_string(_secret(settings, name) or "")
+        parsed = parse_connection_string(connection_string)
     except ValueError:  # its message may hold the key
         problem = "is no connection string with Endpoint, SharedAccessKeyName and SharedAccessKey"
-        raise ConfigurationError(setting, problem, example(name)) from None
+        raise ConfigurationError(setting, problem, HUB_EXAMPLE) from None
     if not parsed.eventhub_name:
-        raise ConfigurationError(setting, "does not name the hub (EntityPath)", example(name))
+        raise ConfigurationError(setting, "does not name the hub (EntityPath)", HUB_EXAMPLE)
     return parsed.fully_qualified_namespace, parsed.eventhub_name
 
 
@@ -143,7 +157,7 @@ def _publisher(settings: Settings, name: str, what: str) -> EventHubPublisher | 
     secret = _secret(settings, name)
     if secret in (None, DISCARD):
         return None
-    _hub_name(settings, name)
+    _hub_name(PREFIX + name.upper(), secret)
     return EventHubPublisher.from_connection_string(secret, what, send_timeout_seconds=settings.send_timeout_seconds)
 
 
@@ -151,8 +165,10 @@ def key_namespace(settings: Settings) -> str:
     """Two deployments on one Redis must never read each other's claims as their own."""
     if settings.namespace:
         return settings.namespace
-    clean = "" if settings.output_connection_string is None else "/".join(_hub_name(settings, "output_connection_string"))
-    text = f"{settings.input_consumer_group}|{clean}".lower()
+    output = _secret(settings, "output_connection_string")
+    clean = "" if output is None else "/".join(_hub_name(f"{PREFIX}OUTPUT_CONNECTION_STRING", output))
+    groups = ",".join(sorted({item.consumer_group for item in configured_inputs(settings)}))
+    text = f"{groups}|{clean}".lower()
     return f"dd{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"
 
 
@@ -164,9 +180,9 @@ def _tail(settings: Settings) -> EventHubTail | None:
     return EventHubTail(client, timeout_seconds=settings.lease_seconds)
 
 
-def make_checkpoints(settings: Settings, namespace: str, hub: str) -> Checkpoints:
+def make_checkpoints(settings: Settings, namespace: str, hub: str, group: str) -> Checkpoints:
     """Raises ConfigurationError."""
-    url, group = settings.checkpoint_url.get_secret_value(), settings.input_consumer_group
+    url = settings.checkpoint_url.get_secret_value()
     try:
         if url.startswith(SQLITE_SCHEME):
             return SqliteCheckpoints(Path(url.removeprefix(SQLITE_SCHEME)), namespace, hub, group)

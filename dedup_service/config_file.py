@@ -45,19 +45,31 @@ class GroupSettings(BaseModel):
     silent_after_seconds: int = Field(default=10, gt=0, description="A replica without copies for so long counts as silent.")
 
 
+class InputSettings(BaseModel):
+    """One input hub. Secrets do not stand in the file: it names the environment variable that has them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Name
+    connection_string_env: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Of this input's connection string.")
+    consumer_group: str = Field(min_length=1)
+    retention_seconds: int | None = Field(default=None, gt=0, description="Default: DEDUP_INPUT_RETENTION_SECONDS.")
+
+
 class ConfigFile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    inputs: list[InputSettings] = Field(default=[], description="Instead of DEDUP_INPUT_*.")
     groups: list[GroupSettings] = Field(min_length=1)
 
-    @field_validator("groups")
+    @field_validator("inputs", "groups")
     @classmethod
-    def _unique(cls, groups: list[GroupSettings]) -> list[GroupSettings]:
-        names = [group.name for group in groups]
+    def _unique(cls, items: list[Any]) -> list[Any]:
+        names = [item.name for item in items]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"the name {name} is given twice")
-        return groups
+        return items
 
 
 def load_config_file(path: Path) -> ConfigFile:

@@ -48,8 +48,8 @@ class Deployment:
     accounts: Accounts
     board: Board
     groups: Sequence[Group] = ()
-    partitions: Sequence[str] = ()
-    """Of the input hub."""
+    partitions_of: Callable[[], Sequence[str]] = tuple
+    """Names of the partitions of all input hubs, as far as they are known."""
     monotonic: Callable[[], float] = time.monotonic
     _overview: Overview | None = None
     _overview_at: float = field(default=float("-inf"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dedup_service.config_file import GroupSettings, load_config_file
+from dedup_service.config_file import ConfigFile, GroupSettings, load_config_file
 from dedup_service.core.groups import DEFAULT_GROUP, Group
 from dedup_service.core.outgoing import OutputPolicy
 from dedup_service.errors import ConfigurationError
@@ -15,16 +15,18 @@ OBSERVE = "observe"
 
 def configured(settings: Settings) -> list[GroupSettings]:
     """Raises ConfigurationError, also where a group publishes and there is nothing to publish to."""
-    if settings.config_file is None:
-        groups = [GroupSettings(name=DEFAULT_GROUP)]
-    else:
-        groups = load_config_file(settings.config_file).groups
+    file = config_file(settings)
+    groups = file.groups if file is not None else [GroupSettings(name=DEFAULT_GROUP)]
     for group in groups:
         for name in ("output_connection_string", "dead_letter_connection_string"):
             if mode_of(group, settings) != OBSERVE and getattr(settings, name) is None:
                 problem = f"is missing, and group {group.name} has mode {mode_of(group, settings)}"
                 raise ConfigurationError(f"{PREFIX}{name.upper()}", problem, example(name))
     return groups
+
+
+def config_file(settings: Settings) -> ConfigFile | None:
+    return None if settings.config_file is None else load_config_file(settings.config_file)
 
 
 def mode_of(group: GroupSettings, settings: Settings) -> str:

@@ -74,6 +74,8 @@ class PipelinePorts:
     clock: Clock
     telemetry: Telemetry
     retrying: Retrying
+    live: Callable[[], tuple[int, ...]]
+    """The incarnations of all input hubs; nothing while they are not all known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +239,7 @@ class Pipeline:
         found: list[bytes | None] = []
         for start in range(0, len(requests), CLAIMS_PER_CALL):
             chunk = requests[start : start + CLAIMS_PER_CALL]
-            found += await self._ports.retrying.run(partial(self._ports.claims.claim, chunk, (self._incarnation,)))
+            found += await self._ports.retrying.run(partial(self._ports.claims.claim, chunk, self._ports.live()))
         return found
 
     # --- resolve

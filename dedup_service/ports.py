@@ -225,6 +225,11 @@ class PartitionReader(Protocol):
 
 
 class InputHub(Protocol):
+    @property
+    def what(self) -> str:
+        """What messages about it call it; errors of its readers add ` (reading)`."""
+        ...
+
     async def info(self) -> HubInfo: ...
 
     async def partition_state(self, partition_id: str) -> PartitionState: ...

@@ -6,43 +6,25 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, TypeVar
 
 from dedup_service.admission import Admission
 from dedup_service.api.app import ApiServer, create_app
-from dedup_service.assignment import Assignment, AssignmentOptions
 from dedup_service.config_file import GroupSettings
+from dedup_service.connecting import Connecting
 from dedup_service.core.groups import Groups
-from dedup_service.core.leases import Lease, Samples
+from dedup_service.core.leases import Samples
 from dedup_service.deployment import Deployment
 from dedup_service.errors import ConfigurationError, UnavailableError
 from dedup_service.grouping import make_group
+from dedup_service.intake import Incarnations, InputPorts, Intake, Outputs, SharedPorts
 from dedup_service.metrics import create_registry
-from dedup_service.pipeline import Pipeline, PipelineOptions, PipelinePorts, Tenure
-from dedup_service.ports import (
-    Accounts,
-    Board,
-    Checkpoints,
-    ClaimStore,
-    CleanTail,
-    Clock,
-    Extractor,
-    InputHub,
-    Leases,
-    Publisher,
-)
-from dedup_service.retrying import Retrying
+from dedup_service.ports import Accounts, Board, Extractor, Publisher
 from dedup_service.settings import PREFIX, Settings, example
 from dedup_service.status import Status
-from dedup_service.telemetry import Telemetry, log
-from dedup_service.worker import PartitionWorker, WorkerOptions, WorkerPorts
+from dedup_service.telemetry import log
 
-T = TypeVar("T")
-
-CONNECT_RETRY_SECONDS = 1.0
 PING_SECONDS = 1.0
 CLOSE_SECONDS = 6.0
 READY_GRACE_SECONDS = {"Redis": 0.0, "the Redis connection": 0.0, "the checkpoint store": float("inf")}
@@ -52,29 +34,12 @@ DEFAULT_READY_GRACE_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class ServicePorts:
-    hub: InputHub
-    claims: ClaimStore
+    inputs: Sequence[InputPorts]
+    shared: SharedPorts
     accounts: Accounts
     board: Board
     check_claims: Callable[[], Awaitable[None]]
-    make_leases: Callable[[list[str]], Leases]
-    """Of the partitions of the input hub."""
-    checkpoints: Checkpoints
-    clean: Publisher | None
-    tail: CleanTail | None
-    dead_letters: Publisher | None
     extractor: Extractor
-    clock: Clock
-    telemetry: Telemetry
-
-
-@dataclass(frozen=True, slots=True)
-class Topology:
-    """What the hubs say about themselves."""
-
-    input_partitions: list[str]
-    output_partitions: list[str]
-    dead_letter_partitions: list[str]
 
 
 class Service:
@@ -82,12 +47,13 @@ class Service:
         self._settings = settings
         self._group_settings = groups
         self._ports = ports
+        self._telemetry = ports.shared.telemetry
         self._pod_id = pod_id
         self._stop = asyncio.Event()
-        self._assignment: Assignment | None = None
-        self._samples = Samples()
-        self._deployment = Deployment(ports.accounts, ports.board)
-        self._status = Status(pod_id, ports.board, self._deployment, ports.telemetry)
+        self._connecting = Connecting(ports.shared.clock, self._telemetry, self._stop)
+        self._intakes: list[Intake] = []
+        self._deployment = Deployment(ports.accounts, ports.board, partitions_of=self._partitions)
+        self._status = Status(pod_id, ports.board, self._deployment, self._telemetry)
         self.http_port = settings.http_port
 
     def stop(self) -> None:
@@ -98,12 +64,11 @@ class Service:
         server, serving = await self._serve()
         background = [asyncio.create_task(self._ping()), asyncio.create_task(self._status.run())]
         try:
-            topology = await self._connect()
-            if topology is not None:
-                self._assignment = self._assign(topology)
+            self._intakes = await self._connect()
+            if self._intakes:
                 log.info("started", pod=self._pod_id, http_port=self.http_port, mode=self._settings.mode)
                 self._warn()
-                await self._assignment.run(self._stop)
+            await self._take_in()
         finally:
             self._stop.set()
             for task in background:
@@ -114,6 +79,15 @@ class Service:
             await self._close()
             log.info("stopped", pod=self._pod_id)
 
+    async def _take_in(self) -> None:
+        """All inputs until `stop`, or until one of them is refused; the others leave in order then, too."""
+        running = [asyncio.create_task(intake.run(self._connecting, self._stop)) for intake in self._intakes]
+        try:
+            await asyncio.gather(*running)
+        finally:
+            self._stop.set()
+            await asyncio.gather(*running, return_exceptions=True)
+
     def _warn(self) -> None:
         if self._settings.config_file is None:
             log.warning(
@@ -121,7 +95,7 @@ class Service:
                 setting="DEDUP_CONFIG_FILE",
                 effect="all devices are one group: each of them may send, and so suppress, any source",
             )
-        if self._settings.input_consumer_group.lower() == "$default":
+        if (self._settings.input_consumer_group or "").lower() == "$default":
             log.warning(
                 "shared_consumer_group",
                 setting="DEDUP_INPUT_CONSUMER_GROUP",
@@ -129,9 +103,10 @@ class Service:
             )
 
     async def _close(self) -> None:
-        ports = self._ports
-        closing = [ports.hub.close(), ports.claims.close(), ports.checkpoints.close()]
-        closing += [port.close() for port in (ports.clean, ports.tail, ports.dead_letters) if port is not None]
+        shared = self._ports.shared
+        closing = [shared.claims.close()]
+        closing += [port.close() for source in self._ports.inputs for port in (source.hub, source.checkpoints)]
+        closing += [port.close() for port in (shared.clean, shared.tail, shared.dead_letters) if port is not None]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
                 await asyncio.gather(*closing, return_exceptions=True)
@@ -146,143 +121,68 @@ class Service:
             raise ConfigurationError(f"{PREFIX}HTTP_PORT", f"can't listen there ({error})", "8000") from None
         self.http_port = listening.getsockname()[1]
         token = settings.api_token.get_secret_value() if settings.api_token else None
-        registry = create_registry(self._ports.telemetry, lambda: self._status.overview)
+        registry = create_registry(self._telemetry, lambda: self._status.overview)
         app = create_app(registry, self._deployment, alive=self.is_alive, not_ready=self.not_ready, token=token)
         server = ApiServer(app)
         return server, asyncio.create_task(server.serve(sockets=[listening]))
 
+    def _partitions(self) -> list[str]:
+        return [partition for intake in self._intakes for partition in intake.partitions]
+
     def is_alive(self) -> bool:
-        return self._assignment is None or self._stop.is_set() or self._assignment.is_working
+        return self._stop.is_set() or all(intake.is_working for intake in self._intakes)
 
     def not_ready(self) -> str | None:
         if self._stop.is_set():
             return "stopping"
         now = time.monotonic()
-        for dependency, pause in self._ports.telemetry.paused.items():
+        for dependency, pause in self._telemetry.paused.items():
             if now - pause.since >= READY_GRACE_SECONDS.get(dependency, DEFAULT_READY_GRACE_SECONDS):
                 return f"{dependency}: {pause.problem}"
-        return None if self._assignment is not None else "waiting for the hubs and Redis"
+        is_running = any(intake.is_running for intake in self._intakes)
+        return None if is_running else "waiting for the hubs and Redis"
 
     async def _ping(self) -> None:
         """An idle service notices too that Redis is away."""
-        telemetry = self._ports.telemetry
         while not self._stop.is_set():
             try:
-                await self._ports.claims.ping()
+                await self._ports.shared.claims.ping()
             except UnavailableError as error:
-                telemetry.unavailable("the Redis connection", error.problem)
+                self._telemetry.unavailable("the Redis connection", error.problem)
             else:
-                telemetry.available("the Redis connection")
-            await self._ports.clock.sleep(PING_SECONDS)
+                self._telemetry.available("the Redis connection")
+            await self._ports.shared.clock.sleep(PING_SECONDS)
 
     # --- start
 
-    async def _connect(self) -> Topology | None:
-        """Wait for Redis and the hubs; None when stopped meanwhile."""
-        ports = self._ports
+    async def _connect(self) -> list[Intake]:
+        """Wait for Redis and the hubs that are written to; nothing when stopped meanwhile."""
+        ports, shared = self._ports, self._ports.shared
         await self._available("redis_url", ports.check_claims)
-        await self._available("checkpoint_url", ports.checkpoints.load)
-        info = await self._available("input_connection_string", ports.hub.info)
-        clean = await self._partition_ids("output_connection_string", ports.clean)
-        dead_letters = await self._partition_ids("dead_letter_connection_string", ports.dead_letters)
-        if self._stop.is_set() or info is None:
-            return None
-        return Topology(info.partition_ids, clean, dead_letters)
+        for source in ports.inputs:
+            await self._available("checkpoint_url", source.checkpoints.load)
+        clean = await self._partition_ids("output_connection_string", shared.clean)
+        dead_letters = await self._partition_ids("dead_letter_connection_string", shared.dead_letters)
+        if self._stop.is_set():
+            return []
+        return self._make_intakes(clean, dead_letters)
+
+    async def _available(self, name: str, operation: Callable[[], Awaitable[object]]) -> None:
+        await self._connecting.available(PREFIX + name.upper(), example(name), operation)
 
     async def _partition_ids(self, name: str, publisher: Publisher | None) -> list[str]:
         if publisher is None:
             return []
-        return await self._available(name, publisher.partition_ids) or []
+        return await self._connecting.available(PREFIX + name.upper(), example(name), publisher.partition_ids) or []
 
-    async def _unless_stopped(self, operation: Callable[[], Awaitable[T]]) -> T | None:
-        running, stopping = asyncio.ensure_future(operation()), asyncio.create_task(self._stop.wait())
-        waiting: set[asyncio.Future[Any]] = {running, stopping}
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if running.done():
-            return running.result()
-        running.cancel()
-        return None
-
-    async def _available(self, name: str, operation: Callable[[], Awaitable[T]]) -> T | None:
-        setting, what = PREFIX + name.upper(), ""
-        while not self._stop.is_set():
-            try:
-                result = await self._unless_stopped(operation)
-            except UnavailableError as error:
-                if error.refused:
-                    raise ConfigurationError(setting, error.problem, example(name)) from None
-                what = error.what
-                self._ports.telemetry.unavailable(what, error.problem)
-                await self._ports.clock.sleep(CONNECT_RETRY_SECONDS)
-            else:
-                self._ports.telemetry.available(what)
-                return result
-        return None
-
-    # --- partitions
-
-    def _assign(self, topology: Topology) -> Assignment:
+    def _make_intakes(self, clean: list[str], dead_letters: list[str]) -> list[Intake]:
         settings, ports = self._settings, self._ports
-        leases = ports.make_leases(topology.input_partitions)
-        groups = Groups([make_group(group, settings, topology.output_partitions) for group in self._group_settings])
+        groups = Groups([make_group(group, settings, clean) for group in self._group_settings])
         self._deployment.groups = groups.groups
-        self._deployment.partitions = topology.input_partitions
         admission = Admission(groups, ports.extractor, settings.unmatched, settings.kept_property_names)
-        return Assignment(
-            self._pod_id,
-            topology.input_partitions,
-            AssignmentOptions(settings.lease_interval_seconds, settings.sample_interval_seconds),
-            leases,
-            ports.clean,
-            self._samples,
-            ports.clock,
-            ports.telemetry,
-            partial(self._make_worker, self._pipeline_options(topology, groups), admission, leases),
-        )
-
-    def _pipeline_options(self, topology: Topology, groups: Groups) -> PipelineOptions:
-        settings = self._settings
-        return PipelineOptions(
-            retention_ms=settings.input_retention_seconds * 1000,
-            shards=settings.shards,
-            forward_to=groups.groups[0].output,
-            dead_letter_partitions=topology.dead_letter_partitions,
-        )
-
-    def _make_worker(self, options: PipelineOptions, admission: Admission, leases: Leases, lease: Lease) -> PartitionWorker:
-        ports, settings, stopping = self._ports, self._settings, asyncio.Event()
-        retrying = Retrying(ports.clock, ports.telemetry, stopping)
-        pipeline_ports = PipelinePorts(
-            claims=ports.claims,
-            clean=ports.clean,
-            tail=ports.tail,
-            dead_letters=ports.dead_letters,
-            admission=admission,
-            clock=ports.clock,
-            telemetry=ports.telemetry,
-            retrying=retrying,
-        )
-
-        def make_pipeline(tenure: Tenure) -> Pipeline:
-            return Pipeline(options, pipeline_ports, tenure, self._samples, self._lag_spread_ms)
-
-        worker_ports = WorkerPorts(
-            hub=ports.hub,
-            checkpoints=ports.checkpoints,
-            leases=leases,
-            clean=ports.clean,
-            clock=ports.clock,
-            telemetry=ports.telemetry,
-            retrying=retrying,
-        )
-        worker_options = WorkerOptions(settings.start_position, settings.checkpoint_interval_seconds)
-        return PartitionWorker(lease, worker_options, worker_ports, make_pipeline, stopping)
-
-    def _lag_spread_ms(self) -> int:
-        """How much later the slowest partition of this pod is than the fastest: copies of one reading lie that far apart
-        in processing time, on top of what the window allows for."""
-        now_ms = self._ports.clock.now_ms()
-        figures = self._ports.telemetry.partitions.values()
-        lags = [max(0, now_ms - f.enqueued_ms) for f in figures if 0 < f.enqueued_ms < f.last_enqueued_ms]
-        return max(lags, default=0)
+        outputs = Outputs(groups.groups[0].output, dead_letters)
+        samples, incarnations = Samples(), Incarnations([source.name for source in ports.inputs])
+        return [
+            Intake(settings, source, ports.shared, admission, outputs, samples, incarnations, self._pod_id)
+            for source in ports.inputs
+        ]

@@ -20,11 +20,17 @@ SQLITE_SCHEME = "sqlite:///"
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", hide_input_in_errors=True)
 
-    input_connection_string: SecretStr = Field(
-        description="The input hub: IoT Hub's Event Hub-compatible endpoint, or an Event Hub.", examples=[HUB_EXAMPLE]
+    input_connection_string: SecretStr | None = Field(
+        None,
+        description="The input hub: IoT Hub's Event Hub-compatible endpoint, or an Event Hub. Needed unless the file names "
+        "inputs.",
+        examples=[HUB_EXAMPLE],
     )
-    input_consumer_group: str = Field(
-        description="Of the input hub; no other reader may use it.", examples=["dedup"], min_length=1
+    input_consumer_group: str | None = Field(
+        None,
+        description="Of the input hub; no other reader may use it. Needed unless the file names inputs.",
+        examples=["dedup"],
+        min_length=1,
     )
     output_connection_string: SecretStr | None = Field(
         None, description="The clean hub; needed unless the mode is `observe`.", examples=[HUB_EXAMPLE]

@@ -31,7 +31,6 @@ REOPEN_SECONDS = 1.0
 SILENCE_SECONDS = 15.0
 """After which an empty reader is checked against the hub's own word."""
 LAST_SAVE_SECONDS = 1.0
-READING = "the input hub (reading)"
 LATEST = "latest"
 BEGINNING = Position(sequence_number=-1, offset="-1", enqueued_ms=0)
 """Nothing is finished: everything that the hub still keeps is to be read."""
@@ -42,6 +41,8 @@ class WorkerOptions:
     start_at: str | int
     """`earliest`, `latest`, or an enqueued time in ms since the epoch."""
     checkpoint_interval_seconds: float
+    label: str = ""
+    """Before the partition's number in logs and figures, where there are several inputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,8 @@ class PartitionWorker:
         """`stopping` is also what `ports.retrying` looks at."""
         self.lease = lease
         self._partition_id = lease.partition_id
+        self._reading = f"{ports.hub.what} (reading)"
+        self._label = options.label + lease.partition_id
         self._options = options
         self._ports = ports
         self._make_pipeline = make_pipeline
@@ -105,13 +108,13 @@ class PartitionWorker:
                 self._ports.telemetry.unavailable(error.what, error.problem)
                 await self._ports.clock.sleep(REOPEN_SECONDS)
             except HubRecreatedError as error:
-                self._ports.telemetry.hub_recreated(self._partition_id, str(error))
+                self._ports.telemetry.hub_recreated(self._label, str(error))
                 pipeline = None
                 self._recreated = True
             except (LeaseLostError, StoppingError):
                 raise
             except Exception as error:  # noqa: BLE001  # a defect in one partition must not stop the others
-                self._ports.telemetry.worker_failed(self._partition_id, error)
+                self._ports.telemetry.worker_failed(self._label, error)
                 await self._ports.clock.sleep(REOPEN_SECONDS)
 
     # --- takeover: record, checkpoint, horizon, sample
@@ -127,7 +130,7 @@ class PartitionWorker:
         finished = max(known, key=lambda position: position.sequence_number, default=None)
         if finished is not None and finished.sequence_number > state.last_sequence_number:
             if inherited is not None:  # the same hub, so its answer is stale
-                raise UnavailableError("the input hub", f"its end of partition {self._partition_id} is not up to date")
+                raise UnavailableError(self._ports.hub.what, f"its end of partition {self._partition_id} is not up to date")
             raise HubRecreatedError(
                 f"partition {self._partition_id}: {finished.sequence_number} was finished, and the hub ends at "
                 f"{state.last_sequence_number}"
@@ -153,7 +156,7 @@ class PartitionWorker:
         self.lease.record = record
         pipeline = self._make_pipeline(Tenure(self.lease, info.incarnation, state.last_sequence_number, sample))
         pipeline.progress.finished = finished
-        self._ports.telemetry.partition_taken(self._partition_id, self._start(finished), self.lease.epoch)
+        self._ports.telemetry.partition_taken(self._label, self._start(finished), self.lease.epoch)
         return pipeline
 
     async def _pin(self, state: PartitionState) -> Position | None:
@@ -212,7 +215,7 @@ class PartitionWorker:
             raise HubRecreatedError(f"partition {self._partition_id}: the input hub was created anew")
 
     async def _pump(self, reader: PartitionReader, pipeline: Pipeline) -> None:
-        figures = self._ports.telemetry.partitions[self._partition_id]
+        figures = self._ports.telemetry.partitions[self._label]
         heard_at, is_checked = self._ports.clock.monotonic(), False
         while not self._stopping.is_set():
             events = await reader.read(IDLE_WAIT_SECONDS)
@@ -221,7 +224,7 @@ class PartitionWorker:
                 is_checked = True
             if events:
                 heard_at = self._ports.clock.monotonic()
-                self._ports.telemetry.available(READING)
+                self._ports.telemetry.available(self._reading)
                 figures.last_enqueued_ms = max(figures.last_enqueued_ms, events[-1].enqueued_ms)
                 await self._process(pipeline, events)
             elif self._ports.clock.monotonic() - heard_at >= SILENCE_SECONDS:
@@ -238,11 +241,11 @@ class PartitionWorker:
         events are still behind the place where this reader waits?"""
         await self._check_hub(pipeline)
         state = await self._ports.hub.partition_state(self._partition_id)
-        self._ports.telemetry.available(READING)
+        self._ports.telemetry.available(self._reading)
         finished = pipeline.progress.finished
         behind = state.last_sequence_number > (finished.sequence_number if finished else -1)
         if behind and state.last_sequence_number >= state.first_sequence_number and finished is not None:
-            raise UnavailableError(READING, f"events wait in partition {self._partition_id}, and none arrives")
+            raise UnavailableError(self._reading, f"events wait in partition {self._partition_id}, and none arrives")
 
     async def _process(self, pipeline: Pipeline, events: list[InputEvent]) -> None:
         """An event that makes the pipeline fail is tried alone, and given up to the dead letters if it fails again."""
@@ -251,7 +254,7 @@ class PartitionWorker:
         except DedupError:
             raise
         except Exception as error:  # noqa: BLE001  # a defect must not block the partition; it is counted and logged
-            self._ports.telemetry.worker_failed(self._partition_id, error)
+            self._ports.telemetry.worker_failed(self._label, error)
             for event in events:
                 await self._process_alone(pipeline, event)
 
@@ -296,7 +299,7 @@ class PartitionWorker:
                 await self._ports.leases.write(self.lease, self.lease.record, release=True)
             except UnavailableError as error:  # then the lease ends at its deadline
                 self._ports.telemetry.unavailable(error.what, error.problem)
-        self._ports.telemetry.partition_left(self._partition_id, self._reason)
+        self._ports.telemetry.partition_left(self._label, self._reason)
 
     async def _last_save(self) -> None:
         if self._saving is not None:

@@ -22,16 +22,15 @@ from dedup_service.core.events import InputEvent
 from dedup_service.errors import UnavailableError
 from dedup_service.ports import HubInfo, PartitionReader, PartitionState, StartPosition
 
-WHAT = "the input hub"
-READING = "the input hub (reading)"
 RETRY_INTERVAL_SECONDS = 1.0
 
 
 class EventHubInput:
     """Raises UnavailableError from every method when the hub can't be reached."""
 
-    def __init__(self, client: EventHubConsumerClient, namespace: str, *, prefetch: int, batch_size: int) -> None:
+    def __init__(self, client: EventHubConsumerClient, namespace: str, what: str, *, prefetch: int, batch_size: int) -> None:
         make_decoding_total()
+        self.what = what
         self._client = client
         self._namespace = namespace
         self._prefetch = prefetch
@@ -40,16 +39,17 @@ class EventHubInput:
 
     @classmethod
     def from_connection_string(
-        cls, connection_string: str, consumer_group: str, *, prefetch: int, batch_size: int
+        cls, connection_string: str, consumer_group: str, what: str, *, prefetch: int, batch_size: int
     ) -> EventHubInput:
+        """`what`: what messages about it call it."""
         client = EventHubConsumerClient.from_connection_string(
             connection_string, consumer_group, load_balancing_interval=RETRY_INTERVAL_SECONDS, retry_total=0
         )
         namespace = parse_connection_string(connection_string).fully_qualified_namespace
-        return cls(client, namespace, prefetch=prefetch, batch_size=batch_size)
+        return cls(client, namespace, what, prefetch=prefetch, batch_size=batch_size)
 
     async def info(self) -> HubInfo:
-        async with unavailable(WHAT):
+        async with unavailable(self.what):
             found = await self._client.get_eventhub_properties()
         return HubInfo(
             incarnation=incarnation_of(
@@ -59,7 +59,7 @@ class EventHubInput:
         )
 
     async def partition_state(self, partition_id: str) -> PartitionState:
-        async with unavailable(WHAT):
+        async with unavailable(self.what):
             found = await self._client.get_partition_properties(partition_id)
         return PartitionState(
             first_sequence_number=found["beginning_sequence_number"],
@@ -71,6 +71,7 @@ class EventHubInput:
     def open(self, partition_id: str, start: StartPosition, owner_level: int) -> PartitionReader:
         reader = EventHubReader(
             self._client,
+            self.what,
             partition_id,
             start,
             owner_level=owner_level,
@@ -95,6 +96,7 @@ class EventHubReader:
     def __init__(
         self,
         client: EventHubConsumerClient,
+        what: str,
         partition_id: str,
         start: StartPosition,
         *,
@@ -104,6 +106,7 @@ class EventHubReader:
         after: EventHubReader | None,
     ) -> None:
         """`after`: the client's former reader of this partition, which it must have let go."""
+        self._reading = f"{what} (reading)"
         self._partition_id = partition_id
         self._batches: asyncio.Queue[list[EventData] | UnavailableError] = asyncio.Queue(maxsize=1)
         position, inclusive = _sdk_position(start)
@@ -132,14 +135,14 @@ class EventHubReader:
     async def _on_error(self, _: PartitionContext | None, error: Exception) -> None:
         """The first error is the end: left alone, the SDK tries again without a pause while the hub is away."""
         asyncio.get_running_loop().call_soon(self._receiving.cancel)
-        await self._batches.put(UnavailableError(READING, problem(error), refused=is_refused(error)))
+        await self._batches.put(UnavailableError(self._reading, problem(error), refused=is_refused(error)))
 
     async def read(self, max_wait_seconds: float) -> list[InputEvent]:
         try:
             item = await asyncio.wait_for(self._batches.get(), max_wait_seconds)
         except TimeoutError:
             if self._receiving.done():
-                raise UnavailableError(READING, f"receiving from partition {self._partition_id} ended") from None
+                raise UnavailableError(self._reading, f"receiving from partition {self._partition_id} ended") from None
             return []
         if isinstance(item, UnavailableError):
             raise item

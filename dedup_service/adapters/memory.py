@@ -127,6 +127,7 @@ class MemoryHub:
     clock: Clock
     partitions: dict[str, list[InputEvent]]
     incarnation: int = 1
+    what: str = "the input hub"
     batch_size: int = 100
     readers: list[MemoryReader] = field(default_factory=list)
     deaf: bool = False

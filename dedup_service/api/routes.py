@@ -122,7 +122,7 @@ def create_router(deployment: Deployment) -> APIRouter:
     async def get_partitions() -> list[PartitionView]:
         """Who works on which partition, and how far behind."""
         chosen(None)
-        return partition_views(deployment.partitions, await deployment.pods(), time.time_ns() // 1_000_000)
+        return partition_views(deployment.partitions_of(), await deployment.pods(), time.time_ns() // 1_000_000)
 
     @router.get("/keys", responses={404: {"model": Problem, "description": "Nothing is remembered of it."}})
     async def get_key(

@@ -350,6 +350,7 @@ class Process:
                 clock=clock,
                 telemetry=self.telemetry,
                 retrying=retrying,
+                live=lambda: (world.hub.incarnation,),
             )
             return PartitionWorker(
                 lease,
@@ -526,6 +527,7 @@ class SimulatedReader:
 @dataclass
 class SimulatedHub:
     process: Process
+    what: str = "the input hub"
 
     async def info(self) -> HubInfo:
         return await self.process.call(self.process.world.hub.info, "the input hub")

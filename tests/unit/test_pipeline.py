@@ -58,6 +58,7 @@ class World:
             clock=self.clock,
             telemetry=self.telemetry,
             retrying=Retrying(self.clock, self.telemetry, self.stopping),
+            live=lambda: (self.incarnation,),
         )
         lease = Lease(partition, epoch=1, valid_until=float("inf"), inherited=None)
         tenure = Tenure(lease, self.incarnation, horizon, sample={"0": -1})

@@ -10,7 +10,10 @@ import pytest
 from dedup_service import bootstrap
 from dedup_service.__main__ import settings_help
 from dedup_service.errors import ConfigurationError
+from dedup_service.grouping import configured
+from dedup_service.inputs import configured_inputs
 from dedup_service.settings import Settings, load
+from dedup_service.telemetry import Telemetry
 from edge_sender import settings as edge
 
 HUB = "Endpoint=sb://ns.servicebus.windows.net/;SharedAccessKeyName=n;SharedAccessKey=c2VjcmV0;EntityPath=hub"
@@ -35,6 +38,43 @@ def test_a_missing_setting_is_named_with_an_example(name: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         load(**{key: value for key, value in GOOD.items() if key != name})
     assert str(caught.value).startswith(f"DEDUP_{name.upper()}: is missing. Example: DEDUP_{name.upper()}=")
+
+
+@pytest.mark.parametrize("name", ["input_connection_string", "input_consumer_group"])
+def test_an_input_that_is_missing_is_named_too(name: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        bootstrap.build(load(**{**GOOD, name: None}), Telemetry())
+    assert str(caught.value).startswith(f"DEDUP_{name.upper()}: is missing. Example: DEDUP_{name.upper()}=")
+
+
+def test_several_inputs_come_from_the_file_and_their_secrets_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "groups.yaml"
+    file.write_text(
+        """
+inputs:
+  - {name: west, connection_string_env: WEST, consumer_group: dedup, retention_seconds: 3600}
+  - {name: east, connection_string_env: EAST, consumer_group: dedup}
+groups: [{name: plant}]
+"""
+    )
+    settings = load(**{**GOOD, "input_connection_string": None, "input_consumer_group": None, "config_file": file})
+    monkeypatch.setenv("WEST", HUB)
+    with pytest.raises(ConfigurationError, match=r"^EAST: is missing; input east in .*groups\.yaml names it"):
+        configured_inputs(settings)
+    monkeypatch.setenv("EAST", HUB)
+    west, east = configured_inputs(settings)
+    assert (west.name, west.retention_ms, east.retention_ms) == ("west", 3_600_000, 86_400_000)
+    assert "c2VjcmV0" not in repr(west)
+
+
+def test_a_group_that_publishes_needs_an_output(tmp_path: Path) -> None:
+    file = tmp_path / "groups.yaml"
+    file.write_text("groups: [{name: a}, {name: b, mode: drop}]")
+    observing = {"mode": "observe", "output_connection_string": None, "dead_letter_connection_string": None}
+    with pytest.raises(ConfigurationError, match="^DEDUP_OUTPUT_CONNECTION_STRING: is missing, and group b has mode drop"):
+        configured(load(**{**GOOD, **observing, "config_file": file}))
 
 
 @pytest.mark.parametrize(
@@ -97,13 +137,15 @@ def test_two_deployments_on_one_redis_do_not_share_keys() -> None:
 @pytest.mark.parametrize("value", ["nonsense", HUB.replace(";EntityPath=hub", "")])
 def test_a_wrong_connection_string_is_named(name: str, value: str) -> None:
     with pytest.raises(ConfigurationError, match=f"^DEDUP_{name.upper()}: ") as caught:
-        bootstrap._hub_name(load(**{**GOOD, name: value}), name)
+        bootstrap.build(load(**{**GOOD, name: value}), Telemetry())
     assert "c2VjcmV0" not in str(caught.value)
 
 
 def test_a_checkpoint_file_that_can_not_be_opened_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="^DEDUP_CHECKPOINT_URL: "):
-        bootstrap.make_checkpoints(load(**{**GOOD, "checkpoint_url": f"sqlite:///{tmp_path}/no/such/x.db"}), "ns", "hub")
+        bootstrap.make_checkpoints(
+            load(**{**GOOD, "checkpoint_url": f"sqlite:///{tmp_path}/no/such/x.db"}), "ns", "hub", "dedup"
+        )
 
 
 def test_the_edge_names_its_settings_too() -> None:

@@ -76,6 +76,7 @@ class Plant:
             clock=self.clock,
             telemetry=self.telemetry,
             retrying=retrying,
+            live=lambda: (self.hub.incarnation,),
         )
         worker_ports = WorkerPorts(self.hub, self.checkpoints, self.leases, self.clean, self.clock, self.telemetry, retrying)
         return PartitionWorker(

@@ -26,17 +26,18 @@ from dedup_service.adapters.redis_board import RedisBoard
 from dedup_service.adapters.redis_calls import connect
 from dedup_service.adapters.redis_claims import RedisClaims, check_eviction
 from dedup_service.adapters.redis_leases import RedisLeases
+from dedup_service.adapters.routed_hubs import RoutedPublisher, RoutedTail
 from dedup_service.adapters.sdk_checkpoints import SdkCheckpoints
 from dedup_service.adapters.sqlite_checkpoints import SqliteCheckpoints
 from dedup_service.core.extract import CloudEventsExtractor
 from dedup_service.deployment import Deployment
 from dedup_service.errors import ConfigurationError
 from dedup_service.grouping import configured, make_group, only_observes
-from dedup_service.inputs import Input, configured_inputs
+from dedup_service.hubs import Input, Output, configured_inputs, configured_outputs
 from dedup_service.intake import InputPorts, SharedPorts
 from dedup_service.ports import Checkpoints
 from dedup_service.service import Service, ServicePorts
-from dedup_service.settings import DISCARD, HUB_EXAMPLE, PREFIX, SQLITE_SCHEME, Settings, example
+from dedup_service.settings import HUB_EXAMPLE, PREFIX, SQLITE_SCHEME, Settings, example
 from dedup_service.telemetry import Telemetry
 
 DEFAULT_CONTAINER = "dedup-checkpoints"
@@ -58,13 +59,13 @@ class SystemClock:
 def build(settings: Settings, telemetry: Telemetry) -> Service:
     """Raises ConfigurationError."""
     groups, inputs, redis = configured(settings), configured_inputs(settings), _redis(settings)
-    is_observing = only_observes(groups, settings)
+    outputs, is_observing = configured_outputs(settings), only_observes(groups, settings)
     clock, namespace = SystemClock(), key_namespace(settings)
     shared = SharedPorts(
         claims=RedisClaims(redis, namespace=namespace, accounting=settings.accounting),
-        clean=None if is_observing else _publisher(settings, "output_connection_string", "the clean hub"),
-        tail=None if is_observing else _tail(settings),
-        dead_letters=None if is_observing else _publisher(settings, "dead_letter_connection_string", "the dead-letter hub"),
+        clean=None if is_observing else RoutedPublisher({item.name: _publisher(item, settings) for item in outputs}),
+        tail=None if is_observing else RoutedTail({item.name: _tail(item, settings) for item in outputs}),
+        dead_letters=None if is_observing else _dead_letters(settings),
         clock=clock,
         telemetry=telemetry,
     )
@@ -153,31 +154,37 @@ def _hub_name(setting: str, connection_string: str) -> tuple[str, str]:
     return parsed.fully_qualified_namespace, parsed.eventhub_name
 
 
-def _publisher(settings: Settings, name: str, what: str) -> EventHubPublisher | None:
-    secret = _secret(settings, name)
-    if secret in (None, DISCARD):
-        return None
-    _hub_name(PREFIX + name.upper(), secret)
+def _publisher(output: Output, settings: Settings) -> EventHubPublisher:
+    secret = output.connection_string.get_secret_value()
+    _hub_name(output.setting, secret)
+    what = f"the clean hub {output.name}".rstrip()
     return EventHubPublisher.from_connection_string(secret, what, send_timeout_seconds=settings.send_timeout_seconds)
+
+
+def _tail(output: Output, settings: Settings) -> EventHubTail:
+    secret = output.connection_string.get_secret_value()
+    client = EventHubConsumerClient.from_connection_string(secret, output.consumer_group, retry_total=0)
+    return EventHubTail(client, timeout_seconds=settings.lease_seconds)
+
+
+def _dead_letters(settings: Settings) -> EventHubPublisher | None:
+    if settings.discards_dead_letters:
+        return None
+    secret = _secret(settings, "dead_letter_connection_string") or ""
+    _hub_name(f"{PREFIX}DEAD_LETTER_CONNECTION_STRING", secret)
+    timeout = settings.send_timeout_seconds
+    return EventHubPublisher.from_connection_string(secret, "the dead-letter hub", send_timeout_seconds=timeout)
 
 
 def key_namespace(settings: Settings) -> str:
     """Two deployments on one Redis must never read each other's claims as their own."""
     if settings.namespace:
         return settings.namespace
-    output = _secret(settings, "output_connection_string")
-    clean = "" if output is None else "/".join(_hub_name(f"{PREFIX}OUTPUT_CONNECTION_STRING", output))
+    outputs = [(item.setting, item.connection_string.get_secret_value()) for item in configured_outputs(settings)]
+    clean = ",".join(sorted("/".join(_hub_name(setting, secret)) for setting, secret in outputs))
     groups = ",".join(sorted({item.consumer_group for item in configured_inputs(settings)}))
     text = f"{groups}|{clean}".lower()
     return f"dd{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"
-
-
-def _tail(settings: Settings) -> EventHubTail | None:
-    secret = _secret(settings, "output_connection_string")
-    if secret is None:
-        return None
-    client = EventHubConsumerClient.from_connection_string(secret, settings.output_consumer_group, retry_total=0)
-    return EventHubTail(client, timeout_seconds=settings.lease_seconds)
 
 
 def make_checkpoints(settings: Settings, namespace: str, hub: str, group: str) -> Checkpoints:

@@ -41,6 +41,7 @@ class GroupSettings(BaseModel):
     on_conflict: Literal["first-wins", "dead-letter"] = "first-wins"
     content: list[Pointer] = Field(default=[], description="JSON pointers to what copies must agree on; none: all bytes.")
     content_mode: Literal["as-received", "structured"] = "as-received"
+    output: Name | None = Field(default=None, description="One of `outputs`; default: the environment's.")
     partition_by: Literal["source", "group"] | None = Field(default=None, description="Default: DEDUP_PARTITION_BY.")
     silent_after_seconds: int = Field(default=10, gt=0, description="A replica without copies for so long counts as silent.")
 
@@ -51,18 +52,31 @@ class InputSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Name
-    connection_string_env: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Of this input's connection string.")
+    connection_string_env: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Of its connection string.")
     consumer_group: str = Field(min_length=1)
     retention_seconds: int | None = Field(default=None, gt=0, description="Default: DEDUP_INPUT_RETENTION_SECONDS.")
+
+
+class OutputSettings(BaseModel):
+    """One more clean hub, beside the one that the environment names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Name
+    connection_string_env: str = Field(
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Of this output's connection string."
+    )
+    consumer_group: str = Field(default="$Default", min_length=1, description="To look up what was published.")
 
 
 class ConfigFile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    outputs: list[OutputSettings] = []
     inputs: list[InputSettings] = Field(default=[], description="Instead of DEDUP_INPUT_*.")
     groups: list[GroupSettings] = Field(min_length=1)
 
-    @field_validator("inputs", "groups")
+    @field_validator("inputs", "outputs", "groups")
     @classmethod
     def _unique(cls, items: list[Any]) -> list[Any]:
         names = [item.name for item in items]

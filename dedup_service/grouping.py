@@ -17,12 +17,23 @@ def configured(settings: Settings) -> list[GroupSettings]:
     """Raises ConfigurationError, also where a group publishes and there is nothing to publish to."""
     file = config_file(settings)
     groups = file.groups if file is not None else [GroupSettings(name=DEFAULT_GROUP)]
+    known = {output.name for output in file.outputs} if file is not None else set()
     for group in groups:
-        for name in ("output_connection_string", "dead_letter_connection_string"):
-            if mode_of(group, settings) != OBSERVE and getattr(settings, name) is None:
+        if group.output is not None and group.output not in known:
+            problem = f"{settings.config_file}: output {group.output} of group {group.name} is not among `outputs`"
+            raise ConfigurationError(f"{PREFIX}CONFIG_FILE", problem, example("config_file"))
+        for name in _needed_by(group, settings):
+            if getattr(settings, name) is None:
                 problem = f"is missing, and group {group.name} has mode {mode_of(group, settings)}"
                 raise ConfigurationError(f"{PREFIX}{name.upper()}", problem, example(name))
     return groups
+
+
+def _needed_by(group: GroupSettings, settings: Settings) -> list[str]:
+    if mode_of(group, settings) == OBSERVE:
+        return []
+    own_output = [] if group.output is not None else ["output_connection_string"]
+    return [*own_output, "dead_letter_connection_string"]
 
 
 def config_file(settings: Settings) -> ConfigFile | None:
@@ -37,7 +48,9 @@ def only_observes(groups: Sequence[GroupSettings], settings: Settings) -> bool:
     return all(mode_of(group, settings) == OBSERVE for group in groups)
 
 
-def make_group(group: GroupSettings, settings: Settings, output_partitions: list[str]) -> Group:
+def make_group(group: GroupSettings, settings: Settings, clean_partitions: list[str]) -> Group:
+    """`clean_partitions`: of all clean hubs, `<output>:<partition>` or, of the environment's, the number alone."""
+    output_partitions = [name for name in clean_partitions if name.rpartition(":")[0] == (group.output or "")]
     return Group(
         name=group.name,
         window_ms=(group.window_seconds or settings.window_seconds) * 1000,

@@ -53,7 +53,7 @@ class SharedPorts:
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    forward_to: OutputPolicy
+    forward_to: OutputPolicy | None
     dead_letter_partitions: list[str]
 
 

@@ -56,8 +56,8 @@ MAX_SEQUENCE = 2**53
 class PipelineOptions:
     retention_ms: int
     shards: int
-    forward_to: OutputPolicy
-    """Of events that belong to no group (`unmatched: forward`)."""
+    forward_to: OutputPolicy | None
+    """Of events that belong to no group (`unmatched: forward`); None where every group only observes."""
     dead_letter_partitions: list[str]
 
 
@@ -247,7 +247,8 @@ class Pipeline:
     async def _resolve(self, work: list[EventWork]) -> None:
         """Copies in doubt may have been published, and only the clean stream can tell."""
         own: dict[str, set[Origin]] = {}
-        doubtful = [(item, reading) for item in work for reading in item.with_verdict(Verdict.IN_DOUBT)]
+        publishing = [item for item in work if item.group is not None and item.group.mode != "observe"]
+        doubtful = [(item, reading) for item in publishing for reading in item.with_verdict(Verdict.IN_DOUBT)]
         first = {item.output_partition(reading): (item, reading) for item, reading in reversed(doubtful)}
         await asyncio.gather(*(self._published(item, reading, own) for item, reading in first.values()))
         for item in work:
@@ -287,9 +288,9 @@ class Pipeline:
         await sender.send(queues, self._incarnation)
 
     def _clean_events(self, item: EventWork) -> list[CleanEvent]:
-        group = item.group
-        if item.forwarded:
-            return [forwarded(item.event, self._options.forward_to, self._incarnation)]
+        group, forward_to = item.group, self._options.forward_to
+        if item.forwarded and forward_to is not None:
+            return [forwarded(item.event, forward_to, self._incarnation)]
         if group is None or group.mode == "observe":
             return []
         late = frozenset(

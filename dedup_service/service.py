@@ -17,7 +17,7 @@ from dedup_service.core.groups import Groups
 from dedup_service.core.leases import Samples
 from dedup_service.deployment import Deployment
 from dedup_service.errors import ConfigurationError, UnavailableError
-from dedup_service.grouping import make_group
+from dedup_service.grouping import OBSERVE, make_group
 from dedup_service.intake import Incarnations, InputPorts, Intake, Outputs, SharedPorts
 from dedup_service.metrics import create_registry
 from dedup_service.ports import Accounts, Board, Extractor, Publisher
@@ -180,7 +180,8 @@ class Service:
         groups = Groups([make_group(group, settings, clean) for group in self._group_settings])
         self._deployment.groups = groups.groups
         admission = Admission(groups, ports.extractor, settings.unmatched, settings.kept_property_names)
-        outputs = Outputs(groups.groups[0].output, dead_letters)
+        forward_to = next((group.output for group in groups.groups if group.mode != OBSERVE), None)
+        outputs = Outputs(forward_to, dead_letters)
         samples, incarnations = Samples(), Incarnations([source.name for source in ports.inputs])
         return [
             Intake(settings, source, ports.shared, admission, outputs, samples, incarnations, self._pod_id)

@@ -141,7 +141,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _hubs(self) -> Settings:
-        if self.mode != "observe":
+        if self.mode != "observe" and self.config_file is None:
             for name in ("output_connection_string", "dead_letter_connection_string"):
                 if getattr(self, name) is None:
                     raise ValueError(f"{PREFIX}{name.upper()}: is missing, and mode {self.mode} needs it")

@@ -15,7 +15,7 @@ from dedup_service.ports import Board
 from dedup_service.telemetry import Count, Telemetry, log
 
 INTERVAL_SECONDS = 1.0
-OVERVIEW_EVERY = 5
+OVERVIEW_EVERY = 3
 """Intervals between two looks at the whole deployment."""
 MAX_NOTES = 20
 """Of one kind for each message: examples, not a log."""

@@ -17,6 +17,7 @@ from dedup_service.core.accounting import Counts, distances, group_figures, repl
 from dedup_service.core.claims import key_digest, new_claim, shard_of
 from dedup_service.core.events import Origin, Reading
 from dedup_service.core.extract import content_hash
+from dedup_service.core.overview import BYTES_PER_CLAIM
 from dedup_service.ports import Accounts, ClaimRequest, ClaimStore
 
 LIVE = (1,)
@@ -172,6 +173,21 @@ async def test_who_was_seen_and_what_a_reading_became(bench: Bench) -> None:
     assert found is not None
     assert (found.claim.replicas, found.claim.origin.partition) == (0b11, 0)
     assert await bench.accounts.find(GROUP, "urn:a", "2") is None
+
+
+async def test_what_a_claim_takes_up_in_redis(redis_url: str, namespace: str) -> None:
+    """The projection of the memory that a full window needs rests on it."""
+    client = connect(redis_url, 5.0)
+    store = RedisClaims(client, namespace=namespace)
+    bench = Bench(store, RedisAccounts(client, namespace=namespace, shards=SHARDS), time.time_ns() // 1_000_000)
+    await bench.deliver(bench.copy("first"))
+    before = (await client.info("memory"))["used_memory"]
+    for start in range(0, 20_000, 1000):
+        await bench.deliver(*(bench.copy(str(n)) for n in range(start, start + 1000)))
+    taken = ((await client.info("memory"))["used_memory"] - before) / 20_000
+    await store.close()
+    print(f"{taken:.0f} bytes for a claim")
+    assert 0.5 * BYTES_PER_CLAIM < taken < 1.2 * BYTES_PER_CLAIM
 
 
 @pytest.mark.parametrize("seed", range(8))

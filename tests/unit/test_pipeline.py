@@ -14,6 +14,7 @@ from dedup_service.adapters.memory import MemoryClaims, MemoryClock, MemoryPubli
 from dedup_service.core.claims import unpack
 from dedup_service.core.events import MESSAGE_SOURCE, InputEvent
 from dedup_service.core.leases import Lease, Record, Samples
+from dedup_service.core.outgoing import OutputPolicy
 from dedup_service.core.progress import Position
 from dedup_service.errors import LeaseLostError, StoppingError, UnavailableError
 from dedup_service.pipeline import Pipeline, PipelineOptions, PipelinePorts, Tenure
@@ -422,9 +423,10 @@ async def test_a_group_can_send_deviating_copies_to_the_dead_letters() -> None:
 
 
 async def test_a_group_that_observes_publishes_nothing_and_counts_everything() -> None:
-    world = World(group={"mode": "observe"})
-    await world.pipeline().process([world.at(batch_of([element("1"), element("2")]), 0)])
-    await world.pipeline(horizon=0).process([world.at(batch_of([element("1"), element("2")]), 0)])
+    world = World(mode="observe", group={"output": OutputPolicy([], "source", "g")})
+    first = world.at(batch_of([element("1"), element("2")]), 0)
+    await world.pipeline()._claim(world.admitted(first))  # its owner died
+    await world.pipeline(horizon=0).process([first])
     await world.pipeline(partition="1").process([world.at(single("1", device="edge-2"), 0, "1")])
     assert world.clean.events == []
     hour = world.clock.now_ms() // 3_600_000

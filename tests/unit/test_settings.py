@@ -11,7 +11,7 @@ from dedup_service import bootstrap
 from dedup_service.__main__ import settings_help
 from dedup_service.errors import ConfigurationError
 from dedup_service.grouping import configured
-from dedup_service.inputs import configured_inputs
+from dedup_service.hubs import configured_inputs
 from dedup_service.settings import Settings, load
 from dedup_service.telemetry import Telemetry
 from edge_sender import settings as edge

@@ -1,4 +1,4 @@
-"""The input hubs as they are configured: one by the environment, or several by the file."""
+"""The hubs as they are configured: by the environment, or several by the file."""
 
 from __future__ import annotations
 
@@ -24,6 +24,35 @@ class Input:
     retention_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Output:
+    name: str
+    """Nothing: the one that the environment names."""
+    setting: str
+    connection_string: SecretStr
+    consumer_group: str
+
+
+def configured_outputs(settings: Settings) -> list[Output]:
+    """Raises ConfigurationError."""
+    file = config_file(settings)
+    found = []
+    if settings.output_connection_string is not None:
+        setting, group = f"{PREFIX}OUTPUT_CONNECTION_STRING", settings.output_consumer_group
+        found.append(Output("", setting, settings.output_connection_string, group))
+    for item in file.outputs if file is not None else []:
+        secret = _from_environment(item.connection_string_env, f"output {item.name}", settings)
+        found.append(Output(item.name, item.connection_string_env, secret, item.consumer_group))
+    return found
+
+
+def _from_environment(variable: str, who: str, settings: Settings) -> SecretStr:
+    secret = os.environ.get(variable)
+    if not secret:
+        raise ConfigurationError(variable, f"is missing; {who} in {settings.config_file} names it", HUB_EXAMPLE)
+    return SecretStr(secret)
+
+
 def configured_inputs(settings: Settings) -> list[Input]:
     """Raises ConfigurationError."""
     file = config_file(settings)
@@ -31,12 +60,9 @@ def configured_inputs(settings: Settings) -> list[Input]:
         return [_by_environment(settings)]
     found = []
     for item in file.inputs:
-        secret = os.environ.get(item.connection_string_env)
-        if not secret:
-            problem = f"is missing; input {item.name} in {settings.config_file} names it"
-            raise ConfigurationError(item.connection_string_env, problem, HUB_EXAMPLE)
+        secret = _from_environment(item.connection_string_env, f"input {item.name}", settings)
         retention = item.retention_seconds or settings.input_retention_seconds
-        found.append(Input(item.name, item.connection_string_env, SecretStr(secret), item.consumer_group, retention * 1000))
+        found.append(Input(item.name, item.connection_string_env, secret, item.consumer_group, retention * 1000))
     return found
 
 

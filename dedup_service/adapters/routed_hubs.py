@@ -1,0 +1,61 @@
+"""Several clean hubs as one.
+
+Their partitions are called `<output>:<partition>`; those of the hub that the environment names, by their number alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dedup_service.core.outgoing import OutgoingEvent
+from dedup_service.ports import CleanTail, Publisher
+
+DEFAULT_OUTPUT = ""
+
+
+def qualified(output: str, partition_id: str) -> str:
+    return f"{output}:{partition_id}" if output else partition_id
+
+
+def _split(partition_id: str) -> tuple[str, str]:
+    output, _, partition = partition_id.rpartition(":")
+    return output, partition
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedPublisher:
+    outputs: Mapping[str, Publisher]
+
+    async def partition_ids(self) -> list[str]:
+        found = await asyncio.gather(*(publisher.partition_ids() for publisher in self.outputs.values()))
+        return [qualified(name, partition) for name, ids in zip(self.outputs, found, strict=True) for partition in ids]
+
+    async def ends(self) -> dict[str, int]:
+        """Of all hubs, or none: a sample that lacks one would send its readers to the beginning of that hub."""
+        found = await asyncio.gather(*(publisher.ends() for publisher in self.outputs.values()))
+        ends = zip(self.outputs, found, strict=True)
+        return {qualified(name, partition): number for name, own in ends for partition, number in own.items()}
+
+    async def publish(
+        self, partition_id: str, events: Sequence[OutgoingEvent], permit: Callable[[float], None] | None = None
+    ) -> int:
+        output, partition = _split(partition_id)
+        return await self.outputs[output].publish(partition, events, permit)
+
+    async def close(self) -> None:
+        await asyncio.gather(*(publisher.close() for publisher in self.outputs.values()), return_exceptions=True)
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedTail:
+    outputs: Mapping[str, CleanTail]
+
+    async def read(self, partition_id: str, after: int) -> list[Mapping[str, Any]]:
+        output, partition = _split(partition_id)
+        return await self.outputs[output].read(partition, after)
+
+    async def close(self) -> None:
+        await asyncio.gather(*(tail.close() for tail in self.outputs.values()), return_exceptions=True)

@@ -18,38 +18,24 @@ from dataclasses import dataclass
 from functools import partial
 
 from dedup_service.admission import Admission
-from dedup_service.core.claims import (
-    OTHER_REPLICA,
-    Verdict,
-    judge,
-    key_digest,
-    new_claim,
-    shard_of,
-    unconfirmed_ttl_ms,
-    unpack,
-)
+from dedup_service.claiming import Claiming
+from dedup_service.core.claims import Verdict
 from dedup_service.core.clean_events import CleanEvent, Marks, clean_events, forwarded
 from dedup_service.core.events import InputEvent, Origin, Reading
-from dedup_service.core.groups import Group
 from dedup_service.core.leases import Lease, Record, Sample, Samples
 from dedup_service.core.outgoing import OutputPolicy
 from dedup_service.core.progress import Progress
-from dedup_service.core.times import is_late, source_time_ms
 from dedup_service.errors import StoppingError
-from dedup_service.notes import CONFLICT, DEAD_LETTER, conflict_note, dead_letter_note
-from dedup_service.ports import ClaimRequest, ClaimStore, CleanTail, Clock, Publisher
+from dedup_service.notes import DEAD_LETTER, dead_letter_note
+from dedup_service.ports import ClaimStore, CleanTail, Clock, Publisher
 from dedup_service.resolving import Resolver
 from dedup_service.retrying import Retrying
 from dedup_service.sending import CleanSender, Queue, send_dead_letters
 from dedup_service.telemetry import Count, Telemetry
 from dedup_service.work import EventWork
 
-CLAIMS_PER_CALL = 1000
-"""A script blocks Redis while it runs: about 2 ms for so many keys."""
 SLICE_BYTES = 4 * 1024 * 1024
 """Of bodies and readings that are handled at once."""
-MAX_SEQUENCE = 2**53
-"""Redis counts in doubles; a source that counts further is not watched for gaps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +76,6 @@ class Tenure:
     """Inherited, or taken before the first send."""
 
 
-def _sequence(reading: Reading) -> int | None:
-    text = reading.sequence
-    if text is None or not (text.isascii() and text.isdecimal()):
-        return None
-    return number if (number := int(text)) < MAX_SEQUENCE else None
-
-
 class Pipeline:
     """Handles the batches of one partition, one after the other, for as long as one lease lasts.
 
@@ -122,6 +101,17 @@ class Pipeline:
         self._attempted = -1
         """Up to here this process may itself have sent something, in a batch that it did not finish."""
         self.progress = Progress()
+        self._claiming = Claiming(
+            ports.claims,
+            ports.admission,
+            ports.clock,
+            ports.telemetry,
+            ports.retrying,
+            ports.live,
+            tenure.incarnation,
+            options.retention_ms,
+            options.shards,
+        )
         self._resolver = self._make_resolver(tenure)
 
     def _make_resolver(self, tenure: Tenure) -> Resolver | None:
@@ -192,55 +182,7 @@ class Pipeline:
     # --- claim
 
     async def _claim(self, work: list[EventWork]) -> None:
-        for item in work:
-            if item.group is not None and item.extraction.readings:
-                await self._prepare_claims(item, item.group)
-        answers = iter(await self._in_chunks([request for item in work for request in item.requests]))
-        for item in work:
-            in_doubt = item.event.sequence_number <= max(self._horizon, self._attempted)
-            found = [next(answers) for _ in item.requests]
-            item.verdicts = [
-                judge(request.claim, claim, in_doubt=in_doubt) for request, claim in zip(item.requests, found, strict=True)
-            ]
-            if Verdict.CONFLICT in item.verdicts:
-                self._settle_conflicts(item, found)
-
-    def _settle_conflicts(self, item: EventWork, found: list[bytes | None]) -> None:
-        for reading, verdict, claim in zip(item.extraction.readings, item.verdicts, found, strict=True):
-            if verdict is Verdict.CONFLICT and claim is not None and item.group is not None:
-                self._ports.telemetry.note(CONFLICT, **conflict_note(item, item.group, reading, unpack(claim)))
-        if item.group is not None and item.group.on_conflict == "dead-letter":
-            self._ports.admission.refuse_copies(item, CONFLICT, item.with_verdict(Verdict.CONFLICT), self._incarnation)
-
-    async def _prepare_claims(self, item: EventWork, group: Group) -> None:
-        options, event = self._options, item.event
-        number = await self._ports.retrying.run(partial(self._ports.claims.replica_number, group.name, item.replica))
-        if number == OTHER_REPLICA:
-            item.replica = "other"
-        ttl_ms = unconfirmed_ttl_ms(event.enqueued_ms, self._ports.clock.now_ms(), options.retention_ms)
-        item.requests = [
-            ClaimRequest(
-                shard=shard_of(reading.source, options.shards),
-                key=key_digest(group.claim_scope, reading.source, reading.id),
-                claim=new_claim(item.origin(self._incarnation, reading), reading, number, event.enqueued_ms),
-                ttl_ms=ttl_ms,
-                group=group.name,
-                replica=number,
-                source=reading.source,
-                late=is_late(reading.time, event.enqueued_ms, group.window_ms),
-                sequence=_sequence(reading),
-                epoch=reading.epoch or "",
-                time_ms=source_time_ms(reading.time) if group.mode == "observe" else None,
-            )
-            for reading in item.extraction.readings
-        ]
-
-    async def _in_chunks(self, requests: list[ClaimRequest]) -> list[bytes | None]:
-        found: list[bytes | None] = []
-        for start in range(0, len(requests), CLAIMS_PER_CALL):
-            chunk = requests[start : start + CLAIMS_PER_CALL]
-            found += await self._ports.retrying.run(partial(self._ports.claims.claim, chunk, self._ports.live()))
-        return found
+        await self._claiming.claim(work, max(self._horizon, self._attempted))
 
     # --- resolve
 
@@ -315,19 +257,7 @@ class Pipeline:
     # --- confirm, finish, count
 
     async def _confirm(self, work: list[EventWork], *, published_only: bool = False) -> None:
-        handled: dict[int, list[ClaimRequest]] = {}
-        for item in work:
-            for reading, request, verdict in zip(item.extraction.readings, item.requests, item.verdicts, strict=True):
-                if verdict is Verdict.FOUND or (
-                    verdict is Verdict.WINNER and (reading.index in item.published or not published_only)
-                ):
-                    assert item.group is not None
-                    handled.setdefault(item.group.window_ms, []).append(request)
-        for window_ms, requests in handled.items():
-            for start in range(0, len(requests), CLAIMS_PER_CALL):
-                chunk = requests[start : start + CLAIMS_PER_CALL]
-                confirm = partial(self._ports.claims.confirm, chunk, window_ms + self._spread_ms())
-                self._ports.telemetry.add(Count.CLAIMS_LOST, await self._ports.retrying.run(confirm))
+        await self._claiming.confirm(work, self._spread_ms(), published_only=published_only)
 
     def _finish(self, last: InputEvent) -> None:
         """The record's sample is the newest one known now, before the next batch sends anything. Below the horizon it stays

@@ -10,7 +10,7 @@ local BUCKET_RATIO = log(1.07)
 local MINUTE_MS, HOUR_MS = 60000, 3600000
 local KEEP_MINUTES, KEEP_HOURS = 70, 26
 local MAX_GAPS, MAX_EPOCHS, MAX_SOURCES, MAX_TIMES = 64, 3, 10000, 128
-local GAPS_SECONDS = 691200
+local GAPS_SECONDS, MAX_BACK = 691200, 1000
 local LATE, COUNTED, TIMED = 1, 2, 4
 
 local prefix, groups, sources, now, oldest_minute, oldest_hour
@@ -138,6 +138,14 @@ local function history_of(source)
   return history
 end
 
+-- Too many gaps to keep them one by one: the oldest is only counted from now on.
+local function forget_oldest(epoch)
+  if #epoch[3] > MAX_GAPS then
+    local oldest = table.remove(epoch[3], 1)
+    epoch[4] = epoch[4] + oldest[2] - oldest[1] + 1
+  end
+end
+
 local function fill(gaps, number)
   for i, gap in ipairs(gaps) do
     if number >= gap[1] and number <= gap[2] then
@@ -154,6 +162,21 @@ local function fill(gaps, number)
   return 0
 end
 
+-- The first number that is processed need not be the lowest: partitions are not read in step. Returns how many numbers are
+-- missing more. Without an epoch a low number rather means that the source has started over.
+local function extend_back(epoch, number)
+  local start, gaps = epoch[5], epoch[3]
+  if epoch[1] == '' or number >= start or start - number > MAX_BACK then
+    return 0
+  end
+  epoch[5] = number
+  if start - number > 1 then
+    table.insert(gaps, 1, {number + 1, start - 1, now})
+    forget_oldest(epoch)
+  end
+  return start - number - 1
+end
+
 -- Returns how many numbers are missing more, and how many of the missing ones were found.
 local function follow(group, source, number, name)
   local history = history_of(source)
@@ -162,20 +185,18 @@ local function follow(group, source, number, name)
     if epoch[1] == name then
       local first, gaps = epoch[2], epoch[3]
       if number < first then
-        return 0, fill(gaps, number)
+        local filled = fill(gaps, number)
+        return filled == 0 and extend_back(epoch, number) or 0, filled
       end
       epoch[2] = number + 1
       if number > first then
         gaps[#gaps + 1] = {first, number - 1, now}
-        if #gaps > MAX_GAPS then
-          local oldest = table.remove(gaps, 1)
-          epoch[4] = epoch[4] + oldest[2] - oldest[1] + 1
-        end
+        forget_oldest(epoch)
       end
       return number - first, 0
     end
   end
-  table.insert(history.epochs, 1, {name, number + 1, {}, 0})
+  table.insert(history.epochs, 1, {name, number + 1, {}, 0, number})
   history.epochs[MAX_EPOCHS + 1] = nil
   return 0, 0
 end

@@ -14,7 +14,7 @@ from dedup_service.ports import ClaimRequest, ReplicaSeen, SourceSeen, StoredCla
 if TYPE_CHECKING:
     from dedup_service.adapters.memory import MemoryClaims
 
-MAX_GAPS, MAX_EPOCHS, MAX_TIMES = 64, 3, 128
+MAX_GAPS, MAX_EPOCHS, MAX_TIMES, MAX_BACK = 64, 3, 128, 1000
 KEEP_MINUTES, KEEP_HOURS = 70, 26
 
 
@@ -24,21 +24,36 @@ class Epoch:
 
     name: str
     next: int
+    start: int
     gaps: list[Gap] = field(default_factory=list)
     forgotten: int = 0
 
     def follow(self, number: int, now_ms: int) -> tuple[int, int]:
         """(numbers missing more, missing ones that were found)"""
         if number < self.next:
-            return 0, self._fill(number)
+            filled = self._fill(number)
+            return (0 if filled else self._extend_back(number, now_ms)), filled
         opened, first = number - self.next, self.next
         self.next = number + 1
         if opened:
             self.gaps.append(Gap(self.name, first, number - 1, now_ms))
+        self._forget_oldest()
+        return opened, 0
+
+    def _extend_back(self, number: int, now_ms: int) -> int:
+        if not self.name or number >= self.start or self.start - number > MAX_BACK:
+            return 0
+        opened = self.start - number - 1
+        if opened:
+            self.gaps.insert(0, Gap(self.name, number + 1, self.start - 1, now_ms))
+        self.start = number
+        self._forget_oldest()
+        return opened
+
+    def _forget_oldest(self) -> None:
         if len(self.gaps) > MAX_GAPS:
             oldest = self.gaps.pop(0)
             self.forgotten += oldest.last - oldest.first + 1
-        return opened, 0
 
     def _fill(self, number: int) -> int:
         for gap in self.gaps:
@@ -129,7 +144,7 @@ class MemoryAccounts:
         for epoch in epochs:
             if epoch.name == request.epoch:
                 return epoch.follow(request.sequence, self.claims.clock.now_ms())
-        epochs.insert(0, Epoch(request.epoch, request.sequence + 1))
+        epochs.insert(0, Epoch(request.epoch, request.sequence + 1, request.sequence))
         del epochs[MAX_EPOCHS:]
         return 0, 0
 

@@ -32,9 +32,7 @@ def test_every_command_explains_itself(command: str) -> None:
     assert "usage:" in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("module", "setting"), [("dedup_service", "DEDUP_INPUT_CONNECTION_STRING"), ("edge_sender", "EDGE_")]
-)
+@pytest.mark.parametrize(("module", "setting"), [("dedup_service", "DEDUP_REDIS_URL"), ("edge_sender", "EDGE_")])
 def test_a_missing_setting_stops_the_start_with_one_message(module: str, setting: str) -> None:
     done = run(module, "run")
     assert done.returncode != 0

@@ -140,6 +140,18 @@ async def test_a_gap_that_is_filled_is_none(bench: Bench) -> None:
     assert group_figures(await bench.counts()).missing == 0
 
 
+async def test_gaps_do_not_depend_on_the_order_in_which_partitions_are_read(bench: Bench) -> None:
+    await bench.deliver(*(bench.copy(str(n), 0, sequence=n) for n in (50, 51)))
+    await bench.deliver(*(bench.copy(str(n), 1, sequence=n) for n in (40, 41, 45, 49)))
+    ((_, history),) = await bench.accounts.gaps(GROUP)
+    assert sorted((gap.first, gap.last) for gap in history.gaps) == [(42, 44), (46, 48)]
+
+
+async def test_a_counter_without_an_epoch_that_starts_over_has_no_gap(bench: Bench) -> None:
+    await bench.deliver(*(bench.copy(str(n), 0, sequence=n, epoch="") for n in (500, 501, 0, 1, 2)))
+    assert await bench.accounts.gaps(GROUP) == []
+
+
 async def test_a_source_that_starts_over_has_no_gap(bench: Bench) -> None:
     await bench.deliver(bench.copy("a", sequence=1_000_000, epoch="1"), bench.copy("b", sequence=5, epoch="2"))
     await bench.deliver(bench.copy("c", sequence=1_000_001, epoch="1"), bench.copy("d", sequence=6, epoch="2"))
@@ -220,7 +232,7 @@ async def test_redis_counts_as_the_model_does(seed: int, redis_url: str, namespa
                     reading.source,
                     rng.random() < 0.1,
                     rng.choice([place, place, None]),
-                    rng.choice(["a", "b"]),
+                    rng.choice(["a", "b", ""]),
                     rng.choice([None, now_ms - place * 1000 - replica]),
                 )
             )

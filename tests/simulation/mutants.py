@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from dedup_service import pipeline as pipeline_module
-from dedup_service import resolving, sending
+from dedup_service import claiming, resolving, sending
 from dedup_service.adapters.memory_accounts import MemoryAccounts
 from dedup_service.admission import Admission
 from dedup_service.core import claims
@@ -36,7 +35,7 @@ def naive(patch: Patch) -> None:
     def judge(mine: bytes, found: bytes | None, *, in_doubt: bool) -> Verdict:
         return Verdict.WINNER if found is None else Verdict.DUPLICATE
 
-    patch.setattr(pipeline_module, "judge", judge)
+    patch.setattr(claiming, "judge", judge)
 
 
 def checkpoint_first(patch: Patch) -> None:
@@ -186,7 +185,7 @@ def skip_in_doubt_as_own_call(patch: Patch) -> None:
     def never(mine: bytes, found: bytes | None, *, in_doubt: bool) -> Verdict:
         return claims.judge(mine, found, in_doubt=False)
 
-    patch.setattr(pipeline_module, "judge", never)
+    patch.setattr(claiming, "judge", never)
 
 
 def no_first_record(patch: Patch) -> None:
@@ -209,7 +208,7 @@ def no_first_record(patch: Patch) -> None:
 
 def claims_that_outlive_their_events(patch: Patch) -> None:
     """An unconfirmed claim is kept for longer than the input hub keeps its event."""
-    patch.setattr(pipeline_module, "unconfirmed_ttl_ms", lambda *_: 10 * 86_400_000)
+    patch.setattr(claiming, "unconfirmed_ttl_ms", lambda *_: 10 * 86_400_000)
 
 
 def skip_by_sequence_number(patch: Patch) -> None:

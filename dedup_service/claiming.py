@@ -1,0 +1,120 @@
+"""Claiming the readings of a batch, and confirming those that are published."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from dedup_service.admission import Admission
+from dedup_service.core.claims import (
+    OTHER_REPLICA,
+    Verdict,
+    judge,
+    key_digest,
+    new_claim,
+    shard_of,
+    unconfirmed_ttl_ms,
+    unpack,
+)
+from dedup_service.core.events import Reading
+from dedup_service.core.groups import Group
+from dedup_service.core.times import is_late, source_time_ms
+from dedup_service.notes import CONFLICT, conflict_note
+from dedup_service.ports import ClaimRequest, ClaimStore, Clock
+from dedup_service.retrying import Retrying
+from dedup_service.telemetry import Count, Telemetry
+from dedup_service.work import EventWork
+
+CLAIMS_PER_CALL = 1000
+"""A script blocks Redis while it runs: about 6 ms for so many keys."""
+MAX_SEQUENCE = 2**53
+"""Redis counts in doubles; a source that counts further is not watched for gaps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claiming:
+    """Of one partition of one input hub."""
+
+    claims: ClaimStore
+    admission: Admission
+    clock: Clock
+    telemetry: Telemetry
+    retrying: Retrying
+    live: Callable[[], tuple[int, ...]]
+    incarnation: int
+    retention_ms: int
+    shards: int
+
+    async def claim(self, work: list[EventWork], in_doubt_up_to: int) -> None:
+        """Gives every reading its verdict. Up to that sequence number an own unconfirmed claim may have been published."""
+        for item in work:
+            if item.group is not None and item.extraction.readings:
+                await self._prepare(item, item.group)
+        answers = iter(await self._in_chunks([request for item in work for request in item.requests]))
+        for item in work:
+            in_doubt = item.event.sequence_number <= in_doubt_up_to
+            found = [next(answers) for _ in item.requests]
+            item.verdicts = [
+                judge(request.claim, claim, in_doubt=in_doubt) for request, claim in zip(item.requests, found, strict=True)
+            ]
+            if Verdict.CONFLICT in item.verdicts:
+                self._settle_conflicts(item, found)
+
+    async def _prepare(self, item: EventWork, group: Group) -> None:
+        event = item.event
+        number = await self.retrying.run(partial(self.claims.replica_number, group.name, item.replica))
+        if number == OTHER_REPLICA:
+            item.replica = "other"
+        ttl_ms = unconfirmed_ttl_ms(event.enqueued_ms, self.clock.now_ms(), self.retention_ms)
+        item.requests = [
+            ClaimRequest(
+                shard=shard_of(reading.source, self.shards),
+                key=key_digest(group.claim_scope, reading.source, reading.id),
+                claim=new_claim(item.origin(self.incarnation, reading), reading, number, event.enqueued_ms),
+                ttl_ms=ttl_ms,
+                group=group.name,
+                replica=number,
+                source=reading.source,
+                late=is_late(reading.time, event.enqueued_ms, group.window_ms),
+                sequence=_sequence(reading),
+                epoch=reading.epoch or "",
+                time_ms=source_time_ms(reading.time) if group.mode == "observe" else None,
+            )
+            for reading in item.extraction.readings
+        ]
+
+    async def _in_chunks(self, requests: list[ClaimRequest]) -> list[bytes | None]:
+        found: list[bytes | None] = []
+        for start in range(0, len(requests), CLAIMS_PER_CALL):
+            chunk = requests[start : start + CLAIMS_PER_CALL]
+            found += await self.retrying.run(partial(self.claims.claim, chunk, self.live()))
+        return found
+
+    def _settle_conflicts(self, item: EventWork, found: list[bytes | None]) -> None:
+        for reading, verdict, claim in zip(item.extraction.readings, item.verdicts, found, strict=True):
+            if verdict is Verdict.CONFLICT and claim is not None and item.group is not None:
+                self.telemetry.note(CONFLICT, **conflict_note(item, item.group, reading, unpack(claim)))
+        if item.group is not None and item.group.on_conflict == "dead-letter":
+            self.admission.refuse_copies(item, CONFLICT, item.with_verdict(Verdict.CONFLICT), self.incarnation)
+
+    async def confirm(self, work: list[EventWork], spread_ms: int, *, published_only: bool) -> None:
+        """Keeps the claims of what is in the clean stream for their group's window and the present spread of lag."""
+        by_window: dict[int, list[ClaimRequest]] = {}
+        for item in work:
+            for reading, request, verdict in zip(item.extraction.readings, item.requests, item.verdicts, strict=True):
+                is_published = reading.index in item.published or not published_only
+                if item.group is not None and (verdict is Verdict.FOUND or (verdict is Verdict.WINNER and is_published)):
+                    by_window.setdefault(item.group.window_ms, []).append(request)
+        for window_ms, requests in by_window.items():
+            for start in range(0, len(requests), CLAIMS_PER_CALL):
+                chunk = requests[start : start + CLAIMS_PER_CALL]
+                lost = await self.retrying.run(partial(self.claims.confirm, chunk, window_ms + spread_ms))
+                self.telemetry.add(Count.CLAIMS_LOST, lost)
+
+
+def _sequence(reading: Reading) -> int | None:
+    text = reading.sequence
+    if text is None or not (text.isascii() and text.isdecimal()):
+        return None
+    return number if (number := int(text)) < MAX_SEQUENCE else None

@@ -61,6 +61,7 @@ def build(settings: Settings, telemetry: Telemetry) -> Service:
     groups, inputs, redis = configured(settings), configured_inputs(settings), _redis(settings)
     outputs, is_observing = configured_outputs(settings), only_observes(groups, settings)
     clock, namespace = SystemClock(), key_namespace(settings)
+    _require_different(inputs)
     shared = SharedPorts(
         claims=RedisClaims(redis, namespace=namespace, accounting=settings.accounting),
         clean=None if is_observing else RoutedPublisher({item.name: _publisher(item, settings) for item in outputs}),
@@ -78,6 +79,17 @@ def build(settings: Settings, telemetry: Telemetry) -> Service:
         extractor=CloudEventsExtractor(settings.max_decompressed_bytes),
     )
     return Service(settings, groups, ports, f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+
+
+def _require_different(inputs: list[Input]) -> None:
+    """Two inputs on one hub would share its leases, and each take them all."""
+    seen: dict[tuple[str, str], Input] = {}
+    for item in inputs:
+        name = _hub_name(item.setting, item.connection_string.get_secret_value())
+        if name in seen:
+            problem = f"names the hub of input {seen[name].name} once more ({'/'.join(name)})"
+            raise ConfigurationError(item.setting, problem, HUB_EXAMPLE)
+        seen[name] = item
 
 
 def _input_ports(
@@ -98,6 +110,7 @@ def _input_ports(
 
     return InputPorts(
         name=item.name,
+        consumer_group=item.consumer_group,
         setting=item.setting,
         example=HUB_EXAMPLE,
         hub=EventHubInput.from_connection_string(
@@ -180,10 +193,10 @@ def key_namespace(settings: Settings) -> str:
     """Two deployments on one Redis must never read each other's claims as their own."""
     if settings.namespace:
         return settings.namespace
-    outputs = [(item.setting, item.connection_string.get_secret_value()) for item in configured_outputs(settings)]
-    clean = ",".join(sorted("/".join(_hub_name(setting, secret)) for setting, secret in outputs))
-    groups = ",".join(sorted({item.consumer_group for item in configured_inputs(settings)}))
-    text = f"{groups}|{clean}".lower()
+    (source,) = configured_inputs(settings)
+    output = _secret(settings, "output_connection_string")
+    clean = "" if output is None else "/".join(_hub_name(f"{PREFIX}OUTPUT_CONNECTION_STRING", output))
+    text = f"{source.consumer_group}|{clean}".lower()
     return f"dd{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"
 
 

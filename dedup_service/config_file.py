@@ -93,7 +93,7 @@ def load_config_file(path: Path) -> ConfigFile:
         content = {} if node is None else yaml.safe_load(path.read_text())
     except OSError as error:
         raise ConfigurationError(SETTING, f"{path} can't be read ({error.strerror})", EXAMPLE) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: no text, or a date that is none
         raise ConfigurationError(SETTING, f"{path} is no YAML: {' '.join(str(error).split())}", EXAMPLE) from None
     lines = {} if node is None else dict(_lines(node, ()))
     try:

@@ -50,6 +50,8 @@ class Deployment:
     groups: Sequence[Group] = ()
     partitions_of: Callable[[], Sequence[str]] = tuple
     """Names of the partitions of all input hubs, as far as they are known."""
+    is_counting: bool = True
+    """Whether there are accounts to read."""
     monotonic: Callable[[], float] = time.monotonic
     _overview: Overview | None = None
     _overview_at: float = field(default=float("-inf"))

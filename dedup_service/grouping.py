@@ -17,6 +17,9 @@ def configured(settings: Settings) -> list[GroupSettings]:
     """Raises ConfigurationError, also where a group publishes and there is nothing to publish to."""
     file = config_file(settings)
     groups = file.groups if file is not None else [GroupSettings(name=DEFAULT_GROUP)]
+    if settings.unmatched == "forward" and settings.output_connection_string is None and not only_observes(groups, settings):
+        problem = "is missing, and DEDUP_UNMATCHED=forward sends there"
+        raise ConfigurationError(f"{PREFIX}OUTPUT_CONNECTION_STRING", problem, example("output_connection_string"))
     known = {output.name for output in file.outputs} if file is not None else set()
     for group in groups:
         if group.output is not None and group.output not in known:

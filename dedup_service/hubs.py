@@ -56,6 +56,9 @@ def _from_environment(variable: str, who: str, settings: Settings) -> SecretStr:
 def configured_inputs(settings: Settings) -> list[Input]:
     """Raises ConfigurationError."""
     file = config_file(settings)
+    if file is not None and (file.inputs or file.outputs) and settings.namespace is None:
+        problem = "is missing; where the file names hubs, the claims need a name that stays when hubs come and go"
+        raise ConfigurationError(f"{PREFIX}NAMESPACE", problem, example("namespace"))
     if file is None or not file.inputs:
         return [_by_environment(settings)]
     found = []

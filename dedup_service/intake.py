@@ -16,17 +16,21 @@ from dedup_service.assignment import Assignment, AssignmentOptions
 from dedup_service.connecting import Connecting
 from dedup_service.core.leases import Lease, Samples
 from dedup_service.core.outgoing import OutputPolicy
+from dedup_service.errors import UnavailableError
 from dedup_service.pipeline import Pipeline, PipelineOptions, PipelinePorts, Tenure
 from dedup_service.ports import Checkpoints, ClaimStore, CleanTail, Clock, InputHub, Leases, Publisher
 from dedup_service.retrying import Retrying
 from dedup_service.settings import Settings
-from dedup_service.telemetry import Telemetry
+from dedup_service.telemetry import Count, Telemetry
 from dedup_service.worker import PartitionWorker, WorkerOptions, WorkerPorts
+
+WATCH_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
 class InputPorts:
     name: str
+    consumer_group: str
     setting: str
     """That messages about it name, with an example."""
     example: str
@@ -107,6 +111,7 @@ class Intake:
         info = await connecting.available(source.setting, source.example, source.hub.info)
         if info is None or stop.is_set():
             return
+        self._incarnations.known[source.name] = info.incarnation
         self.partitions = [source.label + partition for partition in info.partition_ids]
         leases = source.make_leases(info.partition_ids)
         self._assignment = Assignment(
@@ -120,7 +125,23 @@ class Intake:
             self._shared.telemetry,
             partial(self._make_worker, leases),
         )
-        await self._assignment.run(stop)
+        watching = asyncio.create_task(self._watch_incarnation())
+        try:
+            await self._assignment.run(stop)
+        finally:
+            watching.cancel()
+
+    async def _watch_incarnation(self) -> None:
+        """Where there are several inputs: this pod may own no partition of this one, and must know all the same when its hub
+        is replaced, or it would take the old hub's claims for live ones and drop the other inputs' copies."""
+        while len(self._incarnations.names) > 1:
+            await self._shared.clock.sleep(WATCH_SECONDS)
+            try:
+                info = await self._source.hub.info()
+            except UnavailableError as error:
+                self._shared.telemetry.add(Count.FAILURES, label=error.what)
+            else:
+                self._incarnations.known[self._source.name] = info.incarnation
 
     def _make_worker(self, leases: Leases, lease: Lease) -> PartitionWorker:
         shared, source, stopping = self._shared, self._source, asyncio.Event()

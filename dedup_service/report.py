@@ -57,7 +57,7 @@ def as_text(reports: dict[str, list[SourceReport]], hours: int) -> str:
 
 
 def _table(items: list[SourceReport]) -> Iterator[str]:
-    covers = [f"cover {item.replica}" for item in items[0].replicas]
+    covers = [f"cover {_printable(item.replica)}" for item in items[0].replicas]
     headings = ["source", "readings", "matched", "dupl.", "missing", "conflicts", *covers, "verdict"]
     rows = [headings, *([_printable(cell) for cell in _cells(item)] for item in items)]
     widths = [max(len(row[n]) for row in rows) for n in range(len(headings) - 1)]

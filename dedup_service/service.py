@@ -15,9 +15,10 @@ from dedup_service.config_file import GroupSettings
 from dedup_service.connecting import Connecting
 from dedup_service.core.groups import Groups
 from dedup_service.core.leases import Samples
+from dedup_service.core.outgoing import OutputPolicy
 from dedup_service.deployment import Deployment
 from dedup_service.errors import ConfigurationError, UnavailableError
-from dedup_service.grouping import OBSERVE, make_group
+from dedup_service.grouping import make_group
 from dedup_service.intake import Incarnations, InputPorts, Intake, Outputs, SharedPorts
 from dedup_service.metrics import create_registry
 from dedup_service.ports import Accounts, Board, Extractor, Publisher
@@ -52,7 +53,9 @@ class Service:
         self._stop = asyncio.Event()
         self._connecting = Connecting(ports.shared.clock, self._telemetry, self._stop)
         self._intakes: list[Intake] = []
-        self._deployment = Deployment(ports.accounts, ports.board, partitions_of=self._partitions)
+        self._deployment = Deployment(
+            ports.accounts, ports.board, partitions_of=self._partitions, is_counting=settings.accounting
+        )
         self._status = Status(pod_id, ports.board, self._deployment, self._telemetry)
         self.http_port = settings.http_port
 
@@ -95,7 +98,7 @@ class Service:
                 setting="DEDUP_CONFIG_FILE",
                 effect="all devices are one group: each of them may send, and so suppress, any source",
             )
-        if (self._settings.input_consumer_group or "").lower() == "$default":
+        if any(source.consumer_group.lower() == "$default" for source in self._ports.inputs):
             log.warning(
                 "shared_consumer_group",
                 setting="DEDUP_INPUT_CONSUMER_GROUP",
@@ -180,7 +183,8 @@ class Service:
         groups = Groups([make_group(group, settings, clean) for group in self._group_settings])
         self._deployment.groups = groups.groups
         admission = Admission(groups, ports.extractor, settings.unmatched, settings.kept_property_names)
-        forward_to = next((group.output for group in groups.groups if group.mode != OBSERVE), None)
+        own = [name for name in clean if ":" not in name]
+        forward_to = OutputPolicy(own, settings.partition_by, "", settings.kept_property_names) if own else None
         outputs = Outputs(forward_to, dead_letters)
         samples, incarnations = Samples(), Incarnations([source.name for source in ports.inputs])
         return [

@@ -120,7 +120,10 @@ class Settings(BaseSettings):
     http_host: str = Field("0.0.0.0", description="Where the REST API listens.", examples=["127.0.0.1"])
     http_port: int = Field(8000, ge=0, le=65_535, description="0 takes a free port.", examples=["8000"])
     api_token: SecretStr | None = Field(
-        None, description="With it, all but health and metrics needs `Authorization: Bearer …`.", examples=["a-long-secret"]
+        None,
+        min_length=1,
+        description="With it, all but health and metrics needs `Authorization: Bearer …`.",
+        examples=["a-long-secret"],
     )
     log_format: Literal["json", "console"] = Field("json", description="For machines or for people.", examples=["console"])
 

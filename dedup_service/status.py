@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,7 @@ OVERVIEW_EVERY = 3
 MAX_NOTES = 20
 """Of one kind for each message: examples, not a log."""
 NEAR_LIMIT = 0.8
+STALE_SECONDS = 15.0
 
 
 @dataclass(slots=True)
@@ -28,12 +30,18 @@ class Status:
     board: Board
     deployment: Deployment
     telemetry: Telemetry
-    overview: Overview | None = None
+    _overview: Overview | None = None
+    _seen_at: float = 0.0
     _number: int = 0
     _told: Counter[str] = field(default_factory=Counter)
     _pending: tuple[dict[str, int], Counter[str]] | None = None
     _before: dict[str, str] = field(default_factory=dict)
     """States as they were logged."""
+
+    @property
+    def overview(self) -> Overview | None:
+        """None when this pod does not know: what it knew long ago would hide from the alerts what others see now."""
+        return self._overview if time.monotonic() - self._seen_at < STALE_SECONDS else None
 
     async def run(self) -> None:
         """Until cancelled. What could not be told is told later."""
@@ -41,12 +49,14 @@ class Status:
         while True:
             try:
                 await self.tell()
-                if turn % OVERVIEW_EVERY == 0 and self.deployment.groups:
-                    self.overview = await self.deployment.overview()
-                    await self._log_changes(self.overview)
+                if turn % OVERVIEW_EVERY == 0 and self.deployment.groups and self.deployment.is_counting:
+                    self._overview, self._seen_at = await self.deployment.overview(), time.monotonic()
+                    await self._log_changes(self._overview)
                 turn += 1
             except UnavailableError as error:  # the work itself notices too, and says so
                 self.telemetry.add(Count.FAILURES, label=error.what)
+            except Exception as error:  # noqa: BLE001  # a defect here must not take the pod off the board for good
+                self.telemetry.worker_failed("status", error)
             await asyncio.sleep(INTERVAL_SECONDS)
 
     async def tell(self) -> None:

@@ -10,7 +10,7 @@ local BUCKET_RATIO = log(1.07)
 local MINUTE_MS, HOUR_MS = 60000, 3600000
 local KEEP_MINUTES, KEEP_HOURS = 70, 26
 local MAX_GAPS, MAX_EPOCHS, MAX_SOURCES, MAX_TIMES = 64, 3, 10000, 128
-local GAPS_SECONDS, MAX_BACK = 691200, 1000
+local GAPS_SECONDS, MAX_BACK, MAX_JUMP = 691200, 1000, 1000000
 local LATE, COUNTED, TIMED = 1, 2, 4
 
 local prefix, groups, sources, now, oldest_minute, oldest_hour
@@ -177,7 +177,8 @@ local function extend_back(epoch, number)
   return start - number - 1
 end
 
--- Returns how many numbers are missing more, and how many of the missing ones were found.
+-- Returns how many numbers are missing more, and how many of the missing ones were found. A jump by a million is no gap: rather
+-- a counter that was set, or a broken value.
 local function follow(group, source, number, name)
   local history = history_of(source)
   history.group, history.is_new = group, true
@@ -189,6 +190,10 @@ local function follow(group, source, number, name)
         return filled == 0 and extend_back(epoch, number) or 0, filled
       end
       epoch[2] = number + 1
+      if number - first > MAX_JUMP then
+        epoch[5] = number
+        return 0, 0
+      end
       if number > first then
         gaps[#gaps + 1] = {first, number - 1, now}
         forget_oldest(epoch)
@@ -314,7 +319,8 @@ end
 
 local function settle_histories()
   for source, history in pairs(histories) do
-    if history.is_new then
+    local known = prefix .. ':sources:' .. groups[history.group]
+    if history.is_new and redis.call('ZSCORE', known, sources[source][2]) then
       local is_gapped = false
       for _, epoch in ipairs(history.epochs) do
         is_gapped = is_gapped or #epoch[3] > 0 or epoch[4] > 0
@@ -322,6 +328,7 @@ local function settle_histories()
       local digest, text = sources[source][1], sources[source][2]
       redis.call('SET', prefix .. ':gaps:' .. digest, cmsgpack.pack(history.epochs), 'EX', GAPS_SECONDS)
       local index = prefix .. ':gapped:' .. groups[history.group]
+      redis.call('ZREMRANGEBYSCORE', index, '-inf', now - GAPS_SECONDS * 1000)
       if is_gapped then
         redis.call('ZADD', index, now, text)
       else

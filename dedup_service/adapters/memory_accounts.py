@@ -14,7 +14,7 @@ from dedup_service.ports import ClaimRequest, ReplicaSeen, SourceSeen, StoredCla
 if TYPE_CHECKING:
     from dedup_service.adapters.memory import MemoryClaims
 
-MAX_GAPS, MAX_EPOCHS, MAX_TIMES, MAX_BACK = 64, 3, 128, 1000
+MAX_GAPS, MAX_EPOCHS, MAX_TIMES, MAX_BACK, MAX_JUMP = 64, 3, 128, 1000, 1_000_000
 KEEP_MINUTES, KEEP_HOURS = 70, 26
 
 
@@ -35,6 +35,9 @@ class Epoch:
             return (0 if filled else self._extend_back(number, now_ms)), filled
         opened, first = number - self.next, self.next
         self.next = number + 1
+        if opened > MAX_JUMP:
+            self.start = number
+            return 0, 0
         if opened:
             self.gaps.append(Gap(self.name, first, number - 1, now_ms))
         self._forget_oldest()

@@ -63,10 +63,12 @@ class RedisAccounts:
     async def gaps(self, group: str) -> list[tuple[str, SourceHistory]]:
         found = []
         for prefix in self._prefixes:
-            for source in await self._command("ZRANGE", f"{prefix}:gapped:{group}", 0, -1):
-                packed = await self._command("GET", f"{prefix}:gaps:{source_digest(group, source.decode())}")
-                if packed:
-                    found.append((source.decode(), _history(_decode(packed))))
+            sources = [source.decode() for source in await self._command("ZRANGE", f"{prefix}:gapped:{group}", 0, -1)]
+            pipeline = self._client.pipeline(transaction=False)
+            for source in sources:
+                pipeline.get(f"{prefix}:gaps:{source_digest(group, source)}")
+            histories = await call(self._client, pipeline.execute())
+            found += [(s, _history(_decode(packed))) for s, packed in zip(sources, histories, strict=True) if packed]
         return sorted(found, key=lambda item: item[0])
 
     async def find(self, claim_scope: str, source: str, reading_id: str) -> StoredClaim | None:

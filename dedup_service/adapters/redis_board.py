@@ -28,7 +28,8 @@ class RedisBoard:
         await self._tell(keys, [pod_id, number, json.dumps(status), KEEP_MS, *pairs])
 
     async def leave(self, pod_id: str) -> None:
-        await call(self._client, cast("Any", self._client.hdel(self._prefix + "pods", pod_id)))
+        for name in ("pods", "flushed"):
+            await call(self._client, cast("Any", self._client.hdel(self._prefix + name, pod_id)))
 
     async def pods(self) -> list[PodStatus]:
         seconds, _ = await call(self._client, self._client.time())

@@ -56,7 +56,7 @@ def create_app(
         return response
 
     @app.get("/healthz", responses={503: {"model": Health, "description": "The process is stuck."}})
-    def healthz(response: Response) -> Health:
+    async def healthz(response: Response) -> Health:
         """False only when this process is stuck, never because Redis or a hub is down."""
         if alive():
             return Health(status="ok")
@@ -64,7 +64,7 @@ def create_app(
         return Health(status="stuck", detail="a partition's worker has ended")
 
     @app.get("/readyz", responses={503: {"model": Health, "description": "Not ready; the answer says why."}})
-    def readyz(response: Response) -> Health:
+    async def readyz(response: Response) -> Health:
         reason = not_ready()
         if reason is None:
             return Health(status="ready")
@@ -72,7 +72,7 @@ def create_app(
         return Health(status="not-ready", detail=reason)
 
     @app.get("/metrics", response_class=Response, responses={200: {"content": {CONTENT_TYPE_LATEST: {}}}})
-    def metrics() -> Response:
+    async def metrics() -> Response:
         """Prometheus."""
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 

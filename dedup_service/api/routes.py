@@ -43,7 +43,7 @@ After = Annotated[str | None, Query(max_length=2400, description="`next` of the 
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
     401: {"model": Problem, "description": "No valid token."},
-    503: {"model": Problem, "description": "Redis is unavailable, or the service has not started."},
+    503: {"model": Problem, "description": "Redis is unavailable, the service has not started, or nothing is counted."},
 }
 UNKNOWN_GROUP: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "No such group."}}
 
@@ -60,6 +60,11 @@ def create_router(deployment: Deployment) -> APIRouter:
         if found is None:
             raise HTTPException(404, "no such group; /v1/groups lists them")
         return [found]
+
+    def counted(group: str | None) -> Sequence[Group]:
+        if not deployment.is_counting:
+            raise HTTPException(503, "nothing is counted: DEDUP_ACCOUNTING is off")
+        return chosen(group)
 
     @router.get("/stats")
     async def get_stats() -> Stats:
@@ -79,7 +84,7 @@ def create_router(deployment: Deployment) -> APIRouter:
     @router.get("/groups")
     async def get_groups() -> list[GroupView]:
         """How much redundancy each group has left."""
-        chosen(None)
+        counted(None)
         return [GroupView.of(item) for item in (await deployment.overview()).groups]
 
     @router.get("/replicas", responses=UNKNOWN_GROUP)
@@ -87,7 +92,7 @@ def create_router(deployment: Deployment) -> APIRouter:
         group: GroupName = None, state: Annotated[Literal["live", "silent"] | None, Query(description="Only these.")] = None
     ) -> list[ReplicaView]:
         """Who sends, what share of the readings, how often first, and how far behind."""
-        names = {item.name for item in chosen(group)}
+        names = {item.name for item in counted(group)}
         replicas = [r for item in (await deployment.overview()).groups if item.group.name in names for r in item.replicas]
         return [ReplicaView.of(replica) for replica in replicas if state in (None, replica.state)]
 
@@ -101,7 +106,7 @@ def create_router(deployment: Deployment) -> APIRouter:
         """Figures of each source over 24 h, by group and name."""
         found = [
             (f"{item.name} {seen.source}", item, seen)
-            for item in chosen(group)
+            for item in counted(group)
             for seen in await deployment.sources(item.name)
             if contains in seen.source
         ]
@@ -171,7 +176,7 @@ def create_router(deployment: Deployment) -> APIRouter:
                 missing=gap.last - gap.first + 1,
                 found_ms=gap.found_ms,
             )
-            for item in chosen(group)
+            for item in counted(group)
             for name, history in await deployment.accounts.gaps(item.name)
             if source in (None, name)
             for gap in history.gaps
@@ -184,7 +189,7 @@ def create_router(deployment: Deployment) -> APIRouter:
         """The last hour, minute by minute, for each group."""
         return {
             item.name: [MinuteView.of(start_ms, counts) for start_ms, counts in await deployment.history(item.name)]
-            for item in chosen(group)
+            for item in counted(group)
         }
 
     return router

@@ -147,6 +147,13 @@ async def test_gaps_do_not_depend_on_the_order_in_which_partitions_are_read(benc
     assert sorted((gap.first, gap.last) for gap in history.gaps) == [(42, 44), (46, 48)]
 
 
+async def test_a_jump_by_millions_is_no_gap(bench: Bench) -> None:
+    far = 2**53 - 1
+    await bench.deliver(*(bench.copy(str(n), 0, sequence=n) for n in (1, 2, far)))
+    assert await bench.accounts.gaps(GROUP) == []
+    assert group_figures(await bench.counts()).missing == 0
+
+
 async def test_a_counter_without_an_epoch_that_starts_over_has_no_gap(bench: Bench) -> None:
     await bench.deliver(*(bench.copy(str(n), 0, sequence=n, epoch="") for n in (500, 501, 0, 1, 2)))
     assert await bench.accounts.gaps(GROUP) == []

@@ -36,7 +36,9 @@ class Plant:
 
     def __post_init__(self) -> None:
         self.claims = MemoryClaims(self.clock)
-        self.deployment = Deployment(self.claims.accounts, self.board, self.groups, lambda: ["0", "1"], self.clock.monotonic)
+        self.deployment = Deployment(
+            self.claims.accounts, self.board, self.groups, lambda: ["0", "1"], monotonic=self.clock.monotonic
+        )
 
     def app(self, token: str | None = None) -> FastAPI:
         registry = create_registry(self.telemetry, lambda: None)

@@ -62,7 +62,9 @@ def test_a_mistake_is_named_with_its_line_and_field(tmp_path: Path, wrong: str, 
     assert field in message
 
 
-@pytest.mark.parametrize("text", ["", "groups: []", "[]", "groups", "groups: {a: b}", "\x00", "a: &a [*a]"])
+@pytest.mark.parametrize(
+    "text", ["", "groups: []", "[]", "groups", "groups: {a: b}", "groups: 2026-13-01", "\x00", "a: &a [*a]"]
+)
 def test_what_is_no_such_file_is_said_to_be_none(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigurationError):
         load_config_file(write(tmp_path, text))

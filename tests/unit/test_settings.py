@@ -60,6 +60,9 @@ groups: [{name: plant}]
 """
     )
     settings = load(**{**GOOD, "input_connection_string": None, "input_consumer_group": None, "config_file": file})
+    with pytest.raises(ConfigurationError, match="^DEDUP_NAMESPACE: is missing"):
+        configured_inputs(settings)
+    settings = settings.model_copy(update={"namespace": "plant"})
     monkeypatch.setenv("WEST", HUB)
     with pytest.raises(ConfigurationError, match=r"^EAST: is missing; input east in .*groups\.yaml names it"):
         configured_inputs(settings)
@@ -67,6 +70,16 @@ groups: [{name: plant}]
     west, east = configured_inputs(settings)
     assert (west.name, west.retention_ms, east.retention_ms) == ("west", 3_600_000, 86_400_000)
     assert "c2VjcmV0" not in repr(west)
+
+
+def test_a_hub_can_not_be_two_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "groups.yaml"
+    inputs = ", ".join(f"{{name: {n}, connection_string_env: {n.upper()}, consumer_group: {n}}}" for n in ("west", "east"))
+    file.write_text(f"inputs: [{inputs}]\ngroups: [{{name: plant}}]\n")
+    monkeypatch.setenv("WEST", HUB)
+    monkeypatch.setenv("EAST", HUB)
+    with pytest.raises(ConfigurationError, match="^EAST: names the hub of input west once more"):
+        bootstrap.build(load(**{**GOOD, "config_file": file, "namespace": "plant"}), Telemetry())
 
 
 def test_a_group_that_publishes_needs_an_output(tmp_path: Path) -> None:
@@ -88,6 +101,7 @@ def test_a_group_that_publishes_needs_an_output(tmp_path: Path) -> None:
         ("http_port", "99999"),
         ("checkpoint_url", "hunter2"),
         ("shards", 0),
+        ("api_token", ""),
         ("lease_seconds", 3),
         ("output_connection_string", None),
         ("dead_letter_connection_string", None),

@@ -109,6 +109,13 @@ async def test_without_redis_the_answer_says_so(plant: Plant, path: str, monkeyp
     assert await ask(plant.app(), f"/v1/{path}", 503) == {"detail": "Redis: no answer"}
 
 
+async def test_what_is_not_counted_is_not_shown_as_silent(plant: Plant) -> None:
+    plant.deployment.is_counting = False
+    for path in ("groups", "replicas", "sources", "gaps", "history"):
+        assert "DEDUP_ACCOUNTING is off" in (await ask(plant.app(), f"/v1/{path}", 503))["detail"]
+    await ask(plant.app(), "/v1/partitions")
+
+
 async def test_before_the_start_is_over_it_says_so() -> None:
     assert "waiting" in (await ask(Plant(groups=[]).app(), "/v1/groups", 503))["detail"]
 

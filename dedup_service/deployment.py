@@ -13,7 +13,6 @@ from dedup_service.core.overview import (
     HOUR_MS,
     MINUTE_MS,
     GroupOverview,
-    Seen,
     group_overview,
     periods,
     projected_bytes,
@@ -74,7 +73,7 @@ class Deployment:
                 group,
                 await self.accounts.minutes(group.name, minutes),
                 await self.accounts.hours(group.name, hours),
-                [Seen(r.name, r.number, r.enqueued_ms, r.processed_ms) for r in await self.accounts.replicas(group.name)],
+                await self.accounts.replicas(group.name),
                 now_ms,
             )
             for group in self.groups
@@ -92,13 +91,14 @@ class Deployment:
         oldest = await self.accounts.now_ms() - hours * HOUR_MS
         return [item for item in await self.accounts.sources(group) if item.processed_ms >= oldest]
 
-    async def source(self, group: str, seen: SourceSeen, missing: int, hours: int = 24) -> SourceOverview:
+    async def source_overviews(self, group: str, sources: Sequence[SourceSeen], hours: int = 24) -> list[SourceOverview]:
         hour = await self.accounts.now_ms() // HOUR_MS
-        counts = await self.accounts.source_counts(group, seen.source, range(hour - hours, hour + 1))
-        return SourceOverview(seen, counts, group_figures(counts), missing)
-
-    async def missing_by_source(self, group: str) -> dict[str, int]:
-        return {source: history.missing for source, history in await self.accounts.gaps(group)}
+        missing = {source: history.missing for source, history in await self.accounts.gaps(group)}
+        found = []
+        for seen in sources:
+            counts = await self.accounts.source_counts(group, seen.source, range(hour - hours, hour + 1))
+            found.append(SourceOverview(seen, counts, group_figures(counts), missing.get(seen.source, 0)))
+        return found
 
     async def replica_names(self, group: str) -> dict[int, str]:
         return {replica.number: replica.name for replica in await self.accounts.replicas(group)}

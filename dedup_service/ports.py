@@ -14,6 +14,7 @@ from dedup_service.core.claims import Claim
 from dedup_service.core.events import Extraction, InputEvent
 from dedup_service.core.leases import Lease, Record, Renewal, Sample
 from dedup_service.core.outgoing import OutgoingEvent
+from dedup_service.core.overview import ReplicaSeen
 from dedup_service.core.progress import Position
 
 
@@ -56,16 +57,6 @@ class ClaimRequest:
     epoch: str = ""
     time_ms: int | None = None
     """Source time, where the distance to other replicas' readings is to be measured."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReplicaSeen:
-    name: str
-    number: int
-    enqueued_ms: int
-    """When its newest copy was enqueued in the input hub; 0: nothing was counted yet."""
-    processed_ms: int
-    """When that was processed, by Redis' clock."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
-from dedup_service.core.accounting import Counts
-from dedup_service.core.groups import Group
 from dedup_service.core.report import SourceReport, source_report
 from dedup_service.deployment import Deployment
 
@@ -29,16 +27,13 @@ def hours_of(text: str) -> int:
 
 async def collect(deployment: Deployment, hours: int) -> dict[str, list[SourceReport]]:
     """By group. Raises UnavailableError."""
-    return {group.name: [item async for item in _sources(deployment, group, hours)] for group in deployment.groups}
+    return {group.name: await _sources(deployment, group.name, hours) for group in deployment.groups}
 
 
-async def _sources(deployment: Deployment, group: Group, hours: int) -> AsyncIterator[SourceReport]:
-    names = await deployment.replica_names(group.name)
-    missing = await deployment.missing_by_source(group.name)
-    for seen in await deployment.sources(group.name, hours):
-        found = await deployment.source(group.name, seen, missing.get(seen.source, 0), hours)
-        counts: Counts = found.counts
-        yield source_report(seen.source, counts, found.missing, names)
+async def _sources(deployment: Deployment, group: str, hours: int) -> list[SourceReport]:
+    names = await deployment.replica_names(group)
+    overviews = await deployment.source_overviews(group, await deployment.sources(group, hours), hours)
+    return [source_report(item.seen.source, item.counts, item.missing, names) for item in overviews]
 
 
 def as_json(reports: dict[str, list[SourceReport]]) -> str:

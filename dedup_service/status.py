@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +31,7 @@ class Status:
     board: Board
     deployment: Deployment
     telemetry: Telemetry
+    monotonic: Callable[[], float] = time.monotonic
     _overview: Overview | None = None
     _seen_at: float = 0.0
     _number: int = 0
@@ -41,7 +43,7 @@ class Status:
     @property
     def overview(self) -> Overview | None:
         """None when this pod does not know: what it knew long ago would hide from the alerts what others see now."""
-        return self._overview if time.monotonic() - self._seen_at < STALE_SECONDS else None
+        return self._overview if self.monotonic() - self._seen_at < STALE_SECONDS else None
 
     async def run(self) -> None:
         """Until cancelled. What could not be told is told later."""
@@ -50,14 +52,17 @@ class Status:
             try:
                 await self.tell()
                 if turn % OVERVIEW_EVERY == 0 and self.deployment.groups and self.deployment.is_counting:
-                    self._overview, self._seen_at = await self.deployment.overview(), time.monotonic()
-                    await self._log_changes(self._overview)
+                    await self.look()
                 turn += 1
             except UnavailableError as error:  # the work itself notices too, and says so
                 self.telemetry.add(Count.FAILURES, label=error.what)
             except Exception as error:  # noqa: BLE001  # a defect here must not take the pod off the board for good
                 self.telemetry.worker_failed("status", error)
             await asyncio.sleep(INTERVAL_SECONDS)
+
+    async def look(self) -> None:
+        self._overview, self._seen_at = await self.deployment.overview(), self.monotonic()
+        await self._log_changes(self._overview)
 
     async def tell(self) -> None:
         """Counters as increments: a message whose reply was lost is repeated as it was, and then counts once."""

@@ -37,7 +37,7 @@ def make_decoding_total() -> None:
         if table[constructor] is None:
             table[constructor] = decoder
     if not isinstance(original, _TotalDecoder):
-        _receiver_async.decode_payload = _TotalDecoder(original, table)  # type: ignore[assignment,attr-defined]
+        _receiver_async.decode_payload = _TotalDecoder(original, table)  # type: ignore[assignment,attr-defined]  # a guarded patch of the SDK
 
 
 _MISSING = {

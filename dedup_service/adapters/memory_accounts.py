@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from dedup_service.core.accounting import Counts, Gap, SourceHistory, bucket_of, total
 from dedup_service.core.claims import Claim, key_digest, unpack
-from dedup_service.ports import ClaimRequest, ReplicaSeen, SourceSeen, StoredClaim
+from dedup_service.core.overview import ReplicaSeen
+from dedup_service.ports import ClaimRequest, SourceSeen, StoredClaim
 
 if TYPE_CHECKING:
     from dedup_service.adapters.memory import MemoryClaims

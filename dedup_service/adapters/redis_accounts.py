@@ -13,7 +13,8 @@ from dedup_service.adapters.account_keys import account_prefix, source_digest
 from dedup_service.adapters.redis_calls import call
 from dedup_service.core.accounting import Counts, Gap, SourceHistory, total
 from dedup_service.core.claims import key_digest, shard_of, unpack
-from dedup_service.ports import ReplicaSeen, SourceSeen, StoredClaim
+from dedup_service.core.overview import ReplicaSeen
+from dedup_service.ports import SourceSeen, StoredClaim
 
 SOURCE_SECONDS = 86_400
 _decode = msgspec.msgpack.Decoder().decode
@@ -40,7 +41,7 @@ class RedisAccounts:
         return total(await self._hashes([f"{prefix}:source:{digest}:{hour}" for hour in hours]))
 
     async def replicas(self, group: str) -> list[ReplicaSeen]:
-        names = await self._command("HGETALL", f"{self._prefixes[0].partition('{')[0]}{{0}}replicas:{group}")
+        names = await self._command("HGETALL", f"{self._prefixes[0]}replicas:{group}")
         seen: dict[int, tuple[int, int]] = defaultdict(lambda: (0, 0))
         for prefix in self._prefixes:
             for number, packed in (await self._command("HGETALL", f"{prefix}:seen:{group}")).items():

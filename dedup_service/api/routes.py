@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, HTTPException, Query
 
@@ -28,6 +28,7 @@ from dedup_service.api.views import (
     names_of,
 )
 from dedup_service.core.groups import Group
+from dedup_service.core.overview import ReplicaState
 from dedup_service.deployment import Deployment
 from dedup_service.notes import CONFLICT, DEAD_LETTER
 from dedup_service.ports import PodStatus
@@ -89,7 +90,7 @@ def create_router(deployment: Deployment) -> APIRouter:
 
     @router.get("/replicas", responses=UNKNOWN_GROUP)
     async def get_replicas(
-        group: GroupName = None, state: Annotated[Literal["live", "silent"] | None, Query(description="Only these.")] = None
+        group: GroupName = None, state: Annotated[ReplicaState | None, Query(description="Only these.")] = None
     ) -> list[ReplicaView]:
         """Who sends, what share of the readings, how often first, and how far behind."""
         names = {item.name for item in counted(group)}
@@ -105,22 +106,17 @@ def create_router(deployment: Deployment) -> APIRouter:
     ) -> Page[SourceView]:
         """Figures of each source over 24 h, by group and name."""
         found = [
-            (f"{item.name} {seen.source}", item, seen)
+            (item.name, seen)
             for item in counted(group)
             for seen in await deployment.sources(item.name)
             if contains in seen.source
         ]
-        page, following = paged(found, lambda entry: entry[0], limit, after)
-        missing = {item.name: await deployment.missing_by_source(item.name) for item in chosen(group)}
-        names = {item.name: await deployment.replica_names(item.name) for item in chosen(group)}
-        views = [
-            SourceView.of(
-                item.name,
-                await deployment.source(item.name, seen, missing[item.name].get(seen.source, 0)),
-                names[item.name],
-            )
-            for _, item, seen in page
-        ]
+        page, following = paged(found, lambda entry: f"{entry[0]} {entry[1].source}", limit, after)
+        views = []
+        for name in dict.fromkeys(name for name, _ in page):
+            names = await deployment.replica_names(name)
+            overviews = await deployment.source_overviews(name, [seen for of, seen in page if of == name])
+            views += [SourceView.of(name, overview, names) for overview in overviews]
         return Page(items=views, next=following)
 
     @router.get("/partitions")

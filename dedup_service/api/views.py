@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from dedup_service.core.accounting import Counts, GroupFigures, ReplicaFigures, group_figures
 from dedup_service.core.claims import Claim
 from dedup_service.core.groups import Group
-from dedup_service.core.overview import GroupOverview, ReplicaOverview
+from dedup_service.core.overview import GroupOverview, GroupState, ReplicaOverview, ReplicaState, WindowState
 from dedup_service.deployment import Overview, SourceOverview, coverage_by_replica
 from dedup_service.ports import PodStatus, StoredClaim
 from dedup_service.telemetry import Count
@@ -128,7 +128,7 @@ class GroupFiguresView(View):
 
 class GroupView(View):
     group: str = Field(examples=["presses"])
-    state: Literal["full", "degraded", "at-risk", "silent", "empty"]
+    state: GroupState
     live_replicas: int
     expected_replicas: int
     mode: str
@@ -137,7 +137,7 @@ class GroupView(View):
     devices: list[str]
     sources: list[str]
     window_seconds: float
-    window_state: Literal["wide", "close", "short"] = Field(
+    window_state: WindowState = Field(
         description="The spread of copies takes up less than half of the window, more, or 90 % and more."
     )
     readings_per_second: float
@@ -148,7 +148,7 @@ class GroupView(View):
         group: Group = item.group
         return cls(
             group=group.name,
-            state=item.state,  # type: ignore[arg-type]
+            state=item.state,
             live_replicas=item.live,
             expected_replicas=item.expected,
             mode=group.mode,
@@ -157,7 +157,7 @@ class GroupView(View):
             devices=list(group.devices),
             sources=list(group.sources),
             window_seconds=group.window_ms / 1000,
-            window_state=item.window_state,  # type: ignore[arg-type]
+            window_state=item.window_state,
             readings_per_second=item.readings_per_second,
             figures=GroupFiguresView.of(item.figures),
         )
@@ -184,7 +184,7 @@ class ReplicaFiguresView(View):
 class ReplicaView(View):
     group: str
     replica: str = Field(examples=["edge-1/sender"])
-    state: Literal["live", "silent"]
+    state: ReplicaState
     last_seen_ms: int = Field(description="When its newest copy was enqueued in the input hub.")
     silent_seconds: float
     figures: dict[str, ReplicaFiguresView]
@@ -194,7 +194,7 @@ class ReplicaView(View):
         return cls(
             group=item.group,
             replica=item.name,
-            state=item.state,  # type: ignore[arg-type]
+            state=item.state,
             last_seen_ms=item.last_seen_ms,
             silent_seconds=item.silent_seconds,
             figures=ReplicaFiguresView.of(item.figures),

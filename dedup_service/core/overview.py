@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from dedup_service.core.accounting import Counts, GroupFigures, ReplicaFigures, group_figures, replica_figures, total
 from dedup_service.core.groups import Group
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
+GroupState = Literal["full", "degraded", "at-risk", "silent", "empty"]
+"""All expected replicas are live; some are silent or never came; one is left; none is live; none was ever seen."""
+ReplicaState = Literal["live", "silent"]
+"""Silent: nothing of it was processed for longer than its group allows."""
+WindowState = Literal["wide", "close", "short"]
+"""The window, compared with the spread of copies over 24 h."""
 PERIODS = ("1m", "15m", "24h")
 """At least so long: the current minute (hour) and as many before it."""
 CLOSE_TO_WINDOW, TOO_CLOSE = 0.5, 0.9
@@ -19,13 +26,13 @@ BYTES_PER_CLAIM = 160
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """Times are by Redis' clock, ms since the epoch; `enqueued_ms` is by the input hub's."""
-
+class ReplicaSeen:
     name: str
     number: int
     enqueued_ms: int
+    """When its newest copy was enqueued in the input hub; 0: nothing was counted yet."""
     processed_ms: int
+    """When that was processed, by Redis' clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +40,7 @@ class ReplicaOverview:
     group: str
     name: str
     number: int
-    state: str
-    """`live`, or `silent`: nothing of it was processed for longer than its group allows."""
+    state: ReplicaState
     last_seen_ms: int
     silent_seconds: float
     figures: dict[str, ReplicaFigures]
@@ -44,15 +50,13 @@ class ReplicaOverview:
 @dataclass(frozen=True, slots=True)
 class GroupOverview:
     group: Group
-    state: str
-    """`full`; `degraded`: replicas are silent or missing; `at-risk`: one is left; `silent`: none is; `empty`: never any."""
+    state: GroupState
     expected: int
     """As configured; where that is not said, the replicas that were seen."""
     live: int
     figures: dict[str, GroupFigures]
     replicas: list[ReplicaOverview]
-    window_state: str
-    """`wide`, `close` or `short`: the window, compared with the spread of copies over 24 h."""
+    window_state: WindowState
     readings_per_second: float
     """Over the 15 minutes before the current one, or as long as there were readings."""
 
@@ -64,7 +68,7 @@ def periods(now_ms: int) -> tuple[list[int], list[int]]:
 
 
 def group_overview(
-    group: Group, minutes: Sequence[Counts], hours: Sequence[Counts], seen: Sequence[Seen], now_ms: int
+    group: Group, minutes: Sequence[Counts], hours: Sequence[Counts], seen: Sequence[ReplicaSeen], now_ms: int
 ) -> GroupOverview:
     """`minutes` and `hours`: the counts of `periods`."""
     counts = {"1m": total(minutes[-2:]), "15m": total(minutes), "24h": total(hours)}
@@ -84,7 +88,7 @@ def group_overview(
     )
 
 
-def _replica(group: Group, seen: Seen, counts: Mapping[str, Counts], now_ms: int) -> ReplicaOverview:
+def _replica(group: Group, seen: ReplicaSeen, counts: Mapping[str, Counts], now_ms: int) -> ReplicaOverview:
     silent_ms = max(0, now_ms - seen.processed_ms) if seen.processed_ms else 0
     is_live = bool(seen.processed_ms) and silent_ms <= group.silent_after_ms
     return ReplicaOverview(
@@ -98,7 +102,7 @@ def _replica(group: Group, seen: Seen, counts: Mapping[str, Counts], now_ms: int
     )
 
 
-def _state(live: int, expected: int, any_seen: bool) -> str:
+def _state(live: int, expected: int, any_seen: bool) -> GroupState:
     if not any_seen:
         return "empty"
     if live == 0:
@@ -108,7 +112,7 @@ def _state(live: int, expected: int, any_seen: bool) -> str:
     return "at-risk" if live == 1 else "degraded"
 
 
-def window_state(spread_ms: float | None, window_ms: int) -> str:
+def window_state(spread_ms: float | None, window_ms: int) -> WindowState:
     share = (spread_ms or 0.0) / window_ms
     if share >= TOO_CLOSE:
         return "short"

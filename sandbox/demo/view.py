@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 PLAIN_INTERVAL_SECONDS = 5.0
+RATE_SECONDS = 3.0
 STYLES = {"live": "green", "full": "green", "silent": "bold red", "degraded": "bold yellow", "at-risk": "bold red"}
 
 
@@ -22,8 +24,7 @@ class View:
     started: float = field(default_factory=time.monotonic)
     _news: list[str] = field(default_factory=list)
     _states: dict[str, str] = field(default_factory=dict)
-    _before: dict[str, float] = field(default_factory=dict)
-    _before_at: float = 0.0
+    _totals: deque[tuple[float, dict[str, int]]] = field(default_factory=deque)
     _plain_due: float = 0.0
     _live: Live | None = None
 
@@ -65,16 +66,15 @@ class View:
         self._states = states
 
     def _rates(self, totals: dict[str, int]) -> dict[str, float]:
+        """Over the last seconds: the service adds to its totals once a second, and looking more often would show steps."""
         now = time.monotonic()
-        values = {
-            "input": float(totals["copies"]),
-            "clean": float(totals["clean_readings"]),
-            "duplicates": float(totals["duplicates"]),
-        }
-        seconds = now - self._before_at
-        rates = {name: (value - self._before.get(name, 0.0)) / seconds for name, value in values.items()}
-        first, self._before, self._before_at = not self._before, values, now
-        return dict.fromkeys(rates, 0.0) if first else rates
+        self._totals.append((now, totals))
+        while len(self._totals) > 2 and now - self._totals[1][0] >= RATE_SECONDS:
+            self._totals.popleft()
+        since, before = self._totals[0]
+        names = {"input": "copies", "clean": "clean_readings", "duplicates": "duplicates"}
+        seconds = max(now - since, RATE_SECONDS)
+        return {name: (totals[total] - before[total]) / seconds for name, total in names.items()}
 
     def _panel(self, answers: dict[str, Any], rates: dict[str, float]) -> list[Any]:
         flow = Table(title="readings per second", title_justify="left")

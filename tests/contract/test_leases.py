@@ -145,7 +145,7 @@ async def test_one_pod_samples_in_each_interval_and_all_see_the_sample(bench: Be
 async def test_leases_that_redis_forgot_are_lost_and_get_higher_epochs(redis_url: str, namespace: str) -> None:
     client = connect(redis_url, 5.0)
     options = {"namespace": namespace, "scope": "hub", "partition_ids": PARTITIONS, "ttl_seconds": 5.0}
-    leases = RedisLeases(client, monotonic=time.monotonic, **options)  # type: ignore[arg-type]
+    leases = RedisLeases(client, monotonic=time.monotonic, **options)  # type: ignore[arg-type]  # options of several types
     lease = await leases.take("a", "0")
     assert lease is not None
     async with Redis.from_url(redis_url) as other:

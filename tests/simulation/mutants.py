@@ -87,7 +87,7 @@ def sample_not_inherited(patch: Patch) -> None:
             finish(last)
             self._horizon = horizon
 
-        self._finish = finish_with_newest  # type: ignore[method-assign]
+        self._finish = finish_with_newest  # type: ignore[method-assign]  # a mutant
 
     patch.setattr(Pipeline, "__init__", forget_horizon)
 
@@ -99,7 +99,7 @@ def tail_by_mark(patch: Patch) -> None:
     async def by_key(self: Pipeline, item: EventWork, reading: Any, own: dict[str, Any]) -> set[Any]:
         found = set(await original(self, item, reading, own))
         for partition in await self._ports.clean.partition_ids() if self._ports.clean else []:
-            for event in self._ports.clean.hub.partitions[partition]:  # type: ignore[union-attr]
+            for event in self._ports.clean.hub.partitions[partition]:  # type: ignore[union-attr]  # the simulated hub
                 if reading.id in str(event.body) or event.properties.get("cloudEvents_id") == reading.id:
                     found.add(item.origin(self._incarnation, reading))
         return found
@@ -168,7 +168,7 @@ def origin_without_index(patch: Patch) -> None:
 
     async def any_of_it(self: Pipeline, item: EventWork, reading: Any, own: dict[str, Any]) -> set[Any]:
         found = set()
-        for log in self._ports.clean.hub.partitions.values():  # type: ignore[union-attr]
+        for log in self._ports.clean.hub.partitions.values():  # type: ignore[union-attr]  # the simulated hub
             for event in log:
                 origin = f"{self._incarnation:08x}/{item.event.partition_id}/{item.event.sequence_number}"
                 if event.properties[ORIGIN_PROPERTY] == origin and INDEXES_PROPERTY in event.properties:

@@ -126,7 +126,7 @@ async def test_a_claim_whose_reply_was_lost_is_repeated_and_not_taken_for_a_dupl
     class Forgetful(MemoryClaims):
         lost = 2
 
-        async def claim(self, requests: list[ClaimRequest], live: list[int]) -> list[bytes | None]:  # type: ignore[override]
+        async def claim(self, requests: list[ClaimRequest], live: list[int]) -> list[bytes | None]:  # type: ignore[override]  # a narrower double
             found = await super().claim(requests, live)
             if self.lost:
                 self.lost -= 1

@@ -61,4 +61,10 @@ async def test_who_leaves_is_not_shown_any_more() -> None:
 
 async def test_what_a_pod_knew_long_ago_does_not_hide_the_present() -> None:
     status, _ = make()
+    now = 1000.0
+    status.monotonic = lambda: now
+    assert status.overview is None
+    await status.look()
+    assert status.overview is not None
+    now += 60
     assert status.overview is None

@@ -209,7 +209,7 @@ async def test_an_unexpected_error_restarts_the_partition_from_its_finished_posi
     plant.emit("a", "b", "c")
     process, failures = Pipeline.process, [RuntimeError("defect")]
 
-    async def failing(self: Pipeline, events: list) -> None:  # type: ignore[type-arg]
+    async def failing(self: Pipeline, events: list) -> None:  # type: ignore[type-arg]  # of any events
         if plant.published == ["a"] and failures:
             raise failures.pop()
         await process(self, events)
@@ -308,7 +308,7 @@ async def test_pods_share_the_partitions_and_hand_them_over() -> None:
     stops, running = {}, {}
     for name in ("a", "b"):
         assignment, stops[name] = pod(plant, name), asyncio.Event()
-        held[name] = lambda assignment=assignment: len(assignment._held())  # type: ignore[misc]
+        held[name] = lambda assignment=assignment: len(assignment._held())  # type: ignore[misc]  # binds the loop's value
         running[name] = asyncio.create_task(assignment.run(stops[name]))
         if name == "a":
             await eventually(lambda: held["a"]() == 4)

@@ -112,7 +112,7 @@ async def test_what_devices_say_is_text_and_nothing_comes_from_elsewhere(browser
         loaded = browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
         assert loaded
         assert all(name.startswith((url, "data:")) for name in loaded)
-        log: list[dict[str, str]] = browser.get_log("browser")  # type: ignore[no-untyped-call]
+        log: list[dict[str, str]] = browser.get_log("browser")  # type: ignore[no-untyped-call]  # selenium's
         assert [entry for entry in log if entry["level"] == "SEVERE" and url in entry["message"]] == []
 
 

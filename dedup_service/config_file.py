@@ -23,8 +23,6 @@ Pointer = Annotated[str, StringConstraints(pattern=r"^(/[^/]*)+$")]
 Location = tuple[int | str, ...]
 MAX_DEPTH = 8
 """More than the file has; an alias may contain itself."""
-MAX_DEPTH = 8
-"""More than the file has; an alias may contain itself."""
 
 
 class GroupSettings(BaseModel):
@@ -54,6 +52,7 @@ class InputSettings(BaseModel):
     name: Name
     connection_string_env: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Of its connection string.")
     consumer_group: str = Field(min_length=1)
+    endpoint_address: str | None = Field(default=None, description="As DEDUP_INPUT_ENDPOINT_ADDRESS.")
     retention_seconds: int | None = Field(default=None, gt=0, description="Default: DEDUP_INPUT_RETENTION_SECONDS.")
 
 
@@ -67,6 +66,7 @@ class OutputSettings(BaseModel):
         pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Of this output's connection string."
     )
     consumer_group: str = Field(default="$Default", min_length=1, description="To look up what was published.")
+    endpoint_address: str | None = Field(default=None, description="As DEDUP_OUTPUT_ENDPOINT_ADDRESS.")
 
 
 class ConfigFile(BaseModel):
@@ -106,8 +106,6 @@ def load_config_file(path: Path) -> ConfigFile:
 def _lines(node: Any, location: Location) -> Iterator[tuple[Location, int]]:
     """The line of every value, and for a member of a mapping that of its name."""
     yield location, node.start_mark.line + 1
-    if len(location) >= MAX_DEPTH:
-        return
     if len(location) >= MAX_DEPTH:
         return
     if isinstance(node, yaml.MappingNode):

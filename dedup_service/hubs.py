@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from dedup_service.errors import ConfigurationError
 from dedup_service.grouping import config_file
+from dedup_service.hub_address import HubAddress, parse_hub_address
 from dedup_service.settings import HUB_EXAMPLE, PREFIX, Settings, example
 
 DEFAULT_INPUT = "default"
@@ -17,9 +18,7 @@ DEFAULT_INPUT = "default"
 @dataclass(frozen=True, slots=True)
 class Input:
     name: str
-    setting: str
-    """Where its connection string stands."""
-    connection_string: SecretStr
+    address: HubAddress
     consumer_group: str
     retention_ms: int
 
@@ -28,8 +27,7 @@ class Input:
 class Output:
     name: str
     """Nothing: the one that the environment names."""
-    setting: str
-    connection_string: SecretStr
+    address: HubAddress
     consumer_group: str
 
 
@@ -38,11 +36,13 @@ def configured_outputs(settings: Settings) -> list[Output]:
     file = config_file(settings)
     found = []
     if settings.output_connection_string is not None:
-        setting, group = f"{PREFIX}OUTPUT_CONNECTION_STRING", settings.output_consumer_group
-        found.append(Output("", setting, settings.output_connection_string, group))
+        secret, setting = settings.output_connection_string, f"{PREFIX}OUTPUT_CONNECTION_STRING"
+        address = parse_hub_address(setting, secret, settings.output_endpoint_address)
+        found.append(Output("", address, settings.output_consumer_group))
     for item in file.outputs if file is not None else []:
         secret = _from_environment(item.connection_string_env, f"output {item.name}", settings)
-        found.append(Output(item.name, item.connection_string_env, secret, item.consumer_group))
+        address = parse_hub_address(item.connection_string_env, secret, item.endpoint_address)
+        found.append(Output(item.name, address, item.consumer_group))
     return found
 
 
@@ -65,8 +65,21 @@ def configured_inputs(settings: Settings) -> list[Input]:
     for item in file.inputs:
         secret = _from_environment(item.connection_string_env, f"input {item.name}", settings)
         retention = item.retention_seconds or settings.input_retention_seconds
-        found.append(Input(item.name, item.connection_string_env, secret, item.consumer_group, retention * 1000))
+        address = parse_hub_address(item.connection_string_env, secret, item.endpoint_address)
+        found.append(Input(item.name, address, item.consumer_group, retention * 1000))
+    _require_different(found)
     return found
+
+
+def _require_different(inputs: list[Input]) -> None:
+    """Two inputs on one hub would share its leases, and each take them all."""
+    seen: dict[tuple[str, str], Input] = {}
+    for item in inputs:
+        name = item.address.name
+        if name in seen:
+            problem = f"names the hub of input {seen[name].name} once more ({'/'.join(name)})"
+            raise ConfigurationError(item.address.setting, problem, HUB_EXAMPLE)
+        seen[name] = item
 
 
 def _by_environment(settings: Settings) -> Input:
@@ -75,5 +88,14 @@ def _by_environment(settings: Settings) -> Input:
             raise ConfigurationError(PREFIX + name.upper(), "is missing", example(name))
     assert settings.input_connection_string is not None
     assert settings.input_consumer_group is not None
-    setting, retention_ms = f"{PREFIX}INPUT_CONNECTION_STRING", settings.input_retention_seconds * 1000
-    return Input(DEFAULT_INPUT, setting, settings.input_connection_string, settings.input_consumer_group, retention_ms)
+    secret, setting = settings.input_connection_string, f"{PREFIX}INPUT_CONNECTION_STRING"
+    address = parse_hub_address(setting, secret, settings.input_endpoint_address)
+    return Input(DEFAULT_INPUT, address, settings.input_consumer_group, settings.input_retention_seconds * 1000)
+
+
+def dead_letter_address(settings: Settings) -> HubAddress | None:
+    """None where dead letters are discarded. Raises ConfigurationError."""
+    secret, setting = settings.dead_letter_connection_string, f"{PREFIX}DEAD_LETTER_CONNECTION_STRING"
+    if secret is None or settings.discards_dead_letters:
+        return None
+    return parse_hub_address(setting, secret, settings.dead_letter_endpoint_address)

@@ -41,6 +41,8 @@ class ServicePorts:
     board: Board
     check_claims: Callable[[], Awaitable[None]]
     extractor: Extractor
+    close: Callable[[], Awaitable[None]]
+    """What the ports share, after they are closed."""
 
 
 class Service:
@@ -113,6 +115,7 @@ class Service:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
                 await asyncio.gather(*closing, return_exceptions=True)
+                await self._ports.close()
 
     # --- HTTP
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ssl
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -13,8 +15,18 @@ from dedup_service.errors import ConfigurationError
 
 PREFIX = "DEDUP_"
 HUB_EXAMPLE = "Endpoint=sb://….servicebus.windows.net/;SharedAccessKeyName=…;SharedAccessKey=…;EntityPath=hub"
+ENTRA_HUB_EXAMPLE = "Endpoint=sb://….servicebus.windows.net/;EntityPath=hub"
+CLUSTER_SHARDS = 16
 DISCARD = "discard"
 SQLITE_SCHEME = "sqlite:///"
+
+
+def _endpoint(hub: str) -> Any:
+    return Field(
+        None,
+        description=f"Connect to the {hub} hub there instead of at its namespace: a private endpoint, or a gateway.",
+        examples=["hub.plant.example:443"],
+    )
 
 
 class Settings(BaseSettings):
@@ -22,9 +34,9 @@ class Settings(BaseSettings):
 
     input_connection_string: SecretStr | None = Field(
         None,
-        description="The input hub: IoT Hub's Event Hub-compatible endpoint, or an Event Hub. Needed unless the file names "
-        "inputs.",
-        examples=[HUB_EXAMPLE],
+        description="The input hub: IoT Hub's Event Hub-compatible endpoint, or an Event Hub; without a SharedAccessKey "
+        "Entra ID is used, which IoT Hub's endpoint does not know. Needed unless the file names inputs.",
+        examples=[HUB_EXAMPLE, ENTRA_HUB_EXAMPLE],
     )
     input_consumer_group: str | None = Field(
         None,
@@ -33,7 +45,9 @@ class Settings(BaseSettings):
         min_length=1,
     )
     output_connection_string: SecretStr | None = Field(
-        None, description="The clean hub; needed unless the mode is `observe`.", examples=[HUB_EXAMPLE]
+        None,
+        description="The clean hub; without a SharedAccessKey Entra ID is used. Needed unless the mode is `observe`.",
+        examples=[HUB_EXAMPLE, ENTRA_HUB_EXAMPLE],
     )
     output_consumer_group: str = Field(
         "$Default", description="Of the clean hub, to look up what was published.", examples=["dedup"]
@@ -41,9 +55,36 @@ class Settings(BaseSettings):
     dead_letter_connection_string: SecretStr | None = Field(
         None,
         description="The dead-letter hub, or the word `discard`: then what can't be processed is only counted.",
-        examples=[HUB_EXAMPLE, DISCARD],
+        examples=[HUB_EXAMPLE, ENTRA_HUB_EXAMPLE, DISCARD],
     )
-    redis_url: SecretStr = Field(description="Redis 6 or newer, or Valkey.", examples=["redis://localhost:6379/0"])
+    input_endpoint_address: str | None = _endpoint("input")
+    output_endpoint_address: str | None = _endpoint("clean")
+    dead_letter_endpoint_address: str | None = _endpoint("dead-letter")
+    transport: Literal["amqp", "websocket"] = Field(
+        "amqp", description="To the hubs: port 5671, or WebSocket on port 443.", examples=["websocket"]
+    )
+    http_proxy: SecretStr | None = Field(
+        None,
+        description="For the hubs (then over WebSocket), blobs and Entra ID; not for Redis.",
+        examples=["http://user:password@proxy.example:3128"],
+    )
+    ca_file: Path | None = Field(
+        None,
+        description="PEM of the authorities to trust instead of the public ones, for everything that is reached by TLS.",
+        examples=["/etc/dedup/ca.pem"],
+    )
+    redis_url: SecretStr = Field(
+        description="Redis 6 or newer, or Valkey; rediss:// is TLS. The password stands in it, unless Entra ID is used.",
+        examples=["rediss://:password@cache.example:6380/0", "redis://localhost:6379/0"],
+    )
+    redis_auth: Literal["url", "entra"] = Field(
+        "url", description="`url`: as the URL says; `entra`: by a token of Entra ID.", examples=["entra"]
+    )
+    redis_cluster: bool = Field(
+        False,
+        description="Redis is clustered (Redis Cluster, Azure Managed Redis with the OSS policy).",
+        examples=["true"],
+    )
     redis_timeout_seconds: float = Field(2.0, gt=0, description="For one call to Redis.", examples=["2"])
     allow_eviction: bool = Field(
         False, description="Start although Redis may evict claims; duplicates are then possible.", examples=["true"]
@@ -54,11 +95,17 @@ class Settings(BaseSettings):
         examples=["plant-7"],
         max_length=64,
     )
-    shards: int = Field(1, ge=1, le=64, description="Of the claims; 16 where Redis is clustered.", examples=["16"])
+    shards: int | None = Field(
+        None,
+        ge=1,
+        le=64,
+        description=f"Of the claims; {CLUSTER_SHARDS} where Redis is clustered, 1 elsewhere. A change forgets the claims.",
+        examples=["16"],
+    )
     checkpoint_url: SecretStr = Field(
-        description="sqlite:///PATH for one machine; for AKS a blob container: its URL with a SAS, or a storage connection "
-        "string followed by ;ContainerName=NAME.",
-        examples=["sqlite:////var/lib/dedup/checkpoints.db"],
+        description="sqlite:///PATH for one machine; for AKS a blob container: its URL (without a SAS: by Entra ID), or a "
+        "storage connection string followed by ;ContainerName=NAME.",
+        examples=["https://account.blob.core.windows.net/dedup-checkpoints", "sqlite:////var/lib/dedup/checkpoints.db"],
     )
     checkpoint_interval_seconds: float = Field(1.0, gt=0, description="Between checkpoints.", examples=["1"])
     lease_interval_seconds: float = Field(0.5, gt=0, description="Between renewals of this pod's leases.", examples=["0.5"])
@@ -142,6 +189,25 @@ class Settings(BaseSettings):
             raise ValueError("is neither sqlite:///PATH nor a blob container")
         return value
 
+    @field_validator("http_proxy")
+    @classmethod
+    def _http_proxy(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parts = urlsplit(value.get_secret_value())
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError("is no http://HOST:PORT; characters such as @ in the password must be percent-encoded")
+        return value
+
+    @field_validator("ca_file")
+    @classmethod
+    def _ca_file(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            try:
+                ssl.create_default_context(cafile=str(value))
+            except OSError as error:  # a missing file, and one that holds no certificate
+                raise ValueError(f"{value} can't be read as PEM certificates ({error.strerror or error})") from None
+        return value
+
     @model_validator(mode="after")
     def _hubs(self) -> Settings:
         if self.mode != "observe" and self.config_file is None:
@@ -165,6 +231,12 @@ class Settings(BaseSettings):
         if self.start_at in ("earliest", "latest"):
             return self.start_at
         return int(datetime.fromisoformat(self.start_at).timestamp() * 1000)
+
+    @property
+    def shard_count(self) -> int:
+        if self.shards is not None:
+            return self.shards
+        return CLUSTER_SHARDS if self.redis_cluster else 1
 
     @property
     def kept_property_names(self) -> frozenset[str]:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from azure.eventhub import EventData, parse_connection_string
+from azure.eventhub import EventData
 from azure.eventhub.aio import EventHubConsumerClient, PartitionContext
 from azure.eventhub.amqp import AmqpAnnotatedMessage, AmqpMessageBodyType
 
@@ -23,6 +23,7 @@ from dedup_service.errors import UnavailableError
 from dedup_service.ports import HubInfo, PartitionReader, PartitionState, StartPosition
 
 RETRY_INTERVAL_SECONDS = 1.0
+"""The client's `load_balancing_interval`: here it is only the pause between the SDK's own attempts."""
 
 
 class EventHubInput:
@@ -36,17 +37,6 @@ class EventHubInput:
         self._prefetch = prefetch
         self._batch_size = batch_size
         self._readers: dict[str, EventHubReader] = {}
-
-    @classmethod
-    def from_connection_string(
-        cls, connection_string: str, consumer_group: str, what: str, *, prefetch: int, batch_size: int
-    ) -> EventHubInput:
-        """`what`: what messages about it call it."""
-        client = EventHubConsumerClient.from_connection_string(
-            connection_string, consumer_group, load_balancing_interval=RETRY_INTERVAL_SECONDS, retry_total=0
-        )
-        namespace = parse_connection_string(connection_string).fully_qualified_namespace
-        return cls(client, namespace, what, prefetch=prefetch, batch_size=batch_size)
 
     async def info(self) -> HubInfo:
         async with unavailable(self.what):

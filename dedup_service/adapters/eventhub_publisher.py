@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from azure.eventhub import EventData, EventDataBatch
 from azure.eventhub.aio import EventHubProducerClient
@@ -43,11 +42,6 @@ class EventHubPublisher:
         self._clients: dict[str, EventHubProducerClient] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._closing: set[asyncio.Task[None]] = set()
-
-    @classmethod
-    def from_connection_string(cls, connection_string: str, what: str, *, send_timeout_seconds: float) -> EventHubPublisher:
-        connect = partial(EventHubProducerClient.from_connection_string, connection_string, retry_total=0)
-        return cls(connect, what, send_timeout_seconds=send_timeout_seconds)
 
     def _client(self, name: str) -> EventHubProducerClient:
         if name not in self._clients:

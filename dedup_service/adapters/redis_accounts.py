@@ -7,10 +7,9 @@ from collections.abc import Awaitable, Sequence
 from typing import Any, cast
 
 import msgspec
-from redis.asyncio import Redis
 
 from dedup_service.adapters.account_keys import account_prefix, source_digest
-from dedup_service.adapters.redis_calls import call
+from dedup_service.adapters.redis_calls import RedisClient, all_of, call, time_ms
 from dedup_service.core.accounting import Counts, Gap, SourceHistory, total
 from dedup_service.core.claims import key_digest, shard_of, unpack
 from dedup_service.core.overview import ReplicaSeen
@@ -21,14 +20,13 @@ _decode = msgspec.msgpack.Decoder().decode
 
 
 class RedisAccounts:
-    def __init__(self, client: Redis, *, namespace: str, shards: int) -> None:
+    def __init__(self, client: RedisClient, *, namespace: str, shards: int) -> None:
         self._client = client
         self._namespace = namespace.encode()
         self._prefixes = [account_prefix(self._namespace, shard) for shard in range(shards)]
 
     async def now_ms(self) -> int:
-        seconds, microseconds = await call(self._client, self._client.time())
-        return int(seconds) * 1000 + int(microseconds) // 1000
+        return await time_ms(self._client, self._prefixes[0])
 
     async def minutes(self, group: str, numbers: Sequence[int]) -> list[Counts]:
         return await self._summed([f"minute:{group}:{number}" for number in numbers])
@@ -87,7 +85,7 @@ class RedisAccounts:
 
     async def _summed(self, names: list[str]) -> list[Counts]:
         """For each name, what all shards together hold."""
-        by_shard = [await self._hashes([f"{prefix}:{name}" for name in names]) for prefix in self._prefixes]
+        by_shard = await all_of([self._hashes([f"{prefix}:{name}" for name in names]) for prefix in self._prefixes])
         return [total(counts) for counts in zip(*by_shard, strict=True)]
 
     async def _hashes(self, keys: list[str]) -> list[Counts]:

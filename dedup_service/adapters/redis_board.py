@@ -6,9 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from redis.asyncio import Redis
-
-from dedup_service.adapters.redis_calls import Script, call
+from dedup_service.adapters.redis_calls import RedisClient, Script, call, infos, time_ms
 from dedup_service.ports import PodStatus, RedisMemory
 
 LIVE_MS = 5_000
@@ -17,7 +15,7 @@ MAX_NOTES = 200
 
 
 class RedisBoard:
-    def __init__(self, client: Redis, *, namespace: str) -> None:
+    def __init__(self, client: RedisClient, *, namespace: str) -> None:
         self._client = client
         self._prefix = f"{namespace}{{0}}board:"
         self._tell = Script(client, "board.lua")
@@ -32,12 +30,12 @@ class RedisBoard:
             await call(self._client, cast("Any", self._client.hdel(self._prefix + name, pod_id)))
 
     async def pods(self) -> list[PodStatus]:
-        seconds, _ = await call(self._client, self._client.time())
+        now_ms = await time_ms(self._client, self._prefix)
         statuses = await call(self._client, cast("Any", self._client.hgetall(self._prefix + "pods")))
         found = []
         for pod, text in sorted(statuses.items()):
             at, _, status = text.decode().partition(" ")
-            if int(seconds) * 1000 - int(at) < LIVE_MS:
+            if now_ms - int(at) < LIVE_MS:
                 found.append(PodStatus(pod.decode(), json.loads(status)))
         return found
 
@@ -57,7 +55,7 @@ class RedisBoard:
         return [json.loads(note) for note in found]
 
     async def memory(self) -> RedisMemory:
-        memory = await call(self._client, self._client.info("memory"))
-        stats = await call(self._client, self._client.info("stats"))
-        limit = int(memory.get("maxmemory", 0)) or int(memory.get("total_system_memory", 0))
-        return RedisMemory(int(memory["used_memory"]), limit, int(stats.get("evicted_keys", 0)))
+        memory, stats = await infos(self._client, "memory"), await infos(self._client, "stats")
+        limits = [int(server.get("maxmemory", 0)) or int(server.get("total_system_memory", 0)) for server in memory]
+        used, evicted = (int(server["used_memory"]) for server in memory), (int(s.get("evicted_keys", 0)) for s in stats)
+        return RedisMemory(sum(used), sum(limits), sum(evicted))

@@ -1,60 +1,170 @@
-"""Calling Redis: scripts from files beside this module, and its errors as this service's own."""
+"""Calling Redis, one server or a cluster: scripts from files beside this module, and its errors as this service's own."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+import contextlib
+import ipaddress
+import socket
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from importlib.resources import files
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
+from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.retry import Retry
+from redis.auth.err import RequestTokenErr, TokenRenewalErr
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, AuthorizationError, BusyLoadingError, ReadOnlyError, RedisError
+from redis.credentials import CredentialProvider
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
+    MovedError,
+    ReadOnlyError,
+    RedisClusterException,
+    RedisError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from dedup_service.errors import UnavailableError
 
 T = TypeVar("T")
+RedisClient = Redis | RedisCluster
 
 WHAT = "Redis"
 WRONG_SERVER = (ReadOnlyError, BusyLoadingError)
 """After a fail-over: the connection leads to a server that is the primary no more, or not yet."""
 REFUSED = (AuthenticationError, AuthorizationError)
+NO_TOKEN = (RequestTokenErr, TokenRenewalErr)
 CONNECTION_LOST = (RedisConnectionError, RedisTimeoutError, OSError, asyncio.TimeoutError)
 
 
-def connect(url: str, timeout_seconds: float) -> Redis:
-    """A client without retries of its own: it would re-send a whole call after a lost reply, at a time of its choosing."""
-    return Redis.from_url(
-        url,
-        socket_timeout=timeout_seconds,
-        socket_connect_timeout=timeout_seconds,
-        retry=Retry(NoBackoff(), 0),
-        health_check_interval=0,
-    )
+def connect(
+    url: str,
+    timeout_seconds: float,
+    *,
+    is_cluster: bool = False,
+    ca_file: Path | None = None,
+    credentials: CredentialProvider | None = None,
+) -> RedisClient:
+    """A client without retries of its own: it would re-send a whole call after a lost reply, at a time of its choosing.
+
+    Raises ValueError, whose message may hold the password.
+    """
+    options: dict[str, Any] = {
+        "socket_timeout": timeout_seconds,
+        "socket_connect_timeout": timeout_seconds,
+        "retry": Retry(NoBackoff(), 0),
+        "health_check_interval": 0,
+    }
+    is_tls = url.startswith("rediss://")
+    if credentials is not None:
+        options["credential_provider"] = credentials
+    if is_tls and ca_file is not None:
+        options["ssl_ca_certs"] = str(ca_file)
+    if not is_cluster:
+        return Redis.from_url(url, **options)
+    if is_tls:
+        options["address_remap"] = _known_by_name(urlsplit(url).hostname or "")
+    return RedisCluster.from_url(url.rstrip("/0123456789") if urlsplit(url).path == "/0" else url, **options)
 
 
-async def call(client: Redis, answer: Awaitable[T]) -> T:
+def _known_by_name(host: str) -> Callable[[tuple[str, int]], tuple[str, int]]:
+    """Nodes that announce the address which `host` stands for are called by that name: certificates name no addresses (Azure
+    Managed Redis announces its nodes so). Looked up anew with each topology, which is asked for after a failure only."""
+
+    def remap(announced: tuple[str, int]) -> tuple[str, int]:
+        address, port = announced
+        with contextlib.suppress(ValueError, OSError):
+            ipaddress.ip_address(address)
+            if address in {str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}:
+                return host, port
+        return announced
+
+    return remap
+
+
+async def call(client: RedisClient, answer: Awaitable[T]) -> T:
     """Raises UnavailableError, ambiguous where the reply was lost."""
     try:
         return await answer
-    except REFUSED as error:
-        raise UnavailableError(WHAT, f"it refused the credentials ({type(error).__name__})", refused=True) from error
     except WRONG_SERVER as error:
+        await _reconnect(client)
+        raise UnavailableError(WHAT, str(error)) from error
+    except NO_TOKEN as error:
+        problem = f"Entra ID gave no token for it (DEDUP_REDIS_AUTH=entra): {_one_line(error)}"
+        raise UnavailableError(WHAT, problem, refused=True) from error
+    except MovedError as error:
+        problem = "it is clustered: set DEDUP_REDIS_CLUSTER=true"
+        raise UnavailableError(WHAT, problem, refused=True) from error
+    except (RedisError, *CONNECTION_LOST) as error:
+        if refusal := next((cause for cause in _causes(error) if isinstance(cause, REFUSED)), None):
+            problem = f"it refused the credentials ({type(refusal).__name__})"
+            raise UnavailableError(WHAT, problem, refused=True) from error
+        if isinstance(error, CONNECTION_LOST):
+            raise UnavailableError(WHAT, f"no answer ({type(error).__name__})", ambiguous=True) from error
+        if isinstance(error, RedisClusterException) and "not enabled" in str(error):
+            problem = "it is not clustered: set DEDUP_REDIS_CLUSTER=false"
+            raise UnavailableError(WHAT, problem, refused=True) from error
+        raise UnavailableError(WHAT, _one_line(error)) from error
+
+
+async def all_of(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """All at once. When one fails, the others have ended too: what is repeated then never overlaps with itself."""
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    for item in found:
+        if isinstance(item, BaseException):
+            raise item
+    return cast("list[T]", found)
+
+
+def _causes(error: BaseException | None) -> list[BaseException]:
+    """The error, and what it was raised from: a cluster's client wraps what its nodes say."""
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+async def _reconnect(client: RedisClient) -> None:
+    if isinstance(client, RedisCluster):
+        await client.aclose()  # it opens again by itself
+    else:
         await client.connection_pool.disconnect()
-        raise UnavailableError(WHAT, str(error)) from error
-    except CONNECTION_LOST as error:
-        raise UnavailableError(WHAT, f"no answer ({type(error).__name__})", ambiguous=True) from error
-    except RedisError as error:
-        raise UnavailableError(WHAT, str(error)) from error
+
+
+async def infos(client: RedisClient, section: str) -> list[dict[str, Any]]:
+    """INFO of every server that holds keys; managed Redis forbids CONFIG. Raises UnavailableError."""
+    if not isinstance(client, RedisCluster):
+        return [await call(client, client.info(section))]
+    await call(client, client.initialize())
+    return [await call(client, client.info(section, target_nodes=node)) for node in client.get_primaries()]
+
+
+async def time_ms(client: RedisClient, key: str) -> int:
+    """By the clock of the server that holds `key`. Raises UnavailableError."""
+    if isinstance(client, RedisCluster):
+        await call(client, client.initialize())
+        answer = client.time(target_nodes=client.get_node_from_key(key))
+    else:
+        answer = client.time()
+    seconds, microseconds = await call(client, answer)
+    return int(seconds) * 1000 + int(microseconds) // 1000
 
 
 class Script:
     """One Lua script, of one file or several; registered again by itself when Redis has forgotten it."""
 
-    def __init__(self, client: Redis, *names: str) -> None:
+    def __init__(self, client: RedisClient, *names: str) -> None:
         self._client = client
         folder = files(__package__)
         self._script = client.register_script("\n".join(folder.joinpath(name).read_text() for name in names))

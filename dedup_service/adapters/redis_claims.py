@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
+from typing import Any, cast
 
 import msgspec
-from redis.asyncio import Redis
+from redis.asyncio.cluster import RedisCluster
 
 from dedup_service.adapters.account_keys import account_prefix, source_digest
-from dedup_service.adapters.redis_calls import Script, call
+from dedup_service.adapters.redis_calls import RedisClient, Script, all_of, call, infos
 from dedup_service.core.claims import MAX_REPLICAS, OTHER_REPLICA
 from dedup_service.errors import ConfigurationError
 from dedup_service.ports import ClaimRequest
@@ -26,7 +27,7 @@ LATE, COUNTED, TIMED = 1, 2, 4
 class RedisClaims:
     """Keys are `<namespace>{<shard>}<digest>`: a script's keys must share a slot where Redis is clustered."""
 
-    def __init__(self, client: Redis, *, namespace: str, accounting: bool = True) -> None:
+    def __init__(self, client: RedisClient, *, namespace: str, accounting: bool = True) -> None:
         self._client = client
         self._namespace = namespace.encode()
         self._accounting = accounting
@@ -41,12 +42,15 @@ class RedisClaims:
     async def claim(self, requests: Sequence[ClaimRequest], live: Sequence[int]) -> list[bytes | None]:
         incarnations = b"".join(incarnation.to_bytes(4, "big") for incarnation in live)
         results: list[bytes | None] = [None] * len(requests)
-        for indexes in _by_shard(requests):
+
+        async def claim_shard(indexes: list[int]) -> None:
             chosen = [requests[i] for i in indexes]
             args = [incarnations, *self._copies(chosen)]
             found = await self._claim([self._key(request) for request in chosen], args)
             for index, claim in zip(indexes, found, strict=True):
                 results[index] = claim or None
+
+        await all_of([claim_shard(indexes) for indexes in _by_shard(requests)])
         return results
 
     def _copies(self, requests: Sequence[ClaimRequest]) -> list[bytes]:
@@ -69,12 +73,12 @@ class RedisClaims:
         return [msgspec.msgpack.encode([prefix, list(groups), named]), *packed]
 
     async def confirm(self, requests: Sequence[ClaimRequest], ttl_ms: int) -> int:
-        lost = 0
-        for indexes in _by_shard(requests):
+        async def confirm_shard(indexes: list[int]) -> int:
             chosen = [requests[i] for i in indexes]
             args = [ttl_ms, *(request.claim for request in chosen)]
-            lost += await self._confirm([self._key(request) for request in chosen], args)
-        return lost
+            return int(await self._confirm([self._key(request) for request in chosen], args))
+
+        return sum(await all_of([confirm_shard(indexes) for indexes in _by_shard(requests)]))
 
     async def replica_number(self, group: str, replica: str) -> int:
         known = self._numbers.get((group, replica))
@@ -87,7 +91,8 @@ class RedisClaims:
 
     async def ping(self) -> None:
         """Raises UnavailableError."""
-        await call(self._client, self._client.ping())
+        options = {"target_nodes": RedisCluster.PRIMARIES} if isinstance(self._client, RedisCluster) else {}
+        await call(self._client, cast("Awaitable[Any]", self._client.ping(**options)))
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -100,18 +105,28 @@ def _by_shard(requests: Sequence[ClaimRequest]) -> Iterable[list[int]]:
     return shards.values()
 
 
-async def check_eviction(client: Redis, *, allowed: bool) -> None:
+async def check_eviction(client: RedisClient, *, allowed: bool) -> None:
     """Refuse a Redis that may evict claims: eviction lets duplicates through without a word.
 
     INFO is read because managed Redis forbids CONFIG. Raises ConfigurationError, or UnavailableError.
     """
-    info = await call(client, client.info("memory"))
-    policy = str(info.get("maxmemory_policy", "unknown"))
-    if policy == "noeviction":
+    policies = {str(info.get("maxmemory_policy", "unknown")) for info in await infos(client, "memory")} - {"noeviction"}
+    if not policies:
         return
+    policy = ", ".join(sorted(policies))
     problem = f"Redis has maxmemory-policy {policy}: it may forget claims, and then duplicates reach the clean stream"
     if not allowed:
         raise ConfigurationError(
             "DEDUP_ALLOW_EVICTION", f"{problem}. Set the policy of Redis to noeviction, or accept duplicates", "true"
         )
     logger.warning("%s; accepted by DEDUP_ALLOW_EVICTION", problem)
+
+
+async def check_clustering(client: RedisClient) -> None:
+    """A client that takes a cluster for one server would fail at its first key.
+
+    Raises ConfigurationError, or UnavailableError.
+    """
+    found = await infos(client, "cluster")
+    if not isinstance(client, RedisCluster) and int(found[0].get("cluster_enabled", 0)):
+        raise ConfigurationError("DEDUP_REDIS_CLUSTER", "is false, and Redis is clustered", "true")

@@ -7,9 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from redis.asyncio import Redis
-
-from dedup_service.adapters.redis_calls import Script, call
+from dedup_service.adapters.redis_calls import RedisClient, Script, call
 from dedup_service.core.leases import Lease, Record, Renewal, Sample
 
 NOT_HELD = ("", b"")
@@ -20,7 +18,7 @@ class RedisLeases:
 
     def __init__(
         self,
-        client: Redis,
+        client: RedisClient,
         *,
         namespace: str,
         scope: str,

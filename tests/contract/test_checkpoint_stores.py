@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from dedup_service.adapters.azure_clients import AzureClients, Network
 from dedup_service.adapters.memory import MemoryCheckpoints
 from dedup_service.adapters.sqlite_checkpoints import SqliteCheckpoints
 from dedup_service.bootstrap import make_checkpoints
@@ -34,7 +35,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     if request.param == "blob":
         azurite = request.getfixturevalue("azurite")
         url = f"{azurite};ContainerName={await new_container(azurite)}"
-    made = make_checkpoints(settings(url), *SCOPE)
+    made = make_checkpoints(settings(url), AzureClients(Network()), *SCOPE)
     yield made
     await made.close()
 
@@ -68,7 +69,7 @@ async def test_hubs_and_consumer_groups_do_not_see_each_other(tmp_path: Path) ->
 
 async def test_a_store_that_is_away_is_unavailable() -> None:
     away = "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=eA==;BlobEndpoint=http://127.0.0.1:1/a;ContainerName=c"
-    store = make_checkpoints(settings(away), *SCOPE)
+    store = make_checkpoints(settings(away), AzureClients(Network()), *SCOPE)
     with pytest.raises(UnavailableError, match="the checkpoint store"):
         await store.load()
     with pytest.raises(UnavailableError, match="the checkpoint store"):

@@ -9,6 +9,7 @@ import pytest
 
 from dedup_service import bootstrap
 from dedup_service.__main__ import settings_help
+from dedup_service.adapters.azure_clients import AzureClients, Network
 from dedup_service.errors import ConfigurationError
 from dedup_service.grouping import configured
 from dedup_service.hubs import configured_inputs
@@ -66,7 +67,7 @@ groups: [{name: plant}]
     monkeypatch.setenv("WEST", HUB)
     with pytest.raises(ConfigurationError, match=r"^EAST: is missing; input east in .*groups\.yaml names it"):
         configured_inputs(settings)
-    monkeypatch.setenv("EAST", HUB)
+    monkeypatch.setenv("EAST", HUB.replace("=hub", "=hub2"))
     west, east = configured_inputs(settings)
     assert (west.name, west.retention_ms, east.retention_ms) == ("west", 3_600_000, 86_400_000)
     assert "c2VjcmV0" not in repr(west)
@@ -158,7 +159,11 @@ def test_a_wrong_connection_string_is_named(name: str, value: str) -> None:
 def test_a_checkpoint_file_that_can_not_be_opened_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="^DEDUP_CHECKPOINT_URL: "):
         bootstrap.make_checkpoints(
-            load(**{**GOOD, "checkpoint_url": f"sqlite:///{tmp_path}/no/such/x.db"}), "ns", "hub", "dedup"
+            load(**{**GOOD, "checkpoint_url": f"sqlite:///{tmp_path}/no/such/x.db"}),
+            AzureClients(Network()),
+            "ns",
+            "hub",
+            "dedup",
         )
 
 

@@ -1,0 +1,120 @@
+"""Clients of the Azure SDKs, all made here: with a key or by Entra ID, directly, over WebSocket or through a proxy, and with
+the authorities that the operator trusts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from azure.eventhub import TransportType
+from azure.eventhub.aio import CheckpointStore, EventHubConsumerClient, EventHubProducerClient
+
+from dedup_service.adapters.sdk_errors import close_quietly
+from dedup_service.hub_address import HubAddress
+
+DEFAULT_CONTAINER = "dedup-checkpoints"
+BLOB_OPTIONS: dict[str, Any] = {"retry_total": 0, "connection_timeout": 5, "read_timeout": 5}
+"""By default one call to a store that is away takes a minute and a half; this service does its own retrying."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What lies between this service and Azure."""
+
+    over_websocket: bool = False
+    """AMQP on port 443."""
+    proxy: str | None = None
+    """http://[USER:PASSWORD@]HOST:PORT; implies `over_websocket`."""
+    ca_file: Path | None = None
+    """PEM of the authorities to trust instead of the public ones."""
+
+    def of_http(self) -> dict[str, Any]:
+        """Options of the SDKs that speak HTTP: blobs, and Entra ID."""
+        options: dict[str, Any] = {}
+        if self.ca_file is not None:
+            options["connection_verify"] = str(self.ca_file)
+        if self.proxy is not None:
+            options["proxies"] = {"http": self.proxy, "https": self.proxy}
+        return options
+
+    def of_hubs(self) -> dict[str, Any]:
+        options: dict[str, Any] = {}
+        if self.over_websocket or self.proxy is not None:
+            options["transport_type"] = TransportType.AmqpOverWebsocket
+        else:
+            options["transport_type"] = TransportType.Amqp
+        if self.ca_file is not None:
+            options["connection_verify"] = str(self.ca_file)
+        if self.proxy is not None:
+            options["http_proxy"] = _sdk_proxy(self.proxy)
+        return options
+
+
+def _sdk_proxy(url: str) -> dict[str, Any]:
+    """The asynchronous SDK hands the host name on as the proxy's address, which must have a scheme."""
+    parts = urlsplit(url)
+    found: dict[str, Any] = {"proxy_hostname": f"{parts.scheme}://{parts.hostname}", "proxy_port": parts.port or 80}
+    if parts.username:
+        found |= {"username": unquote(parts.username), "password": unquote(parts.password or "")}
+    return found
+
+
+class AzureClients:
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._credential: Any = None
+
+    def credential(self) -> Any:
+        """Entra ID, as AKS (workload identity), a managed identity or a developer's `az login` offers it; one for all."""
+        if self._credential is None:
+            from azure.identity.aio import DefaultAzureCredential
+
+            self._credential = DefaultAzureCredential(**self._network.of_http())
+        return self._credential
+
+    def consumer(self, address: HubAddress, consumer_group: str, **options: Any) -> EventHubConsumerClient:
+        options |= {"retry_total": 0, **self._hub_options(address)}
+        if address.has_key:
+            text = address.connection_string.get_secret_value()
+            return EventHubConsumerClient.from_connection_string(text, consumer_group, **options)
+        return EventHubConsumerClient(address.namespace, address.hub, consumer_group, self.credential(), **options)
+
+    def producer(self, address: HubAddress) -> EventHubProducerClient:
+        options = {"retry_total": 0, **self._hub_options(address)}
+        if address.has_key:
+            text = address.connection_string.get_secret_value()
+            return EventHubProducerClient.from_connection_string(text, **options)
+        return EventHubProducerClient(address.namespace, address.hub, self.credential(), **options)
+
+    def _hub_options(self, address: HubAddress) -> dict[str, Any]:
+        options = self._network.of_hubs()
+        if address.endpoint is not None:
+            options["custom_endpoint_address"] = address.endpoint
+        if address.is_emulator:
+            options["use_tls"] = False
+        return options
+
+    def blob_store(self, url: str) -> CheckpointStore:
+        """By URL (with a SAS, or Entra ID) or by connection string. Raises ValueError, whose message may hold secrets."""
+        from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
+
+        options = {**BLOB_OPTIONS, **self._network.of_http()}
+        if url.startswith(("https://", "http://")):
+            address, _, signature = url.partition("?")
+            account, _, container = address.rstrip("/").rpartition("/")
+            if not container or account.endswith(":/"):
+                raise ValueError("no container")
+            if signature:
+                return BlobCheckpointStore(f"{account}?{signature}", container, **options)
+            return BlobCheckpointStore(account, container, credential=self.credential(), **options)
+        parts = [part for part in url.split(";") if part]
+        names = [part.partition("=")[2] for part in parts if part.startswith("ContainerName=")]
+        connection_string = ";".join(part for part in parts if not part.startswith("ContainerName="))
+        container = names[0] if names else DEFAULT_CONTAINER
+        return BlobCheckpointStore.from_connection_string(connection_string, container, **options)
+
+    async def close(self) -> None:
+        if self._credential is not None:
+            await close_quietly(self._credential)

@@ -23,7 +23,7 @@ from dedup_service.adapters.redis_accounts import RedisAccounts
 from dedup_service.adapters.redis_board import RedisBoard
 from dedup_service.adapters.redis_calls import RedisClient, connect
 from dedup_service.adapters.redis_claims import RedisClaims, check_clustering, check_eviction
-from dedup_service.adapters.redis_entra import entra_credentials
+from dedup_service.adapters.redis_entra import EntraCredentials
 from dedup_service.adapters.redis_leases import RedisLeases
 from dedup_service.adapters.routed_hubs import RoutedPublisher, RoutedTail
 from dedup_service.adapters.sdk_checkpoints import SdkCheckpoints
@@ -54,7 +54,7 @@ class SystemClock:
 def build(settings: Settings, telemetry: Telemetry) -> Service:
     """Raises ConfigurationError."""
     groups, inputs, azure = configured(settings), configured_inputs(settings), AzureClients(_network(settings))
-    redis = _redis(settings)
+    redis = _redis(settings, azure)
     outputs, is_observing = configured_outputs(settings), only_observes(groups, settings)
     clock, namespace = SystemClock(), key_namespace(settings)
     shared = SharedPorts(
@@ -124,7 +124,8 @@ def _input_ports(
 @asynccontextmanager
 async def build_deployment(settings: Settings) -> AsyncIterator[Deployment]:
     """What is counted in Redis, without a service. Raises ConfigurationError."""
-    groups, redis, namespace = configured(settings), _redis(settings), key_namespace(settings)
+    azure = AzureClients(_network(settings))
+    groups, redis, namespace = configured(settings), _redis(settings, azure), key_namespace(settings)
     deployment = Deployment(
         RedisAccounts(redis, namespace=namespace, shards=settings.shard_count),
         RedisBoard(redis, namespace=namespace),
@@ -134,10 +135,11 @@ async def build_deployment(settings: Settings) -> AsyncIterator[Deployment]:
         yield deployment
     finally:
         await redis.aclose()
+        await azure.close()
 
 
-def _redis(settings: Settings) -> RedisClient:
-    credentials = entra_credentials(_network(settings).of_http()) if settings.redis_auth == "entra" else None
+def _redis(settings: Settings, azure: AzureClients) -> RedisClient:
+    credentials = EntraCredentials(azure.credential()) if settings.redis_auth == "entra" else None
     try:
         return connect(
             settings.redis_url.get_secret_value(),

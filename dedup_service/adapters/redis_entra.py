@@ -1,27 +1,71 @@
-"""Redis by Entra ID: the token is the password, and is renewed on live connections before it expires."""
+"""Redis by Entra ID: the token is the password, and live connections get the next one before it expires.
+
+redis-entraid does the same, but asks for tokens inside the event loop (all partitions would stand still meanwhile) and
+gives up renewing after one failure.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from redis.auth.token_manager import RetryPolicy, TokenManagerConfig
-from redis.credentials import CredentialProvider
+from azure.core.exceptions import AzureError
+from redis.auth.token import JWToken
+from redis.credentials import StreamingCredentialProvider
+
+from dedup_service.adapters.sdk_errors import problem
+
+logger = logging.getLogger(__name__)
 
 SCOPE = "https://redis.azure.com/.default"
-REFRESH_RATIO = 0.7
-"""Of a token's life."""
-REQUEST_TIMEOUT_MS = 10_000
-"""The library's own 100 ms is less than a first request to Entra ID takes."""
-ATTEMPTS = 3
-ATTEMPT_DELAY_MS = 1000
+BEFORE_EXPIRY_SECONDS = 200.0
+"""Less than the 300 s for which the identity library would still answer with the old token."""
+RETRY_SECONDS = 10.0
+MIN_INTERVAL_SECONDS = 1.0
 
 
-def entra_credentials(http_options: dict[str, Any]) -> CredentialProvider:
-    from redis_entraid.cred_provider import create_from_default_azure_credential
+class EntraCredentials(StreamingCredentialProvider):
+    """The user name is the identity's object id, as Azure's Redis wants it."""
 
-    retries = RetryPolicy(ATTEMPTS, ATTEMPT_DELAY_MS)
-    config = TokenManagerConfig(REFRESH_RATIO, 0, REQUEST_TIMEOUT_MS, retries)
-    provider: CredentialProvider = create_from_default_azure_credential(
-        (SCOPE,), app_kwargs=http_options, token_manager_config=config
-    )
-    return provider
+    def __init__(self, credential: Any) -> None:
+        """`credential`: one of azure.identity.aio."""
+        self._credential = credential
+        self._on_next: Callable[[JWToken], Awaitable[None]] | None = None
+        self._renewing: asyncio.Task[None] | None = None
+
+    async def get_credentials_async(self) -> tuple[str, str]:
+        """For a new connection. Raises AzureError."""
+        token = await self._credential.get_token(SCOPE)
+        if self._renewing is None or self._renewing.done():
+            self._renewing = asyncio.create_task(self._renew(token.expires_on))
+        return str(JWToken(token.token).try_get("oid")), token.token
+
+    async def _renew(self, expires_on: float) -> None:
+        while True:
+            left = expires_on - time.time()
+            await asyncio.sleep(max(left - BEFORE_EXPIRY_SECONDS, left / 2, MIN_INTERVAL_SECONDS))
+            try:
+                token = await self._credential.get_token(SCOPE)
+            except AzureError as error:
+                logger.warning("no new token for Redis, whose connections end with the old one: %s", problem(error))
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            expires_on = token.expires_on
+            if self._on_next is not None:
+                await self._on_next(JWToken(token.token))
+
+    def on_next(self, callback: Callable[[Any], Any]) -> None:
+        self._on_next = callback
+
+    def on_error(self, callback: Callable[[Exception], Any]) -> None:
+        """Nothing to tell: a connection whose token has expired says so itself."""
+
+    def is_streaming(self) -> bool:
+        return self._renewing is not None
+
+    def close(self) -> None:
+        if self._renewing is not None:
+            self._renewing.cancel()

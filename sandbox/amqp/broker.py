@@ -22,6 +22,10 @@ from sandbox.hub.log import Hub, Partition, Selector
 from sandbox.hub.namespace import Namespace
 
 MAX_RECEIVERS = 5
+JWT = "jwt"
+"""The type of Entra ID's tokens; the others are shared access signatures."""
+NAMESPACE = "sb://namespace/"
+"""What a role that is assigned on the namespace gives the right to: every hub in it."""
 EPOCH = Symbol("com.microsoft:epoch")
 RUNTIME_METRICS = "com.microsoft:enable-receiver-runtime-metric"
 _SELECTOR = re.compile(r"amqp\.annotation\.x-opt-(offset|sequence-number|enqueued-time)\s*(>=|>)\s*'([^']*)'")
@@ -129,10 +133,14 @@ class Broker:
     def _put_token(self, session: Session, request: Request) -> bytes:
         audience = str(request.properties.get("name", ""))
         try:
-            token = self._namespace.authorize(str(request.value), audience)
+            if request.properties.get("type") == JWT:
+                resource, expiry = NAMESPACE, self._namespace.authorize_jwt(str(request.value))
+            else:
+                token = self._namespace.authorize(str(request.value), audience)
+                resource, expiry = token.resource, token.expiry
         except sas.SasError as error:
             return _reply(request, 401, f"Unauthorized: {error}")
-        session.connection.authorized[token.resource] = token.expiry
+        session.connection.authorized[resource] = expiry
         return _reply(request, 202, "Accepted")
 
     def _manage(self, session: Session, request: Request) -> bytes:

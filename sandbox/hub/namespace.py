@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sandbox.hub import sas
@@ -43,6 +44,8 @@ class Namespace:
     key: str = field(repr=False, default_factory=new_key)
     devices: dict[str, Device] = field(default_factory=dict)
     iot_hub_name: str = "sandbox.azure-devices.net"
+    check_jwt: Callable[[str], float] | None = None
+    """Of Entra ID's tokens, where they are accepted: returns the expiry (s since the epoch), or raises SasError."""
 
     def hub(self, name: str) -> Hub | None:
         return next((hub for hub in self.hubs.values() if hub.name.lower() == name.lower()), None)
@@ -56,6 +59,12 @@ class Namespace:
         if not sas.covers(parsed.resource, sas.path_of(audience)):
             raise sas.SasError(f"the token is for another resource than {audience}")
         return parsed
+
+    def authorize_jwt(self, token: str) -> float:
+        """Check a token of Entra ID; when it expires (s since the epoch). Raises SasError."""
+        if self.check_jwt is None:
+            raise sas.SasError("no token of Entra ID is accepted here")
+        return self.check_jwt(token)
 
     def authorize_device(self, token: str, path: str) -> Device:
         """Check the MQTT password of the device or module `path` (`device` or `device/module`). Raises SasError."""

@@ -17,11 +17,11 @@ import pytest
 from sandbox.server import StandIn
 from tests.support import hub
 from tests.support.processes import DEADLINE_SECONDS, ServiceProcess
+from tests.support.pulse import Pulse, finished
 
 TAKEOVER_SECONDS, HANDOVER_SECONDS = 10.0, 3.0
 SLACK = 3
 """The test machine runs other tests at the same time; `make chaos` reports the times themselves."""
-PARTITIONS = ("0", "1", "2", "3")
 BACK_PRESSURE_MB = 150
 
 
@@ -40,53 +40,6 @@ async def pair(
         for service in made:
             service.process.kill()
             service.process.wait()
-
-
-class Pulse:
-    """A reading on every partition all the time; tells when one of each was published again."""
-
-    def __init__(self, stand_in: StandIn) -> None:
-        self._stand_in = stand_in
-        self.sent: list[str] = []
-        self._task = asyncio.create_task(self._run())
-
-    async def _run(self) -> None:
-        log = self._stand_in.namespace.hubs["telemetry"]
-        while True:
-            for partition in log.partitions:
-                reading_id = f"{partition.id}-{len(self.sent)}"
-                self.sent.append(reading_id)
-                log.append([hub.encoded_single(reading_id)], partition=partition)
-            await asyncio.sleep(0.1)
-
-    async def stop(self) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-
-    async def until_all_beat(self) -> float:
-        """Seconds until a reading that was sent from now on is out for every input partition."""
-        started, first = time.monotonic(), len(self.sent)
-        waiting = set(PARTITIONS)
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            while waiting:
-                fresh = set(self.sent[first:])
-                waiting -= {i.partition("-")[0] for i in self.published() if i in fresh}
-                await asyncio.sleep(0.05)
-        return time.monotonic() - started
-
-    def published(self) -> list[str]:
-        found = []
-        for partition in self._stand_in.namespace.hubs["clean"].partitions:
-            found += [hub.encoded_id(entry.message) for entry in partition.entries]
-        return found
-
-
-async def finished(pulse: Pulse) -> list[str]:
-    await pulse.stop()
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while set(pulse.published()) != set(pulse.sent):
-            await asyncio.sleep(0.1)
-    return pulse.published()
 
 
 @pytest.mark.parametrize(("number", "limit"), [(signal.SIGKILL, TAKEOVER_SECONDS), (signal.SIGTERM, HANDOVER_SECONDS)])
@@ -120,7 +73,7 @@ async def test_memory_stays_bounded_while_the_output_is_blocked(
     service = ServiceProcess(stand_in, redis_url, tmp_path, namespace)
     try:
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while len(await service.partitions()) != len(PARTITIONS):
+            while len(await service.partitions()) != len(stand_in.namespace.hubs["telemetry"].partitions):
                 await asyncio.sleep(0.1)
         process = psutil.Process(service.process.pid)
         idle = process.memory_info().rss

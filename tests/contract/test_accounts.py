@@ -66,14 +66,15 @@ class Bench:
         return {name: number for name, number in total(hours).items() if number}
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "redis", "cluster"])
 async def bench(request: pytest.FixtureRequest, redis_url: str, namespace: str) -> AsyncIterator[Bench]:
     now_ms = time.time_ns() // 1_000_000
     if request.param == "memory":
         claims = MemoryClaims(MemoryClock(now_ms))
         yield Bench(claims, claims.accounts, now_ms)
         return
-    client = connect(redis_url, 5.0)
+    is_cluster = request.param == "cluster"
+    client = connect(request.getfixturevalue("redis_cluster") if is_cluster else redis_url, 5.0, is_cluster=is_cluster)
     store = RedisClaims(client, namespace=namespace)
     yield Bench(store, RedisAccounts(client, namespace=namespace, shards=SHARDS), now_ms)
     await store.close()
@@ -209,12 +210,14 @@ async def test_what_a_claim_takes_up_in_redis(redis_url: str, namespace: str) ->
     assert 0.5 * BYTES_PER_CLAIM < taken < 1.2 * BYTES_PER_CLAIM
 
 
-@pytest.mark.parametrize("seed", range(8))
-async def test_redis_counts_as_the_model_does(seed: int, redis_url: str, namespace: str) -> None:
+@pytest.mark.parametrize(("seed", "is_cluster"), [*((seed, False) for seed in range(8)), (0, True), (1, True)])
+async def test_redis_counts_as_the_model_does(
+    request: pytest.FixtureRequest, seed: int, is_cluster: bool, redis_url: str, namespace: str
+) -> None:
     """Random copies with replays, conflicts, orphans, gaps and several shards, sources and groups."""
     rng, now_ms = random.Random(seed), time.time_ns() // 1_000_000
     model = MemoryClaims(MemoryClock(now_ms))
-    client = connect(redis_url, 5.0)
+    client = connect(request.getfixturevalue("redis_cluster") if is_cluster else redis_url, 5.0, is_cluster=is_cluster)
     real = RedisClaims(client, namespace=namespace)
     accounts = RedisAccounts(client, namespace=namespace, shards=SHARDS)
     numbers = [-1, -1, -1, -1]

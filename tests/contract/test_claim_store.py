@@ -1,4 +1,4 @@
-"""The laws of a claim store, on the in-memory double, on a real Valkey, and on a Valkey that is held to Redis 6.
+"""The laws of a claim store: on the in-memory double, a real Valkey, a cluster, and a Valkey that is held to Redis 6.
 
 The last one runs as a user who may call only commands that Redis 6.0 has; the options of SET that the scripts use are
 checked by listening to the server.
@@ -52,13 +52,16 @@ class Bench:
     sleep_ms: Callable[[int], Awaitable[None]]
 
 
-@pytest.fixture(params=["memory", "valkey", "redis-6"])
+@pytest.fixture(params=["memory", "valkey", "redis-6", "cluster"])
 async def bench(request: pytest.FixtureRequest, redis_url: str, namespace: str) -> AsyncIterator[Bench]:
     if request.param == "memory":
         clock = MemoryClock()
         yield Bench(MemoryClaims(clock), lambda ms: clock.sleep(ms / 1000))
         return
-    client = connect(redis_url, 5.0)
+    if request.param == "cluster":
+        client = connect(request.getfixturevalue("redis_cluster"), 5.0, is_cluster=True)
+    else:
+        client = connect(redis_url, 5.0)
     if request.param == "redis-6":
         await client.acl_setuser(
             "redis6", enabled=True, passwords=["+six"], keys=["*"], commands=["-@all", *(f"+{c}" for c in REDIS_6_COMMANDS)]

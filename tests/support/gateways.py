@@ -1,0 +1,123 @@
+"""What lies between a plant and Azure: a WebSocket gateway in front of AMQP, and an HTTP proxy."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from aiohttp import WSMsgType, web
+
+WEBSOCKET_PATH = "/$servicebus/websocket"
+SUBPROTOCOL = "AMQPWSB10"
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.transport.abort()
+
+
+@asynccontextmanager
+async def websocket_gateway(amqp_port: int, tls: ssl.SSLContext) -> AsyncIterator[int]:
+    """AMQP over WebSocket and TLS, as Event Hubs offers it on port 443; yields the port."""
+
+    async def serve(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(protocols=(SUBPROTOCOL,))
+        await socket.prepare(request)
+        reader, writer = await asyncio.open_connection("127.0.0.1", amqp_port)
+
+        async def replies() -> None:
+            with contextlib.suppress(OSError):
+                while data := await reader.read(65536):
+                    await socket.send_bytes(data)
+            await socket.close()
+
+        sending = asyncio.create_task(replies())
+        async for message in socket:
+            if message.type is WSMsgType.BINARY:
+                writer.write(message.data)
+        writer.transport.abort()
+        sending.cancel()
+        return socket
+
+    app = web.Application()
+    app.router.add_get(WEBSOCKET_PATH, serve)
+    runner = web.AppRunner(app, shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+    try:
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def tls_gateway(target_port: int, tls: ssl.SSLContext, port: int = 0) -> AsyncIterator[int]:
+    """TLS in front of a server that has none; yields the port."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", target_port)
+        await asyncio.gather(_pump(reader, server_writer), _pump(server_reader, writer))
+
+    server = await asyncio.start_server(serve, "127.0.0.1", port, ssl=tls)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+@dataclass
+class ConnectProxy:
+    """An HTTP proxy that is the only one to know the names in `routes`: whoever does not go through it gets nowhere."""
+
+    routes: dict[str, int]
+    """Local port by host name."""
+    user: str = "edge"
+    password: str = "p@ss/word"
+    port: int = 0
+    tunnels: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+    @property
+    def _authorization(self) -> str:
+        return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        method, target, _ = head.split("\r\n", 1)[0].split(" ")
+        headers = {
+            name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head.split("\r\n")[1:])
+        }
+        host = target.rpartition(":")[0]
+        if headers.get("proxy-authorization") != self._authorization:
+            self.refused.append(host)
+            writer.write(b'HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm="x"\r\n\r\n')
+            writer.close()
+            return
+        if method != "CONNECT" or host not in self.routes:
+            self.refused.append(host)
+            writer.write(b"HTTP/1.1 403 Forbidden\r\n\r\n")
+            writer.close()
+            return
+        self.tunnels.append(host)
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self.routes[host])
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        await asyncio.gather(_pump(reader, server_writer), _pump(server_reader, writer))
+
+
+@asynccontextmanager
+async def connect_proxy(routes: dict[str, int]) -> AsyncIterator[ConnectProxy]:
+    proxy = ConnectProxy(routes)
+    server = await asyncio.start_server(proxy._serve, "127.0.0.1", 0)
+    proxy.port = server.sockets[0].getsockname()[1]
+    try:
+        yield proxy
+    finally:
+        server.close()

@@ -1,0 +1,71 @@
+"""A small load that never stops, and what becomes of it in the clean stream."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from itertools import pairwise
+
+from sandbox.server import StandIn
+from tests.support import hub
+from tests.support.processes import DEADLINE_SECONDS
+
+
+class Pulse:
+    """A reading on every partition all the time; tells when one of each was published again."""
+
+    def __init__(self, stand_in: StandIn, copies: int = 1) -> None:
+        self._copies = copies
+        self._stand_in = stand_in
+        self.partitions = [partition.id for partition in stand_in.namespace.hubs["telemetry"].partitions]
+        self.sent: list[str] = []
+        self._task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        log = self._stand_in.namespace.hubs["telemetry"]
+        while True:
+            for partition in log.partitions:
+                reading_id = f"{partition.id}-{len(self.sent)}"
+                self.sent.append(reading_id)
+                log.append([hub.encoded_single(reading_id)], partition=partition)
+                if self._copies > 1:
+                    other = log.partitions[(int(partition.id) + 1) % len(log.partitions)]
+                    log.append([hub.encoded_single(reading_id)], partition=other)
+            await asyncio.sleep(0.1)
+
+    async def stop(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def until_all_beat(self) -> float:
+        """Seconds until a reading that was sent from now on is out for every input partition."""
+        started, first = time.monotonic(), len(self.sent)
+        waiting = set(self.partitions)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while waiting:
+                fresh = set(self.sent[first:])
+                waiting -= {i.partition("-")[0] for i in self.published() if i in fresh}
+                await asyncio.sleep(0.05)
+        return time.monotonic() - started
+
+    def _entries(self) -> list[tuple[int, str]]:
+        hubs = self._stand_in.namespace.hubs
+        return [(e.enqueued_ms, hub.encoded_id(e.message)) for p in hubs["clean"].partitions for e in p.entries]
+
+    def published(self) -> list[str]:
+        return [reading_id for _, reading_id in self._entries()]
+
+    def longest_pause_seconds(self) -> float:
+        """For which the clean stream got nothing of some input partition."""
+        times: dict[str, list[int]] = {partition: [] for partition in self.partitions}
+        for enqueued_ms, reading_id in sorted(self._entries()):
+            times[reading_id.partition("-")[0]].append(enqueued_ms)
+        return max(after - before for found in times.values() for before, after in pairwise(found)) / 1000
+
+
+async def finished(pulse: Pulse) -> list[str]:
+    await pulse.stop()
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while set(pulse.published()) != set(pulse.sent):
+            await asyncio.sleep(0.1)
+    return pulse.published()

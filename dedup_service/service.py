@@ -169,6 +169,8 @@ class Service:
             await self._available("checkpoint_url", source.checkpoints.load)
         clean = await self._partition_ids("output_connection_string", shared.clean)
         dead_letters = await self._partition_ids("dead_letter_connection_string", shared.dead_letters)
+        if shared.clean is not None:  # before this pod takes partitions from those that are at work
+            await shared.clean.open(clean)
         if self._stop.is_set():
             return []
         return self._make_intakes(clean, dead_letters)

@@ -32,8 +32,8 @@ SILENCE_SECONDS = 15.0
 """After which an empty reader is checked against the hub's own word."""
 LAST_SAVE_SECONDS = 1.0
 LATEST = "latest"
-BEGINNING = Position(sequence_number=-1, offset="-1", enqueued_ms=0)
-"""Nothing is finished: everything that the hub still keeps is to be read."""
+BEGINNING_OFFSET = "-1"
+"""Behind it comes everything that the hub still keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ class PartitionWorker:
         """
         if isinstance(self._options.start_at, int):
             return None
-        position = BEGINNING
+        position = _beginning(state)
         if self._options.start_at == LATEST:
             position = Position(state.last_sequence_number, state.last_offset, state.last_enqueued_ms)
         await self._ports.retrying.run(partial(self._ports.checkpoints.save, self._partition_id, position))
@@ -176,9 +176,10 @@ class PartitionWorker:
         """A recreated hub is read from its beginning, wherever the operator wanted to start in the old one: nothing in it
         has been seen. Claims name the incarnation, so the old hub's do not match."""
         info, state = await self._hub_state()
-        await self._ports.retrying.run(partial(self._ports.checkpoints.save, self._partition_id, BEGINNING))
+        beginning = _beginning(state)
+        await self._ports.retrying.run(partial(self._ports.checkpoints.save, self._partition_id, beginning))
         self._saved = None
-        pipeline = await self._begin(info, state, BEGINNING, None)
+        pipeline = await self._begin(info, state, beginning, None)
         self._recreated = False
         return pipeline
 
@@ -306,3 +307,8 @@ class PartitionWorker:
             await self._saving
         if not self.lease.is_lost:
             await self._save()
+
+
+def _beginning(state: PartitionState) -> Position:
+    """Nothing of what the hub still keeps is finished. The number lets others compute the lag."""
+    return Position(state.first_sequence_number - 1, BEGINNING_OFFSET, enqueued_ms=0)

@@ -52,6 +52,16 @@ class EventHubPublisher:
         async with unavailable(self._what):
             return sorted(await self._client(QUESTIONS).get_partition_ids(), key=int)
 
+    async def open(self, partition_ids: Sequence[str]) -> None:
+        opened = await asyncio.gather(*(self._open(partition) for partition in partition_ids), return_exceptions=True)
+        for error in opened:
+            if isinstance(error, BaseException) and not isinstance(error, UnavailableError):
+                raise error
+
+    async def _open(self, partition_id: str) -> None:
+        async with self._locks.setdefault(partition_id, asyncio.Lock()), unavailable(self._what):
+            await open_link(self._client(partition_id), partition_id)
+
     async def ends(self) -> dict[str, int]:
         client = self._client(QUESTIONS)
         async with unavailable(self._what):

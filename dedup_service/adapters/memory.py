@@ -185,6 +185,9 @@ class MemoryPublisher:
     async def partition_ids(self) -> list[str]:
         return sorted(self.partitions, key=int)
 
+    async def open(self, partition_ids: Sequence[str]) -> None:
+        pass
+
     async def ends(self) -> dict[str, int]:
         return {partition: len(log) - 1 for partition, log in self.partitions.items()}
 

@@ -33,6 +33,15 @@ class RoutedPublisher:
         found = await asyncio.gather(*(publisher.partition_ids() for publisher in self.outputs.values()))
         return [qualified(name, partition) for name, ids in zip(self.outputs, found, strict=True) for partition in ids]
 
+    async def open(self, partition_ids: Sequence[str]) -> None:
+        places = [_split(partition_id) for partition_id in partition_ids]
+        await asyncio.gather(
+            *(
+                publisher.open([partition for output, partition in places if output == name])
+                for name, publisher in self.outputs.items()
+            )
+        )
+
     async def ends(self) -> dict[str, int]:
         """Of all hubs, or none: a sample that lacks one would send its readers to the beginning of that hub."""
         found = await asyncio.gather(*(publisher.ends() for publisher in self.outputs.values()))

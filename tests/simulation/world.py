@@ -458,6 +458,9 @@ class SimulatedPublisher:
     process: Process
     hub: MemoryPublisher
 
+    async def open(self, partition_ids: Sequence[str]) -> None:
+        await self.hub.open(partition_ids)
+
     async def partition_ids(self) -> list[str]:
         return await self.hub.partition_ids()
 

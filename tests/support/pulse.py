@@ -10,6 +10,9 @@ from sandbox.server import StandIn
 from tests.support import hub
 from tests.support.processes import DEADLINE_SECONDS
 
+SOURCES = 50
+"""So many that their claims are on every node of a cluster."""
+
 
 class Pulse:
     """A reading on every partition all the time; tells when one of each was published again."""
@@ -26,11 +29,11 @@ class Pulse:
         while True:
             for partition in log.partitions:
                 reading_id = f"{partition.id}-{len(self.sent)}"
+                message = hub.encoded_single(reading_id, source=f"urn:plant:{len(self.sent) % SOURCES}")
                 self.sent.append(reading_id)
-                log.append([hub.encoded_single(reading_id)], partition=partition)
-                if self._copies > 1:
-                    other = log.partitions[(int(partition.id) + 1) % len(log.partitions)]
-                    log.append([hub.encoded_single(reading_id)], partition=other)
+                for copy in range(self._copies):
+                    place = (int(partition.id) + copy) % len(log.partitions)
+                    log.append([message], partition=log.partitions[place])
             await asyncio.sleep(0.1)
 
     async def stop(self) -> None:

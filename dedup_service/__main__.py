@@ -7,8 +7,11 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Coroutine
+from typing import Any
 
 from dedup_service import __version__
+from dedup_service.check import CheckFailedError
 from dedup_service.errors import ConfigurationError, UnavailableError
 from dedup_service.settings import PREFIX, Settings, example, load
 from dedup_service.telemetry import Telemetry, configure_logging
@@ -52,6 +55,28 @@ async def report(settings: Settings, hours: int, *, json: bool) -> None:
     print(as_json(reports) if json else as_text(reports, hours))
 
 
+async def check(settings: Settings, url: str, *, health_only: bool, round_trip: bool, timeout_seconds: float) -> None:
+    """Raises CheckFailedError, or ConfigurationError."""
+    from dedup_service.check import checker
+
+    token = settings.api_token.get_secret_value() if settings.api_token else None
+    async with checker(url, token) as looking:
+        print(await looking.health())
+        if not health_only:
+            print(await looking.api())
+        if round_trip:
+            from dedup_service.bootstrap import build_round_trip
+
+            async with build_round_trip(settings) as ports:
+                print(await looking.round_trip(ports, timeout_seconds))
+
+
+async def init(settings: Settings) -> None:
+    from dedup_service.bootstrap import create_checkpoint_container
+
+    print(await create_checkpoint_container(settings))
+
+
 def _hours(text: str) -> int:
     from dedup_service.report import hours_of
 
@@ -80,17 +105,47 @@ def main() -> None:
     )
     reporting.add_argument("--since", type=_hours, default=24, metavar="24h", help="how far back: 90m, 24h, 1d")
     reporting.add_argument("--json", action="store_true", help="for programs")
+    _add_check(commands)
+    commands.add_parser("init", help="make the blob container for the checkpoints, if it is missing")
     arguments = parser.parse_args()
     try:
         settings = load()
         configure_logging(settings.log_format)
-        if arguments.command == "report":
-            asyncio.run(report(settings, arguments.since, json=arguments.json))
-        else:
-            asyncio.run(run(settings))
+        asyncio.run(_chosen(settings, arguments))
     except ConfigurationError as error:
         print(f"dedup-service: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except CheckFailedError as error:
+        print(f"dedup-service check: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def _add_check(commands: Any) -> None:
+    checking = commands.add_parser(
+        "check",
+        help="is a running service healthy, and does a reading get through?",
+        description="Ends with 0 if all is well. Same settings as `run`.",
+    )
+    checking.add_argument("--url", help="of the service (default: this machine, DEDUP_HTTP_PORT)")
+    what = checking.add_mutually_exclusive_group()
+    what.add_argument("--health", action="store_true", help="only whether the process is alive")
+    what.add_argument("--round-trip", action="store_true", help="send a reading three times, and find it once")
+    checking.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="for the round trip")
+
+
+def _chosen(settings: Settings, arguments: argparse.Namespace) -> Coroutine[Any, Any, None]:
+    if arguments.command == "report":
+        return report(settings, arguments.since, json=arguments.json)
+    if arguments.command == "check":
+        url = arguments.url or f"http://127.0.0.1:{settings.http_port}"
+        return check(
+            settings,
+            url,
+            health_only=arguments.health,
+            round_trip=arguments.round_trip,
+            timeout_seconds=arguments.timeout,
+        )
+    return init(settings) if arguments.command == "init" else run(settings)
 
 
 if __name__ == "__main__":

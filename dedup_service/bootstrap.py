@@ -26,13 +26,14 @@ from dedup_service.adapters.redis_claims import RedisClaims, check_clustering, c
 from dedup_service.adapters.redis_entra import EntraCredentials
 from dedup_service.adapters.redis_leases import RedisLeases
 from dedup_service.adapters.routed_hubs import RoutedPublisher, RoutedTail
-from dedup_service.adapters.sdk_checkpoints import SdkCheckpoints
+from dedup_service.adapters.sdk_checkpoints import SdkCheckpoints, create_container
 from dedup_service.adapters.sqlite_checkpoints import SqliteCheckpoints
+from dedup_service.check import RoundTripPorts
 from dedup_service.core.extract import CloudEventsExtractor
 from dedup_service.deployment import Deployment
-from dedup_service.errors import ConfigurationError
+from dedup_service.errors import ConfigurationError, UnavailableError
 from dedup_service.grouping import configured, make_group, only_observes
-from dedup_service.hubs import Input, Output, configured_inputs, configured_outputs, dead_letter_address
+from dedup_service.hubs import Input, Output, check_address, configured_inputs, configured_outputs, dead_letter_address
 from dedup_service.intake import InputPorts, SharedPorts
 from dedup_service.ports import Checkpoints
 from dedup_service.service import Service, ServicePorts
@@ -135,6 +136,38 @@ async def build_deployment(settings: Settings) -> AsyncIterator[Deployment]:
         yield deployment
     finally:
         await redis.aclose()
+        await azure.close()
+
+
+@asynccontextmanager
+async def build_round_trip(settings: Settings) -> AsyncIterator[RoundTripPorts]:
+    """Raises ConfigurationError."""
+    azure, address = AzureClients(_network(settings)), check_address(settings)
+    outputs = [item for item in configured_outputs(settings) if not item.name]
+    if not outputs:
+        raise ConfigurationError(f"{PREFIX}OUTPUT_CONNECTION_STRING", "is missing: nothing comes out", HUB_EXAMPLE)
+    publisher = EventHubPublisher(
+        partial(azure.producer, address), "the input hub (sending)", send_timeout_seconds=settings.send_timeout_seconds
+    )
+    ports = RoundTripPorts(publisher, _clean(outputs[0], settings, azure), _tail(outputs[0], settings, azure))
+    try:
+        yield ports
+    finally:
+        await asyncio.gather(ports.input.close(), ports.clean.close(), ports.tail.close(), return_exceptions=True)
+        await azure.close()
+
+
+async def create_checkpoint_container(settings: Settings) -> str:
+    """Where checkpoints are in blobs, and their container is missing. Raises ConfigurationError."""
+    azure, url = AzureClients(_network(settings)), settings.checkpoint_url.get_secret_value()
+    if url.startswith(SQLITE_SCHEME):
+        return "checkpoints are in a file, which is made at the first start"
+    try:
+        return await create_container(azure.blob_store(url))
+    except (UnavailableError, ValueError) as error:
+        problem = error.problem if isinstance(error, UnavailableError) else "names no blob container"
+        raise ConfigurationError(f"{PREFIX}CHECKPOINT_URL", problem, example("checkpoint_url")) from None
+    finally:
         await azure.close()
 
 

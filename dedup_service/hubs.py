@@ -93,6 +93,14 @@ def _by_environment(settings: Settings) -> Input:
     return Input(DEFAULT_INPUT, address, settings.input_consumer_group, settings.input_retention_seconds * 1000)
 
 
+def check_address(settings: Settings) -> HubAddress:
+    """Raises ConfigurationError."""
+    setting = f"{PREFIX}CHECK_CONNECTION_STRING"
+    if settings.check_connection_string is None:
+        raise ConfigurationError(setting, "is missing, and `check --round-trip` needs it", HUB_EXAMPLE)
+    return parse_hub_address(setting, settings.check_connection_string, settings.input_endpoint_address)
+
+
 def dead_letter_address(settings: Settings) -> HubAddress | None:
     """None where dead letters are discarded. Raises ConfigurationError."""
     secret, setting = settings.dead_letter_connection_string, f"{PREFIX}DEAD_LETTER_CONNECTION_STRING"

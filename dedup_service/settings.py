@@ -164,6 +164,11 @@ class Settings(BaseSettings):
     send_timeout_seconds: float = Field(
         3.0, gt=0, description="For one send to a hub; well below the lease.", examples=["3"]
     )
+    check_connection_string: SecretStr | None = Field(
+        None,
+        description="The input hub (an Event Hub) with the right to send; only `check --round-trip` needs it.",
+        examples=[HUB_EXAMPLE, ENTRA_HUB_EXAMPLE],
+    )
     http_host: str = Field("0.0.0.0", description="Where the REST API listens.", examples=["127.0.0.1"])
     http_port: int = Field(8000, ge=0, le=65_535, description="0 takes a free port.", examples=["8000"])
     api_token: SecretStr | None = Field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -40,10 +41,14 @@ def _add_hub(parser: argparse.ArgumentParser) -> None:
         "--device", action="append", default=[], metavar="DEVICE[/MODULE]", help="an identity of the IoT Hub"
     )
     parser.add_argument("--retention-seconds", type=float, default=DEFAULT_RETENTION_SECONDS)
+    parser.add_argument("--advertise", metavar="HOST", help="the name under which clients reach it (default: --host)")
+    parser.add_argument("--ca-file", type=Path, help="write the authority of its certificate there, for MQTT clients")
+    parser.epilog = "SANDBOX_KEY in the environment: the key of its access policy; default: a new one each time."
     parser.set_defaults(run=_run_hub)
 
 
 def _add_plant(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=4840)
     parser.add_argument("--journal", type=Path, help="file for the readings that were emitted, a JSON object a line")
     parser.add_argument(
@@ -113,6 +118,9 @@ async def _run_hub(arguments: argparse.Namespace) -> int:
         consumer_groups=tuple(arguments.consumer_group or ["dedup"]),
         devices=tuple(arguments.device),
         retention_seconds=arguments.retention_seconds,
+        advertise=arguments.advertise,
+        key=os.environ.get("SANDBOX_KEY"),
+        ca_file=arguments.ca_file,
     )
     return await _until_stopped(lambda stop: run(options, stop))
 
@@ -122,6 +130,7 @@ async def _run_plant(arguments: argparse.Namespace) -> int:
     from sandbox.plant.stamping import Stamping
 
     options = PlantOptions(
+        host=arguments.host,
         port=arguments.port,
         journal=arguments.journal,
         stamping=Stamping() if arguments.stamp_per_subscription else None,

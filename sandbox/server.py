@@ -14,7 +14,7 @@ import trustme
 
 from sandbox.amqp.broker import Broker
 from sandbox.hub.log import DEFAULT_RETENTION_SECONDS, Hub
-from sandbox.hub.namespace import POLICY, Device, Namespace, new_key
+from sandbox.hub.namespace import POLICY, Device, Namespace, device_key, new_key
 from sandbox.mqtt import MAX_D2C_BYTES, MqttFace
 
 EXPIRE_INTERVAL_SECONDS = 1.0
@@ -32,6 +32,16 @@ class HubOptions:
     devices: tuple[str, ...] = ()
     """`device` or `device/module`"""
     retention_seconds: float = DEFAULT_RETENTION_SECONDS
+    advertise: str | None = None
+    """The name under which clients reach it; default: `host`."""
+    key: str | None = None
+    """Of the access policy; default: a new one each time."""
+    ca_file: Path | None = None
+    """Where clients find the certificate's authority; default: a temporary file."""
+
+    @property
+    def name(self) -> str:
+        return self.advertise or self.host
 
 
 class StandIn:
@@ -39,10 +49,12 @@ class StandIn:
 
     def __init__(self, options: HubOptions) -> None:
         self.options = options
-        self.namespace = Namespace({name: self._hub(name, count) for name, count in options.hubs.items()})
+        hubs = {name: self._hub(name, count) for name, count in options.hubs.items()}
+        self.namespace = Namespace(hubs, options.key or new_key())
         for path in options.devices:
             device_id, _, module_id = path.partition("/")
-            self.namespace.devices[path] = Device(device_id, module_id or None, new_key())
+            key = device_key(self.namespace.key, path)
+            self.namespace.devices[path] = Device(device_id, module_id or None, key)
         self.amqp_port = options.amqp_port
         self.mqtt_port = options.mqtt_port
         self.ca_file: Path | None = None
@@ -97,22 +109,25 @@ class StandIn:
     def _tls(self) -> ssl.SSLContext:
         authority = trustme.CA()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("localhost", "127.0.0.1", self.options.host).configure_cert(context)
-        with tempfile.NamedTemporaryFile(prefix="sandbox-ca-", suffix=".pem", delete=False) as file:
-            file.write(authority.cert_pem.bytes())
-        self.ca_file = Path(file.name)
+        authority.issue_cert("localhost", "127.0.0.1", self.options.name).configure_cert(context)
+        if self.options.ca_file is None:
+            with tempfile.NamedTemporaryFile(prefix="sandbox-ca-", suffix=".pem", delete=False) as file:
+                self.ca_file = Path(file.name)
+        else:
+            self.ca_file = self.options.ca_file
+        self.ca_file.write_bytes(authority.cert_pem.bytes())
         return context
 
     def connection_string(self, hub: str) -> str:
         return (
-            f"Endpoint=sb://{self.options.host}:{self.amqp_port}/;SharedAccessKeyName={POLICY};"
+            f"Endpoint=sb://{self.options.name}:{self.amqp_port}/;SharedAccessKeyName={POLICY};"
             f"SharedAccessKey={self.namespace.key};EntityPath={hub};UseDevelopmentEmulator=true"
         )
 
     def device_connection_string(self, path: str) -> str:
         device = self.namespace.devices[path]
         module = f";ModuleId={device.module_id}" if device.module_id else ""
-        gateway = "localhost" if self.options.host in ("127.0.0.1", "localhost") else self.options.host
+        gateway = "localhost" if self.options.name in ("127.0.0.1", "localhost") else self.options.name
         return (
             f"HostName={self.namespace.iot_hub_name};DeviceId={device.device_id}{module};"
             f"SharedAccessKey={device.key};GatewayHostName={gateway}"

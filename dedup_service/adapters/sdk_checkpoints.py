@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from azure.core.exceptions import ResourceExistsError
 from azure.eventhub.aio import CheckpointStore
 
 from dedup_service.adapters.sdk_errors import unavailable
@@ -48,3 +49,15 @@ class SdkCheckpoints:
         close = getattr(self._store, "close", None)
         if close is not None:
             await close()
+
+
+async def create_container(store: Any) -> str:
+    """Make the store's container unless it is there: the SDK's public interface has no way. Raises UnavailableError."""
+    async with unavailable(WHAT):
+        try:
+            await store._container_client.create_container()
+        except ResourceExistsError:
+            return "the checkpoint container is there already"
+        finally:
+            await store.close()
+    return "the checkpoint container was created"

@@ -33,6 +33,7 @@ class PlantOptions:
     wait_for_subscribers: int = 0
     """The machines start when this many clients have subscribed to every source."""
     seed: int | None = None
+    host: str = "127.0.0.1"
 
 
 class Plant:
@@ -48,7 +49,7 @@ class Plant:
 
     @property
     def endpoint(self) -> str:
-        return f"opc.tcp://127.0.0.1:{self.options.port}/plant"
+        return f"opc.tcp://{self.options.host}:{self.options.port}/plant"
 
     async def start(self) -> None:
         """Serve the address space; the variables have no value until the machines run."""

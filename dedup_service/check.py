@@ -1,0 +1,154 @@
+"""`dedup-service check`: is a running service healthy, does its API answer, and does a reading get through, once?"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from dedup_service.core.outgoing import OutgoingEvent
+from dedup_service.core.resolve import published_origins
+from dedup_service.errors import UnavailableError
+from dedup_service.ports import CleanTail, Publisher
+
+SOURCE = "urn:redundant-edge-dedup:check"
+COPIES = 3
+POLL_SECONDS = 0.2
+HTTP_SECONDS = 5.0
+
+
+class CheckFailedError(Exception):
+    """What was looked at, and what it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundTripPorts:
+    input: Publisher
+    clean: Publisher
+    tail: CleanTail
+
+
+@dataclass(frozen=True, slots=True)
+class Checker:
+    url: str
+    """Of the running service, without a slash at the end."""
+    token: str | None
+    session: aiohttp.ClientSession
+
+    async def _get(self, path: str, **query: str) -> tuple[int, Any]:
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        try:
+            async with self.session.get(self.url + path, headers=headers, params=query) as response:
+                is_json = response.content_type == "application/json"
+                return response.status, await (response.json() if is_json else response.text())
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise CheckFailedError(f"{self.url}{path}: no answer ({type(error).__name__})") from None
+
+    async def _ok(self, path: str) -> Any:
+        status, answer = await self._get(path)
+        if status != 200:
+            raise CheckFailedError(f"{self.url}{path}: HTTP {status}: {answer}")
+        return answer
+
+    async def health(self) -> str:
+        await self._ok("/healthz")
+        return "healthy"
+
+    async def api(self) -> str:
+        """Ready, metrics and figures. Raises CheckFailedError."""
+        await self._ok("/readyz")
+        if "dedup_input_events_total" not in await self._ok("/metrics"):
+            raise CheckFailedError(f"{self.url}/metrics: lacks dedup_input_events_total")
+        stats = await self._ok("/v1/stats")
+        return f"ready: mode {stats['mode']}, {len(stats['pods'])} pods, {stats['totals']['clean_readings']} clean readings"
+
+    async def round_trip(self, ports: RoundTripPorts, deadline_seconds: float) -> str:
+        """Send one reading several times, to several partitions, and find it in the clean hub once. Raises CheckFailedError."""
+        reading_id = uuid.uuid4().hex
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(deadline_seconds):
+                before = await ports.clean.ends()
+                sent_to = await _send_copies(ports.input, reading_id)
+                origin = await self._published(reading_id)
+                seconds = time.monotonic() - started
+                await self._all_finished(sent_to)
+                found = await _count(ports.tail, before, origin)
+        except TimeoutError:
+            raise CheckFailedError(
+                f"the reading {reading_id} of {SOURCE} did not get through in {deadline_seconds:.0f} s"
+            ) from None
+        except UnavailableError as error:
+            raise CheckFailedError(f"{error.what}: {error.problem}") from None
+        if found != 1:
+            raise CheckFailedError(f"the reading {reading_id} of {SOURCE} is in the clean hub {found} times")
+        return f"round trip: {COPIES} copies sent, 1 in the clean hub after {seconds:.1f} s"
+
+    async def _published(self, reading_id: str) -> str:
+        """The origin of the copy that won, once it is published."""
+        while True:
+            status, answer = await self._get("/v1/keys", source=SOURCE, id=reading_id)
+            if status == 200 and answer[0]["verdict"] == "published":
+                return str(answer[0]["winner_origin"])
+            if status not in (200, 404):
+                raise CheckFailedError(f"{self.url}/v1/keys: HTTP {status}: {answer}")
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _all_finished(self, sent_to: Mapping[str, int]) -> None:
+        """Until every copy has been looked at: only then can the clean hub hold a second one."""
+        while True:
+            positions = {
+                item["partition"].rpartition("/")[2]: item["sequence_number"] for item in await self._ok("/v1/partitions")
+            }
+            if all(positions.get(partition, -1) >= number for partition, number in sent_to.items()):
+                return
+            await asyncio.sleep(POLL_SECONDS)
+
+
+async def _send_copies(hub: Publisher, reading_id: str) -> dict[str, int]:
+    """The end of each partition that got a copy."""
+    properties = {
+        "cloudEvents_specversion": "1.0",
+        "cloudEvents_type": "check",
+        "cloudEvents_source": SOURCE,
+        "cloudEvents_id": reading_id,
+    }
+    partitions = await hub.partition_ids()
+    chosen = [partitions[number % len(partitions)] for number in range(COPIES)]
+    for number, partition in enumerate(chosen):
+        copy = OutgoingEvent(
+            body=b"{}",
+            properties={**properties, "cloudEvents_replica": f"check-{number}"},
+            content_type="application/json",
+            content_encoding=None,
+            message_id=reading_id,
+            correlation_id=None,
+            readings=1,
+        )
+        await hub.publish(partition, [copy])
+    ends = await hub.ends()
+    return {partition: ends[partition] for partition in chosen}
+
+
+async def _count(tail: CleanTail, before: Mapping[str, int], origin: str) -> int:
+    incarnation, partition, number, index = origin.split("/")
+    wanted = (int(incarnation, 16), int(partition), int(number), int(index))
+    found = 0
+    for output, end in before.items():
+        events: Sequence[Mapping[str, Any]] = await tail.read(output, end)
+        for item in published_origins(events, wanted[0], wanted[1]):
+            found += (item.incarnation, item.partition, item.sequence_number, item.index) == wanted
+    return found
+
+
+@asynccontextmanager
+async def checker(url: str, token: str | None) -> AsyncIterator[Checker]:
+    timeout = aiohttp.ClientTimeout(total=HTTP_SECONDS)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        yield Checker(url.rstrip("/"), token, session)

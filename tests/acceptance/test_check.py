@@ -1,0 +1,69 @@
+"""`dedup-service check` and `init`, as `helm test`, a container's health check and a person use them."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from sandbox.processes import free_port
+from sandbox.server import StandIn
+from tests.support.processes import ServiceProcess
+
+
+@pytest.fixture
+async def service(stand_in: StandIn, redis_url: str, tmp_path: Path, namespace: str) -> AsyncIterator[ServiceProcess]:
+    send = {"DEDUP_CHECK_CONNECTION_STRING": stand_in.connection_string("telemetry"), "DEDUP_API_TOKEN": "hunter2"}
+    running = ServiceProcess(stand_in, redis_url, tmp_path, namespace, **send)
+    await running.until_ready()
+    yield running
+    running.process.kill()
+    running.process.wait()
+
+
+async def command(environment: dict[str, str], *arguments: str) -> tuple[int, str]:
+    started = [sys.executable, "-m", "dedup_service", *arguments]
+    done = await asyncio.to_thread(
+        subprocess.run, started, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert "hunter2" not in done.stdout + done.stderr
+    return done.returncode, done.stdout + done.stderr
+
+
+async def test_a_service_that_is_well_passes(service: ServiceProcess) -> None:
+    assert await command(service.environment, "check", "--health") == (0, "healthy\n")
+    code, printed = await command(service.environment, "check")
+    assert (code, "ready: mode drop, 1 pods" in printed) == (0, True), printed
+
+
+async def test_a_reading_goes_round(service: ServiceProcess) -> None:
+    code, printed = await command(service.environment, "check", "--round-trip")
+    assert (code, "3 copies sent, 1 in the clean hub" in printed) == (0, True), printed
+
+
+async def test_a_service_that_publishes_nothing_fails_the_round_trip(service: ServiceProcess, stand_in: StandIn) -> None:
+    stand_in.namespace.hubs["clean"].faults.refuse = "com.microsoft:server-busy"
+    code, printed = await command(service.environment, "check", "--round-trip", "--timeout", "5")
+    assert (code, "did not get through in 5 s" in printed) == (1, True), printed
+
+
+async def test_what_does_not_answer_fails(service: ServiceProcess) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    for flags in (["--health"], []):
+        code, printed = await command(service.environment, "check", "--url", nobody, *flags)
+        assert (code, f"{nobody}/healthz: no answer" in printed) == (1, True), printed
+    code, printed = await command({**service.environment, "DEDUP_API_TOKEN": "wrong"}, "check")
+    assert (code, "/v1/stats: HTTP 401" in printed) == (1, True), printed
+
+
+async def test_init_makes_the_container_once(service: ServiceProcess, azurite: str) -> None:
+    environment = {**service.environment, "DEDUP_CHECKPOINT_URL": f"{azurite};ContainerName=made-by-init"}
+    assert await command(environment, "init") == (0, "the checkpoint container was created\n")
+    assert await command(environment, "init") == (0, "the checkpoint container is there already\n")
+    away = azurite.replace(azurite.rpartition("BlobEndpoint=")[2], f"http://127.0.0.1:{free_port()}/a")
+    code, printed = await command({**environment, "DEDUP_CHECKPOINT_URL": away}, "init")
+    assert (code, printed.startswith("dedup-service: DEDUP_CHECKPOINT_URL: ")) == (2, True), printed

@@ -8,7 +8,7 @@ SECONDS ?=
 SUMMARY ?=
 DEMO_FLAGS := $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SUMMARY),--summary $(SUMMARY))
 
-.PHONY: help demo test chaos soak lint format lock clean
+.PHONY: help demo test chaos soak lint generate format lock clean
 
 help:
 	@echo "make demo [SECONDS=30] [SUMMARY=out.json]  run the whole chain on this machine"
@@ -17,6 +17,7 @@ help:
 	@echo "make soak                                  simulate crashes and faults until told to stop"
 	@echo "make lint                                  format, lint and type checks"
 	@echo "make format                                format the code"
+	@echo "make generate                              write what is made from the settings and the chart's values"
 	@echo "make lock                                  resolve the dependencies anew"
 
 $(STAMP): requirements/dev.txt pyproject.toml
@@ -44,6 +45,9 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+generate: $(STAMP)
+	$(BIN)/python -m tools.generate
 
 format: $(STAMP)
 	$(BIN)/ruff format .

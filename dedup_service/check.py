@@ -69,7 +69,7 @@ class Checker:
         return f"ready: mode {stats['mode']}, {len(stats['pods'])} pods, {stats['totals']['clean_readings']} clean readings"
 
     async def round_trip(self, ports: RoundTripPorts, deadline_seconds: float) -> str:
-        """Send one reading several times, to several partitions, and find it in the clean hub once. Raises CheckFailedError."""
+        """Send a reading to several partitions, and find it in the clean hub once. Raises CheckFailedError."""
         reading_id = uuid.uuid4().hex
         started = time.monotonic()
         try:

@@ -1,0 +1,73 @@
+{{/* What a schema can't say, or could not say helpfully. Every message names the value. */}}
+{{- define "dedup.checks" -}}
+{{- $keys := include "dedup.secretKeys" . | fromYaml -}}
+{{- $settings := .Values.settings -}}
+{{- $required := list "checkpoint_url" -}}
+{{- if not (dig "inputs" false .Values.config) -}}
+{{- $required = concat $required (list "input_connection_string" "input_consumer_group") -}}
+{{- end -}}
+{{- if not .Values.valkey.enabled -}}
+{{- $required = append $required "redis_url" -}}
+{{- end -}}
+{{- if and (ne (include "dedup.mode" .) "observe") (not .Values.config) -}}
+{{- $required = concat $required (list "output_connection_string" "dead_letter_connection_string") -}}
+{{- end -}}
+{{- range $required -}}
+{{- if not (or (hasKey $settings .) (hasKey $keys .)) -}}
+{{- fail (printf "%s is missing: name its key in a Secret under secrets.keys.%s, or, where it is no secret, set settings.%s" . . .) -}}
+{{- end -}}
+{{- end -}}
+{{- range $name, $value := $settings -}}
+{{- if hasKey $keys $name -}}
+{{- fail (printf "settings.%s is a secret's, too: give it in one place" $name) -}}
+{{- end -}}
+{{- if regexMatch "(?i)(SharedAccessKey|SharedAccessSignature|AccountKey)=|[?&]sig=|://[^/]*:[^/]+@" (toString $value) -}}
+{{- fail (printf "settings.%s holds a secret: put it into a Secret and name its key under secrets.keys.%s" $name $name) -}}
+{{- end -}}
+{{- end -}}
+{{- if and $keys (not (include "dedup.secretName" .)) -}}
+{{- fail "secrets.existingSecret is missing: secrets.keys name keys of it" -}}
+{{- end -}}
+{{- if and .Values.valkey.enabled (or (hasKey $settings "redis_url") (hasKey $keys "redis_url")) -}}
+{{- fail "valkey.enabled and redis_url exclude each other: which Redis is it?" -}}
+{{- end -}}
+{{- if and .Values.secretsStore.enabled (not (and .Values.secretsStore.keyVaultName .Values.secretsStore.tenantId)) -}}
+{{- fail "secretsStore.keyVaultName and secretsStore.tenantId are needed with secretsStore.enabled" -}}
+{{- end -}}
+{{- if and .Values.secretsStore.enabled (not .Values.workloadIdentity.enabled) -}}
+{{- fail "workloadIdentity.enabled is needed with secretsStore.enabled: the Key Vault wants to know who asks" -}}
+{{- end -}}
+{{- if and .Values.workloadIdentity.enabled (not .Values.workloadIdentity.clientId) -}}
+{{- fail "workloadIdentity.clientId is missing: the client id of the managed identity" -}}
+{{- end -}}
+{{- if hasPrefix "sqlite:" (toString (get $settings "checkpoint_url")) -}}
+{{- fail "settings.checkpoint_url is a file: pods don't share files, and the root file system is read-only; name a blob container" -}}
+{{- end -}}
+{{- if and .Values.autoscaling.hpa.enabled .Values.autoscaling.keda.enabled -}}
+{{- fail "autoscaling.hpa.enabled and autoscaling.keda.enabled exclude each other" -}}
+{{- end -}}
+{{- range $kind := list "hpa" "keda" -}}
+{{- $scaling := get $.Values.autoscaling $kind -}}
+{{- if and $scaling.enabled (gt (int $scaling.maxReplicas) (int $.Values.partitions)) -}}
+{{- fail (printf "autoscaling.%s.maxReplicas is %d, and the input hub has %d partitions (partitions): further pods would be idle" $kind (int $scaling.maxReplicas) (int $.Values.partitions)) -}}
+{{- end -}}
+{{- if and $scaling.enabled (gt (int $scaling.minReplicas) (int $scaling.maxReplicas)) -}}
+{{- fail (printf "autoscaling.%s.minReplicas is above autoscaling.%s.maxReplicas" $kind $kind) -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.autoscaling.keda -}}
+{{- if and .enabled (not .existingSecret) -}}
+{{- range $name := list "eventHubNamespace" "eventHubName" "storageAccountName" -}}
+{{- if not (get $.Values.autoscaling.keda $name) -}}
+{{- fail (printf "autoscaling.keda.%s is missing; KEDA needs it with workload identity" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and .enabled (not .blobContainer) -}}
+{{- fail "autoscaling.keda.blobContainer is missing: the container of the checkpoints" -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.tests.roundTrip (not (or (hasKey $settings "check_connection_string") (hasKey $keys "check_connection_string"))) -}}
+{{- fail "check_connection_string is missing, and tests.roundTrip needs it: the input hub with the right to send" -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,35 @@
+"""`make generate`: write the files that are made from others; `--check` only says which of them are not up to date."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tools.chart_schema import chart_schema
+from tools.documents import chart_page, configuration_page
+
+ROOT = Path(__file__).parents[1]
+CHART = ROOT / "helm" / "dedup-service"
+
+
+def generated() -> dict[Path, str]:
+    values = CHART / "values.yaml"
+    return {
+        ROOT / "docs" / "configuration.md": configuration_page(),
+        CHART / "values.schema.json": chart_schema(values),
+        CHART / "README.md": chart_page(values),
+    }
+
+
+def main() -> None:
+    stale = [path for path, text in generated().items() if not path.exists() or path.read_text() != text]
+    for path in stale:
+        if "--check" not in sys.argv:
+            path.write_text(generated()[path])
+        print(path.relative_to(ROOT))
+    if stale and "--check" in sys.argv:
+        raise SystemExit("not up to date: run `make generate`")
+
+
+if __name__ == "__main__":
+    main()

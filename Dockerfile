@@ -7,59 +7,70 @@
 ARG PYTHON_IMAGE=python:3.13.9-slim-trixie
 
 FROM ${PYTHON_IMAGE} AS base
-ENV PYTHONDONTWRITEBYTECODE=1 \
-    PYTHONUNBUFFERED=1 \
+ENV PYTHONUNBUFFERED=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     PATH=/opt/venv/bin:$PATH
 
-# Every package by its hash; what has no wheel is not installed, so no compiler is needed.
-FROM base AS wheels-service
-COPY requirements/service.txt /tmp/requirements.txt
+FROM base AS package
+COPY requirements/build.txt /src/requirements.txt
 RUN python -m venv /opt/venv && \
-    pip install --require-hashes --only-binary :all: -r /tmp/requirements.txt
+    pip install --require-hashes --only-binary :all: -r /src/requirements.txt
+COPY pyproject.toml README.md LICENSE /src/
+COPY dedup_service /src/dedup_service
+COPY edge_sender /src/edge_sender
+COPY sandbox /src/sandbox
+RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels /src
 
-FROM base AS wheels-edge
-COPY requirements/edge.txt /tmp/requirements.txt
+# Every dependency by its hash, and as a wheel: no compiler is needed. Compiled here, since a running container writes nothing.
+FROM base AS install-service
+COPY requirements/service.txt /src/requirements.txt
 RUN python -m venv /opt/venv && \
-    pip install --require-hashes --only-binary :all: -r /tmp/requirements.txt
+    pip install --require-hashes --only-binary :all: -r /src/requirements.txt
+COPY --from=package /wheels /wheels
+RUN pip install --no-deps --no-index /wheels/*.whl && \
+    python -m compileall -q /opt/venv
 
-FROM base AS wheels-sandbox
-COPY requirements/sandbox.txt /tmp/requirements.txt
+# paho-mqtt 1, which azure-iot-device wants, has no wheel.
+FROM base AS install-edge
+COPY requirements/build.txt requirements/edge.txt /src/
 RUN python -m venv /opt/venv && \
-    pip install --require-hashes --only-binary :all: -r /tmp/requirements.txt
+    pip install --require-hashes --only-binary :all: -r /src/build.txt && \
+    pip install --require-hashes --only-binary :all: --no-binary paho-mqtt --no-build-isolation -r /src/edge.txt && \
+    pip uninstall --yes setuptools
+COPY --from=package /wheels /wheels
+RUN pip install --no-deps --no-index /wheels/*.whl && \
+    python -m compileall -q /opt/venv
 
-# Compiled once here, since the root file system of a running container is read-only.
+FROM base AS install-sandbox
+COPY requirements/sandbox.txt /src/requirements.txt
+RUN python -m venv /opt/venv && \
+    pip install --require-hashes --only-binary :all: -r /src/requirements.txt
+COPY --from=package /wheels /wheels
+RUN pip install --no-deps --no-index /wheels/*.whl && \
+    python -m compileall -q /opt/venv
+
 FROM base AS runtime
 RUN groupadd --gid 10001 app && \
     useradd --uid 10001 --gid app --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin app
-WORKDIR /app
-ENV PYTHONPATH=/app
-LABEL org.opencontainers.image.licenses=MIT
+WORKDIR /tmp
+USER 10001:10001
 
 FROM runtime AS edge
-COPY --from=wheels-edge /opt/venv /opt/venv
-COPY edge_sender /app/edge_sender
-RUN python -m compileall -q /app /opt/venv
-USER 10001:10001
-ENTRYPOINT ["python", "-m", "edge_sender"]
+COPY --from=install-edge /opt/venv /opt/venv
+ENTRYPOINT ["edge-sender"]
 CMD ["run"]
 
 FROM runtime AS sandbox
-COPY --from=wheels-sandbox /opt/venv /opt/venv
-COPY sandbox /app/sandbox
-RUN python -m compileall -q /app /opt/venv
-USER 10001:10001
-ENTRYPOINT ["python", "-m", "sandbox"]
+COPY --from=install-sandbox /opt/venv /opt/venv
+EXPOSE 5672 8883 4840
+ENTRYPOINT ["sandbox"]
 CMD ["hub", "--host", "0.0.0.0"]
 
 FROM runtime AS service
-COPY --from=wheels-service /opt/venv /opt/venv
-COPY dedup_service /app/dedup_service
-RUN python -m compileall -q /app /opt/venv
-USER 10001:10001
+COPY --from=install-service /opt/venv /opt/venv
 EXPOSE 8000
-HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
-    CMD ["python", "-m", "dedup_service", "check", "--health"]
-ENTRYPOINT ["python", "-m", "dedup_service"]
+HEALTHCHECK --interval=30s --timeout=10s --start-period=30s --retries=3 \
+    CMD ["dedup-service", "check", "--health"]
+ENTRYPOINT ["dedup-service"]
 CMD ["run"]

@@ -58,6 +58,8 @@ lock: $(STAMP)
 	$(BIN)/python -m pip install --quiet uv
 	cd requirements && ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --no-annotate --upgrade --all-extras ../pyproject.toml -o dev.txt
+	cd requirements && ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --no-annotate --upgrade build.in -o build.txt
 	cd requirements && for name in service edge sandbox; do \
 		../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 			--no-emit-index-url --no-annotate --extra $$name -c dev.txt ../pyproject.toml -o $$name.txt; \

@@ -86,7 +86,7 @@ def _hours(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def main() -> None:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="dedup-service", description="Turn the duplicate streams of redundant edges into one clean stream."
     )
@@ -107,7 +107,11 @@ def main() -> None:
     reporting.add_argument("--json", action="store_true", help="for programs")
     _add_check(commands)
     commands.add_parser("init", help="make the blob container for the checkpoints, if it is missing")
-    arguments = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    arguments = make_parser().parse_args()
     try:
         settings = load()
         configure_logging(settings.log_format)

@@ -73,11 +73,15 @@ async def run(settings: EdgeSettings) -> None:
     await make_sender(settings).run(stop, settings.flush_seconds)
 
 
-def main() -> None:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="edge-sender", description="Send a plant's readings with deterministic keys.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", help="run the sender; its settings are environment variables, EDGE_*")
-    parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    make_parser().parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for noisy in ("asyncua", "azure", "uamqp"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

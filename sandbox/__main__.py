@@ -14,14 +14,18 @@ from pathlib import Path
 from sandbox.hub.log import DEFAULT_RETENTION_SECONDS
 
 
-def main() -> None:
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="sandbox", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     _add_hub(commands.add_parser("hub", help="the stand-in for IoT Hub and Event Hubs"))
     _add_plant(commands.add_parser("plant", help="an OPC UA server whose machines emit readings"))
     _add_demo(commands.add_parser("demo", help="the whole chain on this machine, with an audit at the end"))
     _add_chaos(commands.add_parser("chaos", help="kill services at random under load, and audit"))
-    arguments = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    arguments = make_parser().parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for noisy in ("amqtt", "asyncua", "transitions", "azure"):
         logging.getLogger(noisy).setLevel(logging.ERROR)

@@ -17,7 +17,7 @@ from tests.support.overview import overview_of
 from tests.support.programs import require
 
 ROOT = Path(__file__).parents[2]
-ALERTS = ROOT / "monitoring" / "alerts.yaml"
+ALERTS = ROOT / "helm" / "dedup-service" / "files" / "alerts.yaml"
 GROUP, POD_B = '{group="presses",pod="a"}', '{group="presses",pod="b"}'
 EDGE_1, EDGE_2 = '{group="presses",replica="edge-1",pod="a"}', '{group="presses",replica="edge-2",pod="a"}'
 POD = '{pod="a"}'
@@ -69,9 +69,9 @@ CASES: dict[str, tuple[str, Series, Series]] = {
         {f"dedup_group_copy_spread_seconds{GROUP}": "7000x40", f"dedup_group_window_seconds{GROUP}": "14400x40"},
     ),
     "DeadLetters": (
-        "5m",
-        {'dedup_dead_lettered_total{reason="no-key",pod="a"}': "0+1x40"},
-        {'dedup_dead_lettered_total{reason="no-key",pod="a"}': "5x40"},
+        "15m",
+        {'dedup_dead_lettered_total{reason="no-key",pod="a"}': "_x58 500x40"},  # all in one go
+        {'dedup_dead_lettered_total{reason="no-key",pod="a"}': "5x200"},
     ),
     "DependencyUnavailable": (
         "2m",

@@ -1,0 +1,148 @@
+"""The images, as far as that can be shown without an engine: their Dockerfile's steps are done again in a clean folder, and
+what was installed is started as a container starts it, as a user without rights."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox.processes import free_port
+from sandbox.server import StandIn
+from tests.support.dockerfile import ROOT, Image, stages
+from tests.support.processes import ServiceProcess
+
+TARGETS = ("service", "edge", "sandbox")
+BUILD_SECONDS = 600
+
+
+def as_nobody(image: Image) -> dict[str, Any]:
+    """Options of a process that may write nothing of the image, as the read-only file system lets it; where this machine's
+    Python is one that others may not run, nothing can be shown of that."""
+    user, group = (int(part) for part in image.user.split(":"))
+    options: dict[str, Any] = {"user": user, "group": group, "extra_groups": []}
+    if os.geteuid() != 0:
+        return {}
+    python = image.inside("/opt/venv") / "bin" / "python"
+    try:
+        subprocess.run([str(python), "-c", ""], check=True, cwd="/", **options)
+    except PermissionError:
+        return {}
+    return options
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Image]:
+    """Built once for each process that tests."""
+    return {}
+
+
+def built(images: dict[str, Image], target: str, tmp_path_factory: pytest.TempPathFactory) -> Image:
+    if target not in images:
+        root = tmp_path_factory.mktemp(target)
+        for folder in (root, *root.parents):
+            if folder.is_relative_to("/tmp") and folder != Path("/tmp"):  # noqa: S108  # pytest's own folders
+                folder.chmod(folder.stat().st_mode | 0o055)
+        images[target] = Image(root, target)
+        images[target].build()
+    return images[target]
+
+
+def test_hadolint_is_content() -> None:
+    hadolint = Path(sys.executable).parent / "hadolint"
+    done = subprocess.run([str(hadolint), str(ROOT / "Dockerfile")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_an_image_starts_its_program_directly_and_as_a_user_without_rights(target: str) -> None:
+    stage = stages()[target]
+    steps = dict(stage.steps)
+    assert steps["ENTRYPOINT"].startswith("[")  # no shell in between: signals reach the process
+    assert dict(stages()[stage.parent].steps)["USER"] == "10001:10001"
+    assert not any(name in ("ADD", "VOLUME") for name, _ in stage.steps)
+
+
+def test_everything_is_installed_by_its_hash() -> None:
+    for stage in stages().values():
+        for instruction, line in stage.steps:
+            if instruction == "RUN" and "pip install" in line:
+                assert "--require-hashes --only-binary :all:" in line or "--no-deps --no-index" in line, line
+
+
+def test_the_build_sees_only_what_it_needs() -> None:
+    lines = (ROOT / ".dockerignore").read_text().split()
+    assert lines[0] == "*"
+    copied = {
+        word
+        for stage in stages().values()
+        for i, rest in stage.steps
+        if i == "COPY" and "--from" not in rest
+        for word in rest.split()[:-1]
+    }
+    allowed = {line[1:] for line in lines if line.startswith("!")}
+    assert {word if not word.startswith("requirements/") else "requirements/*.txt" for word in copied} == allowed
+
+
+@pytest.mark.timeout(BUILD_SECONDS)
+async def test_the_service_starts_works_and_stops(
+    images: dict[str, Image],
+    tmp_path_factory: pytest.TempPathFactory,
+    stand_in: StandIn,
+    redis_url: str,
+    namespace: str,
+    azurite: str,
+) -> None:
+    image = await asyncio.to_thread(built, images, "service", tmp_path_factory)
+    port = free_port()
+    settings = ServiceProcess.environment_of(stand_in, redis_url, image.root, namespace, port)
+    settings["DEDUP_CHECKPOINT_URL"] = f"{azurite};ContainerName=image"
+    settings["DEDUP_CHECK_CONNECTION_STRING"] = stand_in.connection_string("telemetry")
+    program = str(image.inside("/opt/venv") / "bin" / image.entrypoint[0])
+    environment = {**image.variables(), **settings, "PYTHONDONTWRITEBYTECODE": "1"}
+
+    async def run(*arguments: str) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            program, *arguments, env=environment, cwd="/", stdout=asyncio.subprocess.PIPE, **as_nobody(image)
+        )
+
+    async def output(*arguments: str) -> str:
+        process = await run(*arguments)
+        printed, _ = await process.communicate()
+        assert process.returncode == 0, printed
+        return printed.decode()
+
+    assert (await output("init")).startswith("the checkpoint container")
+    service = await run(*image.command)
+    assert image.healthcheck[0] == image.entrypoint[0]
+    async with asyncio.timeout(60):
+        while await (await run(*image.healthcheck[1:])).wait() != 0 or await (await run("check")).wait() != 0:
+            await asyncio.sleep(0.2)
+    assert "1 in the clean hub" in await output("check", "--round-trip")
+    service.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(service.wait(), 30) == 0
+
+
+@pytest.mark.timeout(BUILD_SECONDS)
+@pytest.mark.parametrize("target", ["edge", "sandbox"])
+def test_the_other_images_start(images: dict[str, Image], tmp_path_factory: pytest.TempPathFactory, target: str) -> None:
+    image = built(images, target, tmp_path_factory)
+    program = str(image.inside("/opt/venv") / "bin" / image.entrypoint[0])
+    options: dict[str, Any] = {"env": image.variables(), "cwd": "/", **as_nobody(image)}
+    if target == "edge":
+        done = subprocess.run([program, *image.command], capture_output=True, text=True, timeout=60, check=False, **options)
+        assert (done.returncode, "EDGE_OPCUA_ENDPOINT: " in done.stderr) == (1, True), done.stderr
+        return
+    ports = ["--amqp-port", "0", "--mqtt-port", "-1"]
+    with subprocess.Popen([program, *image.command, *ports], stdout=subprocess.PIPE, **options) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["ready"] is True
+        process.terminate()
+        assert process.wait(30) == 0

@@ -1,0 +1,113 @@
+"""A Dockerfile's install and start steps, done again on this machine: a folder stands for the image's file system."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+BASE = "base"
+VENV = "/opt/venv"
+ACCOUNTS = "groupadd"
+"""The step that makes the user; a folder has no users."""
+
+
+@dataclass
+class Stage:
+    name: str
+    parent: str
+    steps: list[tuple[str, str]] = field(default_factory=list)
+
+
+def stages() -> dict[str, Stage]:
+    text = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text())
+    found: dict[str, Stage] = {}
+    current: Stage | None = None
+    for line in text.splitlines():
+        instruction, _, rest = line.partition(" ")
+        if instruction == "FROM":
+            parent, _, name = rest.partition(" AS ")
+            current = found[name] = Stage(name, parent)
+        elif current is not None and instruction.isupper():
+            current.steps.append((instruction, rest.strip()))
+    return found
+
+
+@dataclass
+class Image:
+    """Built of one target; each stage has a folder of its own below the root."""
+
+    root: Path
+    target: str
+    venv: Path | None = None
+    """Where it was made: a virtual environment does not work elsewhere."""
+    environment: dict[str, str] = field(default_factory=dict)
+    user: str = "0"
+    entrypoint: list[str] = field(default_factory=list)
+    command: list[str] = field(default_factory=list)
+    healthcheck: list[str] = field(default_factory=list)
+
+    def build(self) -> None:
+        self._build(stages()[self.target])
+
+    def _build(self, stage: Stage) -> None:
+        if stage.parent in stages():
+            self._build(stages()[stage.parent])
+        for instruction, rest in stage.steps:
+            if instruction == "COPY" and rest.startswith("--from="):
+                self._copy_from(rest.partition("=")[2].partition(" ")[0], rest.split()[-1])
+            elif instruction == "COPY":
+                *sources, destination = rest.split()
+                self._copy(sources, self.inside(destination))
+            elif instruction == "RUN" and ACCOUNTS not in rest:
+                self._run(rest)
+            elif instruction == "ENV":
+                self.environment |= dict(pair.split("=", 1) for pair in rest.split())
+            elif instruction == "USER":
+                self.user = rest
+            elif instruction in ("ENTRYPOINT", "CMD"):
+                words = [str(word) for word in json.loads(rest)]
+                self.entrypoint, self.command = (words, []) if instruction == "ENTRYPOINT" else (self.entrypoint, words)
+            elif instruction == "HEALTHCHECK":
+                self.healthcheck = [str(word) for word in json.loads(rest.partition(" CMD ")[2])]
+
+    def _copy_from(self, stage: str, path: str) -> None:
+        other = Image(self.root, stage)
+        other.build()
+        if path == VENV:
+            self.venv = other.inside(path)
+        else:
+            shutil.copytree(other.inside(path), self.inside(path))
+
+    def inside(self, path: str) -> Path:
+        return self.venv if path == VENV and self.venv else self.root / self.target / path.lstrip("/")
+
+    def _copy(self, sources: list[str], destination: Path) -> None:
+        for source in sources:
+            found = ROOT / source
+            if found.is_dir():
+                shutil.copytree(found, destination, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+            else:
+                is_folder = destination.is_dir() or len(sources) > 1
+                (destination if is_folder else destination.parent).mkdir(parents=True, exist_ok=True)
+                shutil.copy(found, destination)
+
+    def variables(self) -> dict[str, str]:
+        """As the image has them; what pip needs to reach its index comes from this machine."""
+        path = f"{self.inside(VENV) / 'bin'}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.defpath}"
+        kept = {name: value for name, value in os.environ.items() if name.startswith("PIP_") or name.endswith("_CA_BUNDLE")}
+        return {**kept, **self.environment, "PATH": path, "HOME": str(self.root)}
+
+    def _run(self, line: str) -> None:
+        for name in (VENV, "/src", "/wheels"):
+            line = line.replace(name, str(self.inside(name)))
+        line = line.replace("python -m venv", f"{sys.executable} -m venv")
+        shell = shutil.which("bash") or "/bin/sh"
+        done = subprocess.run([shell, "-euc", line], env=self.variables(), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr

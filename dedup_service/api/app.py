@@ -12,6 +12,7 @@ import uvicorn
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi_swagger import patch_fastapi
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from dedup_service import __version__
@@ -43,7 +44,11 @@ def create_app(
         title="dedup-service",
         version=__version__,
         description="Turns the duplicate streams of redundant edges into one clean stream. Every pod answers for all.",
+        docs_url=None,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
     )
+    patch_fastapi(app, redirect_from_root_to_docs=False)  # /docs, without a script from the internet
 
     @app.exception_handler(UnavailableError)
     async def unavailable(_: Request, error: UnavailableError) -> JSONResponse:

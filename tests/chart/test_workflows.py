@@ -1,4 +1,4 @@
-"""The workflows of the hosted CI are what it accepts, and name only what exists; the cluster that they make suits the chart."""
+"""The workflows of the hosted CI are what it accepts, and name only what exists; the cluster they make suits the chart."""
 
 from __future__ import annotations
 

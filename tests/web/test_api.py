@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import httpx
@@ -165,3 +166,14 @@ def test_no_question_breaks_it_or_gets_an_answer_that_is_not_documented(case: An
 @relaxed
 def test_nor_where_it_needs_a_token_that_nobody_has(case: Any) -> None:
     case.call_and_validate()
+
+
+async def test_the_documentation_needs_nothing_from_the_internet(plant: Plant) -> None:
+    async with client_of(plant.app()) as client:
+        page = (await client.get("/docs")).text
+        assert "SwaggerUIBundle" in page
+        found = re.findall(r'(?:src|href)="([^"]+)"', page)
+        assert len(found) >= 2
+        for address in found:
+            answer = await client.get(httpx.URL("http://service/docs").join(address))
+            assert (answer.status_code, answer.url.host, bool(answer.content)) == (200, "service", True), address

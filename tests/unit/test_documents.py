@@ -31,7 +31,11 @@ def test_every_alert_is_explained() -> None:
 
 
 def test_the_values_of_the_installation_are_accepted() -> None:
-    text = indented_block(OPERATIONS, "settings:\n").split("helm install")[0].replace("<CLIENT>", "00000000-0000-0000-0000-000000000000")
+    text = (
+        indented_block(OPERATIONS, "settings:\n")
+        .split("helm install")[0]
+        .replace("<CLIENT>", "00000000-0000-0000-0000-000000000000")
+    )
     values: dict[str, Any] = yaml.safe_load(text)
     (account,) = of_kind(render(values), "ServiceAccount")
     subject = re.search(r"system:serviceaccount:(\S+)", OPERATIONS)

@@ -69,6 +69,9 @@ def connect(
         options["ssl_ca_certs"] = str(ca_file)
     if not is_cluster:
         return _single(url, options)
+    options["reinitialize_steps"] = (
+        0  # after a slot has moved, learn where it is; all connections would be closed, busy or not
+    )
     if is_tls:
         options["address_remap"] = _known_by_name(urlsplit(url).hostname or "")
     return RedisCluster.from_url(url.removesuffix("/0"), **options)
@@ -101,7 +104,7 @@ def _known_by_name(host: str) -> Callable[[tuple[str, int]], tuple[str, int]]:
 async def call(client: RedisClient, answer: Awaitable[T]) -> T:
     """Raises UnavailableError, ambiguous where the reply was lost."""
     try:
-        return await answer
+        return await _answer(client, answer)
     except WRONG_SERVER as error:
         await _reconnect(client)
         raise UnavailableError(WHAT, str(error)) from error
@@ -124,6 +127,18 @@ async def call(client: RedisClient, answer: Awaitable[T]) -> T:
             problem = "it is not clustered: set DEDUP_REDIS_CLUSTER=false"
             raise UnavailableError(WHAT, problem, refused=True) from error
         raise UnavailableError(WHAT, _one_line(error)) from error
+
+
+async def _answer(client: RedisClient, answer: Awaitable[T]) -> T:
+    """A cluster is looked at first: a call before that goes to any node, and is sent on by it."""
+    try:
+        if isinstance(client, RedisCluster):
+            await client.initialize()
+    except BaseException:
+        if asyncio.iscoroutine(answer):
+            answer.close()
+        raise
+    return await answer
 
 
 async def all_of(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:

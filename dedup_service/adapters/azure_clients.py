@@ -3,11 +3,13 @@ the authorities that the operator trusts."""
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import certifi
 from azure.eventhub import TransportType
 from azure.eventhub.aio import CheckpointStore, EventHubConsumerClient, EventHubProducerClient
 
@@ -45,11 +47,12 @@ class Network:
             options["transport_type"] = TransportType.AmqpOverWebsocket
         else:
             options["transport_type"] = TransportType.Amqp
-        if self.ca_file is not None:
-            options["connection_verify"] = str(self.ca_file)
         if self.proxy is not None:
             options["http_proxy"] = _sdk_proxy(self.proxy)
         return options
+
+    def tls(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(self.ca_file) if self.ca_file is not None else certifi.where())
 
 
 def _sdk_proxy(url: str) -> dict[str, Any]:
@@ -65,6 +68,8 @@ class AzureClients:
     def __init__(self, network: Network) -> None:
         self._network = network
         self._credential: Any = None
+        self._tls = network.tls()
+        """One for all connections: the SDK would read all authorities anew for each, and it makes one for each question."""
 
     def credential(self) -> Any:
         """Entra ID, as AKS (workload identity), a managed identity or a developer's `az login` offers it; one for all."""
@@ -89,7 +94,7 @@ class AzureClients:
         return EventHubProducerClient(address.namespace, address.hub, self.credential(), **options)
 
     def _hub_options(self, address: HubAddress) -> dict[str, Any]:
-        options = self._network.of_hubs()
+        options = {**self._network.of_hubs(), "ssl_context": self._tls}
         if address.endpoint is not None:
             options["custom_endpoint_address"] = address.endpoint
         if address.is_emulator:

@@ -200,6 +200,7 @@ def test_every_container_is_confined(values: dict[str, Any]) -> None:
         assert spec["securityContext"]["runAsUser"] == 10001, name
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
         assert spec["automountServiceAccountToken"] is False, name
+        assert spec["enableServiceLinks"] is False, name  # a Service called dedup-http would set DEDUP_HTTP_PORT
         for container in spec["containers"]:
             context = container["securityContext"]
             assert context["readOnlyRootFilesystem"] is True, name
@@ -289,6 +290,13 @@ def test_a_proxy_or_another_port_is_let_out() -> None:
     (policy,) = of_kind(render(load_values("everything")), "NetworkPolicy")
     ports = [item["port"] for item in policy["spec"]["egress"][0]["ports"]]
     assert ports == [53, 53, 3128]
+
+
+def test_where_few_are_let_in_the_test_pods_are() -> None:
+    (policy,) = of_kind(render(load_values("everything")), "NetworkPolicy")
+    (test, *_) = of_kind(render(load_values("everything")), "Pod")
+    peers = [peer["podSelector"]["matchLabels"] for peer in policy["spec"]["ingress"][0]["from"] if "podSelector" in peer]
+    assert any(labels.items() <= test["metadata"]["labels"].items() for labels in peers)
 
 
 def test_the_alerts_and_the_dashboard_are_the_files_that_are_tested() -> None:

@@ -63,6 +63,9 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- if and .enabled (not (get $settings "input_consumer_group")) -}}
+{{- fail "settings.input_consumer_group is missing; autoscaling.keda needs it, and can look at one input only" -}}
+{{- end -}}
 {{- if and .enabled (not .blobContainer) -}}
 {{- fail "autoscaling.keda.blobContainer is missing: the container of the checkpoints" -}}
 {{- end -}}

@@ -15,6 +15,7 @@ from typing import Any
 from azure.core.exceptions import AzureError
 from redis.auth.token import JWToken
 from redis.credentials import StreamingCredentialProvider
+from redis.exceptions import RedisError
 
 from dedup_service.adapters.sdk_errors import problem
 
@@ -54,8 +55,16 @@ class EntraCredentials(StreamingCredentialProvider):
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             expires_on = token.expires_on
-            if self._on_next is not None:
-                await self._on_next(JWToken(token.token))
+            await self._hand_on(JWToken(token.token))
+
+    async def _hand_on(self, token: JWToken) -> None:
+        """To the connections that live; one that fails here ends, and the next one begins with the new token."""
+        if self._on_next is None:
+            return
+        try:
+            await self._on_next(token)
+        except (RedisError, OSError) as error:
+            logger.warning("a connection to Redis did not take its new token: %s", problem(error))
 
     def on_next(self, callback: Callable[[Any], Any]) -> None:
         self._on_next = callback

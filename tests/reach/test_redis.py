@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,29 +147,42 @@ async def authentications(admin: Redis) -> int:
     return int((await admin.info("commandstats")).get("cmdstat_auth", {}).get("calls", 0))
 
 
+@pytest.fixture(params=[False, True], ids=["server", "cluster"])
+def lone_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[int, bool]]:
+    """(port, whether it is a cluster) of one whose users may be changed."""
+    if request.param:
+        with clustered_node(tmp_path / "node", announced_port=0) as port:
+            yield port, True
+    else:
+        with ValkeyServer(port=free_port()) as server:
+            yield server.port, False
+
+
 async def test_live_connections_get_the_new_token_before_the_old_one_expires(
-    authority: Authority, identity: Path, monkeypatch: pytest.MonkeyPatch
+    authority: Authority, identity: Path, monkeypatch: pytest.MonkeyPatch, lone_server: tuple[int, bool]
 ) -> None:
+    port, is_cluster = lone_server
     async with entra.token_endpoint(authority.tls) as tokens:
         monkeypatch.setenv("AZURE_AUTHORITY_HOST", f"https://localhost:{tokens.port}/")
         tokens.life_seconds = 5
-        with ValkeyServer(port=free_port()) as server:
-            admin = Redis(port=server.port)
-            password = f"+{tokens.token('https://redis.azure.com')}"
-            await admin.acl_setuser(entra.PRINCIPAL, enabled=True, keys=["*"], categories=["+@all"], passwords=[password])
-            credential = DefaultAzureCredential(connection_verify=str(authority.ca_file))
-            credentials = EntraCredentials(credential)
-            client = connect(f"redis://127.0.0.1:{server.port}", 5.0, credentials=credentials)
-            number = await client.client_id()
-            before = await authentications(admin)
-            async with asyncio.timeout(DEADLINE_SECONDS):
-                while len(tokens.issued) < 2 or await authentications(admin) == before:
-                    await asyncio.sleep(0.1)
-            assert await client.client_id() == number
-            credentials.close()
-            await client.aclose()
-            await admin.aclose()
-            await credential.close()
+        admin = Redis(port=port)
+        password = f"+{tokens.token('https://redis.azure.com')}"
+        await admin.acl_setuser(entra.PRINCIPAL, enabled=True, keys=["*"], categories=["+@all"], passwords=[password])
+        credential = DefaultAzureCredential(connection_verify=str(authority.ca_file))
+        credentials = EntraCredentials(credential)
+        client = connect(f"redis://127.0.0.1:{port}", 5.0, is_cluster=is_cluster, credentials=credentials)
+        await call(client, client.get("x"))
+        connected = (await admin.info("clients"))["connected_clients"]
+        before = await authentications(admin)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while len(tokens.issued) < 2 or await authentications(admin) == before:
+                await asyncio.sleep(0.1)
+        assert (await admin.info("clients"))["connected_clients"] == connected  # not by connecting anew
+        assert await call(client, client.get("x")) is None
+        credentials.close()
+        await client.aclose()
+        await admin.aclose()
+        await credential.close()
 
 
 async def test_an_identity_that_is_refused_is_said(

@@ -14,6 +14,7 @@ from azure.eventhub.amqp import AmqpMessageProperties
 from azure.eventhub.exceptions import AuthenticationError, EventDataSendError
 
 from dedup_service.adapters.amqp_types import encodable
+from dedup_service.adapters.event_encoding import NotEncodableError, add_encoded, agrees_with_the_sdk, encode
 from dedup_service.adapters.sdk_errors import SDK_ERRORS, close_quietly, problem, unavailable
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.errors import UnavailableError, UndeliverableError
@@ -42,6 +43,7 @@ class EventHubPublisher:
         self._clients: dict[str, EventHubProducerClient] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._encodes_itself = agrees_with_the_sdk(to_event_data)
 
     def _client(self, name: str) -> EventHubProducerClient:
         if name not in self._clients:
@@ -110,14 +112,25 @@ class EventHubPublisher:
     def _fill(self, batch: EventDataBatch, events: Sequence[OutgoingEvent]) -> int:
         """How many events fit. Raises UndeliverableError when not even the first does."""
         for count, event in enumerate(events):
-            try:
-                batch.add(to_event_data(event))
-            except ValueError as error:
+            if not self._add(batch, event):
                 if count == 0:
                     detail = f"{len(event.body)} bytes, and {self._what} takes {batch.max_size_in_bytes}"
-                    raise UndeliverableError("too-large", detail) from error
+                    raise UndeliverableError("too-large", detail)
                 return count
         return len(events)
+
+    def _add(self, batch: EventDataBatch, event: OutgoingEvent) -> bool:
+        """False: it does not fit."""
+        if self._encodes_itself:
+            try:
+                return add_encoded(batch, encode(event))
+            except NotEncodableError:
+                pass
+        try:
+            batch.add(to_event_data(event))
+        except ValueError:
+            return False
+        return True
 
     def _rejected(self, error: EventDataSendError) -> UnavailableError | UndeliverableError:
         condition = error.error or ""

@@ -1,0 +1,94 @@
+"""Events that are encoded here are, for whoever decodes them, those that the SDK would have sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from azure.eventhub import EventDataBatch
+from azure.eventhub._pyamqp._decode import decode_payload
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dedup_service.adapters import event_encoding
+from dedup_service.adapters.event_encoding import DATA, NotEncodableError, add_encoded, agrees_with_the_sdk, encode
+from dedup_service.adapters.eventhub_publisher import EventHubPublisher, to_event_data
+from dedup_service.core.outgoing import OutgoingEvent
+
+LIMIT = 1024 * 1024
+TEXTS = st.text(max_size=300)
+NAMES = st.text(min_size=1, max_size=300)
+VALUES = st.one_of(
+    TEXTS, st.binary(max_size=300), st.booleans(), st.none(), st.floats(allow_nan=False), st.integers(-(2**31), 2**31 - 1)
+)
+EVENTS = st.builds(
+    OutgoingEvent,
+    body=st.binary(max_size=600),
+    content_type=st.none() | TEXTS,
+    content_encoding=st.none() | TEXTS,
+    message_id=st.none() | TEXTS,
+    correlation_id=st.none() | TEXTS,
+    properties=st.dictionaries(NAMES, VALUES, max_size=20),
+    readings=st.just(1),
+)
+
+
+def by_the_sdk(event: OutgoingEvent) -> EventDataBatch:
+    batch = EventDataBatch(max_size_in_bytes=LIMIT)
+    batch.add(to_event_data(event))
+    return batch
+
+
+def decoded(batch: EventDataBatch) -> Any:
+    message: Any = batch._message
+    return decode_payload(memoryview(bytes(message[DATA][0])))
+
+
+@given(event=EVENTS)
+def test_what_arrives_is_the_same(event: OutgoingEvent) -> None:
+    ours, theirs = EventDataBatch(max_size_in_bytes=LIMIT), by_the_sdk(event)
+    assert add_encoded(ours, encode(event))
+    mine, its = decoded(ours), decoded(theirs)
+    assert mine.properties == its.properties
+    assert (mine.application_properties or {}) == (its.application_properties or {})
+    assert list(mine.data) == list(its.data)
+    assert len(ours) == len(theirs) == 1
+
+
+@given(event=EVENTS, room=st.integers(-20, 20))
+def test_a_batch_never_holds_more_than_it_may(event: OutgoingEvent, room: int) -> None:
+    payload = encode(event)
+    full = EventDataBatch(max_size_in_bytes=LIMIT)
+    assert add_encoded(full, payload)
+    batch = EventDataBatch(max_size_in_bytes=full.size_in_bytes + room)
+    assert add_encoded(batch, payload) is (room >= 0)
+    assert batch.size_in_bytes <= batch.max_size_in_bytes
+    assert len(batch) == (room >= 0)
+
+
+@pytest.mark.parametrize("value", [2**31, -(2**63), object(), "\ud800", {"TYPE": "LONG", "VALUE": 1}])
+def test_other_values_are_left_to_the_sdk(value: Any) -> None:
+    event = OutgoingEvent(b"", None, None, None, None, {"a": value}, 1)
+    with pytest.raises(NotEncodableError):
+        encode(event)
+
+
+def publisher() -> EventHubPublisher:
+    return EventHubPublisher(lambda: pytest.fail("nothing is sent"), "a hub", send_timeout_seconds=1.0)
+
+
+def test_it_is_used_with_this_sdk_and_not_with_one_that_is_built_in_another_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert agrees_with_the_sdk(to_event_data)
+    monkeypatch.setattr(event_encoding, "DATA", 4)
+    assert not agrees_with_the_sdk(to_event_data)
+
+
+@pytest.mark.parametrize("encodes_itself", [True, False])
+def test_a_publisher_fills_a_batch_either_way(encodes_itself: bool) -> None:
+    made = publisher()
+    made._encodes_itself = encodes_itself
+    events = [OutgoingEvent(b"x" * 100, None, None, None, None, {"n": n, "big": 2**40}, 1) for n in range(100)]
+    batch = EventDataBatch(max_size_in_bytes=3000)
+    count = made._fill(batch, events)
+    assert 10 < count < 30
+    assert len(batch) == count

@@ -21,7 +21,7 @@ DATA = 5
 SHORT = 256
 SHORT_OVERHEAD, LONG_OVERHEAD = 5, 8
 """Of a data section in a batch, by the length of the event."""
-INT_MAX = 2**31
+INT_MAX, LONG_MAX = 2**31, 2**63
 
 PROPERTIES = b"\x00\x53\x73"
 APPLICATION_PROPERTIES = b"\x00\x53\x74"
@@ -29,6 +29,8 @@ DATA_SECTION = b"\x00\x53\x75"
 NO_PROPERTIES = (None, None, None, None)
 NULL, TRUE, FALSE = b"\x40", b"\x41", b"\x42"
 _int = struct.Struct(">Bi").pack
+_long = struct.Struct(">Bq").pack
+_unsigned_long = struct.Struct(">BQ").pack
 _double = struct.Struct(">Bd").pack
 _long_size = struct.Struct(">BI").pack
 _compound = struct.Struct(">BII").pack
@@ -94,13 +96,24 @@ def _value(value: Any) -> bytes:
         return _binary(value)
     if kind is bool:
         return TRUE if value else FALSE
-    if kind is int and -INT_MAX <= value < INT_MAX:
-        return _int(0x71, value)
+    if kind is int:
+        return _integer(value)
     if kind is float:
         return _double(0x82, value)
     if value is None:
         return NULL
     raise NotEncodableError(kind.__name__)
+
+
+def _integer(value: int) -> bytes:
+    """In a width that fits."""
+    if -INT_MAX <= value < INT_MAX:
+        return _int(0x71, value)
+    if -LONG_MAX <= value < LONG_MAX:
+        return _long(0x81, value)
+    if 0 <= value < 2 * LONG_MAX:
+        return _unsigned_long(0x80, value)
+    raise NotEncodableError("an integer of more than 64 bits")
 
 
 def _list(content: bytes, count: int) -> bytes:

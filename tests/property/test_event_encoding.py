@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ LIMIT = 1024 * 1024
 TEXTS = st.text(max_size=300)
 NAMES = st.text(min_size=1, max_size=300)
 VALUES = st.one_of(
-    TEXTS, st.binary(max_size=300), st.booleans(), st.none(), st.floats(allow_nan=False), st.integers(-(2**31), 2**31 - 1)
+    TEXTS, st.binary(max_size=300), st.booleans(), st.none(), st.floats(allow_nan=False), st.integers(-(2**63), 2**64 - 1)
 )
 EVENTS = st.builds(
     OutgoingEvent,
@@ -66,7 +67,7 @@ def test_a_batch_never_holds_more_than_it_may(event: OutgoingEvent, room: int) -
     assert len(batch) == (room >= 0)
 
 
-@pytest.mark.parametrize("value", [2**31, -(2**63), object(), "\ud800", {"TYPE": "LONG", "VALUE": 1}])
+@pytest.mark.parametrize("value", [2**64, -(2**63) - 1, object(), "\ud800", {"TYPE": "LONG", "VALUE": 1}])
 def test_other_values_are_left_to_the_sdk(value: Any) -> None:
     event = OutgoingEvent(b"", None, None, None, None, {"a": value}, 1)
     with pytest.raises(NotEncodableError):
@@ -87,7 +88,9 @@ def test_it_is_used_with_this_sdk_and_not_with_one_that_is_built_in_another_way(
 def test_a_publisher_fills_a_batch_either_way(encodes_itself: bool) -> None:
     made = publisher()
     made._encodes_itself = encodes_itself
-    events = [OutgoingEvent(b"x" * 100, None, None, None, None, {"n": n, "big": 2**40}, 1) for n in range(100)]
+    events = [
+        OutgoingEvent(b"x" * 100, None, None, None, None, {"n": n, "by the SDK": uuid.UUID(int=n)}, 1) for n in range(100)
+    ]
     batch = EventDataBatch(max_size_in_bytes=3000)
     count = made._fill(batch, events)
     assert 10 < count < 30

@@ -84,7 +84,7 @@ def _network(settings: Settings) -> Network:
 
 
 async def _check_redis(redis: RedisClient, settings: Settings) -> None:
-    await check_clustering(redis)
+    await check_clustering(redis, key_namespace(settings))
     await check_eviction(redis, allowed=settings.allow_eviction)
 
 

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 COPY = struct.Struct(">dBBHBdd")
 """TTL in ms, numbers of group, replica and source in this call, flags, sequence, source time in ms; the epoch follows."""
 LATE, COUNTED, TIMED = 1, 2, 4
+CLUSTER_TAGS = 16
+"""Of so many tags some lie on another node than the first one."""
 
 
 class RedisClaims:
@@ -122,11 +124,13 @@ async def check_eviction(client: RedisClient, *, allowed: bool) -> None:
     logger.warning("%s; accepted by DEDUP_ALLOW_EVICTION", problem)
 
 
-async def check_clustering(client: RedisClient) -> None:
-    """A client that takes a cluster for one server would fail at its first key.
+async def check_clustering(client: RedisClient, namespace: str) -> None:
+    """A client that takes a cluster for one server would fail at the first key that is elsewhere; so some are asked for.
 
-    Raises ConfigurationError, or UnavailableError.
+    Not by INFO: what managed Redis says there of its proxies is its own affair. Raises UnavailableError that is refused.
     """
-    found = await infos(client, "cluster")
-    if not isinstance(client, RedisCluster) and int(found[0].get("cluster_enabled", 0)):
-        raise ConfigurationError("DEDUP_REDIS_CLUSTER", "is false, and Redis is clustered", "true")
+    if isinstance(client, RedisCluster):
+        await call(client, client.initialize())
+        return
+    for tag in range(CLUSTER_TAGS):
+        await call(client, cast("Awaitable[Any]", client.get(f"{namespace}{{{tag}}}")))

@@ -143,6 +143,9 @@ async def build_deployment(settings: Settings) -> AsyncIterator[Deployment]:
 async def build_round_trip(settings: Settings) -> AsyncIterator[RoundTripPorts]:
     """Raises ConfigurationError."""
     azure, address = AzureClients(_network(settings)), check_address(settings)
+    if len(configured_inputs(settings)) > 1:
+        problem = "names one of several inputs, whose partitions `check --round-trip` can't tell apart"
+        raise ConfigurationError(f"{PREFIX}CHECK_CONNECTION_STRING", problem, HUB_EXAMPLE)
     outputs = [item for item in configured_outputs(settings) if not item.name]
     if not outputs:
         raise ConfigurationError(f"{PREFIX}OUTPUT_CONNECTION_STRING", "is missing: nothing comes out", HUB_EXAMPLE)

@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
@@ -38,7 +38,7 @@ class RoundTripPorts:
 class Checker:
     url: str
     """Of the running service, without a slash at the end."""
-    token: str | None
+    token: str | None = field(repr=False)
     session: aiohttp.ClientSession
 
     async def _get(self, path: str, **query: str) -> tuple[int, Any]:

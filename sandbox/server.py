@@ -34,7 +34,7 @@ class HubOptions:
     retention_seconds: float = DEFAULT_RETENTION_SECONDS
     advertise: str | None = None
     """The name under which clients reach it; default: `host`."""
-    key: str | None = None
+    key: str | None = field(default=None, repr=False)
     """Of the access policy; default: a new one each time."""
     ca_file: Path | None = None
     """Where clients find the certificate's authority; default: a temporary file."""

@@ -4,7 +4,7 @@ the authorities that the operator trusts."""
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -27,7 +27,7 @@ class Network:
 
     over_websocket: bool = False
     """AMQP on port 443."""
-    proxy: str | None = None
+    proxy: str | None = field(default=None, repr=False)
     """http://[USER:PASSWORD@]HOST:PORT; implies `over_websocket`."""
     ca_file: Path | None = None
     """PEM of the authorities to trust instead of the public ones."""

@@ -40,7 +40,15 @@ RedisClient = Redis | RedisCluster
 WHAT = "Redis"
 WRONG_SERVER = (ReadOnlyError, BusyLoadingError)
 """After a fail-over: the connection leads to a server that is the primary no more, or not yet."""
-REFUSED = (AuthenticationError, AuthorizationError)
+REFUSALS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
+    (AzureError, "Entra ID gave no token for it (DEDUP_REDIS_AUTH=entra): {text}"),
+    ((AuthenticationError, AuthorizationError), "it refused the credentials ({name})"),
+    (
+        ssl.SSLCertVerificationError,
+        "its certificate is of no authority that is trusted here (DEDUP_CA_FILE), or of another name",
+    ),
+)
+"""What no retry cures: a setting is wrong."""
 CONNECTION_LOST = (RedisConnectionError, RedisTimeoutError, OSError, asyncio.TimeoutError)
 
 
@@ -108,25 +116,23 @@ async def call(client: RedisClient, answer: Awaitable[T]) -> T:
     except WRONG_SERVER as error:
         await _reconnect(client)
         raise UnavailableError(WHAT, str(error)) from error
-    except MovedError as error:
-        problem = "it is clustered: set DEDUP_REDIS_CLUSTER=true"
-        raise UnavailableError(WHAT, problem, refused=True) from error
     except (RedisError, RedisClusterException, AzureError, *CONNECTION_LOST) as error:
-        if failure := next((cause for cause in _causes(error) if isinstance(cause, AzureError)), None):
-            problem = f"Entra ID gave no token for it (DEDUP_REDIS_AUTH=entra): {_one_line(failure)}"
-            raise UnavailableError(WHAT, problem, refused=True) from error
-        if refusal := next((cause for cause in _causes(error) if isinstance(cause, REFUSED)), None):
-            problem = f"it refused the credentials ({type(refusal).__name__})"
-            raise UnavailableError(WHAT, problem, refused=True) from error
-        if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
-            problem = "its certificate is of no authority that is trusted here (DEDUP_CA_FILE), or of another name"
-            raise UnavailableError(WHAT, problem, refused=True) from error
-        if isinstance(error, CONNECTION_LOST):
-            raise UnavailableError(WHAT, f"no answer ({type(error).__name__})", ambiguous=True) from error
-        if isinstance(error, RedisClusterException) and "not enabled" in str(error):
-            problem = "it is not clustered: set DEDUP_REDIS_CLUSTER=false"
-            raise UnavailableError(WHAT, problem, refused=True) from error
-        raise UnavailableError(WHAT, _one_line(error)) from error
+        raise _unavailable(error) from error
+
+
+def _unavailable(error: BaseException) -> UnavailableError:
+    """A cluster's client wraps what its nodes say, so causes are looked at, too."""
+    if isinstance(error, MovedError):
+        return UnavailableError(WHAT, "it is clustered: set DEDUP_REDIS_CLUSTER=true", refused=True)
+    causes = _causes(error)
+    for kinds, problem in REFUSALS:
+        if cause := next((item for item in causes if isinstance(item, kinds)), None):
+            return UnavailableError(WHAT, problem.format(name=type(cause).__name__, text=_one_line(cause)), refused=True)
+    if isinstance(error, CONNECTION_LOST):
+        return UnavailableError(WHAT, f"no answer ({type(error).__name__})", ambiguous=True)
+    if isinstance(error, RedisClusterException) and "not enabled" in str(error):
+        return UnavailableError(WHAT, "it is not clustered: set DEDUP_REDIS_CLUSTER=false", refused=True)
+    return UnavailableError(WHAT, _one_line(error))
 
 
 async def _answer(client: RedisClient, answer: Awaitable[T]) -> T:
@@ -151,7 +157,7 @@ async def all_of(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:
-    """The error, and what it was raised from: a cluster's client wraps what its nodes say."""
+    """The error, and what it was raised from."""
     found: list[BaseException] = []
     while error is not None and error not in found:
         found.append(error)

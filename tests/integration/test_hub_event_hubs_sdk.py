@@ -136,7 +136,9 @@ async def test_retention_drops_old_events(stand_in: StandIn, telemetry: str, fil
 # --- epochs
 
 
-async def reading(connection_string: str, errors: list[str], **options: Any) -> tuple[EventHubConsumerClient, asyncio.Task]:  # type: ignore[type-arg]
+async def reading(
+    connection_string: str, errors: list[str], **options: Any
+) -> tuple[EventHubConsumerClient, asyncio.Task[None]]:
     client = EventHubConsumerClient.from_connection_string(connection_string, "dedup", retry_total=0)
 
     async def on_batch(*_: Any) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
 from dedup_service import bootstrap
 from dedup_service.__main__ import settings_help
 from dedup_service.adapters.azure_clients import AzureClients, Network
+from dedup_service.check import Checker
 from dedup_service.errors import ConfigurationError
 from dedup_service.grouping import configured
 from dedup_service.hubs import configured_inputs
@@ -73,6 +75,18 @@ groups: [{name: plant}]
     assert "c2VjcmV0" not in repr(west)
 
 
+async def test_a_round_trip_is_for_one_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "groups.yaml"
+    inputs = ", ".join(f"{{name: {n}, connection_string_env: {n.upper()}, consumer_group: dedup}}" for n in ("west", "east"))
+    file.write_text(f"inputs: [{inputs}]\ngroups: [{{name: plant}}]\n")
+    monkeypatch.setenv("WEST", HUB)
+    monkeypatch.setenv("EAST", HUB.replace("=hub", "=hub2"))
+    settings = load(**{**GOOD, "config_file": file, "namespace": "plant", "check_connection_string": HUB})
+    with pytest.raises(ConfigurationError, match="^DEDUP_CHECK_CONNECTION_STRING: names one of several inputs"):
+        async with bootstrap.build_round_trip(settings):
+            pytest.fail("it was built")
+
+
 def test_a_hub_can_not_be_two_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "groups.yaml"
     inputs = ", ".join(f"{{name: {n}, connection_string_env: {n.upper()}, consumer_group: {n}}}" for n in ("west", "east"))
@@ -127,6 +141,11 @@ def test_secrets_do_not_show() -> None:
     text = repr(load(**GOOD)) + str(load(**GOOD)) + settings_help()
     assert "hunter2" not in text
     assert "c2VjcmV0" not in text
+
+
+def test_what_is_made_of_secrets_does_not_show_them() -> None:
+    assert "hunter2" not in repr(Network(proxy="http://edge:hunter2@proxy:3128"))
+    assert "hunter2" not in repr(Checker("http://service", "hunter2", MagicMock()))
 
 
 def test_every_setting_has_a_description_and_an_example() -> None:

@@ -5,7 +5,9 @@ R10: only what is admitted will ever claim; a refused, unreadable or ignored cop
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+import msgspec
 
 from dedup_service.core.dead_letters import dead_letter, dead_readings
 from dedup_service.core.events import MESSAGE_SOURCE, BadReading, InputEvent, Reading
@@ -75,7 +77,7 @@ class Admission:
         self.refuse_copies(work, SOURCE_NOT_ALLOWED, foreign, incarnation)
         allowed = [reading for reading in extraction.readings if self.groups.allows(group, reading.source)]
         refused = [BadReading(reading.index, SOURCE_NOT_ALLOWED, reading.raw) for reading in foreign]
-        work.extraction = replace(extraction, readings=allowed, bad=[*extraction.bad, *refused])
+        work.extraction = msgspec.structs.replace(extraction, readings=allowed, bad=[*extraction.bad, *refused])
 
     def _unmatched(self, work: EventWork, reason: str, detail: str, incarnation: int) -> EventWork:
         work.ignored = reason

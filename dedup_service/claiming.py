@@ -17,7 +17,7 @@ from dedup_service.core.claims import (
     unconfirmed_ttl_ms,
     unpack,
 )
-from dedup_service.core.events import Reading
+from dedup_service.core.events import Origin, Reading
 from dedup_service.core.groups import Group
 from dedup_service.core.times import is_late, source_time_ms
 from dedup_service.notes import CONFLICT, conflict_note
@@ -48,38 +48,47 @@ class Claiming:
 
     async def claim(self, work: list[EventWork], in_doubt_up_to: int) -> None:
         """Gives every reading its verdict. Up to that sequence number an own unconfirmed claim may have been published."""
+        now_ms, numbers = self.clock.now_ms(), await self._replica_numbers(work)
         for item in work:
-            if item.group is not None and item.extraction.readings:
-                await self._prepare(item, item.group)
-        answers = iter(await self._in_chunks([request for item in work for request in item.requests]))
+            if item.group is not None:
+                self._prepare(item, item.group, numbers[item.group.name, item.replica], now_ms)
+        found = await self._in_chunks([request for item in work for request in item.requests])
+        at = 0
         for item in work:
             in_doubt = item.event.sequence_number <= in_doubt_up_to
-            found = [next(answers) for _ in item.requests]
-            item.verdicts = [
-                judge(request.claim, claim, in_doubt=in_doubt) for request, claim in zip(item.requests, found, strict=True)
-            ]
+            own = found[at : at + len(item.requests)]
+            at += len(own)
+            item.verdicts = [judge(request.claim, claim, in_doubt=in_doubt) for request, claim in zip(item.requests, own, strict=True)]
             if Verdict.CONFLICT in item.verdicts:
-                self._settle_conflicts(item, found)
+                self._settle_conflicts(item, own)
 
-    async def _prepare(self, item: EventWork, group: Group) -> None:
+    async def _replica_numbers(self, work: list[EventWork]) -> dict[tuple[str, str], int]:
+        """By group and replica."""
+        return {
+            (group, replica): await self.retrying.run(partial(self.claims.replica_number, group, replica))
+            for group, replica in {(item.group.name, item.replica) for item in work if item.group is not None}
+        }
+
+    def _prepare(self, item: EventWork, group: Group, number: int, now_ms: int) -> None:
         event = item.event
-        number = await self.retrying.run(partial(self.claims.replica_number, group.name, item.replica))
         if number == OTHER_REPLICA:
             item.replica = "other"
-        ttl_ms = unconfirmed_ttl_ms(event.enqueued_ms, self.clock.now_ms(), self.retention_ms)
+        incarnation, partition, sequence_number = self.incarnation, int(event.partition_id), event.sequence_number
+        enqueued_ms, scope, name = event.enqueued_ms, group.claim_scope, group.name
+        ttl_ms, is_timed = unconfirmed_ttl_ms(enqueued_ms, now_ms, self.retention_ms), group.mode == "observe"
         item.requests = [
             ClaimRequest(
-                shard=shard_of(reading.source, self.shards),
-                key=key_digest(group.claim_scope, reading.source, reading.id),
-                claim=new_claim(item.origin(self.incarnation, reading), reading, number, event.enqueued_ms),
-                ttl_ms=ttl_ms,
-                group=group.name,
-                replica=number,
-                source=reading.source,
-                late=is_late(reading.time, event.enqueued_ms, group.window_ms),
-                sequence=_sequence(reading),
-                epoch=reading.epoch or "",
-                time_ms=source_time_ms(reading.time) if group.mode == "observe" else None,
+                shard_of(reading.source, self.shards),
+                key_digest(scope, reading.source, reading.id),
+                new_claim(Origin(incarnation, partition, sequence_number, reading.index), reading, number, enqueued_ms),
+                ttl_ms,
+                name,
+                number,
+                reading.source,
+                is_late(reading.time, enqueued_ms, group.window_ms),
+                _sequence(reading),
+                reading.epoch or "",
+                source_time_ms(reading.time) if is_timed else None,
             )
             for reading in item.extraction.readings
         ]
@@ -102,10 +111,13 @@ class Claiming:
         """Keeps the claims of what is in the clean stream for their group's window and the present spread of lag."""
         by_window: dict[int, list[ClaimRequest]] = {}
         for item in work:
+            if item.group is None or not (Verdict.WINNER in item.verdicts or Verdict.FOUND in item.verdicts):
+                continue
+            requests = by_window.setdefault(item.group.window_ms, [])
             for reading, request, verdict in zip(item.extraction.readings, item.requests, item.verdicts, strict=True):
                 is_published = reading.index in item.published or not published_only
-                if item.group is not None and (verdict is Verdict.FOUND or (verdict is Verdict.WINNER and is_published)):
-                    by_window.setdefault(item.group.window_ms, []).append(request)
+                if verdict is Verdict.FOUND or (verdict is Verdict.WINNER and is_published):
+                    requests.append(request)
         for window_ms, requests in by_window.items():
             for start in range(0, len(requests), CLAIMS_PER_CALL):
                 chunk = requests[start : start + CLAIMS_PER_CALL]

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -189,11 +190,15 @@ class Pipeline:
     async def _resolve(self, work: list[EventWork]) -> None:
         """Copies in doubt may have been published, and only the clean stream can tell."""
         own: dict[str, set[Origin]] = {}
-        publishing = [item for item in work if item.group is not None and item.group.mode != "observe"]
+        publishing = [
+            item
+            for item in work
+            if Verdict.IN_DOUBT in item.verdicts and item.group is not None and item.group.mode != "observe"
+        ]
         doubtful = [(item, reading) for item in publishing for reading in item.with_verdict(Verdict.IN_DOUBT)]
         first = {item.output_partition(reading): (item, reading) for item, reading in reversed(doubtful)}
         await asyncio.gather(*(self._published(item, reading, own) for item, reading in first.values()))
-        for item in work:
+        for item in (item for item in work if Verdict.IN_DOUBT in item.verdicts):
             for place, (reading, verdict) in enumerate(zip(item.extraction.readings, item.verdicts, strict=True)):
                 if verdict is Verdict.IN_DOUBT:
                     is_found = item.origin(self._incarnation, reading) in await self._published(item, reading, own)
@@ -233,10 +238,10 @@ class Pipeline:
         group, forward_to = item.group, self._options.forward_to
         if item.forwarded and forward_to is not None:
             return [forwarded(item.event, forward_to, self._incarnation)]
-        if group is None or group.mode == "observe":
+        if group is None or group.mode == "observe" or (group.mode == "drop" and Verdict.WINNER not in item.verdicts):
             return []
         late = frozenset(
-            reading.index for reading, request in zip(item.extraction.readings, item.requests, strict=True) if request.late
+            [reading.index for reading, request in zip(item.extraction.readings, item.requests, strict=True) if request.late]
         )
         winners = item.with_verdict(Verdict.WINNER)
         cleans = clean_events(item.event, item.extraction, winners, group.output, self._incarnation, Marks(late))
@@ -270,18 +275,17 @@ class Pipeline:
     def _count(self, work: list[EventWork]) -> None:
         telemetry = self._ports.telemetry
         telemetry.add(Count.INPUT_EVENTS, len(work))
+        verdicts: dict[str, Counter[Verdict]] = defaultdict(Counter)
         for item in work:
             if item.ignored is not None:
                 telemetry.add(Count.IGNORED, label=item.ignored)
             for reason, letter in item.dead:
                 telemetry.add(Count.DEAD_LETTERED, letter.readings, reason)
                 telemetry.note(DEAD_LETTER, **dead_letter_note(item, reason, letter))
-            if not item.verdicts:
-                continue
-            telemetry.add(Count.COPIES, len(item.verdicts), item.replica)
-            conflicts = item.verdicts.count(Verdict.CONFLICT)
-            telemetry.add(Count.WINNERS, item.verdicts.count(Verdict.WINNER), item.replica)
-            telemetry.add(Count.DUPLICATES, item.verdicts.count(Verdict.DUPLICATE) + conflicts, item.replica)
-            telemetry.add(Count.CONFLICTS, conflicts, item.replica)
-            replays = item.verdicts.count(Verdict.REPLAY) + item.verdicts.count(Verdict.FOUND)
-            telemetry.add(Count.REPLAYS, replays)
+            verdicts[item.replica].update(item.verdicts)
+        for replica, found in verdicts.items():
+            telemetry.add(Count.COPIES, found.total(), replica)
+            telemetry.add(Count.WINNERS, found[Verdict.WINNER], replica)
+            telemetry.add(Count.DUPLICATES, found[Verdict.DUPLICATE] + found[Verdict.CONFLICT], replica)
+            telemetry.add(Count.CONFLICTS, found[Verdict.CONFLICT], replica)
+            telemetry.add(Count.REPLAYS, found[Verdict.REPLAY] + found[Verdict.FOUND])

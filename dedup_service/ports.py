@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import msgspec
+
 from dedup_service.core.accounting import Counts, SourceHistory
 from dedup_service.core.claims import Claim
 from dedup_service.core.events import Extraction, InputEvent
@@ -41,8 +43,7 @@ class Extractor(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimRequest:
+class ClaimRequest(msgspec.Struct, frozen=True):
     shard: int
     key: bytes
     claim: bytes

@@ -6,12 +6,16 @@ All of them carry the shard of the claims that they account for, since a script'
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
+
+KNOWN_SOURCES = 20_000
 
 
 def account_prefix(namespace: bytes, shard: int) -> str:
     return f"{namespace.decode()}{{{shard}}}"
 
 
+@lru_cache(KNOWN_SOURCES)
 def source_digest(group: str, source: str) -> str:
     """32 hex characters; a source may be long, and hostile."""
     prefixed = f"{len(group)}:{group}{source}"

@@ -13,11 +13,11 @@ local MAX_GAPS, MAX_EPOCHS, MAX_SOURCES, MAX_TIMES = 64, 3, 10000, 128
 local GAPS_SECONDS, MAX_BACK, MAX_JUMP = 691200, 1000, 1000000
 local LATE, COUNTED, TIMED = 1, 2, 4
 
-local prefix, groups, sources, now, oldest_minute, oldest_hour
+local prefix, groups, sources, epochs, now, oldest_minute, oldest_hour
 local hashes, accounts, accounted, histories, seen, timed = {}, {}, {}, {}, {}, {}
 
 local function open_accounts(header)
-  prefix, groups, sources = unpack(cmsgpack.unpack(header))
+  prefix, groups, sources, epochs = unpack(cmsgpack.unpack(header))
   local time = redis.call('TIME')
   now = time[1] * 1000 + floor(time[2] / 1000)
   oldest_minute, oldest_hour = floor(now / MINUTE_MS) - KEEP_MINUTES, floor(now / HOUR_MS) - KEEP_HOURS
@@ -240,7 +240,7 @@ end
 local function count_winner(found, group, replica, source, flags, sequence, time, epoch)
   local opened, filled = 0, 0
   if band(flags, COUNTED) ~= 0 then
-    opened, filled = follow(group, source, sequence, epoch)
+    opened, filled = follow(group, source, sequence, epochs[epoch])
   end
   if found.of_source and band(flags, TIMED) ~= 0 then
     measure_distance(replica, time, found)
@@ -285,7 +285,7 @@ local function count_duplicate(found, replica, lag, before, after, is_conflict)
   end
 end
 
--- One copy. `winner`: the claim that another origin holds, with its replicas before and after this copy; nil: this one wins.
+-- One copy. `winner`: the claim that another origin holds, with its replicas before and after this copy; none: this one wins.
 local function account(claim, group, replica, source, flags, sequence, time, epoch, winner, before, after)
   if is_accounted(claim) then
     return

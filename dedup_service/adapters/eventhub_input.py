@@ -12,10 +12,13 @@ from functools import partial
 from typing import Any
 
 from azure.eventhub import EventData
+from azure.eventhub._tracing import is_tracing_enabled
 from azure.eventhub.aio import EventHubConsumerClient, PartitionContext
 from azure.eventhub.amqp import AmqpAnnotatedMessage, AmqpMessageBodyType
 
 from dedup_service.adapters.amqp_types import make_decoding_total, readable, readable_map
+from dedup_service.adapters.direct_receiving import receive_directly
+from dedup_service.adapters.event_decoding import agrees_with_the_sdk
 from dedup_service.adapters.sdk_errors import CLOSE_TIMEOUT_SECONDS, close_quietly, is_refused, problem, unavailable
 from dedup_service.core.claims import incarnation_of
 from dedup_service.core.events import InputEvent
@@ -31,6 +34,8 @@ class EventHubInput:
 
     def __init__(self, client: EventHubConsumerClient, namespace: str, what: str, *, prefetch: int, batch_size: int) -> None:
         make_decoding_total()
+        if agrees_with_the_sdk(to_input_event) and not is_tracing_enabled():
+            receive_directly(client, to_input_event)
         self.what = what
         self._client = client
         self._namespace = namespace
@@ -80,8 +85,8 @@ class EventHubInput:
 
 
 class EventHubReader:
-    """Hands batches from the SDK's callback to `read`, one at a time: while one is being worked on, at most one waits
-    here, and the prefetch in the SDK. The worker is never inside the callback, so the SDK can't cancel it."""
+    """Hands batches from the SDK's callback to `read`, one at a time: while one is being worked on, the next one grows at the
+    receiver's. The worker is never inside the callback, so the SDK can't cancel it."""
 
     def __init__(
         self,
@@ -98,7 +103,7 @@ class EventHubReader:
         """`after`: the client's former reader of this partition, which it must have let go."""
         self._reading = f"{what} (reading)"
         self._partition_id = partition_id
-        self._batches: asyncio.Queue[list[EventData] | UnavailableError] = asyncio.Queue(maxsize=1)
+        self._batches: asyncio.Queue[list[EventData | InputEvent] | UnavailableError] = asyncio.Queue(maxsize=1)
         position, inclusive = _sdk_position(start)
         self._receive = partial(
             client.receive_batch,
@@ -118,9 +123,11 @@ class EventHubReader:
             await after.ended()
         await self._receive()
 
-    async def _on_batch(self, _: PartitionContext, events: list[EventData]) -> None:
+    async def _on_batch(self, _: PartitionContext, events: list[EventData | InputEvent]) -> None:
+        """Returns once the worker has taken them."""
         if events:
             await self._batches.put(events)
+            await self._batches.join()
 
     async def _on_error(self, _: PartitionContext | None, error: Exception) -> None:
         """The first error is the end: left alone, the SDK tries again without a pause while the hub is away."""
@@ -130,13 +137,16 @@ class EventHubReader:
     async def read(self, max_wait_seconds: float) -> list[InputEvent]:
         try:
             item = await asyncio.wait_for(self._batches.get(), max_wait_seconds)
+            self._batches.task_done()
         except TimeoutError:
             if self._receiving.done():
                 raise UnavailableError(self._reading, f"receiving from partition {self._partition_id} ended") from None
             return []
         if isinstance(item, UnavailableError):
             raise item
-        return [to_input_event(self._partition_id, event) for event in item]
+        return [
+            event if isinstance(event, InputEvent) else to_input_event(self._partition_id, event) for event in item
+        ]
 
     def close(self) -> None:
         self._receiving.cancel()

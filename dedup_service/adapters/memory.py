@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
+
 from dedup_service.adapters.memory_accounts import MemoryAccounts
 from dedup_service.core.claims import CONFIRMED, OTHER_REPLICA, pack, unpack
 from dedup_service.core.events import InputEvent
@@ -140,7 +142,7 @@ class MemoryHub:
     def append(self, event: InputEvent) -> InputEvent:
         """With the number, offset and time that a hub would give it."""
         log = self.partitions[event.partition_id]
-        stored = replace(event, sequence_number=len(log), offset=str(len(log)), enqueued_ms=self.clock.now_ms())
+        stored = msgspec.structs.replace(event, sequence_number=len(log), offset=str(len(log)), enqueued_ms=self.clock.now_ms())
         log.append(stored)
         return stored
 

@@ -12,15 +12,17 @@ from redis.asyncio.cluster import RedisCluster
 
 from dedup_service.adapters.account_keys import account_prefix, source_digest
 from dedup_service.adapters.redis_calls import RedisClient, Script, all_of, call, infos
-from dedup_service.core.claims import MAX_REPLICAS, OTHER_REPLICA
+from dedup_service.core.claims import CLAIM_BYTES, MAX_REPLICAS, OTHER_REPLICA
 from dedup_service.errors import ConfigurationError
 from dedup_service.ports import ClaimRequest
 
 logger = logging.getLogger(__name__)
 
 
-COPY = struct.Struct(">dBBHBdd")
-"""TTL in ms, numbers of group, replica and source in this call, flags, sequence, source time in ms; the epoch follows."""
+RECORD = struct.Struct(f">{CLAIM_BYTES}sdBBHBddH").pack
+"""The claim, its TTL in ms, numbers of group, replica and source in this call, flags, sequence, source time in ms, and the number
+of the epoch in this call."""
+FREE = ord("0")
 LATE, COUNTED, TIMED = 1, 2, 4
 CLUSTER_TAGS = 16
 """Of so many tags some lie on another node than the first one."""
@@ -38,47 +40,61 @@ class RedisClaims:
         self._replica_number = Script(client, "replica_number.lua")
         self._numbers: dict[tuple[str, str], int] = {}
 
-    def _key(self, request: ClaimRequest) -> bytes:
-        return b"%s{%d}%s" % (self._namespace, request.shard, request.key)
+    def _keys(self, requests: Sequence[ClaimRequest]) -> list[bytes]:
+        """Of requests of one shard."""
+        prefix = b"%s{%d}" % (self._namespace, requests[0].shard)
+        return [prefix + request.key for request in requests]
 
     async def claim(self, requests: Sequence[ClaimRequest], live: Sequence[int]) -> list[bytes | None]:
         incarnations = b"".join(incarnation.to_bytes(4, "big") for incarnation in live)
         results: list[bytes | None] = [None] * len(requests)
 
-        async def claim_shard(indexes: list[int]) -> None:
+        async def claim_shard(indexes: Sequence[int]) -> None:
             chosen = [requests[i] for i in indexes]
-            args = [incarnations, *self._copies(chosen)]
-            found = await self._claim([self._key(request) for request in chosen], args)
-            for index, claim in zip(indexes, found, strict=True):
-                results[index] = claim or None
+            args = [incarnations, *self._records(chosen)]
+            answer = await self._claim(self._keys(chosen), args)
+            at = len(indexes)
+            for index, flag in zip(indexes, answer[:at], strict=True):
+                if flag != FREE:
+                    results[index] = answer[at : at + CLAIM_BYTES]
+                    at += CLAIM_BYTES
 
         await all_of([claim_shard(indexes) for indexes in _by_shard(requests)])
         return results
 
-    def _copies(self, requests: Sequence[ClaimRequest]) -> list[bytes]:
-        """What claim.lua wants to know beside the claims; groups and sources are named once for all."""
+    def _records(self, requests: Sequence[ClaimRequest]) -> list[bytes]:
+        """What claim.lua wants to know; groups, sources and epochs are named once for all."""
         groups: dict[str, int] = {}
         sources: dict[tuple[str, str], int] = {}
-        packed: list[bytes] = []
+        epochs: dict[str, int] = {}
+        records: list[bytes] = []
         for request in requests:
-            group = groups.setdefault(request.group, len(groups) + 1)
-            source = sources.setdefault((request.group, request.source), len(sources) + 1)
-            flags = request.late * LATE | (request.sequence is not None) * COUNTED | (request.time_ms is not None) * TIMED
-            copy = COPY.pack(
-                request.ttl_ms, group, request.replica, source, flags, request.sequence or 0, request.time_ms or 0
+            sequence, time_ms = request.sequence, request.time_ms
+            flags = request.late * LATE | (sequence is not None) * COUNTED | (time_ms is not None) * TIMED
+            records.append(
+                RECORD(
+                    request.claim,
+                    request.ttl_ms,
+                    groups.setdefault(request.group, len(groups) + 1),
+                    request.replica,
+                    sources.setdefault((request.group, request.source), len(sources) + 1),
+                    flags,
+                    sequence or 0,
+                    time_ms or 0,
+                    epochs.setdefault(request.epoch, len(epochs) + 1),
+                )
             )
-            packed += (request.claim, copy + request.epoch.encode())
         if not self._accounting:
-            return [b"", *packed]
+            return [b"", b"".join(records)]
         named = [[source_digest(group, source), source] for group, source in sources]
         prefix = account_prefix(self._namespace, requests[0].shard)
-        return [msgspec.msgpack.encode([prefix, list(groups), named]), *packed]
+        return [msgspec.msgpack.encode([prefix, list(groups), named, list(epochs)]), b"".join(records)]
 
     async def confirm(self, requests: Sequence[ClaimRequest], ttl_ms: int) -> int:
-        async def confirm_shard(indexes: list[int]) -> int:
+        async def confirm_shard(indexes: Sequence[int]) -> int:
             chosen = [requests[i] for i in indexes]
-            args = [ttl_ms, *(request.claim for request in chosen)]
-            return int(await self._confirm([self._key(request) for request in chosen], args))
+            args = [ttl_ms, b"".join([request.claim for request in chosen])]
+            return int(await self._confirm(self._keys(chosen), args))
 
         return sum(await all_of([confirm_shard(indexes) for indexes in _by_shard(requests)]))
 
@@ -100,7 +116,9 @@ class RedisClaims:
         await self._client.aclose()
 
 
-def _by_shard(requests: Sequence[ClaimRequest]) -> Iterable[list[int]]:
+def _by_shard(requests: Sequence[ClaimRequest]) -> Iterable[Sequence[int]]:
+    if len({request.shard for request in requests}) == 1:
+        return [range(len(requests))]
     shards: dict[int, list[int]] = {}
     for index, request in enumerate(requests):
         shards.setdefault(request.shard, []).append(index)

@@ -13,6 +13,7 @@ import enum
 import hashlib
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 
 from dedup_service.core.events import Origin, Reading
 from dedup_service.core.extract import CONTENT_HASH_BYTES
@@ -24,15 +25,19 @@ OTHER_REPLICA = MAX_REPLICAS - 1
 """The number of all replicas of a group beyond the 31 that have their own."""
 CLAIM_BYTES = 35
 
-_HEAD = struct.Struct(">BI")
-_ORIGIN = struct.Struct(">IHQH")
-_ORIGIN_AT = slice(_HEAD.size, _HEAD.size + _ORIGIN.size)
-_ENQUEUED_AT = slice(_ORIGIN_AT.stop, _ORIGIN_AT.stop + 6)
-_CONTENT_AT = slice(_ENQUEUED_AT.stop, _ENQUEUED_AT.stop + CONTENT_HASH_BYTES)
+KNOWN_SOURCES = 20_000
+"""What depends on the source alone is computed once for so many of them."""
+
+_LAYOUT = struct.Struct(f">BIIHQHHI{CONTENT_HASH_BYTES}s")
+_ORIGIN_AT = slice(5, 21)
+_CONTENT_AT = slice(27, CLAIM_BYTES)
+_length = struct.Struct(">I").pack
 
 
 class Verdict(enum.Enum):
     """What a copy is."""
+
+    __hash__ = object.__hash__  # there is one of each; Enum's own hash runs in Python, and they are counted by the million
 
     WINNER = "winner"
     """Nobody had the key, or an earlier call of this process had claimed it for this copy: publish."""
@@ -61,15 +66,18 @@ class Claim:
 
 def key_digest(group: str, source: str, reading_id: str) -> bytes:
     """16 bytes. Each part is length-prefixed, so that no crafted source or id runs into another group's key."""
-    parts = (group.encode(), source.encode(), reading_id.encode())
-    prefixed = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-    return hashlib.blake2b(prefixed, digest_size=KEY_BYTES).digest()
+    name = reading_id.encode()
+    return hashlib.blake2b(_key_prefix(group, source) + _length(len(name)) + name, digest_size=KEY_BYTES).digest()
 
 
+@lru_cache(KNOWN_SOURCES)
+def _key_prefix(group: str, source: str) -> bytes:
+    return b"".join(_length(len(part)) + part for part in (group.encode(), source.encode()))
+
+
+@lru_cache(KNOWN_SOURCES)
 def shard_of(source: str, shards: int) -> int:
     """All readings of a source are in one shard, since a script's keys must share a slot of a Redis Cluster."""
-    if shards == 1:
-        return 0
     return int.from_bytes(hashlib.blake2b(source.encode(), digest_size=4).digest(), "big") % shards
 
 
@@ -81,13 +89,16 @@ def incarnation_of(namespace: str, hub: str, created_ms: int) -> int:
 
 def pack(claim: Claim) -> bytes:
     origin = claim.origin
-    return b"".join(
-        (
-            _HEAD.pack(CONFIRMED if claim.confirmed else UNCONFIRMED, claim.replicas),
-            _ORIGIN.pack(origin.incarnation, origin.partition, origin.sequence_number, origin.index),
-            claim.enqueued_ms.to_bytes(6, "big"),
-            claim.content,
-        )
+    return _LAYOUT.pack(
+        CONFIRMED if claim.confirmed else UNCONFIRMED,
+        claim.replicas,
+        origin.incarnation,
+        origin.partition,
+        origin.sequence_number,
+        origin.index,
+        claim.enqueued_ms >> 32,
+        claim.enqueued_ms & 0xFFFFFFFF,
+        claim.content,
     )
 
 
@@ -95,18 +106,28 @@ def unpack(data: bytes) -> Claim:
     """Raises ValueError when the bytes are no claim, which means that something else writes to this namespace."""
     if len(data) != CLAIM_BYTES:
         raise ValueError(f"a claim has {CLAIM_BYTES} bytes, found {len(data)}")
-    state, replicas = _HEAD.unpack_from(data)
+    state, replicas, *origin, enqueued_high, enqueued_low, content = _LAYOUT.unpack(data)
     return Claim(
         confirmed=state == CONFIRMED,
         replicas=replicas,
-        origin=Origin(*_ORIGIN.unpack_from(data, _HEAD.size)),
-        enqueued_ms=int.from_bytes(data[_ENQUEUED_AT], "big"),
-        content=data[_CONTENT_AT],
+        origin=Origin(*origin),
+        enqueued_ms=enqueued_high << 32 | enqueued_low,
+        content=content,
     )
 
 
 def new_claim(origin: Origin, reading: Reading, replica: int, enqueued_ms: int) -> bytes:
-    return pack(Claim(False, 1 << replica, origin, enqueued_ms, reading.content_hash))
+    return _LAYOUT.pack(
+        UNCONFIRMED,
+        1 << replica,
+        origin.incarnation,
+        origin.partition,
+        origin.sequence_number,
+        origin.index,
+        enqueued_ms >> 32,
+        enqueued_ms & 0xFFFFFFFF,
+        reading.content_hash,
+    )
 
 
 def judge(mine: bytes, found: bytes | None, *, in_doubt: bool) -> Verdict:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+import msgspec
 
 from dedup_service.core.events import Extraction, InputEvent, Reading
 from dedup_service.core.extract import BATCH_CONTENT_TYPE
@@ -37,8 +39,7 @@ class Marks:
 PLAIN = Marks()
 
 
-@dataclass(frozen=True, slots=True)
-class CleanEvent:
+class CleanEvent(msgspec.Struct, frozen=True):
     """The winners of one input event that belong to one output partition."""
 
     output_partition: str
@@ -118,7 +119,7 @@ def split(clean: CleanEvent) -> list[CleanEvent]:
     """As `halves`, with the readings that belong to each."""
     middle = len(clean.readings) // 2
     readings = (clean.readings[:middle], clean.readings[middle:])
-    return [replace(clean, event=half, readings=own) for half, own in zip(halves(clean.event), readings, strict=False)]
+    return [msgspec.structs.replace(clean, event=half, readings=own) for half, own in zip(halves(clean.event), readings, strict=False)]
 
 
 def forwarded(event: InputEvent, policy: OutputPolicy, incarnation: int) -> CleanEvent:

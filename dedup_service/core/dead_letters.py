@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
+
+import msgspec
 
 from dedup_service.core.clean_events import CleanEvent
 from dedup_service.core.events import BadReading, InputEvent, Reading
@@ -36,13 +37,13 @@ def dead_readings(
     properties = _dead_letter_properties(event, reason, "", kept, incarnation)
     properties[INDEXES_PROPERTY] = ranges(item.index for item in bad)
     parts = tuple((item.index, item.raw) for item in bad)
-    return replace(outgoing(event, array(parts), event.content_type, None, properties, len(bad)), parts=parts)
+    return msgspec.structs.replace(outgoing(event, array(parts), event.content_type, None, properties, len(bad)), parts=parts)
 
 
 def undeliverable(clean: CleanEvent, reason: str, detail: str) -> OutgoingEvent:
     """A clean event that the clean hub will never take. Its readings keep their claims: this is where they end."""
     properties = {**clean.event.properties, REASON_PROPERTY: reason, DETAIL_PROPERTY: detail[:256]}
-    return replace(clean.event, properties=properties)
+    return msgspec.structs.replace(clean.event, properties=properties)
 
 
 def truncated(letter: OutgoingEvent) -> OutgoingEvent:
@@ -52,7 +53,7 @@ def truncated(letter: OutgoingEvent) -> OutgoingEvent:
     """
     if letter.body:
         properties = {ORIGINAL_SIZE_PROPERTY: len(letter.body), **letter.properties}
-        return replace(letter, body=letter.body[: len(letter.body) // 2], properties=properties)
+        return msgspec.structs.replace(letter, body=letter.body[: len(letter.body) // 2], properties=properties)
     own = {name: value for name, value in letter.properties.items() if name.startswith("dedup_")}
     if letter.message_id is None and own == letter.properties:
         raise ValueError("the dead-letter hub does not even take the service's own words")

@@ -1,10 +1,14 @@
-"""Events and readings as the core sees them: plain values, no SDK types."""
+"""Events and readings as the core sees them: plain values, no SDK types.
+
+Structs and not dataclasses, since there is one of each for every copy: they are made in a tenth of the time.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 DEVICE_ID = "iothub-connection-device-id"
 MODULE_ID = "iothub-connection-module-id"
@@ -14,8 +18,7 @@ REPLICA_PROPERTIES = ("cloudEvents_replica", "cloudEvents:replica")
 UNKNOWN_REPLICA = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class InputEvent:
+class InputEvent(msgspec.Struct, frozen=True):
     """One message of an input hub."""
 
     partition_id: str
@@ -29,9 +32,9 @@ class InputEvent:
     content_encoding: str | None = None
     message_id: str | None = None
     correlation_id: str | None = None
-    application_properties: Mapping[str, Any] = field(default_factory=dict)
+    application_properties: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """What the sender said; hostile."""
-    annotations: Mapping[str, Any] = field(default_factory=dict)
+    annotations: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """What the hub said, IoT Hub's system properties among it."""
 
     @property
@@ -47,8 +50,7 @@ class InputEvent:
         return UNKNOWN_REPLICA
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True):
     """One copy of a reading, found in an event."""
 
     index: int
@@ -66,8 +68,7 @@ class Reading:
     """Of the sequence: another one when the source's counter started over."""
 
 
-@dataclass(frozen=True, slots=True)
-class BadReading:
+class BadReading(msgspec.Struct, frozen=True):
     """A copy that can't be deduplicated; it never claims."""
 
     index: int
@@ -75,19 +76,17 @@ class BadReading:
     raw: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Extraction:
+class Extraction(msgspec.Struct, frozen=True):
     """What an event holds. `batch`: the body is a JSON array, of which a part can be published. `binary`: the attributes are
     application properties, and the body is the data."""
 
     readings: list[Reading]
-    bad: list[BadReading] = field(default_factory=list)
+    bad: list[BadReading] = msgspec.field(default_factory=list)
     batch: bool = False
     binary: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True):
     """Which copy: it recognises itself when it is read again, which a mere flag could not."""
 
     incarnation: int

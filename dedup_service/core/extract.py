@@ -31,7 +31,18 @@ MAX_READINGS = 65_535
 
 
 class _CloudEvent(msgspec.Struct):
-    specversion: object = None
+    """An event as every decent sender writes it. Others are looked at one by one, as `_AnyEvent`."""
+
+    id: str
+    source: str
+    data: msgspec.Raw = msgspec.Raw(b"")
+    data_base64: str | None = None
+    time: str | None = None
+    sequence: str | None = None
+    sequenceepoch: str | None = None
+
+
+class _AnyEvent(msgspec.Struct):
     id: object = None
     source: object = None
     data: msgspec.Raw = msgspec.Raw(b"")
@@ -45,7 +56,8 @@ JSON_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _decode_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_any = msgspec.json.Decoder().decode
-_decode_event = msgspec.json.Decoder(_CloudEvent).decode
+_decode_events = msgspec.json.Decoder(list[_CloudEvent]).decode
+_decode_any_event = msgspec.json.Decoder(_AnyEvent).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +81,17 @@ class CloudEventsExtractor:
         return _binary(event, pointers)
 
     def _batch(self, body: bytes, encoding: str | None, pointers: Sequence[str]) -> Extraction:
-        elements = _elements(self._text(body, encoding))
+        text = self._text(body, encoding)
+        elements = _elements(text)
         if not elements:
             raise UndeliverableError("empty-batch", "the batch holds no events")
         if len(elements) > MAX_READINGS:
             raise UndeliverableError("too-many-readings", f"{len(elements)} readings in one event")
-        found = [_element(index, raw, pointers) for index, raw in enumerate(elements)]
+        try:
+            events: Sequence[_CloudEvent | _AnyEvent | None] = _decode_events(text)
+        except JSON_ERRORS:
+            events = [_any_event(raw) for raw in elements]
+        found = [_reading(i, raw, event, pointers) for i, (raw, event) in enumerate(zip(elements, events, strict=True))]
         return Extraction(
             readings=[item for item in found if isinstance(item, Reading)],
             bad=[item for item in found if isinstance(item, BadReading)],
@@ -120,20 +137,35 @@ def _structured(text: bytes, pointers: Sequence[str]) -> Extraction:
 
 
 def _element(index: int, raw: bytes, pointers: Sequence[str]) -> Reading | BadReading:
+    return _reading(index, raw, _any_event(raw), pointers)
+
+
+def _any_event(raw: bytes) -> _AnyEvent | None:
+    """None where it is no JSON object."""
     try:
-        event = _decode_event(raw)
+        return _decode_any_event(raw)
     except JSON_ERRORS:
+        return None
+
+
+def _reading(
+    index: int, raw: bytes, event: _CloudEvent | _AnyEvent | None, pointers: Sequence[str]
+) -> Reading | BadReading:
+    if event is None:
         return BadReading(index, "unreadable-reading", raw)
-    reason = _fault(event.id, event.source)
+    reading_id, source = event.id, event.source
+    reason = _fault(reading_id, source)
     if reason is not None:
         return BadReading(index, reason, raw)
-    content = event.data_base64.encode() if isinstance(event.data_base64, str) else bytes(event.data)
+    assert isinstance(reading_id, str)
+    assert isinstance(source, str)
+    content = event.data_base64.encode() if isinstance(event.data_base64, str) else event.data
     return Reading(
         index,
-        str(event.source),
-        str(event.id),
+        source,
+        reading_id,
         raw,
-        content_hash(chosen(content, pointers)),
+        content_hash(chosen(bytes(content), pointers) if pointers else content),
         _text_or_none(event.time),
         _text_or_none(event.sequence),
         _text_or_none(event.sequenceepoch),
@@ -188,18 +220,19 @@ def _resolve(document: Any, pointer: str) -> Any:
     return [value]
 
 
-def content_hash(content: bytes) -> bytes:
+def content_hash(content: bytes | msgspec.Raw) -> bytes:
     return hashlib.blake2b(content, digest_size=CONTENT_HASH_BYTES).digest()
 
 
 def _fault(reading_id: object, source: object) -> str | None:
     """Why these attributes give no key, or None. There is never a fallback: a shared key would merge readings."""
+    if isinstance(reading_id, str) and isinstance(source, str):
+        if 0 < len(reading_id) <= MAX_ID_LENGTH and 0 < len(source) <= MAX_SOURCE_LENGTH:
+            return None
     if reading_id is None or reading_id == "":
         return "missing-id"
     if source is None or source == "":
         return "missing-source"
     if not isinstance(reading_id, str) or len(reading_id) > MAX_ID_LENGTH:
         return "invalid-id"
-    if not isinstance(source, str) or len(source) > MAX_SOURCE_LENGTH:
-        return "invalid-source"
-    return None
+    return "invalid-source"

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
+
+import msgspec
 
 from dedup_service.core.events import DEVICE_ID, IOTHUB_ENQUEUED_TIME, MODULE_ID, InputEvent, Reading
 from dedup_service.core.extract import BATCH_CONTENT_TYPE
@@ -15,6 +18,8 @@ INDEXES_PROPERTY = "dedup_indexes"
 LATE_PROPERTY = "dedup_late"
 DUPLICATE_PROPERTY = "dedup_duplicate"
 
+KNOWN_SOURCES, KNOWN_NAMES = 20_000, 1000
+"""What depends on a source, or on a property's name, alone is computed once for so many of them."""
 KEPT_ANNOTATIONS = (DEVICE_ID, MODULE_ID, IOTHUB_ENQUEUED_TIME)
 """System annotations that republishing would lose; they become application properties of the same name."""
 FORGEABLE_PREFIXES = ("dedup_", "iothub-")
@@ -24,8 +29,7 @@ ADX_PROPERTIES = frozenset(
 """Application properties that steer Azure Data Explorer's ingestion: a device must not choose where its data lands."""
 
 
-@dataclass(frozen=True, slots=True)
-class OutgoingEvent:
+class OutgoingEvent(msgspec.Struct, frozen=True):
     body: bytes
     content_type: str | None
     content_encoding: str | None
@@ -55,9 +59,17 @@ class OutputPolicy:
     """Lower-case names that devices may use."""
     content_mode: str = "as-received"
     """`structured`: everything that is known about a reading is in the body, for consumers that see nothing else."""
+    _known: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def partition_of(self, reading: Reading) -> str:
-        return output_partition(reading.source if self.partition_by == "source" else self.group, self.partition_ids)
+        by = reading.source if self.partition_by == "source" else self.group
+        found = self._known.get(by)
+        if found is None:
+            found = output_partition(by, self.partition_ids)
+            if len(self._known) >= KNOWN_SOURCES:
+                self._known.clear()
+            self._known[by] = found
+        return found
 
 
 def outgoing(
@@ -77,16 +89,17 @@ def outgoing(
 
 def kept_properties(event: InputEvent, kept_adx: frozenset[str]) -> dict[str, Any]:
     """The sender's properties without those that only the service, IoT Hub or the operator may set, and IoT Hub's own."""
-    kept = {
-        name: value
-        for name, value in event.application_properties.items()
-        if not name.lower().startswith(FORGEABLE_PREFIXES)
-        and (name.lower() not in ADX_PROPERTIES or name.lower() in kept_adx)
-    }
+    kept = {name: value for name, value in event.application_properties.items() if _is_kept(name, kept_adx)}
     for name in KEPT_ANNOTATIONS:
         if name in event.annotations:
             kept[name] = event.annotations[name]
     return kept
+
+
+@lru_cache(KNOWN_NAMES)
+def _is_kept(name: str, kept_adx: frozenset[str]) -> bool:
+    plain = name.lower()
+    return not plain.startswith(FORGEABLE_PREFIXES) and (plain not in ADX_PROPERTIES or plain in kept_adx)
 
 
 def origin_text(event: InputEvent, incarnation: int) -> str:
@@ -122,7 +135,7 @@ def halves(event: OutgoingEvent) -> list[OutgoingEvent]:
     middle = len(event.parts) // 2
     common = {name: value for name, value in event.properties.items() if name != LATE_PROPERTY}
     return [
-        replace(
+        msgspec.structs.replace(
             event,
             body=array(parts),
             content_type=BATCH_CONTENT_TYPE,

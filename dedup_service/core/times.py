@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
+
+KNOWN_TIMES = 10_000
+"""All copies of a reading have the same time, and many readings of one moment."""
 
 
+@lru_cache(KNOWN_TIMES)
 def source_time_ms(text: str | None) -> int | None:
     """Milliseconds since the epoch; None where there is no time or no one can tell which."""
     if text is None:

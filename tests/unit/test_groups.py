@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from dedup_service.core.claims import key_digest
 from dedup_service.core.events import MESSAGE_SOURCE, InputEvent

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from dedup_service import pipeline as module
 from dedup_service.adapters.memory import MemoryClaims, MemoryClock, MemoryPublisher
@@ -244,7 +246,7 @@ async def test_a_confirmed_claim_lives_for_the_window_and_an_unconfirmed_one_no_
 async def test_a_claim_of_a_hub_that_is_gone_does_not_block() -> None:
     world = World(incarnation=1)
     await world.pipeline()._claim(world.admitted(world.at(single("1", b"x"), 0)))
-    reborn = replace(world, incarnation=2)
+    reborn = dataclasses.replace(world, incarnation=2)
     reborn.claims = world.claims
     await reborn.pipeline().process([world.at(single("1", b"x", device="edge-2"), 0, "1")])
     assert world.clean_bodies() == [b"x"]

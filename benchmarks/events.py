@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from sandbox.amqp.codec import Symbol, Timestamp
@@ -34,7 +35,7 @@ class Load:
         return self.readings * self.replicas
 
 
-def reading(number: int, body_bytes: int) -> dict[str, Any]:
+def reading(number: int, body_bytes: int, at: str) -> dict[str, Any]:
     data = {"value": number * 0.1, "quality": "good"}
     padding = body_bytes - len(json.dumps({**data, "note": ""}))
     return {
@@ -42,7 +43,7 @@ def reading(number: int, body_bytes: int) -> dict[str, Any]:
         "type": "reading",
         "source": f"opc.tcp://plant/line-{number % SOURCES // 10}/machine-{number % SOURCES}/temperature",
         "id": f"{number:032x}",
-        "time": f"2026-01-01T{number // 3600 % 24:02}:{number // 60 % 60:02}:{number % 60:02}.000Z",
+        "time": f"{at}.{number % 1000:03}Z",
         "sequence": f"{number // SOURCES:020}",
         "sequenceepoch": "1",
         "data": {**data, "note": "x" * max(0, padding)},
@@ -65,14 +66,15 @@ def batched(events: list[dict[str, Any]]) -> bytes:
 def bare_messages(load: Load, replica: int) -> Iterator[bytes]:
     """One replica's events. Batches of different replicas have different boundaries, as they do in a plant."""
     numbers = range(load.first, load.first + load.readings)
+    at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
     if load.batch == 1:
         for number in numbers:
-            yield single(reading(number, load.body_bytes))
+            yield single(reading(number, load.body_bytes, at))
         return
     start = 0
     size = max(1, load.batch - replica * load.batch // load.replicas)
     while start < load.readings:
-        yield batched([reading(number, load.body_bytes) for number in numbers[start : start + size]])
+        yield batched([reading(number, load.body_bytes, at) for number in numbers[start : start + size]])
         start, size = start + size, load.batch
 
 

@@ -28,6 +28,9 @@ PREFETCH, BATCH_SIZE = 3000, 1000
 """Of service and baselines alike; the service's defaults."""
 DEADLINE_SECONDS = 300.0
 POLL_SECONDS = 0.05
+SAMPLE_SECONDS = 0.5
+STEADY = (0.1, 0.95)
+"""The share of a drain that is looked at: before, connections are opened; behind, partitions come to their ends one by one."""
 
 Log = dict[str, list[Entry]]
 
@@ -206,17 +209,51 @@ async def drain(log: Log, redis: Server, *, services: int = 1, redis_url: str = 
         running_hub(len(log)) as hub,
         running_services(hub, redis_url or redis.url, services, **overrides) as running,
     ):
-        cpu, redis_cpu = sum(cpu_of(service.usage) for service in running), redis.cpu()
-        started = time.monotonic()
         events = hub.fill(log)
-        await until_processed(running, events)
-        return Took(
-            events,
-            time.monotonic() - started,
-            sum(cpu_of(service.usage) for service in running) - cpu,
-            redis.cpu() - redis_cpu,
-            max(service.usage.memory_info().rss for service in running),
-        )
+        return steady(await watch(running, redis, events), events)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    at: float
+    events: float
+    cpu: float
+    redis_cpu: float
+    rss_bytes: int
+
+
+async def watch(running: list[ServiceProcess], redis: Server, events: float) -> list[Sample]:
+    """Until so many events are processed."""
+    samples: list[Sample] = []
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while not samples or samples[-1].events < events:
+            await asyncio.sleep(SAMPLE_SECONDS)
+            processed = sum([await service.metric("dedup_input_events_total") for service in running])
+            samples.append(
+                Sample(
+                    time.monotonic(),
+                    processed,
+                    sum(cpu_of(service.usage) for service in running),
+                    redis.cpu(),
+                    max(service.usage.memory_info().rss for service in running),
+                )
+            )
+    return samples
+
+
+def steady(samples: list[Sample], events: float) -> Took:
+    """Between the samples that bound the steady part."""
+    first = next(sample for sample in samples if sample.events >= STEADY[0] * events)
+    last = [sample for sample in samples if sample.events <= STEADY[1] * events][-1]
+    if last.events <= first.events:
+        raise ValueError("the drain was too short to be measured: more readings are needed")
+    return Took(
+        int(last.events - first.events),
+        last.at - first.at,
+        last.cpu - first.cpu,
+        last.redis_cpu - first.redis_cpu,
+        max(sample.rss_bytes for sample in samples),
+    )
 
 
 async def loop(kind: str, log: Log) -> Took:

@@ -12,12 +12,11 @@ from dedup_service.core.claims import (
     Verdict,
     judge,
     key_digest,
-    new_claim,
+    new_claims,
     shard_of,
     unconfirmed_ttl_ms,
     unpack,
 )
-from dedup_service.core.events import Origin, Reading
 from dedup_service.core.groups import Group
 from dedup_service.core.times import is_late, source_time_ms
 from dedup_service.notes import CONFLICT, conflict_note
@@ -58,7 +57,9 @@ class Claiming:
             in_doubt = item.event.sequence_number <= in_doubt_up_to
             own = found[at : at + len(item.requests)]
             at += len(own)
-            item.verdicts = [judge(request.claim, claim, in_doubt=in_doubt) for request, claim in zip(item.requests, own, strict=True)]
+            item.verdicts = [
+                judge(request.claim, claim, in_doubt=in_doubt) for request, claim in zip(item.requests, own, strict=True)
+            ]
             if Verdict.CONFLICT in item.verdicts:
                 self._settle_conflicts(item, own)
 
@@ -73,24 +74,25 @@ class Claiming:
         event = item.event
         if number == OTHER_REPLICA:
             item.replica = "other"
-        incarnation, partition, sequence_number = self.incarnation, int(event.partition_id), event.sequence_number
-        enqueued_ms, scope, name = event.enqueued_ms, group.claim_scope, group.name
+        enqueued_ms, scope, name, shards = event.enqueued_ms, group.claim_scope, group.name, self.shards
+        readings = item.extraction.readings
+        claims = new_claims(item.first_origin(self.incarnation), readings, number, enqueued_ms)
         ttl_ms, is_timed = unconfirmed_ttl_ms(enqueued_ms, now_ms, self.retention_ms), group.mode == "observe"
         item.requests = [
             ClaimRequest(
-                shard_of(reading.source, self.shards),
+                shard_of(reading.source, shards) if shards > 1 else 0,
                 key_digest(scope, reading.source, reading.id),
-                new_claim(Origin(incarnation, partition, sequence_number, reading.index), reading, number, enqueued_ms),
+                claim,
                 ttl_ms,
                 name,
                 number,
                 reading.source,
                 is_late(reading.time, enqueued_ms, group.window_ms),
-                _sequence(reading),
+                _sequence(reading.sequence),
                 reading.epoch or "",
                 source_time_ms(reading.time) if is_timed else None,
             )
-            for reading in item.extraction.readings
+            for reading, claim in zip(readings, claims, strict=True)
         ]
 
     async def _in_chunks(self, requests: list[ClaimRequest]) -> list[bytes | None]:
@@ -125,8 +127,7 @@ class Claiming:
                 self.telemetry.add(Count.CLAIMS_LOST, lost)
 
 
-def _sequence(reading: Reading) -> int | None:
-    text = reading.sequence
+def _sequence(text: str | None) -> int | None:
     if text is None or not (text.isascii() and text.isdecimal()):
         return None
     return number if (number := int(text)) < MAX_SEQUENCE else None

@@ -150,7 +150,7 @@ class Pipeline:
         for event in events:
             item = self._ports.admission.admit(event, self._incarnation)
             work.append(item)
-            size += len(event.body) + sum(len(reading.raw) for reading in item.extraction.readings)
+            size += len(event.body) + item.extraction.text_bytes
             if size >= SLICE_BYTES:
                 yield work
                 work, size = [], 0

@@ -43,7 +43,7 @@ class Extractor(Protocol):
         ...
 
 
-class ClaimRequest(msgspec.Struct, frozen=True):
+class ClaimRequest(msgspec.Struct, frozen=True, gc=False):
     shard: int
     key: bytes
     claim: bytes

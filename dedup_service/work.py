@@ -33,6 +33,9 @@ class EventWork:
     def with_verdict(self, *verdicts: Verdict) -> list[Reading]:
         return [r for r, v in zip(self.extraction.readings, self.verdicts, strict=True) if v in verdicts]
 
+    def first_origin(self, incarnation: int) -> Origin:
+        return Origin(incarnation, int(self.event.partition_id), self.event.sequence_number, 0)
+
     def origin(self, incarnation: int, reading: Reading) -> Origin:
         return Origin(incarnation, int(self.event.partition_id), self.event.sequence_number, reading.index)
 

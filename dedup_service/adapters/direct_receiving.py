@@ -188,9 +188,9 @@ def _payload_of_transfer(data: bytes, at: int, handle: int) -> int | None:
             if code != 0xA0:
                 return None
             size = 1 + data[field_at + 1]
-        elif number == 0 and int.from_bytes(data[field_at + 1 : field_at + 1 + size], "big") != handle:
-            return None
-        elif number == MORE and code != 0x42 and code != 0x40 and (code != 0x56 or data[field_at + 1]):  # noqa: PLR1714
+        elif (number == 0 and int.from_bytes(data[field_at + 1 : field_at + 1 + size], "big") != handle) or (
+            number == MORE and code != 0x42 and code != 0x40 and (code != 0x56 or data[field_at + 1])
+        ):
             return None
         field_at += 1 + size
     return payload

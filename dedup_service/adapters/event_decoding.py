@@ -134,23 +134,32 @@ def _map(data: bytes, at: int) -> tuple[dict[str, Any], int]:
     else:
         raise NotDecodableError("not a map")
     found: dict[str, Any] = {}
+    names, fixed = _names, _FIXED
     for _ in range(count // 2):
         code = data[at]
         if code == SYMBOL or code == TEXT:  # noqa: PLR1714  # this runs for every property of every event
             start = at + 2
             at = start + data[at + 1]
             raw = data[start:at]
-            name = _names.get(raw)
-            if name is None:
+            try:
+                name = names[raw]
+            except KeyError:
                 name = _learn(raw)
         else:
             value, at = _value(data, at)
             name = str(value)
-        if data[at] == TEXT:
+        code = data[at]
+        if code == TEXT:
             start = at + 2
             at = start + data[at + 1]
-            raw = data[start:at]
-            found[name] = raw.decode() if raw.isascii() else readable(raw)
+            try:
+                found[name] = data[start:at].decode()
+            except UnicodeDecodeError:
+                found[name] = data[start:at]
+        elif code in fixed:
+            size, unpack = fixed[code]
+            (found[name],) = unpack(data, at + 1)
+            at += 1 + size
         else:
             found[name], at = _value(data, at)
     return found, at

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from azure.eventhub import EventData, EventDataBatch
@@ -27,6 +28,9 @@ PROPERTIES = b"\x00\x53\x73"
 APPLICATION_PROPERTIES = b"\x00\x53\x74"
 DATA_SECTION = b"\x00\x53\x75"
 NO_PROPERTIES = (None, None, None, None)
+KNOWN_NAMES = 1000
+"""Of properties, which are encoded once."""
+_TEXT_HEADS = [bytes((0xA1, size)) for size in range(SHORT)]
 NULL, TRUE, FALSE = b"\x40", b"\x41", b"\x42"
 _int = struct.Struct(">Bi").pack
 _long = struct.Struct(">Bq").pack
@@ -49,9 +53,9 @@ def encode(event: OutgoingEvent) -> bytes:
 
 
 def _encode(event: OutgoingEvent) -> bytes:
-    pairs = [part for name, value in event.properties.items() for part in (_text(name), _value(value))]
     sections = [DATA_SECTION, _binary(event.body)]
-    if pairs:
+    if event.properties:
+        pairs = [part for name, value in event.properties.items() for part in (_name(name), _value(value))]
         sections = [APPLICATION_PROPERTIES, _map(b"".join(pairs), len(pairs)), *sections]
     own = (event.message_id, event.correlation_id, event.content_type, event.content_encoding)
     if own != NO_PROPERTIES:
@@ -71,7 +75,10 @@ def _text(text: str | None) -> bytes:
         return NULL
     encoded = text.encode()
     size = len(encoded)
-    return (bytes((0xA1, size)) if size < SHORT else _long_size(0xB1, size)) + encoded
+    return (_TEXT_HEADS[size] if size < SHORT else _long_size(0xB1, size)) + encoded
+
+
+_name = lru_cache(KNOWN_NAMES)(_text)
 
 
 def _symbol(text: str | None) -> bytes:

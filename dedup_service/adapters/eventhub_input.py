@@ -144,9 +144,7 @@ class EventHubReader:
             return []
         if isinstance(item, UnavailableError):
             raise item
-        return [
-            event if isinstance(event, InputEvent) else to_input_event(self._partition_id, event) for event in item
-        ]
+        return [event if isinstance(event, InputEvent) else to_input_event(self._partition_id, event) for event in item]
 
     def close(self) -> None:
         self._receiving.cancel()

@@ -142,7 +142,9 @@ class MemoryHub:
     def append(self, event: InputEvent) -> InputEvent:
         """With the number, offset and time that a hub would give it."""
         log = self.partitions[event.partition_id]
-        stored = msgspec.structs.replace(event, sequence_number=len(log), offset=str(len(log)), enqueued_ms=self.clock.now_ms())
+        stored = msgspec.structs.replace(
+            event, sequence_number=len(log), offset=str(len(log)), enqueued_ms=self.clock.now_ms()
+        )
         log.append(stored)
         return stored
 

@@ -16,9 +16,10 @@ from urllib.parse import urlsplit
 from azure.core.exceptions import AzureError
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
-from redis.asyncio.connection import SSLConnection, parse_url
+from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.connection import HiredisRespSerializer
 from redis.credentials import CredentialProvider
 from redis.exceptions import (
     AuthenticationError,
@@ -86,12 +87,43 @@ def connect(
 
 
 def _single(url: str, options: dict[str, Any]) -> Redis:
-    """With credentials that change, `from_url` would not hand the new ones to connections that live."""
+    client = _from_url(url, options)
+    pool = client.connection_pool
+    pool.connection_class = PACKING.get(pool.connection_class, pool.connection_class)
+    return client
+
+
+def _from_url(url: str, options: dict[str, Any]) -> Redis:
+    """With credentials that change, redis-py's own would not hand the new ones to connections that live."""
     if "credential_provider" not in options:
         return Redis.from_url(url, **options)
     parsed: dict[str, Any] = {**parse_url(url)}
     is_tls = parsed.pop("connection_class", None) is SSLConnection
     return Redis(**parsed, ssl=is_tls, **options)
+
+
+class _Packing:
+    """The asynchronous client packs a call's arguments one by one in Python, and a claim call has a thousand."""
+
+    _packer = HiredisRespSerializer()
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        packed: list[bytes] = self._packer.pack(*args)
+        return packed
+
+
+class PackingConnection(_Packing, Connection):
+    pass
+
+
+class PackingSSLConnection(_Packing, SSLConnection):
+    pass
+
+
+PACKING: dict[type[AbstractConnection], type[AbstractConnection]] = {
+    Connection: PackingConnection,
+    SSLConnection: PackingSSLConnection,
+}
 
 
 def _known_by_name(host: str) -> Callable[[tuple[str, int]], tuple[str, int]]:

@@ -10,10 +10,11 @@ Big-endian, 35 bytes. adapters/claim.lua and confirm.lua work on the same offset
 from __future__ import annotations
 
 import enum
-import hashlib
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import blake2b
 
 from dedup_service.core.events import Origin, Reading
 from dedup_service.core.extract import CONTENT_HASH_BYTES
@@ -67,7 +68,7 @@ class Claim:
 def key_digest(group: str, source: str, reading_id: str) -> bytes:
     """16 bytes. Each part is length-prefixed, so that no crafted source or id runs into another group's key."""
     name = reading_id.encode()
-    return hashlib.blake2b(_key_prefix(group, source) + _length(len(name)) + name, digest_size=KEY_BYTES).digest()
+    return blake2b(_key_prefix(group, source) + _length(len(name)) + name, digest_size=KEY_BYTES).digest()
 
 
 @lru_cache(KNOWN_SOURCES)
@@ -78,13 +79,13 @@ def _key_prefix(group: str, source: str) -> bytes:
 @lru_cache(KNOWN_SOURCES)
 def shard_of(source: str, shards: int) -> int:
     """All readings of a source are in one shard, since a script's keys must share a slot of a Redis Cluster."""
-    return int.from_bytes(hashlib.blake2b(source.encode(), digest_size=4).digest(), "big") % shards
+    return int.from_bytes(blake2b(source.encode(), digest_size=4).digest(), "big") % shards
 
 
 def incarnation_of(namespace: str, hub: str, created_ms: int) -> int:
     """32 bits that change when the hub is created anew or IoT Hub fails over to another one."""
     text = f"{namespace.lower()}/{hub.lower()}/{created_ms}"
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "big")
+    return int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big")
 
 
 def pack(claim: Claim) -> bytes:
@@ -117,17 +118,16 @@ def unpack(data: bytes) -> Claim:
 
 
 def new_claim(origin: Origin, reading: Reading, replica: int, enqueued_ms: int) -> bytes:
-    return _LAYOUT.pack(
-        UNCONFIRMED,
-        1 << replica,
-        origin.incarnation,
-        origin.partition,
-        origin.sequence_number,
-        origin.index,
-        enqueued_ms >> 32,
-        enqueued_ms & 0xFFFFFFFF,
-        reading.content_hash,
-    )
+    return pack(Claim(False, 1 << replica, origin, enqueued_ms, reading.content_hash))
+
+
+def new_claims(event: Origin, readings: Sequence[Reading], replica: int, enqueued_ms: int) -> list[bytes]:
+    """Those of one event's readings; the origin's index is theirs."""
+    bit, high, low = 1 << replica, enqueued_ms >> 32, enqueued_ms & 0xFFFFFFFF
+    incarnation, partition, number = event.incarnation, event.partition, event.sequence_number
+    return [
+        _LAYOUT.pack(UNCONFIRMED, bit, incarnation, partition, number, r.index, high, low, r.content_hash) for r in readings
+    ]
 
 
 def judge(mine: bytes, found: bytes | None, *, in_doubt: bool) -> Verdict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -61,25 +62,17 @@ def clean_events(
         by_partition.setdefault(policy.partition_of(reading), []).append(reading)
     whole = len(chosen) == len(extraction.readings) and not extraction.bad and len(by_partition) == 1
     render = _structured_event if policy.content_mode == STRUCTURED else _as_received
+    common = {**kept_properties(event, policy.kept_adx_properties), ORIGIN_PROPERTY: origin_text(event, incarnation)}
+    if marks.duplicate:
+        common[DUPLICATE_PROPERTY] = True
     return [
-        CleanEvent(
-            partition,
-            tuple(readings),
-            render(event, extraction, readings, whole, _properties(event, readings, policy, incarnation, marks), marks),
-        )
+        CleanEvent(partition, tuple(readings), render(event, extraction, readings, whole, common, marks))
         for partition, readings in by_partition.items()
     ]
 
 
-def _properties(
-    event: InputEvent, readings: list[Reading], policy: OutputPolicy, incarnation: int, marks: Marks
-) -> dict[str, object]:
-    return {
-        **kept_properties(event, policy.kept_adx_properties),
-        ORIGIN_PROPERTY: origin_text(event, incarnation),
-        **index_properties([reading.index for reading in readings], marks.late),
-        **({DUPLICATE_PROPERTY: True} if marks.duplicate else {}),
-    }
+def _with_indexes(common: dict[str, Any], readings: list[Reading], marks: Marks) -> dict[str, Any]:
+    return {**common, **index_properties([reading.index for reading in readings], marks.late)}
 
 
 def _as_received(
@@ -87,10 +80,11 @@ def _as_received(
     extraction: Extraction,
     readings: list[Reading],
     whole: bool,
-    properties: dict[str, object],
+    common: dict[str, Any],
     marks: Marks,
 ) -> OutgoingEvent:
-    parts = tuple((reading.index, reading.raw) for reading in readings) if extraction.batch else ()
+    parts = tuple([(reading.index, reading.raw) for reading in readings]) if extraction.batch else ()
+    properties = _with_indexes(common, readings, marks)
     if whole:
         body, content_type, encoding = event.body, event.content_type, event.content_encoding
     else:
@@ -103,7 +97,7 @@ def _structured_event(
     extraction: Extraction,
     readings: list[Reading],
     whole: bool,
-    properties: dict[str, object],
+    common: dict[str, Any],
     marks: Marks,
 ) -> OutgoingEvent:
     """Always a batch, so that a consumer has one format to expect. The attributes move from the properties to the body."""
@@ -111,6 +105,7 @@ def _structured_event(
         (r.index, structured(event, r, is_binary=extraction.binary, late=r.index in marks.late, duplicate=marks.duplicate))
         for r in readings
     )
+    properties = _with_indexes(common, readings, marks)
     kept = {name: value for name, value in properties.items() if not name.startswith(ATTRIBUTE_PREFIXES)}
     return outgoing(event, array(parts), BATCH_CONTENT_TYPE, None, kept, len(readings), parts, marks.late)
 
@@ -119,7 +114,10 @@ def split(clean: CleanEvent) -> list[CleanEvent]:
     """As `halves`, with the readings that belong to each."""
     middle = len(clean.readings) // 2
     readings = (clean.readings[:middle], clean.readings[middle:])
-    return [msgspec.structs.replace(clean, event=half, readings=own) for half, own in zip(halves(clean.event), readings, strict=False)]
+    return [
+        msgspec.structs.replace(clean, event=half, readings=own)
+        for half, own in zip(halves(clean.event), readings, strict=False)
+    ]
 
 
 def forwarded(event: InputEvent, policy: OutputPolicy, incarnation: int) -> CleanEvent:

@@ -37,7 +37,9 @@ def dead_readings(
     properties = _dead_letter_properties(event, reason, "", kept, incarnation)
     properties[INDEXES_PROPERTY] = ranges(item.index for item in bad)
     parts = tuple((item.index, item.raw) for item in bad)
-    return msgspec.structs.replace(outgoing(event, array(parts), event.content_type, None, properties, len(bad)), parts=parts)
+    return msgspec.structs.replace(
+        outgoing(event, array(parts), event.content_type, None, properties, len(bad)), parts=parts
+    )
 
 
 def undeliverable(clean: CleanEvent, reason: str, detail: str) -> OutgoingEvent:

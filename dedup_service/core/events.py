@@ -50,7 +50,7 @@ class InputEvent(msgspec.Struct, frozen=True):
         return UNKNOWN_REPLICA
 
 
-class Reading(msgspec.Struct, frozen=True):
+class Reading(msgspec.Struct, frozen=True, gc=False):
     """One copy of a reading, found in an event."""
 
     index: int
@@ -68,7 +68,7 @@ class Reading(msgspec.Struct, frozen=True):
     """Of the sequence: another one when the source's counter started over."""
 
 
-class BadReading(msgspec.Struct, frozen=True):
+class BadReading(msgspec.Struct, frozen=True, gc=False):
     """A copy that can't be deduplicated; it never claims."""
 
     index: int
@@ -84,9 +84,11 @@ class Extraction(msgspec.Struct, frozen=True):
     bad: list[BadReading] = msgspec.field(default_factory=list)
     batch: bool = False
     binary: bool = False
+    text_bytes: int = 0
+    """What the readings' bytes take up besides the body."""
 
 
-class Origin(msgspec.Struct, frozen=True):
+class Origin(msgspec.Struct, frozen=True, gc=False):
     """Which copy: it recognises itself when it is read again, which a mere flag could not."""
 
     incarnation: int

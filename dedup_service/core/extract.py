@@ -6,11 +6,11 @@ reading takes only itself out of its batch.
 
 from __future__ import annotations
 
-import hashlib
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from hashlib import blake2b
+from typing import Annotated, Any
 
 import msgspec
 
@@ -30,16 +30,19 @@ MAX_READINGS = 65_535
 """An index must fit into a claim's two bytes."""
 
 
-class _CloudEvent(msgspec.Struct):
-    """An event as every decent sender writes it. Others are looked at one by one, as `_AnyEvent`."""
+_Attribute = Annotated[str, msgspec.Meta(max_length=MAX_ATTRIBUTE_LENGTH)]
 
-    id: str
-    source: str
+
+class _CloudEvent(msgspec.Struct, gc=False):
+    """An event as every decent sender writes it. A batch with others is looked at one by one, as `_AnyEvent`."""
+
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_LENGTH)]
+    source: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_SOURCE_LENGTH)]
     data: msgspec.Raw = msgspec.Raw(b"")
     data_base64: str | None = None
-    time: str | None = None
-    sequence: str | None = None
-    sequenceepoch: str | None = None
+    time: _Attribute | None = None
+    sequence: _Attribute | None = None
+    sequenceepoch: _Attribute | None = None
 
 
 class _AnyEvent(msgspec.Struct):
@@ -87,15 +90,14 @@ class CloudEventsExtractor:
             raise UndeliverableError("empty-batch", "the batch holds no events")
         if len(elements) > MAX_READINGS:
             raise UndeliverableError("too-many-readings", f"{len(elements)} readings in one event")
-        try:
-            events: Sequence[_CloudEvent | _AnyEvent | None] = _decode_events(text)
-        except JSON_ERRORS:
-            events = [_any_event(raw) for raw in elements]
-        found = [_reading(i, raw, event, pointers) for i, (raw, event) in enumerate(zip(elements, events, strict=True))]
+        if not pointers and (readings := _decent_readings(text, elements)):
+            return Extraction(readings, batch=True, text_bytes=len(text))
+        found = [_element(index, raw, pointers) for index, raw in enumerate(elements)]
         return Extraction(
             readings=[item for item in found if isinstance(item, Reading)],
             bad=[item for item in found if isinstance(item, BadReading)],
             batch=True,
+            text_bytes=len(text),
         )
 
     def _text(self, body: bytes, encoding: str | None) -> bytes:
@@ -136,36 +138,42 @@ def _structured(text: bytes, pointers: Sequence[str]) -> Extraction:
     return Extraction([item])
 
 
-def _element(index: int, raw: bytes, pointers: Sequence[str]) -> Reading | BadReading:
-    return _reading(index, raw, _any_event(raw), pointers)
-
-
-def _any_event(raw: bytes) -> _AnyEvent | None:
-    """None where it is no JSON object."""
+def _decent_readings(text: bytes, elements: list[bytes]) -> list[Reading]:
+    """Of a batch without anything odd, all at once; nothing where one of its events is not as it should be."""
     try:
-        return _decode_any_event(raw)
+        events = _decode_events(text)
     except JSON_ERRORS:
-        return None
+        return []
+    return [
+        Reading(
+            index,
+            event.source,
+            event.id,
+            raw,
+            content_hash(event.data if event.data_base64 is None else event.data_base64.encode()),
+            event.time,
+            event.sequence,
+            event.sequenceepoch,
+        )
+        for index, (raw, event) in enumerate(zip(elements, events, strict=True))
+    ]
 
 
-def _reading(
-    index: int, raw: bytes, event: _CloudEvent | _AnyEvent | None, pointers: Sequence[str]
-) -> Reading | BadReading:
-    if event is None:
+def _element(index: int, raw: bytes, pointers: Sequence[str]) -> Reading | BadReading:
+    try:
+        event = _decode_any_event(raw)
+    except JSON_ERRORS:
         return BadReading(index, "unreadable-reading", raw)
-    reading_id, source = event.id, event.source
-    reason = _fault(reading_id, source)
+    reason = _fault(event.id, event.source)
     if reason is not None:
         return BadReading(index, reason, raw)
-    assert isinstance(reading_id, str)
-    assert isinstance(source, str)
-    content = event.data_base64.encode() if isinstance(event.data_base64, str) else event.data
+    content = event.data_base64.encode() if isinstance(event.data_base64, str) else bytes(event.data)
     return Reading(
         index,
-        source,
-        reading_id,
+        str(event.source),
+        str(event.id),
         raw,
-        content_hash(chosen(bytes(content), pointers) if pointers else content),
+        content_hash(chosen(content, pointers)),
         _text_or_none(event.time),
         _text_or_none(event.sequence),
         _text_or_none(event.sequenceepoch),
@@ -186,8 +194,8 @@ def _binary(event: InputEvent, pointers: Sequence[str]) -> Extraction:
     assert isinstance(reading_id, str)
     assert isinstance(source, str)
     content = content_hash(chosen(event.body, pointers))
-    told = (_text_or_none(properties.get(prefix + name)) for name in ("time", "sequence", "sequenceepoch"))
-    return Extraction([Reading(0, source, reading_id, event.body, content, *told)], binary=True)
+    time, sequence, epoch = [_text_or_none(properties.get(prefix + name)) for name in ("time", "sequence", "sequenceepoch")]
+    return Extraction([Reading(0, source, reading_id, event.body, content, time, sequence, epoch)], binary=True)
 
 
 def _text_or_none(value: object) -> str | None:
@@ -221,18 +229,17 @@ def _resolve(document: Any, pointer: str) -> Any:
 
 
 def content_hash(content: bytes | msgspec.Raw) -> bytes:
-    return hashlib.blake2b(content, digest_size=CONTENT_HASH_BYTES).digest()
+    return blake2b(content, digest_size=CONTENT_HASH_BYTES).digest()
 
 
 def _fault(reading_id: object, source: object) -> str | None:
     """Why these attributes give no key, or None. There is never a fallback: a shared key would merge readings."""
-    if isinstance(reading_id, str) and isinstance(source, str):
-        if 0 < len(reading_id) <= MAX_ID_LENGTH and 0 < len(source) <= MAX_SOURCE_LENGTH:
-            return None
     if reading_id is None or reading_id == "":
         return "missing-id"
     if source is None or source == "":
         return "missing-source"
     if not isinstance(reading_id, str) or len(reading_id) > MAX_ID_LENGTH:
         return "invalid-id"
-    return "invalid-source"
+    if not isinstance(source, str) or len(source) > MAX_SOURCE_LENGTH:
+        return "invalid-source"
+    return None

@@ -125,7 +125,7 @@ def index_properties(indexes: Sequence[int], late: frozenset[int]) -> dict[str, 
 
 
 def array(parts: Sequence[tuple[int, bytes]]) -> bytes:
-    return b"[" + b",".join(raw for _, raw in parts) + b"]"
+    return b"[" + b",".join([raw for _, raw in parts]) + b"]"
 
 
 def halves(event: OutgoingEvent) -> list[OutgoingEvent]:

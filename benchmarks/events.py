@@ -1,4 +1,4 @@
-"""Readings as IoT Hub delivers them: every reading once from each replica, singly or in batches, with IoT Hub's annotations."""
+"""Readings as IoT Hub delivers them: each once from every replica, singly or in batches, with IoT Hub's annotations."""
 
 from __future__ import annotations
 

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 
 from dedup_service.admission import Admission
 from dedup_service.core.claims import (
     OTHER_REPLICA,
+    AllKeyDigests,
     Verdict,
     judge,
-    key_digest,
     new_claims,
     shard_of,
     unconfirmed_ttl_ms,
     unpack,
 )
 from dedup_service.core.groups import Group
-from dedup_service.core.times import is_late, source_time_ms
+from dedup_service.core.times import are_late, source_time_ms
 from dedup_service.notes import CONFLICT, conflict_note
 from dedup_service.ports import ClaimRequest, ClaimStore, Clock
 from dedup_service.retrying import Retrying
@@ -27,6 +27,7 @@ from dedup_service.work import EventWork
 
 CLAIMS_PER_CALL = 1000
 """A script blocks Redis while it runs: about 6 ms for so many keys."""
+KNOWN_SEQUENCES = 10_000
 MAX_SEQUENCE = 2**53
 """Redis counts in doubles; a source that counts further is not watched for gaps."""
 
@@ -44,6 +45,7 @@ class Claiming:
     incarnation: int
     retention_ms: int
     shards: int
+    _digests: AllKeyDigests = field(default_factory=AllKeyDigests, init=False)
 
     async def claim(self, work: list[EventWork], in_doubt_up_to: int) -> None:
         """Gives every reading its verdict. Up to that sequence number an own unconfirmed claim may have been published."""
@@ -76,23 +78,25 @@ class Claiming:
             item.replica = "other"
         enqueued_ms, scope, name, shards = event.enqueued_ms, group.claim_scope, group.name, self.shards
         readings = item.extraction.readings
+        keys = self._digests[scope].of(readings)
         claims = new_claims(item.first_origin(self.incarnation), readings, number, enqueued_ms)
+        late = are_late([reading.time for reading in readings], enqueued_ms, group.window_ms)
         ttl_ms, is_timed = unconfirmed_ttl_ms(enqueued_ms, now_ms, self.retention_ms), group.mode == "observe"
         item.requests = [
             ClaimRequest(
                 shard_of(reading.source, shards) if shards > 1 else 0,
-                key_digest(scope, reading.source, reading.id),
+                key,
                 claim,
                 ttl_ms,
                 name,
                 number,
                 reading.source,
-                is_late(reading.time, enqueued_ms, group.window_ms),
+                is_late,
                 _sequence(reading.sequence),
                 reading.epoch or "",
                 source_time_ms(reading.time) if is_timed else None,
             )
-            for reading, claim in zip(readings, claims, strict=True)
+            for reading, key, claim, is_late in zip(readings, keys, claims, late, strict=True)
         ]
 
     async def _in_chunks(self, requests: list[ClaimRequest]) -> list[bytes | None]:
@@ -127,6 +131,7 @@ class Claiming:
                 self.telemetry.add(Count.CLAIMS_LOST, lost)
 
 
+@lru_cache(KNOWN_SEQUENCES)
 def _sequence(text: str | None) -> int | None:
     if text is None or not (text.isascii() and text.isdecimal()):
         return None

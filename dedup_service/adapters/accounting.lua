@@ -100,8 +100,8 @@ local function hash_of(key)
   return hash
 end
 
--- What a copy is counted in, by its source and its winner's minute: the group's minute and hour, and the source's hour.
--- Each may be missing, where it is too long ago.
+-- What copies of one source and winner's minute are counted in: until the end of the call by what tells them apart, then in the
+-- group's minute and hour, and the source's hour. Each of those may be missing, where it is too long ago.
 local function accounts_of(group, source, minute)
   local by_minute = accounts[source]
   if not by_minute then
@@ -112,7 +112,7 @@ local function accounts_of(group, source, minute)
   local found = by_minute[minute]
   if not found then
     local hour, name = floor(minute / 60), groups[group]
-    found = {of_group = {}}
+    found = {of_group = {}, lags = {}, winners = {}, duplicates = {}, opened = 0, filled = 0}
     if minute > oldest_minute then
       table.insert(found.of_group, hash_of(format('%s:minute:%s:%.0f', prefix, name, minute)))
     end
@@ -121,7 +121,6 @@ local function accounts_of(group, source, minute)
       found.source_key = format('%s:source:%s:%.0f', prefix, sources[source][1], hour)
       found.of_source = hash_of(found.source_key)
     end
-    found.all = {found.of_group[1], found.of_group[2] or found.of_source, found.of_group[2] and found.of_source}
     by_minute[minute] = found
   end
   return found
@@ -238,50 +237,68 @@ local function measure_distance(replica, time, found)
 end
 
 local function count_winner(found, group, replica, source, flags, sequence, time, epoch)
-  local opened, filled = 0, 0
   if band(flags, COUNTED) ~= 0 then
-    opened, filled = follow(group, source, sequence, epochs[epoch])
+    local opened, filled = follow(group, source, sequence, epochs[epoch])
+    found.opened, found.filled = found.opened + opened, found.filled + filled
   end
   if found.of_source and band(flags, TIMED) ~= 0 then
     measure_distance(replica, time, found)
   end
-  for _, hash in ipairs(found.all) do
-    add(hash, FIRST[replica], 1)
-    add(hash, SOLE[replica], 1)
-    add(hash, 'r1', 1)
-    if band(flags, LATE) ~= 0 then
-      add(hash, LATE_WINNERS[replica], 1)
+  add(found.winners, replica * 2 + band(flags, LATE), 1)
+end
+
+-- `before` and `after`: the replicas that had delivered the reading.
+local function count_duplicate(found, replica, lag, before, after, is_conflict)
+  add(found.lags, BUCKETS[lag] * 32 + replica, 1)
+  add(found.duplicates, ((before * 32 + replica) * 2 + (before ~= after and 1 or 0)) * 2 + (is_conflict and 1 or 0), 1)
+end
+
+local function settle_winners(found, hash)
+  for kind, n in pairs(found.winners) do
+    local replica = floor(kind / 2)
+    add(hash, FIRST[replica], n)
+    add(hash, SOLE[replica], n)
+    add(hash, 'r1', n)
+    if kind % 2 == LATE then
+      add(hash, LATE_WINNERS[replica], n)
     end
-    if opened > 0 then
-      add(hash, 'g+', opened)
+  end
+  add(hash, 'g+', found.opened)
+  add(hash, 'g-', found.filled)
+end
+
+local function settle_duplicates(found, hash)
+  for kind, n in pairs(found.duplicates) do
+    local is_conflict, is_match, rest = kind % 2 == 1, floor(kind / 2) % 2 == 1, floor(kind / 4)
+    local replica, before = rest % 32, BITS[floor(rest / 32)]
+    local replicas, lowest = before[1], before[2]
+    if is_match then
+      add(hash, MATCHED[replica], n)
+      add(hash, BY_REPLICAS[replicas], -n)
+      add(hash, BY_REPLICAS[replicas + 1], n)
+      if replicas == 1 then
+        add(hash, SOLE[lowest], -n)
+      end
+    else
+      add(hash, REPEATED[replica], n)
     end
-    if filled > 0 then
-      add(hash, 'g-', filled)
+    if is_conflict then
+      add(hash, CONFLICTING[replica], n)
     end
   end
 end
 
-local function count_duplicate(found, replica, lag, before, after, is_conflict)
-  local field = LAGS[replica][BUCKETS[lag]]
+local function settle_counts(found)
   for _, hash in ipairs(found.of_group) do
-    add(hash, field, 1)
+    for kind, n in pairs(found.lags) do
+      add(hash, LAGS[kind % 32][floor(kind / 32)], n)
+    end
+    settle_winners(found, hash)
+    settle_duplicates(found, hash)
   end
-  local is_match = before ~= after
-  local replicas, lowest = BITS[before][1], BITS[before][2]
-  for _, hash in ipairs(found.all) do
-    if is_match then
-      add(hash, MATCHED[replica], 1)
-      add(hash, BY_REPLICAS[replicas], -1)
-      add(hash, BY_REPLICAS[replicas + 1], 1)
-      if replicas == 1 then
-        add(hash, SOLE[lowest], -1)
-      end
-    else
-      add(hash, REPEATED[replica], 1)
-    end
-    if is_conflict then
-      add(hash, CONFLICTING[replica], 1)
-    end
+  if found.of_source then
+    settle_winners(found, found.of_source)
+    settle_duplicates(found, found.of_source)
   end
 end
 
@@ -339,6 +356,11 @@ local function settle_histories()
 end
 
 local function settle()
+  for _, by_minute in pairs(accounts) do
+    for _, found in pairs(by_minute) do
+      settle_counts(found)
+    end
+  end
   for key, times in pairs(timed) do
     redis.call('HSET', key, 't', cmsgpack.pack(times))
   end

@@ -137,7 +137,7 @@ def _map(data: bytes, at: int) -> tuple[dict[str, Any], int]:
     names, fixed = _names, _FIXED
     for _ in range(count // 2):
         code = data[at]
-        if code == SYMBOL or code == TEXT:  # noqa: PLR1714  # this runs for every property of every event
+        if code == SYMBOL or code == TEXT:  # this runs for every property of every event
             start = at + 2
             at = start + data[at + 1]
             raw = data[start:at]

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import enum
 import struct
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -67,13 +67,48 @@ class Claim:
 
 def key_digest(group: str, source: str, reading_id: str) -> bytes:
     """16 bytes. Each part is length-prefixed, so that no crafted source or id runs into another group's key."""
-    name = reading_id.encode()
-    return blake2b(_key_prefix(group, source) + _length(len(name)) + name, digest_size=KEY_BYTES).digest()
+    parts = _prefixed(group.encode()) + _prefixed(source.encode()) + _prefixed(reading_id.encode())
+    return blake2b(parts, digest_size=KEY_BYTES).digest()
 
 
-@lru_cache(KNOWN_SOURCES)
-def _key_prefix(group: str, source: str) -> bytes:
-    return b"".join(_length(len(part)) + part for part in (group.encode(), source.encode()))
+def _prefixed(part: bytes) -> bytes:
+    return _length(len(part)) + part
+
+
+@dataclass(slots=True)
+class KeyDigests:
+    """Those of one group, with what depends on the source alone computed once."""
+
+    group: str
+    _prefixes: dict[str, bytes] = field(default_factory=dict, init=False)
+
+    def of(self, readings: Sequence[Reading]) -> list[bytes]:
+        try:
+            return self._of_known(readings)
+        except KeyError:
+            self._learn({reading.source for reading in readings})
+            return self._of_known(readings)
+
+    def _of_known(self, readings: Sequence[Reading]) -> list[bytes]:
+        prefixes = self._prefixes
+        return [
+            blake2b(prefixes[source] + _length(len(name)) + name, digest_size=KEY_BYTES).digest()
+            for source, name in [(reading.source, reading.id.encode()) for reading in readings]
+        ]
+
+    def _learn(self, sources: Iterable[str]) -> None:
+        if len(self._prefixes) >= KNOWN_SOURCES:
+            self._prefixes.clear()
+        for source in sources:
+            self._prefixes[source] = _prefixed(self.group.encode()) + _prefixed(source.encode())
+
+
+class AllKeyDigests(dict[str, KeyDigests]):
+    """By group."""
+
+    def __missing__(self, group: str) -> KeyDigests:
+        self[group] = KeyDigests(group)
+        return self[group]
 
 
 @lru_cache(KNOWN_SOURCES)

@@ -40,7 +40,7 @@ class Marks:
 PLAIN = Marks()
 
 
-class CleanEvent(msgspec.Struct, frozen=True):
+class CleanEvent(msgspec.Struct, frozen=True, gc=False):
     """The winners of one input event that belong to one output partition."""
 
     output_partition: str
@@ -58,8 +58,8 @@ def clean_events(
 ) -> list[CleanEvent]:
     """The clean events of one input event, at most one for each output partition."""
     by_partition: dict[str, list[Reading]] = {}
-    for reading in chosen:
-        by_partition.setdefault(policy.partition_of(reading), []).append(reading)
+    for partition, reading in zip(policy.partitions_of(chosen), chosen, strict=True):
+        by_partition.setdefault(partition, []).append(reading)
     whole = len(chosen) == len(extraction.readings) and not extraction.bad and len(by_partition) == 1
     render = _structured_event if policy.content_mode == STRUCTURED else _as_received
     common = {**kept_properties(event, policy.kept_adx_properties), ORIGIN_PROPERTY: origin_text(event, incarnation)}

@@ -6,7 +6,7 @@ Structs and not dataclasses, since there is one of each for every copy: they are
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -18,7 +18,7 @@ REPLICA_PROPERTIES = ("cloudEvents_replica", "cloudEvents:replica")
 UNKNOWN_REPLICA = "unknown"
 
 
-class InputEvent(msgspec.Struct, frozen=True):
+class InputEvent(msgspec.Struct, frozen=True, gc=False):
     """One message of an input hub."""
 
     partition_id: str
@@ -50,6 +50,12 @@ class InputEvent(msgspec.Struct, frozen=True):
         return UNKNOWN_REPLICA
 
 
+class Elements(Protocol):
+    """The bytes of an event's readings, in order."""
+
+    def __getitem__(self, index: int, /) -> bytes: ...
+
+
 class Reading(msgspec.Struct, frozen=True, gc=False):
     """One copy of a reading, found in an event."""
 
@@ -57,8 +63,8 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     """Its place in the event."""
     source: str
     id: str
-    raw: bytes
-    """Its bytes: the element of a batch, or the whole body."""
+    elements: Elements
+    """Of its event: the elements of a batch, or the whole body as the only one."""
     content_hash: bytes
     """Of what two copies of one reading must agree on: the data, or the group's choice of it."""
     time: str | None = None
@@ -66,6 +72,11 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     sequence: str | None = None
     epoch: str | None = None
     """Of the sequence: another one when the source's counter started over."""
+
+    @property
+    def raw(self) -> bytes:
+        """Its bytes."""
+        return self.elements[self.index]
 
 
 class BadReading(msgspec.Struct, frozen=True, gc=False):
@@ -76,7 +87,7 @@ class BadReading(msgspec.Struct, frozen=True, gc=False):
     raw: bytes
 
 
-class Extraction(msgspec.Struct, frozen=True):
+class Extraction(msgspec.Struct, frozen=True, gc=False):
     """What an event holds. `batch`: the body is a JSON array, of which a part can be published. `binary`: the attributes are
     application properties, and the body is the data."""
 

@@ -85,14 +85,14 @@ class CloudEventsExtractor:
 
     def _batch(self, body: bytes, encoding: str | None, pointers: Sequence[str]) -> Extraction:
         text = self._text(body, encoding)
+        if not pointers and (readings := _decent_readings(text)):
+            return Extraction(readings, batch=True, text_bytes=len(text))
         elements = _elements(text)
         if not elements:
             raise UndeliverableError("empty-batch", "the batch holds no events")
         if len(elements) > MAX_READINGS:
             raise UndeliverableError("too-many-readings", f"{len(elements)} readings in one event")
-        if not pointers and (readings := _decent_readings(text, elements)):
-            return Extraction(readings, batch=True, text_bytes=len(text))
-        found = [_element(index, raw, pointers) for index, raw in enumerate(elements)]
+        found = [_element(index, elements, pointers) for index in range(len(elements))]
         return Extraction(
             readings=[item for item in found if isinstance(item, Reading)],
             bad=[item for item in found if isinstance(item, BadReading)],
@@ -126,40 +126,59 @@ def _elements(text: bytes) -> list[bytes]:
         return [bytes(raw) for raw in _decode_elements(text)]
     except JSON_ERRORS as error:
         elements = split_elements(text)
-        if not any(isinstance(_element(0, raw, ()), Reading) for raw in elements[: MAX_READINGS + 1]):
+        if not any(isinstance(_element(0, [raw], ()), Reading) for raw in elements[: MAX_READINGS + 1]):
             raise UndeliverableError("unreadable-body", f"the batch is not a JSON array: {error}") from None
         return elements
 
 
 def _structured(text: bytes, pointers: Sequence[str]) -> Extraction:
-    item = _element(0, text, pointers)
+    item = _element(0, [text], pointers)
     if isinstance(item, BadReading):
         raise UndeliverableError(item.reason, "the structured event can't be read as a reading")
     return Extraction([item])
 
 
-def _decent_readings(text: bytes, elements: list[bytes]) -> list[Reading]:
+class _LazyElements:
+    """The elements of a batch, told apart when the first is asked for: nobody asks for those of duplicates."""
+
+    __slots__ = ("_split", "_text")
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+        self._split: list[msgspec.Raw] = []
+
+    def __getitem__(self, index: int, /) -> bytes:
+        if not self._split:
+            self._split = _decode_elements(self._text)
+        return bytes(self._split[index])
+
+
+def _decent_readings(text: bytes) -> list[Reading]:
     """Of a batch without anything odd, all at once; nothing where one of its events is not as it should be."""
     try:
         events = _decode_events(text)
     except JSON_ERRORS:
         return []
+    if len(events) > MAX_READINGS:
+        return []
+    elements = _LazyElements(text)
     return [
         Reading(
             index,
             event.source,
             event.id,
-            raw,
+            elements,
             content_hash(event.data if event.data_base64 is None else event.data_base64.encode()),
             event.time,
             event.sequence,
             event.sequenceepoch,
         )
-        for index, (raw, event) in enumerate(zip(elements, events, strict=True))
+        for index, event in enumerate(events)
     ]
 
 
-def _element(index: int, raw: bytes, pointers: Sequence[str]) -> Reading | BadReading:
+def _element(index: int, elements: Sequence[bytes], pointers: Sequence[str]) -> Reading | BadReading:
+    raw = elements[index]
     try:
         event = _decode_any_event(raw)
     except JSON_ERRORS:
@@ -172,7 +191,7 @@ def _element(index: int, raw: bytes, pointers: Sequence[str]) -> Reading | BadRe
         index,
         str(event.source),
         str(event.id),
-        raw,
+        elements,
         content_hash(chosen(content, pointers)),
         _text_or_none(event.time),
         _text_or_none(event.sequence),
@@ -195,7 +214,7 @@ def _binary(event: InputEvent, pointers: Sequence[str]) -> Extraction:
     assert isinstance(source, str)
     content = content_hash(chosen(event.body, pointers))
     time, sequence, epoch = [_text_or_none(properties.get(prefix + name)) for name in ("time", "sequence", "sequenceepoch")]
-    return Extraction([Reading(0, source, reading_id, event.body, content, time, sequence, epoch)], binary=True)
+    return Extraction([Reading(0, source, reading_id, [event.body], content, time, sequence, epoch)], binary=True)
 
 
 def _text_or_none(value: object) -> str | None:

@@ -29,7 +29,7 @@ ADX_PROPERTIES = frozenset(
 """Application properties that steer Azure Data Explorer's ingestion: a device must not choose where its data lands."""
 
 
-class OutgoingEvent(msgspec.Struct, frozen=True):
+class OutgoingEvent(msgspec.Struct, frozen=True, gc=False):
     body: bytes
     content_type: str | None
     content_encoding: str | None
@@ -62,14 +62,19 @@ class OutputPolicy:
     _known: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def partition_of(self, reading: Reading) -> str:
-        by = reading.source if self.partition_by == "source" else self.group
-        found = self._known.get(by)
-        if found is None:
-            found = output_partition(by, self.partition_ids)
-            if len(self._known) >= KNOWN_SOURCES:
-                self._known.clear()
-            self._known[by] = found
-        return found
+        return self.partitions_of([reading])[0]
+
+    def partitions_of(self, readings: Sequence[Reading]) -> list[str]:
+        if self.partition_by == "group":
+            return [self._partition(self.group)] * len(readings)
+        known = self._known
+        return [known.get(reading.source) or self._partition(reading.source) for reading in readings]
+
+    def _partition(self, by: str) -> str:
+        if len(self._known) >= KNOWN_SOURCES:
+            self._known.clear()
+        self._known[by] = output_partition(by, self.partition_ids)
+        return self._known[by]
 
 
 def outgoing(
@@ -109,19 +114,26 @@ def origin_text(event: InputEvent, incarnation: int) -> str:
 
 def ranges(indexes: Iterable[int]) -> str:
     """`0-4,7` for 0, 1, 2, 3, 4, 7."""
-    spans: list[list[int]] = []
+    spans: list[str] = []
+    first = last = -2
     for index in indexes:
-        if spans and index == spans[-1][1] + 1:
-            spans[-1][1] = index
-        else:
-            spans.append([index, index])
-    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
+        if index != last + 1:
+            spans.append(_span(first, last))
+            first = index
+        last = index
+    return ",".join([*spans[1:], _span(first, last)] if last >= 0 else [])
+
+
+def _span(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}-{last}"
 
 
 def index_properties(indexes: Sequence[int], late: frozenset[int]) -> dict[str, str]:
     """Which readings of the input event these are, and which of them came late."""
-    marked = [index for index in indexes if index in late]
-    return {INDEXES_PROPERTY: ranges(indexes)} | ({LATE_PROPERTY: ranges(marked)} if marked else {})
+    told = {INDEXES_PROPERTY: ranges(indexes)}
+    if late and (marked := [index for index in indexes if index in late]):
+        told[LATE_PROPERTY] = ranges(marked)
+    return told
 
 
 def array(parts: Sequence[tuple[int, bytes]]) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -24,20 +25,25 @@ def source_time_ms(text: str | None) -> int | None:
 
 def is_late(time: str | None, enqueued_ms: int, window_ms: int) -> bool:
     """Whether a reading was stored and forwarded for longer than its window: the other copies may have come and gone."""
-    if time is None:
-        return False
-    # Most are not late, and to compare texts of one form is far quicker than to read times.
-    is_plain = time[-1:] == "Z" and time[4:11:3] == "--T"
-    if is_plain and time[:SECONDS] > _seconds((enqueued_ms - window_ms) // 1000):
-        return False
     at_ms = source_time_ms(time)
     return at_ms is not None and enqueued_ms - at_ms > window_ms
 
 
+def are_late(times: Sequence[str | None], enqueued_ms: int, window_ms: int) -> list[bool]:
+    """As `is_late`, for the readings of one event. Most are not, and in UTC without offset times have the same order as texts
+    as they have as times; to compare texts is far quicker than to read times."""
+    limit = _plain(max(0, enqueued_ms - window_ms) // 1000)
+    return [
+        time is not None
+        and not (time[:SECONDS] > limit and time[4:11:3] == "--T" and time[-1] == "Z")
+        and is_late(time, enqueued_ms, window_ms)
+        for time in times
+    ]
+
+
 @lru_cache(KNOWN_TIMES)
-def _seconds(at: int) -> str:
-    """In UTC, without fractions and offset: as texts such times have the same order as the times themselves."""
-    return datetime.fromtimestamp(max(0, at), UTC).isoformat()[:SECONDS]
+def _plain(at_seconds: int) -> str:
+    return datetime.fromtimestamp(at_seconds, UTC).isoformat()[:SECONDS]
 
 
 def rfc3339(at_ms: int) -> str:

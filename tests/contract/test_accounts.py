@@ -52,9 +52,7 @@ class Bench:
         """The next copy that this replica sends; each replica has a partition of its own."""
         self.numbers[replica] = self.numbers.get(replica, -1) + 1
         origin = Origin(1, replica, self.numbers[replica], 0)
-        claim = new_claim(
-            origin, Reading(0, source, reading_id, b"", content_hash(content)), replica, self.now_ms + after_ms
-        )
+        claim = new_claim(origin, Reading(0, source, reading_id, [], content_hash(content)), replica, self.now_ms + after_ms)
         key = key_digest(group, source, reading_id)
         return ClaimRequest(
             shard_of(source, SHARDS), key, claim, 60_000, group, replica, source, late, sequence, epoch, time_ms
@@ -228,7 +226,7 @@ async def test_redis_counts_as_the_model_does(
             replica, source, place = rng.randrange(4), rng.randrange(3), rng.randrange(40)
             numbers[replica] += rng.randint(1, 2)
             origin = Origin(rng.choice([1, 1, 1, 9]), replica, numbers[replica], rng.randrange(3))
-            reading = Reading(0, f"urn:{source}", str(place), b"", content_hash(bytes([rng.random() < 0.1])))
+            reading = Reading(0, f"urn:{source}", str(place), [], content_hash(bytes([rng.random() < 0.1])))
             enqueued = now_ms - rng.choice([0, 10, 500, 70_000, 7_200_000, 30 * 3_600_000])
             group = "g" if source < 2 else "h"
             call.append(

@@ -78,7 +78,7 @@ def request_of(
     reading_id: str, sequence: int = 0, *, replica: int = 0, incarnation: int = 1, content: bytes = b"x", shard: int = 0
 ) -> ClaimRequest:
     origin = Origin(incarnation, 0, sequence, 0)
-    claim = new_claim(origin, Reading(0, "s", reading_id, b"", content_hash(content)), replica, 1_700_000_000_000)
+    claim = new_claim(origin, Reading(0, "s", reading_id, [], content_hash(content)), replica, 1_700_000_000_000)
     return ClaimRequest(shard, key_digest("g", "s", reading_id), claim, TTL_MS, "g", replica, "s")
 
 

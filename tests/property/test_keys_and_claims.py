@@ -55,7 +55,7 @@ origins = st.builds(
 
 @given(origins, st.integers(0, 31), st.integers(0, 2**48 - 1), st.binary(max_size=50))
 def test_claims_survive_packing(origin: Origin, replica: int, enqueued_ms: int, content: bytes) -> None:
-    packed = new_claim(origin, Reading(0, "s", "i", b"", content_hash(content)), replica, enqueued_ms)
+    packed = new_claim(origin, Reading(0, "s", "i", [], content_hash(content)), replica, enqueued_ms)
     assert pack(unpack(packed)) == packed
     assert unpack(packed).origin == origin
 
@@ -115,7 +115,7 @@ def requests_of(items: list[tuple[int, int, int, int]]) -> list[ClaimRequest]:
             key % 2,
             bytes([key]) * 16,
             new_claim(
-                Origin(incarnation, 0, origin, 0), Reading(0, "s", "i", b"", content_hash(bytes([origin]))), replica, 1
+                Origin(incarnation, 0, origin, 0), Reading(0, "s", "i", [], content_hash(bytes([origin]))), replica, 1
             ),
             60_000,
             "g",

@@ -52,7 +52,7 @@ class Plant:
         self.sent += 1
         claim = new_claim(
             Origin(1, replica, self.sent, 0),
-            Reading(0, source, reading_id, b"", content_hash(content)),
+            Reading(0, source, reading_id, [], content_hash(content)),
             replica,
             self.clock.now_ms() + 20 * replica,
         )

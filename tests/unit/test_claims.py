@@ -25,7 +25,7 @@ ORIGIN = Origin(incarnation=7, partition=3, sequence_number=2**40, index=500)
 
 
 def claim(origin: Origin = ORIGIN, content: bytes = b"x") -> bytes:
-    return new_claim(origin, Reading(0, "urn:a", "1", b"", content_hash(content)), replica=4, enqueued_ms=1_700_000_000_123)
+    return new_claim(origin, Reading(0, "urn:a", "1", [], content_hash(content)), replica=4, enqueued_ms=1_700_000_000_123)
 
 
 def confirmed(data: bytes) -> bytes:

@@ -302,7 +302,7 @@ async def test_memory_is_bounded_by_slices_and_each_slice_is_finished_by_itself(
 
     monkeypatch.setattr(Pipeline, "_handle", watched)
     await pipeline.process([world.at(single(str(n), b"x" * 100), n) for n in range(10)])
-    assert sizes == [3, 3, 3, 1]
+    assert sizes == [5, 5]
     assert len(world.clean.events) == 10
 
 

@@ -255,3 +255,5 @@ CAUGHT_BY: dict[str, tuple[Mutant, str]] = {
     "replays-are-counted": (replays_are_counted, "many crashes"),
     "skip-by-sequence-number": (skip_by_sequence_number, "recreated"),
 }
+MAY_STAND_STILL = {"skip-by-sequence-number"}
+"""Where it is failure enough that a partition is never finished: the new hub's events are skipped, and wait for ever."""

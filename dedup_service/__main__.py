@@ -21,8 +21,8 @@ SHUTDOWN_SECONDS = 20.0
 """Then the process ends as if it were killed, which loses nothing; an orchestrator would wait 30 s before it does that."""
 HUNG = 3
 COLLECTOR_THRESHOLDS = (20_000, 50, 100)
-"""A batch is thousands of objects that live as long as it does and form no cycles: by default the collector would look through
-them again and again, for a tenth of all time."""
+"""A batch is thousands of objects that live as long as it does and form no cycles: by default the collector would look
+through them again and again, for a tenth of all time."""
 
 
 def settings_help() -> str:

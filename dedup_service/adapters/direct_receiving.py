@@ -1,5 +1,5 @@
-"""Receiving through the SDK, with all frames that have arrived taken at once. The SDK reads each by itself, with a task, a lock
-and a time-out, decodes it three times over (adapters/event_decoding.py), and sleeps 50 ms between its passes.
+"""Receiving through the SDK, with all frames that have arrived taken at once. The SDK reads each by itself, with a task, a
+lock and a time-out, wraps its message twice (adapters/event_decoding.py), and sleeps 50 ms between its passes.
 
 Connection, authentication, link and credit stay the SDK's. Only plain transfers of the link's events are taken from what its
 connection has read; whatever else comes next is left where it is, for the SDK to read as it always does. Over WebSocket,
@@ -26,13 +26,13 @@ from dedup_service.core.events import InputEvent
 
 KEEP_ALIVE_SECONDS = 10.0
 """While events wait for the worker, the connection is looked after so often: the hub closes an idle one."""
-MORE_EVENTS_SECONDS = 0.005
-"""While the worker is busy, what has come meanwhile is fetched so often."""
+SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.005, 0.25
+"""While the worker is busy, what has come meanwhile is fetched so often; the longer, the longer nothing has come."""
 SDK_TURN_SECONDS = 1.0
 """So often the SDK gets its turn although events keep coming: it renews the connection's token."""
 TRANSFER = 0x14
 LIST, LONG_LIST = 0xC0, 0xD0
-AMQP_FRAME = 0x00
+AMQP_FRAME, EMPTY_FRAME_BYTES = 0x00, 8
 MORE = 5
 """The field of a transfer that says that its message goes on in the next frame."""
 _FIELD_SIZES = {0x40: 0, 0x41: 0, 0x42: 0, 0x43: 0, 0x44: 0, 0x50: 1, 0x52: 1, 0x53: 1, 0x56: 1, 0x70: 4, 0x80: 8}
@@ -43,7 +43,7 @@ ToInputEvent = Callable[[str, EventData], InputEvent]
 
 
 def receive_directly(client: EventHubConsumerClient, to_input_event: ToInputEvent) -> None:
-    """Let the client's receivers hand over input events in place of event data. `to_input_event`: of what the SDK decoded."""
+    """Let the client's receivers hand over input events. `to_input_event`: of what the SDK decodes all the same."""
 
     class Transport(DirectTransport):
         convert = staticmethod(to_input_event)
@@ -77,7 +77,7 @@ class DirectTransport(PyamqpTransportAsync):
             while True:
                 await receiver.receive()
                 await receiver.hand_over()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # the SDK classes it, as it does in its own loop
             raise await consumer._handle_exception(error) from None
         finally:
             receiver.close()
@@ -94,18 +94,21 @@ class _Receiver:
         self._loop = asyncio.get_running_loop()
         self._handing: asyncio.Future[None] | None = None
         self._sdk_is_due = 0.0
+        self._pause = SHORTEST_PAUSE_SECONDS
 
     async def receive(self) -> None:
-        """Some more events, or none where the SDK found something else."""
+        """Some more events, or none where there are enough, or the SDK found something else."""
+        if self._loop.time() >= self._sdk_is_due:
+            await self._let_sdk_work()
         if len(self._events) >= self._batch_size:
             return
         handler, prefetch = self._consumer._handler, self._consumer._prefetch
         if handler._link.current_link_credit <= prefetch // 2:
             await handler._link.flow(link_credit=prefetch)
-        if self._loop.time() < self._sdk_is_due and take(handler, self._events, self._consumer._partition, self._convert):
+        if take(handler, self._events, self._consumer._partition, self._convert):
+            self._pause = SHORTEST_PAUSE_SECONDS
             await asyncio.sleep(0)  # the socket may have more, and the worker may be ready
-            return
-        if not self._events or self._loop.time() >= self._sdk_is_due:
+        elif not self._events:
             await self._let_sdk_work()
 
     async def _let_sdk_work(self) -> None:
@@ -125,8 +128,9 @@ class _Receiver:
             self._handing = asyncio.ensure_future(self._consumer._on_event_received(events))
             await asyncio.sleep(0)
         else:
-            wait = KEEP_ALIVE_SECONDS if len(self._events) >= self._batch_size else MORE_EVENTS_SECONDS
-            await asyncio.wait({self._handing}, timeout=wait)
+            is_full = len(self._events) >= self._batch_size
+            await asyncio.wait({self._handing}, timeout=KEEP_ALIVE_SECONDS if is_full else self._pause)
+            self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
 
     def close(self) -> None:
         if self._handing is not None:
@@ -134,18 +138,25 @@ class _Receiver:
 
 
 def take(handler: Any, events: deque[InputEvent], partition_id: str, convert: ToInputEvent) -> int:
-    """Move the whole frames that are plain transfers, from the front of what has been read, to `events`. Returns how many."""
+    """Move the frames that are plain transfers, from the front of what has been read, to `events`. Returns how many."""
     connection, link = handler._connection, handler._link
-    transport = connection._transport
-    buffer = getattr(getattr(transport, "reader", None), "_buffer", None)
-    if not buffer or not isinstance(transport, AsyncTransport) or not _is_between_frames(transport, link):
+    reader = getattr(connection._transport, "reader", None)
+    buffer = getattr(reader, "_buffer", None)
+    if reader is None or not buffer or not _is_between_frames(connection._transport, link):
         return 0
     data, at, taken = bytes(buffer), 0, 0
     session = link._session
-    while taken < session.incoming_window - 1 and len(data) - at >= 8:  # the last one is the SDK's, which renews the window
+    while (
+        taken < session.incoming_window - 1 and len(data) - at > EMPTY_FRAME_BYTES
+    ):  # the last one is the SDK's, which renews the window
         size, offset, kind, channel = _frame_header(data, at)
         end = at + size
-        if end > len(data) or kind != AMQP_FRAME or connection._incoming_endpoints.get(channel) is not session:
+        if (
+            size <= EMPTY_FRAME_BYTES
+            or end > len(data)
+            or kind != AMQP_FRAME
+            or connection._incoming_endpoints.get(channel) is not session
+        ):
             break
         payload = _payload_of_transfer(data, at + 4 * offset, link.remote_handle)
         if payload is None:
@@ -154,7 +165,7 @@ def take(handler: Any, events: deque[InputEvent], partition_id: str, convert: To
         at, taken = end, taken + 1
     if taken:
         del buffer[:at]
-        transport.reader._maybe_resume_transport()
+        reader._maybe_resume_transport()
         session.next_incoming_id += taken
         session.remote_outgoing_window -= taken
         session.incoming_window -= taken
@@ -165,9 +176,11 @@ def take(handler: Any, events: deque[InputEvent], partition_id: str, convert: To
 
 
 def _is_between_frames(transport: Any, link: Any) -> bool:
-    """Nothing of a frame or a message is in the SDK's hands, and nobody else is reading."""
+    """Nothing of a frame or a message is in the SDK's hands, and nobody else reads. Over WebSocket frames come otherwise."""
+    if not isinstance(transport, AsyncTransport) or transport.socket_lock.locked() or link._received_payload:
+        return False
     kept = transport._read_buffer
-    return not (transport.socket_lock.locked() or link._received_payload or kept.getbuffer().nbytes > kept.tell())
+    return kept.getbuffer().nbytes == kept.tell()
 
 
 def _payload_of_transfer(data: bytes, at: int, handle: int) -> int | None:
@@ -200,5 +213,5 @@ def _event(partition_id: str, data: bytes, at: int, end: int, convert: ToInputEv
     try:
         return decode(partition_id, data, at, end)
     except NotDecodableError:
-        message = _receiver_async.decode_payload(memoryview(data)[at:end])
+        message = _receiver_async.decode_payload(memoryview(data)[at:end])  # type: ignore[attr-defined]  # made total
         return convert(partition_id, EventData._from_message(message))

@@ -1,5 +1,5 @@
-"""Received events decoded once, straight into what the pipeline works on. The SDK decodes each into a message, wraps that into
-an annotated message and that into event data, of which most is never looked at.
+"""Received events decoded once, straight into what the pipeline works on. The SDK decodes each into a message, wraps that
+into an annotated message and that into event data, of which most is never looked at.
 
 Below the SDK's public interface, and so checked against it: `agrees_with_the_sdk` says whether an event that is decoded
 here is what the SDK would have made of it. What is not decoded here is left to the SDK.
@@ -24,6 +24,7 @@ from dedup_service.core.events import InputEvent
 MESSAGE_ANNOTATIONS, PROPERTIES, APPLICATION_PROPERTIES, DATA = range(0x72, 0x76)
 DESCRIBED, SMALL_ULONG = 0x00, 0x53
 BINARY, TEXT, SYMBOL = 0xA0, 0xA1, 0xA3
+NAME = (SYMBOL, TEXT)
 BYTES, LONG_BYTES = (BINARY, TEXT, SYMBOL), (0xB0, 0xB1, 0xB3)
 LIST, LONG_LIST, EMPTY_LIST = 0xC0, 0xD0, 0x45
 MAP, LONG_MAP = 0xC1, 0xD1
@@ -137,7 +138,7 @@ def _map(data: bytes, at: int) -> tuple[dict[str, Any], int]:
     names, fixed = _names, _FIXED
     for _ in range(count // 2):
         code = data[at]
-        if code == SYMBOL or code == TEXT:  # this runs for every property of every event
+        if code in NAME:  # this runs for every property of every event
             start = at + 2
             at = start + data[at + 1]
             raw = data[start:at]

@@ -7,12 +7,12 @@ idles for a cycle after each; here the owner decides (dedup_service/assignment.p
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from azure.eventhub import EventData
-from azure.eventhub._tracing import is_tracing_enabled
 from azure.eventhub.aio import EventHubConsumerClient, PartitionContext
 from azure.eventhub.amqp import AmqpAnnotatedMessage, AmqpMessageBodyType
 
@@ -34,7 +34,7 @@ class EventHubInput:
 
     def __init__(self, client: EventHubConsumerClient, namespace: str, what: str, *, prefetch: int, batch_size: int) -> None:
         make_decoding_total()
-        if agrees_with_the_sdk(to_input_event) and not is_tracing_enabled():
+        if agrees_with_the_sdk(to_input_event):
             receive_directly(client, to_input_event)
         self.what = what
         self._client = client
@@ -85,8 +85,8 @@ class EventHubInput:
 
 
 class EventHubReader:
-    """Hands batches from the SDK's callback to `read`, one at a time: while one is being worked on, the next one grows at the
-    receiver's. The worker is never inside the callback, so the SDK can't cancel it."""
+    """Hands batches from the SDK's callback to `read`, one at a time: while one is being worked on, the next one grows where
+    it is received. The worker is never inside the callback, so the SDK can't cancel it."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class EventHubReader:
         """`after`: the client's former reader of this partition, which it must have let go."""
         self._reading = f"{what} (reading)"
         self._partition_id = partition_id
-        self._batches: asyncio.Queue[list[EventData | InputEvent] | UnavailableError] = asyncio.Queue(maxsize=1)
+        self._batches: asyncio.Queue[Sequence[EventData | InputEvent] | UnavailableError] = asyncio.Queue(maxsize=1)
         position, inclusive = _sdk_position(start)
         self._receive = partial(
             client.receive_batch,
@@ -123,7 +123,7 @@ class EventHubReader:
             await after.ended()
         await self._receive()
 
-    async def _on_batch(self, _: PartitionContext, events: list[EventData | InputEvent]) -> None:
+    async def _on_batch(self, _: PartitionContext, events: Sequence[EventData | InputEvent]) -> None:
         """Returns once the worker has taken them."""
         if events:
             await self._batches.put(events)

@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 
 
 RECORD = struct.Struct(f">{CLAIM_BYTES}sdBBHBddH").pack
-"""The claim, its TTL in ms, numbers of group, replica and source in this call, flags, sequence, source time in ms, and the number
-of the epoch in this call."""
+"""The claim, its TTL in ms, numbers of group, replica and source in this call, flags, sequence, source time in ms, and the
+number of the epoch in this call."""
 FREE = ord("0")
 LATE, COUNTED, TIMED = 1, 2, 4
 CLUSTER_TAGS = 16

@@ -30,8 +30,8 @@ def is_late(time: str | None, enqueued_ms: int, window_ms: int) -> bool:
 
 
 def are_late(times: Sequence[str | None], enqueued_ms: int, window_ms: int) -> list[bool]:
-    """As `is_late`, for the readings of one event. Most are not, and in UTC without offset times have the same order as texts
-    as they have as times; to compare texts is far quicker than to read times."""
+    """As `is_late`, for the readings of one event. Most are not, and times in UTC have the same order as texts; to compare
+    those is far quicker than to read times."""
     limit = _plain(max(0, enqueued_ms - window_ms) // 1000)
     return [
         time is not None

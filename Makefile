@@ -8,11 +8,12 @@ SECONDS ?=
 SUMMARY ?=
 DEMO_FLAGS := $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SUMMARY),--summary $(SUMMARY))
 
-.PHONY: help demo test chaos soak lint generate format lock clean
+.PHONY: help demo test bench chaos soak lint generate format lock clean
 
 help:
 	@echo "make demo [SECONDS=30] [SUMMARY=out.json]  run the whole chain on this machine"
 	@echo "make test                                  run all tests"
+	@echo "make bench [ONLY='throughput latency']      measure the service on this machine"
 	@echo "make chaos [KILLS=100] [SUMMARY=out.json]  kill real services at random under load"
 	@echo "make soak                                  simulate crashes and faults until told to stop"
 	@echo "make lint                                  format, lint and type checks"
@@ -31,6 +32,12 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/pytest
+
+ROUNDS ?= 3
+ONLY ?=
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks --rounds $(ROUNDS) $(if $(ONLY),--only $(ONLY))
 
 KILLS ?= 100
 REDIS_RESTARTS ?= 0

@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="of each configuration (default: %(default)s)")
     parser.add_argument("--folder", type=Path, default=Path("build"))
     arguments = parser.parse_args()
-    console = Console()
+    console = Console(width=max(Console().width, 130))
     sections = asyncio.run(measure(arguments.only, arguments.rounds, console))
     report(sections, arguments.rounds, arguments.folder, console)
 

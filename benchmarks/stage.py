@@ -52,6 +52,7 @@ class Took:
     seconds: float
     cpu: float
     redis_cpu: float = 0.0
+    hub_cpu: float = 0.0
     rss_bytes: int = 0
 
     @property
@@ -251,6 +252,7 @@ class Sample:
     events: float
     cpu: float
     redis_cpu: float
+    hub_cpu: float
     rss_bytes: int
 
 
@@ -267,6 +269,7 @@ async def watch(running: list[ServiceProcess], redis: Server, events: float) -> 
                     processed,
                     sum(cpu_of(service.usage) for service in running),
                     redis.cpu(),
+                    time.process_time(),
                     max(service.usage.memory_info().rss for service in running),
                 )
             )
@@ -276,14 +279,16 @@ async def watch(running: list[ServiceProcess], redis: Server, events: float) -> 
 def steady(samples: list[Sample], events: float) -> Took:
     """Between the samples that bound the steady part."""
     first = next(sample for sample in samples if sample.events >= STEADY[0] * events)
-    last = [sample for sample in samples if sample.events <= STEADY[1] * events][-1]
-    if last.events <= first.events:
+    within = [sample for sample in samples if first.events < sample.events <= STEADY[1] * events]
+    if not within:
         raise ValueError("the drain was too short to be measured: more readings are needed")
+    last = within[-1]
     return Took(
         int(last.events - first.events),
         last.at - first.at,
         last.cpu - first.cpu,
         last.redis_cpu - first.redis_cpu,
+        last.hub_cpu - first.hub_cpu,
         max(sample.rss_bytes for sample in samples),
     )
 

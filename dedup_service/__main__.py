@@ -14,6 +14,7 @@ from typing import Any
 from dedup_service import __version__
 from dedup_service.check import CheckFailedError
 from dedup_service.errors import ConfigurationError, UnavailableError
+from dedup_service.plan import add_plan, planned
 from dedup_service.settings import PREFIX, Settings, example, load
 from dedup_service.telemetry import Telemetry, configure_logging
 
@@ -112,12 +113,16 @@ def make_parser() -> argparse.ArgumentParser:
     reporting.add_argument("--since", type=_hours, default=24, metavar="24h", help="how far back: 90m, 24h, 1d")
     reporting.add_argument("--json", action="store_true", help="for programs")
     _add_check(commands)
+    add_plan(commands)
     commands.add_parser("init", help="make the blob container for the checkpoints, if it is missing")
     return parser
 
 
 def main() -> None:
     arguments = make_parser().parse_args()
+    if arguments.command == "plan":
+        print(planned(arguments))
+        return
     try:
         settings = load()
         configure_logging(settings.log_format)

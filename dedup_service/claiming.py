@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache, partial
 
 from dedup_service.admission import Admission
 from dedup_service.core.claims import (
     OTHER_REPLICA,
-    AllKeyDigests,
     Verdict,
     judge,
+    key_digests,
     new_claims,
     shard_of,
     unconfirmed_ttl_ms,
@@ -45,13 +45,13 @@ class Claiming:
     incarnation: int
     retention_ms: int
     shards: int
-    _digests: AllKeyDigests = field(default_factory=AllKeyDigests, init=False)
 
     async def claim(self, work: list[EventWork], in_doubt_up_to: int) -> None:
         """Gives every reading its verdict. Up to that sequence number an own unconfirmed claim may have been published."""
-        now_ms, numbers = self.clock.now_ms(), await self._replica_numbers(work)
+        numbers = await self._replica_numbers(work)
+        now_ms = self.clock.now_ms()
         for item in work:
-            if item.group is not None:
+            if item.group is not None and item.extraction.readings:
                 self._prepare(item, item.group, numbers[item.group.name, item.replica], now_ms)
         found = await self._in_chunks([request for item in work for request in item.requests])
         at = 0
@@ -66,10 +66,12 @@ class Claiming:
                 self._settle_conflicts(item, own)
 
     async def _replica_numbers(self, work: list[EventWork]) -> dict[tuple[str, str], int]:
-        """By group and replica."""
+        """By group and replica. Who has sent nothing that may claim gets none."""
         return {
             (group, replica): await self.retrying.run(partial(self.claims.replica_number, group, replica))
-            for group, replica in {(item.group.name, item.replica) for item in work if item.group is not None}
+            for group, replica in {
+                (item.group.name, item.replica) for item in work if item.group is not None and item.extraction.readings
+            }
         }
 
     def _prepare(self, item: EventWork, group: Group, number: int, now_ms: int) -> None:
@@ -78,7 +80,7 @@ class Claiming:
             item.replica = "other"
         enqueued_ms, scope, name, shards = event.enqueued_ms, group.claim_scope, group.name, self.shards
         readings = item.extraction.readings
-        keys = self._digests[scope].of(readings)
+        keys = key_digests(scope, readings)
         claims = new_claims(item.first_origin(self.incarnation), readings, number, enqueued_ms)
         late = are_late([reading.time for reading in readings], enqueued_ms, group.window_ms)
         ttl_ms, is_timed = unconfirmed_ttl_ms(enqueued_ms, now_ms, self.retention_ms), group.mode == "observe"

@@ -8,15 +8,21 @@ from __future__ import annotations
 import hashlib
 from functools import lru_cache
 
-KNOWN_SOURCES = 20_000
+KNOWN_SOURCES, KNOWN_LENGTH = 20_000, 256
 
 
 def account_prefix(namespace: bytes, shard: int) -> str:
     return f"{namespace.decode()}{{{shard}}}"
 
 
-@lru_cache(KNOWN_SOURCES)
 def source_digest(group: str, source: str) -> str:
     """32 hex characters; a source may be long, and hostile."""
+    return _known_digest(group, source) if len(source) <= KNOWN_LENGTH else _digest(group, source)
+
+
+def _digest(group: str, source: str) -> str:
     prefixed = f"{len(group)}:{group}{source}"
     return hashlib.blake2b(prefixed.encode(), digest_size=16).hexdigest()
+
+
+_known_digest = lru_cache(KNOWN_SOURCES)(_digest)

@@ -33,6 +33,9 @@ for i, key in ipairs(KEYS) do
   local found = call('GET', key)
   local is_free, is_own, before, after = not found, false, nil, nil
   if found then
+    if #found ~= CLAIM then
+      return redis.error_reply('ERR a key of this namespace (DEDUP_NAMESPACE) holds something that is no claim')
+    end
     is_own = sub(found, 6, 21) == sub(claim, 6, 21)
     before = decode('>i4', found, 2)
     after = bor(before, lshift(1, replica))

@@ -1,9 +1,9 @@
 """Receiving through the SDK, with all frames that have arrived taken at once. The SDK reads each by itself, with a task, a
 lock and a time-out, wraps its message twice (adapters/event_decoding.py), and sleeps 50 ms between its passes.
 
-Connection, authentication, link and credit stay the SDK's. Only plain transfers of the link's events are taken from what its
-connection has read; whatever else comes next is left where it is, for the SDK to read as it always does. Over WebSocket,
-or with an SDK that is built differently, everything is left to it.
+Connection, authentication and link stay the SDK's. Only plain transfers of the link's events are taken from what its
+connection has read; whatever else comes next is left where it is, for the SDK to read as it always does. Over WebSocket
+everything is left to it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from azure.eventhub import EventData
+from azure.eventhub import EventData, TransportType
 from azure.eventhub._pyamqp.aio import _receiver_async
 from azure.eventhub._pyamqp.aio._transport_async import AsyncTransport
 from azure.eventhub.aio import EventHubConsumerClient
@@ -24,12 +24,10 @@ from azure.eventhub.aio._transport._pyamqp_transport_async import PyamqpTranspor
 from dedup_service.adapters.event_decoding import NotDecodableError, decode
 from dedup_service.core.events import InputEvent
 
-KEEP_ALIVE_SECONDS = 10.0
-"""While events wait for the worker, the connection is looked after so often: the hub closes an idle one."""
 SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.005, 0.25
 """While the worker is busy, what has come meanwhile is fetched so often; the longer, the longer nothing has come."""
-SDK_TURN_SECONDS = 1.0
-"""So often the SDK gets its turn although events keep coming: it renews the connection's token."""
+SDK_TURN_SECONDS = 10.0
+"""So often the SDK gets its turn although there are events: it renews the connection's token and answers heartbeats."""
 TRANSFER = 0x14
 LIST, LONG_LIST = 0xC0, 0xD0
 AMQP_FRAME, EMPTY_FRAME_BYTES = 0x00, 8
@@ -44,6 +42,8 @@ ToInputEvent = Callable[[str, EventData], InputEvent]
 
 def receive_directly(client: EventHubConsumerClient, to_input_event: ToInputEvent) -> None:
     """Let the client's receivers hand over input events. `to_input_event`: of what the SDK decodes all the same."""
+    if client._config.transport_type != TransportType.Amqp:
+        return
 
     class Transport(DirectTransport):
         convert = staticmethod(to_input_event)
@@ -60,11 +60,6 @@ class DirectTransport(PyamqpTransportAsync):
     def create_receive_client(**options: Any) -> Any:
         """Without the SDK's keep-alive, which would read frames beside this."""
         return PyamqpTransportAsync.create_receive_client(**{**options, "keep_alive_interval": None})
-
-    @classmethod
-    async def message_received_async(cls, consumer: Any, message: Any) -> None:
-        """What the SDK has read by itself."""
-        consumer._message_buffer.append(cls.convert(consumer._partition, EventData._from_message(message)))
 
     @classmethod
     async def receive_messages_async(
@@ -88,7 +83,8 @@ class _Receiver:
 
     def __init__(self, consumer: Any, batch_size: int, convert: ToInputEvent) -> None:
         self._consumer = consumer
-        self._events: deque[InputEvent] = consumer._message_buffer
+        self._events: deque[Any] = consumer._message_buffer
+        """Input events, and messages that the SDK has read by itself."""
         self._batch_size = batch_size
         self._convert = convert
         self._loop = asyncio.get_running_loop()
@@ -96,11 +92,15 @@ class _Receiver:
         self._sdk_is_due = 0.0
         self._pause = SHORTEST_PAUSE_SECONDS
 
+    @property
+    def _is_full(self) -> bool:
+        return len(self._events) >= self._batch_size
+
     async def receive(self) -> None:
         """Some more events, or none where there are enough, or the SDK found something else."""
         if self._loop.time() >= self._sdk_is_due:
             await self._let_sdk_work()
-        if len(self._events) >= self._batch_size:
+        if self._is_full:
             return
         handler, prefetch = self._consumer._handler, self._consumer._prefetch
         if handler._link.current_link_credit <= prefetch // 2:
@@ -108,31 +108,44 @@ class _Receiver:
         if take(handler, self._events, self._consumer._partition, self._convert):
             self._pause = SHORTEST_PAUSE_SECONDS
             await asyncio.sleep(0)  # the socket may have more, and the worker may be ready
-        elif not self._events:
+        elif not self._events or _what_was_read(handler):
             await self._let_sdk_work()
 
     async def _let_sdk_work(self) -> None:
-        """It reads one frame, or waits for one for a moment; it answers heartbeats and renews the connection's token."""
-        if not await self._consumer._handler.do_work_async(batch=1):
+        """It reads a frame, or waits for one for a moment; it answers heartbeats and renews the connection's token. What is on
+        its way comes before the answer to that: where nothing more is wanted, all of it is read, and no credit is given."""
+        handler = self._consumer._handler
+        if self._is_full:
+            if await handler.client_ready_async():
+                frames = max(1, handler._link.current_link_credit)
+                await handler._connection.listen(wait=handler._socket_timeout, batch=frames)
+        elif not await handler.do_work_async(batch=1):
             raise ConnectionError("the receiver was shut down")
         self._sdk_is_due = self._loop.time() + SDK_TURN_SECONDS
 
     async def hand_over(self) -> None:
         """Give what there is to the worker, once it has taken what it was given before; until then there may come more."""
+        if self._handing is not None and self._handing.done():
+            self._handing.result()
+            self._handing = None
         if not self._events:
             return
-        if self._handing is None or self._handing.done():
-            if self._handing is not None:
-                self._handing.result()
-            events = [self._events.popleft() for _ in range(min(self._batch_size, len(self._events)))]
-            self._handing = asyncio.ensure_future(self._consumer._on_event_received(events))
+        if self._handing is None:
+            self._handing = asyncio.ensure_future(self._consumer._on_event_received(self._next_batch()))
             await asyncio.sleep(0)
         else:
-            is_full = len(self._events) >= self._batch_size
-            await asyncio.wait({self._handing}, timeout=KEEP_ALIVE_SECONDS if is_full else self._pause)
+            await asyncio.wait({self._handing}, timeout=SDK_TURN_SECONDS if self._is_full else self._pause)
             self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
 
+    def _next_batch(self) -> list[InputEvent]:
+        batch = [self._events.popleft() for _ in range(min(self._batch_size, len(self._events)))]
+        return [item if isinstance(item, InputEvent) else self._converted(item) for item in batch]
+
+    def _converted(self, message: Any) -> InputEvent:
+        return self._convert(self._consumer._partition, EventData._from_message(message))
+
     def close(self) -> None:
+        self._events.clear()
         if self._handing is not None:
             self._handing.cancel()
 
@@ -140,9 +153,8 @@ class _Receiver:
 def take(handler: Any, events: deque[InputEvent], partition_id: str, convert: ToInputEvent) -> int:
     """Move the frames that are plain transfers, from the front of what has been read, to `events`. Returns how many."""
     connection, link = handler._connection, handler._link
-    reader = getattr(connection._transport, "reader", None)
-    buffer = getattr(reader, "_buffer", None)
-    if reader is None or not buffer or not _is_between_frames(connection._transport, link):
+    buffer = _what_was_read(handler)
+    if not buffer or not _is_between_frames(connection._transport, link):
         return 0
     data, at, taken = bytes(buffer), 0, 0
     session = link._session
@@ -165,7 +177,7 @@ def take(handler: Any, events: deque[InputEvent], partition_id: str, convert: To
         at, taken = end, taken + 1
     if taken:
         del buffer[:at]
-        reader._maybe_resume_transport()
+        connection._transport.reader._maybe_resume_transport()
         session.next_incoming_id += taken
         session.remote_outgoing_window -= taken
         session.incoming_window -= taken
@@ -173,6 +185,12 @@ def take(handler: Any, events: deque[InputEvent], partition_id: str, convert: To
         link.current_link_credit -= taken
         connection._last_frame_received_time = handler._last_activity_timestamp = time.time()
     return taken
+
+
+def _what_was_read(handler: Any) -> bytearray | None:
+    """Of the socket, and not yet looked at."""
+    found: bytearray | None = getattr(getattr(handler._connection._transport, "reader", None), "_buffer", None)
+    return found
 
 
 def _is_between_frames(transport: Any, link: Any) -> bool:

@@ -104,6 +104,8 @@ class EventHubReader:
         self._reading = f"{what} (reading)"
         self._partition_id = partition_id
         self._batches: asyncio.Queue[Sequence[EventData | InputEvent] | UnavailableError] = asyncio.Queue(maxsize=1)
+        self._failure: UnavailableError | None = None
+        """Also where nobody takes it from the queue."""
         position, inclusive = _sdk_position(start)
         self._receive = partial(
             client.receive_batch,
@@ -132,16 +134,18 @@ class EventHubReader:
     async def _on_error(self, _: PartitionContext | None, error: Exception) -> None:
         """The first error is the end: left alone, the SDK tries again without a pause while the hub is away."""
         asyncio.get_running_loop().call_soon(self._receiving.cancel)
-        await self._batches.put(UnavailableError(self._reading, problem(error), refused=is_refused(error)))
+        self._failure = UnavailableError(self._reading, problem(error), refused=is_refused(error))
+        await self._batches.put(self._failure)
 
     async def read(self, max_wait_seconds: float) -> list[InputEvent]:
         try:
             item = await asyncio.wait_for(self._batches.get(), max_wait_seconds)
             self._batches.task_done()
         except TimeoutError:
-            if self._receiving.done():
-                raise UnavailableError(self._reading, f"receiving from partition {self._partition_id} ended") from None
-            return []
+            if not self._receiving.done():
+                return []
+            ended = UnavailableError(self._reading, f"receiving from partition {self._partition_id} ended")
+            raise self._failure or ended from None
         if isinstance(item, UnavailableError):
             raise item
         return [event if isinstance(event, InputEvent) else to_input_event(self._partition_id, event) for event in item]

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import enum
 import struct
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -26,8 +26,8 @@ OTHER_REPLICA = MAX_REPLICAS - 1
 """The number of all replicas of a group beyond the 31 that have their own."""
 CLAIM_BYTES = 35
 
-KNOWN_SOURCES = 20_000
-"""What depends on the source alone is computed once for so many of them."""
+KNOWN_SOURCES, KNOWN_LENGTH = 20_000, 256
+"""What depends on the source alone is computed once for so many of them, if they are no longer than that."""
 
 _LAYOUT = struct.Struct(f">BIIHQHHI{CONTENT_HASH_BYTES}s")
 _ORIGIN_AT = slice(5, 21)
@@ -75,46 +75,44 @@ def _prefixed(part: bytes) -> bytes:
     return _length(len(part)) + part
 
 
-@dataclass(slots=True)
-class KeyDigests:
-    """Those of one group, with what depends on the source alone computed once."""
-
-    group: str
-    _prefixes: dict[str, bytes] = field(default_factory=dict, init=False)
-
-    def of(self, readings: Sequence[Reading]) -> list[bytes]:
-        try:
-            return self._of_known(readings)
-        except KeyError:
-            self._learn({reading.source for reading in readings})
-            return self._of_known(readings)
-
-    def _of_known(self, readings: Sequence[Reading]) -> list[bytes]:
-        prefixes = self._prefixes
+def key_digests(group: str, readings: Sequence[Reading]) -> list[bytes]:
+    """As `key_digest`, with what depends on the source alone computed once."""
+    prefixes = _prefixes.setdefault(group, {})
+    try:
         return [
             blake2b(prefixes[source] + _length(len(name)) + name, digest_size=KEY_BYTES).digest()
             for source, name in [(reading.source, reading.id.encode()) for reading in readings]
         ]
-
-    def _learn(self, sources: Iterable[str]) -> None:
-        if len(self._prefixes) >= KNOWN_SOURCES:
-            self._prefixes.clear()
-        for source in sources:
-            self._prefixes[source] = _prefixed(self.group.encode()) + _prefixed(source.encode())
+    except KeyError:
+        for reading in readings:
+            _remember(group, reading.source, prefixes)
+        return [key_digest(group, reading.source, reading.id) for reading in readings]
 
 
-class AllKeyDigests(dict[str, KeyDigests]):
-    """By group."""
+def _remember(group: str, source: str, prefixes: dict[str, bytes]) -> None:
+    """Senders choose their sources, and must not fill the memory with them."""
+    if len(source) <= KNOWN_LENGTH:
+        if len(prefixes) >= KNOWN_SOURCES:
+            prefixes.clear()
+        prefixes[source] = _prefixed(group.encode()) + _prefixed(source.encode())
 
-    def __missing__(self, group: str) -> KeyDigests:
-        self[group] = KeyDigests(group)
-        return self[group]
+
+_prefixes: dict[str, dict[str, bytes]] = {}
+"""By group and source: what their keys' digests begin with."""
 
 
-@lru_cache(KNOWN_SOURCES)
 def shard_of(source: str, shards: int) -> int:
     """All readings of a source are in one shard, since a script's keys must share a slot of a Redis Cluster."""
+    if shards == 1:
+        return 0
+    return _known_shard(source, shards) if len(source) <= KNOWN_LENGTH else _shard(source, shards)
+
+
+def _shard(source: str, shards: int) -> int:
     return int.from_bytes(blake2b(source.encode(), digest_size=4).digest(), "big") % shards
+
+
+_known_shard = lru_cache(KNOWN_SOURCES)(_shard)
 
 
 def incarnation_of(namespace: str, hub: str, created_ms: int) -> int:

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from dedup_service.core.events import BadReading, Extraction, InputEvent, Reading
+from dedup_service.core.events import BadReading, Elements, Extraction, InputEvent, Reading
 from dedup_service.core.json_array import split_elements
 from dedup_service.errors import UndeliverableError
 
@@ -55,6 +55,8 @@ class _AnyEvent(msgspec.Struct):
     sequenceepoch: object = None
 
 
+DEEP = 500
+"""So many brackets may be nested so deeply that what can be read now can't be read later, further down the stack."""
 JSON_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _decode_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -135,7 +137,7 @@ def _structured(text: bytes, pointers: Sequence[str]) -> Extraction:
     item = _element(0, [text], pointers)
     if isinstance(item, BadReading):
         raise UndeliverableError(item.reason, "the structured event can't be read as a reading")
-    return Extraction([item])
+    return Extraction([item], text_bytes=len(text))
 
 
 class _LazyElements:
@@ -161,7 +163,12 @@ def _decent_readings(text: bytes) -> list[Reading]:
         return []
     if len(events) > MAX_READINGS:
         return []
-    elements = _LazyElements(text)
+    elements: Elements = _LazyElements(text)
+    if text.count(b"[") + text.count(b"{") > DEEP:
+        try:
+            elements = [bytes(raw) for raw in _decode_elements(text)]
+        except JSON_ERRORS:
+            return []
     return [
         Reading(
             index,

@@ -20,6 +20,8 @@ DUPLICATE_PROPERTY = "dedup_duplicate"
 
 KNOWN_SOURCES, KNOWN_NAMES = 20_000, 1000
 """What depends on a source, or on a property's name, alone is computed once for so many of them."""
+KNOWN_LENGTH = 256
+"""Longer ones are not remembered: senders choose them, and must not fill the memory."""
 KEPT_ANNOTATIONS = (DEVICE_ID, MODULE_ID, IOTHUB_ENQUEUED_TIME)
 """System annotations that republishing would lose; they become application properties of the same name."""
 FORGEABLE_PREFIXES = ("dedup_", "iothub-")
@@ -71,10 +73,12 @@ class OutputPolicy:
         return [known.get(reading.source) or self._partition(reading.source) for reading in readings]
 
     def _partition(self, by: str) -> str:
-        if len(self._known) >= KNOWN_SOURCES:
-            self._known.clear()
-        self._known[by] = output_partition(by, self.partition_ids)
-        return self._known[by]
+        found = output_partition(by, self.partition_ids)
+        if len(by) <= KNOWN_LENGTH:
+            if len(self._known) >= KNOWN_SOURCES:
+                self._known.clear()
+            self._known[by] = found
+        return found
 
 
 def outgoing(
@@ -94,7 +98,11 @@ def outgoing(
 
 def kept_properties(event: InputEvent, kept_adx: frozenset[str]) -> dict[str, Any]:
     """The sender's properties without those that only the service, IoT Hub or the operator may set, and IoT Hub's own."""
-    kept = {name: value for name, value in event.application_properties.items() if _is_kept(name, kept_adx)}
+    kept = {
+        name: value
+        for name, value in event.application_properties.items()
+        if (_is_kept if len(name) <= KNOWN_LENGTH else _is_kept.__wrapped__)(name, kept_adx)
+    }
     for name in KEPT_ANNOTATIONS:
         if name in event.annotations:
             kept[name] = event.annotations[name]

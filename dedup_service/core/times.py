@@ -35,7 +35,7 @@ def are_late(times: Sequence[str | None], enqueued_ms: int, window_ms: int) -> l
     limit = _plain(max(0, enqueued_ms - window_ms) // 1000)
     return [
         time is not None
-        and not (time[:SECONDS] > limit and time[4:11:3] == "--T" and time[-1] == "Z")
+        and not (time[:SECONDS] > limit and time[4:17:3] == "--T::" and time[-1] == "Z")
         and is_late(time, enqueued_ms, window_ms)
         for time in times
     ]

@@ -1,0 +1,158 @@
+"""How large a deployment must be for a given load: arithmetic on what was measured (docs/performance.md)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from dedup_service.core.overview import BYTES_PER_CLAIM
+
+# CPU of one core of the machine that docs/performance.md names.
+EVENT_US, COPY_US, KILOBYTE_US = 35.0, 8.5, 3.0
+"""Of the service: for each event received, for each copy in it, and for each kilobyte of it."""
+REDIS_COPY_US = 10.0
+"""Of Redis: claiming a copy with accounting, and its share of the confirming."""
+MAX_UTILIZATION = 0.7
+"""Of a core, so that bursts do not queue."""
+
+SINGLE_OVERHEAD_BYTES, BATCHED_OVERHEAD_BYTES = 400, 230
+"""CloudEvents attributes of a reading: as properties of a message, or in a batch."""
+IOT_HUB_METER_BYTES = 4096
+MAX_MESSAGE_BYTES = 256 * 1024
+DAY_SECONDS = 86_400
+MAX_IOT_HUB_PARTITIONS = 32
+MIN_PODS, MIN_PARTITIONS = 2, 4
+TU_INGRESS_BYTES, TU_INGRESS_EVENTS = 1_000_000, 1000
+TU_EGRESS_BYTES, TU_EGRESS_EVENTS = 2_000_000, 4096
+"""Of an Event Hubs throughput unit, in a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """Of IoT Hub. Source: «IoT Hub quotas and throttling» of Microsoft's documentation."""
+
+    name: str
+    messages_per_day: int
+    sends_per_second: float
+    """For each unit."""
+    free_sends_per_second: float
+    """Whatever the number of units."""
+    max_units: int
+
+
+TIERS = (
+    Tier("S1", 400_000, 12, 100, 200),
+    Tier("S2", 6_000_000, 120, 0, 200),
+    Tier("S3", 300_000_000, 6000, 0, 10),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedLoad:
+    readings_per_second: float
+    replicas: int = 3
+    batch: int = 1
+    """Readings in one event."""
+    body_bytes: int = 100
+    """Of a reading's data."""
+    window_seconds: int = 14_400
+    output_partitions: int = 4
+    headroom: float = 2.0
+    """Catching up: a backlog shrinks as fast as it grew at 2, not at all at 1."""
+
+    @property
+    def copies_per_second(self) -> float:
+        return self.readings_per_second * self.replicas
+
+    @property
+    def events_per_second(self) -> float:
+        return self.copies_per_second / self.batch
+
+    @property
+    def event_bytes(self) -> int:
+        overhead = SINGLE_OVERHEAD_BYTES if self.batch == 1 else BATCHED_OVERHEAD_BYTES
+        return self.batch * (self.body_bytes + overhead)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    cores: float
+    """That the service uses at this load."""
+    pods: int
+    """With one core each."""
+    partitions: int
+    """Of the input hub, at least."""
+    redis_bytes: int
+    redis_cores: float
+    claims_per_second: float
+    confirms_per_second: float
+    metered_messages_per_day: float
+    iot_hub_units: dict[str, int]
+    """By tier; those that can't do it are missing."""
+    clean_events_per_second: float
+    clean_throughput_units: int
+    warnings: tuple[str, ...]
+
+
+def plan(load: PlannedLoad) -> Plan:
+    cores = load.copies_per_second * copy_us(load) / 1e6
+    pods = max(MIN_PODS, math.ceil(cores * load.headroom / MAX_UTILIZATION))
+    redis_cores = load.copies_per_second * REDIS_COPY_US / 1e6
+    units = {tier.name: needed for tier in TIERS if (needed := _units(tier, load)) <= tier.max_units}
+    clean_events = load.readings_per_second / load.batch * min(load.batch, load.output_partitions)
+    return Plan(
+        cores=cores,
+        pods=pods,
+        partitions=max(MIN_PARTITIONS, pods),
+        redis_bytes=math.ceil(load.readings_per_second * load.window_seconds * BYTES_PER_CLAIM),
+        redis_cores=redis_cores,
+        claims_per_second=load.copies_per_second,
+        confirms_per_second=load.readings_per_second,
+        metered_messages_per_day=_metered(load) * DAY_SECONDS,
+        iot_hub_units=units,
+        clean_events_per_second=clean_events,
+        clean_throughput_units=_throughput_units(clean_events, load.readings_per_second * load.event_bytes / load.batch),
+        warnings=tuple(_warnings(load, pods, redis_cores, units)),
+    )
+
+
+def copy_us(load: PlannedLoad) -> float:
+    """CPU of the service for one copy."""
+    return EVENT_US / load.batch + COPY_US + KILOBYTE_US * load.event_bytes / load.batch / 1000
+
+
+def _metered(load: PlannedLoad) -> float:
+    """IoT Hub counts every 4 KB of an event as a message."""
+    return load.events_per_second * math.ceil(load.event_bytes / IOT_HUB_METER_BYTES)
+
+
+def _units(tier: Tier, load: PlannedLoad) -> int:
+    by_quota = math.ceil(_metered(load) * DAY_SECONDS / tier.messages_per_day)
+    is_free = load.events_per_second <= tier.free_sends_per_second
+    return max(1, by_quota, 0 if is_free else math.ceil(load.events_per_second / tier.sends_per_second))
+
+
+def _throughput_units(events: float, size: float) -> int:
+    """Written once and read once."""
+    shares = (size / TU_INGRESS_BYTES, events / TU_INGRESS_EVENTS, size / TU_EGRESS_BYTES, events / TU_EGRESS_EVENTS)
+    return max(1, math.ceil(max(shares)))
+
+
+def _warnings(load: PlannedLoad, pods: int, redis_cores: float, units: dict[str, int]) -> list[str]:
+    found = []
+    if load.event_bytes > MAX_MESSAGE_BYTES:
+        found.append(
+            f"an event of {load.event_bytes:,} bytes is more than IoT Hub takes ({MAX_MESSAGE_BYTES:,}): batch less"
+        )
+    if not units:
+        found.append("one IoT Hub can't take this load: batch more, or split the replicas over several hubs")
+    if pods > MAX_IOT_HUB_PARTITIONS:
+        found.append(f"{pods} pods need more partitions than an IoT Hub has ({MAX_IOT_HUB_PARTITIONS}): use several inputs")
+    if redis_cores > MAX_UTILIZATION:
+        found.append("one Redis server can't take this load: use a cluster (DEDUP_REDIS_CLUSTER=true)")
+    if load.batch == 1 and load.event_bytes * 2 <= IOT_HUB_METER_BYTES:
+        fitting = IOT_HUB_METER_BYTES // (load.body_bytes + BATCHED_OVERHEAD_BYTES)
+        found.append(
+            f"{fitting} readings fit into the 4 KB that IoT Hub meters as one message: batching divides its price by that"
+        )
+    return found

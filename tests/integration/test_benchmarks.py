@@ -1,0 +1,60 @@
+"""The measuring instruments measure what they say: all events, by all processes, and nothing before or behind."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from benchmarks import stage
+from benchmarks.events import Load, input_log
+from benchmarks.latency import latencies_ms, send
+from benchmarks.stage import Sample, Server, running_hub, running_services, steady, until_processed
+from sandbox.hub.log import now_ms
+
+
+@pytest.mark.parametrize(("batch", "kind"), [(1, "receive"), (20, "receive"), (1, "forward")])
+async def test_a_baseline_sees_every_event_once(batch: int, kind: str) -> None:
+    log = input_log(Load(2000, batch=batch))
+    took = await stage.loop(kind, log)
+    assert took.events == sum(map(len, log.values()))
+    assert took.cpu > 0
+
+
+@pytest.mark.parametrize("batch", [1, 20])
+async def test_a_drain_publishes_every_reading_once(batch: int, redis_url: str) -> None:
+    load = Load(1000, batch=batch)
+    log = input_log(load)
+    namespace = f"bench-{batch}-{now_ms()}"
+    async with running_hub(4) as hub, running_services(hub, redis_url, DEDUP_NAMESPACE=namespace) as (service,):
+        await until_processed([service], hub.fill(log))
+        assert await service.metric("dedup_clean_readings_total") == load.readings
+        assert await service.metric("dedup_copies_total") == load.copies
+
+
+async def test_latency_is_taken_of_every_winner(redis_url: str) -> None:
+    async with running_hub(3) as hub, running_services(hub, redis_url, DEDUP_NAMESPACE=f"bench-{now_ms()}") as running:
+        sent = await send(hub, rate=300, seconds=1.0)
+        await until_processed(running, sent)
+        found = latencies_ms(hub, since_ms=0)
+        assert len(found) == sent / 3 == hub.published()
+        assert min(found) >= 0
+
+
+def test_only_the_steady_part_is_measured() -> None:
+    """A start that takes long, a second of work in each step, and an end that takes long again."""
+    events = [0, 0, 20, 40, 60, 80, 100]
+    times = [0.0, 50.0, 51.0, 52.0, 53.0, 54.0, 99.0]
+    samples = [Sample(t, n, cpu=t, redis_cpu=t, hub_cpu=t, rss_bytes=n) for t, n in zip(times, events, strict=True)]
+    took = steady(samples, 100)
+    assert (took.events, took.seconds, took.cpu, took.rss_bytes) == (60, 3.0, 3.0, 100)
+    with pytest.raises(ValueError, match="too short"):
+        steady(samples[-1:] * 2, 100)
+
+
+async def test_a_redis_far_away_answers_later(redis_url: str) -> None:
+    from benchmarks.throughput import round_trip_ms
+
+    server = await asyncio.to_thread(Server, redis_url)
+    async with stage.delayed(server, 0.02) as far:
+        assert await round_trip_ms(far) >= 20 > await round_trip_ms(redis_url)

@@ -19,18 +19,20 @@ from dedup_service.ports import ClaimRequest
 from sandbox.processes import free_port
 
 CALLS, KEYS, REPLICAS = 40, 1000, 3
+MANY_SOURCES = 5000
+"""More than one call has keys: no source comes twice in it."""
 WINDOW_MS, RETENTION_MS = 14_400_000, 86_400_000
 
 
-def requests(replica: int, call: int, shards: int, at_ms: int) -> list[ClaimRequest]:
+def requests(replica: int, call: int, shards: int, sources: int, at_ms: int) -> list[ClaimRequest]:
     """As the service makes them of one batch."""
     made = []
     for number in range(call * KEYS, (call + 1) * KEYS):
-        source = f"opc.tcp://plant/line/machine-{number % SOURCES}/temperature"
+        source = f"opc.tcp://plant/line/machine-{number % sources}/temperature"
         reading = Reading(0, source, f"{number:032x}", [], number.to_bytes(8, "big"))
         claim = new_claim(Origin(1, replica, number, 0), reading, replica, at_ms + replica)
         key = key_digest("default", source, reading.id)
-        sequence = number // SOURCES
+        sequence = number // sources
         made.append(
             ClaimRequest(
                 shard_of(source, shards), key, claim, RETENTION_MS, "default", replica, source, False, sequence, "1"
@@ -41,18 +43,19 @@ def requests(replica: int, call: int, shards: int, at_ms: int) -> list[ClaimRequ
 
 async def claims(rounds: int) -> Section:
     section = Section(
-        f"Claims, {KEYS:,} keys a call, three copies of each reading ({SOURCES} sources)",
+        f"Claims, {KEYS:,} keys a call, three copies of each reading, {SOURCES} sources unless said",
         "Per key; client: the process that calls, without making the requests; server: Redis. A third of the keys is new. "
         "Memory: of claims and accounts together, after confirming.",
         ["", "client µs", "server µs", "confirm, client µs", "confirm, server µs", "bytes a claim"],
     )
     with running_valkey() as valkey:
-        for name, shards, accounting in (
-            ("1 shard, without accounting", 1, False),
-            ("1 shard", 1, True),
-            ("16 shards", 16, True),
+        for name, shards, sources, accounting in (
+            ("1 shard, without accounting", 1, SOURCES, False),
+            ("1 shard", 1, SOURCES, True),
+            (f"1 shard, {MANY_SOURCES:,} sources", 1, MANY_SOURCES, True),
+            ("16 shards", 16, SOURCES, True),
         ):
-            found = [await _measure(valkey, shards, accounting) for _ in range(rounds)]
+            found = [await _measure(valkey, shards, sources, accounting) for _ in range(rounds)]
             row = [middle(values) for values in zip(*found, strict=True)]
             section.rows.append([f"Valkey, {name}", *row])
             if name == "1 shard":
@@ -62,7 +65,7 @@ async def claims(rounds: int) -> Section:
                 ]
     if redis := shutil.which("redis-server"):
         with running_redis(redis) as server:
-            found = [await _measure(server, 1, True) for _ in range(rounds)]
+            found = [await _measure(server, 1, SOURCES, True) for _ in range(rounds)]
             section.rows.append(
                 [f"Redis {server.version}, 1 shard", *(middle(values) for values in zip(*found, strict=True))]
             )
@@ -71,11 +74,11 @@ async def claims(rounds: int) -> Section:
     return section
 
 
-async def _measure(server: Server, shards: int, accounting: bool) -> tuple[float, ...]:
+async def _measure(server: Server, shards: int, sources: int, accounting: bool) -> tuple[float, ...]:
     server.clear()
     empty, at_ms = server.used_bytes(), int(time.time() * 1000)
     store = RedisClaims(connect(server.url, 10.0), namespace="bench", accounting=accounting)
-    batches = [requests(replica, call, shards, at_ms) for call in range(CALLS) for replica in range(REPLICAS)]
+    batches = [requests(replica, call, shards, sources, at_ms) for call in range(CALLS) for replica in range(REPLICAS)]
     before = time.process_time(), server.cpu()
     for batch in batches:
         await store.claim(batch, (1,))

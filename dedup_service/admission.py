@@ -70,6 +70,8 @@ class Admission:
 
     def _refuse_sources(self, work: EventWork, group: Group, incarnation: int) -> None:
         """R9: a device can't claim, and so can't suppress, what its group does not send."""
+        if self.groups.allows_all(group):
+            return
         extraction = work.extraction
         foreign = [reading for reading in extraction.readings if not self.groups.allows(group, reading.source)]
         if not foreign:

@@ -71,7 +71,7 @@ def as_text(load: PlannedLoad) -> str:
     rows = [
         (
             "load",
-            f"{load.copies_per_second:,.0f} copies/s in {load.events_per_second:,.0f} events/s of {load.event_bytes:,} bytes",
+            f"{load.copies_per_second:,.0f} copies/s, {load.events_per_second:,.0f} events/s of {load.event_bytes:,} bytes",
         ),
         ("service", f"{found.pods} pods of 1 core ({found.cores:.2f} cores at this load, {copy_us(load):.1f} µs a copy)"),
         ("input hub", f"at least {found.partitions} partitions"),

@@ -24,7 +24,7 @@ from azure.eventhub.aio._transport._pyamqp_transport_async import PyamqpTranspor
 from dedup_service.adapters.event_decoding import NotDecodableError, decode
 from dedup_service.core.events import InputEvent
 
-SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.005, 0.25
+SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.01, 0.25
 """While the worker is busy, what has come meanwhile is fetched so often; the longer, the longer nothing has come."""
 SDK_TURN_SECONDS = 10.0
 """So often the SDK gets its turn although there are events: it renews the connection's token and answers heartbeats."""
@@ -112,8 +112,8 @@ class _Receiver:
             await self._let_sdk_work()
 
     async def _let_sdk_work(self) -> None:
-        """It reads a frame, or waits for one for a moment; it answers heartbeats and renews the connection's token. What is on
-        its way comes before the answer to that: where nothing more is wanted, all of it is read, and no credit is given."""
+        """It reads a frame, or waits for one for a moment; it answers heartbeats and renews the connection's token. What is
+        on its way comes before the answer to that: where nothing more is wanted, all of it is read, and no credit given."""
         handler = self._consumer._handler
         if self._is_full:
             if await handler.client_ready_async():

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from dedup_service.core.events import BadReading, Elements, Extraction, InputEvent, Reading
+from dedup_service.core.events import BadReading, Extraction, InputEvent, Reading
 from dedup_service.core.json_array import split_elements
 from dedup_service.errors import UndeliverableError
 
@@ -55,8 +55,8 @@ class _AnyEvent(msgspec.Struct):
     sequenceepoch: object = None
 
 
-DEEP = 500
-"""So many brackets may be nested so deeply that what can be read now can't be read later, further down the stack."""
+LAZY_BYTES = 256 * 1024
+"""What came compressed may be far larger, and is cut by the quick way at once."""
 JSON_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _decode_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -147,35 +147,36 @@ class _LazyElements:
 
     def __init__(self, text: bytes) -> None:
         self._text = text
-        self._split: list[msgspec.Raw] = []
+        self._split: Sequence[msgspec.Raw | bytes] = ()
 
     def __getitem__(self, index: int, /) -> bytes:
         if not self._split:
-            self._split = _decode_elements(self._text)
+            self._split = self._cut()
         return bytes(self._split[index])
+
+    def _cut(self) -> Sequence[msgspec.Raw | bytes]:
+        try:
+            return _decode_elements(self._text)
+        except RecursionError:  # it could be read when it came, but here there is less left of the stack
+            return split_elements(self._text, len(self._text))
 
 
 def _decent_readings(text: bytes) -> list[Reading]:
     """Of a batch without anything odd, all at once; nothing where one of its events is not as it should be."""
     try:
         events = _decode_events(text)
+        elements = _LazyElements(text) if len(text) <= LAZY_BYTES else [bytes(raw) for raw in _decode_elements(text)]
     except JSON_ERRORS:
         return []
     if len(events) > MAX_READINGS:
         return []
-    elements: Elements = _LazyElements(text)
-    if text.count(b"[") + text.count(b"{") > DEEP:
-        try:
-            elements = [bytes(raw) for raw in _decode_elements(text)]
-        except JSON_ERRORS:
-            return []
     return [
         Reading(
             index,
             event.source,
             event.id,
             elements,
-            content_hash(event.data if event.data_base64 is None else event.data_base64.encode()),
+            content_hash(event.data) if event.data_base64 is None else content_hash(event.data_base64.encode()),
             event.time,
             event.sequence,
             event.sequenceepoch,

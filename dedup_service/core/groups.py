@@ -67,6 +67,9 @@ class Groups:
         matches = zip(self.groups, self._devices, strict=True)
         return next((group for group, devices in matches if any(map(devices.fullmatch, names))), None)
 
+    def allows_all(self, group: Group) -> bool:
+        return self._sources[group.name] is None
+
     def allows(self, group: Group, source: str) -> bool:
         """R9: a device may only send its group's sources."""
         pattern = self._sources[group.name]

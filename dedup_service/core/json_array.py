@@ -10,7 +10,7 @@ MAX_TOKENS = 20_000
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{}]|,', re.DOTALL)
 
 
-def split_elements(text: bytes) -> list[bytes]:
+def split_elements(text: bytes, max_tokens: int = MAX_TOKENS) -> list[bytes]:
     """The bytes between the commas of the outermost array; not an array: none.
 
     Only strings and brackets are understood, so an element may be any nonsense that keeps those in balance. What follows
@@ -21,7 +21,7 @@ def split_elements(text: bytes) -> list[bytes]:
         return []
     elements: list[bytes] = []
     depth, start = 0, 1
-    for token in islice(_TOKEN.finditer(text), MAX_TOKENS):
+    for token in islice(_TOKEN.finditer(text), max_tokens):
         symbol = token.group()
         if symbol in b"[{":
             depth += 1

@@ -226,6 +226,17 @@ async def test_the_scripts_survive_that_redis_forgets_them(redis_url: str, valke
     assert await valkey_claims.claim([request_of("2")], LIVE) == [None]
 
 
+async def test_what_is_no_claim_is_taken_for_none(redis_url: str, namespace: str, valkey_claims: RedisClaims) -> None:
+    """Something else writes to this namespace: to go on would be to drop readings for it."""
+    (request,) = requests = [request_of("1")]
+    await valkey_claims.claim(requests, LIVE)
+    async with Redis.from_url(redis_url) as other:
+        (key,) = [key async for key in other.scan_iter(match=f"{namespace}*") if key.endswith(request.key)]
+        await other.set(key, b"not a claim")
+    with pytest.raises(UnavailableError, match="DEDUP_NAMESPACE"):
+        await valkey_claims.claim(requests, LIVE)
+
+
 async def test_a_redis_that_does_not_answer_is_unavailable_and_the_outcome_ambiguous() -> None:
     store = RedisClaims(connect("redis://127.0.0.1:1", 0.2), namespace="x")
     with pytest.raises(UnavailableError) as caught:

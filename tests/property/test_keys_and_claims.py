@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from dedup_service.adapters.memory import MemoryClaims, MemoryClock
 from dedup_service.adapters.redis_claims import RedisClaims
-from dedup_service.core.claims import key_digest, new_claim, pack, unpack
+from dedup_service.core.claims import key_digest, key_digests, new_claim, new_claims, pack, unpack
 from dedup_service.core.events import Origin, Reading
 from dedup_service.core.extract import content_hash
 from dedup_service.core.json_array import split_elements
@@ -58,6 +58,26 @@ def test_claims_survive_packing(origin: Origin, replica: int, enqueued_ms: int, 
     packed = new_claim(origin, Reading(0, "s", "i", [], content_hash(content)), replica, enqueued_ms)
     assert pack(unpack(packed)) == packed
     assert unpack(packed).origin == origin
+
+
+readings = st.lists(
+    st.builds(
+        Reading,
+        st.integers(0, 2**16 - 1),
+        text | st.text(min_size=250, max_size=300),
+        text,
+        st.just([]),
+        st.binary(min_size=8, max_size=8),
+    ),
+    max_size=5,
+)
+
+
+@given(text, readings)
+def test_keys_and_claims_of_an_event_are_those_of_its_readings(group: str, found: list[Reading]) -> None:
+    assert key_digests(group, found) == [key_digest(group, reading.source, reading.id) for reading in found]
+    claims = new_claims(Origin(1, 2, 3, 0), found, 4, 5)
+    assert claims == [new_claim(Origin(1, 2, 3, reading.index), reading, 4, 5) for reading in found]
 
 
 @given(st.sets(st.integers(0, 300)))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dedup_service.core.events import InputEvent
+from dedup_service.core.events import InputEvent, Reading
 from dedup_service.core.extract import BATCH_CONTENT_TYPE, MAX_READINGS, CloudEventsExtractor
 from dedup_service.errors import UndeliverableError
 from tests.support.readings import batch_of, element, event, single, structured
@@ -140,3 +140,21 @@ def test_more_readings_than_an_index_can_number_are_refused() -> None:
 def test_properties_of_any_type_never_break_extraction(value: Any) -> None:
     properties = {"cloudEvents_id": "1", "cloudEvents_source": "a", "other": value}
     assert extract(event(b"x", application_properties=properties)).readings[0].id == "1"
+
+
+def test_what_could_be_read_is_cut_out_later_however_deep_it_is_nested_and_whatever_is_left_of_the_stack() -> None:
+    def at_depth(frames: int, reading: Reading) -> bytes:
+        return at_depth(frames - 1, reading) if frames else reading.raw
+
+    for depth in range(1200, 0, -1):
+        deep = b'{"id":"1","source":"s","data":' + b"[" * depth + b"]" * depth + b"}"
+        found = extract(batch_of([deep, element("2")]))
+        if len(found.readings) == 2:
+            break
+    assert [at_depth(50, reading) for reading in found.readings] == [deep, element("2")]
+
+
+def test_what_a_structured_event_takes_up_besides_its_body_is_counted() -> None:
+    text = b'{"id":"1","source":"s","data":"' + b"x" * 90_000 + b'"}'
+    found = extract(structured(gzip.compress(text), content_encoding="gzip"))
+    assert found.text_bytes == len(text)

@@ -77,7 +77,7 @@ def test_it_is_printed_for_people_and_for_programs() -> None:
     words = ["plan", "--rate", "1000", "--replicas", "3", "--batch", "20", "--window", "4h"]
     text = planned(make_parser().parse_args(words))
     assert "2.3 GB of claims" in text
-    assert "3,000 copies/s in 150 events/s" in text
+    assert "3,000 copies/s, 150 events/s" in text
     found = json.loads(planned(make_parser().parse_args([*words, "--json"])))
     assert found["plan"]["pods"] == 2
     assert found["load"]["batch"] == 20

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from datetime import UTC, datetime, timedelta
 
-from dedup_service.core.times import is_late, rfc3339, source_time_ms
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from dedup_service.core.times import are_late, is_late, rfc3339, source_time_ms
 
 AT_MS = 1_767_225_600_000
 
@@ -30,3 +34,26 @@ def test_late_is_what_was_on_its_way_for_longer_than_the_window() -> None:
     assert not is_late(time, AT_MS + 1000, 1000)
     assert is_late(time, AT_MS + 1001, 1000)
     assert not is_late(None, AT_MS, 0)
+
+
+FORMS = (
+    "%Y-%m-%dT%H:%M:%S.%fZ",
+    "%Y-%m-%dT%H:%M:%SZ",
+    "%Y-%m-%dT%H:%MZ",
+    "%Y-%m-%dT%HZ",
+    "%Y-%m-%d %H:%M:%SZ",
+    "%Y%m%dT%H%M%SZ",
+    "%Y-W01-1T%H:%M:%SZ",
+    "%Y-%m-%dT%H:%M:%S+02:00",
+    "%Y-%m-%dT%H:%M:%S",
+    "yesterday, %YZ",
+)
+
+
+@given(st.integers(-100_000, 100_000), st.sampled_from(FORMS), st.sampled_from([0, 30_000, 3_600_000]))
+@example(30, "%Y-%m-%dT%H:%MZ", 0)
+def test_the_quick_way_to_tell_the_late_ones_gives_what_reading_every_time_gives(
+    seconds: int, form: str, window_ms: int
+) -> None:
+    time = (datetime.fromtimestamp(AT_MS // 1000, UTC) + timedelta(seconds=seconds)).strftime(form)
+    assert are_late([time, None], AT_MS, window_ms) == [is_late(time, AT_MS, window_ms), False]

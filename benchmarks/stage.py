@@ -125,7 +125,7 @@ class Server:
 
     def clear(self) -> None:
         with Redis.from_url(self.url) as client:
-            client.flushall()
+            client.execute_command("FLUSHALL", "SYNC")
 
     def add_claims(self, count: int) -> None:
         """Confirmed claims as the service leaves them behind, in its namespace."""

@@ -88,10 +88,8 @@ def as_text(load: PlannedLoad) -> str:
 
 
 def _size(number: float) -> str:
-    for unit in ("bytes", "KB", "MB", "GB"):
-        if number < 1000:
-            break
+    units = ["bytes", "KB", "MB", "GB", "TB"]
+    while number >= 1000 and len(units) > 1:
         number /= 1000
-    else:
-        unit = "TB"
-    return f"{number:,.1f} {unit}"
+        units.pop(0)
+    return f"{number:,.1f} {units[0]}"

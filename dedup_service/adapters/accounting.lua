@@ -11,6 +11,7 @@ local MINUTE_MS, HOUR_MS = 60000, 3600000
 local KEEP_MINUTES, KEEP_HOURS = 70, 26
 local MAX_GAPS, MAX_EPOCHS, MAX_SOURCES, MAX_TIMES = 64, 3, 10000, 128
 local GAPS_SECONDS, MAX_BACK, MAX_JUMP = 691200, 1000, 1000000
+local SEEN_MS = 1000
 local LATE, COUNTED, TIMED = 1, 2, 4
 
 local prefix, groups, sources, epochs, now, oldest_minute, oldest_hour
@@ -126,12 +127,22 @@ local function accounts_of(group, source, minute)
   return found
 end
 
+local function is_gapped(epochs)
+  for _, epoch in ipairs(epochs) do
+    if #epoch[3] > 0 or epoch[4] > 0 then
+      return true
+    end
+  end
+  return false
+end
+
 -- A source's sequence: numbers that were passed over are gaps until somebody delivers them after all.
 local function history_of(source)
   local history = histories[source]
   if not history then
     local stored = redis.call('GET', prefix .. ':gaps:' .. sources[source][1])
     history = {epochs = stored and cmsgpack.unpack(stored) or {}}
+    history.was_gapped = is_gapped(history.epochs)
     histories[source] = history
   end
   return history
@@ -323,11 +334,14 @@ local function account(claim, group, replica, source, flags, sequence, time, epo
   end
 end
 
+-- When a source was last processed is kept to the second: plants have thousands, and each call brings another thousand.
 local function settle_sources()
   for _, source in ipairs(sources) do
     if source.group then
       local index = prefix .. ':sources:' .. groups[source.group]
-      if redis.call('ZSCORE', index, source[2]) or redis.call('ZCARD', index) < MAX_SOURCES then
+      local last = redis.call('ZSCORE', index, source[2])
+      source.is_known = last or redis.call('ZCARD', index) < MAX_SOURCES
+      if source.is_known and not (last and abs(now - last) < SEEN_MS) then
         redis.call('ZADD', index, now, source[2])
       end
     end
@@ -335,20 +349,19 @@ local function settle_sources()
 end
 
 local function settle_histories()
+  local pruned = {}
   for source, history in pairs(histories) do
-    local known = prefix .. ':sources:' .. groups[history.group]
-    if history.is_new and redis.call('ZSCORE', known, sources[source][2]) then
-      local is_gapped = false
-      for _, epoch in ipairs(history.epochs) do
-        is_gapped = is_gapped or #epoch[3] > 0 or epoch[4] > 0
-      end
+    if history.is_new and sources[source].is_known then
       local digest, text = sources[source][1], sources[source][2]
       redis.call('SET', prefix .. ':gaps:' .. digest, cmsgpack.pack(history.epochs), 'EX', GAPS_SECONDS)
       local index = prefix .. ':gapped:' .. groups[history.group]
-      redis.call('ZREMRANGEBYSCORE', index, '-inf', now - GAPS_SECONDS * 1000)
-      if is_gapped then
+      if not pruned[index] then
+        redis.call('ZREMRANGEBYSCORE', index, '-inf', now - GAPS_SECONDS * 1000)
+        pruned[index] = true
+      end
+      if is_gapped(history.epochs) then
         redis.call('ZADD', index, now, text)
-      else
+      elseif history.was_gapped then
         redis.call('ZREM', index, text)
       end
     end

@@ -24,7 +24,7 @@ from azure.eventhub.aio._transport._pyamqp_transport_async import PyamqpTranspor
 from dedup_service.adapters.event_decoding import NotDecodableError, decode
 from dedup_service.core.events import InputEvent
 
-SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.01, 0.25
+SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.02, 0.25
 """While the worker is busy, what has come meanwhile is fetched so often; the longer, the longer nothing has come."""
 SDK_TURN_SECONDS = 10.0
 """So often the SDK gets its turn although there are events: it renews the connection's token and answers heartbeats."""
@@ -108,7 +108,7 @@ class _Receiver:
         if take(handler, self._events, self._consumer._partition, self._convert):
             self._pause = SHORTEST_PAUSE_SECONDS
             await asyncio.sleep(0)  # the socket may have more, and the worker may be ready
-        elif not self._events or _what_was_read(handler):
+        elif not self._events or _has_whole_frame(handler):
             await self._let_sdk_work()
 
     async def _let_sdk_work(self) -> None:
@@ -191,6 +191,12 @@ def _what_was_read(handler: Any) -> bytearray | None:
     """Of the socket, and not yet looked at."""
     found: bytearray | None = getattr(getattr(handler._connection._transport, "reader", None), "_buffer", None)
     return found
+
+
+def _has_whole_frame(handler: Any) -> bool:
+    """That is not to be taken here. One that is not whole yet is better waited for, since then it may be."""
+    read = _what_was_read(handler)
+    return read is not None and len(read) >= EMPTY_FRAME_BYTES and _size(read)[0] <= len(read)
 
 
 def _is_between_frames(transport: Any, link: Any) -> bool:

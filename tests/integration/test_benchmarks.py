@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from benchmarks import stage
 from benchmarks.events import Load, input_log
 from benchmarks.latency import latencies_ms, send
+from benchmarks.pictures import draw
+from benchmarks.results import Curve, at_least, at_most
 from benchmarks.stage import Sample, Server, running_hub, running_services, steady, until_processed
 from sandbox.hub.log import now_ms
 
@@ -50,6 +53,17 @@ def test_only_the_steady_part_is_measured() -> None:
     assert (took.events, took.seconds, took.cpu, took.rss_bytes) == (60, 3.0, 3.0, 100)
     with pytest.raises(ValueError, match="too short"):
         steady(samples[-1:] * 2, 100)
+
+
+def test_every_curve_becomes_a_picture(tmp_path: Path) -> None:
+    curve = Curve("growth", "Growth", "claims", "copies/s", [1, 10, 100], {"rate": [3.0, 2.0, 1.0]}, logarithmic=True)
+    assert draw(curve, tmp_path).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("reached", "is_met"), [(2.0, True), (1.99, False)])
+def test_a_target_is_met_or_missed_and_never_rounded(reached: float, is_met: bool) -> None:
+    assert at_least("rate", 2.0, reached).is_met is is_met
+    assert at_most("time", reached, 2.0).is_met is (reached >= 2.0)
 
 
 async def test_a_redis_far_away_answers_later(redis_url: str) -> None:

@@ -49,8 +49,9 @@ class Admission:
         work.group = group
         work.extraction = extraction
         self._refuse_sources(work, group, incarnation)
-        for reason in dict.fromkeys(bad.reason for bad in extraction.bad):
-            self._refuse_readings(work, reason, [bad for bad in extraction.bad if bad.reason == reason], incarnation)
+        if extraction.bad:
+            for reason in dict.fromkeys(bad.reason for bad in extraction.bad):
+                self._refuse_readings(work, reason, [bad for bad in extraction.bad if bad.reason == reason], incarnation)
         return work
 
     def refuse(self, work: EventWork, reason: str, detail: str, incarnation: int) -> None:

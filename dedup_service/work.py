@@ -10,6 +10,8 @@ from dedup_service.core.groups import Group
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.ports import ClaimRequest
 
+NOTHING = Extraction([])
+
 
 @dataclass(slots=True)
 class EventWork:
@@ -19,7 +21,7 @@ class EventWork:
     """None: the event is not telemetry of this deployment, and nothing of it is claimed."""
     ignored: str | None = None
     """Why it is not."""
-    extraction: Extraction = field(default_factory=lambda: Extraction([]))
+    extraction: Extraction = NOTHING
     requests: list[ClaimRequest] = field(default_factory=list)
     """One for each reading, in order."""
     verdicts: list[Verdict] = field(default_factory=list)

@@ -78,7 +78,9 @@ class CloudEventsExtractor:
         """`pointers`: what of the data copies must agree on; nothing: all of it."""
         if not event.body_is_binary:
             raise UndeliverableError("body-not-binary", "the AMQP body is a value or a sequence, not data")
-        content_type = _media_type(event.content_type)
+        content_type = event.content_type
+        if content_type != BATCH_CONTENT_TYPE:
+            content_type = _media_type(content_type)
         if content_type == BATCH_CONTENT_TYPE:
             return self._batch(event.body, event.content_encoding, pointers)
         if content_type == STRUCTURED_CONTENT_TYPE:

@@ -31,9 +31,9 @@ async def catching_up(_: int) -> Section:
             waiting = hub.fill(log)
             live = asyncio.create_task(send(hub, LIVE_EVENTS_PER_SECOND, LIVE_SECONDS))
             await until_processed(running, waiting)
-            gone = time.monotonic() - started
+            gone, gone_ms = time.monotonic() - started, now_ms()
             await until_processed(running, waiting + await live)
-            found = latencies_ms(hub, since_ms)
+            found = latencies_ms(hub, since_ms, gone_ms)
     section.rows = [
         ["until the backlog is gone, s", gone],
         ["copies/s meanwhile", backlog.copies / gone],

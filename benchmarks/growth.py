@@ -52,7 +52,9 @@ async def _grow(what: str, redis: Server, rounds: int, loads: Sequence[tuple[int
 def _section(what: str, values: Sequence[int], found: dict[str, Measured]) -> Section:
     title = f"Growth: {what}"
     section = Section(
-        title, "Single readings; three replicas, 100-byte bodies and 4 partitions unless said.", [what, *COLUMNS[1:]]
+        title,
+        "Single readings; three replicas, 100-byte bodies and 4 partitions unless said; with 2 to 5 replicas 8 partitions.",
+        [what, *COLUMNS[1:]],
     )
     for value in values:
         measured = found[str(value)]

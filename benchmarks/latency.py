@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 
@@ -40,8 +41,8 @@ async def send(hub: Hub, rate: float, seconds: float) -> int:
     return sum(sent)
 
 
-def latencies_ms(hub: Hub, since_ms: int) -> list[int]:
-    """Of the readings that were enqueued since then."""
+def latencies_ms(hub: Hub, since_ms: int, until_ms: float = math.inf) -> list[int]:
+    """Of the readings that were enqueued in between."""
     telemetry, clean = (hub.stand_in.namespace.hubs[name] for name in ("telemetry", "clean"))
     found = []
     for entry in (entry for partition in clean.partitions for entry in partition.entries):
@@ -49,7 +50,7 @@ def latencies_ms(hub: Hub, since_ms: int) -> list[int]:
         _, partition, number = origin.split("/")
         log = telemetry.partitions[int(partition)]
         enqueued = log.entries[int(number) - log.first_sequence_number].enqueued_ms
-        if enqueued >= since_ms:
+        if since_ms <= enqueued <= until_ms:
             found.append(entry.enqueued_ms - enqueued)
     return sorted(found)
 

@@ -23,7 +23,7 @@ SHUTDOWN_SECONDS = 20.0
 HUNG = 3
 COLLECTOR_THRESHOLDS = (20_000, 50, 100)
 """A batch is thousands of objects that live as long as it does and form no cycles: by default the collector would look
-through them again and again, for a tenth of all time."""
+through them again and again, for some percent of all time."""
 
 
 def settings_help() -> str:

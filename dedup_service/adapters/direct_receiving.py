@@ -158,9 +158,8 @@ def take(handler: Any, events: deque[InputEvent], partition_id: str, convert: To
         return 0
     data, at, taken = bytes(buffer), 0, 0
     session = link._session
-    while (
-        taken < session.incoming_window - 1 and len(data) - at > EMPTY_FRAME_BYTES
-    ):  # the last one is the SDK's, which renews the window
+    room = session.incoming_window - 1  # the last one is the SDK's, which then renews the window
+    while taken < room and len(data) - at > EMPTY_FRAME_BYTES:
         size, offset, kind, channel = _frame_header(data, at)
         end = at + size
         if (

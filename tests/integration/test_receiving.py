@@ -67,7 +67,7 @@ async def test_events_of_all_sizes_come_whole_and_in_order(stand_in: StandIn, wa
     assert max(map(len, batches)) <= 100
 
 
-async def test_while_the_worker_is_busy_what_comes_is_bounded_and_nothing_is_left_out(stand_in: StandIn, way: str) -> None:
+async def test_while_the_worker_is_busy_batches_are_bounded_and_nothing_is_left_out(stand_in: StandIn, way: str) -> None:
     """The worker takes one batch and nothing more, for longer than all events need to arrive."""
     texts = [b"x" * 200] * 5000
     async with reading(stand_in, prefetch=1000) as reader:
@@ -83,7 +83,7 @@ async def test_while_the_worker_is_busy_what_comes_is_bounded_and_nothing_is_lef
     assert max(map(len, batches)) <= 100
 
 
-async def test_one_event_does_not_wait_for_others(stand_in: StandIn) -> None:
+async def test_events_that_come_one_by_one_are_delivered_one_by_one(stand_in: StandIn) -> None:
     async with reading(stand_in, batch_size=1000) as reader:
         for n in range(20):
             append(stand_in, [b"x"])

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from dataclasses import asdict
 from typing import Any
 
 from dedup_service.core.plan import PlannedLoad, copy_us, plan
-
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+from dedup_service.core.times import duration_seconds
 
 
 def seconds_of(text: str) -> int:
     """`90m`, `4h`, `1d`. Raises ArgumentTypeError."""
-    found = re.fullmatch(r"(\d+)([smhd])", text.strip())
-    if found is None or int(found[1]) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 90m, 4h or 1d")
-    return int(found[1]) * UNITS[found[2]]
+    try:
+        seconds = duration_seconds(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return int(positive(str(seconds)))
 
 
 def positive(text: str) -> float:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Iterator
 
 from dedup_service.core.report import SourceReport, source_report
+from dedup_service.core.times import duration_seconds
 from dedup_service.deployment import Deployment
 
 MAX_HOURS = 24
@@ -15,11 +15,7 @@ MAX_HOURS = 24
 
 def hours_of(text: str) -> int:
     """`90m`, `24h`, `1d` in whole hours. Raises ValueError."""
-    found = re.fullmatch(r"(\d+)([mhd])", text.strip())
-    if found is None:
-        raise ValueError(f"{text!r} is no time such as 90m, 24h or 1d")
-    minutes = int(found[1]) * {"m": 1, "h": 60, "d": 1440}[found[2]]
-    hours = -(-minutes // 60)
+    hours = -(-duration_seconds(text) // 3600)
     if not 1 <= hours <= MAX_HOURS:
         raise ValueError(f"{text!r} is not between 1 hour and {MAX_HOURS} hours, which is what is kept")
     return hours

@@ -6,9 +6,8 @@ All of them carry the shard of the claims that they account for, since a script'
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
 
-KNOWN_SOURCES, KNOWN_LENGTH = 20_000, 256
+from dedup_service.core.remembering import SOURCES, remembered
 
 
 def account_prefix(namespace: bytes, shard: int) -> str:
@@ -17,12 +16,10 @@ def account_prefix(namespace: bytes, shard: int) -> str:
 
 def source_digest(group: str, source: str) -> str:
     """32 hex characters; a source may be long, and hostile."""
-    return _known_digest(group, source) if len(source) <= KNOWN_LENGTH else _digest(group, source)
+    return _digest(source, group)
 
 
-def _digest(group: str, source: str) -> str:
+@remembered(SOURCES)
+def _digest(source: str, group: str) -> str:
     prefixed = f"{len(group)}:{group}{source}"
     return hashlib.blake2b(prefixed.encode(), digest_size=16).hexdigest()
-
-
-_known_digest = lru_cache(KNOWN_SOURCES)(_digest)

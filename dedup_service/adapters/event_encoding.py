@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 from azure.eventhub import EventData, EventDataBatch
 
 from dedup_service.core.outgoing import OutgoingEvent
+from dedup_service.core.remembering import NAMES, remembered
 
 DATA = 5
 """Where the SDK's message has its data sections."""
@@ -28,8 +28,6 @@ PROPERTIES = b"\x00\x53\x73"
 APPLICATION_PROPERTIES = b"\x00\x53\x74"
 DATA_SECTION = b"\x00\x53\x75"
 NO_PROPERTIES = (None, None, None, None)
-KNOWN_NAMES, KNOWN_LENGTH = 1000, 256
-"""Of properties, which are encoded once. Whoever makes up more or longer ones costs time, not memory."""
 _TEXT_HEADS = [bytes((0xA1, size)) for size in range(SHORT)]
 NULL, TRUE, FALSE = b"\x40", b"\x41", b"\x42"
 _int = struct.Struct(">Bi").pack
@@ -78,11 +76,9 @@ def _text(text: str | None) -> bytes:
     return (_TEXT_HEADS[size] if size < SHORT else _long_size(0xB1, size)) + encoded
 
 
-_known_name = lru_cache(KNOWN_NAMES)(_text)
-
-
+@remembered(NAMES)
 def _name(name: str) -> bytes:
-    return _known_name(name) if len(name) <= KNOWN_LENGTH else _text(name)
+    return _text(name)
 
 
 def _symbol(text: str | None) -> bytes:

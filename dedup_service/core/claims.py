@@ -13,11 +13,11 @@ import enum
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from hashlib import blake2b
 
 from dedup_service.core.events import Origin, Reading
 from dedup_service.core.extract import CONTENT_HASH_BYTES
+from dedup_service.core.remembering import MAX_LENGTH, SOURCES, remembered
 
 UNCONFIRMED, CONFIRMED = 0, 1
 KEY_BYTES = 16
@@ -25,9 +25,6 @@ MAX_REPLICAS = 32
 OTHER_REPLICA = MAX_REPLICAS - 1
 """The number of all replicas of a group beyond the 31 that have their own."""
 CLAIM_BYTES = 35
-
-KNOWN_SOURCES, KNOWN_LENGTH = 20_000, 256
-"""What depends on the source alone is computed once for so many of them, if they are no longer than that."""
 
 _LAYOUT = struct.Struct(f">BIIHQHHI{CONTENT_HASH_BYTES}s")
 _ORIGIN_AT = slice(5, 21)
@@ -90,9 +87,8 @@ def key_digests(group: str, readings: Sequence[Reading]) -> list[bytes]:
 
 
 def _remember(group: str, source: str, prefixes: dict[str, bytes]) -> None:
-    """Senders choose their sources, and must not fill the memory with them."""
-    if len(source) <= KNOWN_LENGTH:
-        if len(prefixes) >= KNOWN_SOURCES:
+    if len(source) <= MAX_LENGTH:
+        if len(prefixes) >= SOURCES:
             prefixes.clear()
         prefixes[source] = _prefixed(group.encode()) + _prefixed(source.encode())
 
@@ -101,18 +97,10 @@ _prefixes: dict[str, dict[str, bytes]] = {}
 """By group and source: what their keys' digests begin with."""
 
 
+@remembered(SOURCES)
 def shard_of(source: str, shards: int) -> int:
     """All readings of a source are in one shard, since a script's keys must share a slot of a Redis Cluster."""
-    if shards == 1:
-        return 0
-    return _known_shard(source, shards) if len(source) <= KNOWN_LENGTH else _shard(source, shards)
-
-
-def _shard(source: str, shards: int) -> int:
     return int.from_bytes(blake2b(source.encode(), digest_size=4).digest(), "big") % shards
-
-
-_known_shard = lru_cache(KNOWN_SOURCES)(_shard)
 
 
 def incarnation_of(namespace: str, hub: str, created_ms: int) -> int:

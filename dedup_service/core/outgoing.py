@@ -5,23 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from dedup_service.core.events import DEVICE_ID, IOTHUB_ENQUEUED_TIME, MODULE_ID, InputEvent, Reading
 from dedup_service.core.extract import BATCH_CONTENT_TYPE
+from dedup_service.core.remembering import MAX_LENGTH, NAMES, SOURCES, remembered
 
 ORIGIN_PROPERTY = "dedup_origin"
 INDEXES_PROPERTY = "dedup_indexes"
 LATE_PROPERTY = "dedup_late"
 DUPLICATE_PROPERTY = "dedup_duplicate"
 
-KNOWN_SOURCES, KNOWN_NAMES = 20_000, 1000
-"""What depends on a source, or on a property's name, alone is computed once for so many of them."""
-KNOWN_LENGTH = 256
-"""Longer ones are not remembered: senders choose them, and must not fill the memory."""
 KEPT_ANNOTATIONS = (DEVICE_ID, MODULE_ID, IOTHUB_ENQUEUED_TIME)
 """System annotations that republishing would lose; they become application properties of the same name."""
 FORGEABLE_PREFIXES = ("dedup_", "iothub-")
@@ -74,8 +70,8 @@ class OutputPolicy:
 
     def _partition(self, by: str) -> str:
         found = output_partition(by, self.partition_ids)
-        if len(by) <= KNOWN_LENGTH:
-            if len(self._known) >= KNOWN_SOURCES:
+        if len(by) <= MAX_LENGTH:
+            if len(self._known) >= SOURCES:
                 self._known.clear()
             self._known[by] = found
         return found
@@ -98,18 +94,14 @@ def outgoing(
 
 def kept_properties(event: InputEvent, kept_adx: frozenset[str]) -> dict[str, Any]:
     """The sender's properties without those that only the service, IoT Hub or the operator may set, and IoT Hub's own."""
-    kept = {
-        name: value
-        for name, value in event.application_properties.items()
-        if (_is_kept if len(name) <= KNOWN_LENGTH else _is_kept.__wrapped__)(name, kept_adx)
-    }
+    kept = {name: value for name, value in event.application_properties.items() if _is_kept(name, kept_adx)}
     for name in KEPT_ANNOTATIONS:
         if name in event.annotations:
             kept[name] = event.annotations[name]
     return kept
 
 
-@lru_cache(KNOWN_NAMES)
+@remembered(NAMES)
 def _is_kept(name: str, kept_adx: frozenset[str]) -> bool:
     plain = name.lower()
     return not plain.startswith(FORGEABLE_PREFIXES) and (plain not in ADX_PROPERTIES or plain in kept_adx)

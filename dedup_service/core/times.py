@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 
 SECONDS = len("2026-01-31T06:00:00")
+UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 KNOWN_TIMES = 10_000
 """All copies of a reading have the same time, and many readings of one moment."""
 
@@ -44,6 +46,14 @@ def are_late(times: Sequence[str | None], enqueued_ms: int, window_ms: int) -> l
 @lru_cache(KNOWN_TIMES)
 def _plain(at_seconds: int) -> str:
     return datetime.fromtimestamp(at_seconds, UTC).isoformat()[:SECONDS]
+
+
+def duration_seconds(text: str) -> int:
+    """Of `90s`, `90m`, `24h` or `1d`. Raises ValueError."""
+    found = re.fullmatch(r"(\d+)([smhd])", text.strip())
+    if found is None:
+        raise ValueError(f"{text!r} is no time such as 90m, 24h or 1d")
+    return int(found[1]) * UNIT_SECONDS[found[2]]
 
 
 def rfc3339(at_ms: int) -> str:

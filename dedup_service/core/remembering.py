@@ -1,0 +1,33 @@
+"""What depends on a text alone is computed once.
+
+Senders choose the texts, and must not fill the memory with them: so many are remembered, and none that is longer than
+MAX_LENGTH. More or longer ones cost time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import TypeVar, TypeVarTuple, cast
+
+SOURCES, NAMES = 20_000, 1000
+"""How many are remembered, of sources and of properties' names."""
+MAX_LENGTH = 256
+
+Rest = TypeVarTuple("Rest")
+T = TypeVar("T")
+
+
+def remembered(count: int) -> Callable[[Callable[[str, *Rest], T]], Callable[[str, *Rest], T]]:
+    """Of functions whose first argument is such a text; the others must be hashable."""
+
+    def decorate(function: Callable[[str, *Rest], T]) -> Callable[[str, *Rest], T]:
+        known = cast("Callable[[str, *Rest], T]", lru_cache(count)(function))
+
+        @wraps(function)
+        def look_up(text: str, /, *rest: *Rest) -> T:
+            return (known if len(text) <= MAX_LENGTH else function)(text, *rest)
+
+        return look_up
+
+    return decorate

@@ -1,0 +1,21 @@
+"""What senders choose is remembered within bounds."""
+
+from __future__ import annotations
+
+from dedup_service.core.remembering import MAX_LENGTH, remembered
+
+
+def test_a_text_is_computed_once_unless_it_is_too_long_or_others_came_between() -> None:
+    computed: list[str] = []
+
+    @remembered(2)
+    def shout(text: str, mark: str) -> str:
+        computed.append(text)
+        return text.upper() + mark
+
+    for text in ("a", "a", "b", "c", "a"):
+        assert shout(text, "!") == text.upper() + "!"
+    assert computed == ["a", "b", "c", "a"]
+    long = "x" * (MAX_LENGTH + 1)
+    assert shout(long, "!") == shout(long, "!")
+    assert computed[4:] == [long, long]

@@ -37,7 +37,8 @@ COPY requirements/build.txt requirements/edge.txt /src/
 RUN python -m venv /opt/venv && \
     pip install --require-hashes --only-binary :all: -r /src/build.txt && \
     pip install --require-hashes --only-binary :all: --no-binary paho-mqtt --no-build-isolation -r /src/edge.txt && \
-    pip uninstall --yes setuptools
+    pip uninstall --yes setuptools && \
+    mkdir -p /var/lib/edge-sender
 COPY --from=package /wheels /wheels
 RUN pip install --no-deps --no-index /wheels/*.whl && \
     python -m compileall -q /opt/venv
@@ -58,6 +59,11 @@ USER 10001:10001
 
 FROM runtime AS edge
 COPY --from=install-edge /opt/venv /opt/venv
+# The spool's folder: a new volume that is mounted there belongs to the user, too.
+COPY --from=install-edge --chown=10001:10001 /var/lib/edge-sender /var/lib/edge-sender
+EXPOSE 9464
+HEALTHCHECK --interval=30s --timeout=10s --start-period=30s --retries=3 \
+    CMD ["edge-sender", "check", "--health"]
 ENTRYPOINT ["edge-sender"]
 CMD ["run"]
 

@@ -1,4 +1,4 @@
-"""`edge-sender run`: the composition root of the edge."""
+"""`edge-sender run` and `edge-sender check`."""
 
 from __future__ import annotations
 
@@ -7,85 +7,95 @@ import asyncio
 import logging
 import signal
 import sys
-import time
+from collections.abc import Coroutine
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
 
-from edge_sender.batcher import BatchLimits
-from edge_sender.identity import parse_rules
+from edge_sender import bootstrap
+from edge_sender.health import serving
 from edge_sender.ports import Uplink
-from edge_sender.sender import Sender, SenderOptions
-from edge_sender.settings import EdgeSettings, SettingsError, load
-from edge_sender.sources.opcua import OpcUaSource
+from edge_sender.settings import EdgeSettings, SettingsError, http_address, load, settings_help
+from edge_sender.source_config import SourcesDocument
+from edge_sender.twin_settings import TwinSettings
 
-
-def make_uplink(settings: EdgeSettings) -> Uplink:
-    """Raises SettingsError."""
-    try:
-        return _uplink(settings)
-    except ValueError:  # its message may hold the key
-        raise SettingsError(
-            "EDGE_CONNECTION_STRING: is no connection string, for example "
-            "EDGE_CONNECTION_STRING=HostName=hub.azure-devices.net;DeviceId=edge-a;SharedAccessKey=…"
-        ) from None
-
-
-def _uplink(settings: EdgeSettings) -> Uplink:
-    """The SDKs are imported where they are chosen: a gateway needs only one of them in memory."""
-    timeout = settings.send_timeout_seconds
-    secret = settings.connection_string.get_secret_value() if settings.connection_string else ""
-    if settings.uplink == "event-hubs":
-        from edge_sender.uplinks.eventhubs import EventHubsUplink
-
-        return EventHubsUplink(secret, settings.replica or "", timeout_seconds=timeout)
-    from edge_sender.uplinks.iot import IotUplink
-
-    if settings.uplink == "iot-edge":
-        return IotUplink.from_edge_environment(timeout)
-    try:
-        ca_pem = settings.ca_file.read_text() if settings.ca_file else None
-    except OSError as error:
-        raise SettingsError(
-            f"EDGE_CA_FILE: can't be read ({error.strerror}), for example EDGE_CA_FILE=/etc/edge/ca.pem"
-        ) from None
-    return IotUplink.from_connection_string(secret, ca_pem, timeout)
-
-
-def make_sender(settings: EdgeSettings) -> Sender:
-    source = OpcUaSource(
-        settings.opcua_endpoint,
-        settings.opcua_namespace_uri,
-        payload=settings.opcua_payload,
-        publishing_ms=settings.opcua_publishing_ms,
-    )
-    options = SenderOptions(
-        rules=parse_rules(settings.identity),
-        event_type=settings.event_type,
-        batch=BatchLimits(settings.batch_max_readings, settings.batch_max_bytes, settings.batch_max_seconds),
-        buffer_readings=settings.buffer_readings,
-        max_in_flight=settings.max_in_flight,
-    )
-    return Sender(options, source, make_uplink(settings), time.monotonic)
+CHECK_SECONDS = 5.0
 
 
 async def run(settings: EdgeSettings) -> None:
+    """Until SIGTERM; begins anew when the twin changes the settings."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await make_sender(settings).run(stop, settings.flush_seconds)
+    if not settings.twin:
+        await _run_once(settings, settings.sources_document(), bootstrap.make_uplink(settings), stop)
+        return
+    spool = bootstrap.spool_path(settings)
+    twin = TwinSettings(settings, None if spool is None else spool.with_name("twin.json"))
+    while not stop.is_set():
+        await _run_with_twin(twin, settings, stop)
+
+
+async def _run_with_twin(twin: TwinSettings, settings: EdgeSettings, stop: asyncio.Event) -> None:
+    """Until SIGTERM, or until the twin desires other settings."""
+    uplink = bootstrap.make_iot_uplink(settings)
+    ended = asyncio.Event()
+
+    async def change() -> None:
+        await twin.watch(uplink.twin)
+        ended.set()
+
+    async def stopped() -> None:
+        await stop.wait()
+        ended.set()
+
+    effective, sources = twin.effective()
+    await _run_once(effective, sources, uplink, ended, change(), stopped())
+
+
+async def _run_once(
+    settings: EdgeSettings, sources: SourcesDocument, uplink: Uplink, stop: asyncio.Event, *others: Coroutine[Any, Any, None]
+) -> None:
+    logging.getLogger().setLevel(settings.log_level)
+    sender = bootstrap.make_sender(settings, sources, uplink)
+    checks = [item.check.run() for item in sender.sources if item.check is not None]
+    async with serving(sender, settings.http_host, settings.http_port):
+        await sender.run(stop, *checks, *others)
+
+
+def check(path: str) -> int:
+    """The exit status: is the sender that runs here well?"""
+    host, port = http_address()
+    try:
+        with urlopen(f"http://{host}:{port}{path}", timeout=CHECK_SECONDS):
+            print("well")
+            return 0
+    except HTTPError as error:
+        print(f"not well: {error.read().decode(errors='replace').strip()}")
+    except (OSError, URLError) as error:
+        print(f"no sender answers at {host}:{port}: {error}")
+    return 1
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="edge-sender", description="Send a plant's readings with deterministic keys.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("run", help="run the sender; its settings are environment variables, EDGE_*")
+    run_help = "run the sender; its settings are environment variables, EDGE_*"
+    run_parser = commands.add_parser("run", help=run_help, formatter_class=argparse.RawDescriptionHelpFormatter)
+    run_parser.epilog = settings_help()
+    check_parser = commands.add_parser("check", help="ask the sender that runs here whether it is well")
+    check_parser.add_argument("--health", action="store_true", help="only whether the process works, as for restarts")
     return parser
 
 
 def main() -> None:
-    make_parser().parse_args()
+    arguments = make_parser().parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    for noisy in ("asyncua", "azure", "uamqp"):
+    for noisy in ("asyncua", "azure", "paho"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
+        if arguments.command == "check":
+            raise SystemExit(check("/healthz" if arguments.health else "/readyz"))
         asyncio.run(run(load()))
     except SettingsError as error:
         raise SystemExit(f"edge-sender: {error}") from None

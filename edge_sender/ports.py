@@ -1,8 +1,7 @@
-"""What the sender needs from outside: a source of samples, and an uplink."""
+"""What the sender needs from outside: sources of samples, an uplink, and for active-passive a witness."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 from edge_sender.identity import Sample
@@ -31,9 +30,59 @@ class Uplink(Protocol):
     async def close(self) -> None: ...
 
 
-class Source(Protocol):
-    """Calls `on_sample` for every sample until it is closed; reconnects by itself."""
+class Intake(Protocol):
+    """Where a source's samples go. One for each source."""
 
-    async def start(self, on_sample: Callable[[Sample], None]) -> None: ...
+    def take(self, sample: Sample, position: str | None = None) -> None:
+        """Keep the sample. `position`: how far the source has come with it, committed together with the reading."""
+        ...
+
+    async def room(self) -> None:
+        """Returns once there is room; for sources that can wait, such as files."""
+        ...
+
+    def position(self) -> str | None:
+        """The position of the last reading that was committed, also before a restart."""
+        ...
+
+
+class Source(Protocol):
+    """Something that delivers samples."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def is_up(self) -> bool:
+        """False while it can't deliver, for instance without connection to its server."""
+        ...
+
+    async def run(self, intake: Intake) -> None:
+        """Deliver until cancelled; connects again by itself. Returns only when the source has no more to give."""
+        ...
+
+
+class WitnessAwayError(Exception):
+    """The witness did not answer in time: whether the lease is held is unknown."""
+
+
+class LeaseHeldError(Exception):
+    """Another replica holds the lease."""
+
+
+class Witness(Protocol):
+    """Gives a lease to one replica at a time. All calls raise WitnessAwayError."""
+
+    async def acquire(self) -> None:
+        """Hold the lease for its length from now on; also if this replica held it before. Raises LeaseHeldError."""
+        ...
+
+    async def renew(self) -> None:
+        """Raises LeaseHeldError when it is lost."""
+        ...
+
+    async def release(self) -> None:
+        """Another replica may have it at once."""
+        ...
 
     async def close(self) -> None: ...

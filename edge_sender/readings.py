@@ -6,6 +6,7 @@ Source: CloudEvents 1.0 (JSON event format and batch, AMQP binding); docs/wire-c
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -22,12 +23,27 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class Reading:
     """A reading with its id; from here on nothing about it changes, however often it is sent."""
 
-    attributes: dict[str, str]
-    """The CloudEvents attributes, without `datacontenttype`."""
-    data: str
-    """The payload as JSON text."""
-    encoded: bytes
-    """The whole event in JSON format, as it stands in a batch."""
+    head: bytes
+    """The CloudEvents attributes, as a JSON object."""
+    data: bytes
+    """The payload as JSON."""
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """Without `datacontenttype`, which is the message's content type where a reading is sent singly."""
+        found: dict[str, str] = json.loads(self.head)
+        del found["datacontenttype"]
+        return found
+
+    @property
+    def encoded(self) -> bytes:
+        """The whole event in JSON format, as it stands in a batch."""
+        return b'%b,"data":%b}' % (self.head[:-1], self.data)
+
+    @property
+    def size(self) -> int:
+        """Bytes of `encoded`."""
+        return len(self.head) + len(self.data) + len(',"data":')
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +80,8 @@ def make_reading(sample: Sample, rules: IdentityRules, event_type: str) -> Readi
         attributes["sequence"] = f"{number:0{SEQUENCE_DIGITS}d}"
         if epoch:
             attributes["sequenceepoch"] = epoch
-    data = _dumps(sample.data)
-    head = _dumps({**attributes, "datacontenttype": "application/json"})
-    return Reading(attributes, data, f'{head[:-1]},"data":{data}}}'.encode())
+    head = _dumps({**attributes, "datacontenttype": SINGLE_CONTENT_TYPE})
+    return Reading(head.encode(), _dumps(sample.data).encode())
 
 
 def _dumps(value: object) -> str:
@@ -75,10 +90,11 @@ def _dumps(value: object) -> str:
 
 def single(reading: Reading) -> Message:
     """Binary mode: attributes as application properties, the payload as body."""
-    properties = {PREFIX + name: value for name, value in reading.attributes.items()}
-    return Message(reading.data.encode(), SINGLE_CONTENT_TYPE, properties, 1, reading.attributes["id"])
+    attributes = reading.attributes
+    properties = {PREFIX + name: value for name, value in attributes.items()}
+    return Message(reading.data, SINGLE_CONTENT_TYPE, properties, 1, attributes["id"])
 
 
-def batch(readings: list[Reading]) -> Message:
+def batch(readings: Sequence[Reading]) -> Message:
     body = b"[" + b",".join(reading.encoded for reading in readings) + b"]"
     return Message(body, BATCH_CONTENT_TYPE, {}, len(readings))

@@ -1,178 +1,139 @@
-"""The edge pipeline: sample → id → buffer → message → uplink. Ids are minted before buffering, and retries reuse them."""
+"""The sender: runs sources, store, delivery and election side by side, and stops them in order."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from edge_sender.batcher import Batcher, BatchLimits
-from edge_sender.identity import IdentityRules, NoIdentityError, Sample
-from edge_sender.ports import Source, Uplink, UplinkError
-from edge_sender.readings import Message, Reading, make_reading
+from edge_sender.counters import Counters
+from edge_sender.delivery import Delivery
+from edge_sender.election import Election, ElectionOptions, Role
+from edge_sender.identity import IdentityRules
+from edge_sender.identity_check import CheckedIntake, IdentityCheck
+from edge_sender.intake import Inbox, IntakeOptions, SourceIntake
+from edge_sender.ports import Intake, Source, Uplink, Witness
+from edge_sender.spool import Spool, SpoolLimits
+from edge_sender.store import Store
 
 logger = logging.getLogger(__name__)
-
-FIRST_BACKOFF_SECONDS = 0.2
-MAX_BACKOFF_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class SenderOptions:
+    intake: IntakeOptions
+    spool: SpoolLimits
+    commit_seconds: float
+    batch: BatchLimits
+    max_in_flight: int
+    flush_seconds: float
+    """How long to go on sending what is kept, once stopped."""
+    election: ElectionOptions | None = None
+    """None: this replica always sends."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuledSource:
+    source: Source
     rules: IdentityRules
     event_type: str
-    batch: BatchLimits
-    buffer_readings: int
-    """Readings kept in memory while the uplink is down; then the oldest are dropped, and counted."""
-    max_in_flight: int
+    check: IdentityCheck | None = None
+    """Looks on, to find out whether the rules suit the source."""
 
-
-@dataclass(slots=True)
-class Counters:
-    readings: int = 0
-    without_identity: int = 0
-    dropped_by_full_buffer: int = 0
-    refused: int = 0
-    sent_readings: int = 0
-    sent_messages: int = 0
-    retries: int = 0
+    def intake(self, inbox: Inbox, positions: Mapping[str, str]) -> Intake:
+        intake = SourceIntake(inbox, self.source.name, self.rules, self.event_type, positions)
+        return intake if self.check is None else CheckedIntake(intake, self.check)
 
 
 class Sender:
-    def __init__(self, options: SenderOptions, source: Source, uplink: Uplink, monotonic: Callable[[], float]) -> None:
+    """`witness` is needed with `options.election`."""
+
+    def __init__(
+        self,
+        options: SenderOptions,
+        sources: Sequence[RuledSource],
+        spool: Spool,
+        uplink: Uplink,
+        monotonic: Callable[[], float],
+        witness: Witness | None = None,
+    ) -> None:
         self.counters = Counters()
-        self._options = options
-        self._source = source
-        self._uplink = uplink
-        self._monotonic = monotonic
-        self._buffer: deque[Reading] = deque()
-        self._batcher = Batcher(options.batch)
-        self._outbox: deque[Message] = deque()
-        self._arrived = asyncio.Event()
-        self._in_flight: set[asyncio.Task[None]] = set()
-        self._slots = asyncio.Semaphore(options.max_in_flight)
-        self._uplink_down = False
+        self.sources = sources
+        self.inbox = Inbox(options.intake, self.counters, monotonic, self._is_sending)
+        self.store = Store(spool, options.spool, self.inbox, self.counters, options.commit_seconds)
+        batcher = Batcher(options.batch)
+        self.delivery = Delivery(self.store, batcher, uplink, self.counters, monotonic, options.max_in_flight)
+        self.election: Election | None = None
+        if options.election is not None and witness is not None:
+            self.election = Election(options.election, witness, self.counters, monotonic, self._is_fit, self.inbox.release)
+        self._flush_seconds = options.flush_seconds
+        self._positions = spool.positions()
 
-    def on_sample(self, sample: Sample) -> None:
-        try:
-            reading = make_reading(sample, self._options.rules, self._options.event_type)
-        except (NoIdentityError, ValueError, RecursionError) as error:
-            self.counters.without_identity += 1
-            if self.counters.without_identity == 1:
-                logger.warning("a reading can't be sent, and others like it will only be counted: %s", error)
-            return
-        self.counters.readings += 1
-        if len(self._buffer) >= self._options.buffer_readings:
-            self._buffer.popleft()
-            self.counters.dropped_by_full_buffer += 1
-        self._buffer.append(reading)
-        self._arrived.set()
+    @property
+    def role(self) -> Role:
+        return Role.ACTIVE if self.election is None else self.election.role
 
-    async def run(self, stop: asyncio.Event, flush_seconds: float) -> None:
-        """Until `stop`; then what is buffered is sent, for at most `flush_seconds`."""
-        work = asyncio.create_task(self._work())
+    def _is_sending(self) -> bool:
+        return self.election is None or self.election.is_sending()
+
+    def _is_fit(self) -> bool:
+        return self.delivery.uplink_is_up and all(item.source.is_up for item in self.sources)
+
+    async def run(self, stop: asyncio.Event, *others: Awaitable[None]) -> None:
+        """Until `stop`: sources first, then what is kept is sent, for at most `flush_seconds`; the rest stays in the spool.
+
+        `others` run along, such as checks.
+        """
+        reading = [asyncio.ensure_future(work) for work in (*map(self._read, self.sources), *others)]
+        keeping = [asyncio.create_task(self.store.run()), asyncio.create_task(self.delivery.run())]
+        if self.election is not None:
+            reading.append(asyncio.create_task(self.election.run()))
         stopped = asyncio.create_task(stop.wait())
-        await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        work.cancel()
-        failure = (await asyncio.gather(work, return_exceptions=True))[0]
+        failure = await _first_failure([*reading, *keeping], stopped)
+        await _cancel([*reading, stopped])
         try:
-            await self._source.close()
+            await self.store.commit()
+            await _cancel([keeping[1]])
+            await self._flush()
         finally:
-            await self._flush_within(flush_seconds)
-            await self._uplink.close()
-        logger.info("stopped: %s", asdict(self.counters))
-        if isinstance(failure, Exception):
+            await self._close(keeping[0])
+        logger.info("stopped: %s; %d readings stay in the spool", self.counters.summary(), self.store.readings)
+        if failure is not None:
             raise failure
 
-    async def _flush_within(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._flush(), seconds)
-        except TimeoutError:
-            logger.warning("stopped with %d readings that the hub has not acknowledged", self._unsent())
-
-    async def _work(self) -> None:
-        """Readings are taken and buffered before the uplink is up: an uplink that is late loses nothing."""
-        await asyncio.gather(self._source.start(self.on_sample), self._connect())
-        while True:
-            await self._wait_for_work()
-            await self._drain()
-
-    def _unsent(self) -> int:
-        return self.counters.readings - self.counters.sent_readings - self.counters.refused
-
-    async def _connect(self) -> None:
-        backoff = FIRST_BACKOFF_SECONDS
-        while True:
-            try:
-                await self._uplink.connect()
-                self._note_uplink(None)
-                return
-            except UplinkError as error:
-                self._note_uplink(error)
-                await asyncio.sleep(backoff)
-                backoff = min(backoff * 2, MAX_BACKOFF_SECONDS)
-
-    async def _wait_for_work(self) -> None:
-        deadline = self._batcher.deadline
-        timeout = None if deadline is None else max(0.0, deadline - self._monotonic())
-        try:
-            await asyncio.wait_for(self._arrived.wait(), timeout)
-        except TimeoutError:
-            return
-        self._arrived.clear()
-
-    async def _drain(self) -> None:
-        """Start the messages that are complete. Readings stay in the bounded buffer until the uplink has a free slot."""
-        while self._fill_outbox():
-            await self._slots.acquire()
-            task = asyncio.create_task(self._deliver(self._outbox.popleft()))
-            self._in_flight.add(task)
-            task.add_done_callback(self._in_flight.discard)
-
-    def _fill_outbox(self) -> bool:
-        now = self._monotonic()
-        while self._buffer and not self._outbox:
-            self._outbox += self._batcher.add(self._buffer.popleft(), now)
-        if not self._outbox:
-            self._outbox += self._batcher.due(now)
-        return bool(self._outbox)
-
-    async def _deliver(self, message: Message) -> None:
-        backoff = FIRST_BACKOFF_SECONDS
-        try:
-            while True:
-                try:
-                    await self._uplink.send(message)
-                except UplinkError as error:
-                    self._note_uplink(error)
-                    self.counters.retries += 1
-                    await asyncio.sleep(backoff)
-                    backoff = min(backoff * 2, MAX_BACKOFF_SECONDS)
-                else:
-                    self._note_uplink(None)
-                    self.counters.sent_messages += 1
-                    self.counters.sent_readings += message.readings
-                    return
-        except Exception as error:  # noqa: BLE001  # refused, or a defect: either way it is not silently gone
-            self.counters.refused += message.readings
-            logger.warning("a message of %d readings can't be sent and is given up: %s", message.readings, error)
-        finally:
-            self._slots.release()
-
-    def _note_uplink(self, error: UplinkError | None) -> None:
-        """Log changes of state, not every failure."""
-        if error is not None and not self._uplink_down:
-            logger.warning("the uplink is down, readings are buffered: %s", error)
-        elif error is None and self._uplink_down:
-            logger.info("the uplink is back")
-        self._uplink_down = error is not None
+    async def _read(self, item: RuledSource) -> None:
+        await item.source.run(item.intake(self.inbox, self._positions))
+        logger.info("the source %s has no more to give", item.source.name)
 
     async def _flush(self) -> None:
-        await self._drain()
-        self._outbox += self._batcher.flush()
-        await self._drain()
-        while self._in_flight:
-            await asyncio.wait(self._in_flight)
+        try:
+            async with asyncio.timeout(self._flush_seconds):
+                await self.delivery.flush()
+        except TimeoutError:
+            logger.warning("stopped before the hub acknowledged everything; what is left is in the spool")
+
+    async def _close(self, committing: asyncio.Task[None]) -> None:
+        if self.election is not None:
+            await self.election.close()
+        await self.delivery.close()
+        await _cancel([committing])
+        await self.store.close()
+
+
+async def _first_failure(tasks: Sequence[asyncio.Future[None]], stopped: asyncio.Task[bool]) -> BaseException | None:
+    """What ended a task before it was stopped; a task that returns has simply no more to do."""
+    running: set[asyncio.Future[None] | asyncio.Task[bool]] = {*tasks, stopped}
+    while not stopped.done():
+        done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        for task in done - {stopped}:
+            if (failure := task.exception()) is not None:
+                return failure
+    return None
+
+
+async def _cancel(tasks: Sequence[asyncio.Future[None] | asyncio.Task[bool]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -6,21 +6,24 @@ import asyncio
 import json
 import logging
 import math
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
 from asyncua import Client, Node, ua
+from asyncua.client.ua_client import UaClientState
 from asyncua.common.subscription import DataChangeNotif
 
 from edge_sender.identity import Sample
+from edge_sender.ports import Intake
+from edge_sender.times import nanoseconds
 
 logger = logging.getLogger(__name__)
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 RETRY_SECONDS = 1.0
 CLOSE_SECONDS = 2.0
+MAX_RECONNECT_SECONDS = 2.0
 
 
 class OpcUaSource:
@@ -30,46 +33,56 @@ class OpcUaSource:
     """
 
     def __init__(
-        self,
-        endpoint: str,
-        namespace_uri: str,
-        *,
-        payload: str = "value",
-        publishing_ms: float = 100.0,
-        queue_size: int = 1000,
+        self, name: str, endpoint: str, namespace_uri: str, *, payload: str, publishing_ms: float, queue_size: int
     ) -> None:
+        self.name = name
         self._endpoint = endpoint
         self._namespace_uri = namespace_uri
         self._payload = payload
         self._publishing_ms = publishing_ms
         self._queue_size = queue_size
         self._client: Client | None = None
-        self._on_sample: Callable[[Sample], None] | None = None
+        self._is_subscribed = False
+        self._intake: Intake | None = None
         self._uris: dict[ua.NodeId, str] = {}
 
-    async def start(self, on_sample: Callable[[Sample], None]) -> None:
-        self._on_sample = on_sample
+    @property
+    def is_up(self) -> bool:
+        return self._is_subscribed and self._client is not None and self._client.state is UaClientState.CONNECTED
+
+    async def run(self, intake: Intake) -> None:
+        self._intake = intake
+        try:
+            await self._subscribe_until_it_works()
+            await asyncio.Event().wait()  # from here on the client connects again by itself, and asks for what it missed
+        finally:
+            await self._close()
+
+    async def _subscribe_until_it_works(self) -> None:
+        warned = False
         while True:
             try:
                 await self._subscribe()
                 return
             except (OSError, TimeoutError, LookupError, ValueError, ua.UaError) as error:
-                logger.warning("the OPC UA server %s can't be subscribed to, trying again: %r", self._endpoint, error)
-                await self.close()
+                if not warned:
+                    logger.warning("%s: %s can't be subscribed to, trying on: %r", self.name, self._endpoint, error)
+                warned = True
+                await self._close()
                 await asyncio.sleep(RETRY_SECONDS)
 
-    async def close(self) -> None:
-        client, self._client = self._client, None
+    async def _close(self) -> None:
+        client, self._client, self._is_subscribed = self._client, None, False
         if client is not None:
             try:
                 await asyncio.wait_for(client.disconnect(), CLOSE_SECONDS)
             except (OSError, TimeoutError, LookupError, ValueError, ua.UaError) as error:
-                logger.info("the OPC UA session did not close in order: %r", error)
+                logger.info("%s: the session did not close in order: %r", self.name, error)
 
     async def _subscribe(self) -> None:
-        client = Client(self._endpoint, auto_reconnect=True)
-        await client.connect()
+        client = Client(self._endpoint, auto_reconnect=True, reconnect_max_delay=MAX_RECONNECT_SECONDS)
         self._client = client
+        await client.connect()
         nodes = await self._variables(client)
         if not nodes:
             raise ua.UaError(f"the namespace {self._namespace_uri!r} has no variables")
@@ -81,8 +94,9 @@ class OpcUaSource:
         if len(refused) == len(nodes):
             raise ua.UaError(f"all {len(nodes)} variables were refused, the first with {refused[0].name}")
         if refused:
-            logger.warning("%d variables were refused, the first with %s", len(refused), refused[0].name)
-        logger.info("subscribed to %d variables of %s", len(nodes) - len(refused), self._endpoint)
+            logger.warning("%s: %d variables were refused, the first with %s", self.name, len(refused), refused[0].name)
+        self._is_subscribed = True
+        logger.info("%s: subscribed to %d variables of %s", self.name, len(nodes) - len(refused), self._endpoint)
 
     async def _variables(self, client: Client) -> list[Node]:
         index = await client.get_namespace_index(self._namespace_uri)
@@ -109,10 +123,10 @@ class OpcUaSource:
     def datachange_notification(self, node: Node, value: Any, data: DataChangeNotif) -> None:
         """Called by the subscription."""
         data_value = data.monitored_item.Value
-        if self._on_sample is None or data_value is None or data_value.Value is None or data_value.Value.Value is None:
+        if self._intake is None or data_value is None or data_value.Value is None or data_value.Value.Value is None:
             return  # a variable that has no value yet is no reading
         stamp = data_value.SourceTimestamp
-        self._on_sample(
+        self._intake.take(
             Sample(
                 source=self._uris[node.nodeid],
                 time_ns=None if stamp is None else nanoseconds(stamp),
@@ -136,12 +150,6 @@ def source_uri(server_uri: str, namespace_uri: str, node_id: ua.NodeId) -> str:
     identifier = node_id.Identifier
     text = identifier.hex() if isinstance(identifier, bytes) else str(identifier)
     return f"{server_uri}#nsu={quote(namespace_uri, safe=':/')};{kind}={quote(text, safe='/:@')}"
-
-
-def nanoseconds(stamp: datetime) -> int:
-    """Exact: datetime's float conversion would lose digits."""
-    delta = (stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)) - _EPOCH
-    return ((delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds) * 1000
 
 
 def plain(value: Any) -> Any:

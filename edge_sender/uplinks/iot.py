@@ -12,9 +12,12 @@ from azure.iot.device.exceptions import ClientError, CredentialError
 
 from edge_sender.ports import MessageRefusedError, UplinkError
 from edge_sender.readings import Message
+from edge_sender.uplinks.twin import Twin
 
 logger = logging.getLogger(__name__)
 
+KEEP_ALIVE_SECONDS = 15
+"""A connection that died in silence is noticed after it, and made anew."""
 MAX_MESSAGE_BYTES = 256 * 1024
 
 
@@ -33,17 +36,24 @@ class IotUplink:
         """A module where the connection string names one, else a device."""
         kind = IoTHubModuleClient if "ModuleId=" in connection_string else IoTHubDeviceClient
         options: dict[str, Any] = {"server_verification_cert": ca_pem} if ca_pem else {}
-        client = kind.create_from_connection_string(connection_string, **options)
+        client = kind.create_from_connection_string(connection_string, keep_alive=KEEP_ALIVE_SECONDS, **options)
         return cls(client, timeout_seconds=timeout_seconds)
 
     @classmethod
     def from_edge_environment(cls, timeout_seconds: float) -> IotUplink:
         """A module that the IoT Edge runtime started (IOTEDGE_*), or its debugger (EdgeHubConnectionString)."""
-        return cls(IoTHubModuleClient.create_from_edge_environment(), timeout_seconds=timeout_seconds)
+        client = IoTHubModuleClient.create_from_edge_environment(keep_alive=KEEP_ALIVE_SECONDS)
+        return cls(client, timeout_seconds=timeout_seconds)
+
+    @property
+    def twin(self) -> Twin:
+        """On the same connection; nothing of it works before `connect`."""
+        return Twin(self._client, timeout_seconds=self._timeout)
 
     async def connect(self) -> None:
         try:
-            await asyncio.wait_for(self._client.connect(), self._timeout)
+            async with asyncio.timeout(self._timeout):
+                await self._client.connect()
         except CredentialError as error:
             raise UplinkError(f"IoT Hub refused the credentials of EDGE_CONNECTION_STRING ({error})") from error
         except (ClientError, OSError, TimeoutError) as error:
@@ -57,7 +67,8 @@ class IotUplink:
         outgoing.message_id = message.message_id
         outgoing.custom_properties.update(message.properties)
         try:
-            await asyncio.wait_for(self._client.send_message(outgoing), self._timeout)
+            async with asyncio.timeout(self._timeout):
+                await self._client.send_message(outgoing)
         except ValueError as error:
             raise MessageRefusedError(str(error)) from error
         except (ClientError, OSError, TimeoutError) as error:
@@ -65,6 +76,7 @@ class IotUplink:
 
     async def close(self) -> None:
         try:
-            await asyncio.wait_for(self._client.shutdown(), self._timeout)
+            async with asyncio.timeout(self._timeout):
+                await self._client.shutdown()
         except (ClientError, OSError, TimeoutError) as error:
             logger.info("the connection did not close in order: %r", error)

@@ -121,7 +121,7 @@ class Demo:
             raise ProcessError(f"the edges did not subscribe to the plant\n{self._edges['edge-1'].log_tail()}")
 
     async def _start_edge(self, edge: plan.Edge) -> None:
-        environment = plan.edge_environment(edge, self._hub, self._plant)
+        environment = plan.edge_environment(edge, self._hub, self._plant, self._folder)
         self._edges[edge.name] = await self._spawn(edge.name, ["edge_sender", "run"], environment)
 
     # --- play

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,12 +49,25 @@ def plant_arguments(port: int, journal: Path) -> list[str]:
     return ["sandbox", "plant", "--port", str(port), "--journal", str(journal), *wait, *linger]
 
 
-def edge_environment(edge: Edge, hub: dict[str, Any], plant: dict[str, Any]) -> dict[str, str]:
+def edge_sources(plant: dict[str, Any]) -> str:
+    """The sources' document of an edge that reads the plant."""
+    source = {
+        "name": "plant",
+        "kind": "opcua",
+        "endpoint": plant["endpoint"],
+        "namespace_uri": plant["namespace_uri"],
+        "payload": "json",
+        "identity": IDENTITY,
+    }
+    return json.dumps({"sources": [source]})
+
+
+def edge_environment(edge: Edge, hub: dict[str, Any], plant: dict[str, Any], folder: Path) -> dict[str, str]:
     return {
-        "EDGE_OPCUA_ENDPOINT": plant["endpoint"],
-        "EDGE_OPCUA_NAMESPACE_URI": plant["namespace_uri"],
-        "EDGE_OPCUA_PAYLOAD": "json",
-        "EDGE_IDENTITY": IDENTITY,
+        "EDGE_SOURCES": edge_sources(plant),
+        "EDGE_REPLICA": edge.name,
+        "EDGE_SPOOL_PATH": str(folder / f"{edge.name}.db"),
+        "EDGE_HTTP_PORT": "0",
         "EDGE_UPLINK": "iot",
         "EDGE_CONNECTION_STRING": hub["devices"][edge.identity],
         "EDGE_CA_FILE": hub["ca_file"],

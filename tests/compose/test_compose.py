@@ -69,7 +69,7 @@ def test_every_variable_of_ours_exists_and_has_a_value_that_is_accepted(service:
     elif target(found) == "edge":
         fields = {name.removeprefix("EDGE_").lower(): value for name, value in given.items()}
         assert fields.keys() <= EdgeSettings.model_fields.keys()
-        EdgeSettings.model_validate(fields)
+        EdgeSettings.model_validate(fields).sources_document()
     elif target(found) == "sandbox":
         assert given.keys() <= {"SANDBOX_KEY"}
 

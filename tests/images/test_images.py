@@ -138,7 +138,7 @@ def test_the_other_images_start(images: dict[str, Image], tmp_path_factory: pyte
     options: dict[str, Any] = {"env": image.variables(), "cwd": "/", **as_nobody(image)}
     if target == "edge":
         done = subprocess.run([program, *image.command], capture_output=True, text=True, timeout=60, check=False, **options)
-        assert (done.returncode, "EDGE_OPCUA_ENDPOINT: " in done.stderr) == (1, True), done.stderr
+        assert (done.returncode, "EDGE_SOURCES_FILE: " in done.stderr) == (1, True), done.stderr
         return
     ports = ["--amqp-port", "0", "--mqtt-port", "-1"]
     with subprocess.Popen([program, *image.command, *ports], stdout=subprocess.PIPE, **options) as process:

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from azure.eventhub import EventData
 
-from edge_sender.__main__ import make_sender
+from edge_sender.bootstrap import make_sender, make_uplink
+from edge_sender.sender import Sender
 from edge_sender.settings import load
 from sandbox.plant.server import NAMESPACE_URI, Plant, PlantOptions
 from sandbox.plant.sources import PACES, QUANTITIES
@@ -38,11 +39,11 @@ async def iot_hub() -> AsyncIterator[StandIn]:
     await running.stop()
 
 
-async def emit(plant: Plant, senders: list[Any]) -> None:
+async def emit(plant: Plant, senders: list[Sender]) -> None:
     """Run the senders until the plant has emitted enough, and let them flush."""
     await plant.start()
     stop = asyncio.Event()
-    running = [asyncio.create_task(sender.run(stop, flush_seconds=10)) for sender in senders]
+    running = [asyncio.create_task(sender.run(stop)) for sender in senders]
     machines = asyncio.create_task(plant.run())
     async with asyncio.timeout(DEADLINE_SECONDS):
         while plant.emitted < EMITTED:
@@ -50,24 +51,32 @@ async def emit(plant: Plant, senders: list[Any]) -> None:
     await plant.halt()
     await machines
     async with asyncio.timeout(DEADLINE_SECONDS):
-        while any(sender.counters.readings < plant.emitted for sender in senders):
+        while any(sender.counters.readings.total() < plant.emitted for sender in senders):
             await asyncio.sleep(0.05)
     stop.set()
     await asyncio.gather(*running)
     await plant.stop()
 
 
-def sender_for(iot_hub: StandIn, plant: Plant, edge: str, **overrides: Any) -> Any:
+def sources(plant: Plant, identity: str) -> str:
+    source = {"name": "plant", "kind": "opcua", "endpoint": plant.endpoint, "namespace_uri": NAMESPACE_URI}
+    return json.dumps({"sources": [{**source, "payload": "json", "identity": identity}]})
+
+
+def make(**given: Any) -> Sender:
+    settings = load(**{"spool_path": "memory", "flush_seconds": 10, "http_port": 0, "identity_check_seconds": 0, **given})
+    return make_sender(settings, settings.sources_document(), make_uplink(settings))
+
+
+def sender_for(iot_hub: StandIn, plant: Plant, edge: str, identity: str, **overrides: Any) -> Sender:
     settings = {
-        "opcua_endpoint": plant.endpoint,
-        "opcua_namespace_uri": NAMESPACE_URI,
-        "opcua_payload": "json",
+        "sources": sources(plant, identity),
         "uplink": "iot",
         "connection_string": iot_hub.device_connection_string(edge),
         "ca_file": iot_hub.ca_file,
         **overrides,
     }
-    return make_sender(load(**settings))
+    return make(**settings)
 
 
 def ids_by_counter(events: list[EventData], replica: str | None = None) -> dict[tuple[str, int], str]:
@@ -166,17 +175,13 @@ async def test_an_edge_runs_as_an_iot_edge_module(iot_hub: StandIn, tmp_path: Pa
 async def test_readings_wait_for_an_uplink_that_comes_late(tmp_path: Path) -> None:
     late = StandIn(HubOptions(amqp_port=free_port(), mqtt_port=None))
     plant = Plant(PlantOptions(free_port(), wait_for_subscribers=1))
-    settings = load(
-        opcua_endpoint=plant.endpoint,
-        opcua_namespace_uri=NAMESPACE_URI,
-        opcua_payload="json",
-        identity="sequence",
+    sender = make(
+        sources=sources(plant, "sequence"),
         uplink="event-hubs",
         connection_string=late.connection_string("telemetry"),
         replica="edge-1",
         send_timeout_seconds=2,
     )
-    sender = make_sender(settings)
 
     async def arrive() -> None:
         while plant.emitted < EMITTED / 2:
@@ -187,5 +192,5 @@ async def test_readings_wait_for_an_uplink_that_comes_late(tmp_path: Path) -> No
     await emit(plant, [sender])
     await arriving
     assert len(ids_by_counter(await received(late))) == plant.emitted
-    assert (sender.counters.sent_readings, sender.counters.dropped_by_full_buffer) == (plant.emitted, 0)
+    assert (sender.counters.sent_readings, sender.counters.dropped.total()) == (plant.emitted, 0)
     await late.stop()

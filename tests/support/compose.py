@@ -90,6 +90,8 @@ class Composition:
         given = {key: self.local(str(value), name) for key, value in self.services[name].get("environment", {}).items()}
         if target(self.services[name]) == "service":
             given["DEDUP_HTTP_HOST"] = self.addresses[name]
+        if target(self.services[name]) == "edge":
+            given |= {"EDGE_HTTP_HOST": self.addresses[name], "EDGE_SPOOL_PATH": str(self.folder / f"{name}.db")}
         return {"PATH": os.defpath, **given}
 
     def start(self, name: str) -> subprocess.Popen[bytes]:

@@ -105,7 +105,7 @@ class Image:
         return {**kept, **self.environment, "PATH": path, "HOME": str(self.root)}
 
     def _run(self, line: str) -> None:
-        for name in (VENV, "/src", "/wheels"):
+        for name in (VENV, "/src", "/wheels", "/var/lib/edge-sender"):
             line = line.replace(name, str(self.inside(name)))
         line = line.replace("python -m venv", f"{sys.executable} -m venv")
         shell = shutil.which("bash") or "/bin/sh"

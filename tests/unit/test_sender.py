@@ -1,4 +1,4 @@
-"""The edge sender: R2, retries that reuse ids, bounded buffer, orderly end."""
+"""The edge sender: R2, retries that reuse ids, bounded memory, a spool that survives, an orderly end."""
 
 from __future__ import annotations
 
@@ -7,26 +7,33 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from edge_sender import sender as module
+from edge_sender import delivery as module
 from edge_sender.batcher import BatchLimits
 from edge_sender.identity import Sample, parse_rules
-from edge_sender.ports import MessageRefusedError, UplinkError
+from edge_sender.intake import IntakeOptions
+from edge_sender.ports import Intake, MessageRefusedError, UplinkError
 from edge_sender.readings import Message
-from edge_sender.sender import Sender, SenderOptions
+from edge_sender.sender import RuledSource, Sender, SenderOptions
+from edge_sender.spool import Spool, SpoolError, SpoolLimits
+from edge_sender.telemetry import make_registry, problems, status
+
+LIMITS = SpoolLimits(10_000_000, 3600, "drop-oldest")
 
 
 @dataclass
 class FakeSource:
-    on_sample: Callable[[Sample], None] | None = None
+    name: str = "fake"
+    is_up: bool = True
+    intake: Intake | None = None
 
-    async def start(self, on_sample: Callable[[Sample], None]) -> None:
-        self.on_sample = on_sample
-
-    async def close(self) -> None:
-        self.on_sample = None
+    async def run(self, intake: Intake) -> None:
+        self.intake = intake
+        await asyncio.Event().wait()
 
 
 @dataclass
@@ -49,30 +56,52 @@ class FakeUplink:
     async def close(self) -> None:
         return
 
+    @property
+    def numbers(self) -> list[int]:
+        """The counters of what was delivered, in order."""
+        return [data["sequence"] for message in self.delivered for data in payloads(message)]
+
+
+def payloads(message: Message) -> list[Any]:
+    body = json.loads(message.body)
+    return [part["data"] for part in body] if isinstance(body, list) else [body]
+
 
 @pytest.fixture(autouse=True)
 def _no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FIRST_BACKOFF_SECONDS", 0.001)
+    monkeypatch.setattr(module, "MAX_BACKOFF_SECONDS", 0.001)
 
 
-def make(uplink: FakeUplink, *, batch: int = 1, buffer: int = 1000, identity: str = "sequence") -> tuple[Sender, FakeSource]:
-    options = SenderOptions(parse_rules(identity), "t", BatchLimits(batch, 4096, 0.01), buffer, max_in_flight=4)
+def make(
+    uplink: FakeUplink,
+    *,
+    batch: int = 1,
+    memory: int = 1000,
+    spool: Spool | None = None,
+    flush_seconds: float = 5.0,
+    when_full: Any = "drop-oldest",
+) -> tuple[Sender, FakeSource]:
+    options = SenderOptions(
+        IntakeOptions(memory, when_full, 0.0), LIMITS, 0.001, BatchLimits(batch, 4096, 0.01), 4, flush_seconds
+    )
     source = FakeSource()
-    return Sender(options, source, uplink, time.monotonic), source
+    ruled = RuledSource(source, parse_rules("sequence"), "t")
+    return Sender(options, [ruled], spool or Spool(None, LIMITS, time.time), uplink, time.monotonic), source
 
 
 def sample(number: int) -> Sample:
     return Sample("urn:a", number, {"sequence": number})
 
 
-async def play(sender: Sender, source: FakeSource, count: int, until: Callable[[], bool], flush_seconds: float = 5) -> None:
+async def play(sender: Sender, source: FakeSource, count: int, until: Callable[[], bool]) -> None:
     stop = asyncio.Event()
-    running = asyncio.create_task(sender.run(stop, flush_seconds))
+    running = asyncio.create_task(sender.run(stop))
     async with asyncio.timeout(10):
-        while source.on_sample is None:
+        while source.intake is None:
             await asyncio.sleep(0)
         for number in range(count):
-            source.on_sample(sample(number))
+            source.intake.take(sample(number))
         while not until():
             await asyncio.sleep(0.001)
         stop.set()
@@ -94,39 +123,57 @@ async def test_readings_taken_before_the_uplink_is_up_are_sent_in_order() -> Non
 
     def open_gate() -> bool:
         uplink.gate.set()
-        return sum(message.readings for message in uplink.delivered) == 50
+        return len(uplink.numbers) == 50
 
     await play(sender, source, 50, open_gate)
-    found = [part["data"]["sequence"] for message in uplink.delivered for part in json.loads(message.body)]
-    assert found == list(range(50))
+    assert uplink.numbers == list(range(50))
 
 
-async def test_stopping_flushes_what_is_buffered() -> None:
+async def test_stopping_sends_what_is_kept() -> None:
     uplink = FakeUplink()
     uplink.gate.set()
     sender, source = make(uplink, batch=1000)
     await play(sender, source, 5, lambda: True)
-    assert sum(message.readings for message in uplink.delivered) == 5
+    assert uplink.numbers == list(range(5))
 
 
-async def test_stopping_does_not_wait_for_ever_for_a_dead_uplink() -> None:
-    uplink = FakeUplink()
+async def test_what_a_stop_leaves_is_sent_by_the_next_run_with_the_same_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    dead, uplink = FakeUplink(), FakeUplink()
+    sender, source = make(dead, spool=Spool(path, LIMITS, time.time), flush_seconds=0.05)
+    await play(sender, source, 5, lambda: True)
+    assert dead.delivered == []
+    uplink.gate.set()
+    sender, source = make(uplink, spool=Spool(path, LIMITS, time.time))
+    await play(sender, source, 0, lambda: len(uplink.delivered) == 5)
+    assert uplink.numbers == list(range(5))
+    assert Spool(path, LIMITS, time.time).readings == 0
+
+
+class SlowUplink(FakeUplink):
+    """Notes how many sends are under way."""
+
+    under_way = 0
+    most: list[int]
+
+    async def send(self, message: Message) -> None:
+        self.under_way += 1
+        self.most.append(self.under_way)
+        await asyncio.sleep(0.001)
+        try:
+            await super().send(message)
+        finally:
+            self.under_way -= 1
+
+
+async def test_while_the_uplink_is_down_one_message_tries() -> None:
+    uplink = SlowUplink(failures=[UplinkError("lost")] * 20)
+    uplink.most = []
+    uplink.gate.set()
     sender, source = make(uplink)
-    await play(sender, source, 5, lambda: True, flush_seconds=0.05)
-    assert uplink.delivered == []
-
-
-async def test_a_full_buffer_drops_the_oldest_and_counts_them() -> None:
-    uplink = FakeUplink()
-    sender, source = make(uplink, buffer=10)
-
-    def open_gate() -> bool:
-        uplink.gate.set()
-        return len(uplink.delivered) == 10
-
-    await play(sender, source, 25, open_gate)
-    assert sender.counters.dropped_by_full_buffer == 15
-    assert sorted(json.loads(message.body)["sequence"] for message in uplink.delivered) == list(range(15, 25))
+    await play(sender, source, 30, lambda: len(uplink.delivered) == 30)
+    assert max(uplink.most[:4]) == 4  # they did not know yet
+    assert max(uplink.most[7:20]) == 1
 
 
 async def test_a_message_that_can_never_be_sent_is_given_up_and_counted() -> None:
@@ -134,13 +181,86 @@ async def test_a_message_that_can_never_be_sent_is_given_up_and_counted() -> Non
     uplink.gate.set()
     sender, source = make(uplink)
     await play(sender, source, 3, lambda: len(uplink.delivered) == 2)
-    assert (sender.counters.refused, sender.counters.sent_readings) == (1, 2)
+    assert (sender.counters.dropped["refused"], sender.counters.sent_readings) == (1, 2)
+    assert sender.store.readings == 0
 
 
 async def test_a_reading_without_identity_is_counted_and_not_sent() -> None:
     uplink = FakeUplink()
     uplink.gate.set()
-    sender, _ = make(uplink)
-    sender.on_sample(Sample("urn:a", 1, {"no": "sequence"}))
-    sender.on_sample(Sample("urn:a", 1, {"sequence": 1, "value": float("nan")}))
-    assert (sender.counters.without_identity, sender.counters.readings) == (2, 0)
+    sender, source = make(uplink)
+
+    def take_bad() -> bool:
+        assert source.intake is not None
+        source.intake.take(Sample("urn:a", 1, {"no": "sequence"}))
+        source.intake.take(Sample("urn:a", 1, {"sequence": 1, "value": float("nan")}))
+        return True
+
+    await play(sender, source, 0, take_bad)
+    assert sender.counters.dropped["no-identity"] == 2
+    assert uplink.delivered == []
+
+
+class FailingSpool(Spool):
+    """A disk that is full from the start until told otherwise."""
+
+    is_full = True
+
+    def commit(self, *arguments: Any, **options: Any) -> Any:
+        if self.is_full:
+            raise SpoolError("database or disk is full")
+        return super().commit(*arguments, **options)
+
+
+async def test_a_disk_that_fails_is_gone_around() -> None:
+    uplink = FakeUplink()
+    uplink.gate.set()
+    spool = FailingSpool(None, LIMITS, time.time)
+    sender, source = make(uplink, spool=spool)
+    await play(sender, source, 20, lambda: len(uplink.delivered) == 20)
+    assert sorted(uplink.numbers) == list(range(20))
+    assert sender.store.is_failing
+    assert any("disk" in problem for problem in problems(sender))
+
+
+@pytest.mark.parametrize(("when_full", "kept"), [("drop-oldest", range(15, 25)), ("drop-newest", range(10))])
+async def test_full_memory_drops_by_the_policy_and_counts(when_full: Any, kept: range) -> None:
+    uplink = FakeUplink()
+    spool = FailingSpool(None, LIMITS, time.time)
+    sender, source = make(uplink, memory=10, spool=spool, when_full=when_full)
+
+    def mend() -> bool:
+        spool.is_full = False
+        uplink.gate.set()
+        return len(uplink.delivered) == 10
+
+    await play(sender, source, 25, mend)
+    assert sender.counters.dropped["memory-full"] == 15
+    assert sorted(uplink.numbers) == list(kept)
+
+
+async def test_a_source_that_breaks_ends_the_sender_and_what_it_took_is_kept(tmp_path: Path) -> None:
+    class Broken(FakeSource):
+        async def run(self, intake: Intake) -> None:
+            intake.take(sample(1))
+            raise RuntimeError("a defect")
+
+    path = tmp_path / "spool.db"
+    sender, _ = make(FakeUplink(), spool=Spool(path, LIMITS, time.time), flush_seconds=0)
+    sender.sources = [RuledSource(Broken(), parse_rules("sequence"), "t")]
+    with pytest.raises(RuntimeError, match="a defect"):
+        await asyncio.wait_for(sender.run(asyncio.Event()), 10)
+    assert Spool(path, LIMITS, time.time).readings == 1
+
+
+async def test_it_shows_what_it_counts() -> None:
+    uplink = FakeUplink()
+    uplink.gate.set()
+    sender, source = make(uplink)
+    await play(sender, source, 3, lambda: len(uplink.delivered) == 3)
+    registry = make_registry(sender)
+    assert registry.get_sample_value("edge_readings_total", {"source": "fake"}) == 3
+    assert registry.get_sample_value("edge_readings_sent_total") == 3
+    assert registry.get_sample_value("edge_role", {"role": "active"}) == 1
+    shown = status(sender, None)
+    assert (shown["sent"]["readings"], shown["spool"]["readings"], shown["problems"]) == (3, 0, [])

@@ -186,13 +186,64 @@ def test_a_checkpoint_file_that_can_not_be_opened_is_named(tmp_path: Path) -> No
         )
 
 
-def test_the_edge_names_its_settings_too() -> None:
-    good = {"opcua_endpoint": "opc.tcp://x", "opcua_namespace_uri": "urn:x"}
-    with pytest.raises(edge.SettingsError, match="EDGE_OPCUA_ENDPOINT: .*example EDGE_OPCUA_ENDPOINT=opc"):
-        edge.load()
-    with pytest.raises(edge.SettingsError, match="EDGE_IDENTITY: .*example"):
-        edge.load(**good, identity="guid")
-    with pytest.raises(edge.SettingsError, match="EDGE_CONNECTION_STRING: is needed"):
-        edge.load(**good, uplink="iot")
-    with pytest.raises(edge.SettingsError, match="EDGE_REPLICA: is needed"):
-        edge.load(**good, uplink="event-hubs", connection_string="x")
+SOURCES = "{sources: [{name: a, kind: synthetic, identity: sequence}]}"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"uplink": "iot"}, "EDGE_CONNECTION_STRING: is needed"),
+        ({"uplink": "event-hubs", "connection_string": "x"}, "EDGE_REPLICA: is needed"),
+        ({"ha": "active-passive"}, "EDGE_HA: active-passive needs"),
+        ({"spool_when_full": "explode"}, "EDGE_SPOOL_WHEN_FULL: .*example"),
+        (
+            {"ha": "active-passive", "replica": "a", "witness": "x", "overlap_seconds": 5},
+            "EDGE_OVERLAP_SECONDS: must be longer",
+        ),
+    ],
+)
+def test_the_edge_names_the_setting_that_is_wrong(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(edge.SettingsError, match=message):
+        edge.load(**given)
+
+
+@pytest.mark.parametrize(
+    ("sources", "message"),
+    [
+        (None, "EDGE_SOURCES_FILE: is needed.*example EDGE_SOURCES_FILE="),
+        ("sources: [", "EDGE_SOURCES: it is no YAML in line 1"),
+        ("{sources: []}", "EDGE_SOURCES: sources"),
+        (SOURCES.replace("sequence", "guid"), r"sources\[0\].synthetic.identity: 'guid' is not one of source-time"),
+        (SOURCES.replace("name: a", "name: a, sped: 3"), r"sources\[0\].synthetic.sped: Extra"),
+        (
+            "{sources: [{name: a, kind: synthetic, identity: content}, {name: a, kind: synthetic, identity: content}]}",
+            "twice",
+        ),
+    ],
+)
+def test_the_sources_document_names_the_place_that_is_wrong(sources: str | None, message: str) -> None:
+    with pytest.raises(edge.SettingsError, match=message):
+        edge.load(sources=sources).sources_document()
+
+
+def test_a_twin_sets_only_what_it_may() -> None:
+    settings = edge.load(sources=SOURCES, connection_string="HostName=x;SharedAccessKey=secret")
+    changed, sources = edge.with_twin(settings, {"$version": 3, "batch_max_readings": 7, "overlap_seconds": None})
+    assert (changed.batch_max_readings, sources.sources[0].name) == (7, "a")
+    assert changed.connection_string == settings.connection_string
+    _, other = edge.with_twin(settings, {"sources": [{"name": "b", "kind": "synthetic", "identity": "content"}]})
+    assert other.sources[0].name == "b"
+    for desired in (
+        {"connection_string": "x"},
+        {"spool_path": "/x"},
+        {"batch_max_readings": 0},
+        {"sources": [{"name": "b"}]},
+    ):
+        with pytest.raises(edge.SettingsError):
+            edge.with_twin(settings, desired)
+
+
+def test_the_edge_shows_no_secret() -> None:
+    settings = edge.load(uplink="iot", connection_string="SharedAccessKey=hunter2", witness="sig=hunter2")
+    assert "hunter2" not in repr(settings)
+    assert "hunter2" not in str(settings.model_dump())

@@ -1,0 +1,156 @@
+"""The composition root of the edge: the only module that knows every adapter."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_sender.batcher import BatchLimits
+from edge_sender.election import ElectionOptions
+from edge_sender.identity_check import IdentityCheck
+from edge_sender.intake import IntakeOptions
+from edge_sender.ports import Source, Uplink, Witness
+from edge_sender.sender import RuledSource, Sender, SenderOptions
+from edge_sender.settings import IN_MEMORY, EdgeSettings, SettingsError
+from edge_sender.source_config import PROBED_KINDS, SourceConfig, SourceConfigError, SourcesDocument
+from edge_sender.spool import Spool, SpoolLimits, SpoolUnusableError, open_spool
+
+if TYPE_CHECKING:
+    from edge_sender.uplinks.iot import IotUplink
+
+WITNESS_TIMEOUT_SECONDS = 4.0
+
+
+def make_sender(settings: EdgeSettings, sources: SourcesDocument, uplink: Uplink) -> Sender:
+    """Raises SettingsError."""
+    ruled = [_ruled(settings, source) for source in sources.sources]
+    return Sender(_options(settings), ruled, _spool(settings), uplink, time.monotonic, _witness(settings))
+
+
+def _options(settings: EdgeSettings) -> SenderOptions:
+    overlap = settings.overlap_seconds if settings.ha == "active-passive" else 0.0
+    return SenderOptions(
+        intake=IntakeOptions(settings.memory_readings, settings.spool_when_full, overlap),
+        spool=_spool_limits(settings),
+        commit_seconds=settings.spool_commit_seconds,
+        batch=BatchLimits(settings.batch_max_readings, settings.batch_max_bytes, settings.batch_max_seconds),
+        max_in_flight=settings.max_in_flight,
+        flush_seconds=settings.flush_seconds,
+        election=None if settings.ha == "duplicate" else _election(settings),
+    )
+
+
+def _election(settings: EdgeSettings) -> ElectionOptions:
+    return ElectionOptions(settings.lease_seconds, settings.poll_seconds, settings.without_witness == "send")
+
+
+def _spool_limits(settings: EdgeSettings) -> SpoolLimits:
+    return SpoolLimits(settings.spool_max_bytes, settings.spool_max_age_seconds, settings.spool_when_full)
+
+
+def spool_path(settings: EdgeSettings) -> Path | None:
+    """None: in memory."""
+    return None if settings.spool_path == IN_MEMORY else Path(settings.spool_path)
+
+
+def _spool(settings: EdgeSettings) -> Spool:
+    try:
+        return open_spool(spool_path(settings), _spool_limits(settings), time.time)
+    except SpoolUnusableError as error:
+        raise SettingsError(str(error)) from None
+
+
+def _ruled(settings: EdgeSettings, config: SourceConfig) -> RuledSource:
+    client_id = f"edge-sender-{settings.replica or 'edge'}-{config.name}"
+    try:
+        source = config.source(config.name, client_id, is_probe=False)
+    except SourceConfigError as error:
+        raise SettingsError(str(error)) from None
+
+    def make_probe() -> Source:
+        return config.source(f"{config.name} (check)", f"{client_id}-check", is_probe=True)
+
+    check = None
+    if settings.identity_check_seconds and config.kind in PROBED_KINDS:
+        check = IdentityCheck(
+            source,
+            make_probe,
+            config.rules,
+            time.monotonic,
+            seconds=settings.identity_check_seconds,
+            every_seconds=settings.identity_check_every_seconds,
+        )
+    return RuledSource(source, config.rules, config.event_type, check)
+
+
+def _witness(settings: EdgeSettings) -> Witness | None:
+    if settings.ha == "duplicate" or settings.witness is None:
+        return None
+    from edge_sender.witnesses.blob import BlobWitness
+
+    try:
+        return BlobWitness.from_setting(
+            settings.witness.get_secret_value(),
+            settings.witness_blob,
+            settings.replica or "",
+            lease_seconds=settings.lease_seconds,
+            timeout_seconds=WITNESS_TIMEOUT_SECONDS,
+        )
+    except ValueError:  # its message may hold the key
+        raise SettingsError(
+            "EDGE_WITNESS: is neither a container's URL with a signature nor a connection string with ContainerName, "
+            "for example EDGE_WITNESS=https://account.blob.core.windows.net/witness?sv=…&sig=…"
+        ) from None
+
+
+def make_uplink(settings: EdgeSettings) -> Uplink:
+    """The SDKs are imported where they are chosen: a gateway needs only one of them in memory. Raises SettingsError."""
+    if settings.uplink != "event-hubs":
+        return make_iot_uplink(settings)
+    from edge_sender.uplinks.eventhubs import EventHubsUplink
+
+    with _connection_string_errors():
+        return EventHubsUplink(_secret(settings), settings.replica or "", timeout_seconds=settings.send_timeout_seconds)
+
+
+def make_iot_uplink(settings: EdgeSettings) -> IotUplink:
+    """Raises SettingsError."""
+    from azure.iot.device.exceptions import ClientError
+
+    from edge_sender.uplinks.iot import IotUplink
+
+    timeout = settings.send_timeout_seconds
+    if settings.uplink == "iot-edge":
+        try:
+            return IotUplink.from_edge_environment(timeout)
+        except (OSError, ClientError) as error:
+            raise SettingsError(
+                f"EDGE_UPLINK: the IoT Edge runtime's environment can't be used ({error}); "
+                "outside of the runtime use EDGE_UPLINK=iot with EDGE_CONNECTION_STRING"
+            ) from None
+    try:
+        ca_pem = settings.ca_file.read_text() if settings.ca_file else None
+    except OSError as error:
+        raise SettingsError(
+            f"EDGE_CA_FILE: can't be read ({error.strerror}), for example EDGE_CA_FILE=/etc/edge/ca.pem"
+        ) from None
+    with _connection_string_errors():
+        return IotUplink.from_connection_string(_secret(settings), ca_pem, timeout)
+
+
+def _secret(settings: EdgeSettings) -> str:
+    return settings.connection_string.get_secret_value() if settings.connection_string else ""
+
+
+@contextmanager
+def _connection_string_errors() -> Iterator[None]:
+    try:
+        yield
+    except ValueError:  # its message may hold the key
+        raise SettingsError(
+            "EDGE_CONNECTION_STRING: is no connection string, for example "
+            "EDGE_CONNECTION_STRING=HostName=hub.azure-devices.net;DeviceId=edge-a;SharedAccessKey=…"
+        ) from None

@@ -1,0 +1,161 @@
+"""Active-passive: which replica sends, decided by a lease on a witness.
+
+Keys are deterministic, so two senders at once cost bandwidth and nothing else, while no sender at all costs readings. That
+is why a replica that can't reach the witness goes on alone by default. Where two senders must never be,
+`send_without_witness=False` fences: a replica takes on readings only while its own view of the lease, which ends before the
+witness's, has not run out. What it took on before, it still delivers: the others do not have it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from edge_sender.counters import Counters
+from edge_sender.ports import LeaseHeldError, Witness, WitnessAwayError
+
+logger = logging.getLogger(__name__)
+
+RENEWALS_PER_LEASE = 3
+POLLS_WHEN_UNFIT = 5
+"""A replica that can't do the work asks for the lease only so often: one that can comes first."""
+MAX_PATIENCE_SECONDS = 600.0
+
+
+class Role(StrEnum):
+    ACTIVE = "active"
+    """Holds the lease and sends."""
+    PASSIVE = "passive"
+    ALONE = "alone"
+    """Has not heard from the witness for the length of a lease, and sends."""
+    YIELDING = "yielding"
+    """Has given the lease away because it can't read or can't send, and goes on until another replica has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ElectionOptions:
+    lease_seconds: float
+    poll_seconds: float
+    send_without_witness: bool
+
+
+class Election:
+    """`is_fit`: whether this replica could do the work; one that can't offers the lease to the
+    others, and keeps what it reads until one of them has it: when none can do the work either, nothing is lost.
+    `on_step`: called after each step."""
+
+    def __init__(
+        self,
+        options: ElectionOptions,
+        witness: Witness,
+        counters: Counters,
+        monotonic: Callable[[], float],
+        is_fit: Callable[[], bool],
+        on_step: Callable[[], None],
+    ) -> None:
+        self.role = Role.PASSIVE
+        self._options = options
+        self._witness = witness
+        self._counters = counters
+        self._monotonic = monotonic
+        self._is_fit = is_fit
+        self._on_step = on_step
+        self._heard = monotonic()
+        """When the last request was sent that the witness answered."""
+        self._lease_until = self._renew_at = self._yield_at = 0.0
+        self._acquire_at = monotonic() + options.poll_seconds * POLLS_WHEN_UNFIT
+        self._patience = options.lease_seconds
+
+    def is_sending(self) -> bool:
+        """Asked for every reading: a process that was frozen must not go on with a lease that ran out meanwhile."""
+        if self.role is Role.ACTIVE:
+            return self._options.send_without_witness or self._monotonic() < self._lease_until
+        return self.role is not Role.PASSIVE
+
+    async def run(self) -> None:
+        while True:
+            await self.step()
+            await asyncio.sleep(self._options.poll_seconds)
+
+    async def step(self) -> None:
+        """Ask the witness for what is due now, and act on its answer."""
+        try:
+            await self._ask(self._monotonic())
+        except WitnessAwayError as error:
+            self._without_witness(error)
+        self._on_step()
+
+    async def _ask(self, asked: float) -> None:
+        fit = self._is_fit()
+        if fit:
+            self._yield_at, self._patience = 0.0, self._options.lease_seconds
+        if self.role is Role.ACTIVE and not fit and asked >= self._yield_at:
+            self._acquire_at = asked + self._options.poll_seconds * POLLS_WHEN_UNFIT
+            self._become(
+                Role.YIELDING if self._options.send_without_witness else Role.PASSIVE,
+                "this replica can't read or can't send at the moment, and offers the lease to the others",
+            )
+            await self._answer(self._witness.release(), asked)
+        elif self.role is Role.ACTIVE and asked >= self._renew_at:
+            await self._hold(self._witness.renew(), asked, "another replica has taken the lease")
+        elif self.role is not Role.ACTIVE and (fit or asked >= self._acquire_at):
+            await self._acquire(asked, fit)
+
+    async def _acquire(self, asked: float, fit: bool) -> None:
+        await self._hold(self._witness.acquire(), asked, "another replica holds the lease")
+        self._acquire_at = asked + self._options.poll_seconds * POLLS_WHEN_UNFIT
+        if self.role is Role.ACTIVE and not fit:  # nobody wanted it: keep it for longer and longer
+            self._yield_at = asked + self._patience
+            self._patience = min(self._patience * 2, MAX_PATIENCE_SECONDS)
+
+    async def _hold(self, call: Coroutine[Any, Any, None], asked: float, otherwise: str) -> None:
+        """By the time at which the request was sent, so that the local view ends before the witness's."""
+        try:
+            await self._answer(call, asked)
+        except LeaseHeldError:
+            self._become(Role.PASSIVE, otherwise)
+            return
+        self._lease_until = asked + self._options.lease_seconds
+        self._renew_at = asked + self._options.lease_seconds / RENEWALS_PER_LEASE
+        self._become(Role.ACTIVE, "this replica holds the lease")
+
+    async def _answer(self, call: Coroutine[Any, Any, None], asked: float) -> None:
+        try:
+            async with asyncio.timeout(self._options.lease_seconds / RENEWALS_PER_LEASE):
+                await call
+        except TimeoutError:
+            raise WitnessAwayError("no answer in time") from None
+        except LeaseHeldError:
+            self._heard = asked
+            raise
+        self._heard = asked
+
+    def _without_witness(self, error: WitnessAwayError) -> None:
+        now = self._monotonic()
+        lease_left = self.role is Role.ACTIVE and now < self._lease_until
+        if lease_left or now - self._heard < self._options.lease_seconds:
+            return
+        role = Role.ALONE if self._options.send_without_witness else Role.PASSIVE
+        self._become(role, f"the witness has not answered for {now - self._heard:.0f} s ({error})")
+
+    def _become(self, role: Role, why: str) -> None:
+        if role is self.role:
+            return
+        if self.role is Role.PASSIVE:
+            self._counters.takeovers += 1
+        logger.warning("%s, was %s: %s", role, self.role, why)
+        self.role = role
+
+    async def close(self) -> None:
+        """Give the lease away, so that another replica need not wait for its end."""
+        try:
+            if self.role is Role.ACTIVE:
+                await self._witness.release()
+        except WitnessAwayError as error:
+            logger.info("the lease could not be given away and ends by itself: %s", error)
+        finally:
+            await self._witness.close()

@@ -1,0 +1,167 @@
+"""The sources' document (YAML or JSON): which sources there are, and what makes a reading of each unlike any other.
+
+sources:
+  - name: presses
+    kind: opcua
+    endpoint: opc.tcp://plc-1:4840
+    namespace_uri: urn:factory:machines
+    identity: "*/counter=sequence,*=source-time"
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from edge_sender.identity import IdentityRules, parse_rules
+from edge_sender.ports import Source
+from edge_sender.times import TimeFormat
+
+
+class SourceConfigError(Exception):
+    """The document is wrong; the message says where and why."""
+
+
+class _Common(BaseModel):
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    name: str = Field(min_length=1, max_length=64, description="For logs and metrics.")
+    identity: str = Field(description="Strategy, or `pattern=strategy` rules separated by commas.")
+    event_type: str = Field("reading", description="The CloudEvents type.")
+
+    @field_validator("identity")
+    @classmethod
+    def _identity(cls, value: str) -> str:
+        parse_rules(value)
+        return value
+
+    @property
+    def rules(self) -> IdentityRules:
+        return parse_rules(self.identity)
+
+
+class OpcUaConfig(_Common):
+    kind: Literal["opcua"]
+    endpoint: str = Field(pattern=r"^opc\.tcp://", description="The OPC UA server.")
+    namespace_uri: str = Field(description="Every variable of this namespace is a source.")
+    payload: Literal["value", "json"] = Field("value", description="`json`: the variable holds JSON text.")
+    publishing_ms: float = Field(100.0, gt=0, description="Publishing interval.")
+    queue_size: int = Field(
+        1000, ge=1, description="Readings of one variable that the server keeps between two publishings."
+    )
+
+    def source(self, name: str, client_id: str, *, is_probe: bool) -> Source:
+        from edge_sender.sources.opcua import OpcUaSource
+
+        return OpcUaSource(
+            name,
+            self.endpoint,
+            self.namespace_uri,
+            payload=self.payload,
+            publishing_ms=self.publishing_ms,
+            queue_size=self.queue_size,
+        )
+
+
+class MqttConfig(_Common):
+    kind: Literal["mqtt"]
+    host: str
+    port: int = Field(1883, ge=1, le=65535)
+    topics: tuple[str, ...] = Field(min_length=1)
+    uri_prefix: str = Field(description="The source's URI is this and the topic.")
+    time: str | None = Field(None, description="Member of the payload that holds the source time.")
+    time_format: TimeFormat = "rfc3339"
+    tls: bool = False
+    ca_file: Path | None = None
+    username: str | None = None
+    password_env: str | None = Field(None, description="Environment variable that holds the password.")
+
+    def source(self, name: str, client_id: str, *, is_probe: bool) -> Source:
+        from edge_sender.sources.mqtt import MqttBroker, MqttFormat, MqttSource
+
+        password = None
+        if self.password_env is not None and (password := os.environ.get(self.password_env)) is None:
+            raise SourceConfigError(f"source {self.name}: the environment variable {self.password_env} is not set")
+        broker = MqttBroker(self.host, self.port, self.tls, self.ca_file, self.username, password)
+        form = MqttFormat(self.topics, self.uri_prefix, self.time, self.time_format)
+        return MqttSource(name, broker, form, client_id, keep_session=not is_probe)
+
+
+class FileConfig(_Common):
+    kind: Literal["file"]
+    path: Path
+    format: Literal["csv", "jsonl"]
+    uri: str = Field(description="The source's URI; `{column}` stands for a value of the line.")
+    time: str | None = Field(None, description="Column that holds the source time.")
+    time_format: TimeFormat = "rfc3339"
+    follow: bool = Field(False, description="Wait for more at the end.")
+
+    def source(self, name: str, client_id: str, *, is_probe: bool) -> Source:
+        from edge_sender.sources.file import FileFormat, FileSource
+
+        return FileSource(
+            name, self.path, FileFormat(self.format, self.uri, self.time, self.time_format), follow=self.follow
+        )
+
+
+class SyntheticConfig(_Common):
+    kind: Literal["synthetic"]
+    uri_prefix: str = "urn:synthetic:"
+    count: int = Field(1, ge=1)
+    interval_seconds: float = Field(1.0, gt=0)
+
+    def source(self, name: str, client_id: str, *, is_probe: bool) -> Source:
+        from edge_sender.sources.synthetic import SyntheticSource
+
+        return SyntheticSource(name, self.uri_prefix, self.count, self.interval_seconds)
+
+
+SourceConfig = Annotated[OpcUaConfig | MqttConfig | FileConfig | SyntheticConfig, Field(discriminator="kind")]
+
+
+class SourcesDocument(BaseModel):
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    sources: tuple[SourceConfig, ...] = Field(min_length=1)
+
+    @field_validator("sources")
+    @classmethod
+    def _names_differ(cls, sources: tuple[SourceConfig, ...]) -> tuple[SourceConfig, ...]:
+        names = [source.name for source in sources]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"the name {min(twice)} is given twice")
+        return sources
+
+
+NO_SOURCES = SourcesDocument.model_construct(sources=())
+PROBED_KINDS = ("opcua", "mqtt")
+"""Two subscriptions to the same server can be compared."""
+
+
+def parse_sources(text: str) -> SourcesDocument:
+    """Raises SourceConfigError."""
+    try:
+        return check_sources(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = "" if mark is None else f" in line {mark.line + 1}"
+        raise SourceConfigError(f"it is no YAML{where}: {getattr(error, 'problem', error)}") from None
+
+
+def check_sources(document: Any) -> SourcesDocument:
+    """Raises SourceConfigError."""
+    try:
+        return SourcesDocument.model_validate(document)
+    except ValidationError as error:
+        raise SourceConfigError("\n".join(_problems(error))) from None
+
+
+def _problems(error: ValidationError) -> Iterator[str]:
+    for item in error.errors():
+        place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"]).lstrip(".")
+        yield f"{place or 'the document'}: {item['msg'].removeprefix('Value error, ')}"

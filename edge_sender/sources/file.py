@@ -1,0 +1,152 @@
+"""Replay of a file, CSV or one JSON object a line: each line is a reading, and each is read once, also across restarts.
+
+The position in the file is committed together with the readings. A file that was replaced by another is read from its start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import hashlib
+import json
+import logging
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+from edge_sender.identity import Sample
+from edge_sender.ports import Intake
+from edge_sender.times import TimeFormat, parse_time
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.5
+LINES_AT_ONCE = 200
+FINGERPRINT_BYTES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class FileFormat:
+    kind: Literal["csv", "jsonl"]
+    uri: str
+    """The source's URI; `{column}` stands for a value of the line."""
+    time: str | None
+    """Column or member that holds the source time."""
+    time_format: TimeFormat
+
+
+class FileSource:
+    """`follow`: wait for more at the end of the file, instead of being done."""
+
+    def __init__(self, name: str, path: Path, form: FileFormat, *, follow: bool) -> None:
+        self.name = name
+        self.is_up = False
+        self.skipped = 0
+        """Lines that are no readings."""
+        self._path = path
+        self._format = form
+        self._follow = follow
+
+    async def run(self, intake: Intake) -> None:
+        position = intake.position()
+        while True:
+            try:
+                with self._path.open("rb") as file:  # local, and a few lines at once
+                    self.is_up = True
+                    position = await self._replay(file, intake, position)
+            except OSError as error:
+                if self.is_up or position is None:
+                    logger.warning("%s: %s can't be read, trying on: %s", self.name, self._path, error.strerror)
+                self.is_up, position = False, position or ""
+            else:
+                if not self._follow:
+                    return
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _replay(self, file: BinaryIO, intake: Intake, position: str | None) -> str:
+        """Up to the end; returns the position there."""
+        head = file.read(FINGERPRINT_BYTES)
+        start = _offset(position, head)
+        file.seek(0)
+        columns = self._columns(file)
+        file.seek(max(start, file.tell()))
+        while True:
+            await intake.room()
+            at = file.tell()
+            lines = [line for _, line in zip(range(LINES_AT_ONCE), file, strict=False)]
+            if lines and not lines[-1].endswith(b"\n") and self._follow:
+                lines.pop()  # still being written
+            if not lines:
+                return _position(head, at)
+            for line in lines:
+                at += len(line)
+                self._take(line, columns, intake, _position(head, at))
+            file.seek(at)
+            await asyncio.sleep(0)
+
+    def _columns(self, file: BinaryIO) -> list[str]:
+        """The names in the first line of a CSV file."""
+        if self._format.kind == "jsonl":
+            return []
+        return next(csv.reader([file.readline().decode("utf-8-sig")]), [])
+
+    def _take(self, line: bytes, columns: list[str], intake: Intake, position: str) -> None:
+        if not line.strip():
+            return
+        try:
+            sample = self._sample(line, columns)
+        except (ValueError, KeyError, IndexError, csv.Error, RecursionError) as error:
+            self.skipped += 1
+            if self.skipped == 1:
+                logger.warning("%s: a line is no reading, and others will only be counted: %s", self.name, error)
+            return
+        intake.take(sample, position)
+
+    def _sample(self, line: bytes, columns: list[str]) -> Sample:
+        record = _csv_record(line, columns) if self._format.kind == "csv" else _json_record(line)
+        stamp = self._format.time
+        time_ns = None if stamp is None else parse_time(record[stamp], self._format.time_format)
+        return Sample(self._format.uri.format_map(record), time_ns, record)
+
+
+def _csv_record(line: bytes, columns: list[str]) -> dict[str, Any]:
+    values = next(csv.reader([line.decode()], strict=True))
+    if len(values) != len(columns):
+        raise ValueError(f"it has {len(values)} fields, and the header {len(columns)}")
+    return dict(zip(columns, map(_typed, values), strict=True))
+
+
+def _json_record(line: bytes) -> dict[str, Any]:
+    record = json.loads(line)
+    if not isinstance(record, dict):
+        raise ValueError("it is no JSON object")  # noqa: TRY004  # a wrong line, not a wrong type in the program
+    return record
+
+
+def _typed(text: str) -> Any:
+    """A number where the text is one in JSON, else the text."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if is_number and math.isfinite(value) else text
+
+
+def _fingerprint(head: bytes) -> str:
+    return hashlib.sha256(head).hexdigest()[:16]
+
+
+def _position(head: bytes, offset: int) -> str:
+    """The file is known by its beginning, as long as that was when it was read."""
+    return f"{len(head)}:{_fingerprint(head)}:{offset}"
+
+
+def _offset(position: str | None, head: bytes) -> int:
+    """0 where the position is of another file."""
+    length, _, rest = (position or "").partition(":")
+    fingerprint, _, offset = rest.partition(":")
+    if not offset or _fingerprint(head[: int(length)]) != fingerprint:
+        return 0
+    return int(offset)

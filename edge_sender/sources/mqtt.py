@@ -1,0 +1,122 @@
+"""MQTT subscription: every message on the chosen topics is a sample; the topic names the source."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as paho
+
+from edge_sender.identity import Sample
+from edge_sender.ports import Intake
+from edge_sender.times import TimeFormat, parse_time
+
+logger = logging.getLogger(__name__)
+
+KEEP_ALIVE_SECONDS = 15
+MAX_RECONNECT_SECONDS = 5
+QOS = 1
+
+
+@dataclass(frozen=True, slots=True)
+class MqttBroker:
+    host: str
+    port: int
+    tls: bool
+    ca_file: Path | None
+    username: str | None
+    password: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class MqttFormat:
+    topics: tuple[str, ...]
+    uri_prefix: str
+    """The source's URI is this and the topic: the same on every replica, whichever broker it asks."""
+    time: str | None
+    """Member of the payload that holds the source time; it is never the time of arrival."""
+    time_format: TimeFormat
+
+
+class MqttSource:
+    """With `keep_session` the broker keeps messages for this client while it is away (QoS 1)."""
+
+    def __init__(self, name: str, broker: MqttBroker, form: MqttFormat, client_id: str, *, keep_session: bool) -> None:
+        self.name = name
+        self.is_up = False
+        self._broker = broker
+        self._format = form
+        self._client_id = client_id
+        self._keep_session = keep_session
+        self._told = ""
+
+    async def run(self, intake: Intake) -> None:
+        loop = asyncio.get_running_loop()
+        client = self._make_client()
+
+        def on_message(_: paho.Client, __: Any, message: paho.MQTTMessage) -> None:
+            """On the library's thread."""
+            sample = self._sample(message.topic, message.payload)
+            loop.call_soon_threadsafe(intake.take, sample)
+
+        def on_connect(_: paho.Client, __: Any, ___: Any, code: int) -> None:
+            loop.call_soon_threadsafe(self._note, paho.connack_string(code) if code else None)
+            if code == 0:
+                client.subscribe([(topic, QOS) for topic in self._format.topics])
+
+        def on_disconnect(_: paho.Client, __: Any, code: int) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._note, paho.error_string(code))
+
+        client.on_message, client.on_connect, client.on_disconnect = on_message, on_connect, on_disconnect
+        client.connect_async(self._broker.host, self._broker.port, KEEP_ALIVE_SECONDS)
+        client.loop_start()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            client.disconnect()
+            await asyncio.to_thread(client.loop_stop)
+
+    def _make_client(self) -> paho.Client:
+        client = paho.Client(self._client_id, clean_session=not self._keep_session)
+        client.reconnect_delay_set(1, MAX_RECONNECT_SECONDS)
+        if self._broker.username is not None:
+            client.username_pw_set(self._broker.username, self._broker.password)
+        if self._broker.tls:
+            client.tls_set_context(ssl.create_default_context(cafile=self._broker.ca_file))
+        return client
+
+    def _note(self, problem: str | None) -> None:
+        """Log changes of state, not every failure."""
+        self.is_up = problem is None
+        if problem is not None and problem != self._told:
+            logger.warning("%s: not connected to %s:%d: %s", self.name, self._broker.host, self._broker.port, problem)
+        elif problem is None:
+            logger.info("%s: connected to %s:%d", self.name, self._broker.host, self._broker.port)
+        self._told = problem or ""
+
+    def _sample(self, topic: str, payload: bytes) -> Sample:
+        data = _decoded(payload)
+        time_ns = None
+        if self._format.time is not None and isinstance(data, dict):
+            try:
+                time_ns = parse_time(data[self._format.time], self._format.time_format)
+            except (KeyError, ValueError):
+                logger.debug("%s: a payload has no time", self.name)
+        return Sample(self._format.uri_prefix + topic, time_ns, data)
+
+
+def _decoded(payload: bytes) -> Any:
+    """JSON; else text; else hexadecimal digits."""
+    try:
+        return json.loads(payload)
+    except (ValueError, RecursionError):
+        try:
+            return payload.decode()
+        except UnicodeDecodeError:
+            return payload.hex()

@@ -1,0 +1,50 @@
+"""Synthetic sources: every replica makes the same readings, from nothing but the time. For trials and for measuring."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+
+from edge_sender.identity import NS_PER_SECOND, Sample
+from edge_sender.ports import Intake
+
+MAX_TICK_SECONDS = 0.05
+
+
+class SyntheticSource:
+    """`count` sources `uri_prefix` + number, each with a reading at every multiple of the interval.
+
+    The reading counts (`sequence`): by how many intervals have passed since 1970, so that replicas agree without talking.
+    """
+
+    is_up = True
+
+    def __init__(
+        self,
+        name: str,
+        uri_prefix: str,
+        count: int,
+        interval_seconds: float,
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.name = name
+        self._uris = [f"{uri_prefix}{number}" for number in range(count)]
+        self._interval_ns = round(interval_seconds * NS_PER_SECOND)
+        self._now_ns = now_ns
+
+    async def run(self, intake: Intake) -> None:
+        number = self._now_ns() // self._interval_ns + 1
+        while True:
+            due = self._now_ns() // self._interval_ns
+            for sequence in range(number, due + 1):
+                self._emit(intake, sequence)
+            number = max(number, due + 1)
+            await asyncio.sleep(min(self._interval_ns / NS_PER_SECOND / 2, MAX_TICK_SECONDS))
+
+    def _emit(self, intake: Intake, sequence: int) -> None:
+        time_ns = sequence * self._interval_ns
+        for index, uri in enumerate(self._uris):
+            value = round(50 + 25 * math.sin(time_ns / NS_PER_SECOND / 60 + index), 3)
+            intake.take(Sample(uri, time_ns, {"sequence": sequence, "value": value}))

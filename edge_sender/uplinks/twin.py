@@ -1,0 +1,48 @@
+"""The module's (or device's) twin: desired properties are settings, reported ones say what became of them.
+
+Source: https://learn.microsoft.com/azure/iot-hub/iot-hub-devguide-device-twins
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from azure.iot.device.exceptions import ClientError
+
+from edge_sender.ports import UplinkError
+
+
+class Twin:
+    """All calls raise UplinkError."""
+
+    def __init__(self, client: Any, *, timeout_seconds: float) -> None:
+        self._client = client
+        self._timeout = timeout_seconds
+
+    async def desired(self) -> dict[str, Any]:
+        """All desired properties, with `$version`."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                twin = await self._client.get_twin()
+        except (ClientError, OSError, TimeoutError) as error:
+            raise UplinkError(f"the twin can't be read: {error!r}") from error
+        found: dict[str, Any] = twin["desired"]
+        return found
+
+    async def report(self, reported: dict[str, Any]) -> None:
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._client.patch_twin_reported_properties(reported)
+        except (ClientError, OSError, TimeoutError) as error:
+            raise UplinkError(f"the twin can't be written: {error!r}") from error
+
+    def on_change(self, changed: Callable[[], None]) -> None:
+        """`changed` is called after each change of a desired property; the SDK calls from a thread of its own."""
+        loop = asyncio.get_running_loop()
+
+        async def on_patch(_: Any) -> None:
+            loop.call_soon_threadsafe(changed)
+
+        self._client.on_twin_desired_properties_patch_received = on_patch

@@ -1,0 +1,103 @@
+"""The witness in Azure: a lease on a blob, of 15 to 60 seconds.
+
+Source: https://learn.microsoft.com/rest/api/storageservices/lease-blob (states, and what each action does in each).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.storage.blob import BlobClient, BlobLeaseClient, ContainerClient
+
+from edge_sender.ports import LeaseHeldError, WitnessAwayError
+
+HELD = {"LeaseAlreadyPresent", "LeaseIdMismatchWithLeaseOperation", "LeaseLost", "LeaseIsBreakingAndCannotBeAcquired"}
+_NAMESPACE = uuid.UUID("6b1f3a51-6f3c-5c55-9c0e-0d4b6fd3c7a1")
+
+T = TypeVar("T")
+
+
+class BlobWitness:
+    """One blob for all replicas that take turns; it is made when it is not there.
+
+    The lease's id is made from the replica's name, so that a replica that was restarted has its own lease again at once.
+    """
+
+    def __init__(self, container: ContainerClient, blob: str, replica: str, *, lease_seconds: float) -> None:
+        self._container = container
+        self._blob: BlobClient = container.get_blob_client(blob)
+        self._lease = BlobLeaseClient(self._blob, lease_id=str(uuid.uuid5(_NAMESPACE, replica)))
+        self._seconds = round(lease_seconds)
+
+    @classmethod
+    def from_setting(
+        cls, text: str, blob: str, replica: str, *, lease_seconds: float, timeout_seconds: float
+    ) -> BlobWitness:
+        """`text`: a container's URL with a signature, or a connection string with `ContainerName`. Raises ValueError."""
+        options: dict[str, Any] = {"retry_total": 0, "connection_timeout": timeout_seconds, "read_timeout": timeout_seconds}
+        if text.startswith(("https://", "http://")):
+            container = ContainerClient.from_container_url(text, **options)
+        else:
+            string, name = _split(text)
+            container = ContainerClient.from_connection_string(string, name, **options)
+        return cls(container, blob, replica, lease_seconds=lease_seconds)
+
+    async def acquire(self) -> None:
+        try:
+            await self._ask(self._acquire)
+        except ResourceNotFoundError:
+            await self._ask(self._make_blob)
+            await self._ask(self._acquire)
+
+    def _acquire(self) -> None:
+        self._lease.acquire(lease_duration=self._seconds)
+
+    def _make_blob(self) -> None:
+        """By whoever comes first; a container may only be made by those who are allowed to."""
+        try:
+            self._blob.upload_blob(b"", overwrite=False)
+        except ResourceExistsError:
+            return
+        except ResourceNotFoundError:
+            self._container.create_container()
+            self._make_blob()
+
+    async def renew(self) -> None:
+        try:
+            await self._ask(self._lease.renew)
+        except ResourceNotFoundError:
+            raise LeaseHeldError("the witness's blob is gone") from None
+
+    async def release(self) -> None:
+        try:
+            await self._ask(self._lease.release)
+        except (LeaseHeldError, ResourceNotFoundError):
+            return  # it was not ours any more
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._container.close)
+
+    async def _ask(self, call: Callable[[], T]) -> T:
+        """Raises LeaseHeldError, WitnessAwayError; ResourceNotFoundError where the blob is not there."""
+        try:
+            return await asyncio.to_thread(call)
+        except ResourceNotFoundError:
+            raise
+        except HttpResponseError as error:
+            if error.error_code in HELD:  # type: ignore[attr-defined]
+                raise LeaseHeldError from None
+            raise WitnessAwayError(f"it answered {error.status_code} {error.reason}") from None
+        except AzureError as error:
+            raise WitnessAwayError(type(error).__name__) from None
+
+
+def _split(connection_string: str) -> tuple[str, str]:
+    parts = [part for part in connection_string.split(";") if part]
+    names = [part.partition("=")[2] for part in parts if part.lower().startswith("containername=")]
+    if not names or not names[0]:
+        raise ValueError("names no ContainerName")
+    return ";".join(part for part in parts if not part.lower().startswith("containername=")), names[0]

@@ -8,12 +8,13 @@ SECONDS ?=
 SUMMARY ?=
 DEMO_FLAGS := $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SUMMARY),--summary $(SUMMARY))
 
-.PHONY: help demo test bench chaos soak lint generate format lock clean
+.PHONY: help demo test bench drill chaos soak lint generate format lock clean
 
 help:
 	@echo "make demo [SECONDS=30] [SUMMARY=out.json]  run the whole chain on this machine"
 	@echo "make test                                  run all tests"
 	@echo "make bench [ONLY='throughput latency']      measure the service on this machine"
+	@echo "make drill [SUMMARY=out.json]              measure patterns of high availability by real faults"
 	@echo "make chaos [KILLS=100] [SUMMARY=out.json]  kill real services at random under load"
 	@echo "make soak                                  simulate crashes and faults until told to stop"
 	@echo "make lint                                  format, lint and type checks"
@@ -44,6 +45,12 @@ REDIS_RESTARTS ?= 0
 
 chaos: $(STAMP)
 	@exec $(BIN)/sandbox chaos --kills $(KILLS) --redis-restarts $(REDIS_RESTARTS) $(if $(SUMMARY),--summary $(SUMMARY))
+
+SCALE ?= 20
+CHART ?=
+
+drill: $(STAMP)
+	@exec $(BIN)/sandbox drill --scale $(SCALE) $(if $(SUMMARY),--summary $(SUMMARY)) $(if $(CHART),--chart $(CHART))
 
 soak: $(STAMP)
 	$(BIN)/python -m tests.simulation.simulate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -91,11 +92,14 @@ def _witness(settings: EdgeSettings) -> Witness | None:
         return None
     from edge_sender.witnesses.blob import BlobWitness
 
+    # Without overlap a replica that was restarted has its lease again at once, which is the shortest gap there can be. With
+    # overlap it must not: another one still knows what was read meanwhile.
+    life = f"/{uuid.uuid4()}" if settings.overlap_seconds else ""
     try:
         return BlobWitness.from_setting(
             settings.witness.get_secret_value(),
             settings.witness_blob,
-            settings.replica or "",
+            f"{settings.replica}{life}",
             lease_seconds=settings.lease_seconds,
             timeout_seconds=WITNESS_TIMEOUT_SECONDS,
         )

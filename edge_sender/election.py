@@ -13,16 +13,18 @@ import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from edge_sender.counters import Counters
 from edge_sender.ports import LeaseHeldError, Witness, WitnessAwayError
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 RENEWALS_PER_LEASE = 3
-POLLS_WHEN_UNFIT = 5
-"""A replica that can't do the work asks for the lease only so often: one that can comes first."""
+POLLS_TO_LEAVE_FREE = 5
+"""So long a replica leaves a free lease to others that may be better."""
 MAX_PATIENCE_SECONDS = 600.0
 
 
@@ -44,9 +46,10 @@ class ElectionOptions:
 
 
 class Election:
-    """`is_fit`: whether this replica could do the work; one that can't offers the lease to the
-    others, and keeps what it reads until one of them has it: when none can do the work either, nothing is lost.
-    `on_step`: called after each step."""
+    """`is_fit`: whether this replica can do the work at the moment. One that can't offers the lease to the others, and keeps
+    what it reads until one of them has it: when none can do the work either, nothing is lost. `is_ready`: whether it could
+    also take over without a gap. One that couldn't leaves a free lease to those that could, for a while. `on_step`: called after
+    each step."""
 
     def __init__(
         self,
@@ -55,6 +58,7 @@ class Election:
         counters: Counters,
         monotonic: Callable[[], float],
         is_fit: Callable[[], bool],
+        is_ready: Callable[[], bool],
         on_step: Callable[[], None],
     ) -> None:
         self.role = Role.PASSIVE
@@ -63,11 +67,12 @@ class Election:
         self._counters = counters
         self._monotonic = monotonic
         self._is_fit = is_fit
+        self._is_ready = is_ready
         self._on_step = on_step
         self._heard = monotonic()
         """When the last request was sent that the witness answered."""
         self._lease_until = self._renew_at = self._yield_at = 0.0
-        self._acquire_at = monotonic() + options.poll_seconds * POLLS_WHEN_UNFIT
+        self._free_since: float | None = None
         self._patience = options.lease_seconds
 
     def is_sending(self) -> bool:
@@ -94,20 +99,34 @@ class Election:
         if fit:
             self._yield_at, self._patience = 0.0, self._options.lease_seconds
         if self.role is Role.ACTIVE and not fit and asked >= self._yield_at:
-            self._acquire_at = asked + self._options.poll_seconds * POLLS_WHEN_UNFIT
-            self._become(
-                Role.YIELDING if self._options.send_without_witness else Role.PASSIVE,
-                "this replica can't read or can't send at the moment, and offers the lease to the others",
-            )
-            await self._answer(self._witness.release(), asked)
+            await self._offer(asked)
         elif self.role is Role.ACTIVE and asked >= self._renew_at:
             await self._hold(self._witness.renew(), asked, "another replica has taken the lease")
-        elif self.role is not Role.ACTIVE and (fit or asked >= self._acquire_at):
-            await self._acquire(asked, fit)
+        elif self.role is not Role.ACTIVE and fit and (self.role is not Role.PASSIVE or self._is_ready()):
+            await self._acquire(asked)
+        elif self.role is not Role.ACTIVE:
+            await self._acquire_if_nobody_wants_it(asked, fit)
 
-    async def _acquire(self, asked: float, fit: bool) -> None:
+    async def _offer(self, asked: float) -> None:
+        self._free_since = asked
+        self._become(
+            Role.YIELDING if self._options.send_without_witness else Role.PASSIVE,
+            "this replica can't read or can't send at the moment, and offers the lease to the others",
+        )
+        await self._answer(self._witness.release(), asked)
+
+    async def _acquire(self, asked: float) -> None:
         await self._hold(self._witness.acquire(), asked, "another replica holds the lease")
-        self._acquire_at = asked + self._options.poll_seconds * POLLS_WHEN_UNFIT
+
+    async def _acquire_if_nobody_wants_it(self, asked: float, fit: bool) -> None:
+        if not await self._answer(self._witness.is_free(), asked):
+            self._free_since = None
+            self._become(Role.PASSIVE, "another replica holds the lease")
+            return
+        self._free_since = asked if self._free_since is None else self._free_since
+        if asked - self._free_since < self._options.poll_seconds * POLLS_TO_LEAVE_FREE:
+            return
+        await self._acquire(asked)
         if self.role is Role.ACTIVE and not fit:  # nobody wanted it: keep it for longer and longer
             self._yield_at = asked + self._patience
             self._patience = min(self._patience * 2, MAX_PATIENCE_SECONDS)
@@ -123,16 +142,17 @@ class Election:
         self._renew_at = asked + self._options.lease_seconds / RENEWALS_PER_LEASE
         self._become(Role.ACTIVE, "this replica holds the lease")
 
-    async def _answer(self, call: Coroutine[Any, Any, None], asked: float) -> None:
+    async def _answer(self, call: Coroutine[Any, Any, T], asked: float) -> T:
         try:
             async with asyncio.timeout(self._options.lease_seconds / RENEWALS_PER_LEASE):
-                await call
+                answer = await call
         except TimeoutError:
             raise WitnessAwayError("no answer in time") from None
         except LeaseHeldError:
             self._heard = asked
             raise
         self._heard = asked
+        return answer
 
     def _without_witness(self, error: WitnessAwayError) -> None:
         now = self._monotonic()

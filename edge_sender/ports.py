@@ -74,7 +74,11 @@ class Witness(Protocol):
     """Gives a lease to one replica at a time. All calls raise WitnessAwayError."""
 
     async def acquire(self) -> None:
-        """Hold the lease for its length from now on; also if this replica held it before. Raises LeaseHeldError."""
+        """Hold the lease for its length from now on; also if this holder has it already. Raises LeaseHeldError."""
+        ...
+
+    async def is_free(self) -> bool:
+        """Whether nobody holds the lease, this replica neither."""
         ...
 
     async def renew(self) -> None:

@@ -20,6 +20,8 @@ from edge_sender.store import Store
 
 logger = logging.getLogger(__name__)
 
+NOTE_SECONDS = 0.2
+
 
 @dataclass(frozen=True, slots=True)
 class SenderOptions:
@@ -67,7 +69,12 @@ class Sender:
         self.delivery = Delivery(self.store, batcher, uplink, self.counters, monotonic, options.max_in_flight)
         self.election: Election | None = None
         if options.election is not None and witness is not None:
-            self.election = Election(options.election, witness, self.counters, monotonic, self._is_fit, self.inbox.release)
+            self.election = Election(
+                options.election, witness, self.counters, monotonic, self._is_fit, self._is_ready, self.inbox.release
+            )
+        self._monotonic = monotonic
+        self._overlap_seconds = options.intake.overlap_seconds
+        self._reading_since = monotonic()
         self._flush_seconds = options.flush_seconds
         self._positions = spool.positions()
 
@@ -81,6 +88,17 @@ class Sender:
     def _is_fit(self) -> bool:
         return self.delivery.uplink_is_up and all(item.source.is_up for item in self.sources)
 
+    def _is_ready(self) -> bool:
+        """What this replica holds back reaches as far as it should."""
+        return self._monotonic() - self._reading_since >= self._overlap_seconds
+
+    async def _note_reading(self) -> None:
+        """Since when every source has been up without interruption."""
+        while True:
+            if not all(item.source.is_up for item in self.sources):
+                self._reading_since = self._monotonic() + NOTE_SECONDS
+            await asyncio.sleep(NOTE_SECONDS)
+
     async def run(self, stop: asyncio.Event, *others: Awaitable[None]) -> None:
         """Until `stop`: sources first, then what is kept is sent, for at most `flush_seconds`; the rest stays in the spool.
 
@@ -89,7 +107,7 @@ class Sender:
         reading = [asyncio.ensure_future(work) for work in (*map(self._read, self.sources), *others)]
         keeping = [asyncio.create_task(self.store.run()), asyncio.create_task(self.delivery.run())]
         if self.election is not None:
-            reading.append(asyncio.create_task(self.election.run()))
+            reading += [asyncio.create_task(self.election.run()), asyncio.create_task(self._note_reading())]
         stopped = asyncio.create_task(stop.wait())
         failure = await _first_failure([*reading, *keeping], stopped)
         await _cancel([*reading, stopped])

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from sandbox.hub.log import DEFAULT_RETENTION_SECONDS
+from sandbox.plant.sources import MACHINES
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -20,6 +21,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_hub(commands.add_parser("hub", help="the stand-in for IoT Hub and Event Hubs"))
     _add_plant(commands.add_parser("plant", help="an OPC UA server whose machines emit readings"))
     _add_demo(commands.add_parser("demo", help="the whole chain on this machine, with an audit at the end"))
+    _add_drill(commands.add_parser("drill", help="measure patterns of high availability by real faults"))
     _add_chaos(commands.add_parser("chaos", help="kill services at random under load, and audit"))
     return parser
 
@@ -46,8 +48,11 @@ def _add_hub(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--retention-seconds", type=float, default=DEFAULT_RETENTION_SECONDS)
     parser.add_argument("--advertise", metavar="HOST", help="the name under which clients reach it (default: --host)")
+    parser.add_argument("--also-at", action="append", default=[], metavar="ADDRESS", help="other addresses that lead to it")
     parser.add_argument("--ca-file", type=Path, help="write the authority of its certificate there, for MQTT clients")
-    parser.epilog = "SANDBOX_KEY in the environment: the key of its access policy; default: a new one each time."
+    parser.epilog = (
+        "SIGUSR1 restarts it with its log. SANDBOX_KEY in the environment: the key of its access policy (default: new)."
+    )
     parser.set_defaults(run=_run_hub)
 
 
@@ -60,6 +65,7 @@ def _add_plant(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="every subscriber sees its own source times, as on some servers",
     )
+    parser.add_argument("--machines", type=int, default=MACHINES, help="default: %(default)s")
     parser.add_argument("--wait-for-subscribers", type=int, default=0, metavar="N", help="emit once N clients subscribed")
     parser.add_argument("--linger-seconds", type=float, default=1.0, help="serve on so long after the machines stopped")
     parser.set_defaults(run=_run_plant)
@@ -102,6 +108,24 @@ async def _run_chaos(arguments: argparse.Namespace) -> int:
     )
 
 
+def _add_drill(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--summary", type=Path, help="file for the figures, as JSON")
+    parser.add_argument("--chart", type=Path, help="file for the picture, SVG or PNG")
+    parser.add_argument(
+        "--scale",
+        type=float,
+        default=20.0,
+        help="modelled delays run so many times shorter (default: %(default)s)",
+    )
+    parser.set_defaults(run=_run_drill)
+
+
+async def _run_drill(arguments: argparse.Namespace) -> int:
+    from sandbox.drill.drill import DrillOptions, run
+
+    return await run(DrillOptions(arguments.scale, arguments.summary, arguments.chart))
+
+
 async def _until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -125,6 +149,7 @@ async def _run_hub(arguments: argparse.Namespace) -> int:
         advertise=arguments.advertise,
         key=os.environ.get("SANDBOX_KEY"),
         ca_file=arguments.ca_file,
+        also_at=tuple(arguments.also_at),
     )
     return await _until_stopped(lambda stop: run(options, stop))
 
@@ -139,6 +164,7 @@ async def _run_plant(arguments: argparse.Namespace) -> int:
         journal=arguments.journal,
         stamping=Stamping() if arguments.stamp_per_subscription else None,
         wait_for_subscribers=arguments.wait_for_subscribers,
+        machines=arguments.machines,
     )
     return await _until_stopped(lambda stop: run(options, stop, arguments.linger_seconds))
 

@@ -27,9 +27,12 @@ from sandbox.amqp.messages import APPLICATION_PROPERTIES, BareMessage, data_sect
 from sandbox.hub import sas
 from sandbox.hub.log import Hub, now_ms
 from sandbox.hub.namespace import Device, Namespace
+from sandbox.hub.twins import Twin
 
 logger = logging.getLogger(__name__)
 
+TWIN_PREFIX = "$iothub/twin/"
+TWIN_FILTERS = (f"{TWIN_PREFIX}res/#", f"{TWIN_PREFIX}PATCH/properties/desired/#")
 MAX_D2C_BYTES = 256 * 1024
 """IoT Hub's limit for a device-to-cloud message: its body and its properties."""
 
@@ -97,8 +100,8 @@ class IotHubPlugin(BaseAuthPlugin, BaseTopicPlugin):
     async def topic_filtering(
         self, *, session: Session | None = None, topic: str | None = None, action: Action | None = None
     ) -> bool:
-        """A device publishes through `on_mqtt_packet_received`; it may not listen to, or leave messages for, others."""
-        return False
+        """A device publishes through `on_mqtt_packet_received`; it may listen to its twin, which is sent to it alone."""
+        return action is Action.SUBSCRIBE and topic in TWIN_FILTERS
 
     async def on_mqtt_packet_received(self, *, packet: MQTTPacket[Any, Any, Any], session: Session | None = None) -> None:
         """Runs before the broker acknowledges the packet, so that an acknowledged message is in the log."""
@@ -116,6 +119,9 @@ class MqttFace:
         self._writers: dict[tuple[str, int], asyncio.StreamWriter] = {}
         self._broker: Broker | None = None
         self._server: asyncio.Server | None = None
+        self._host, self._port = "", 0
+        self._twins: dict[str, Twin] = {}
+        self._telling: set[asyncio.Task[Any]] = set()
 
     async def start(self, host: str, port: int) -> int:
         """Listen; returns the port."""
@@ -125,15 +131,24 @@ class MqttFace:
         )
         self._broker = Broker(config)
         await self._broker.start()
-        self._server = await asyncio.start_server(self._connected, host, port, ssl=self._tls)
-        bound: int = self._server.sockets[0].getsockname()[1]
-        return bound
+        self._host, self._port = host, port
+        await self.listen()
+        return self._port
 
-    async def stop(self) -> None:
+    async def listen(self) -> None:
+        """Again, after `disconnect_all`."""
+        self._server = await asyncio.start_server(self._connected, self._host, self._port, ssl=self._tls)
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    def disconnect_all(self) -> None:
+        """Listen no more, and cut every connection."""
         if self._server is not None:
             self._server.close()
         for writer in tuple(self._writers.values()):
             writer.transport.abort()
+
+    async def stop(self) -> None:
+        self.disconnect_all()
         if self._broker is not None:
             await self._broker.shutdown()
 
@@ -168,6 +183,9 @@ class MqttFace:
 
     def publish(self, session: Session, packet: PublishPacket) -> None:
         device = self._namespace.devices[session.client_id or ""]
+        if (packet.topic_name or "").startswith(TWIN_PREFIX):
+            self._answer_twin(device, packet.topic_name or "", bytes(packet.data or b""))
+            return
         body = bytes(packet.data or b"")
         try:
             message = d2c_message(packet.topic_name or "", body, device)
@@ -178,6 +196,46 @@ class MqttFace:
         partitions = self._hub.partitions
         partition = partitions[zlib.crc32(device.device_id.encode()) % len(partitions)]
         self._hub.append([message], partition=partition, annotations=d2c_annotations(device))
+
+    def desire(self, path: str, changes: dict[str, Any]) -> None:
+        """Change the desired properties of a device's or module's twin, and tell it."""
+        desired = self._twin(path).desired
+        desired.patch(changes)
+        topic = f"{TWIN_PREFIX}PATCH/properties/desired/?$version={desired.version}"
+        self._tell(path, topic, {**changes, "$version": desired.version})
+
+    def reported(self, path: str) -> dict[str, Any]:
+        return self._twin(path).reported.shown()
+
+    def _twin(self, path: str) -> Twin:
+        return self._twins.setdefault(path, Twin())
+
+    def _answer_twin(self, device: Device, topic: str, body: bytes) -> None:
+        """Source: the twin's topics in https://learn.microsoft.com/azure/iot-hub/iot-mqtt-connect-to-iot-hub."""
+        request, _, query = topic.removeprefix(TWIN_PREFIX).partition("?")
+        rid = dict(parse_qsl(query)).get("$rid", "")
+        twin = self._twin(device.path)
+        if request.strip("/") == "GET":
+            self._tell(device.path, f"{TWIN_PREFIX}res/200/?$rid={rid}", twin.shown())
+            return
+        try:
+            changes = json.loads(body)
+        except ValueError:
+            changes = None
+        if request.strip("/") != "PATCH/properties/reported" or not isinstance(changes, dict):
+            self._tell(device.path, f"{TWIN_PREFIX}res/400/?$rid={rid}", {})
+            return
+        twin.reported.patch(changes)
+        self._tell(device.path, f"{TWIN_PREFIX}res/204/?$rid={rid}&$version={twin.reported.version}", {})
+
+    def _tell(self, path: str, topic: str, content: dict[str, Any]) -> None:
+        """To this client alone, which the broker's own subscriptions could not do."""
+        assert self._broker is not None
+        found = self._broker.sessions.get(path)
+        if found is not None and found[0].transitions.is_connected():
+            task = asyncio.create_task(found[1].mqtt_publish(topic, json.dumps(content).encode(), 0, False))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
 
     def _disconnect(self, session: Session) -> None:
         writer = self._writers.get((session.remote_address or "", session.remote_port or 0))

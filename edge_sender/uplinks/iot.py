@@ -16,8 +16,8 @@ from edge_sender.uplinks.twin import Twin
 
 logger = logging.getLogger(__name__)
 
-KEEP_ALIVE_SECONDS = 15
-"""A connection that died in silence is noticed after it, and made anew."""
+CONNECTION = {"keep_alive": 15, "connection_retry_interval": 2}
+"""In seconds: a connection that died in silence is noticed after the first, and made anew every so often."""
 MAX_MESSAGE_BYTES = 256 * 1024
 
 
@@ -36,13 +36,13 @@ class IotUplink:
         """A module where the connection string names one, else a device."""
         kind = IoTHubModuleClient if "ModuleId=" in connection_string else IoTHubDeviceClient
         options: dict[str, Any] = {"server_verification_cert": ca_pem} if ca_pem else {}
-        client = kind.create_from_connection_string(connection_string, keep_alive=KEEP_ALIVE_SECONDS, **options)
+        client = kind.create_from_connection_string(connection_string, **CONNECTION, **options)
         return cls(client, timeout_seconds=timeout_seconds)
 
     @classmethod
     def from_edge_environment(cls, timeout_seconds: float) -> IotUplink:
         """A module that the IoT Edge runtime started (IOTEDGE_*), or its debugger (EdgeHubConnectionString)."""
-        client = IoTHubModuleClient.create_from_edge_environment(keep_alive=KEEP_ALIVE_SECONDS)
+        client = IoTHubModuleClient.create_from_edge_environment(**CONNECTION)
         return cls(client, timeout_seconds=timeout_seconds)
 
     @property

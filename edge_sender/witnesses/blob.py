@@ -6,6 +6,7 @@ Source: https://learn.microsoft.com/rest/api/storageservices/lease-blob (states,
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -24,19 +25,17 @@ T = TypeVar("T")
 class BlobWitness:
     """One blob for all replicas that take turns; it is made when it is not there.
 
-    The lease's id is made from the replica's name, so that a replica that was restarted has its own lease again at once.
+    The lease's id is made from `holder`: whoever comes with the same one has the lease already.
     """
 
-    def __init__(self, container: ContainerClient, blob: str, replica: str, *, lease_seconds: float) -> None:
+    def __init__(self, container: ContainerClient, blob: str, holder: str, *, lease_seconds: float) -> None:
         self._container = container
         self._blob: BlobClient = container.get_blob_client(blob)
-        self._lease = BlobLeaseClient(self._blob, lease_id=str(uuid.uuid5(_NAMESPACE, replica)))
+        self._lease_id = str(uuid.uuid5(_NAMESPACE, holder))
         self._seconds = round(lease_seconds)
 
     @classmethod
-    def from_setting(
-        cls, text: str, blob: str, replica: str, *, lease_seconds: float, timeout_seconds: float
-    ) -> BlobWitness:
+    def from_setting(cls, text: str, blob: str, holder: str, *, lease_seconds: float, timeout_seconds: float) -> BlobWitness:
         """`text`: a container's URL with a signature, or a connection string with `ContainerName`. Raises ValueError."""
         options: dict[str, Any] = {"retry_total": 0, "connection_timeout": timeout_seconds, "read_timeout": timeout_seconds}
         if text.startswith(("https://", "http://")):
@@ -44,7 +43,7 @@ class BlobWitness:
         else:
             string, name = _split(text)
             container = ContainerClient.from_connection_string(string, name, **options)
-        return cls(container, blob, replica, lease_seconds=lease_seconds)
+        return cls(container, blob, holder, lease_seconds=lease_seconds)
 
     async def acquire(self) -> None:
         try:
@@ -52,6 +51,11 @@ class BlobWitness:
         except ResourceNotFoundError:
             await self._ask(self._make_blob)
             await self._ask(self._acquire)
+
+    @property
+    def _lease(self) -> BlobLeaseClient:
+        """A new one for each call: it forgets its id when it releases."""
+        return BlobLeaseClient(self._blob, lease_id=self._lease_id)
 
     def _acquire(self) -> None:
         self._lease.acquire(lease_duration=self._seconds)
@@ -63,18 +67,26 @@ class BlobWitness:
         except ResourceExistsError:
             return
         except ResourceNotFoundError:
-            self._container.create_container()
+            with contextlib.suppress(ResourceExistsError):
+                self._container.create_container()
             self._make_blob()
+
+    async def is_free(self) -> bool:
+        try:
+            state: str = (await self._ask(self._blob.get_blob_properties)).lease.state
+        except ResourceNotFoundError:
+            return True
+        return state not in ("leased", "breaking")
 
     async def renew(self) -> None:
         try:
-            await self._ask(self._lease.renew)
+            await self._ask(lambda: self._lease.renew())
         except ResourceNotFoundError:
             raise LeaseHeldError("the witness's blob is gone") from None
 
     async def release(self) -> None:
         try:
-            await self._ask(self._lease.release)
+            await self._ask(lambda: self._lease.release())
         except (LeaseHeldError, ResourceNotFoundError):
             return  # it was not ours any more
 

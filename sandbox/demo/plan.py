@@ -49,7 +49,7 @@ def plant_arguments(port: int, journal: Path) -> list[str]:
     return ["sandbox", "plant", "--port", str(port), "--journal", str(journal), *wait, *linger]
 
 
-def edge_sources(plant: dict[str, Any]) -> str:
+def edge_sources(plant: dict[str, Any], publishing_ms: float = 100.0) -> str:
     """The sources' document of an edge that reads the plant."""
     source = {
         "name": "plant",
@@ -57,6 +57,7 @@ def edge_sources(plant: dict[str, Any]) -> str:
         "endpoint": plant["endpoint"],
         "namespace_uri": plant["namespace_uri"],
         "payload": "json",
+        "publishing_ms": publishing_ms,
         "identity": IDENTITY,
     }
     return json.dumps({"sources": [source]})
@@ -86,10 +87,12 @@ groups:
 """
 
 
-def service_environment(hub: dict[str, Any], redis_url: str, folder: Path, port: int) -> dict[str, str]:
+def service_environment(
+    hub: dict[str, Any], redis_url: str, folder: Path, port: int, groups_yaml: str = GROUPS
+) -> dict[str, str]:
     strings = hub["connection_strings"]
     groups = folder / "groups.yaml"
-    groups.write_text(GROUPS)
+    groups.write_text(groups_yaml)
     return {
         "DEDUP_INPUT_CONNECTION_STRING": strings["telemetry"],
         "DEDUP_INPUT_CONSUMER_GROUP": CONSUMER_GROUP,

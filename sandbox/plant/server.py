@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 from asyncua import Node, Server, ua
 
-from sandbox.plant.sources import Reading, Schedule, Source, machines
+from sandbox.plant.sources import MACHINES, Reading, Schedule, Source, machines
 from sandbox.plant.stamping import Stamping, StampingSubscriptions
 
 APPLICATION_URI = "urn:sandbox:plant"
@@ -32,6 +32,7 @@ class PlantOptions:
     """None: stamped once for all subscribers."""
     wait_for_subscribers: int = 0
     """The machines start when this many clients have subscribed to every source."""
+    machines: int = MACHINES
     seed: int | None = None
     host: str = "127.0.0.1"
 
@@ -40,7 +41,7 @@ class Plant:
     def __init__(self, options: PlantOptions) -> None:
         self.options = options
         self.emitted = 0
-        self._sources = machines(epoch=uuid.uuid4().hex[:8])
+        self._sources = machines(uuid.uuid4().hex[:8], options.machines)
         self._nodes: dict[str, Node] = {}
         self._server = Server()
         self._journal: TextIO | None = None

@@ -44,14 +44,17 @@ class Reading:
         return json.dumps({"epoch": self.epoch, "sequence": self.sequence, "value": self.value}, separators=(",", ":"))
 
 
-def machines(epoch: str) -> list[Source]:
-    """Five presses with eight sources each, and four fast vibration sensors."""
+MACHINES = 5
+
+
+def machines(epoch: str, count: int = MACHINES) -> list[Source]:
+    """Presses with eight sources each; the first four have a fast vibration sensor, too."""
     paces = [
         (f"press-{machine}/{quantity}", pace)
-        for machine in range(1, 6)
+        for machine in range(1, count + 1)
         for quantity, pace in zip(QUANTITIES, PACES, strict=True)
     ]
-    paces += [(f"press-{machine}/vibration", pace) for machine, pace in enumerate(FAST_PACES, start=1)]
+    paces += [(f"press-{machine}/vibration", pace) for machine, pace in enumerate(FAST_PACES[:count], start=1)]
     return [Source(name, int(NS_PER_SECOND / pace), epoch) for name, pace in paces]
 
 

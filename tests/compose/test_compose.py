@@ -22,9 +22,9 @@ from dedup_service.adapters.azure_clients import DEFAULT_CONTAINER
 from dedup_service.config_file import load_config_file
 from dedup_service.settings import PREFIX, Settings
 from edge_sender.settings import EdgeSettings
+from sandbox.azurite import AZURITE_KEY
 from sandbox.hub.namespace import device_key
 from tests.support.compose import COMPOSE, ROOT, command, compose_file, composition, services, target
-from tests.support.peers import AZURITE_KEY
 from tests.support.programs import require
 
 PARSERS = {"service": dedup_service.__main__, "edge": edge_sender.__main__, "sandbox": sandbox.__main__}

@@ -13,15 +13,14 @@ from typing import Any
 import pytest
 from azure.eventhub import EventData
 
-from edge_sender.bootstrap import make_sender, make_uplink
 from edge_sender.sender import Sender
-from edge_sender.settings import load
-from sandbox.plant.server import NAMESPACE_URI, Plant, PlantOptions
+from sandbox.plant.server import Plant, PlantOptions
 from sandbox.plant.sources import PACES, QUANTITIES
 from sandbox.plant.stamping import Stamping
 from sandbox.processes import free_port
 from sandbox.server import HubOptions, StandIn
 from tests.support import hub
+from tests.support.senders import device_of, make, readings_of, sources
 
 EDGES = ("edge-1/sender", "edge-2")
 EMITTED = 300
@@ -58,16 +57,6 @@ async def emit(plant: Plant, senders: list[Sender]) -> None:
     await plant.stop()
 
 
-def sources(plant: Plant, identity: str) -> str:
-    source = {"name": "plant", "kind": "opcua", "endpoint": plant.endpoint, "namespace_uri": NAMESPACE_URI}
-    return json.dumps({"sources": [{**source, "payload": "json", "identity": identity}]})
-
-
-def make(**given: Any) -> Sender:
-    settings = load(**{"spool_path": "memory", "flush_seconds": 10, "http_port": 0, "identity_check_seconds": 0, **given})
-    return make_sender(settings, settings.sources_document(), make_uplink(settings))
-
-
 def sender_for(iot_hub: StandIn, plant: Plant, edge: str, identity: str, **overrides: Any) -> Sender:
     settings = {
         "sources": sources(plant, identity),
@@ -83,20 +72,11 @@ def ids_by_counter(events: list[EventData], replica: str | None = None) -> dict[
     """The id that each (source, counter) got, in single events and batches alike."""
     found: dict[tuple[str, int], str] = {}
     for item in events:
-        device = item.system_properties.get(b"iothub-connection-device-id", b"").decode()
-        if replica is not None and device != replica:
+        if replica is not None and device_of(item) != replica:
             continue
-        for source, reading_id, data in parts(item):
+        for source, reading_id, data in readings_of(item):
             found[source, data["sequence"]] = reading_id
     return found
-
-
-def parts(item: EventData) -> list[tuple[str, str, dict[str, Any]]]:
-    if item.content_type == hub.BATCH:
-        return [(part["source"], part["id"], part["data"]) for part in hub.elements(item)]
-    properties = hub.properties(item)
-    data: Any = item.body_as_json()
-    return [(properties["cloudEvents_source"].decode(), properties["cloudEvents_id"].decode(), data)]
 
 
 async def received(iot_hub: StandIn) -> list[EventData]:

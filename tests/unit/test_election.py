@@ -40,6 +40,10 @@ class FakeWitness:
             raise LeaseHeldError
         self.world.holder, self.world.until = self.replica, self.world.now + LEASE
 
+    async def is_free(self) -> bool:
+        self._reach()
+        return self.world.holder is None or self.world.now >= self.world.until
+
     async def renew(self) -> None:
         self._reach()
         if self.world.holder != self.replica:
@@ -60,6 +64,7 @@ class Replica:
     world: World
     name: str
     is_fit: bool = True
+    is_ready: bool = True
     is_running: bool = True
     send_without_witness: bool = True
 
@@ -67,7 +72,9 @@ class Replica:
         options = ElectionOptions(LEASE, POLL, self.send_without_witness)
         witness = FakeWitness(self.world, self.name)
         self.counters = Counters()
-        self.election = Election(options, witness, self.counters, lambda: self.world.now, lambda: self.is_fit, lambda: None)
+        self.election = Election(
+            options, witness, self.counters, lambda: self.world.now, lambda: self.is_fit, lambda: self.is_ready, lambda: None
+        )
 
     @property
     def is_sending(self) -> bool:
@@ -173,6 +180,23 @@ async def test_a_process_that_was_frozen_does_not_go_on_with_a_lease_that_ran_ou
     await advance(world, [b], LEASE + 2)  # a stands still meanwhile
     assert (a.is_sending, b.is_sending) == (False, True)
     assert (await advance(world, [a, b], 10))[-1] == ["b"]
+
+
+async def test_one_that_was_restarted_leaves_the_lease_to_one_that_can_take_over_without_a_gap() -> None:
+    """With overlap: what the other one holds back reaches over the time in which nobody sent."""
+    world, (a, b) = make("a", "b")
+    await advance(world, [a, b], 5)
+    a.is_running = False
+    again = Replica(world, "a2", is_ready=False)
+    sent = await advance(world, [again, b], 30)
+    assert [sending for sending in sent if sending][:1] == [["b"]]
+    assert sent[-1] == ["b"]
+
+
+async def test_when_all_are_new_one_of_them_begins_soon() -> None:
+    world, replicas = make("a", "b", is_ready=False)
+    sent = await advance(world, replicas, 10)
+    assert sent[-1] in (["a"], ["b"])
 
 
 async def test_an_unfit_replica_does_not_take_a_free_lease_from_a_fit_one() -> None:

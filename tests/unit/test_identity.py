@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,8 +23,11 @@ from edge_sender.identity import (
     parse_rules,
     reading_id,
 )
+from sandbox.azurite import NODE_FOLDER
+from tests.support.peers import run_node
 
-VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "reading_ids.json").read_text())
+VECTORS_FILE = Path(__file__).parents[1] / "vectors" / "reading_ids.json"
+VECTORS = json.loads(VECTORS_FILE.read_text())
 
 
 @pytest.mark.parametrize("vector", VECTORS["ids"], ids=lambda v: v["name"])
@@ -34,8 +38,15 @@ def test_golden_vectors(vector: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("vector", VECTORS["samples"], ids=lambda v: v["name"])
 def test_golden_vectors_of_whole_samples(vector: dict[str, Any]) -> None:
-    sample = Sample(vector["source"], vector["time_ns"], vector["data"])
+    time_ns = None if vector["time_ns"] is None else int(vector["time_ns"])
+    sample = Sample(vector["source"], time_ns, vector["data"])
     assert mint(sample, parse_rules(vector["rule"])) == vector["id"]
+
+
+def test_javascript_computes_the_same_ids_with_nothing_but_its_standard_library() -> None:
+    expected = {f"{kind}: {vector['name']}": vector["id"] for kind in ("ids", "samples") for vector in VECTORS[kind]}
+    assert run_node("reading_ids.mjs", str(VECTORS_FILE)) == expected
+    assert not re.findall(r'from "(?!node:)', (NODE_FOLDER / "reading_ids.mjs").read_text())
 
 
 def test_the_id_does_not_depend_on_hash_seed_locale_or_time_zone() -> None:

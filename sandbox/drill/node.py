@@ -1,0 +1,95 @@
+"""One gateway of the drill: a real sender process, and the links to its machines, its hub and its witness."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from sandbox.azurite import storage_connection_string
+from sandbox.demo.plan import edge_sources
+from sandbox.drill.links import Link
+from sandbox.drill.patterns import Pattern
+from sandbox.processes import Child, free_port
+
+WITNESS_CONTAINER = "witness"
+SENDING = ("active", "alone", "yielding")
+
+
+@dataclass
+class Node:
+    device: str
+    pattern: Pattern
+    plant: dict[str, Any]
+    connection_string: str
+    ca_file: str
+    folder: Path
+    uplink: Link
+    machines: Link
+    witness: Link
+    http_port: int = field(default_factory=free_port)
+    child: Child | None = None
+    _life: int = 0
+
+    @property
+    def links(self) -> tuple[Link, Link, Link]:
+        return self.uplink, self.machines, self.witness
+
+    async def start(self, *, elsewhere: bool = False) -> None:
+        """`elsewhere`: on another machine, which has nothing of this one's disk."""
+        self._life += elsewhere
+        self.child = await Child.start(self.device, ["edge_sender", "run"], self._environment(), self.folder)
+
+    def _environment(self) -> dict[str, str]:
+        endpoint = f"opc.tcp://{self.machines.host}:{self.machines.port}/plant"
+        witness = storage_connection_string(f"http://{self.witness.host}:{self.witness.port}")
+        return {
+            "EDGE_SOURCES": edge_sources({**self.plant, "endpoint": endpoint}, publishing_ms=50),
+            "EDGE_REPLICA": self.device,
+            "EDGE_UPLINK": "iot",
+            "EDGE_CONNECTION_STRING": self.connection_string,
+            "EDGE_CA_FILE": self.ca_file,
+            "EDGE_SEND_TIMEOUT_SECONDS": "3",
+            "EDGE_BATCH_MAX_SECONDS": "0.2",
+            "EDGE_SPOOL_PATH": str(self.folder / f"{self.device}-{self._life}.db"),
+            "EDGE_HA": self.pattern.ha,
+            "EDGE_WITNESS": f"{witness};ContainerName={WITNESS_CONTAINER}",
+            "EDGE_WITNESS_BLOB": self.pattern.name,
+            "EDGE_OVERLAP_SECONDS": str(self.pattern.overlap_seconds),
+            "EDGE_IDENTITY_CHECK_SECONDS": "0",
+            "EDGE_HTTP_HOST": "127.0.0.1",
+            "EDGE_HTTP_PORT": str(self.http_port),
+        }
+
+    async def status(self, http: aiohttp.ClientSession) -> dict[str, Any] | None:
+        """None while it does not answer."""
+        try:
+            async with http.get(f"http://127.0.0.1:{self.http_port}/v1/status") as response:
+                if response.status != HTTPStatus.OK:
+                    return None
+                found: dict[str, Any] = json.loads(await response.text())
+                return found
+        except (aiohttp.ClientError, TimeoutError):
+            return None
+
+    async def is_well(self, http: aiohttp.ClientSession) -> bool:
+        status = await self.status(http)
+        return status is not None and not status["problems"] and status["spool"]["readings"] < 50
+
+    async def is_sending(self, http: aiohttp.ClientSession) -> bool:
+        status = await self.status(http)
+        return status is not None and status["role"] in SENDING
+
+    async def kill(self) -> None:
+        if self.child is not None:
+            await self.child.kill()
+
+    async def stop(self) -> None:
+        if self.child is not None:
+            await self.child.stop()
+        await asyncio.gather(*(link.stop() for link in self.links))

@@ -1,0 +1,97 @@
+"""The patterns of high availability that the drill compares, and how long each takes to notice and to act.
+
+Two of them run as they are; the others restart the same sender elsewhere after the delay that is usual for them, shortened
+by a stated factor, and are labelled as modelled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Ha = Literal["duplicate", "active-passive"]
+
+LOCAL_RESTART_SECONDS = 10.0
+"""Until a process that died is started again on its machine: the first back-off of IoT Edge's agent (10 s,
+RestartPolicyManager in Azure/iotedge). The same for all patterns, and not shortened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    name: str
+    """In device ids, too."""
+    title: str
+    replicas: int
+    ha: Ha = "duplicate"
+    overlap_seconds: float = 0.0
+    relocation_seconds: float | None = None
+    """Until the sender runs elsewhere after its machine was lost; None: another replica is there already."""
+    why: str = ""
+    """Where the delay comes from."""
+
+    @property
+    def is_modelled(self) -> bool:
+        return self.relocation_seconds is not None
+
+    @property
+    def devices(self) -> list[str]:
+        return [f"{self.name}-{number}" for number in range(1, self.replicas + 1)]
+
+
+PATTERNS = (
+    Pattern("dup3", "duplicates, 3 replicas", 3),
+    Pattern("dup2", "duplicates, 2 replicas", 2),
+    Pattern("apo", "active-passive with overlap", 2, ha="active-passive", overlap_seconds=30.0),
+    Pattern("ap", "active-passive", 2, ha="active-passive"),
+    Pattern(
+        "nomad",
+        "third-party cluster (Nomad)",
+        1,
+        relocation_seconds=40.0,
+        why="heartbeat 10–20 s and its grace of 10 s (Nomad's server configuration), start of the task 10 s",
+    ),
+    Pattern(
+        "hyper",
+        "hypervisor cluster",
+        1,
+        relocation_seconds=75.0,
+        why="a host counts as failed after 15 s (vSphere HA), start of the virtual machine 60 s",
+    ),
+    Pattern(
+        "k8s",
+        "Kubernetes cluster",
+        1,
+        relocation_seconds=360.0,
+        why="node-monitor-grace-period 50 s, default toleration of unreachable nodes 300 s, start of the pod 10 s",
+    ),
+    Pattern(
+        "standby",
+        "single device with standby",
+        1,
+        relocation_seconds=900.0,
+        why="an operator who is on site: an assumption",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    name: str
+    title: str
+    seconds: float
+    """From its beginning to the end of the time that is looked at."""
+    hits_all: bool = False
+    """Not one sender of each pattern, but what they share."""
+
+
+CUT_SECONDS = 12.0
+"""How long a cut lasts."""
+
+FAULTS = (
+    Fault("kill", "sender killed (SIGKILL)", 30.0),
+    Fault("uplink", "uplink cut", 30.0),
+    Fault("machines", "network to the machines cut", 30.0),
+    Fault("witness", "witness cut", 35.0),
+    Fault("hub", "hub restarted", 20.0, hits_all=True),
+    Fault("power", "power lost", 75.0),
+)

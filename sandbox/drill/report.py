@@ -1,0 +1,241 @@
+"""The drill's result: read from the hubs, as a table, as JSON, as a picture."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from azure.eventhub import EventData
+from azure.eventhub.aio import EventHubConsumerClient, PartitionContext
+from rich.console import Console
+
+from sandbox.demo.auditor import read_journal, readings_in
+from sandbox.drill.figures import Arrival, Cost, ReadingKey, Window, at_full_delay, cost, longest_silence
+from sandbox.drill.patterns import FAULTS, PATTERNS, Fault, Pattern
+from sandbox.server import RESTART_SECONDS
+
+READ_SECONDS = 90.0
+FLOOR_SECONDS = 0.05
+"""Of the picture: nothing has no place on a logarithmic scale."""
+QUIET_SECONDS = 3.0
+"""The clean stream is complete when nothing has come for so long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    pattern: Pattern
+    fault: Fault
+    cost: Cost
+    full_lost_seconds: float
+    """Without the shortening of a modelled pattern's delay; else as measured."""
+    full_silence_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    scale: float
+    normal: dict[str, float]
+    """Seconds of silence without a fault, by pattern."""
+    calm_copies: dict[str, float]
+    rows: list[Row]
+    clean_duplicates: int
+    unknown: int
+    """Readings in the clean stream that the plant never emitted."""
+
+    @property
+    def is_clean(self) -> bool:
+        return self.clean_duplicates == 0 and self.unknown == 0
+
+
+async def judge(scale: float, journal: Path, hubs: dict[str, str], windows: dict[Fault, Window], calm: Window) -> Result:
+    clean = await _complete(hubs["clean"])
+    sent = await _arrivals(hubs["telemetry"])
+    emitted = read_journal(journal)
+    rows, normal, calm_copies = [], {}, {}
+    for pattern in PATTERNS:
+        of_sent, of_clean = ([a for a in part if a.device.rpartition("-")[0] == pattern.name] for part in (sent, clean))
+        normal[pattern.name] = longest_silence((a.at_ns for a in of_clean), calm)
+        calm_copies[pattern.name] = cost(emitted, of_sent, of_clean, calm, 0).copies_per_reading
+        for fault, window in windows.items():
+            rows.append(_row(pattern, fault, scale, cost(emitted, of_sent, of_clean, window, normal[pattern.name])))
+    doubled, unknown = _doubled(clean, emitted)
+    return Result(scale, normal, calm_copies, rows, doubled, unknown)
+
+
+def _row(pattern: Pattern, fault: Fault, scale: float, found: Cost) -> Row:
+    lost, silence = found.lost_seconds, found.silence_seconds
+    if fault.name == "power" and pattern.relocation_seconds is not None:
+        shortened = pattern.relocation_seconds / scale
+        lost = at_full_delay(lost, shortened, pattern.relocation_seconds)
+        silence = at_full_delay(silence, shortened, pattern.relocation_seconds)
+    return Row(pattern, fault, found, lost, silence)
+
+
+def _doubled(clean: list[Arrival], emitted: dict[ReadingKey, int]) -> tuple[int, int]:
+    seen: set[tuple[str, ReadingKey]] = set()
+    doubled = 0
+    for arrival in clean:
+        key = arrival.device.rpartition("-")[0], arrival.key
+        doubled += key in seen
+        seen.add(key)
+    return doubled, sum(arrival.key not in emitted for arrival in clean)
+
+
+async def _complete(connection_string: str) -> list[Arrival]:
+    """Once it no longer grows."""
+    deadline, count = time.monotonic() + READ_SECONDS, -1
+    while time.monotonic() < deadline:
+        found = await _arrivals(connection_string)
+        if len(found) == count:
+            return found
+        count = len(found)
+        await asyncio.sleep(QUIET_SECONDS)
+    return await _arrivals(connection_string)
+
+
+async def _arrivals(connection_string: str) -> list[Arrival]:
+    client = EventHubConsumerClient.from_connection_string(connection_string, "audit")
+    async with client:
+        parts = await asyncio.gather(*(_partition(client, partition) for partition in await client.get_partition_ids()))
+    return [arrival for part in parts for arrival in part]
+
+
+async def _partition(client: EventHubConsumerClient, partition: str) -> list[Arrival]:
+    last = (await client.get_partition_properties(partition))["last_enqueued_sequence_number"]
+    found: list[Arrival] = []
+    done = asyncio.Event()
+
+    async def on_batch(_: PartitionContext, events: list[EventData]) -> None:
+        for event in events:
+            assert event.enqueued_time is not None
+            at_ns = int(event.enqueued_time.timestamp() * 1000) * 1_000_000
+            found.extend(Arrival(key, _device(event), at_ns) for key in readings_in(event))
+            if event.sequence_number == last:
+                done.set()
+
+    if last < 0:
+        return []
+    receiving = asyncio.create_task(
+        client.receive_batch(on_batch, partition_id=partition, starting_position="-1", prefetch=3000)
+    )
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            await done.wait()
+    finally:
+        receiving.cancel()
+        await asyncio.gather(receiving, return_exceptions=True)
+    return found
+
+
+def _device(event: EventData) -> str:
+    """As IoT Hub says on the way in, and the service on the way out."""
+    name = b"iothub-connection-device-id"
+    found: Any = event.system_properties.get(name) or event.properties.get(name) or b""
+    return str(found.decode() if isinstance(found, bytes) else found)
+
+
+# --- for people
+
+
+def show(result: Result, console: Console) -> None:
+    for line in table_lines(result):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def table_lines(result: Result) -> list[str]:
+    """A table in Markdown, as it stands in the README."""
+    header = ["pattern", *(fault.title for fault in FAULTS), "copies"]
+    lines = [_line(header), _line(["---"] * len(header))]
+    by_place: dict[tuple[str, str], Row] = {(row.pattern.name, row.fault.name): row for row in result.rows}
+    for pattern in PATTERNS:
+        cells = [_cell(by_place[pattern.name, fault.name]) for fault in FAULTS]
+        title = f"{pattern.title} (modelled)" if pattern.is_modelled else pattern.title
+        lines.append(_line([title, *cells, f"{result.calm_copies[pattern.name]:.2f}"]))
+    notes = [
+        "",
+        "RPO / RTO: seconds of readings that never reached the clean stream / longest silence of it beyond the normal one.",
+        f"Modelled: the delay before a restart elsewhere ran {result.scale:g} times shorter, and what was cut is added.",
+        f"The hub was away for {RESTART_SECONDS:g} s when it was restarted. Copies: sent per reading without a fault.",
+        f"In the clean stream: {result.clean_duplicates} duplicates, {result.unknown} readings that were never emitted.",
+    ]
+    return [*lines, *notes]
+
+
+def _line(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _cell(row: Row) -> str:
+    if row.fault.name == "witness" and row.pattern.ha == "duplicate":
+        return "–"  # it has none
+    return f"{_seconds(row.full_lost_seconds)} / {_seconds(row.full_silence_seconds)}"
+
+
+def _seconds(value: float) -> str:
+    return "0" if value == 0 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def document(result: Result) -> dict[str, Any]:
+    rows = [
+        {
+            "pattern": row.pattern.name,
+            "title": row.pattern.title,
+            "modelled": row.pattern.is_modelled,
+            "relocation_seconds": row.pattern.relocation_seconds,
+            "relocation_source": row.pattern.why or None,
+            "fault": row.fault.name,
+            "measured": asdict(row.cost),
+            "rpo_seconds": row.full_lost_seconds,
+            "rto_seconds": row.full_silence_seconds,
+        }
+        for row in result.rows
+    ]
+    return {
+        "scale": result.scale,
+        "normal_silence_seconds": {name: round(seconds, 2) for name, seconds in result.normal.items()},
+        "copies_per_reading": result.calm_copies,
+        "clean_duplicates": result.clean_duplicates,
+        "unknown": result.unknown,
+        "rows": rows,
+    }
+
+
+def write(result: Result, summary: Path | None, chart: Path | None) -> None:
+    if summary is not None:
+        summary.write_text(json.dumps(document(result), indent=2) + "\n")
+    if chart is not None:
+        draw(result, chart)
+
+
+def draw(result: Result, path: Path) -> None:
+    """The worst of each pattern's faults of one gateway; on a logarithmic scale, as they span four orders of magnitude."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    worst: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    for row in result.rows:
+        if not row.fault.hits_all:
+            of = worst[row.pattern.name]
+            of[:] = [max(of[0], row.full_lost_seconds), max(of[1], row.full_silence_seconds)]
+    titles = [pattern.title + (" *" if pattern.is_modelled else "") for pattern in PATTERNS][::-1]
+    figure, axes = pyplot.subplots(figsize=(9, 4.5), layout="constrained")
+    places = range(len(titles))
+    for offset, index, label, colour in ((0.2, 0, "RPO", "#c0392b"), (-0.2, 1, "RTO", "#2c6fbb")):
+        values = [max(worst[pattern.name][index], FLOOR_SECONDS) for pattern in PATTERNS][::-1]
+        bars = axes.barh([place + offset for place in places], values, 0.38, label=label, color=colour, left=0)
+        shown = [_seconds(worst[pattern.name][index]) for pattern in PATTERNS][::-1]
+        axes.bar_label(bars, labels=shown, padding=3, fontsize=8)
+    axes.set_xscale("log")
+    axes.set_xlim(FLOOR_SECONDS, 10_000)
+    axes.set_yticks(list(places), titles)
+    axes.set_xlabel("seconds, worst single fault of one gateway (* modelled)")
+    axes.legend(loc="lower right")
+    figure.savefig(path)
+    pyplot.close(figure)

@@ -1,0 +1,80 @@
+"""A sender that is killed again and again, its uplink dead half of the time: what it had committed arrives, under one id."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import sqlite3
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from sandbox.drill.links import Link
+from sandbox.server import StandIn
+from tests.support import hub
+from tests.support.senders import SenderProcess, document, readings_of, until
+
+KILLS = 50
+LINES_PER_LIFE = 40
+SYNTHETIC = {"name": "load", "kind": "synthetic", "identity": "sequence", "count": 10, "interval_seconds": 0.05}
+
+Key = tuple[str, int]
+
+
+def committed(spool: Path) -> dict[Key, str]:
+    """The ids in the spool of a sender that is not running."""
+    with sqlite3.connect(spool) as db:
+        rows = db.execute("SELECT head, data FROM readings").fetchall()
+    db.close()
+    heads = [(json.loads(head), json.loads(data)) for head, data in rows]
+    return {(head["source"], data["sequence"]): head["id"] for head, data in heads}
+
+
+@pytest.mark.timeout(400)
+async def test_nothing_that_was_committed_is_lost_and_no_reading_has_two_ids(stand_in: StandIn, tmp_path: Path) -> None:
+    rng = random.Random(7)
+    link = await Link("127.0.0.1", stand_in.amqp_port).start()
+    through_link = stand_in.connection_string("telemetry").replace(f":{stand_in.amqp_port}/", f":{link.port}/")
+    lines = tmp_path / "readings.jsonl"
+    lines.touch()
+    file = {"name": "file", "kind": "file", "format": "jsonl", "path": str(lines), "uri": "urn:file"}
+    sources = document(SYNTHETIC, {**file, "identity": "sequence", "follow": True})
+    sender = SenderProcess(tmp_path, "edge-1", through_link, sources)
+    ids: dict[Key, set[str]] = defaultdict(set)
+    written = 0
+    for kill in range(KILLS):
+        (link.cut if kill % 2 else link.mend)()
+        with lines.open("a") as out:
+            for _ in range(LINES_PER_LIFE):
+                out.write(json.dumps({"sequence": written}) + "\n")
+                written += 1
+        await until(lambda: sender.status() is not None or sender.process.poll() is not None, sender.log_tail())
+        await asyncio.sleep(rng.uniform(0.0, 0.7))
+        assert sender.process.poll() is None, sender.log_tail()
+        sender.kill()
+        for key, reading_id in committed(sender.spool).items():
+            ids[key].add(reading_id)
+        sender.start()
+    link.mend()
+
+    def is_done() -> bool:
+        status = sender.status()
+        return status is not None and status["sources"][1]["readings"] > 0 and status["spool"]["readings"] < 20
+
+    await asyncio.sleep(1)  # the last life begins to read
+    await until(is_done, "the backlog does not go out")
+    sender.process.terminate()
+    assert await asyncio.to_thread(sender.process.wait, 30) == 0
+    arrived: set[Key] = set()
+    for event in await hub.read_all(stand_in.connection_string("telemetry")):
+        for source, reading_id, data in readings_of(event):
+            ids[source, data["sequence"]].add(reading_id)
+            arrived.add((source, data["sequence"]))
+    await link.stop()
+    left = committed(sender.spool)
+    assert not left
+    assert set(ids) == arrived  # whatever was seen in the spool
+    assert max(len(found) for found in ids.values()) == 1
+    assert {number for source, number in arrived if source == "urn:file"} == set(range(written))

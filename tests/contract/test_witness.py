@@ -1,0 +1,104 @@
+"""The witness: a lease on a blob (Azurite), held by one replica at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+
+from edge_sender.ports import LeaseHeldError, WitnessAwayError
+from edge_sender.witnesses.blob import BlobWitness
+from sandbox.processes import free_port
+
+LEASE_SECONDS = 15
+
+
+class Witnesses:
+    """Of several replicas, on one blob in a container that does not exist yet."""
+
+    def __init__(self, storage: str) -> None:
+        self.setting = f"{storage};ContainerName=w{uuid.uuid4().hex[:8]}"
+        self.made: list[BlobWitness] = []
+
+    def of(self, replica: str) -> BlobWitness:
+        witness = BlobWitness.from_setting(self.setting, "line-1", replica, lease_seconds=LEASE_SECONDS, timeout_seconds=5)
+        self.made.append(witness)
+        return witness
+
+
+@pytest.fixture
+async def witnesses(azurite: str) -> AsyncIterator[Witnesses]:
+    found = Witnesses(azurite)
+    yield found
+    for witness in found.made:
+        await witness.close()
+
+
+async def test_one_replica_holds_the_lease(witnesses: Witnesses) -> None:
+    one, two = witnesses.of("a"), witnesses.of("b")
+    await one.acquire()
+    with pytest.raises(LeaseHeldError):
+        await two.acquire()
+    await one.renew()
+    await one.release()
+    await two.acquire()
+    with pytest.raises(LeaseHeldError):
+        await one.renew()
+
+
+async def test_it_tells_whether_the_lease_is_free(witnesses: Witnesses) -> None:
+    one, two = witnesses.of("a"), witnesses.of("b")
+    assert await two.is_free()
+    await one.acquire()
+    assert not await two.is_free()
+    await one.release()
+    assert await two.is_free()
+
+
+async def test_whoever_comes_with_the_same_name_has_the_lease_already(witnesses: Witnesses) -> None:
+    await witnesses.of("a").acquire()
+    again = witnesses.of("a")
+    await again.acquire()
+    await again.renew()
+
+
+async def test_a_lease_ends_by_itself(witnesses: Witnesses) -> None:
+    one, two = witnesses.of("a"), witnesses.of("b")
+    await one.acquire()
+    async with asyncio.timeout(LEASE_SECONDS * 3):
+        while True:
+            try:
+                await two.acquire()
+                break
+            except LeaseHeldError:
+                await asyncio.sleep(0.5)
+    with pytest.raises(LeaseHeldError):
+        await one.renew()
+
+
+async def test_releasing_what_is_not_held_is_no_error(witnesses: Witnesses) -> None:
+    one, two = witnesses.of("a"), witnesses.of("b")
+    await one.acquire()
+    await two.release()
+    await one.renew()
+
+
+async def test_replicas_that_come_first_at_once_do_not_stumble_over_each_other(witnesses: Witnesses) -> None:
+    results = await asyncio.gather(*(witnesses.of(name).acquire() for name in "abcd"), return_exceptions=True)
+    assert sorted(type(result).__name__ for result in results) == ["LeaseHeldError"] * 3 + ["NoneType"]
+
+
+async def test_a_witness_that_does_not_answer_is_away() -> None:
+    setting = f"DefaultEndpointsProtocol=http;AccountName=a;AccountKey=aaaa;BlobEndpoint=http://127.0.0.1:{free_port()}/a;ContainerName=w"
+    witness = BlobWitness.from_setting(setting, "line-1", "a", lease_seconds=LEASE_SECONDS, timeout_seconds=1)
+    with pytest.raises(WitnessAwayError):
+        await witness.acquire()
+    with pytest.raises(WitnessAwayError):
+        await witness.release()
+
+
+def test_a_setting_without_container_is_refused() -> None:
+    with pytest.raises(ValueError, match="ContainerName"):
+        BlobWitness.from_setting("AccountName=a;AccountKey=b", "line-1", "a", lease_seconds=15, timeout_seconds=1)

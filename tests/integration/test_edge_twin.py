@@ -1,0 +1,86 @@
+"""The module's twin as the edge's settings: taken, refused, remembered, over the real device SDK."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_sender.bootstrap import make_iot_uplink
+from edge_sender.settings import EdgeSettings, load
+from edge_sender.twin_settings import TwinSettings
+from edge_sender.uplinks.iot import IotUplink
+from sandbox.server import HubOptions, StandIn
+from tests.support.senders import until
+
+MODULE = "edge-1/sender"
+SOURCE = {"name": "a", "kind": "synthetic", "identity": "sequence"}
+
+
+@pytest.fixture
+async def iot_hub() -> AsyncIterator[StandIn]:
+    host = f"127.0.3.{os.getpid() % 250 + 1}"
+    running = StandIn(HubOptions(host=host, amqp_port=0, devices=(MODULE,)))
+    await running.start()
+    yield running
+    await running.stop()
+
+
+def settings_for(iot_hub: StandIn) -> EdgeSettings:
+    return load(
+        twin=True,
+        uplink="iot",
+        connection_string=iot_hub.device_connection_string(MODULE),
+        ca_file=iot_hub.ca_file,
+        spool_path="memory",
+    )
+
+
+@pytest.fixture
+async def uplink(iot_hub: StandIn) -> AsyncIterator[IotUplink]:
+    made = make_iot_uplink(settings_for(iot_hub))
+    await made.connect()
+    yield made
+    await made.close()
+
+
+async def test_what_the_twin_desires_is_taken_reported_and_remembered(
+    iot_hub: StandIn, uplink: IotUplink, tmp_path: Path
+) -> None:
+    settings = TwinSettings(settings_for(iot_hub), tmp_path / "twin.json")
+    iot_hub.desire(MODULE, {"batch_max_readings": 7, "sources": [SOURCE]})
+    await asyncio.wait_for(settings.watch(uplink.twin), 30)
+    await until(lambda: "settings" in iot_hub.reported(MODULE), "nothing is reported")
+    assert iot_hub.reported(MODULE)["settings"]["accepted"] is True
+    offline = TwinSettings(settings_for(iot_hub), tmp_path / "twin.json")
+    for known in (settings, offline):
+        effective, sources = known.effective()
+        assert (effective.batch_max_readings, sources.sources[0].name) == (7, "a")
+
+
+async def test_a_change_is_noticed_and_a_wrong_one_refused(iot_hub: StandIn, uplink: IotUplink) -> None:
+    iot_hub.desire(MODULE, {"sources": [SOURCE]})
+    settings = TwinSettings(settings_for(iot_hub), None)
+    await asyncio.wait_for(settings.watch(uplink.twin), 30)
+    watching = asyncio.create_task(settings.watch(uplink.twin))
+
+    def reported() -> Any:
+        return iot_hub.reported(MODULE).get("settings", {})
+
+    await asyncio.sleep(0.5)  # the twin is watched again
+    iot_hub.desire(MODULE, {"batch_max_readings": 0})
+    await until(lambda: reported().get("accepted") is False, "the wrong setting is not refused")
+    assert "EDGE_BATCH_MAX_READINGS" in reported()["error"]
+    assert not watching.done()
+    iot_hub.desire(MODULE, {"batch_max_readings": 9})
+    await asyncio.wait_for(watching, 30)
+    assert settings.effective()[0].batch_max_readings == 9
+
+
+def test_before_the_twin_is_known_there_are_no_sources(iot_hub: StandIn, tmp_path: Path) -> None:
+    _, sources = TwinSettings(settings_for(iot_hub), tmp_path / "twin.json").effective()
+    assert sources.sources == ()

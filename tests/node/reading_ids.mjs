@@ -1,0 +1,70 @@
+// Reading ids by docs/identity.md, with nothing but Node's standard library: reads the golden vectors' file and prints the id of each
+// vector by its name, as one JSON line.
+// Usage: node reading_ids.mjs VECTORS.json
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+
+const VERSION_TAG = "dedup-id:1";
+const NS_PER_SECOND = 1_000_000_000;
+
+function readingId(source, strategy, fields) {
+  const digest = createHash("sha256");
+  for (const part of [VERSION_TAG, source, strategy, ...fields]) {
+    const bytes = Buffer.from(part, "utf8");
+    const length = Buffer.alloc(4);
+    length.writeUInt32BE(bytes.length);
+    digest.update(length).update(bytes);
+  }
+  return digest.digest("hex").slice(0, 32);
+}
+
+// RFC 8785: members sorted by UTF-16 code units, which is how JavaScript compares; numbers and strings as JavaScript writes them.
+function canonical(value) {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
+  if (value === null || typeof value !== "object") return JSON.stringify(value);
+  const members = Object.keys(value).sort().map((name) => `${JSON.stringify(name)}:${canonical(value[name])}`);
+  return `{${members.join(",")}}`;
+}
+
+const floorDivide = (a, b) => a / b - (a % b !== 0n && a < 0n !== b < 0n ? 1n : 0n);
+const nanoseconds = (seconds) => BigInt(Math.round(Number(seconds || 0) * NS_PER_SECOND));
+
+function fieldsOf(strategy, argument, sample) {
+  const time = sample.time_ns === null ? null : BigInt(sample.time_ns);
+  switch (strategy) {
+    case "source-time":
+      return [String(time)];
+    case "sequence":
+      return [String(sample.data.epoch ?? ""), String(sample.data.sequence)];
+    case "content":
+      return [canonical(sample.data)];
+    case "time-bucket": {
+      const [interval, phase] = argument.split("+").map(nanoseconds);
+      const shift = phase ?? 0n;
+      const bucket = floorDivide(2n * (time - shift) + interval, 2n * interval);
+      return [String(interval), String(shift), String(bucket)];
+    }
+    default:
+      throw new Error(`unknown strategy ${strategy}`);
+  }
+}
+
+// The first rule whose pattern matches: `*` stands for any text, a rule without pattern for all sources.
+function ruleOf(rules, source) {
+  for (const item of rules.split(",").map((part) => part.trim())) {
+    const equals = item.lastIndexOf("=");
+    const pattern = equals < 0 ? "*" : item.slice(0, equals);
+    const expression = pattern.split("*").map((text) => text.replace(/[.+?^${}()|[\]\\]/g, "\\$&")).join(".*");
+    if (new RegExp(`^${expression}$`, "s").test(source)) return item.slice(equals + 1).split(":");
+  }
+  throw new Error(`no rule for ${source}`);
+}
+
+const vectors = JSON.parse(readFileSync(process.argv[2], "utf8"));
+const ids = {};
+for (const { name, source, strategy, fields } of vectors.ids) ids[`ids: ${name}`] = readingId(source, strategy, fields);
+for (const sample of vectors.samples) {
+  const [strategy, argument] = ruleOf(sample.rule, sample.source);
+  ids[`samples: ${sample.name}`] = readingId(sample.source, strategy, fieldsOf(strategy, argument, sample));
+}
+console.log(JSON.stringify(ids));

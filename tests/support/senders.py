@@ -1,0 +1,118 @@
+"""Edge senders in this process or as processes, for tests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from azure.eventhub import EventData
+
+from edge_sender.bootstrap import make_sender, make_uplink
+from edge_sender.sender import Sender
+from edge_sender.settings import load
+from sandbox.plant.server import NAMESPACE_URI, Plant
+from sandbox.processes import free_port
+from tests.support import hub
+
+Reading = tuple[str, str, dict[str, Any]]
+"""(source, id, data)"""
+
+
+def plant_source(endpoint: str, identity: str, **given: Any) -> dict[str, Any]:
+    source = {"name": "plant", "kind": "opcua", "endpoint": endpoint, "namespace_uri": NAMESPACE_URI}
+    return {**source, "payload": "json", "identity": identity, **given}
+
+
+def document(*sources: dict[str, Any]) -> str:
+    return json.dumps({"sources": sources})
+
+
+def sources(plant: Plant, identity: str) -> str:
+    return document(plant_source(plant.endpoint, identity))
+
+
+def make(**given: Any) -> Sender:
+    """Without spool on disk, health and identity check, unless they are asked for."""
+    settings = load(**{"spool_path": "memory", "flush_seconds": 10, "http_port": 0, "identity_check_seconds": 0, **given})
+    return make_sender(settings, settings.sources_document(), make_uplink(settings))
+
+
+def readings_of(event: EventData) -> list[Reading]:
+    """Of an input or clean event, single or batched."""
+    if event.content_type == hub.BATCH:
+        return [(part["source"], part["id"], part["data"]) for part in hub.elements(event)]
+    properties = hub.properties(event)
+    data: dict[str, Any] = event.body_as_json()
+    return [(_text(properties["cloudEvents_source"]), _text(properties["cloudEvents_id"]), data)]
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def device_of(event: EventData) -> str:
+    return _text(event.system_properties.get(b"iothub-connection-device-id", b""))
+
+
+async def until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what
+        await asyncio.sleep(0.05)
+
+
+def status(port: int) -> dict[str, Any] | None:
+    """Of a sender process; None while it does not answer."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/status", timeout=5) as response:
+            found: dict[str, Any] = json.load(response)
+            return found
+    except (OSError, urllib.error.URLError):
+        return None
+
+
+class SenderProcess:
+    """An `edge-sender run` process, by Event Hubs uplink."""
+
+    def __init__(self, folder: Path, replica: str, connection_string: str, sources_text: str, **overrides: str) -> None:
+        self.port = free_port()
+        self.spool = folder / f"{replica}.db"
+        self.log_path = folder / f"{replica}.log"
+        self.environment = {
+            "PATH": os.defpath,
+            "EDGE_SOURCES": sources_text,
+            "EDGE_REPLICA": replica,
+            "EDGE_UPLINK": "event-hubs",
+            "EDGE_CONNECTION_STRING": connection_string,
+            "EDGE_SEND_TIMEOUT_SECONDS": "2",
+            "EDGE_SPOOL_PATH": str(self.spool),
+            "EDGE_IDENTITY_CHECK_SECONDS": "0",
+            "EDGE_HTTP_HOST": "127.0.0.1",
+            "EDGE_HTTP_PORT": str(self.port),
+            **overrides,
+        }
+        self.start()
+
+    def start(self) -> None:
+        with self.log_path.open("ab") as log:
+            command = [sys.executable, "-m", "edge_sender", "run"]
+            self.process = subprocess.Popen(command, env=self.environment, stderr=log)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def status(self) -> dict[str, Any] | None:
+        return status(self.port)
+
+    def log_tail(self) -> str:
+        return self.log_path.read_text()[-2000:]

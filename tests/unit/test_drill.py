@@ -1,0 +1,59 @@
+"""What a fault cost: the drill's arithmetic."""
+
+from __future__ import annotations
+
+from sandbox.drill.figures import NS_PER_SECOND, Arrival, ReadingKey, Window, at_full_delay, cost, longest_silence
+from sandbox.drill.patterns import FAULTS, PATTERNS
+
+WINDOW = Window(100 * NS_PER_SECOND, 120 * NS_PER_SECOND)
+
+
+def key(number: int) -> ReadingKey:
+    return "a", "e", number
+
+
+EMITTED = {key(number): number * NS_PER_SECOND for number in range(90, 130)}
+
+
+def arrivals(numbers: range | list[int], device: str = "x-1", late: float = 0.5) -> list[Arrival]:
+    return [Arrival(key(number), device, round((number + late) * NS_PER_SECOND)) for number in numbers]
+
+
+def test_nothing_is_lost_and_nothing_silent_when_all_arrive_in_time() -> None:
+    found = cost(EMITTED, arrivals(range(90, 130)), arrivals(range(90, 130)), WINDOW, normal=1.0)
+    assert (found.emitted, found.lost, found.silence_seconds, found.copies_per_reading) == (20, 0, 0.0, 1.0)
+
+
+def test_what_never_arrives_is_lost_and_its_time_silent() -> None:
+    there = [n for n in range(90, 130) if not 105 <= n < 110]
+    found = cost(EMITTED, arrivals(there), arrivals(there), WINDOW, normal=1.0)
+    assert (found.lost, found.lost_seconds, found.silence_seconds) == (5, 5.0, 5.0)
+
+
+def test_what_arrives_late_is_silence_and_no_loss() -> None:
+    clean = arrivals([n for n in range(90, 130) if not 105 <= n < 110]) + arrivals(range(105, 110), late=200)
+    found = cost(EMITTED, clean, clean, WINDOW, normal=1.0)
+    assert (found.lost, found.silence_seconds) == (0, 5.0)
+
+
+def test_copies_and_duplicates_are_counted_for_the_readings_of_the_window() -> None:
+    sent = arrivals(range(90, 130)) + arrivals(range(90, 130), "x-2")
+    clean = arrivals(range(90, 130)) + arrivals([95, 101, 101])
+    found = cost(EMITTED, sent, clean, WINDOW, normal=0)
+    assert (found.copies_per_reading, found.clean_duplicates) == (2.0, 2)
+
+
+def test_silence_at_the_borders_counts() -> None:
+    assert longest_silence([104 * NS_PER_SECOND, 105 * NS_PER_SECOND], WINDOW) == 15
+    assert longest_silence([], WINDOW) == 20
+
+
+def test_a_modelled_delay_is_added_in_full() -> None:
+    assert at_full_delay(20.0, shortened=18.0, full=360.0) == 362.0
+
+
+def test_every_modelled_delay_has_a_source_and_names_are_unique() -> None:
+    assert all(pattern.why for pattern in PATTERNS if pattern.is_modelled)
+    assert len({pattern.name for pattern in PATTERNS}) == len(PATTERNS)
+    assert len({fault.name for fault in FAULTS}) == len(FAULTS)
+    assert not any("-" in pattern.name for pattern in PATTERNS)  # a device is `pattern-number`

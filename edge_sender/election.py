@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from edge_sender.counters import Counters
-from edge_sender.ports import LeaseHeldError, Witness, WitnessAwayError
+from edge_sender.ports import LeaseHeldError, LeaseState, Witness, WitnessAwayError
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +48,8 @@ class ElectionOptions:
 class Election:
     """`is_fit`: whether this replica can do the work at the moment. One that can't offers the lease to the others, and keeps
     what it reads until one of them has it: when none can do the work either, nothing is lost. `is_ready`: whether it could
-    also take over without a gap. One that couldn't leaves a free lease to those that could, for a while. `on_step`: called after
-    each step."""
+    also take over without a gap. One that could not leaves a free lease to those that could, for a while. `on_step`: called
+    after each step."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class Election:
         elif self.role is not Role.ACTIVE and fit and (self.role is not Role.PASSIVE or self._is_ready()):
             await self._acquire(asked)
         elif self.role is not Role.ACTIVE:
-            await self._acquire_if_nobody_wants_it(asked, fit)
+            await self._acquire_if_others_do_not(asked, fit)
 
     async def _offer(self, asked: float) -> None:
         self._free_since = asked
@@ -118,13 +118,16 @@ class Election:
     async def _acquire(self, asked: float) -> None:
         await self._hold(self._witness.acquire(), asked, "another replica holds the lease")
 
-    async def _acquire_if_nobody_wants_it(self, asked: float, fit: bool) -> None:
-        if not await self._answer(self._witness.is_free(), asked):
+    async def _acquire_if_others_do_not(self, asked: float, fit: bool) -> None:
+        """At once where the last holder goes on until then: there is no gap to fill."""
+        state = await self._answer(self._witness.state(), asked)
+        if state is LeaseState.HELD:
             self._free_since = None
             self._become(Role.PASSIVE, "another replica holds the lease")
             return
         self._free_since = asked if self._free_since is None else self._free_since
-        if asked - self._free_since < self._options.poll_seconds * POLLS_TO_LEAVE_FREE:
+        waited = asked - self._free_since >= self._options.poll_seconds * POLLS_TO_LEAVE_FREE
+        if not waited and not (fit and state is LeaseState.RELEASED):
             return
         await self._acquire(asked)
         if self.role is Role.ACTIVE and not fit:  # nobody wanted it: keep it for longer and longer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Protocol
 
 from edge_sender.identity import Sample
@@ -70,6 +71,14 @@ class LeaseHeldError(Exception):
     """Another replica holds the lease."""
 
 
+class LeaseState(Enum):
+    HELD = "held"
+    RELEASED = "released"
+    """Its holder gave it away, and goes on until another replica has it; or nobody ever had it."""
+    EXPIRED = "expired"
+    """Its holder went away without a word."""
+
+
 class Witness(Protocol):
     """Gives a lease to one replica at a time. All calls raise WitnessAwayError."""
 
@@ -77,8 +86,8 @@ class Witness(Protocol):
         """Hold the lease for its length from now on; also if this holder has it already. Raises LeaseHeldError."""
         ...
 
-    async def is_free(self) -> bool:
-        """Whether nobody holds the lease, this replica neither."""
+    async def state(self) -> LeaseState:
+        """Of the lease, whoever had it."""
         ...
 
     async def renew(self) -> None:

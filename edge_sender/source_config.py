@@ -22,6 +22,8 @@ from edge_sender.identity import IdentityRules, parse_rules
 from edge_sender.ports import Source
 from edge_sender.times import TimeFormat
 
+TIME_FORMAT = "`rfc3339`, or since 1970 in `s`, `ms`, `us` or `ns`."
+
 
 class SourceConfigError(Exception):
     """The document is wrong; the message says where and why."""
@@ -70,15 +72,15 @@ class OpcUaConfig(_Common):
 
 class MqttConfig(_Common):
     kind: Literal["mqtt"]
-    host: str
-    port: int = Field(1883, ge=1, le=65535)
-    topics: tuple[str, ...] = Field(min_length=1)
+    host: str = Field(description="The broker.")
+    port: int = Field(1883, ge=1, le=65535, description="Of the broker.")
+    topics: tuple[str, ...] = Field(min_length=1, description="Topic filters.")
     uri_prefix: str = Field(description="The source's URI is this and the topic.")
     time: str | None = Field(None, description="Member of the payload that holds the source time.")
-    time_format: TimeFormat = "rfc3339"
-    tls: bool = False
-    ca_file: Path | None = None
-    username: str | None = None
+    time_format: TimeFormat = Field("rfc3339", description=TIME_FORMAT)
+    tls: bool = Field(False, description="Connect by TLS.")
+    ca_file: Path | None = Field(None, description="CA bundle of a private broker.")
+    username: str | None = Field(None, description="At the broker.")
     password_env: str | None = Field(None, description="Environment variable that holds the password.")
 
     def source(self, name: str, client_id: str, *, is_probe: bool) -> Source:
@@ -94,11 +96,11 @@ class MqttConfig(_Common):
 
 class FileConfig(_Common):
     kind: Literal["file"]
-    path: Path
-    format: Literal["csv", "jsonl"]
+    path: Path = Field(description="The file; it may come later, and grow.")
+    format: Literal["csv", "jsonl"] = Field(description="With a header line; or one JSON object a line.")
     uri: str = Field(description="The source's URI; `{column}` stands for a value of the line.")
     time: str | None = Field(None, description="Column that holds the source time.")
-    time_format: TimeFormat = "rfc3339"
+    time_format: TimeFormat = Field("rfc3339", description=TIME_FORMAT)
     follow: bool = Field(False, description="Wait for more at the end.")
 
     def source(self, name: str, client_id: str, *, is_probe: bool) -> Source:
@@ -111,9 +113,9 @@ class FileConfig(_Common):
 
 class SyntheticConfig(_Common):
     kind: Literal["synthetic"]
-    uri_prefix: str = "urn:synthetic:"
-    count: int = Field(1, ge=1)
-    interval_seconds: float = Field(1.0, gt=0)
+    uri_prefix: str = Field("urn:synthetic:", description="The source's URI is this and a number.")
+    count: int = Field(1, ge=1, description="Sources.")
+    interval_seconds: float = Field(1.0, gt=0, description="Between two readings of a source.")
 
     def source(self, name: str, client_id: str, *, is_probe: bool) -> Source:
         from edge_sender.sources.synthetic import SyntheticSource

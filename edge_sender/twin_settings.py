@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,7 +25,7 @@ class Twin(Protocol):
 
     async def report(self, reported: dict[str, Any]) -> None: ...
 
-    def on_change(self, changed: Any) -> None: ...
+    async def on_change(self, changed: Callable[[], None]) -> None: ...
 
 
 class TwinSettings:
@@ -56,11 +57,13 @@ class TwinSettings:
 
     async def watch(self, twin: Twin) -> None:
         """Returns when the twin desires other settings that can be used; those that can't are reported, and refused."""
-        changed = asyncio.Event()
-        twin.on_change(changed.set)
+        changed, is_watching = asyncio.Event(), False
         while True:
             changed.clear()
             try:
+                if not is_watching:
+                    await twin.on_change(changed.set)
+                    is_watching = True
                 if await self._update(twin):
                     return
                 timeout = UPDATE_SECONDS

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from pydantic.fields import FieldInfo
+
 from dedup_service.config_file import ConfigFile
 from dedup_service.settings import PREFIX, Settings
+from edge_sender.settings import PREFIX as EDGE_PREFIX
+from edge_sender.settings import TWIN_SETTINGS, EdgeSettings
+from edge_sender.source_config import SourcesDocument
 from tools.values import values_with_comments
 
 CONFIGURATION = """\
@@ -31,6 +37,25 @@ Entra ID itself is configured by the variables that AKS gives to a pod with work
 
 YAML; `config` in the Helm chart. [groups.md](groups.md) explains it.
 {file}
+"""
+EDGE = """\
+# The edge's settings
+
+Written by `make generate` from the sender's own declarations; [edge.md](edge.md) explains them. `edge-sender run --help`
+prints the settings, too. A setting that is missing or wrong stops the start with one message that names it.
+
+## Environment variables
+
+| variable | default | meaning | example | twin |
+| --- | --- | --- | --- | --- |
+{settings}
+
+Twin: with `EDGE_TWIN=true` the twin may set it, by its name in lower case without `EDGE_`; and `sources`, as below.
+
+## The sources' document (`EDGE_SOURCES_FILE`, `EDGE_SOURCES`)
+
+YAML or JSON: `sources` is a list of these.
+{sources}
 """
 CHART = """\
 # dedup-service
@@ -64,8 +89,34 @@ def configuration_page() -> str:
 SECTIONS = {"groups": "GroupSettings", "inputs": "InputSettings", "outputs": "OutputSettings"}
 
 
+def edge_page() -> str:
+    schema = SourcesDocument.model_json_schema()
+    common = set(EDGE_COMMON)
+    parts = [_table("every source", _without(schema["$defs"]["SyntheticConfig"], keep=common))]
+    parts += [_table(f"kind `{kind}`", _without(schema["$defs"][name], drop=common)) for kind, name in SOURCE_KINDS.items()]
+    settings = [_edge_setting(name) for name in EdgeSettings.model_fields]
+    return EDGE.format(settings="\n".join(settings), sources="\n".join(parts))
+
+
+EDGE_COMMON = ("name", "kind", "identity", "event_type")
+SOURCE_KINDS = {"opcua": "OpcUaConfig", "mqtt": "MqttConfig", "file": "FileConfig", "synthetic": "SyntheticConfig"}
+
+
+def _without(schema: dict[str, Any], keep: Collection[str] = (), drop: Collection[str] = ()) -> dict[str, Any]:
+    fields = {name: field for name, field in schema["properties"].items() if (name in keep if keep else name not in drop)}
+    return {"properties": fields, "required": schema.get("required", [])}
+
+
+def _edge_setting(name: str) -> str:
+    twin = "yes" if name in TWIN_SETTINGS else ""
+    return _row(*_setting_cells(EDGE_PREFIX, name, EdgeSettings.model_fields[name]), twin)
+
+
 def _setting(name: str) -> str:
-    field = Settings.model_fields[name]
+    return _row(*_setting_cells(PREFIX, name, Settings.model_fields[name]))
+
+
+def _setting_cells(prefix: str, name: str, field: FieldInfo) -> tuple[str, str, str, str]:
     if field.is_required():
         default = "required"
     elif field.default in (None, ""):
@@ -73,7 +124,7 @@ def _setting(name: str) -> str:
     else:
         default = f"`{_yaml(field.default)}`"
     example = f"`{field.examples[0]}`" if field.examples else ""
-    return _row(f"`{PREFIX}{name.upper()}`", default, field.description or "", example)
+    return f"`{prefix}{name.upper()}`", default, field.description or "", example
 
 
 def _table(title: str, schema: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from tools.chart_schema import chart_schema
-from tools.documents import chart_page, configuration_page
+from tools.documents import chart_page, configuration_page, edge_page
 
 ROOT = Path(__file__).parents[1]
 CHART = ROOT / "helm" / "dedup-service"
@@ -16,6 +16,7 @@ def generated() -> dict[Path, str]:
     values = CHART / "values.yaml"
     return {
         ROOT / "docs" / "configuration.md": configuration_page(),
+        ROOT / "docs" / "edge-settings.md": edge_page(),
         CHART / "values.schema.json": chart_schema(values),
         CHART / "README.md": chart_page(values),
     }

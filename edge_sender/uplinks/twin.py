@@ -38,11 +38,17 @@ class Twin:
         except (ClientError, OSError, TimeoutError) as error:
             raise UplinkError(f"the twin can't be written: {error!r}") from error
 
-    def on_change(self, changed: Callable[[], None]) -> None:
-        """`changed` is called after each change of a desired property; the SDK calls from a thread of its own."""
+    async def on_change(self, changed: Callable[[], None]) -> None:
+        """`changed` is called after each change of a desired property.
+
+        The SDK calls from a thread of its own, and the assignment waits until the hub has answered it.
+        """
         loop = asyncio.get_running_loop()
 
         async def on_patch(_: Any) -> None:
             loop.call_soon_threadsafe(changed)
 
-        self._client.on_twin_desired_properties_patch_received = on_patch
+        try:
+            await asyncio.to_thread(setattr, self._client, "on_twin_desired_properties_patch_received", on_patch)
+        except (ClientError, OSError) as error:
+            raise UplinkError(f"the twin can't be watched: {error!r}") from error

@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob import BlobClient, BlobLeaseClient, ContainerClient
 
-from edge_sender.ports import LeaseHeldError, WitnessAwayError
+from edge_sender.ports import LeaseHeldError, LeaseState, WitnessAwayError
 
 HELD = {"LeaseAlreadyPresent", "LeaseIdMismatchWithLeaseOperation", "LeaseLost", "LeaseIsBreakingAndCannotBeAcquired"}
+STATES = {"available": LeaseState.RELEASED, "expired": LeaseState.EXPIRED, "broken": LeaseState.EXPIRED}
 _NAMESPACE = uuid.UUID("6b1f3a51-6f3c-5c55-9c0e-0d4b6fd3c7a1")
 
 T = TypeVar("T")
@@ -71,12 +72,12 @@ class BlobWitness:
                 self._container.create_container()
             self._make_blob()
 
-    async def is_free(self) -> bool:
+    async def state(self) -> LeaseState:
         try:
-            state: str = (await self._ask(self._blob.get_blob_properties)).lease.state
+            found = (await self._ask(self._blob.get_blob_properties)).lease.state
         except ResourceNotFoundError:
-            return True
-        return state not in ("leased", "breaking")
+            return LeaseState.RELEASED
+        return STATES.get(str(found), LeaseState.HELD)
 
     async def renew(self) -> None:
         try:
@@ -102,7 +103,7 @@ class BlobWitness:
         except HttpResponseError as error:
             if error.error_code in HELD:  # type: ignore[attr-defined]
                 raise LeaseHeldError from None
-            raise WitnessAwayError(f"it answered {error.status_code} {error.reason}") from None
+            raise WitnessAwayError(f"EDGE_WITNESS answered {error.status_code} {error.reason}") from None
         except AzureError as error:
             raise WitnessAwayError(type(error).__name__) from None
 

@@ -60,10 +60,10 @@ async def test_nothing_that_was_committed_is_lost_and_no_reading_has_two_ids(sta
     link.mend()
 
     def is_done() -> bool:
+        """The file is read to its end, and what waits are the last moments of the other source."""
         status = sender.status()
-        return status is not None and status["sources"][1]["readings"] > 0 and status["spool"]["readings"] < 20
+        return status is not None and status["sent"]["readings"] > 0 and (status["spool"]["oldest_seconds"] or 0) < 2
 
-    await asyncio.sleep(1)  # the last life begins to read
     await until(is_done, "the backlog does not go out")
     sender.process.terminate()
     assert await asyncio.to_thread(sender.process.wait, 30) == 0

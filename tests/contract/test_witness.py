@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from edge_sender.ports import LeaseHeldError, WitnessAwayError
+from edge_sender.ports import LeaseHeldError, LeaseState, WitnessAwayError
 from edge_sender.witnesses.blob import BlobWitness
 from sandbox.processes import free_port
 
@@ -48,13 +48,13 @@ async def test_one_replica_holds_the_lease(witnesses: Witnesses) -> None:
         await one.renew()
 
 
-async def test_it_tells_whether_the_lease_is_free(witnesses: Witnesses) -> None:
+async def test_it_tells_the_state_of_the_lease(witnesses: Witnesses) -> None:
     one, two = witnesses.of("a"), witnesses.of("b")
-    assert await two.is_free()
+    assert await two.state() is LeaseState.RELEASED
     await one.acquire()
-    assert not await two.is_free()
+    assert await two.state() is LeaseState.HELD
     await one.release()
-    assert await two.is_free()
+    assert await two.state() is LeaseState.RELEASED
 
 
 async def test_whoever_comes_with_the_same_name_has_the_lease_already(witnesses: Witnesses) -> None:
@@ -68,12 +68,10 @@ async def test_a_lease_ends_by_itself(witnesses: Witnesses) -> None:
     one, two = witnesses.of("a"), witnesses.of("b")
     await one.acquire()
     async with asyncio.timeout(LEASE_SECONDS * 3):
-        while True:
-            try:
-                await two.acquire()
-                break
-            except LeaseHeldError:
-                await asyncio.sleep(0.5)
+        while await two.state() is LeaseState.HELD:
+            await asyncio.sleep(0.5)
+    assert await two.state() is LeaseState.EXPIRED
+    await two.acquire()
     with pytest.raises(LeaseHeldError):
         await one.renew()
 

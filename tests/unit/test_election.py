@@ -8,7 +8,7 @@ import pytest
 
 from edge_sender.counters import Counters
 from edge_sender.election import Election, ElectionOptions
-from edge_sender.ports import LeaseHeldError, WitnessAwayError
+from edge_sender.ports import LeaseHeldError, LeaseState, WitnessAwayError
 
 LEASE = 15.0
 POLL = 1.0
@@ -40,9 +40,11 @@ class FakeWitness:
             raise LeaseHeldError
         self.world.holder, self.world.until = self.replica, self.world.now + LEASE
 
-    async def is_free(self) -> bool:
+    async def state(self) -> LeaseState:
         self._reach()
-        return self.world.holder is None or self.world.now >= self.world.until
+        if self.world.holder is None:
+            return LeaseState.RELEASED
+        return LeaseState.HELD if self.world.now < self.world.until else LeaseState.EXPIRED
 
     async def renew(self) -> None:
         self._reach()
@@ -193,10 +195,27 @@ async def test_one_that_was_restarted_leaves_the_lease_to_one_that_can_take_over
     assert sent[-1] == ["b"]
 
 
-async def test_when_all_are_new_one_of_them_begins_soon() -> None:
+async def test_when_all_are_new_one_of_them_begins_at_once() -> None:
     world, replicas = make("a", "b", is_ready=False)
-    sent = await advance(world, replicas, 10)
-    assert sent[-1] in (["a"], ["b"])
+    assert await advance(world, replicas, 2) == [["a"], ["a"]]
+
+
+async def test_one_that_is_new_takes_over_from_one_that_offers_the_lease() -> None:
+    """Which goes on meanwhile: there is no gap to fill."""
+    world, (a, b) = make("a", "b")
+    await advance(world, [a, b], 5)
+    b.is_ready = a.is_fit = False
+    sent = await advance(world, [a, b], 5)
+    assert all(sent)
+    assert sent[-1] == ["b"]
+
+
+async def test_when_all_that_are_left_are_new_one_of_them_begins_soon_after_the_lease_ended() -> None:
+    world, (a, b) = make("a", "b")
+    await advance(world, [a, b], 5)
+    a.is_running = b.is_ready = False
+    sent = await advance(world, [a, b], LEASE + 10)
+    assert sent[-1] == ["b"]
 
 
 async def test_an_unfit_replica_does_not_take_a_free_lease_from_a_fit_one() -> None:

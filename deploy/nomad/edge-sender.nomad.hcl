@@ -1,0 +1,99 @@
+# One sender that Nomad starts elsewhere when its client is lost. The readings of that time are gone: for none to be lost, run a second
+# sender with a device identity of its own on another client.
+job "edge-sender" {
+  datacenters = ["*"]
+  type        = "service"
+
+  group "edge-sender" {
+    count = 1
+
+    restart {
+      attempts = 10
+      interval = "10m"
+      delay    = "2s"
+      mode     = "delay"
+    }
+
+    reschedule {
+      delay          = "5s"
+      delay_function = "constant"
+      unlimited      = true
+    }
+
+    network {
+      port "http" {
+        to = 9464
+      }
+    }
+
+    # A volume that every client can mount.
+    volume "spool" {
+      type            = "csi"
+      source          = "edge-sender-spool"
+      access_mode     = "single-node-writer"
+      attachment_mode = "file-system"
+    }
+
+    service {
+      name     = "edge-sender"
+      port     = "http"
+      provider = "nomad"
+
+      check {
+        type     = "http"
+        path     = "/readyz"
+        interval = "10s"
+        timeout  = "5s"
+      }
+    }
+
+    task "edge-sender" {
+      driver = "docker"
+
+      config {
+        image           = "ghcr.io/redundant-edge-dedup/edge-sender:0.1.0"
+        ports           = ["http"]
+        readonly_rootfs = true
+        cap_drop        = ["all"]
+        volumes         = ["local/sources.yaml:/etc/edge/sources.yaml:ro"]
+      }
+
+      volume_mount {
+        volume      = "spool"
+        destination = "/var/lib/edge-sender"
+      }
+
+      template {
+        destination = "local/sources.yaml"
+        data        = <<-SOURCES
+          sources:
+            - name: machines
+              kind: opcua
+              endpoint: opc.tcp://plc-1:4840
+              namespace_uri: urn:factory:machines
+              identity: source-time
+        SOURCES
+      }
+
+      template {
+        destination = "secrets/edge.env"
+        env         = true
+        data        = <<-SECRETS
+          EDGE_CONNECTION_STRING={{ with nomadVar "nomad/jobs/edge-sender" }}{{ .connection_string }}{{ end }}
+        SECRETS
+      }
+
+      env {
+        EDGE_SOURCES_FILE = "/etc/edge/sources.yaml"
+        EDGE_UPLINK       = "iot"
+      }
+
+      resources {
+        cpu    = 200
+        memory = 256
+      }
+
+      kill_timeout = "30s"
+    }
+  }
+}

@@ -1,0 +1,136 @@
+"""The edge's templates for IoT Edge, Kubernetes and Nomad: valid, and nothing in them that the sender would not accept."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import hcl2
+import kubernetes_validate
+import pytest
+import yaml
+
+from dedup_service.settings import Settings
+from edge_sender.settings import PREFIX, EdgeSettings, load, with_twin
+from edge_sender.source_config import parse_sources
+from tests.support.chart import KUBERNETES
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+IMAGE = f"ghcr.io/redundant-edge-dedup/edge-sender:{VERSION}"
+CREATE_OPTION_LIMIT = 512 * 8
+"""IoT Edge cuts longer ones into pieces of 512 characters, of which it takes eight."""
+
+
+def check_environment(names: set[str]) -> None:
+    assert names
+    assert {name.removeprefix(PREFIX).lower() for name in names} <= EdgeSettings.model_fields.keys()
+
+
+# --- IoT Edge
+
+
+@pytest.fixture
+def manifest() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((DEPLOY / "iot-edge" / "deployment.template.json").read_text())["modulesContent"]
+    return found
+
+
+def desired(manifest: dict[str, Any], module: str) -> dict[str, Any]:
+    found: dict[str, Any] = manifest[module]["properties.desired"]
+    return found
+
+
+def modules(manifest: dict[str, Any]) -> dict[str, Any]:
+    agent = desired(manifest, "$edgeAgent")
+    return {**agent["systemModules"], **agent["modules"]}
+
+
+def test_the_manifest_starts_the_module_with_settings_that_it_knows(manifest: dict[str, Any]) -> None:
+    module = modules(manifest)["edge-sender"]
+    given = {name: item["value"] for name, item in module["env"].items()}
+    check_environment(set(given))
+    assert module["settings"]["image"] == IMAGE
+    settings = load(**{name.removeprefix(PREFIX).lower(): value for name, value in given.items()})
+    assert settings.twin
+    _, sources = with_twin(settings, desired(manifest, "edge-sender"))
+    assert sources.sources[0].name == "machines"
+
+
+def test_the_spool_outlives_the_container(manifest: dict[str, Any]) -> None:
+    for module in modules(manifest).values():
+        options = json.loads(module["settings"]["createOptions"])
+        assert len(module["settings"]["createOptions"]) <= CREATE_OPTION_LIMIT
+        assert set(options) <= {"HostConfig"}
+    binds = json.loads(modules(manifest)["edge-sender"]["settings"]["createOptions"])["HostConfig"]["Binds"]
+    folder = str(Path(EdgeSettings.model_fields["spool_path"].default).parent)
+    assert [bind.partition(":")[2] for bind in binds] == [folder]
+
+
+def test_the_route_takes_the_modules_messages_to_the_hub(manifest: dict[str, Any]) -> None:
+    (route,) = desired(manifest, "$edgeHub")["routes"].values()
+    match = re.fullmatch(r"FROM /messages/modules/([\w-]+)/\* INTO \$upstream", route["route"])
+    assert match is not None
+    assert match[1] in desired(manifest, "$edgeAgent")["modules"]
+    assert 0 <= route["priority"] <= 9
+
+
+def test_what_edge_and_runtime_keep_together_comes_within_the_services_window(manifest: dict[str, Any]) -> None:
+    """A copy that comes later is published again."""
+    hub = desired(manifest, "$edgeHub")
+    kept = {route["timeToLiveSecs"] for route in hub["routes"].values()}
+    kept.add(hub["storeAndForwardConfiguration"]["timeToLiveSecs"])
+    spool = desired(manifest, "edge-sender")["spool_max_age_seconds"]
+    assert max(kept) + spool <= Settings.model_fields["window_seconds"].default
+
+
+# --- Kubernetes
+
+
+def resources() -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((DEPLOY / "kubernetes" / "edge-sender.yaml").read_text()))
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+def test_kubernetes_accepts_the_resources(version: str) -> None:
+    for resource in resources():
+        kubernetes_validate.validate(resource, version, strict=True)
+
+
+def test_the_deployment_starts_the_sender_with_what_is_there() -> None:
+    found = {resource["kind"]: resource for resource in resources()}
+    pod = found["Deployment"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    check_environment({item["name"] for item in container["env"]})
+    assert container["image"] == IMAGE
+    given = {item["name"]: item.get("value") for item in container["env"]}
+    mounts = {item["mountPath"]: item["name"] for item in container["volumeMounts"]}
+    assert mounts[str(Path(given["EDGE_SOURCES_FILE"] or "").parent)] == "sources"
+    assert parse_sources(found["ConfigMap"]["data"][Path(given["EDGE_SOURCES_FILE"] or "").name])
+    claims = {v["persistentVolumeClaim"]["claimName"] for v in pod["volumes"] if "persistentVolumeClaim" in v}
+    assert claims == {found["PersistentVolumeClaim"]["metadata"]["name"]}
+    assert container["ports"][0]["containerPort"] == EdgeSettings.model_fields["http_port"].default
+    assert pod["terminationGracePeriodSeconds"] > EdgeSettings.model_fields["flush_seconds"].default
+
+
+# --- Nomad
+
+
+def test_the_nomad_job_starts_the_sender_with_what_is_there() -> None:
+    options = hcl2.SerializationOptions(strip_string_quotes=True)
+    with (DEPLOY / "nomad" / "edge-sender.nomad.hcl").open() as file:
+        (job,) = hcl2.load(file, serialization_options=options)["job"]
+    (group,) = job["edge-sender"]["group"]
+    (task,) = group["edge-sender"]["task"]
+    task = task["edge-sender"]
+    assert task["config"][0]["image"] == IMAGE
+    templates = {item["destination"]: item["data"] for item in task["template"]}
+    secrets = set(re.findall(r"(EDGE_\w+)=", templates["secrets/edge.env"]))
+    check_environment({*task["env"][0], *secrets} - {"__is_block__"})
+    body = re.sub(r"^<<-\w+\n|\n\s*\w+\s*$", "", templates["local/sources.yaml"])
+    assert parse_sources(body).sources[0].name == "machines"
+    assert task["volume_mount"][0]["destination"] == str(Path(EdgeSettings.model_fields["spool_path"].default).parent)

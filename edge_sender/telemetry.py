@@ -76,6 +76,8 @@ def make_registry(sender: Sender) -> CollectorRegistry:
 def problems(sender: Sender) -> list[str]:
     """Why this replica can't do its work at the moment."""
     found = [f"the source {item.source.name} is away" for item in sender.sources if not item.source.is_up]
+    if not sender.sources:
+        found.append("there are no sources yet; the twin has to bring them")
     if not sender.delivery.uplink_is_up:
         found.append("the uplink is down; readings are kept")
     if sender.store.is_failing:

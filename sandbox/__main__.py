@@ -117,13 +117,20 @@ def _add_drill(parser: argparse.ArgumentParser) -> None:
         default=20.0,
         help="modelled delays run so many times shorter (default: %(default)s)",
     )
+    parser.add_argument("--pattern", action="append", metavar="NAME", help="only these, such as dup2 or apo (default: all)")
+    parser.add_argument("--fault", action="append", metavar="NAME", help="only these, such as power (default: all)")
     parser.set_defaults(run=_run_drill)
 
 
 async def _run_drill(arguments: argparse.Namespace) -> int:
     from sandbox.drill.drill import DrillOptions, run
+    from sandbox.drill.patterns import FAULTS, PATTERNS, chosen
 
-    return await run(DrillOptions(arguments.scale, arguments.summary, arguments.chart))
+    try:
+        patterns, faults = chosen(PATTERNS, arguments.pattern), chosen(FAULTS, arguments.fault)
+    except LookupError as error:
+        raise SystemExit(f"sandbox drill: {error.args[0]}") from None
+    return await run(DrillOptions(arguments.scale, arguments.summary, arguments.chart, patterns, faults))
 
 
 async def _until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> int:

@@ -185,6 +185,7 @@ class MqttFace:
         device = self._namespace.devices[session.client_id or ""]
         if (packet.topic_name or "").startswith(TWIN_PREFIX):
             self._answer_twin(device, packet.topic_name or "", bytes(packet.data or b""))
+            packet.topic_name = "twin"  # the broker would disconnect a client that publishes to a topic with $
             return
         body = bytes(packet.data or b"")
         try:

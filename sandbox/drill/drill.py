@@ -22,7 +22,7 @@ from sandbox.demo.demo import free_mqtt_host
 from sandbox.drill.figures import Window
 from sandbox.drill.links import Link
 from sandbox.drill.node import Node
-from sandbox.drill.patterns import CUT_SECONDS, FAULTS, LOCAL_RESTART_SECONDS, PATTERNS, Fault, Pattern
+from sandbox.drill.patterns import CUT_SECONDS, LOCAL_RESTART_SECONDS, Fault, Pattern
 from sandbox.drill.report import Result, judge, show, write
 from sandbox.processes import Child, ProcessError, free_port
 
@@ -41,6 +41,8 @@ class DrillOptions:
     scale: float
     summary: Path | None
     chart: Path | None
+    patterns: tuple[Pattern, ...]
+    faults: tuple[Fault, ...]
 
 
 @dataclass
@@ -70,8 +72,10 @@ class Drill:
         try:
             await self._start()
             self.calm = await self._look(CALM_SECONDS)
-            await asyncio.sleep(max(pattern.overlap_seconds for pattern in PATTERNS))  # which would send the calm time again
-            for fault in FAULTS:
+            await asyncio.sleep(
+                max(pattern.overlap_seconds for pattern in self.options.patterns)
+            )  # which would send the calm time again
+            for fault in self.options.faults:
                 await self._play(fault)
             return await self._end()
         finally:
@@ -86,7 +90,7 @@ class Drill:
 
     async def _start(self) -> None:
         host = free_mqtt_host()
-        hosts = _addresses([device for pattern in PATTERNS for device in pattern.devices])
+        hosts = _addresses([device for pattern in self.options.patterns for device in pattern.devices])
         self.hub_child = await self._spawn("hub", _hub_arguments(host, hosts))
         journal = self.folder / "plant.jsonl"
         arguments = ["sandbox", "plant", "--port", str(free_port()), "--journal", str(journal), "--machines", str(MACHINES)]
@@ -96,19 +100,19 @@ class Drill:
         self.plant = await self.plant_child.ready_line(START_SECONDS)
         groups = "groups:\n" + "".join(
             f'  - {{name: {pattern.name}, devices: ["{pattern.name}-*"], expected_replicas: {pattern.replicas}}}\n'
-            for pattern in PATTERNS
+            for pattern in self.options.patterns
         )
         self.service_port = free_port()
         environment = plan.service_environment(self.hub, self.redis_url, self.folder, self.service_port, groups)
         self.service = await self._spawn("service", ["dedup_service", "run"], environment)
-        for pattern in PATTERNS:
+        for pattern in self.options.patterns:
             self.nodes[pattern] = [await self._node(pattern, device, host, hosts[device]) for device in pattern.devices]
         for node in self.all_nodes:
             await node.start()
         await self._until(lambda: _has_content(journal), "the machines to run: every sender has to subscribe first")
         await self._until_all_well()
         await self._until_published()
-        self.tell(f"{len(hosts)} senders of {len(PATTERNS)} patterns run")
+        self.tell(f"{len(hosts)} senders of {len(self.options.patterns)} patterns run")
 
     async def _until_published(self) -> None:
         """The service has caught up with what came while it started."""
@@ -238,7 +242,9 @@ class Drill:
         await asyncio.gather(*(node.stop() for node in self.all_nodes))
         await self.plant_child.stop()
         strings: dict[str, str] = self.hub["connection_strings"]
-        return await judge(self.options.scale, self.folder / "plant.jsonl", strings, self.windows, self.calm)
+        return await judge(
+            self.options.scale, self.options.patterns, self.folder / "plant.jsonl", strings, self.windows, self.calm
+        )
 
 
 def _has_content(path: Path) -> bool:

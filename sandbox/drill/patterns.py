@@ -7,7 +7,7 @@ by a stated factor, and are labelled as modelled.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 Ha = Literal["duplicate", "active-passive"]
 
@@ -95,3 +95,15 @@ FAULTS = (
     Fault("hub", "hub restarted", 20.0, hits_all=True),
     Fault("power", "power lost", 75.0),
 )
+
+Named = TypeVar("Named", Pattern, Fault)
+
+
+def chosen(known: tuple[Named, ...], names: list[str] | None) -> tuple[Named, ...]:
+    """Those with these names; without names all. Raises LookupError."""
+    if names is None:
+        return known
+    by_name = {item.name: item for item in known}
+    if unknown := [name for name in names if name not in by_name]:
+        raise LookupError(f"{unknown[0]!r} is none of {', '.join(by_name)}")
+    return tuple(item for item in known if item.name in names)

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from sandbox.demo.auditor import read_journal, readings_in
 from sandbox.drill.figures import Arrival, Cost, ReadingKey, Window, at_full_delay, cost, longest_silence
-from sandbox.drill.patterns import FAULTS, PATTERNS, Fault, Pattern
+from sandbox.drill.patterns import Fault, Pattern
 from sandbox.server import RESTART_SECONDS
 
 READ_SECONDS = 90.0
@@ -39,6 +39,8 @@ class Row:
 @dataclass(frozen=True, slots=True)
 class Result:
     scale: float
+    patterns: tuple[Pattern, ...]
+    faults: tuple[Fault, ...]
     normal: dict[str, float]
     """Seconds of silence without a fault, by pattern."""
     calm_copies: dict[str, float]
@@ -52,19 +54,26 @@ class Result:
         return self.clean_duplicates == 0 and self.unknown == 0
 
 
-async def judge(scale: float, journal: Path, hubs: dict[str, str], windows: dict[Fault, Window], calm: Window) -> Result:
+async def judge(
+    scale: float,
+    patterns: tuple[Pattern, ...],
+    journal: Path,
+    hubs: dict[str, str],
+    windows: dict[Fault, Window],
+    calm: Window,
+) -> Result:
     clean = await _complete(hubs["clean"])
     sent = await _arrivals(hubs["telemetry"])
     emitted = read_journal(journal)
     rows, normal, calm_copies = [], {}, {}
-    for pattern in PATTERNS:
+    for pattern in patterns:
         of_sent, of_clean = ([a for a in part if a.device.rpartition("-")[0] == pattern.name] for part in (sent, clean))
         normal[pattern.name] = longest_silence((a.at_ns for a in of_clean), calm)
         calm_copies[pattern.name] = cost(emitted, of_sent, of_clean, calm, 0).copies_per_reading
         for fault, window in windows.items():
             rows.append(_row(pattern, fault, scale, cost(emitted, of_sent, of_clean, window, normal[pattern.name])))
     doubled, unknown = _doubled(clean, emitted)
-    return Result(scale, normal, calm_copies, rows, doubled, unknown)
+    return Result(scale, patterns, tuple(windows), normal, calm_copies, rows, doubled, unknown)
 
 
 def _row(pattern: Pattern, fault: Fault, scale: float, found: Cost) -> Row:
@@ -149,11 +158,11 @@ def show(result: Result, console: Console) -> None:
 
 def table_lines(result: Result) -> list[str]:
     """A table in Markdown, as it stands in the README."""
-    header = ["pattern", *(fault.title for fault in FAULTS), "copies"]
+    header = ["pattern", *(fault.title for fault in result.faults), "copies"]
     lines = [_line(header), _line(["---"] * len(header))]
     by_place: dict[tuple[str, str], Row] = {(row.pattern.name, row.fault.name): row for row in result.rows}
-    for pattern in PATTERNS:
-        cells = [_cell(by_place[pattern.name, fault.name]) for fault in FAULTS]
+    for pattern in result.patterns:
+        cells = [_cell(by_place[pattern.name, fault.name]) for fault in result.faults]
         title = f"{pattern.title} (modelled)" if pattern.is_modelled else pattern.title
         lines.append(_line([title, *cells, f"{result.calm_copies[pattern.name]:.2f}"]))
     notes = [
@@ -224,13 +233,13 @@ def draw(result: Result, path: Path) -> None:
         if not row.fault.hits_all:
             of = worst[row.pattern.name]
             of[:] = [max(of[0], row.full_lost_seconds), max(of[1], row.full_silence_seconds)]
-    titles = [pattern.title + (" *" if pattern.is_modelled else "") for pattern in PATTERNS][::-1]
+    titles = [pattern.title + (" *" if pattern.is_modelled else "") for pattern in result.patterns][::-1]
     figure, axes = pyplot.subplots(figsize=(9, 4.5), layout="constrained")
     places = range(len(titles))
     for offset, index, label, colour in ((0.2, 0, "RPO", "#c0392b"), (-0.2, 1, "RTO", "#2c6fbb")):
-        values = [max(worst[pattern.name][index], FLOOR_SECONDS) for pattern in PATTERNS][::-1]
+        values = [max(worst[pattern.name][index], FLOOR_SECONDS) for pattern in result.patterns][::-1]
         bars = axes.barh([place + offset for place in places], values, 0.38, label=label, color=colour, left=0)
-        shown = [_seconds(worst[pattern.name][index]) for pattern in PATTERNS][::-1]
+        shown = [_seconds(worst[pattern.name][index]) for pattern in result.patterns][::-1]
         axes.bar_label(bars, labels=shown, padding=3, fontsize=8)
     axes.set_xscale("log")
     axes.set_xlim(FLOOR_SECONDS, 10_000)

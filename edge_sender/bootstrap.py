@@ -1,4 +1,4 @@
-"""The composition root of the edge: the only module that knows every adapter."""
+"""The composition root of the edge: the only module that knows which adapters there are (sources/make.py: which sources)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,11 @@ from edge_sender.batcher import BatchLimits
 from edge_sender.election import ElectionOptions
 from edge_sender.identity_check import IdentityCheck
 from edge_sender.intake import IntakeOptions
-from edge_sender.ports import Source, Uplink, Witness
+from edge_sender.ports import Uplink, Witness
 from edge_sender.sender import RuledSource, Sender, SenderOptions
 from edge_sender.settings import IN_MEMORY, EdgeSettings, SettingsError
 from edge_sender.source_config import PROBED_KINDS, SourceConfig, SourceConfigError, SourcesDocument
+from edge_sender.sources.make import make_probe, make_source
 from edge_sender.spool import Spool, SpoolLimits, SpoolUnusableError, open_spool
 
 if TYPE_CHECKING:
@@ -67,18 +69,14 @@ def _spool(settings: EdgeSettings) -> Spool:
 def _ruled(settings: EdgeSettings, config: SourceConfig) -> RuledSource:
     client_id = f"edge-sender-{settings.replica or 'edge'}-{config.name}"
     try:
-        source = config.source(config.name, client_id, is_probe=False)
+        source = make_source(config, client_id)
     except SourceConfigError as error:
         raise SettingsError(str(error)) from None
-
-    def make_probe() -> Source:
-        return config.source(f"{config.name} (check)", f"{client_id}-check", is_probe=True)
-
     check = None
     if settings.identity_check_seconds and config.kind in PROBED_KINDS:
         check = IdentityCheck(
             source,
-            make_probe,
+            partial(make_probe, config, client_id),
             config.rules,
             time.monotonic,
             seconds=settings.identity_check_seconds,

@@ -10,7 +10,6 @@ sources:
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,7 +18,6 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from edge_sender.identity import IdentityRules, parse_rules
-from edge_sender.ports import Source
 from edge_sender.times import TimeFormat
 
 TIME_FORMAT = "`rfc3339`, or since 1970 in `s`, `ms`, `us` or `ns`."
@@ -57,18 +55,6 @@ class OpcUaConfig(_Common):
         1000, ge=1, description="Readings of one variable that the server keeps between two publishings."
     )
 
-    def source(self, name: str, client_id: str, *, is_probe: bool) -> Source:
-        from edge_sender.sources.opcua import OpcUaSource
-
-        return OpcUaSource(
-            name,
-            self.endpoint,
-            self.namespace_uri,
-            payload=self.payload,
-            publishing_ms=self.publishing_ms,
-            queue_size=self.queue_size,
-        )
-
 
 class MqttConfig(_Common):
     kind: Literal["mqtt"]
@@ -83,16 +69,6 @@ class MqttConfig(_Common):
     username: str | None = Field(None, description="At the broker.")
     password_env: str | None = Field(None, description="Environment variable that holds the password.")
 
-    def source(self, name: str, client_id: str, *, is_probe: bool) -> Source:
-        from edge_sender.sources.mqtt import MqttBroker, MqttFormat, MqttSource
-
-        password = None
-        if self.password_env is not None and (password := os.environ.get(self.password_env)) is None:
-            raise SourceConfigError(f"source {self.name}: the environment variable {self.password_env} is not set")
-        broker = MqttBroker(self.host, self.port, self.tls, self.ca_file, self.username, password)
-        form = MqttFormat(self.topics, self.uri_prefix, self.time, self.time_format)
-        return MqttSource(name, broker, form, client_id, keep_session=not is_probe)
-
 
 class FileConfig(_Common):
     kind: Literal["file"]
@@ -103,24 +79,12 @@ class FileConfig(_Common):
     time_format: TimeFormat = Field("rfc3339", description=TIME_FORMAT)
     follow: bool = Field(False, description="Wait for more at the end.")
 
-    def source(self, name: str, client_id: str, *, is_probe: bool) -> Source:
-        from edge_sender.sources.file import FileFormat, FileSource
-
-        return FileSource(
-            name, self.path, FileFormat(self.format, self.uri, self.time, self.time_format), follow=self.follow
-        )
-
 
 class SyntheticConfig(_Common):
     kind: Literal["synthetic"]
     uri_prefix: str = Field("urn:synthetic:", description="The source's URI is this and a number.")
     count: int = Field(1, ge=1, description="Sources.")
     interval_seconds: float = Field(1.0, gt=0, description="Between two readings of a source.")
-
-    def source(self, name: str, client_id: str, *, is_probe: bool) -> Source:
-        from edge_sender.sources.synthetic import SyntheticSource
-
-        return SyntheticSource(name, self.uri_prefix, self.count, self.interval_seconds)
 
 
 SourceConfig = Annotated[OpcUaConfig | MqttConfig | FileConfig | SyntheticConfig, Field(discriminator="kind")]

@@ -12,7 +12,9 @@ from amqtt.broker import Broker
 from amqtt.client import MQTTClient
 from amqtt.mqtt.constants import QOS_1
 
-from edge_sender.source_config import check_sources
+from edge_sender.source_config import SourceConfig, check_sources
+from edge_sender.sources.make import make_source
+from edge_sender.sources.mqtt import MqttSource
 from sandbox.processes import free_port
 from tests.support.senders import until
 from tests.unit.test_sources import ListIntake
@@ -46,7 +48,7 @@ async def broker() -> AsyncIterator[tuple[int, list[Broker]]]:
         await one.shutdown()
 
 
-def source_config(port: int, **given: Any) -> Any:
+def source_config(port: int, **given: Any) -> SourceConfig:
     source = {"name": "m", "kind": "mqtt", "host": "127.0.0.1", "port": port, "topics": ["plant/+/meter"]}
     document = {**source, "uri_prefix": "mqtt://plant/", "identity": "content", **given}
     return check_sources({"sources": [document]}).sources[0]
@@ -55,7 +57,7 @@ def source_config(port: int, **given: Any) -> Any:
 async def test_messages_become_samples_and_the_topic_names_the_source(broker: tuple[int, list[Broker]]) -> None:
     port, _ = broker
     config = source_config(port, time="at", time_format="ms")
-    source, intake = config.source("m", "client-1", is_probe=False), ListIntake()
+    source, intake = make_source(config, "client-1"), ListIntake()
     running = asyncio.create_task(source.run(intake))
     await until(lambda: source.is_up, "it does not connect")
     given = [
@@ -79,7 +81,7 @@ async def test_messages_become_samples_and_the_topic_names_the_source(broker: tu
 
 async def test_it_comes_back_when_the_broker_does(broker: tuple[int, list[Broker]]) -> None:
     port, running_brokers = broker
-    source, intake = source_config(port).source("m", "client-2", is_probe=False), ListIntake()
+    source, intake = make_source(source_config(port), "client-2"), ListIntake()
     running = asyncio.create_task(source.run(intake))
     await until(lambda: source.is_up, "it does not connect")
     await running_brokers.pop().shutdown()
@@ -95,6 +97,7 @@ async def test_it_comes_back_when_the_broker_does(broker: tuple[int, list[Broker
 
 def test_a_password_comes_from_the_environment_and_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("METER_PASSWORD", "hunter2")
-    source = source_config(1883, username="edge", password_env="METER_PASSWORD").source("m", "c", is_probe=False)
+    source = make_source(source_config(1883, username="edge", password_env="METER_PASSWORD"), "c")
+    assert isinstance(source, MqttSource)
     assert source._broker.password == "hunter2"
     assert "hunter2" not in repr(source._broker)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from edge_sender.ports import Intake, MessageRefusedError, UplinkError
 from edge_sender.readings import Message
 from edge_sender.sender import RuledSource, Sender, SenderOptions
 from edge_sender.spool import Spool, SpoolError, SpoolLimits
-from edge_sender.telemetry import make_registry, problems, status
+from edge_sender.telemetry import SenderCollector, make_registry, problems, status
 
 LIMITS = SpoolLimits(10_000_000, 3600, "drop-oldest")
 
@@ -262,5 +263,10 @@ async def test_it_shows_what_it_counts() -> None:
     assert registry.get_sample_value("edge_readings_total", {"source": "fake"}) == 3
     assert registry.get_sample_value("edge_readings_sent_total") == 3
     assert registry.get_sample_value("edge_role", {"role": "active"}) == 1
+    documented = set(re.findall(r"`(edge_\w+)", (Path(__file__).parents[2] / "docs" / "edge.md").read_text()))
+    shown_metrics = {
+        family.name + ("_total" if family.type == "counter" else "") for family in SenderCollector(sender).collect()
+    }
+    assert documented == shown_metrics
     shown = status(sender, None)
     assert (shown["sent"]["readings"], shown["spool"]["readings"], shown["problems"]) == (3, 0, [])

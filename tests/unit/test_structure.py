@@ -38,6 +38,25 @@ def test_only_the_composition_root_knows_the_adapters() -> None:
     assert knows - adapters == {"bootstrap.py"}
 
 
+EDGE_ADAPTERS = ("edge_sender.sources", "edge_sender.uplinks", "edge_sender.witnesses")
+EDGE_PURE = ("batcher", "counters", "determinism", "identity", "readings", "times")
+
+
+def test_only_the_edges_composition_root_knows_its_adapters() -> None:
+    folders = {name.rpartition(".")[2] for name in EDGE_ADAPTERS}
+    inside = {file for folder in folders for file in modules(f"edge_sender/{folder}")}
+    knows = {
+        f.name for f in modules("edge_sender") if any(n.startswith(EDGE_ADAPTERS) for n in imports(f)) and f not in inside
+    }
+    assert knows == {"bootstrap.py"}
+
+
+@pytest.mark.parametrize("name", EDGE_PURE)
+def test_the_edges_decisions_are_pure(name: str) -> None:
+    found = {part.split(".")[0] for part in imports(ROOT / "edge_sender" / f"{name}.py")}
+    assert not found & IMPURE
+
+
 @pytest.mark.parametrize(
     ("package", "others"),
     [("dedup_service", {"edge_sender", "sandbox"}), ("edge_sender", {"dedup_service", "sandbox"})],

@@ -31,7 +31,7 @@ async def run(settings: EdgeSettings) -> None:
         await _run_once(settings, settings.sources_document(), bootstrap.make_uplink(settings), stop)
         return
     spool = bootstrap.spool_path(settings)
-    twin = TwinSettings(settings, None if spool is None else spool.with_name("twin.json"))
+    twin = TwinSettings(settings, None if spool is None else spool.with_name("twin.json"), bootstrap.try_out)
     while not stop.is_set():
         await _run_with_twin(twin, settings, stop)
 
@@ -91,7 +91,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main() -> None:
     arguments = make_parser().parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    for noisy in ("asyncua", "azure", "paho"):
+    for noisy in ("asyncua", "azure", "urllib3"):  # at DEBUG they would show signatures, too
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         if arguments.command == "check":

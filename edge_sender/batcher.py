@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from edge_sender.readings import Message, Reading, batch, single
-from edge_sender.spool import Rows
+from edge_sender.spool import Place, Rows
 
 BRACKETS = 2
 
@@ -20,31 +20,32 @@ class BatchLimits:
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """A message, and the rows of the spool that it empties; None for readings that are only in memory."""
+    """A message, the rows of the spool that it empties, and since when they are there; None for readings in memory only."""
 
     message: Message
     rows: Rows | None
+    spooled_at: float | None = None
 
 
 @dataclass(slots=True)
 class Batcher:
     limits: BatchLimits
     _readings: list[Reading] = field(default_factory=list)
-    _rows: list[int] = field(default_factory=list)
+    _places: list[Place] = field(default_factory=list)
     _bytes: int = BRACKETS
     _deadline: float = 0.0
 
-    def add(self, reading: Reading, row: int | None, now: float) -> list[Parcel]:
+    def add(self, reading: Reading, place: Place | None, now: float) -> list[Parcel]:
         """The parcels that are complete now. A reading above the size limit goes out alone."""
         if self.limits.max_readings == 1:
-            return [Parcel(single(reading), None if row is None else Rows(row, row))]
+            return [_parcel(single(reading), [] if place is None else [place])]
         size = reading.size + 1
         full = self.flush() if self._readings and self._bytes + size > self.limits.max_bytes else []
         if not self._readings:
             self._deadline = now + self.limits.max_seconds
         self._readings.append(reading)
-        if row is not None:
-            self._rows.append(row)
+        if place is not None:
+            self._places.append(place)
         self._bytes += size
         if len(self._readings) >= self.limits.max_readings:
             full += self.flush()
@@ -62,6 +63,12 @@ class Batcher:
     def flush(self) -> list[Parcel]:
         if not self._readings:
             return []
-        parcel = Parcel(batch(self._readings), Rows(self._rows[0], self._rows[-1]) if self._rows else None)
-        self._readings, self._rows, self._bytes = [], [], BRACKETS
+        parcel = _parcel(batch(self._readings), self._places)
+        self._readings, self._places, self._bytes = [], [], BRACKETS
         return [parcel]
+
+
+def _parcel(message: Message, places: list[Place]) -> Parcel:
+    if not places:
+        return Parcel(message, None)
+    return Parcel(message, Rows(places[0].row, places[-1].row), min(place.at for place in places))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 import uuid
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_sender.batcher import BatchLimits
+from edge_sender.delivery import Clocks
 from edge_sender.election import ElectionOptions
 from edge_sender.identity_check import IdentityCheck
 from edge_sender.intake import IntakeOptions
@@ -30,7 +33,7 @@ WITNESS_TIMEOUT_SECONDS = 4.0
 def make_sender(settings: EdgeSettings, sources: SourcesDocument, uplink: Uplink) -> Sender:
     """Raises SettingsError."""
     ruled = [_ruled(settings, source) for source in sources.sources]
-    return Sender(_options(settings), ruled, _spool(settings), uplink, time.monotonic, _witness(settings))
+    return Sender(_options(settings), ruled, _spool(settings), uplink, Clocks(time.monotonic, time.time), _witness(settings))
 
 
 def _options(settings: EdgeSettings) -> SenderOptions:
@@ -66,8 +69,22 @@ def _spool(settings: EdgeSettings) -> Spool:
         raise SettingsError(str(error)) from None
 
 
+def try_out(sources: SourcesDocument) -> None:
+    """Whether the sources can be made on this gateway, with its files and its environment. Raises SettingsError."""
+    try:
+        for config in sources.sources:
+            make_source(config, "edge-sender-trial")
+    except SourceConfigError as error:
+        raise SettingsError(str(error)) from None
+
+
+def replica_name(settings: EdgeSettings) -> str:
+    """Unlike any other gateway's, also where nobody gave it one."""
+    return settings.replica or os.environ.get("IOTEDGE_DEVICEID") or socket.gethostname()
+
+
 def _ruled(settings: EdgeSettings, config: SourceConfig) -> RuledSource:
-    client_id = f"edge-sender-{settings.replica or 'edge'}-{config.name}"
+    client_id = f"edge-sender-{replica_name(settings)}-{config.name}"
     try:
         source = make_source(config, client_id)
     except SourceConfigError as error:

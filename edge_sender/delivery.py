@@ -6,16 +6,33 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from edge_sender.batcher import Batcher, Parcel
 from edge_sender.counters import Counters
 from edge_sender.ports import MessageRefusedError, Uplink, UplinkError
+from edge_sender.spool import SpoolLimits
 from edge_sender.store import Store
 
 logger = logging.getLogger(__name__)
 
 FIRST_BACKOFF_SECONDS = 0.2
 MAX_BACKOFF_SECONDS = 5.0
+
+
+MAX_DEFECTS = 10
+"""So often a message that ends in unexpected ways is tried."""
+
+
+class TooOldError(Exception):
+    """The message has waited for longer than the spool's limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    monotonic: Callable[[], float]
+    now: Callable[[], float]
+    """Wall clock, in seconds since the epoch."""
 
 
 class Delivery:
@@ -25,7 +42,8 @@ class Delivery:
         batcher: Batcher,
         uplink: Uplink,
         counters: Counters,
-        monotonic: Callable[[], float],
+        clocks: Clocks,
+        limits: SpoolLimits,
         max_in_flight: int,
     ) -> None:
         self.uplink_is_up = True
@@ -34,7 +52,9 @@ class Delivery:
         self._batcher = batcher
         self._uplink = uplink
         self._counters = counters
-        self._monotonic = monotonic
+        self._monotonic = clocks.monotonic
+        self._now = clocks.now
+        self._limits = limits
         self._outbox: deque[Parcel] = deque()
         self._in_flight: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(max_in_flight)
@@ -91,8 +111,8 @@ class Delivery:
 
     async def _fill_outbox(self) -> bool:
         while not self._outbox and (found := await self._store.next()) is not None:
-            row, reading = found
-            self._outbox += self._batcher.add(reading, row, self._monotonic())
+            place, reading = found
+            self._outbox += self._batcher.add(reading, place, self._monotonic())
         if not self._outbox:
             self._outbox += self._batcher.due(self._monotonic())
         return bool(self._outbox)
@@ -100,13 +120,11 @@ class Delivery:
     async def _deliver(self, parcel: Parcel) -> None:
         try:
             await self._send_until_acknowledged(parcel)
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:  # refused, or a defect: either way it is not silently gone
+        except MessageRefusedError as error:
             self._counters.dropped["refused"] += parcel.message.readings
-            if not isinstance(error, MessageRefusedError):
-                logger.exception("a defect")
             logger.warning("a message of %d readings can't be sent and is given up: %s", parcel.message.readings, error)
+        except TooOldError:
+            self._counters.dropped["too-old"] += parcel.message.readings
         else:
             self._counters.sent_messages += 1
             self._counters.sent_readings += parcel.message.readings
@@ -117,25 +135,41 @@ class Delivery:
             self._store.acknowledge(parcel.rows)
 
     async def _send_until_acknowledged(self, parcel: Parcel) -> None:
+        """Raises MessageRefusedError, TooOldError."""
+        defects = 0
         while True:
             try:
                 await self._attempt(parcel)
                 self._note_uplink(None)
                 return
+            except (MessageRefusedError, TooOldError):
+                raise
             except UplinkError as error:
-                self._counters.retries += 1
                 self._note_uplink(error)
+            except Exception as error:  # of a library, or ours: the readings may still be good
+                defects += 1
+                logger.exception("a send ended in an unexpected way")
+                if defects == MAX_DEFECTS:
+                    raise MessageRefusedError(repr(error)) from error
+                self._note_uplink(UplinkError(repr(error)))
+            self._counters.retries += 1
 
     async def _attempt(self, parcel: Parcel) -> None:
         """While the uplink is down one message tries whether it is back, and the others wait."""
         if self.uplink_is_up:
-            await self._uplink.send(parcel.message)
+            await self._send(parcel)
             return
         async with self._one_at_a_time:
             if not self.uplink_is_up:
                 await asyncio.sleep(self._next_backoff())
-            await self._uplink.send(parcel.message)
+            await self._send(parcel)
             self._note_uplink(None)
+
+    async def _send(self, parcel: Parcel) -> None:
+        """What waited for an uplink for too long would be published again by a service that has forgotten it."""
+        if parcel.spooled_at is not None and self._limits.is_too_old(parcel.spooled_at, self._now()):
+            raise TooOldError
+        await self._uplink.send(parcel.message)
 
     def _next_backoff(self) -> float:
         seconds, self._backoff = self._backoff, min(self._backoff * 2, MAX_BACKOFF_SECONDS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from edge_sender.counters import Counters
@@ -51,12 +51,13 @@ class Inbox:
 
     def take(self, source: str, reading: Reading, position: str | None) -> None:
         self._counters.readings[source] += 1
+        if position is not None:  # also of what another replica sends: a takeover must not begin with all that ever was
+            self.positions[source] = position
+            self.arrived.set()
         if not self._is_sending():
             self._hold(reading)
             return
         self.release()
-        if position is not None:
-            self.positions[source] = position
         self._put(reading)
 
     def refuse(self, error: Exception) -> None:
@@ -75,8 +76,17 @@ class Inbox:
 
     async def room(self) -> None:
         """Returns once there is room for a while."""
-        while not (self._is_sending() and self.has_room() and len(self.pending) < self._options.memory_readings // 2):
+        while not (self.has_room() and len(self.pending) < self._options.memory_readings // 2):
             await asyncio.sleep(ROOM_POLL_SECONDS)
+
+    def put_back(self, readings: Sequence[Reading]) -> None:
+        """What the disk did not take, before what came meanwhile."""
+        self.pending.extendleft(reversed(readings))
+        drop = self.pending.popleft if self._options.when_full == "drop-oldest" else self.pending.pop
+        while len(self.pending) > self._options.memory_readings:
+            drop()
+            self._counters.dropped["memory-full"] += 1
+        self.arrived.set()
 
     def _put(self, reading: Reading) -> None:
         if len(self.pending) >= self._options.memory_readings:
@@ -112,7 +122,7 @@ class SourceIntake:
     def take(self, sample: Sample, position: str | None = None) -> None:
         try:
             reading = make_reading(sample, self.rules, self.event_type)
-        except (NoIdentityError, ValueError, RecursionError) as error:
+        except (NoIdentityError, ValueError, ArithmeticError, RecursionError) as error:
             self.inbox.refuse(error)
         else:
             self.inbox.take(self.source, reading, position)

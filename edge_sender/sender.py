@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 
 from edge_sender.batcher import Batcher, BatchLimits
 from edge_sender.counters import Counters
-from edge_sender.delivery import Delivery
+from edge_sender.delivery import Clocks, Delivery
 from edge_sender.election import Election, ElectionOptions, Role
 from edge_sender.identity import IdentityRules
 from edge_sender.identity_check import CheckedIntake, IdentityCheck
@@ -58,15 +58,16 @@ class Sender:
         sources: Sequence[RuledSource],
         spool: Spool,
         uplink: Uplink,
-        monotonic: Callable[[], float],
+        clocks: Clocks,
         witness: Witness | None = None,
     ) -> None:
+        monotonic = clocks.monotonic
         self.counters = Counters()
         self.sources = sources
         self.inbox = Inbox(options.intake, self.counters, monotonic, self._is_sending)
         self.store = Store(spool, options.spool, self.inbox, self.counters, options.commit_seconds)
         batcher = Batcher(options.batch)
-        self.delivery = Delivery(self.store, batcher, uplink, self.counters, monotonic, options.max_in_flight)
+        self.delivery = Delivery(self.store, batcher, uplink, self.counters, clocks, options.spool, options.max_in_flight)
         self.election: Election | None = None
         if options.election is not None and witness is not None:
             self.election = Election(
@@ -104,6 +105,7 @@ class Sender:
 
         `others` run along, such as checks.
         """
+        await self.store.commit()  # drops what has become too old meanwhile, before anything is sent
         reading = [asyncio.ensure_future(work) for work in (*map(self._read, self.sources), *others)]
         keeping = [asyncio.create_task(self.store.run()), asyncio.create_task(self.delivery.run())]
         if self.election is not None:

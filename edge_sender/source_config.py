@@ -69,6 +69,17 @@ class MqttConfig(_Common):
     username: str | None = Field(None, description="At the broker.")
     password_env: str | None = Field(None, description="Environment variable that holds the password.")
 
+    @field_validator("topics")
+    @classmethod
+    def _topics(cls, topics: tuple[str, ...]) -> tuple[str, ...]:
+        for topic in topics:
+            levels = topic.split("/")
+            if not topic or any("+" in part and part != "+" for part in levels) or "#" in "/".join(levels)[:-1]:
+                raise ValueError(f"{topic!r} is no topic filter: + stands for a whole level, # for all that follow")
+            if topic.endswith("#") and levels[-1] != "#":
+                raise ValueError(f"{topic!r} is no topic filter: # stands for whole levels")
+        return topics
+
 
 class FileConfig(_Common):
     kind: Literal["file"]

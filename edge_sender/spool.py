@@ -50,6 +50,10 @@ class SpoolLimits:
     max_age_seconds: float
     when_full: WhenFull
 
+    def is_too_old(self, at: float, now: float) -> bool:
+        """Both in seconds since the epoch. What was spooled before the clock was set has no age."""
+        return CLOCK_IS_SET <= at <= now - self.max_age_seconds
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -57,6 +61,14 @@ class Rows:
 
     first: int
     last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Of a reading in the spool, and when it came there, in seconds since the epoch."""
+
+    row: int
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,15 +206,15 @@ class Spool:
         self.readings += len(readings)
         self.bytes += sum(map(_cost, readings))
 
-    def read(self, after: int, limit: int) -> list[tuple[int, Reading]]:
+    def read(self, after: int, limit: int) -> list[tuple[Place, Reading]]:
         """The oldest rows behind `after`. Raises SpoolError."""
         try:
             found = self._db.execute(
-                "SELECT row, head, data FROM readings WHERE row > ? ORDER BY row LIMIT ?", (after, limit)
+                "SELECT row, at, head, data FROM readings WHERE row > ? ORDER BY row LIMIT ?", (after, limit)
             ).fetchall()
         except sqlite3.Error as error:
             raise SpoolError(str(error)) from error
-        return [(row, Reading(head, data)) for row, head, data in found]
+        return [(Place(row, at), Reading(head, data)) for row, at, head, data in found]
 
     def oldest_at(self) -> float | None:
         """When the oldest reading was spooled, in seconds since the epoch. Raises SpoolError."""

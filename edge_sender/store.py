@@ -12,7 +12,7 @@ from typing import TypeVar
 from edge_sender.counters import Counters
 from edge_sender.intake import Inbox
 from edge_sender.readings import Reading
-from edge_sender.spool import Dropped, Rows, Spool, SpoolError, SpoolLimits
+from edge_sender.spool import Dropped, Place, Rows, Spool, SpoolError, SpoolLimits
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Store:
         self._commit_seconds = commit_seconds
         self._acknowledged: list[Rows] = []
         self._taken = 0
-        self._ahead: deque[tuple[int, Reading]] = deque()
+        self._ahead: deque[tuple[Place, Reading]] = deque()
         self._committing = asyncio.Lock()
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="spool")
         inbox.has_room = lambda: spool.bytes < limits.max_bytes * FULL_ENOUGH
@@ -92,15 +92,14 @@ class Store:
         self.committed.set()
 
     def _put_back(self, readings: list[Reading], acknowledged: list[Rows]) -> None:
-        self._inbox.pending.extendleft(reversed(readings))
+        self._inbox.put_back(readings)
         self._acknowledged = acknowledged + self._acknowledged
-        self._inbox.arrived.set()
         self.committed.set()
 
-    async def next(self) -> tuple[int | None, Reading] | None:
-        """The oldest reading that was not handed out yet, with its row; None when there is none.
+    async def next(self) -> tuple[Place | None, Reading] | None:
+        """The oldest reading that was not handed out yet, with its place; None when there is none.
 
-        While the disk fails, what it can't take goes out from memory, without a row.
+        While the disk fails, what it can't take goes out from memory, without a place.
         """
         if not self._ahead:
             await self._read_ahead()
@@ -117,7 +116,7 @@ class Store:
             self._note_failure(error)
             return
         if self._ahead:
-            self._taken = self._ahead[-1][0]
+            self._taken = self._ahead[-1][0].row
 
     def acknowledge(self, rows: Rows) -> None:
         """The hub has them, or never will: the next commit removes them."""

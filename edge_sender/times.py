@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Literal
 
 TimeFormat = Literal["rfc3339", "s", "ms", "us", "ns"]
@@ -27,7 +27,7 @@ def parse_time(value: Any, form: TimeFormat) -> int:
         raise ValueError(f"{value} is no time")  # noqa: TRY004  # a wrong reading, not a wrong program
     try:
         return int(Decimal(str(value)) * _NS_PER_UNIT[form])
-    except (InvalidOperation, OverflowError, ValueError):
+    except (ArithmeticError, ValueError):
         raise ValueError("the time is no number") from None
 
 
@@ -35,4 +35,7 @@ def _parse_rfc3339(text: str) -> int:
     fraction = 0
     if (match := _FRACTION.match(text)) is not None:
         text, fraction = match[1] + match[3], int(match[2].ljust(9, "0"))
-    return nanoseconds(datetime.fromisoformat(text)) + fraction
+    try:
+        return nanoseconds(datetime.fromisoformat(text)) + fraction
+    except OverflowError:
+        raise ValueError("the time is out of range") from None

@@ -29,10 +29,12 @@ class Twin(Protocol):
 
 
 class TwinSettings:
-    """`path`: where the desired properties are kept; None keeps them nowhere."""
+    """`path`: where the desired properties are kept; None keeps them nowhere. `try_out` raises SettingsError for sources
+    that can't be made on this gateway."""
 
-    def __init__(self, settings: EdgeSettings, path: Path | None) -> None:
+    def __init__(self, settings: EdgeSettings, path: Path | None, try_out: Callable[[SourcesDocument], None]) -> None:
         self._settings = settings
+        self._try_out = try_out
         self._path = path
         self._desired = self._load()
 
@@ -40,20 +42,26 @@ class TwinSettings:
         if self._path is None or not self._path.exists():
             return {}
         try:
-            found: dict[str, Any] = json.loads(self._path.read_text())
+            found = json.loads(self._path.read_text())
         except (OSError, ValueError) as error:
             logger.warning("%s can't be read, and is ignored until the twin is: %s", self._path, error)
             return {}
-        return found
+        return found if isinstance(found, dict) else {}
 
     def effective(self) -> tuple[EdgeSettings, SourcesDocument]:
         """By what is known of the twin. Before anything is known there may be no source yet."""
         for desired in (self._desired, {}):
             try:
-                return with_twin(self._settings, desired)
+                return self._usable(desired)
             except SettingsError as error:
                 logger.warning("waiting for the twin: %s", error)
         return self._settings, NO_SOURCES
+
+    def _usable(self, desired: dict[str, Any]) -> tuple[EdgeSettings, SourcesDocument]:
+        """Raises SettingsError."""
+        settings, sources = with_twin(self._settings, desired)
+        self._try_out(sources)
+        return settings, sources
 
     async def watch(self, twin: Twin) -> None:
         """Returns when the twin desires other settings that can be used; those that can't are reported, and refused."""
@@ -81,7 +89,7 @@ class TwinSettings:
         desired = await twin.desired()
         version = desired.get("$version")
         try:
-            with_twin(self._settings, desired)
+            self._usable(desired)
         except SettingsError as error:
             logger.warning("the twin's settings are refused, and those before it stay: %s", error)
             await twin.report({"settings": {"version": version, "accepted": False, "error": str(error)}})

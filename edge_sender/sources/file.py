@@ -1,6 +1,7 @@
 """Replay of a file, CSV or one JSON object a line: each line is a reading, and each is read once, also across restarts.
 
-The position in the file is committed together with the readings. A file that was replaced by another is read from its start.
+The position in the file is committed together with the readings, and knows the bytes before it: a file that was replaced by
+another is read from its start.
 """
 
 from __future__ import annotations
@@ -66,11 +67,10 @@ class FileSource:
 
     async def _replay(self, file: BinaryIO, intake: Intake, position: str | None) -> str:
         """Up to the end; returns the position there."""
-        head = file.read(FINGERPRINT_BYTES)
-        start = _offset(position, head)
-        file.seek(0)
         columns = self._columns(file)
-        file.seek(max(start, file.tell()))
+        start = max(_offset(position, file), file.tell())
+        before = _bytes_before(file, start)
+        file.seek(start)
         while True:
             await intake.room()
             at = file.tell()
@@ -78,10 +78,11 @@ class FileSource:
             if lines and not lines[-1].endswith(b"\n") and self._follow:
                 lines.pop()  # still being written
             if not lines:
-                return _position(head, at)
+                return _position(before, at)
             for line in lines:
                 at += len(line)
-                self._take(line, columns, intake, _position(head, at))
+                before = (before + line)[-FINGERPRINT_BYTES:]
+                self._take(line, columns, intake, _position(before, at))
             file.seek(at)
             await asyncio.sleep(0)
 
@@ -89,14 +90,14 @@ class FileSource:
         """The names in the first line of a CSV file."""
         if self._format.kind == "jsonl":
             return []
-        return next(csv.reader([file.readline().decode("utf-8-sig")]), [])
+        return next(csv.reader([file.readline().decode("utf-8-sig", "replace")]), [])
 
     def _take(self, line: bytes, columns: list[str], intake: Intake, position: str) -> None:
         if not line.strip():
             return
         try:
             sample = self._sample(line, columns)
-        except (ValueError, KeyError, IndexError, csv.Error, RecursionError) as error:
+        except (ValueError, ArithmeticError, LookupError, csv.Error, RecursionError) as error:
             self.skipped += 1
             if self.skipped == 1:
                 logger.warning("%s: a line is no reading, and others will only be counted: %s", self.name, error)
@@ -134,19 +135,22 @@ def _typed(text: str) -> Any:
     return value if is_number and math.isfinite(value) else text
 
 
-def _fingerprint(head: bytes) -> str:
-    return hashlib.sha256(head).hexdigest()[:16]
+def _bytes_before(file: BinaryIO, offset: int) -> bytes:
+    start = max(0, offset - FINGERPRINT_BYTES)
+    file.seek(start)
+    return file.read(offset - start)
 
 
-def _position(head: bytes, offset: int) -> str:
-    """The file is known by its beginning, as long as that was when it was read."""
-    return f"{len(head)}:{_fingerprint(head)}:{offset}"
+def _position(before: bytes, offset: int) -> str:
+    return f"{hashlib.sha256(before).hexdigest()[:16]}:{offset}"
 
 
-def _offset(position: str | None, head: bytes) -> int:
-    """0 where the position is of another file."""
-    length, _, rest = (position or "").partition(":")
-    fingerprint, _, offset = rest.partition(":")
-    if not offset or _fingerprint(head[: int(length)]) != fingerprint:
+def _offset(position: str | None, file: BinaryIO) -> int:
+    """0 where the position is of another file. Leaves the file where it was."""
+    offset = (position or "").rpartition(":")[2]
+    if not offset.isdigit():
         return 0
-    return int(offset)
+    here = file.tell()
+    is_same = _position(_bytes_before(file, int(offset)), int(offset)) == position
+    file.seek(here)
+    return int(offset) if is_same else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 
 from edge_sender.ports import Source
 from edge_sender.source_config import (
@@ -56,7 +57,11 @@ def _mqtt(config: MqttConfig, name: str, client_id: str, *, keep_session: bool) 
     password = None
     if config.password_env is not None and (password := os.environ.get(config.password_env)) is None:
         raise SourceConfigError(f"source {config.name}: the environment variable {config.password_env} is not set")
-    broker = MqttBroker(config.host, config.port, config.tls, config.ca_file, config.username, password)
+    try:
+        tls = ssl.create_default_context(cafile=config.ca_file) if config.tls else None
+    except OSError as error:
+        raise SourceConfigError(f"source {config.name}: {config.ca_file} can't be used as ca_file: {error}") from None
+    broker = MqttBroker(config.host, config.port, tls, config.username, password)
     form = MqttFormat(config.topics, config.uri_prefix, config.time, config.time_format)
     return MqttSource(name, broker, form, client_id, keep_session=keep_session)
 

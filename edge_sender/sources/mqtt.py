@@ -7,7 +7,6 @@ import json
 import logging
 import ssl
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -21,14 +20,14 @@ logger = logging.getLogger(__name__)
 KEEP_ALIVE_SECONDS = 15
 MAX_RECONNECT_SECONDS = 5
 QOS = 1
+REFUSED = 128
 
 
 @dataclass(frozen=True, slots=True)
 class MqttBroker:
     host: str
     port: int
-    tls: bool
-    ca_file: Path | None
+    tls: ssl.SSLContext | None
     username: str | None
     password: str | None = field(repr=False)
 
@@ -65,15 +64,21 @@ class MqttSource:
             loop.call_soon_threadsafe(intake.take, sample)
 
         def on_connect(_: paho.Client, __: Any, ___: Any, code: int) -> None:
-            loop.call_soon_threadsafe(self._note, paho.connack_string(code) if code else None)
-            if code == 0:
+            if code:
+                loop.call_soon_threadsafe(self._note, paho.connack_string(code))
+            else:
                 client.subscribe([(topic, QOS) for topic in self._format.topics])
 
         def on_disconnect(_: paho.Client, __: Any, code: int) -> None:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(self._note, paho.error_string(code))
 
+        def on_subscribe(_: paho.Client, __: Any, ___: int, granted: tuple[int, ...]) -> None:
+            refused = [topic for topic, qos in zip(self._format.topics, granted, strict=False) if qos == REFUSED]
+            loop.call_soon_threadsafe(self._note, f"the topics {refused} were refused" if refused else None)
+
         client.on_message, client.on_connect, client.on_disconnect = on_message, on_connect, on_disconnect
+        client.on_subscribe = on_subscribe
         client.connect_async(self._broker.host, self._broker.port, KEEP_ALIVE_SECONDS)
         client.loop_start()
         try:
@@ -84,11 +89,13 @@ class MqttSource:
 
     def _make_client(self) -> paho.Client:
         client = paho.Client(self._client_id, clean_session=not self._keep_session)
+        client.enable_logger(logger)
+        client.suppress_exceptions = True  # they are logged; else the library's thread would end, and nobody would know
         client.reconnect_delay_set(1, MAX_RECONNECT_SECONDS)
         if self._broker.username is not None:
             client.username_pw_set(self._broker.username, self._broker.password)
-        if self._broker.tls:
-            client.tls_set_context(ssl.create_default_context(cafile=self._broker.ca_file))
+        if self._broker.tls is not None:
+            client.tls_set_context(self._broker.tls)
         return client
 
     def _note(self, problem: str | None) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from asyncua import Client, Node, ua
 from asyncua.client.ua_client import UaClientState
-from asyncua.common.subscription import DataChangeNotif
+from asyncua.common.subscription import DataChangeNotif, Subscription
 
 from edge_sender.identity import Sample
 from edge_sender.ports import Intake
@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 RETRY_SECONDS = 1.0
 CLOSE_SECONDS = 2.0
 MAX_RECONNECT_SECONDS = 2.0
+WATCH_SECONDS = 2.0
 
 
 class OpcUaSource:
@@ -42,6 +43,8 @@ class OpcUaSource:
         self._publishing_ms = publishing_ms
         self._queue_size = queue_size
         self._client: Client | None = None
+        self._subscription: Subscription | None = None
+        self._wanted_items = 0
         self._is_subscribed = False
         self._intake: Intake | None = None
         self._uris: dict[ua.NodeId, str] = {}
@@ -53,8 +56,10 @@ class OpcUaSource:
     async def run(self, intake: Intake) -> None:
         self._intake = intake
         try:
-            await self._subscribe_until_it_works()
-            await asyncio.Event().wait()  # from here on the client connects again by itself, and asks for what it missed
+            while True:
+                await self._subscribe_until_it_works()
+                await self._watch()
+                await self._close()
         finally:
             await self._close()
 
@@ -71,6 +76,19 @@ class OpcUaSource:
                 await self._close()
                 await asyncio.sleep(RETRY_SECONDS)
 
+    async def _watch(self) -> None:
+        """While all is well. The client connects again by itself, and asks for what it missed; but variables that the server
+        does not have yet when it is back are left out without a word."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            if self.is_up and self._live_items() < self._wanted_items:
+                logger.warning("%s: the server lost variables of the subscription, which is made anew", self.name)
+                return
+
+    def _live_items(self) -> int:
+        """The library has no public way to ask."""
+        return 0 if self._subscription is None else len(self._subscription._monitored_items)
+
     async def _close(self) -> None:
         client, self._client, self._is_subscribed = self._client, None, False
         if client is not None:
@@ -86,7 +104,7 @@ class OpcUaSource:
         nodes = await self._variables(client)
         if not nodes:
             raise ua.UaError(f"the namespace {self._namespace_uri!r} has no variables")
-        subscription = await client.create_subscription(self._publishing_ms, self)
+        subscription = self._subscription = await client.create_subscription(self._publishing_ms, self)
         results = await subscription.create_monitored_items(
             [self._request(node, handle) for handle, node in enumerate(nodes, start=1)]
         )
@@ -95,6 +113,7 @@ class OpcUaSource:
             raise ua.UaError(f"all {len(nodes)} variables were refused, the first with {refused[0].name}")
         if refused:
             logger.warning("%s: %d variables were refused, the first with %s", self.name, len(refused), refused[0].name)
+        self._wanted_items = self._live_items()
         self._is_subscribed = True
         logger.info("%s: subscribed to %d variables of %s", self.name, len(nodes) - len(refused), self._endpoint)
 

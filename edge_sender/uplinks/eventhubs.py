@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from azure.eventhub import EventData
 from azure.eventhub.aio import EventHubProducerClient
 from azure.eventhub.exceptions import EventDataSendError, EventHubError
 
 from edge_sender.ports import MessageRefusedError, UplinkError
 from edge_sender.readings import PREFIX, Message
+
+logger = logging.getLogger(__name__)
 
 
 class EventHubsUplink:
@@ -24,10 +31,8 @@ class EventHubsUplink:
         self._timeout = timeout_seconds
 
     async def connect(self) -> None:
-        try:
+        async with self._in_time("can't connect"):
             await self._client.get_eventhub_properties()
-        except EventHubError as error:
-            raise UplinkError(f"can't connect: {error.message}") from error
 
     async def send(self, message: Message) -> None:
         event = EventData(message.body)
@@ -36,17 +41,29 @@ class EventHubsUplink:
             event.message_id = message.message_id
         event.properties = dict(message.properties.items())
         event.properties[f"{PREFIX}replica"] = self._replica
-        try:
+        async with self._in_time("can't connect"):
             batch = await self._client.create_batch(partition_key=self._replica)
+        try:
             batch.add(event)
         except ValueError as error:
             raise MessageRefusedError(str(error)) from error
-        except EventHubError as error:
-            raise UplinkError(f"can't connect: {error.message}") from error
-        try:
+        async with self._in_time("a send was not acknowledged"):
             await self._client.send_batch(batch, timeout=self._timeout)
+
+    @asynccontextmanager
+    async def _in_time(self, what: str) -> AsyncIterator[None]:
+        """The SDK waits for ever for a hub that takes a connection and stays silent."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                yield
+        except TimeoutError as error:
+            raise UplinkError(f"{what} within {self._timeout:g} s") from error
         except (EventDataSendError, EventHubError) as error:
-            raise UplinkError(f"a send was not acknowledged: {error.message}") from error
+            raise UplinkError(f"{what}: {error.message}") from error
 
     async def close(self) -> None:
-        await self._client.close()
+        try:
+            async with self._in_time("the connection did not close"):
+                await self._client.close()
+        except UplinkError as error:
+            logger.info("%s", error)

@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import Any
+from urllib.parse import quote
 
 from azure.iot.device import Message as IotMessage
 from azure.iot.device.aio import IoTHubDeviceClient, IoTHubModuleClient
-from azure.iot.device.exceptions import ClientError, CredentialError
+from azure.iot.device.exceptions import CredentialError
 
 from edge_sender.ports import MessageRefusedError, UplinkError
 from edge_sender.readings import Message
-from edge_sender.uplinks.twin import Twin
+from edge_sender.uplinks.twin import TROUBLE, Twin
 
 logger = logging.getLogger(__name__)
 
 CONNECTION = {"keep_alive": 15, "connection_retry_interval": 2}
 """In seconds: a connection that died in silence is noticed after the first, and made anew every so often."""
 MAX_MESSAGE_BYTES = 256 * 1024
+MAX_PROPERTIES_BYTES = 8 * 1024
+"""Of IoT Hub; MQTT's own limit for a topic, which holds them, is above it."""
 
 
 class IotUplink:
@@ -56,11 +59,14 @@ class IotUplink:
                 await self._client.connect()
         except CredentialError as error:
             raise UplinkError(f"IoT Hub refused the credentials of EDGE_CONNECTION_STRING ({error})") from error
-        except (ClientError, OSError, TimeoutError) as error:
+        except TROUBLE as error:
             raise UplinkError(f"can't connect: {error!r}") from error
 
     async def send(self, message: Message) -> None:
-        size = len(message.body) + sum(len(key) + len(value) for key, value in message.properties.items())
+        properties = sum(len(quote(key + value)) for key, value in message.properties.items())
+        if properties > MAX_PROPERTIES_BYTES:
+            raise MessageRefusedError(f"its properties have {properties} bytes, and IoT Hub takes {MAX_PROPERTIES_BYTES}")
+        size = len(message.body) + properties
         if size > MAX_MESSAGE_BYTES:
             raise MessageRefusedError(f"it has {size} bytes, and IoT Hub takes {MAX_MESSAGE_BYTES}")
         outgoing = IotMessage(message.body, content_type=message.content_type, content_encoding="utf-8")
@@ -71,12 +77,12 @@ class IotUplink:
                 await self._client.send_message(outgoing)
         except ValueError as error:
             raise MessageRefusedError(str(error)) from error
-        except (ClientError, OSError, TimeoutError) as error:
+        except TROUBLE as error:
             raise UplinkError(f"a send was not acknowledged: {error!r}") from error
 
     async def close(self) -> None:
         try:
             async with asyncio.timeout(self._timeout):
                 await self._client.shutdown()
-        except (ClientError, OSError, TimeoutError) as error:
+        except TROUBLE as error:
             logger.info("the connection did not close in order: %r", error)

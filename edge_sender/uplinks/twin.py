@@ -9,9 +9,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from azure.iot.device.exceptions import ClientError
+from azure.iot.device.exceptions import ClientError, OperationCancelled, OperationTimeout
 
 from edge_sender.ports import UplinkError
+
+TROUBLE = (ClientError, OperationCancelled, OperationTimeout, OSError, TimeoutError)
+"""What the SDK raises when the hub can't be reached, or does not answer."""
 
 
 class Twin:
@@ -26,7 +29,7 @@ class Twin:
         try:
             async with asyncio.timeout(self._timeout):
                 twin = await self._client.get_twin()
-        except (ClientError, OSError, TimeoutError) as error:
+        except TROUBLE as error:
             raise UplinkError(f"the twin can't be read: {error!r}") from error
         found: dict[str, Any] = twin["desired"]
         return found
@@ -35,7 +38,7 @@ class Twin:
         try:
             async with asyncio.timeout(self._timeout):
                 await self._client.patch_twin_reported_properties(reported)
-        except (ClientError, OSError, TimeoutError) as error:
+        except TROUBLE as error:
             raise UplinkError(f"the twin can't be written: {error!r}") from error
 
     async def on_change(self, changed: Callable[[], None]) -> None:
@@ -50,5 +53,5 @@ class Twin:
 
         try:
             await asyncio.to_thread(setattr, self._client, "on_twin_desired_properties_patch_received", on_patch)
-        except (ClientError, OSError) as error:
+        except TROUBLE as error:
             raise UplinkError(f"the twin can't be watched: {error!r}") from error

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob import BlobClient, BlobLeaseClient, ContainerClient
 
 from edge_sender.ports import LeaseHeldError, LeaseState, WitnessAwayError
@@ -50,8 +50,8 @@ class BlobWitness:
         try:
             await self._ask(self._acquire)
         except ResourceNotFoundError:
-            await self._ask(self._make_blob)
-            await self._ask(self._acquire)
+            await self._ask_what_exists(self._make_blob)
+            await self._ask_what_exists(self._acquire)
 
     @property
     def _lease(self) -> BlobLeaseClient:
@@ -63,14 +63,13 @@ class BlobWitness:
 
     def _make_blob(self) -> None:
         """By whoever comes first; a container may only be made by those who are allowed to."""
-        try:
+        with contextlib.suppress(ResourceExistsError, ResourceNotFoundError):
             self._blob.upload_blob(b"", overwrite=False)
-        except ResourceExistsError:
             return
-        except ResourceNotFoundError:
-            with contextlib.suppress(ResourceExistsError):
-                self._container.create_container()
-            self._make_blob()
+        with contextlib.suppress(ResourceExistsError):
+            self._container.create_container()
+        with contextlib.suppress(ResourceExistsError):
+            self._blob.upload_blob(b"", overwrite=False)
 
     async def state(self) -> LeaseState:
         try:
@@ -101,11 +100,18 @@ class BlobWitness:
         except ResourceNotFoundError:
             raise
         except HttpResponseError as error:
-            if error.error_code in HELD:  # type: ignore[attr-defined]
+            if getattr(error, "error_code", None) in HELD:
                 raise LeaseHeldError from None
             raise WitnessAwayError(f"EDGE_WITNESS answered {error.status_code} {error.reason}") from None
-        except AzureError as error:
-            raise WitnessAwayError(type(error).__name__) from None
+        except Exception as error:  # noqa: BLE001  # whatever stands there instead of a blob store: the witness is away
+            raise WitnessAwayError(f"EDGE_WITNESS did not answer as it should: {type(error).__name__}") from None
+
+    async def _ask_what_exists(self, call: Callable[[], None]) -> None:
+        """Raises LeaseHeldError, WitnessAwayError."""
+        try:
+            await self._ask(call)
+        except ResourceNotFoundError:
+            raise WitnessAwayError("EDGE_WITNESS names a container that is not there and can't be made") from None
 
 
 def _split(connection_string: str) -> tuple[str, str]:

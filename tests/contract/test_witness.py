@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import AsyncIterator
 
@@ -95,6 +96,31 @@ async def test_a_witness_that_does_not_answer_is_away() -> None:
         await witness.acquire()
     with pytest.raises(WitnessAwayError):
         await witness.release()
+
+
+ANSWERS = {
+    "not-found": b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n",
+    "a-login-page": b"HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nContent-Length: 3\r\n\r\n<x>",
+    "no-http": b"x",
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+async def test_whatever_answers_in_place_of_the_witness_is_no_defect(answer: str) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(ANSWERS[answer])
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/a"
+    setting = f"DefaultEndpointsProtocol=http;AccountName=a;AccountKey=aaaa;BlobEndpoint={address};ContainerName=wit"
+    witness = BlobWitness.from_setting(setting, "line-1", "a", lease_seconds=LEASE_SECONDS, timeout_seconds=2)
+    for call in (witness.acquire, witness.renew, witness.state, witness.release):
+        with contextlib.suppress(LeaseHeldError, WitnessAwayError):  # and nothing else
+            await call()
+    server.close()
 
 
 def test_a_setting_without_container_is_refused() -> None:

@@ -11,16 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asyncua import Server, ua
 from azure.eventhub import EventData
 
+from edge_sender.ports import UplinkError
 from edge_sender.sender import Sender
-from sandbox.plant.server import Plant, PlantOptions
+from edge_sender.sources.opcua import OpcUaSource
+from edge_sender.uplinks.eventhubs import EventHubsUplink
+from sandbox.plant.server import NAMESPACE_URI, Plant, PlantOptions
 from sandbox.plant.sources import PACES, QUANTITIES
 from sandbox.plant.stamping import Stamping
 from sandbox.processes import free_port
 from sandbox.server import HubOptions, StandIn
 from tests.support import hub
-from tests.support.senders import device_of, make, readings_of, sources
+from tests.support.senders import device_of, make, readings_of, sources, until
+from tests.unit.test_sources import ListIntake
 
 EDGES = ("edge-1/sender", "edge-2")
 EMITTED = 300
@@ -174,3 +179,56 @@ async def test_readings_wait_for_an_uplink_that_comes_late(tmp_path: Path) -> No
     assert len(ids_by_counter(await received(late))) == plant.emitted
     assert (sender.counters.sent_readings, sender.counters.dropped.total()) == (plant.emitted, 0)
     await late.stop()
+
+
+async def test_a_hub_that_takes_connections_and_stays_silent_is_down(tmp_path: Path) -> None:
+    async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    server = await asyncio.start_server(silence, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    address = (
+        f"Endpoint=sb://127.0.0.1:{port}/;SharedAccessKeyName=a;SharedAccessKey=b;EntityPath=x;UseDevelopmentEmulator=true"
+    )
+    uplink = EventHubsUplink(address, "edge-1", timeout_seconds=0.5)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        with pytest.raises(UplinkError, match="within 0.5 s"):
+            await uplink.connect()
+        await uplink.close()
+    server.close()
+
+
+async def test_variables_that_a_restarted_server_has_only_later_are_read_again() -> None:
+    """The library reconnects and leaves out what is not there yet, without a word."""
+    port, intake = free_port(), ListIntake()
+    source = OpcUaSource(
+        "late", f"opc.tcp://127.0.0.1:{port}", NAMESPACE_URI, payload="value", publishing_ms=50, queue_size=10
+    )
+
+    async def start_server(*, with_variable: bool) -> tuple[Server, int]:
+        server = Server()
+        await server.init()
+        server.set_endpoint(f"opc.tcp://127.0.0.1:{port}")
+        server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
+        namespace = await server.register_namespace(NAMESPACE_URI)
+        if with_variable:
+            await add_variable(server, namespace)
+        await server.start()
+        return server, namespace
+
+    async def add_variable(server: Server, namespace: int) -> None:
+        await server.nodes.objects.add_variable(ua.NodeId("a", namespace), ua.QualifiedName("a", namespace), 1.0)
+
+    server, _ = await start_server(with_variable=True)
+    reading = asyncio.create_task(source.run(intake))
+    await until(lambda: len(intake.samples) == 1, "the first server is not read")
+    await server.stop()
+    server, namespace = await start_server(with_variable=False)
+    await until(lambda: not source.is_up, "the source seems to be up")
+    await asyncio.sleep(5)
+    assert not source.is_up
+    await add_variable(server, namespace)
+    await until(lambda: len(intake.samples) == 2, "the late variable is not read")
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    await server.stop()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from edge_sender.bootstrap import make_iot_uplink
+from edge_sender.bootstrap import make_iot_uplink, try_out
 from edge_sender.settings import EdgeSettings, load
 from edge_sender.twin_settings import TwinSettings
 from edge_sender.uplinks.iot import IotUplink
@@ -51,12 +51,12 @@ async def uplink(iot_hub: StandIn) -> AsyncIterator[IotUplink]:
 async def test_what_the_twin_desires_is_taken_reported_and_remembered(
     iot_hub: StandIn, uplink: IotUplink, tmp_path: Path
 ) -> None:
-    settings = TwinSettings(settings_for(iot_hub), tmp_path / "twin.json")
+    settings = TwinSettings(settings_for(iot_hub), tmp_path / "twin.json", try_out)
     iot_hub.desire(MODULE, {"batch_max_readings": 7, "sources": [SOURCE]})
     await asyncio.wait_for(settings.watch(uplink.twin), 30)
     await until(lambda: "settings" in iot_hub.reported(MODULE), "nothing is reported")
     assert iot_hub.reported(MODULE)["settings"]["accepted"] is True
-    offline = TwinSettings(settings_for(iot_hub), tmp_path / "twin.json")
+    offline = TwinSettings(settings_for(iot_hub), tmp_path / "twin.json", try_out)
     for known in (settings, offline):
         effective, sources = known.effective()
         assert (effective.batch_max_readings, sources.sources[0].name) == (7, "a")
@@ -64,7 +64,7 @@ async def test_what_the_twin_desires_is_taken_reported_and_remembered(
 
 async def test_a_change_is_noticed_and_a_wrong_one_refused(iot_hub: StandIn, uplink: IotUplink) -> None:
     iot_hub.desire(MODULE, {"sources": [SOURCE]})
-    settings = TwinSettings(settings_for(iot_hub), None)
+    settings = TwinSettings(settings_for(iot_hub), None, try_out)
     await asyncio.wait_for(settings.watch(uplink.twin), 30)
     watching = asyncio.create_task(settings.watch(uplink.twin))
 
@@ -75,14 +75,18 @@ async def test_a_change_is_noticed_and_a_wrong_one_refused(iot_hub: StandIn, upl
     iot_hub.desire(MODULE, {"batch_max_readings": 0})
     await until(lambda: reported().get("accepted") is False, "the wrong setting is not refused")
     assert "EDGE_BATCH_MAX_READINGS" in reported()["error"]
+    needs = {"name": "m", "kind": "mqtt", "host": "x", "topics": ["a"], "uri_prefix": "x:", "identity": "content"}
+    iot_hub.desire(MODULE, {"batch_max_readings": None, "sources": [{**needs, "password_env": "NOT_SET_HERE"}]})
+    await until(lambda: "NOT_SET_HERE" in (reported().get("error") or ""), "a source that can't be made is not refused")
     assert not watching.done()
+    iot_hub.desire(MODULE, {"sources": [SOURCE]})
     iot_hub.desire(MODULE, {"batch_max_readings": 9})
     await asyncio.wait_for(watching, 30)
     assert settings.effective()[0].batch_max_readings == 9
 
 
 def test_before_the_twin_is_known_there_are_no_sources(iot_hub: StandIn, tmp_path: Path) -> None:
-    _, sources = TwinSettings(settings_for(iot_hub), tmp_path / "twin.json").effective()
+    _, sources = TwinSettings(settings_for(iot_hub), tmp_path / "twin.json", try_out).effective()
     assert sources.sources == ()
 
 

@@ -12,7 +12,7 @@ from amqtt.broker import Broker
 from amqtt.client import MQTTClient
 from amqtt.mqtt.constants import QOS_1
 
-from edge_sender.source_config import SourceConfig, check_sources
+from edge_sender.source_config import SourceConfig, SourceConfigError, check_sources
 from edge_sender.sources.make import make_source
 from edge_sender.sources.mqtt import MqttSource
 from sandbox.processes import free_port
@@ -62,17 +62,19 @@ async def test_messages_become_samples_and_the_topic_names_the_source(broker: tu
     await until(lambda: source.is_up, "it does not connect")
     given = [
         ("plant/a/meter", json.dumps({"at": 1500, "value": 1.5}).encode()),
+        ("plant/a/meter", b'{"at": "1e999999"}'),
         ("plant/b/meter", b"plain text"),
         ("plant/b/meter", b"\xff\xfe"),
         ("plant/b/other", b"1"),
         ("plant/c/meter", b'{"value": 2}'),
     ]
     await publish(port, given)
-    await until(lambda: len(intake.samples) == 4, "messages are missing")
+    await until(lambda: len(intake.samples) == 5, "messages are missing")
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert [(s.source, s.time_ns, s.data) for s in intake.samples] == [
         ("mqtt://plant/plant/a/meter", 1_500_000_000, {"at": 1500, "value": 1.5}),
+        ("mqtt://plant/plant/a/meter", None, {"at": "1e999999"}),
         ("mqtt://plant/plant/b/meter", None, "plain text"),
         ("mqtt://plant/plant/b/meter", None, "fffe"),
         ("mqtt://plant/plant/c/meter", None, {"value": 2}),
@@ -93,6 +95,12 @@ async def test_it_comes_back_when_the_broker_does(broker: tuple[int, list[Broker
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert intake.samples[0].data == 7
+
+
+@pytest.mark.parametrize("topic", ["", "a/#/b", "a/b#", "a+/b"])
+def test_a_wrong_topic_filter_is_refused(topic: str) -> None:
+    with pytest.raises(SourceConfigError, match="topic"):
+        source_config(1883, topics=[topic])
 
 
 def test_a_password_comes_from_the_environment_and_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,7 +79,8 @@ class Image:
 
     def _copy_from(self, stage: str, path: str) -> None:
         other = Image(self.root, stage)
-        other.build()
+        if not (self.root / stage).exists():
+            other.build()
         if path == VENV:
             self.venv = other.inside(path)
         else:

@@ -15,10 +15,11 @@ import pytest
 
 from edge_sender import delivery as module
 from edge_sender.batcher import BatchLimits
+from edge_sender.delivery import Clocks
 from edge_sender.identity import Sample, parse_rules
 from edge_sender.intake import IntakeOptions
 from edge_sender.ports import Intake, MessageRefusedError, UplinkError
-from edge_sender.readings import Message
+from edge_sender.readings import Message, Reading, make_reading
 from edge_sender.sender import RuledSource, Sender, SenderOptions
 from edge_sender.spool import Spool, SpoolError, SpoolLimits
 from edge_sender.telemetry import SenderCollector, make_registry, problems, status
@@ -82,13 +83,18 @@ def make(
     spool: Spool | None = None,
     flush_seconds: float = 5.0,
     when_full: Any = "drop-oldest",
+    now: Callable[[], float] = time.time,
 ) -> tuple[Sender, FakeSource]:
     options = SenderOptions(
         IntakeOptions(memory, when_full, 0.0), LIMITS, 0.001, BatchLimits(batch, 4096, 0.01), 4, flush_seconds
     )
     source = FakeSource()
     ruled = RuledSource(source, parse_rules("sequence"), "t")
-    return Sender(options, [ruled], spool or Spool(None, LIMITS, time.time), uplink, time.monotonic), source
+    return Sender(options, [ruled], spool or Spool(None, LIMITS, time.time), uplink, Clocks(time.monotonic, now)), source
+
+
+def reading(number: int) -> Reading:
+    return make_reading(sample(number), parse_rules("sequence"), "t")
 
 
 def sample(number: int) -> Sample:
@@ -238,6 +244,55 @@ async def test_full_memory_drops_by_the_policy_and_counts(when_full: Any, kept: 
     await play(sender, source, 25, mend)
     assert sender.counters.dropped["memory-full"] == 15
     assert sorted(uplink.numbers) == list(kept)
+
+
+async def test_what_is_put_back_stays_within_the_memorys_bound() -> None:
+    spool = FailingSpool(None, LIMITS, time.time)
+    sender, _ = make(FakeUplink(), memory=10, spool=spool)
+    for number in range(8):
+        sender.inbox.take("fake", reading(number), None)
+    readings = list(sender.inbox.pending)
+    sender.inbox.pending.clear()
+    for number in range(8, 16):
+        sender.inbox.take("fake", reading(number), None)
+    sender.inbox.put_back(readings)
+    assert [json.loads(kept.data)["sequence"] for kept in sender.inbox.pending] == list(range(6, 16))
+    assert sender.counters.dropped["memory-full"] == 6
+
+
+async def test_what_waited_for_too_long_is_not_sent_though_it_was_under_way() -> None:
+    """A service that has forgotten it would publish it again."""
+    clock = [1_700_000_000.0]
+    uplink = FakeUplink()
+    spool = Spool(None, LIMITS, lambda: clock[0])
+    sender, source = make(uplink, spool=spool, now=lambda: clock[0])
+
+    def time_passes() -> bool:
+        if spool.readings == 6:
+            clock[0] += LIMITS.max_age_seconds + 1
+            uplink.failures = [UplinkError("still down")] * 4
+            uplink.gate.set()
+        return sender.counters.dropped["too-old"] == 6
+
+    await play(sender, source, 6, time_passes)
+    assert uplink.delivered == []
+    assert spool.readings == 0
+
+
+async def test_a_defect_of_the_uplink_does_not_cost_the_reading() -> None:
+    uplink = FakeUplink(failures=[KeyError("a defect"), RuntimeError("another")])
+    uplink.gate.set()
+    sender, source = make(uplink)
+    await play(sender, source, 1, lambda: bool(uplink.delivered))
+    assert sender.counters.dropped.total() == 0
+
+
+async def test_a_message_that_always_meets_a_defect_does_not_block_the_others_for_ever() -> None:
+    uplink = FakeUplink(failures=[KeyError("a defect")] * module.MAX_DEFECTS)
+    uplink.gate.set()
+    sender, source = make(uplink)
+    await play(sender, source, 1, lambda: sender.counters.dropped["refused"] == 1)
+    assert uplink.delivered == []
 
 
 async def test_a_source_that_breaks_ends_the_sender_and_what_it_took_is_kept(tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from edge_sender.identity import Sample
+from edge_sender.counters import Counters
+from edge_sender.identity import Sample, parse_rules
+from edge_sender.intake import Inbox, IntakeOptions, SourceIntake
 from edge_sender.sources.file import FileFormat, FileSource
 from edge_sender.sources.synthetic import SyntheticSource
 from edge_sender.times import TimeFormat, parse_time
@@ -88,6 +90,31 @@ async def test_another_file_is_read_from_its_start(tmp_path: Path) -> None:
     position = (await replay(csv_source(path))).positions[-1]
     path.write_text(CSV.replace("press", "saw"))
     assert len((await replay(csv_source(path), position)).samples) == 2
+
+
+async def test_another_file_with_the_same_long_header_is_read_from_its_start(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    columns = ",".join(f"column_{number:03d}" for number in range(40))
+    row = ",".join(["{}"] * 40)
+    path.write_text("\n".join([f"machine,{columns}", *(f"a,{row.format(*range(n, n + 40))}" for n in range(20)), ""]))
+    source = FileSource("file", path, FileFormat("csv", "urn:{machine}", None, "s"), follow=False)
+    position = (await replay(source)).positions[-1]
+    path.write_text("\n".join([f"machine,{columns}", *(f"b,{row.format(*range(n, n + 40))}" for n in range(20)), ""]))
+    assert len((await replay(source, position)).samples) == 20
+
+
+@pytest.mark.parametrize("line", ["1e999999,a", "1e30,a", "x,a", "NaN,a", "1,\udcff", '1,"', "1,a,b"])
+async def test_a_line_that_is_no_reading_does_not_stop_the_others(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"time,machine\n" + line.encode("utf-8", "surrogateescape") + b"\n5,good\n")
+    source = FileSource("file", path, FileFormat("csv", "urn:{machine}", "time", "s"), follow=False)
+    taken = (await replay(source)).samples
+    assert taken[-1].source == "urn:good"
+    inbox = Inbox(IntakeOptions(10, "drop-oldest", 0.0), Counters(), lambda: 0.0)
+    intake = SourceIntake(inbox, "file", parse_rules("source-time"), "t")
+    for sample in taken:
+        intake.take(sample)  # what has no place on the calendar gets no id
+    assert len(inbox.pending) == 1
 
 
 async def test_following_waits_for_whole_lines(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from urllib.request import urlopen
 
 import psutil
 
-from benchmarks.results import Section, at_most, middle
+from benchmarks.results import Section, at_least, at_most, middle
 from sandbox.azurite import azurite
 from sandbox.demo.demo import free_mqtt_host
 from sandbox.demo.plan import edge_sources
@@ -99,9 +99,10 @@ async def edge(rounds: int) -> Section:
         for name, (sources, ha) in configurations.items():
             took = [await run_edge(hub, storage, sources, ha, folder) for _ in range(rounds)]
             section.rows.append([name, *(middle(values) for values in zip(*took, strict=True))])
-    shares, sizes = ([float(row[column] or 0) for row in section.rows] for column in (2, 4))
+    rates, shares, sizes = ([float(row[column] or 0) for row in section.rows] for column in (1, 2, 4))
     section.targets += [
         at_most("edge: share of a core at 1,000 readings/s", 0.3, max(shares)),
         at_most("edge: RSS, MB", 100.0, max(sizes)),
+        at_least("edge: readings/s that were sent", 980.0, min(rates)),
     ]
     return section

@@ -124,12 +124,14 @@ def _add_drill(parser: argparse.ArgumentParser) -> None:
 
 async def _run_drill(arguments: argparse.Namespace) -> int:
     from sandbox.drill.drill import DrillOptions, run
-    from sandbox.drill.patterns import FAULTS, PATTERNS, chosen
+    from sandbox.drill.patterns import FAULTS, PATTERNS, chosen, shortest_scale
 
     try:
         patterns, faults = chosen(PATTERNS, arguments.pattern), chosen(FAULTS, arguments.fault)
     except LookupError as error:
         raise SystemExit(f"sandbox drill: {error.args[0]}") from None
+    if arguments.scale < max(1.0, shortest := shortest_scale(patterns, faults)):
+        raise SystemExit(f"sandbox drill: --scale {arguments.scale:g}: at least {max(1.0, shortest):.0f} is needed here")
     return await run(DrillOptions(arguments.scale, arguments.summary, arguments.chart, patterns, faults))
 
 

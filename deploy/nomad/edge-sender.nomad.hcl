@@ -47,6 +47,32 @@ job "edge-sender" {
       }
     }
 
+    # A new volume belongs to root.
+    task "own-the-spool" {
+      driver = "docker"
+      user   = "root"
+
+      lifecycle {
+        hook = "prestart"
+      }
+
+      config {
+        image   = "busybox:1.37.0"
+        command = "chown"
+        args    = ["10001:10001", "/var/lib/edge-sender"]
+      }
+
+      volume_mount {
+        volume      = "spool"
+        destination = "/var/lib/edge-sender"
+      }
+
+      resources {
+        cpu    = 50
+        memory = 32
+      }
+    }
+
     task "edge-sender" {
       driver = "docker"
 
@@ -86,6 +112,7 @@ job "edge-sender" {
       env {
         EDGE_SOURCES_FILE = "/etc/edge/sources.yaml"
         EDGE_UPLINK       = "iot"
+        EDGE_REPLICA      = "edge-sender"
       }
 
       resources {

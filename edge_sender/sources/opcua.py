@@ -120,8 +120,7 @@ class OpcUaSource:
     async def _variables(self, client: Client) -> list[Node]:
         index = await client.get_namespace_index(self._namespace_uri)
         server_uri = (await client.get_node(ua.ObjectIds.Server_ServerArray).read_value())[0]
-        children = await client.nodes.objects.get_children(nodeclassmask=ua.NodeClass.Variable)
-        nodes = [node for node in children if node.nodeid.NamespaceIndex == index]
+        nodes = [node for node in await _variables_below(client) if node.nodeid.NamespaceIndex == index]
         self._uris = {node.nodeid: source_uri(server_uri, self._namespace_uri, node.nodeid) for node in nodes}
         return nodes
 
@@ -161,6 +160,29 @@ class OpcUaSource:
                 logger.debug("a variable holds no JSON; its value is sent as it is")
         status = data_value.StatusCode
         return {"value": plain(value), "status": 0 if status is None else status.value}
+
+
+async def _variables_below(client: Client) -> list[Node]:
+    """All variables in the tree of objects, without properties and without what the server says about itself."""
+    found: list[Node] = []
+    seen, waiting = {(0, ua.ObjectIds.Server)}, [client.nodes.objects]
+    while waiting:
+        children = await waiting.pop().get_references(
+            refs=ua.ObjectIds.HierarchicalReferences,
+            direction=ua.BrowseDirection.Forward,
+            nodeclassmask=ua.NodeClass.Object | ua.NodeClass.Variable,
+        )
+        for child in children:
+            key = (child.NodeId.NamespaceIndex, child.NodeId.Identifier)
+            if key in seen or child.ReferenceTypeId == ua.NodeId(ua.ObjectIds.HasProperty):
+                continue
+            seen.add(key)
+            node = client.get_node(child.NodeId)
+            if child.NodeClass == ua.NodeClass.Variable:
+                found.append(node)
+            else:
+                waiting.append(node)
+    return found
 
 
 def source_uri(server_uri: str, namespace_uri: str, node_id: ua.NodeId) -> str:

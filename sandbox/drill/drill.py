@@ -22,7 +22,7 @@ from sandbox.demo.demo import free_mqtt_host
 from sandbox.drill.figures import Window
 from sandbox.drill.links import Link
 from sandbox.drill.node import Node
-from sandbox.drill.patterns import CUT_SECONDS, LOCAL_RESTART_SECONDS, Fault, Pattern
+from sandbox.drill.patterns import CUT_SECONDS, WITNESS_CUT_SECONDS, Fault, Pattern
 from sandbox.drill.report import Result, judge, show, write
 from sandbox.processes import Child, ProcessError, free_port
 
@@ -187,18 +187,19 @@ class Drill:
         match fault.name:
             case "kill":
                 await victim.kill()
-                await asyncio.sleep(LOCAL_RESTART_SECONDS)
+                await asyncio.sleep(victim.pattern.restart_seconds)
                 await victim.start()
             case "power":
                 await victim.kill()
                 if victim.pattern.relocation_seconds is not None:
                     await asyncio.sleep(victim.pattern.relocation_seconds / self.options.scale)
                     await victim.start(elsewhere=True)
-            case "uplink" | "machines" | "witness":
-                link: Link = getattr(victim, fault.name)
-                link.cut()
-                await asyncio.sleep(CUT_SECONDS if fault.name != "witness" else fault.seconds - 5)
-                link.mend()
+            case "internet":
+                await _cut((victim.uplink, victim.witness), CUT_SECONDS)
+            case "machines":
+                await _cut((victim.machines,), CUT_SECONDS)
+            case "witness":
+                await _cut((victim.witness,), WITNESS_CUT_SECONDS)
 
     async def _strike_all(self, fault: Fault) -> None:
         if fault.hits_all:
@@ -245,6 +246,14 @@ class Drill:
         return await judge(
             self.options.scale, self.options.patterns, self.folder / "plant.jsonl", strings, self.windows, self.calm
         )
+
+
+async def _cut(links: tuple[Link, ...], seconds: float) -> None:
+    for link in links:
+        link.cut()
+    await asyncio.sleep(seconds)
+    for link in links:
+        link.mend()
 
 
 def _has_content(path: Path) -> bool:

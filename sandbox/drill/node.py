@@ -54,7 +54,6 @@ class Node:
             "EDGE_UPLINK": "iot",
             "EDGE_CONNECTION_STRING": self.connection_string,
             "EDGE_CA_FILE": self.ca_file,
-            "EDGE_SEND_TIMEOUT_SECONDS": "3",
             "EDGE_BATCH_MAX_SECONDS": "0.2",
             "EDGE_SPOOL_PATH": str(self.folder / f"{self.device}-{self._life}.db"),
             "EDGE_HA": self.pattern.ha,

@@ -11,9 +11,9 @@ from typing import Literal, TypeVar
 
 Ha = Literal["duplicate", "active-passive"]
 
-LOCAL_RESTART_SECONDS = 10.0
-"""Until a process that died is started again on its machine: the first back-off of IoT Edge's agent (10 s,
-RestartPolicyManager in Azure/iotedge). The same for all patterns, and not shortened."""
+EDGE_AGENT_RESTART_SECONDS = 10.0
+"""Until a process that died is started again on its machine, not shortened: the first back-off of IoT Edge's agent
+(RestartPolicyManager in Azure/iotedge)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,16 @@ class Pattern:
     """Until the sender runs elsewhere after its machine was lost; None: another replica is there already."""
     why: str = ""
     """Where the delay comes from."""
+    restart_seconds: float = EDGE_AGENT_RESTART_SECONDS
+    """Until a process that died is started again on its machine; not shortened."""
 
     @property
     def is_modelled(self) -> bool:
         return self.relocation_seconds is not None
+
+    @property
+    def promises_no_loss(self) -> bool:
+        return self.overlap_seconds > 0 or (self.ha == "duplicate" and self.replicas > 1)
 
     @property
     def devices(self) -> list[str]:
@@ -49,6 +55,7 @@ PATTERNS = (
         1,
         relocation_seconds=40.0,
         why="heartbeat 10–20 s and its grace of 10 s (Nomad's server configuration), start of the task 10 s",
+        restart_seconds=15.0,  # the default delay of Nomad's restart block
     ),
     Pattern(
         "hyper",
@@ -63,6 +70,7 @@ PATTERNS = (
         1,
         relocation_seconds=360.0,
         why="node-monitor-grace-period 50 s, default toleration of unreachable nodes 300 s, start of the pod 10 s",
+        restart_seconds=0.0,  # the kubelet's first restart is immediate
     ),
     Pattern(
         "standby",
@@ -84,17 +92,27 @@ class Fault:
     """Not one sender of each pattern, but what they share."""
 
 
-CUT_SECONDS = 12.0
+CUT_SECONDS = 20.0
 """How long a cut lasts."""
+WITNESS_CUT_SECONDS = 30.0
 
 FAULTS = (
-    Fault("kill", "sender killed (SIGKILL)", 30.0),
-    Fault("uplink", "uplink cut", 30.0),
-    Fault("machines", "network to the machines cut", 30.0),
-    Fault("witness", "witness cut", 35.0),
+    Fault("kill", "sender killed (SIGKILL)", 35.0),
+    Fault("internet", "internet lost (uplink and witness)", 50.0),
+    Fault("machines", "network to the machines cut", 45.0),
+    Fault("witness", "witness cut", 40.0),
     Fault("hub", "hub restarted", 20.0, hits_all=True),
     Fault("power", "power lost", 75.0),
 )
+SPARE_SECONDS = 15.0
+"""For a start, and for some time without a fault."""
+
+
+def shortest_scale(patterns: tuple[Pattern, ...], faults: tuple[Fault, ...]) -> float:
+    """By which delays must be shortened to fit into the time that is looked at."""
+    longest = max(pattern.relocation_seconds or 0.0 for pattern in patterns)
+    return max((longest / (fault.seconds - SPARE_SECONDS) for fault in faults if fault.name == "power"), default=0.0)
+
 
 Named = TypeVar("Named", Pattern, Fault)
 

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from sandbox.demo.auditor import read_journal, readings_in
 from sandbox.drill.figures import Arrival, Cost, ReadingKey, Window, at_full_delay, cost, longest_silence
-from sandbox.drill.patterns import Fault, Pattern
+from sandbox.drill.patterns import CUT_SECONDS, WITNESS_CUT_SECONDS, Fault, Pattern
 from sandbox.server import RESTART_SECONDS
 
 READ_SECONDS = 90.0
@@ -48,10 +48,14 @@ class Result:
     clean_duplicates: int
     unknown: int
     """Readings in the clean stream that the plant never emitted."""
+    lost: dict[str, int]
+    """In the whole run, by pattern."""
 
     @property
     def is_clean(self) -> bool:
-        return self.clean_duplicates == 0 and self.unknown == 0
+        """Nothing twice, and nothing lost by those that promise it."""
+        broken = [pattern for pattern in self.patterns if pattern.promises_no_loss and self.lost[pattern.name]]
+        return self.clean_duplicates == 0 and self.unknown == 0 and not broken
 
 
 async def judge(
@@ -65,15 +69,16 @@ async def judge(
     clean = await _complete(hubs["clean"])
     sent = await _arrivals(hubs["telemetry"])
     emitted = read_journal(journal)
-    rows, normal, calm_copies = [], {}, {}
+    rows, normal, calm_copies, lost = [], {}, {}, {}
     for pattern in patterns:
         of_sent, of_clean = ([a for a in part if a.device.rpartition("-")[0] == pattern.name] for part in (sent, clean))
         normal[pattern.name] = longest_silence((a.at_ns for a in of_clean), calm)
         calm_copies[pattern.name] = cost(emitted, of_sent, of_clean, calm, 0).copies_per_reading
+        lost[pattern.name] = len(emitted.keys() - {arrival.key for arrival in of_clean})
         for fault, window in windows.items():
             rows.append(_row(pattern, fault, scale, cost(emitted, of_sent, of_clean, window, normal[pattern.name])))
     doubled, unknown = _doubled(clean, emitted)
-    return Result(scale, patterns, tuple(windows), normal, calm_copies, rows, doubled, unknown)
+    return Result(scale, patterns, tuple(windows), normal, calm_copies, rows, doubled, unknown, lost)
 
 
 def _row(pattern: Pattern, fault: Fault, scale: float, found: Cost) -> Row:
@@ -164,15 +169,23 @@ def table_lines(result: Result) -> list[str]:
     for pattern in result.patterns:
         cells = [_cell(by_place[pattern.name, fault.name]) for fault in result.faults]
         title = f"{pattern.title} (modelled)" if pattern.is_modelled else pattern.title
-        lines.append(_line([title, *cells, f"{result.calm_copies[pattern.name]:.2f}"]))
+        lines.append(
+            _line([title, *cells, f"{result.calm_copies[pattern.name]:.2f} ({_worst_copies(result, pattern):.2f})"])
+        )
     notes = [
         "",
         "RPO / RTO: seconds of readings that never reached the clean stream / longest silence of it beyond the normal one.",
         f"Modelled: the delay before a restart elsewhere ran {result.scale:g} times shorter, and what was cut is added.",
-        f"The hub was away for {RESTART_SECONDS:g} s when it was restarted. Copies: sent per reading without a fault.",
+        f"Cuts last {CUT_SECONDS:g} s, the witness's {WITNESS_CUT_SECONDS:g} s, the hub's restart {RESTART_SECONDS:g} s.",
+        f"Normal silence {max(result.normal.values()):.2f} s. Copies: sent per reading without (and with) a fault.",
         f"In the clean stream: {result.clean_duplicates} duplicates, {result.unknown} readings that were never emitted.",
+        "Lost in the whole run: " + ", ".join(f"{name} {count}" for name, count in result.lost.items()) + ".",
     ]
     return [*lines, *notes]
+
+
+def _worst_copies(result: Result, pattern: Pattern) -> float:
+    return max(row.cost.copies_per_reading for row in result.rows if row.pattern is pattern)
 
 
 def _line(cells: list[str]) -> str:
@@ -208,6 +221,7 @@ def document(result: Result) -> dict[str, Any]:
         "scale": result.scale,
         "normal_silence_seconds": {name: round(seconds, 2) for name, seconds in result.normal.items()},
         "copies_per_reading": result.calm_copies,
+        "lost_in_the_whole_run": result.lost,
         "clean_duplicates": result.clean_duplicates,
         "unknown": result.unknown,
         "rows": rows,

@@ -1,4 +1,4 @@
-"""The drill, with two patterns and one fault of it: its figures are what the patterns promise."""
+"""The drill, with three of its patterns and one fault: its figures are what the patterns promise."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 DEADLINE_SECONDS = 280
+LEASE_SECONDS = 15
 
 
 @pytest.mark.timeout(DEADLINE_SECONDS + 20)
-async def test_duplicates_lose_nothing_where_a_restart_elsewhere_does(tmp_path: Path) -> None:
+async def test_duplicates_and_overlap_lose_nothing_where_a_restart_elsewhere_does(tmp_path: Path) -> None:
     summary, chart = tmp_path / "out.json", tmp_path / "chart.svg"
-    patterns = ["--pattern", "dup2", "--pattern", "k8s", "--fault", "power"]
+    patterns = ["--pattern", "dup2", "--pattern", "apo", "--pattern", "k8s", "--fault", "power"]
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "sandbox", "drill", *patterns, "--summary", str(summary), "--chart", str(chart),
         stdout=asyncio.subprocess.PIPE,
@@ -30,9 +31,13 @@ async def test_duplicates_lose_nothing_where_a_restart_elsewhere_does(tmp_path: 
     rows = {row["pattern"]: row for row in found["rows"]}
     assert (found["clean_duplicates"], found["unknown"]) == (0, 0)
     assert (rows["dup2"]["measured"]["lost"], rows["dup2"]["rpo_seconds"]) == (0, 0)
-    assert found["copies_per_reading"] == {"dup2": 2.0, "k8s": 1.0}
+    assert found["copies_per_reading"] == {"dup2": 2.0, "apo": 1.0, "k8s": 1.0}
+    assert (rows["apo"]["measured"]["lost"], found["lost_in_the_whole_run"]["apo"]) == (0, 0)
+    assert rows["apo"]["measured"]["silence_seconds"] < LEASE_SECONDS * 2
     shortened = rows["k8s"]["relocation_seconds"] / found["scale"]
-    assert rows["k8s"]["measured"]["lost_seconds"] >= shortened * 0.9
-    assert rows["k8s"]["rto_seconds"] > rows["k8s"]["relocation_seconds"] * 0.9
+    assert shortened * 0.9 <= rows["k8s"]["measured"]["lost_seconds"] <= shortened * 2
+    assert shortened * 0.9 <= rows["k8s"]["measured"]["silence_seconds"] <= shortened * 2
+    full = rows["k8s"]["relocation_seconds"] - shortened
+    assert rows["k8s"]["rto_seconds"] == pytest.approx(rows["k8s"]["measured"]["silence_seconds"] + full, abs=0.1)
     assert rows["dup2"]["measured"]["silence_seconds"] < rows["k8s"]["measured"]["silence_seconds"] / 4
     assert chart.read_text().lstrip().startswith("<?xml")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
+import shutil
 import sqlite3
 from collections import defaultdict
 from pathlib import Path
@@ -25,9 +27,15 @@ Key = tuple[str, int]
 
 def committed(spool: Path) -> dict[Key, str]:
     """The ids in the spool of a sender that is not running."""
-    with sqlite3.connect(spool) as db:
+    copy = spool.with_suffix(".copy")  # so that the sender itself finds its log as the kill left it
+    for suffix in ("", "-wal"):
+        found = spool.with_name(spool.name + suffix)
+        if found.exists():
+            shutil.copy(found, copy.with_name(copy.name + suffix))
+    with contextlib.closing(sqlite3.connect(copy)) as db:
         rows = db.execute("SELECT head, data FROM readings").fetchall()
-    db.close()
+    for suffix in ("", "-wal", "-shm"):
+        copy.with_name(copy.name + suffix).unlink(missing_ok=True)
     heads = [(json.loads(head), json.loads(data)) for head, data in rows]
     return {(head["source"], data["sequence"]): head["id"] for head, data in heads}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from sandbox.processes import free_port
 from sandbox.server import StandIn
 from tests.support import hub
 from tests.support.processes import ServiceProcess
-from tests.support.senders import SenderProcess, readings_of, sources, until
+from tests.support.senders import Reading, SenderProcess, readings_of, sources, until
 
 NAMES = ("edge-1", "edge-2")
 SENDING = ("active", "alone", "yielding")
@@ -25,6 +26,11 @@ SENDING = ("active", "alone", "yielding")
 def senders_now(senders: list[SenderProcess]) -> list[str]:
     found = [(sender.environment["EDGE_REPLICA"], sender.status()) for sender in senders]
     return [name for name, status in found if status is not None and status["role"] in SENDING]
+
+
+def key_of(reading: Reading) -> tuple[str, int]:
+    source, _, data = reading
+    return source.rpartition(";s=")[2], data["sequence"]
 
 
 def spooled(sender: SenderProcess) -> int | None:
@@ -62,9 +68,11 @@ async def test_a_split_brain_costs_copies_and_nothing_else(
         links[first].cut()  # the one that sends loses the witness: it goes on alone, and the other takes the lease
         await until(lambda: len(senders_now(senders)) == 2, "the other one does not take the lease")
         links[other].cut()  # and now both are alone
-        both = [(sender.status() or {})["role"] for sender in senders]
-        assert sorted(both) in (["active", "alone"], ["alone", "alone"])
+        await until(lambda: all((s.status() or {}).get("role") == "alone" for s in senders), "not both are alone")
+        start = time.time_ns()
         await asyncio.sleep(3)
+        end = time.time_ns()
+        await asyncio.sleep(1)  # until both have read what came before
         links[first].mend()
         links[other].mend()
         await until(lambda: len(senders_now(senders)) == 1, "they do not agree again")
@@ -81,8 +89,12 @@ async def test_a_split_brain_costs_copies_and_nothing_else(
         assert (verdict.lost, verdict.clean_duplicates, verdict.unknown) == (0, 0, 0)
         service.process.kill()  # nobody else may read where it reads
         service.process.wait()
-        sent = Counter(i for e in await hub.read_all(stand_in.connection_string("telemetry")) for _, i, _ in readings_of(e))
-        assert max(sent.values()) >= 2  # there was a time with two senders
+        alone = {(source, number) for (source, _, number), at in read_journal(journal).items() if start <= at < end}
+        events = await hub.read_all(stand_in.connection_string("telemetry"))
+        sent = Counter(reading_id for event in events for _, reading_id, _ in readings_of(event))
+        ids = {key_of(reading): reading[1] for event in events for reading in readings_of(event)}
+        assert len(alone) > 50
+        assert {sent[ids[key]] for key in alone} == {2}  # while both were alone, both sent
         assert len(sent) == len(emitted)
     finally:
         for process in (*(sender.process for sender in senders), service.process):

@@ -217,11 +217,14 @@ async def test_variables_that_a_restarted_server_has_only_later_are_read_again()
         return server, namespace
 
     async def add_variable(server: Server, namespace: int) -> None:
-        await server.nodes.objects.add_variable(ua.NodeId("a", namespace), ua.QualifiedName("a", namespace), 1.0)
+        machine = await server.nodes.objects.add_object(ua.NodeId("m", namespace), ua.QualifiedName("m", namespace))
+        variable = await machine.add_variable(ua.NodeId("a", namespace), ua.QualifiedName("a", namespace), 1.0)
+        await variable.add_property(namespace, "unit", "°C")  # which is no source
 
     server, _ = await start_server(with_variable=True)
     reading = asyncio.create_task(source.run(intake))
     await until(lambda: len(intake.samples) == 1, "the first server is not read")
+    assert intake.samples[0].source.endswith(";s=a")
     await server.stop()
     server, namespace = await start_server(with_variable=False)
     await until(lambda: not source.is_up, "the source seems to be up")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sandbox.drill.figures import NS_PER_SECOND, Arrival, ReadingKey, Window, at_full_delay, cost, longest_silence
-from sandbox.drill.patterns import FAULTS, PATTERNS
+from sandbox.drill.patterns import FAULTS, PATTERNS, chosen, shortest_scale
 
 WINDOW = Window(100 * NS_PER_SECOND, 120 * NS_PER_SECOND)
 
@@ -46,6 +46,11 @@ def test_copies_and_duplicates_are_counted_for_the_readings_of_the_window() -> N
 def test_silence_at_the_borders_counts() -> None:
     assert longest_silence([104 * NS_PER_SECOND, 105 * NS_PER_SECOND], WINDOW) == 15
     assert longest_silence([], WINDOW) == 20
+
+
+def test_a_scale_that_does_not_fit_is_known() -> None:
+    assert 10 < shortest_scale(PATTERNS, FAULTS) < 20
+    assert shortest_scale(chosen(PATTERNS, ["dup2"]), FAULTS) == 0
 
 
 def test_a_modelled_delay_is_added_in_full() -> None:

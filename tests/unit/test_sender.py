@@ -15,9 +15,10 @@ import pytest
 
 from edge_sender import delivery as module
 from edge_sender.batcher import BatchLimits
+from edge_sender.counters import Counters
 from edge_sender.delivery import Clocks
 from edge_sender.identity import Sample, parse_rules
-from edge_sender.intake import IntakeOptions
+from edge_sender.intake import Inbox, IntakeOptions
 from edge_sender.ports import Intake, MessageRefusedError, UplinkError
 from edge_sender.readings import Message, Reading, make_reading
 from edge_sender.sender import RuledSource, Sender, SenderOptions
@@ -258,6 +259,19 @@ async def test_what_is_put_back_stays_within_the_memorys_bound() -> None:
     sender.inbox.put_back(readings)
     assert [json.loads(kept.data)["sequence"] for kept in sender.inbox.pending] == list(range(6, 16))
     assert sender.counters.dropped["memory-full"] == 6
+
+
+@pytest.mark.parametrize(("overlap", "expected"), [(10.0, [*range(15, 26)]), (0.0, [25])])
+def test_a_passive_replica_holds_back_what_it_sends_when_it_takes_over(overlap: float, expected: list[int]) -> None:
+    clock, sending = [0.0], [False]
+    inbox = Inbox(IntakeOptions(1000, "drop-oldest", overlap), Counters(), lambda: clock[0], lambda: sending[0])
+    for number in range(25):
+        inbox.take("fake", reading(number), None)
+        clock[0] += 1
+    assert not inbox.pending
+    sending[0] = True
+    inbox.take("fake", reading(25), None)
+    assert [json.loads(kept.data)["sequence"] for kept in inbox.pending] == expected
 
 
 async def test_what_waited_for_too_long_is_not_sent_though_it_was_under_way() -> None:

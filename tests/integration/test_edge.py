@@ -25,6 +25,7 @@ from sandbox.processes import free_port
 from sandbox.server import HubOptions, StandIn
 from tests.support import hub
 from tests.support.senders import device_of, make, readings_of, sources, until
+from tests.support.workload import workload_api
 from tests.unit.test_sources import ListIntake
 
 EDGES = ("edge-1/sender", "edge-2")
@@ -155,6 +156,29 @@ async def test_an_edge_runs_as_an_iot_edge_module(iot_hub: StandIn, tmp_path: Pa
     events = await received(iot_hub)
     assert len(ids_by_counter(events, "edge-1")) == plant.emitted
     assert {item.system_properties[b"iothub-connection-module-id"] for item in events} == {b"sender"}
+
+
+async def test_the_iot_edge_runtime_starts_it_as_a_module(iot_hub: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the environment that the runtime gives a module, and the runtime's workload API."""
+    device = iot_hub.namespace.devices["edge-1/sender"]
+    assert iot_hub.ca_file is not None
+    with workload_api("sender", device.generation_id, device.key, iot_hub.ca_file.read_text()) as address:
+        for name, value in {
+            "DEVICEID": "edge-1",
+            "MODULEID": "sender",
+            "MODULEGENERATIONID": device.generation_id,
+            "IOTHUBHOSTNAME": iot_hub.namespace.iot_hub_name,
+            "GATEWAYHOSTNAME": iot_hub.options.host,
+            "WORKLOADURI": address,
+            "APIVERSION": "2019-01-30",
+            "AUTHSCHEME": "sasToken",
+        }.items():
+            monkeypatch.setenv(f"IOTEDGE_{name}", value)
+        plant = Plant(PlantOptions(free_port(), wait_for_subscribers=1))
+        sender = sender_for(iot_hub, plant, EDGES[0], identity="sequence", uplink="iot-edge", connection_string=None)
+        await emit(plant, [sender])
+    events = await received(iot_hub)
+    assert len(ids_by_counter(events, "edge-1")) == plant.emitted
 
 
 async def test_readings_wait_for_an_uplink_that_comes_late(tmp_path: Path) -> None:

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_sender.batcher import BatchLimits
-from edge_sender.delivery import Clocks
 from edge_sender.election import ElectionOptions
 from edge_sender.identity_check import IdentityCheck
 from edge_sender.intake import IntakeOptions
-from edge_sender.ports import Uplink, Witness
+from edge_sender.ports import Clocks, Uplink, Witness
 from edge_sender.sender import RuledSource, Sender, SenderOptions
 from edge_sender.settings import IN_MEMORY, EdgeSettings, SettingsError
 from edge_sender.source_config import PROBED_KINDS, SourceConfig, SourceConfigError, SourcesDocument

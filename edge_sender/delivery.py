@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
 
 from edge_sender.batcher import Batcher, Parcel
 from edge_sender.counters import Counters
-from edge_sender.ports import MessageRefusedError, Uplink, UplinkError
+from edge_sender.ports import Clocks, MessageRefusedError, Uplink, UplinkError
 from edge_sender.spool import SpoolLimits
 from edge_sender.store import Store
 
@@ -18,21 +16,12 @@ logger = logging.getLogger(__name__)
 
 FIRST_BACKOFF_SECONDS = 0.2
 MAX_BACKOFF_SECONDS = 5.0
-
-
 MAX_DEFECTS = 10
 """So often a message that ends in unexpected ways is tried."""
 
 
 class TooOldError(Exception):
     """The message has waited for longer than the spool's limit."""
-
-
-@dataclass(frozen=True, slots=True)
-class Clocks:
-    monotonic: Callable[[], float]
-    now: Callable[[], float]
-    """Wall clock, in seconds since the epoch."""
 
 
 class Delivery:

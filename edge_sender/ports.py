@@ -1,12 +1,21 @@
-"""What the sender needs from outside: sources of samples, an uplink, and for active-passive a witness."""
+"""What the sender needs from outside: clocks, sources of samples, an uplink and its twin, for active-passive a witness."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 from edge_sender.identity import Sample
 from edge_sender.readings import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    monotonic: Callable[[], float]
+    now: Callable[[], float]
+    """Wall clock, in seconds since the epoch."""
 
 
 class UplinkError(Exception):
@@ -29,6 +38,20 @@ class Uplink(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+class Twin(Protocol):
+    """Of the module or device, on the uplink's connection. All calls raise UplinkError."""
+
+    async def desired(self) -> dict[str, Any]:
+        """All desired properties, with `$version`."""
+        ...
+
+    async def report(self, reported: dict[str, Any]) -> None: ...
+
+    async def on_change(self, changed: Callable[[], None]) -> None:
+        """`changed` is called after each change of a desired property."""
+        ...
 
 
 class Intake(Protocol):

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 from edge_sender.batcher import Batcher, BatchLimits
 from edge_sender.counters import Counters
-from edge_sender.delivery import Clocks, Delivery
+from edge_sender.delivery import Delivery
 from edge_sender.election import Election, ElectionOptions, Role
 from edge_sender.identity import IdentityRules
 from edge_sender.identity_check import CheckedIntake, IdentityCheck
 from edge_sender.intake import Inbox, IntakeOptions, SourceIntake
-from edge_sender.ports import Intake, Source, Uplink, Witness
+from edge_sender.ports import Clocks, Intake, Source, Uplink, Witness
 from edge_sender.spool import Spool, SpoolLimits
 from edge_sender.store import Store
 
@@ -114,6 +114,8 @@ class Sender:
         failure = await _first_failure([*reading, *keeping], stopped)
         await _cancel([*reading, stopped])
         try:
+            if self.election is not None:
+                await self.election.close()  # before what may take long: another replica should begin at once
             await self.store.commit()
             await _cancel([keeping[1]])
             await self._flush()
@@ -135,8 +137,6 @@ class Sender:
             logger.warning("stopped before the hub acknowledged everything; what is left is in the spool")
 
     async def _close(self, committing: asyncio.Task[None]) -> None:
-        if self.election is not None:
-            await self.election.close()
         await self.delivery.close()
         await _cancel([committing])
         await self.store.close()

@@ -86,7 +86,7 @@ class Spool:
     """
 
     def __init__(self, path: Path | None, limits: SpoolLimits, now: Callable[[], float]) -> None:
-        """`path` None keeps everything in memory. Raises SpoolUnusableError."""
+        """`path` None keeps everything in memory. Raises SpoolUnusableError, DamagedSpoolError."""
         self._limits = limits
         self._now = now
         try:
@@ -148,7 +148,7 @@ class Spool:
 
     def _delete(self, condition: str, *values: float) -> int:
         found = self._db.execute(
-            f"DELETE FROM readings WHERE {condition} RETURNING LENGTH(head) + LENGTH(data) + {ROW_OVERHEAD_BYTES}",  # noqa: S608
+            f"DELETE FROM readings WHERE {condition} RETURNING LENGTH(head) + LENGTH(data) + {ROW_OVERHEAD_BYTES}",  # noqa: S608  # of ours
             values,
         ).fetchall()
         self.readings -= len(found)
@@ -239,7 +239,7 @@ def open_spool(path: Path | None, limits: SpoolLimits, now: Callable[[], float])
     except DamagedSpoolError as error:
         assert path is not None
         aside = path.with_name(f"{path.name}.damaged")
-        logger.error("the spool %s is damaged (%s); it is kept as %s, and an empty one begins", path, error, aside)  # noqa: TRY400
+        logger.error("the spool %s is damaged (%s); it is kept as %s, and an empty one begins", path, error, aside)  # noqa: TRY400  # said
         path.replace(aside)
         for suffix in ("-wal", "-shm"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)

@@ -7,9 +7,9 @@ import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from edge_sender.ports import UplinkError
+from edge_sender.ports import Twin, UplinkError
 from edge_sender.settings import EdgeSettings, SettingsError, with_twin
 from edge_sender.source_config import NO_SOURCES, SourcesDocument
 
@@ -18,14 +18,6 @@ logger = logging.getLogger(__name__)
 RETRY_SECONDS = 5.0
 UPDATE_SECONDS = 300.0
 """A change that was missed while the connection was down is found after it."""
-
-
-class Twin(Protocol):
-    async def desired(self) -> dict[str, Any]: ...
-
-    async def report(self, reported: dict[str, Any]) -> None: ...
-
-    async def on_change(self, changed: Callable[[], None]) -> None: ...
 
 
 class TwinSettings:

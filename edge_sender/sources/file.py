@@ -50,16 +50,16 @@ class FileSource:
         self._follow = follow
 
     async def run(self, intake: Intake) -> None:
-        position = intake.position()
+        position, warned = intake.position(), False
         while True:
             try:
                 with self._path.open("rb") as file:  # local, and a few lines at once
-                    self.is_up = True
+                    self.is_up, warned = True, False
                     position = await self._replay(file, intake, position)
             except OSError as error:
-                if self.is_up or position is None:
+                if not warned:
                     logger.warning("%s: %s can't be read, trying on: %s", self.name, self._path, error.strerror)
-                self.is_up, position = False, position or ""
+                self.is_up, warned = False, True
             else:
                 if not self._follow:
                     return

@@ -16,10 +16,10 @@ import pytest
 from edge_sender import delivery as module
 from edge_sender.batcher import BatchLimits
 from edge_sender.counters import Counters
-from edge_sender.delivery import Clocks
+from edge_sender.election import ElectionOptions
 from edge_sender.identity import Sample, parse_rules
 from edge_sender.intake import Inbox, IntakeOptions
-from edge_sender.ports import Intake, MessageRefusedError, UplinkError
+from edge_sender.ports import Clocks, Intake, LeaseState, MessageRefusedError, UplinkError
 from edge_sender.readings import Message, Reading, make_reading
 from edge_sender.sender import RuledSource, Sender, SenderOptions
 from edge_sender.spool import Spool, SpoolError, SpoolLimits
@@ -85,13 +85,17 @@ def make(
     flush_seconds: float = 5.0,
     when_full: Any = "drop-oldest",
     now: Callable[[], float] = time.time,
+    election: ElectionOptions | None = None,
+    witness: Any = None,
 ) -> tuple[Sender, FakeSource]:
     options = SenderOptions(
-        IntakeOptions(memory, when_full, 0.0), LIMITS, 0.001, BatchLimits(batch, 4096, 0.01), 4, flush_seconds
+        IntakeOptions(memory, when_full, 0.0), LIMITS, 0.001, BatchLimits(batch, 4096, 0.01), 4, flush_seconds, election
     )
     source = FakeSource()
     ruled = RuledSource(source, parse_rules("sequence"), "t")
-    return Sender(options, [ruled], spool or Spool(None, LIMITS, time.time), uplink, Clocks(time.monotonic, now)), source
+    return Sender(
+        options, [ruled], spool or Spool(None, LIMITS, time.time), uplink, Clocks(time.monotonic, now), witness
+    ), source
 
 
 def reading(number: int) -> Reading:
@@ -307,6 +311,47 @@ async def test_a_message_that_always_meets_a_defect_does_not_block_the_others_fo
     sender, source = make(uplink)
     await play(sender, source, 1, lambda: sender.counters.dropped["refused"] == 1)
     assert uplink.delivered == []
+
+
+async def test_one_that_stops_gives_the_lease_away_before_it_sends_what_it_has() -> None:
+    """Its uplink may be dead: another replica should not wait until it has given up."""
+    told: list[str] = []
+
+    class Witness:
+        async def acquire(self) -> None:
+            told.append("acquired")
+
+        async def renew(self) -> None:
+            return
+
+        async def state(self) -> LeaseState:
+            return LeaseState.RELEASED
+
+        async def release(self) -> None:
+            told.append("released")
+
+        async def close(self) -> None:
+            return
+
+    class Slow(FakeUplink):
+        async def send(self, message: Message) -> None:
+            if "acquired" in told and "stopping" in told:
+                told.append("sent")
+            await super().send(message)
+
+    uplink = Slow()
+    sender, source = make(uplink, election=ElectionOptions(15.0, 0.01, True), witness=Witness())
+
+    def stopping() -> bool:
+        if "acquired" not in told:
+            return False
+        if "stopping" not in told:
+            told.append("stopping")
+            uplink.gate.set()
+        return True
+
+    await play(sender, source, 3, stopping)
+    assert told.index("released") < told.index("sent")
 
 
 async def test_a_source_that_breaks_ends_the_sender_and_what_it_took_is_kept(tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ async def test_replicas_make_the_same_synthetic_readings_at_different_moments() 
             return round(now[0] * 1e9)
 
         running = asyncio.create_task(SyntheticSource("s", "urn:s:", 2, 0.5, clock).run(intake))
-        await until(lambda intake=intake: len(intake.samples) >= 80)  # type: ignore[misc]
+        await until(lambda intake=intake: len(intake.samples) >= 80)  # type: ignore[misc]  # binds the loop's value
         running.cancel()
         found.append([sample for sample in intake.samples if 2020 <= sample.data["sequence"] < 2026])
     assert found[0] == found[1]

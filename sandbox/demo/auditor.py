@@ -68,27 +68,35 @@ def _key(source: str, data: Any) -> ReadingKey:
 
 async def read_clean_hub(connection_string: str, consumer_group: str) -> list[tuple[ReadingKey, int]]:
     """Every reading up to the present end of the hub, with the time (ns) at which the hub took it."""
+    events = await read_hub(connection_string, consumer_group)
+    return [(key, enqueued_ns(event)) for event in events for key in readings_in(event)]
+
+
+async def read_hub(connection_string: str, consumer_group: str) -> list[EventData]:
+    """Every event up to the present end of the hub."""
     client = EventHubConsumerClient.from_connection_string(connection_string, consumer_group)
     async with client:
         partitions = await client.get_partition_ids()
         found = await asyncio.gather(*(_read_partition(client, partition) for partition in partitions))
-    return [reading for partition in found for reading in partition]
+    return [event for partition in found for event in partition]
 
 
-async def _read_partition(client: EventHubConsumerClient, partition: str) -> list[tuple[ReadingKey, int]]:
+def enqueued_ns(event: EventData) -> int:
+    assert event.enqueued_time is not None
+    return int(event.enqueued_time.timestamp() * 1000) * 1_000_000
+
+
+async def _read_partition(client: EventHubConsumerClient, partition: str) -> list[EventData]:
     last_sequence_number = (await client.get_partition_properties(partition))["last_enqueued_sequence_number"]
     if last_sequence_number < 0:
         return []
-    found: list[tuple[ReadingKey, int]] = []
+    found: list[EventData] = []
     done = asyncio.Event()
 
     async def on_batch(_: PartitionContext, events: list[EventData]) -> None:
-        for event in events:
-            assert event.enqueued_time is not None
-            enqueued_ns = int(event.enqueued_time.timestamp() * 1000) * 1_000_000
-            found.extend((key, enqueued_ns) for key in readings_in(event))
-            if event.sequence_number == last_sequence_number:
-                done.set()
+        found.extend(events)
+        if any(event.sequence_number == last_sequence_number for event in events):
+            done.set()
 
     receiving = asyncio.create_task(
         client.receive_batch(on_batch, partition_id=partition, starting_position="-1", prefetch=3000)
@@ -98,7 +106,7 @@ async def _read_partition(client: EventHubConsumerClient, partition: str) -> lis
     finally:
         receiving.cancel()
         await asyncio.gather(receiving, return_exceptions=True)
-    return found
+    return [event for event in found if event.sequence_number is not None and event.sequence_number <= last_sequence_number]
 
 
 def audit(emitted: dict[ReadingKey, int], clean: list[tuple[ReadingKey, int]]) -> Verdict:

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from azure.eventhub import EventData
-from azure.eventhub.aio import EventHubConsumerClient, PartitionContext
 from rich.console import Console
 
-from sandbox.demo.auditor import read_journal, readings_in
+from sandbox.demo.auditor import enqueued_ns, read_hub, read_journal, readings_in
 from sandbox.drill.figures import Arrival, Cost, ReadingKey, Window, at_full_delay, cost, longest_silence
 from sandbox.drill.patterns import CUT_SECONDS, WITNESS_CUT_SECONDS, Fault, Pattern
 from sandbox.server import RESTART_SECONDS
@@ -113,37 +112,8 @@ async def _complete(connection_string: str) -> list[Arrival]:
 
 
 async def _arrivals(connection_string: str) -> list[Arrival]:
-    client = EventHubConsumerClient.from_connection_string(connection_string, "audit")
-    async with client:
-        parts = await asyncio.gather(*(_partition(client, partition) for partition in await client.get_partition_ids()))
-    return [arrival for part in parts for arrival in part]
-
-
-async def _partition(client: EventHubConsumerClient, partition: str) -> list[Arrival]:
-    last = (await client.get_partition_properties(partition))["last_enqueued_sequence_number"]
-    found: list[Arrival] = []
-    done = asyncio.Event()
-
-    async def on_batch(_: PartitionContext, events: list[EventData]) -> None:
-        for event in events:
-            assert event.enqueued_time is not None
-            at_ns = int(event.enqueued_time.timestamp() * 1000) * 1_000_000
-            found.extend(Arrival(key, _device(event), at_ns) for key in readings_in(event))
-            if event.sequence_number == last:
-                done.set()
-
-    if last < 0:
-        return []
-    receiving = asyncio.create_task(
-        client.receive_batch(on_batch, partition_id=partition, starting_position="-1", prefetch=3000)
-    )
-    try:
-        async with asyncio.timeout(READ_SECONDS):
-            await done.wait()
-    finally:
-        receiving.cancel()
-        await asyncio.gather(receiving, return_exceptions=True)
-    return found
+    events = await read_hub(connection_string, "audit")
+    return [Arrival(key, _device(event), enqueued_ns(event)) for event in events for key in readings_in(event)]
 
 
 def _device(event: EventData) -> str:

@@ -13,9 +13,9 @@ from benchmarks.results import Section, at_most, middle
 from benchmarks.stage import Server, running_valkey
 from dedup_service.adapters.redis_calls import connect
 from dedup_service.adapters.redis_claims import RedisClaims
-from dedup_service.core.claims import key_digest, new_claim, shard_of
+from dedup_service.core.claim_requests import ClaimRequest
+from dedup_service.core.claims import key_digests
 from dedup_service.core.events import Origin, Reading
-from dedup_service.ports import ClaimRequest
 from sandbox.processes import free_port
 
 CALLS, KEYS, REPLICAS = 40, 1000, 3
@@ -24,21 +24,17 @@ MANY_SOURCES = 5000
 WINDOW_MS, RETENTION_MS = 14_400_000, 86_400_000
 
 
-def requests(replica: int, call: int, shards: int, sources: int, at_ms: int) -> list[ClaimRequest]:
-    """As the service makes them of one batch."""
-    made = []
-    for number in range(call * KEYS, (call + 1) * KEYS):
-        source = f"opc.tcp://plant/line/machine-{number % sources}/temperature"
-        reading = Reading(0, source, f"{number:032x}", [], number.to_bytes(8, "big"))
-        claim = new_claim(Origin(1, replica, number, 0), reading, replica, at_ms + replica)
-        key = key_digest("default", source, reading.id)
-        sequence = number // sources
-        made.append(
-            ClaimRequest(
-                shard_of(source, shards), key, claim, RETENTION_MS, "default", replica, source, False, sequence, "1"
-            )
-        )
-    return made
+def requests(replica: int, call: int, sources: int, at_ms: int) -> list[ClaimRequest]:
+    """As the service makes them of one batch of single readings."""
+    return [_request(replica, number, sources, at_ms) for number in range(call * KEYS, (call + 1) * KEYS)]
+
+
+def _request(replica: int, number: int, sources: int, at_ms: int) -> ClaimRequest:
+    source = f"opc.tcp://plant/line/machine-{number % sources}/temperature"
+    content = number.to_bytes(8, "big")
+    reading = Reading(0, source, f"{number:032x}", [], content, None, str(number // sources), "1")
+    keys, event = key_digests("default", [reading]), Origin(1, replica, number, 0)
+    return ClaimRequest("default", replica, event, at_ms + replica, RETENTION_MS, [reading], keys, frozenset())
 
 
 async def claims(rounds: int) -> Section:
@@ -77,8 +73,8 @@ async def claims(rounds: int) -> Section:
 async def _measure(server: Server, shards: int, sources: int, accounting: bool) -> tuple[float, ...]:
     server.clear()
     empty, at_ms = server.used_bytes(), int(time.time() * 1000)
-    store = RedisClaims(connect(server.url, 10.0), namespace="bench", accounting=accounting)
-    batches = [requests(replica, call, shards, sources, at_ms) for call in range(CALLS) for replica in range(REPLICAS)]
+    store = RedisClaims(connect(server.url, 10.0), namespace="bench", shards=shards, accounting=accounting)
+    batches = [requests(replica, call, sources, at_ms) for call in range(CALLS) for replica in range(REPLICAS)]
     before = time.process_time(), server.cpu()
     for batch in batches:
         await store.claim(batch, (1,))

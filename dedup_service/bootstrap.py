@@ -59,7 +59,7 @@ def build(settings: Settings, telemetry: Telemetry) -> Service:
     outputs, is_observing = configured_outputs(settings), only_observes(groups, settings)
     clock, namespace = SystemClock(), key_namespace(settings)
     shared = SharedPorts(
-        claims=RedisClaims(redis, namespace=namespace, accounting=settings.accounting),
+        claims=RedisClaims(redis, namespace=namespace, shards=settings.shard_count, accounting=settings.accounting),
         clean=None if is_observing else RoutedPublisher({item.name: _clean(item, settings, azure) for item in outputs}),
         tail=None if is_observing else RoutedTail({item.name: _tail(item, settings, azure) for item in outputs}),
         dead_letters=None if is_observing else _dead_letters(settings, azure),

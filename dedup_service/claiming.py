@@ -4,32 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 
 from dedup_service.admission import Admission
+from dedup_service.core.claim_requests import ClaimRequest, in_calls
 from dedup_service.core.claims import (
     OTHER_REPLICA,
     Verdict,
+    event_bytes,
     judge,
     key_digests,
-    new_claims,
-    shard_of,
     unconfirmed_ttl_ms,
     unpack,
 )
 from dedup_service.core.groups import Group
-from dedup_service.core.times import are_late, source_time_ms
+from dedup_service.core.times import late_places
 from dedup_service.notes import CONFLICT, conflict_note
-from dedup_service.ports import ClaimRequest, ClaimStore, Clock
+from dedup_service.ports import ClaimStore, Clock
 from dedup_service.retrying import Retrying
 from dedup_service.telemetry import Count, Telemetry
 from dedup_service.work import EventWork
 
 CLAIMS_PER_CALL = 1000
 """A script blocks Redis while it runs: about 6 ms for so many keys."""
-KNOWN_SEQUENCES = 10_000
-MAX_SEQUENCE = 2**53
-"""Redis counts in doubles; a source that counts further is not watched for gaps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +41,6 @@ class Claiming:
     live: Callable[[], tuple[int, ...]]
     incarnation: int
     retention_ms: int
-    shards: int
 
     async def claim(self, work: list[EventWork], in_doubt_up_to: int) -> None:
         """Gives every reading its verdict. Up to that sequence number an own unconfirmed claim may have been published."""
@@ -52,18 +48,14 @@ class Claiming:
         now_ms = self.clock.now_ms()
         for item in work:
             if item.group is not None and item.extraction.readings:
-                self._prepare(item, item.group, numbers[item.group.name, item.replica], now_ms)
-        found = await self._in_chunks([request for item in work for request in item.requests])
+                item.request = self._request(item, item.group, numbers[item.group.name, item.replica], now_ms)
+        found = await self._in_calls([item.request for item in work if item.request is not None])
         at = 0
         for item in work:
-            in_doubt = item.event.sequence_number <= in_doubt_up_to
-            own = found[at : at + len(item.requests)]
-            at += len(own)
-            item.verdicts = [
-                judge(request.claim, claim, in_doubt=in_doubt) for request, claim in zip(item.requests, own, strict=True)
-            ]
-            if Verdict.CONFLICT in item.verdicts:
-                self._settle_conflicts(item, own)
+            if item.request is not None:
+                own = found[at : at + len(item.request.keys)]
+                at += len(own)
+                self._judge(item, item.request, own, in_doubt=item.event.sequence_number <= in_doubt_up_to)
 
     async def _replica_numbers(self, work: list[EventWork]) -> dict[tuple[str, str], int]:
         """By group and replica. Who has sent nothing that may claim gets none."""
@@ -74,39 +66,36 @@ class Claiming:
             }
         }
 
-    def _prepare(self, item: EventWork, group: Group, number: int, now_ms: int) -> None:
-        event = item.event
+    def _request(self, item: EventWork, group: Group, number: int, now_ms: int) -> ClaimRequest:
+        event, readings = item.event, item.extraction.readings
         if number == OTHER_REPLICA:
             item.replica = "other"
-        enqueued_ms, scope, name, shards = event.enqueued_ms, group.claim_scope, group.name, self.shards
-        readings = item.extraction.readings
-        keys = key_digests(scope, readings)
-        claims = new_claims(item.first_origin(self.incarnation), readings, number, enqueued_ms)
-        late = are_late([reading.time for reading in readings], enqueued_ms, group.window_ms)
-        ttl_ms, is_timed = unconfirmed_ttl_ms(enqueued_ms, now_ms, self.retention_ms), group.mode == "observe"
-        item.requests = [
-            ClaimRequest(
-                shard_of(reading.source, shards) if shards > 1 else 0,
-                key,
-                claim,
-                ttl_ms,
-                name,
-                number,
-                reading.source,
-                is_late,
-                _sequence(reading.sequence),
-                reading.epoch or "",
-                source_time_ms(reading.time) if is_timed else None,
-            )
-            for reading, key, claim, is_late in zip(readings, keys, claims, late, strict=True)
-        ]
+        late = late_places([reading.time for reading in readings], event.enqueued_ms, group.window_ms)
+        return ClaimRequest(
+            group.name,
+            number,
+            item.first_origin(self.incarnation),
+            event.enqueued_ms,
+            unconfirmed_ttl_ms(event.enqueued_ms, now_ms, self.retention_ms),
+            readings,
+            key_digests(group.claim_scope, readings),
+            frozenset([readings[place].index for place in late]),
+            group.mode == "observe",
+        )
 
-    async def _in_chunks(self, requests: list[ClaimRequest]) -> list[bytes | None]:
+    async def _in_calls(self, requests: list[ClaimRequest]) -> list[bytes | None]:
         found: list[bytes | None] = []
-        for start in range(0, len(requests), CLAIMS_PER_CALL):
-            chunk = requests[start : start + CLAIMS_PER_CALL]
-            found += await self.retrying.run(partial(self.claims.claim, chunk, self.live()))
+        for call in in_calls(requests, CLAIMS_PER_CALL):
+            found += await self.retrying.run(partial(self.claims.claim, call, self.live()))
         return found
+
+    def _judge(self, item: EventWork, request: ClaimRequest, found: list[bytes | None], *, in_doubt: bool) -> None:
+        event = event_bytes(request.event)
+        item.verdicts = [
+            judge(event, reading, claim, in_doubt=in_doubt) for reading, claim in zip(request.readings, found, strict=True)
+        ]
+        if Verdict.CONFLICT in item.verdicts:
+            self._settle_conflicts(item, found)
 
     def _settle_conflicts(self, item: EventWork, found: list[bytes | None]) -> None:
         for reading, verdict, claim in zip(item.extraction.readings, item.verdicts, found, strict=True):
@@ -119,22 +108,24 @@ class Claiming:
         """Keeps the claims of what is in the clean stream for their group's window and the present spread of lag."""
         by_window: dict[int, list[ClaimRequest]] = {}
         for item in work:
-            if item.group is None or not (Verdict.WINNER in item.verdicts or Verdict.FOUND in item.verdicts):
-                continue
-            requests = by_window.setdefault(item.group.window_ms, [])
-            for reading, request, verdict in zip(item.extraction.readings, item.requests, item.verdicts, strict=True):
-                is_published = reading.index in item.published or not published_only
-                if verdict is Verdict.FOUND or (verdict is Verdict.WINNER and is_published):
-                    requests.append(request)
+            if item.group is not None and item.request is not None:
+                places = _in_clean_stream(item, published_only=published_only)
+                if places:
+                    by_window.setdefault(item.group.window_ms, []).append(item.request.only(places))
         for window_ms, requests in by_window.items():
-            for start in range(0, len(requests), CLAIMS_PER_CALL):
-                chunk = requests[start : start + CLAIMS_PER_CALL]
-                lost = await self.retrying.run(partial(self.claims.confirm, chunk, window_ms + spread_ms))
+            for call in in_calls(requests, CLAIMS_PER_CALL):
+                lost = await self.retrying.run(partial(self.claims.confirm, call, window_ms + spread_ms))
                 self.telemetry.add(Count.CLAIMS_LOST, lost)
 
 
-@lru_cache(KNOWN_SEQUENCES)
-def _sequence(text: str | None) -> int | None:
-    if text is None or not (text.isascii() and text.isdecimal()):
-        return None
-    return number if (number := int(text)) < MAX_SEQUENCE else None
+def _in_clean_stream(item: EventWork, *, published_only: bool) -> list[int]:
+    """The places of an event's readings that are to be confirmed. `published_only`: of those that were to be published, only
+    what the clean hub has acknowledged."""
+    if not (Verdict.WINNER in item.verdicts or Verdict.FOUND in item.verdicts):
+        return []
+    published = item.published
+    return [
+        place
+        for place, (reading, verdict) in enumerate(zip(item.extraction.readings, item.verdicts, strict=True))
+        if (verdict is Verdict.WINNER and (reading.index in published or not published_only)) or verdict is Verdict.FOUND
+    ]

@@ -174,7 +174,6 @@ class Intake:
         )
         options = PipelineOptions(
             retention_ms=source.retention_ms,
-            shards=self._settings.shard_count,
             forward_to=self._outputs.forward_to,
             dead_letter_partitions=self._outputs.dead_letter_partitions,
         )

@@ -42,7 +42,6 @@ SLICE_BYTES = 4 * 1024 * 1024
 @dataclass(frozen=True, slots=True)
 class PipelineOptions:
     retention_ms: int
-    shards: int
     forward_to: OutputPolicy | None
     """Of events that belong to no group (`unmatched: forward`); None where every group only observes."""
     dead_letter_partitions: list[str]
@@ -111,7 +110,6 @@ class Pipeline:
             ports.live,
             tenure.incarnation,
             options.retention_ms,
-            options.shards,
         )
         self._resolver = self._make_resolver(tenure)
 
@@ -240,9 +238,7 @@ class Pipeline:
             return [forwarded(item.event, forward_to, self._incarnation)]
         if group is None or group.mode == "observe" or (group.mode == "drop" and Verdict.WINNER not in item.verdicts):
             return []
-        late = frozenset(
-            [reading.index for reading, request in zip(item.extraction.readings, item.requests, strict=True) if request.late]
-        )
+        late = item.request.late if item.request is not None else frozenset()
         winners = item.with_verdict(Verdict.WINNER)
         cleans = clean_events(item.event, item.extraction, winners, group.output, self._incarnation, Marks(late))
         if group.mode == "mark":

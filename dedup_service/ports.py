@@ -9,9 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import msgspec
-
 from dedup_service.core.accounting import Counts, SourceHistory
+from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import Claim
 from dedup_service.core.events import Extraction, InputEvent
 from dedup_service.core.leases import Lease, Record, Renewal, Sample
@@ -41,23 +40,6 @@ class Extractor(Protocol):
         Raises UndeliverableError when the event as a whole can't be read.
         """
         ...
-
-
-class ClaimRequest(msgspec.Struct, frozen=True, gc=False):
-    shard: int
-    key: bytes
-    claim: bytes
-    ttl_ms: int
-    """Of the claim while it is unconfirmed."""
-    group: str
-    replica: int
-    """Its number in the group."""
-    source: str
-    late: bool = False
-    sequence: int | None = None
-    epoch: str = ""
-    time_ms: int | None = None
-    """Source time, where the distance to other replicas' readings is to be measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +129,8 @@ class Board(Protocol):
 
 class ClaimStore(Protocol):
     async def claim(self, requests: Sequence[ClaimRequest], live: Sequence[int]) -> list[bytes | None]:
-        """For each request, in order: None where the key was free and is now claimed, else the claim that holds it.
+        """For each reading of the requests, in order: None where the key was free and is now claimed, else the claim that
+        holds it.
 
         Guarantee: of all callers, for ever so many calls, one origin holds a key until its claim expires. A duplicate's
         replica bit is added to the claim it finds. An unconfirmed claim of a hub incarnation that is not among `live`

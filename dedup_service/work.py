@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import Verdict
 from dedup_service.core.events import Extraction, InputEvent, Origin, Reading
 from dedup_service.core.groups import Group
 from dedup_service.core.outgoing import OutgoingEvent
-from dedup_service.ports import ClaimRequest
 
 NOTHING = Extraction([])
 
@@ -22,8 +22,8 @@ class EventWork:
     ignored: str | None = None
     """Why it is not."""
     extraction: Extraction = NOTHING
-    requests: list[ClaimRequest] = field(default_factory=list)
-    """One for each reading, in order."""
+    request: ClaimRequest | None = None
+    """None: there is nothing to be claimed."""
     verdicts: list[Verdict] = field(default_factory=list)
     """One for each reading, in order."""
     dead: list[tuple[str, OutgoingEvent]] = field(default_factory=list)

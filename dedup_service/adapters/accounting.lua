@@ -69,26 +69,42 @@ local function add(hash, field, n)
   hash[field] = (hash[field] or 0) + n
 end
 
-local function enqueued_ms(claim)
-  local high, low = decode('>I2I4', claim, 22)
+-- Six bytes, from `at` on.
+local function milliseconds(text, at)
+  local high, low = decode('>I2I4', text, at)
   return high * 4294967296 + low
 end
 
--- Whether this copy has been counted before: its partition is accounted up to a sequence number and index.
-local function is_accounted(claim)
-  local partition = sub(claim, 6, 11)
-  local high, low, index = decode('>I4I4I2', claim, 12)
-  local sequence = high * 4294967296 + low
+-- Up to which sequence number and index a partition's copies have been counted.
+local function mark_of(partition)
   local mark = accounted[partition]
   if not mark then
     local stored = redis.call('HGET', prefix .. ':accounted', partition)
     mark = stored and cmsgpack.unpack(stored) or {-1, -1}
     accounted[partition] = mark
   end
-  if sequence < mark[1] or (sequence == mark[1] and index <= mark[2]) then
+  return mark
+end
+
+-- What the copies of one event have in common. `event`: the origins' first 14 bytes; `enqueued`: six bytes.
+local function open_event(event, enqueued, group, replica)
+  local high, low = decode('>I4I4', event, 7)
+  return {
+    mark = mark_of(sub(event, 1, 6)),
+    sequence = high * 4294967296 + low,
+    enqueued = milliseconds(enqueued, 1),
+    group = group,
+    replica = replica,
+  }
+end
+
+-- Whether this copy has been counted before; from now on it has.
+local function is_accounted(event, index)
+  local mark, sequence, place = event.mark, event.sequence, byte(index, 1) * 256 + byte(index, 2)
+  if sequence < mark[1] or (sequence == mark[1] and place <= mark[2]) then
     return true
   end
-  mark[1], mark[2], mark.is_new = sequence, index, true
+  mark[1], mark[2], mark.is_new = sequence, place, true
   return false
 end
 
@@ -313,24 +329,32 @@ local function settle_counts(found)
   end
 end
 
--- One copy. `winner`: the claim that another origin holds, with its replicas before and after this copy; none: this one wins.
-local function account(claim, group, replica, source, flags, sequence, time, epoch, winner, before, after)
-  if is_accounted(claim) then
+local function see(event)
+  local replicas = seen[event.group]
+  if not replicas then
+    replicas = {}
+    seen[event.group] = replicas
+  end
+  replicas[event.replica] = max(replicas[event.replica] or 0, event.enqueued)
+  event.is_seen = true
+end
+
+-- One copy of an opened event. `winner`: the claim that another origin holds, with its replicas before and after this copy;
+-- none: this one wins.
+local function account(event, index, content, source, flags, sequence, time, epoch, winner, before, after)
+  if is_accounted(event, index) then
     return
   end
-  local at = enqueued_ms(claim)
-  local shown = seen[group]
-  if not shown then
-    shown = {}
-    seen[group] = shown
+  if not event.is_seen then
+    see(event)
   end
-  shown[replica] = max(shown[replica] or 0, at)
+  local group, replica, at = event.group, event.replica, event.enqueued
   if not winner then
     count_winner(accounts_of(group, source, floor(at / MINUTE_MS)), group, replica, source, flags, sequence, time, epoch)
   else
-    local won_at = enqueued_ms(winner)
+    local won_at = milliseconds(winner, 22)
     local found = accounts_of(group, source, floor(won_at / MINUTE_MS))
-    count_duplicate(found, replica, at - won_at, before, after, sub(winner, 28) ~= sub(claim, 28))
+    count_duplicate(found, replica, at - won_at, before, after, sub(winner, 28) ~= content)
   end
 end
 

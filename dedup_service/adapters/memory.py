@@ -12,14 +12,15 @@ from typing import Any
 
 import msgspec
 
-from dedup_service.adapters.memory_accounts import MemoryAccounts
+from dedup_service.adapters.memory_accounts import Copy, MemoryAccounts, copies_of
+from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import CONFIRMED, OTHER_REPLICA, pack, unpack
 from dedup_service.core.events import InputEvent
 from dedup_service.core.leases import Lease, Record, Renewal, Sample
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.core.progress import Position
 from dedup_service.errors import UnavailableError, UndeliverableError
-from dedup_service.ports import ClaimRequest, Clock, HubInfo, PartitionState, StartPosition
+from dedup_service.ports import Clock, HubInfo, PartitionState, StartPosition
 
 
 @dataclass(slots=True)
@@ -42,49 +43,49 @@ class MemoryClock:
 @dataclass(slots=True)
 class MemoryClaims:
     clock: Clock
-    stored: dict[tuple[int, bytes], tuple[bytes, int]] = field(default_factory=dict)
-    """(shard, key) → (claim, expiry in ms)"""
+    stored: dict[bytes, tuple[bytes, int]] = field(default_factory=dict)
+    """key → (claim, expiry in ms)"""
     numbers: dict[tuple[str, str], int] = field(default_factory=dict)
     accounts: MemoryAccounts = field(init=False)
 
     def __post_init__(self) -> None:
         self.accounts = MemoryAccounts(self)
 
-    def _find(self, request: ClaimRequest) -> tuple[bytes, int] | None:
-        held = self.stored.get((request.shard, request.key))
+    def _find(self, copy: Copy) -> tuple[bytes, int] | None:
+        held = self.stored.get(copy.key)
         return held if held is not None and held[1] > self.clock.now_ms() else None
 
     async def claim(self, requests: Sequence[ClaimRequest], live: Sequence[int]) -> list[bytes | None]:
-        return [self._claim(request, live) for request in requests]
+        return [self._claim(copy, live) for request in requests for copy in copies_of(request)]
 
-    def _claim(self, request: ClaimRequest, live: Sequence[int]) -> bytes | None:
-        held, expiry = self._find(request), self.clock.now_ms() + request.ttl_ms
+    def _claim(self, copy: Copy, live: Sequence[int]) -> bytes | None:
+        held, expiry = self._find(copy), self.clock.now_ms() + copy.ttl_ms
         if held is None:
-            self.stored[request.shard, request.key] = (request.claim, expiry)
-            self.accounts.count(request, None)
+            self.stored[copy.key] = (copy.claim, expiry)
+            self.accounts.count(copy, None)
             return None
         claim, expiry_found = held
-        found, mine = unpack(claim), unpack(request.claim)
+        found, mine = unpack(claim), unpack(copy.claim)
         merged = found.replicas | mine.replicas
         if found.origin != mine.origin:
-            self.accounts.count(request, found)
+            self.accounts.count(copy, found)
         if live and not found.confirmed and found.origin.incarnation not in live:
-            self.stored[request.shard, request.key] = (pack(replace(mine, replicas=merged)), expiry)
+            self.stored[copy.key] = (pack(replace(mine, replicas=merged)), expiry)
             return None
-        self.stored[request.shard, request.key] = (pack(replace(found, replicas=merged)), expiry_found)
+        self.stored[copy.key] = (pack(replace(found, replicas=merged)), expiry_found)
         return claim
 
     async def confirm(self, requests: Sequence[ClaimRequest], ttl_ms: int) -> int:
-        lost = 0
-        for request in requests:
-            held = self._find(request)
-            claim = held[0] if held is not None else request.claim
-            if unpack(claim).origin == unpack(request.claim).origin:
-                confirmed = bytes([CONFIRMED]) + claim[1:]
-                self.stored[request.shard, request.key] = (confirmed, self.clock.now_ms() + ttl_ms)
-            else:
-                lost += 1
-        return lost
+        return [self._confirm(copy, ttl_ms) for request in requests for copy in copies_of(request)].count(False)
+
+    def _confirm(self, copy: Copy, ttl_ms: int) -> bool:
+        """Whether its own origin holds the claim."""
+        held = self._find(copy)
+        claim = held[0] if held is not None else copy.claim
+        if unpack(claim).origin != unpack(copy.claim).origin:
+            return False
+        self.stored[copy.key] = (bytes([CONFIRMED]) + claim[1:], self.clock.now_ms() + ttl_ms)
+        return True
 
     async def replica_number(self, group: str, replica: str) -> int:
         if (group, replica) not in self.numbers:

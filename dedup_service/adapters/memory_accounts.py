@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dedup_service.core.accounting import Counts, Gap, SourceHistory, bucket_of, total
+from dedup_service.core.accounting import Counts, Gap, SourceHistory, bucket_of, sequence_number, total
+from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import Claim, key_digest, unpack
 from dedup_service.core.overview import ReplicaSeen
-from dedup_service.ports import ClaimRequest, SourceSeen, StoredClaim
+from dedup_service.core.times import source_time_ms
+from dedup_service.ports import SourceSeen, StoredClaim
 
 if TYPE_CHECKING:
     from dedup_service.adapters.memory import MemoryClaims
@@ -70,6 +72,40 @@ class Epoch:
         return 0
 
 
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One reading of a claim request."""
+
+    group: str
+    replica: int
+    source: str
+    key: bytes
+    claim: bytes
+    ttl_ms: int
+    late: bool
+    sequence: int | None
+    epoch: str
+    time_ms: int | None
+
+
+def copies_of(request: ClaimRequest) -> list[Copy]:
+    return [
+        Copy(
+            request.group,
+            request.replica,
+            reading.source,
+            key,
+            claim,
+            request.ttl_ms,
+            reading.index in request.late,
+            sequence_number(reading.sequence),
+            reading.epoch or "",
+            source_time_ms(reading.time) if request.is_timed else None,
+        )
+        for reading, key, claim in zip(request.readings, request.keys, request.claims(), strict=True)
+    ]
+
+
 @dataclass(slots=True)
 class MemoryAccounts:
     claims: MemoryClaims
@@ -81,54 +117,54 @@ class MemoryAccounts:
     epochs: dict[tuple[str, str], list[Epoch]] = field(default_factory=lambda: defaultdict(list))
     times: dict[tuple[str, str, int], dict[int, deque[int]]] = field(default_factory=lambda: defaultdict(dict))
 
-    def count(self, request: ClaimRequest, found: Claim | None) -> None:
-        mine = unpack(request.claim)
+    def count(self, copy: Copy, found: Claim | None) -> None:
+        mine = unpack(copy.claim)
         partition = (mine.origin.incarnation, mine.origin.partition)
         place = (mine.origin.sequence_number, mine.origin.index)
         if place <= self.accounted.get(partition, (-1, -1)):
             return
         self.accounted[partition] = place
         now_ms = self.claims.clock.now_ms()
-        last = self.seen[request.group].get(request.replica, (0, 0))[0]
-        self.seen[request.group][request.replica] = (max(last, mine.enqueued_ms), now_ms)
-        self.known_sources[request.group][request.source] = now_ms
+        last = self.seen[copy.group].get(copy.replica, (0, 0))[0]
+        self.seen[copy.group][copy.replica] = (max(last, mine.enqueued_ms), now_ms)
+        self.known_sources[copy.group][copy.source] = now_ms
         winner_ms = mine.enqueued_ms if found is None else found.enqueued_ms
-        counted = self._winner(request, winner_ms) if found is None else self._duplicate(request, mine, found)
-        for key in self._keys(request, winner_ms):
+        counted = self._winner(copy, winner_ms) if found is None else self._duplicate(copy, mine, found)
+        for key in self._keys(copy, winner_ms):
             for name, number in counted.items():
                 if name[0] != "h" or key[0] in ("minute", "hour"):
                     self.counts[key][name] += number
 
-    def _keys(self, request: ClaimRequest, winner_ms: int) -> list[tuple[str, str, int]]:
+    def _keys(self, copy: Copy, winner_ms: int) -> list[tuple[str, str, int]]:
         now_ms, keys = self.claims.clock.now_ms(), []
         minute, hour = winner_ms // 60_000, winner_ms // 3_600_000
         if minute > now_ms // 60_000 - KEEP_MINUTES:
-            keys.append(("minute", request.group, minute))
+            keys.append(("minute", copy.group, minute))
         if hour > now_ms // 3_600_000 - KEEP_HOURS:
-            keys.append(("hour", request.group, hour))
-            keys.append((f"source {request.source}", request.group, hour))
+            keys.append(("hour", copy.group, hour))
+            keys.append((f"source {copy.source}", copy.group, hour))
         return keys
 
-    def _winner(self, request: ClaimRequest, winner_ms: int) -> Counter[str]:
-        opened, filled = self._follow(request)
-        counted = Counter({f"f{request.replica}": 1, f"o{request.replica}": 1, "r1": 1, "g+": opened, "g-": filled})
-        counted[f"l{request.replica}"] = int(request.late)
-        if request.time_ms is not None:
-            self._measure_distance(request, request.time_ms, winner_ms // 3_600_000)
+    def _winner(self, copy: Copy, winner_ms: int) -> Counter[str]:
+        opened, filled = self._follow(copy)
+        counted = Counter({f"f{copy.replica}": 1, f"o{copy.replica}": 1, "r1": 1, "g+": opened, "g-": filled})
+        counted[f"l{copy.replica}"] = int(copy.late)
+        if copy.time_ms is not None:
+            self._measure_distance(copy, copy.time_ms, winner_ms // 3_600_000)
         return counted
 
-    def _measure_distance(self, request: ClaimRequest, time_ms: int, hour: int) -> None:
+    def _measure_distance(self, copy: Copy, time_ms: int, hour: int) -> None:
         if hour <= self.claims.clock.now_ms() // 3_600_000 - KEEP_HOURS:
             return
-        times = self.times[request.group, request.source, hour]
-        others = [abs(time_ms - at) for replica, recent in times.items() if replica != request.replica for at in recent]
+        times = self.times[copy.group, copy.source, hour]
+        others = [abs(time_ms - at) for replica, recent in times.items() if replica != copy.replica for at in recent]
         if others:
-            self.counts[f"source {request.source}", request.group, hour][f"n:{bucket_of(min(others))}"] += 1
-        times.setdefault(request.replica, deque(maxlen=MAX_TIMES)).append(time_ms)
+            self.counts[f"source {copy.source}", copy.group, hour][f"n:{bucket_of(min(others))}"] += 1
+        times.setdefault(copy.replica, deque(maxlen=MAX_TIMES)).append(time_ms)
 
-    def _duplicate(self, request: ClaimRequest, mine: Claim, found: Claim) -> Counter[str]:
+    def _duplicate(self, copy: Copy, mine: Claim, found: Claim) -> Counter[str]:
         counted: Counter[str] = Counter()
-        n, replicas = request.replica, found.replicas.bit_count()
+        n, replicas = copy.replica, found.replicas.bit_count()
         if found.replicas & mine.replicas:
             counted[f"s{n}"] += 1
         else:
@@ -141,14 +177,14 @@ class MemoryAccounts:
         counted[f"h{n}:{bucket_of(mine.enqueued_ms - found.enqueued_ms)}"] += 1
         return counted
 
-    def _follow(self, request: ClaimRequest) -> tuple[int, int]:
-        if request.sequence is None:
+    def _follow(self, copy: Copy) -> tuple[int, int]:
+        if copy.sequence is None:
             return 0, 0
-        epochs = self.epochs[request.group, request.source]
+        epochs = self.epochs[copy.group, copy.source]
         for epoch in epochs:
-            if epoch.name == request.epoch:
-                return epoch.follow(request.sequence, self.claims.clock.now_ms())
-        epochs.insert(0, Epoch(request.epoch, request.sequence + 1, request.sequence))
+            if epoch.name == copy.epoch:
+                return epoch.follow(copy.sequence, self.claims.clock.now_ms())
+        epochs.insert(0, Epoch(copy.epoch, copy.sequence + 1, copy.sequence))
         del epochs[MAX_EPOCHS:]
         return 0, 0
 
@@ -184,5 +220,5 @@ class MemoryAccounts:
 
     async def find(self, claim_scope: str, source: str, reading_id: str) -> StoredClaim | None:
         digest, now_ms = key_digest(claim_scope, source, reading_id), self.claims.clock.now_ms()
-        held = [value for (_, key), value in self.claims.stored.items() if key == digest and value[1] > now_ms]
-        return StoredClaim(unpack(held[0][0]), held[0][1] - now_ms) if held else None
+        claim, expiry_ms = self.claims.stored.get(digest, (b"", 0))
+        return StoredClaim(unpack(claim), expiry_ms - now_ms) if expiry_ms > now_ms else None

@@ -21,11 +21,24 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+
+MAX_SEQUENCE = 2**53
+"""Redis counts in doubles; a source that counts further is not watched for gaps."""
+KNOWN_SEQUENCES = 10_000
 
 BUCKET_RATIO = 1.07
 """Of two neighbouring bucket bounds: a percentile read from the middle of a bucket is off by 3.5 % at most."""
 
 Counts = Mapping[str, int]
+
+
+@lru_cache(KNOWN_SEQUENCES)
+def sequence_number(text: str | None) -> int | None:
+    """Of a reading's `sequence`; None where there is none, or none that can be followed."""
+    if text is None or not (text.isascii() and text.isdecimal()):
+        return None
+    return number if (number := int(text)) < MAX_SEQUENCE else None
 
 
 def bucket_of(delta_ms: float) -> int:

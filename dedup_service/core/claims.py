@@ -27,7 +27,8 @@ OTHER_REPLICA = MAX_REPLICAS - 1
 CLAIM_BYTES = 35
 
 _LAYOUT = struct.Struct(f">BIIHQHHI{CONTENT_HASH_BYTES}s")
-_ORIGIN_AT = slice(5, 21)
+_EVENT = struct.Struct(">IHQ")
+_EVENT_AT, _INDEX_AT = slice(5, 19), slice(19, 21)
 _CONTENT_AT = slice(27, CLAIM_BYTES)
 _length = struct.Struct(">I").pack
 
@@ -151,19 +152,24 @@ def new_claims(event: Origin, readings: Sequence[Reading], replica: int, enqueue
     ]
 
 
-def judge(mine: bytes, found: bytes | None, *, in_doubt: bool) -> Verdict:
-    """The verdict on the copy that brought `mine` and found `found` (None: the key was free).
+def event_bytes(event: Origin) -> bytes:
+    """What the claims of an event's readings have in common of their origins."""
+    return _EVENT.pack(event.incarnation, event.partition, event.sequence_number)
+
+
+def judge(event: bytes, reading: Reading, found: bytes | None, *, in_doubt: bool) -> Verdict:
+    """The verdict on the reading of that event (see `event_bytes`) which found a claim (None: the key was free).
 
     `in_doubt` says whether a predecessor, or an earlier ambiguous send, may have published this copy; without it an own
     unconfirmed claim is just this process's repeated call.
     """
     if found is None:
         return Verdict.WINNER
-    if found[_ORIGIN_AT] == mine[_ORIGIN_AT]:
+    if found[_EVENT_AT] == event and found[_INDEX_AT] == reading.index.to_bytes(2, "big"):
         if found[0] == CONFIRMED:
             return Verdict.REPLAY
         return Verdict.IN_DOUBT if in_doubt else Verdict.WINNER
-    return Verdict.DUPLICATE if found[_CONTENT_AT] == mine[_CONTENT_AT] else Verdict.CONFLICT
+    return Verdict.DUPLICATE if found[_CONTENT_AT] == reading.content_hash else Verdict.CONFLICT
 
 
 def unconfirmed_ttl_ms(enqueued_ms: int, now_ms: int, retention_ms: int) -> int:

@@ -31,15 +31,16 @@ def is_late(time: str | None, enqueued_ms: int, window_ms: int) -> bool:
     return at_ms is not None and enqueued_ms - at_ms > window_ms
 
 
-def are_late(times: Sequence[str | None], enqueued_ms: int, window_ms: int) -> list[bool]:
-    """As `is_late`, for the readings of one event. Most are not, and times in UTC have the same order as texts; to compare
-    those is far quicker than to read times."""
+def late_places(times: Sequence[str | None], enqueued_ms: int, window_ms: int) -> list[int]:
+    """Which readings of one event are late (see `is_late`). Most are not, and times in UTC have the same order as texts; to
+    compare those is far quicker than to read times."""
     limit = _plain(max(0, enqueued_ms - window_ms) // 1000)
     return [
-        time is not None
+        place
+        for place, time in enumerate(times)
+        if time is not None
         and not (time[:SECONDS] > limit and time[4:17:3] == "--T::" and time[-1] == "Z")
         and is_late(time, enqueued_ms, window_ms)
-        for time in times
     ]
 
 

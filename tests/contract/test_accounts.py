@@ -14,11 +14,13 @@ from dedup_service.adapters.redis_accounts import RedisAccounts
 from dedup_service.adapters.redis_calls import connect
 from dedup_service.adapters.redis_claims import RedisClaims
 from dedup_service.core.accounting import Counts, distances, group_figures, replica_figures, total
-from dedup_service.core.claims import key_digest, new_claim, shard_of
+from dedup_service.core.claim_requests import ClaimRequest
+from dedup_service.core.claims import key_digest, key_digests
 from dedup_service.core.events import Origin, Reading
 from dedup_service.core.extract import content_hash
 from dedup_service.core.overview import BYTES_PER_CLAIM
-from dedup_service.ports import Accounts, ClaimRequest, ClaimStore
+from dedup_service.core.times import rfc3339
+from dedup_service.ports import Accounts, ClaimStore
 
 LIVE = (1,)
 GROUP = "g"
@@ -51,11 +53,15 @@ class Bench:
     ) -> ClaimRequest:
         """The next copy that this replica sends; each replica has a partition of its own."""
         self.numbers[replica] = self.numbers.get(replica, -1) + 1
-        origin = Origin(1, replica, self.numbers[replica], 0)
-        claim = new_claim(origin, Reading(0, source, reading_id, [], content_hash(content)), replica, self.now_ms + after_ms)
-        key = key_digest(group, source, reading_id)
+        told = None if sequence is None else str(sequence)
+        at = None if time_ms is None else rfc3339(time_ms)
+        reading = Reading(0, source, reading_id, [], content_hash(content), at, told, epoch)
+        event = Origin(1, replica, self.numbers[replica], 0)
+        late_indexes = frozenset({0} if late else ())
+        keys = [key_digest(group, source, reading_id)]
+        enqueued_ms = self.now_ms + after_ms
         return ClaimRequest(
-            shard_of(source, SHARDS), key, claim, 60_000, group, replica, source, late, sequence, epoch, time_ms
+            group, replica, event, enqueued_ms, 60_000, [reading], keys, late_indexes, is_timed=time_ms is not None
         )
 
     async def counts(self, group: str = GROUP) -> dict[str, int]:
@@ -73,7 +79,7 @@ async def bench(request: pytest.FixtureRequest, redis_url: str, namespace: str) 
         return
     is_cluster = request.param == "cluster"
     client = connect(request.getfixturevalue("redis_cluster") if is_cluster else redis_url, 5.0, is_cluster=is_cluster)
-    store = RedisClaims(client, namespace=namespace)
+    store = RedisClaims(client, namespace=namespace, shards=SHARDS)
     yield Bench(store, RedisAccounts(client, namespace=namespace, shards=SHARDS), now_ms)
     await store.close()
 
@@ -196,7 +202,7 @@ async def test_who_was_seen_and_what_a_reading_became(bench: Bench) -> None:
 async def test_what_a_claim_takes_up_in_redis(redis_url: str, namespace: str) -> None:
     """The projection of the memory that a full window needs rests on it."""
     client = connect(redis_url, 5.0)
-    store = RedisClaims(client, namespace=namespace)
+    store = RedisClaims(client, namespace=namespace, shards=SHARDS)
     bench = Bench(store, RedisAccounts(client, namespace=namespace, shards=SHARDS), time.time_ns() // 1_000_000)
     await bench.deliver(bench.copy("first"))
     before = (await client.info("memory"))["used_memory"]
@@ -216,7 +222,7 @@ async def test_redis_counts_as_the_model_does(
     rng, now_ms = random.Random(seed), time.time_ns() // 1_000_000
     model = MemoryClaims(MemoryClock(now_ms))
     client = connect(request.getfixturevalue("redis_cluster") if is_cluster else redis_url, 5.0, is_cluster=is_cluster)
-    real = RedisClaims(client, namespace=namespace)
+    real = RedisClaims(client, namespace=namespace, shards=SHARDS)
     accounts = RedisAccounts(client, namespace=namespace, shards=SHARDS)
     numbers = [-1, -1, -1, -1]
     history: list[list[ClaimRequest]] = []
@@ -225,25 +231,8 @@ async def test_redis_counts_as_the_model_does(
         for _ in range(rng.randint(1, 12)):
             replica, source, place = rng.randrange(4), rng.randrange(3), rng.randrange(40)
             numbers[replica] += rng.randint(1, 2)
-            origin = Origin(rng.choice([1, 1, 1, 9]), replica, numbers[replica], rng.randrange(3))
-            reading = Reading(0, f"urn:{source}", str(place), [], content_hash(bytes([rng.random() < 0.1])))
-            enqueued = now_ms - rng.choice([0, 10, 500, 70_000, 7_200_000, 30 * 3_600_000])
             group = "g" if source < 2 else "h"
-            call.append(
-                ClaimRequest(
-                    shard_of(reading.source, SHARDS),
-                    key_digest(group, reading.source, reading.id),
-                    new_claim(origin, reading, replica, enqueued),
-                    600_000,
-                    group,
-                    replica,
-                    reading.source,
-                    rng.random() < 0.1,
-                    rng.choice([place, place, None]),
-                    rng.choice(["a", "b", ""]),
-                    rng.choice([None, now_ms - place * 1000 - replica]),
-                )
-            )
+            call.append(_event(rng, group, f"urn:{source}", place, replica, numbers[replica], now_ms))
         history.append(call)
         for repeated in [call, *([rng.choice(history)] if rng.random() < 0.3 else [])]:
             assert await real.claim(repeated, LIVE) == await model.claim(repeated, LIVE)
@@ -260,6 +249,30 @@ async def test_redis_counts_as_the_model_does(
             (s, sorted((g.epoch, g.first, g.last) for g in h.gaps), h.missing) for s, h in expected
         ]
     await real.close()
+
+
+def _event(rng: random.Random, group: str, source: str, place: int, replica: int, number: int, now_ms: int) -> ClaimRequest:
+    """With readings of neighbouring places, of which some are of another source and one may be there twice."""
+    places = sorted(rng.choices(range(place, place + 3), k=rng.randint(1, 3)))
+    readings = [
+        Reading(
+            index,
+            source if rng.random() < 0.8 else "urn:0",
+            str(at),
+            [],
+            content_hash(bytes([rng.random() < 0.1])),
+            rng.choice([None, rfc3339(now_ms - at * 1000 - replica)]),
+            rng.choice([str(at), str(at), None]),
+            rng.choice(["a", "b", ""]),
+        )
+        for index, at in enumerate(places, start=rng.randrange(3))
+    ]
+    late = frozenset(reading.index for reading in readings if rng.random() < 0.1)
+    event = Origin(rng.choice([1, 1, 1, 9]), replica, number, 0)
+    enqueued = now_ms - rng.choice([0, 10, 500, 70_000, 7_200_000, 30 * 3_600_000])
+    return ClaimRequest(
+        group, replica, event, enqueued, 600_000, readings, key_digests(group, readings), late, rng.random() < 0.5
+    )
 
 
 def _tidy(counts: list[Counts]) -> list[dict[str, int]]:

@@ -17,11 +17,12 @@ from redis.asyncio import Redis
 from dedup_service.adapters.memory import MemoryClaims, MemoryClock
 from dedup_service.adapters.redis_calls import connect
 from dedup_service.adapters.redis_claims import RedisClaims, check_eviction
-from dedup_service.core.claims import OTHER_REPLICA, Verdict, judge, key_digest, new_claim, unpack
+from dedup_service.core.claim_requests import ClaimRequest
+from dedup_service.core.claims import OTHER_REPLICA, Verdict, event_bytes, judge, key_digests, unpack
 from dedup_service.core.events import Origin, Reading
 from dedup_service.core.extract import content_hash
 from dedup_service.errors import ConfigurationError, UnavailableError
-from dedup_service.ports import ClaimRequest, ClaimStore
+from dedup_service.ports import ClaimStore
 
 REDIS_6_COMMANDS = (
     "evalsha",
@@ -69,39 +70,82 @@ async def bench(request: pytest.FixtureRequest, redis_url: str, namespace: str) 
         )
         await client.aclose()
         client = connect(redis_url.replace("redis://", "redis://redis6:six@"), 5.0)
-    store = RedisClaims(client, namespace=namespace)
+    store = RedisClaims(client, namespace=namespace, shards=3)
     yield Bench(store, lambda ms: asyncio.sleep(ms / 1000))
     await store.close()
 
 
 def request_of(
-    reading_id: str, sequence: int = 0, *, replica: int = 0, incarnation: int = 1, content: bytes = b"x", shard: int = 0
+    reading_id: str,
+    sequence: int = 0,
+    *,
+    replica: int = 0,
+    incarnation: int = 1,
+    content: bytes = b"x",
+    source: str = "s",
 ) -> ClaimRequest:
-    origin = Origin(incarnation, 0, sequence, 0)
-    claim = new_claim(origin, Reading(0, "s", reading_id, [], content_hash(content)), replica, 1_700_000_000_000)
-    return ClaimRequest(shard, key_digest("g", "s", reading_id), claim, TTL_MS, "g", replica, "s")
+    return event_of([reading_id], sequence, replica=replica, incarnation=incarnation, content=content, source=source)
+
+
+def event_of(
+    reading_ids: list[str],
+    sequence: int = 0,
+    *,
+    replica: int = 0,
+    incarnation: int = 1,
+    content: bytes = b"x",
+    source: str = "s",
+) -> ClaimRequest:
+    readings = [Reading(index, source, name, [], content_hash(content)) for index, name in enumerate(reading_ids)]
+    event = Origin(incarnation, 0, sequence, 0)
+    return ClaimRequest(
+        "g", replica, event, 1_700_000_000_000, TTL_MS, readings, key_digests("g", readings), late=frozenset()
+    )
+
+
+def claim_of(request: ClaimRequest) -> bytes:
+    (claim,) = request.claims()
+    return claim
 
 
 def verdicts(requests: list[ClaimRequest], found: list[bytes | None], *, in_doubt: bool = False) -> list[Verdict]:
-    return [judge(request.claim, claim, in_doubt=in_doubt) for request, claim in zip(requests, found, strict=True)]
+    copies = [(event_bytes(request.event), reading) for request in requests for reading in request.readings]
+    return [judge(event, reading, claim, in_doubt=in_doubt) for (event, reading), claim in zip(copies, found, strict=True)]
 
 
 async def test_the_first_copy_gets_the_key_and_the_others_find_it(bench: Bench) -> None:
     first, second = request_of("1", 0), request_of("1", 1)
     assert await bench.store.claim([first], LIVE) == [None]
-    assert await bench.store.claim([second], LIVE) == [first.claim]
+    assert await bench.store.claim([second], LIVE) == [claim_of(first)]
 
 
 async def test_answers_come_in_the_order_of_the_requests_over_all_shards(bench: Bench) -> None:
-    requests = [request_of(str(n), shard=n % 3) for n in range(30)]
+    requests = [request_of(str(n), source=f"urn:{n % 7}") for n in range(30)]
     assert await bench.store.claim(requests[::2], LIVE) == [None] * 15
     found = await bench.store.claim(requests, LIVE)
-    assert found == [request.claim if n % 2 == 0 else None for n, request in enumerate(requests)]
+    assert found == [claim_of(request) if n % 2 == 0 else None for n, request in enumerate(requests)]
+
+
+async def test_an_event_s_readings_of_several_shards_are_answered_in_their_order(bench: Bench) -> None:
+    names = [str(n) for n in range(20)]
+    mixed = event_of(names)
+    readings = [replace(reading, source=f"urn:{reading.index % 7}") for reading in mixed.readings]
+    request = replace(mixed, readings=readings, keys=key_digests("g", readings))
+    places = range(0, 20, 3)
+    assert await bench.store.claim([request.only(places)], LIVE) == [None] * len(places)
+    found = await bench.store.claim([event_of(["other"], 1), request], LIVE)
+    assert found == [None, *(claim if place % 3 == 0 else None for place, claim in enumerate(request.claims()))]
+
+
+async def test_a_reading_that_is_twice_in_one_event_wins_once(bench: Bench) -> None:
+    event = event_of(["1", "2", "1"])
+    found = await bench.store.claim([event], LIVE)
+    assert verdicts([event], found) == [Verdict.WINNER, Verdict.WINNER, Verdict.DUPLICATE]
 
 
 async def test_copies_in_one_call_are_claimed_in_order(bench: Bench) -> None:
     first, second = request_of("1", 0), request_of("1", 1)
-    assert await bench.store.claim([first, second], LIVE) == [None, first.claim]
+    assert await bench.store.claim([first, second], LIVE) == [None, claim_of(first)]
 
 
 async def test_a_repeated_call_finds_its_own_claim(bench: Bench) -> None:
@@ -231,7 +275,7 @@ async def test_what_is_no_claim_is_taken_for_none(redis_url: str, namespace: str
     (request,) = requests = [request_of("1")]
     await valkey_claims.claim(requests, LIVE)
     async with Redis.from_url(redis_url) as other:
-        (key,) = [key async for key in other.scan_iter(match=f"{namespace}*") if key.endswith(request.key)]
+        (key,) = [key async for key in other.scan_iter(match=f"{namespace}*") if key.endswith(request.keys[0])]
         await other.set(key, b"not a claim")
     with pytest.raises(UnavailableError, match="DEDUP_NAMESPACE"):
         await valkey_claims.claim(requests, LIVE)

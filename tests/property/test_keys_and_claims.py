@@ -13,13 +13,13 @@ from redis.asyncio import Redis
 
 from dedup_service.adapters.memory import MemoryClaims, MemoryClock
 from dedup_service.adapters.redis_claims import RedisClaims
+from dedup_service.core.claim_requests import ClaimRequest, in_calls
 from dedup_service.core.claims import key_digest, key_digests, new_claim, new_claims, pack, unpack
 from dedup_service.core.events import Origin, Reading
 from dedup_service.core.extract import content_hash
 from dedup_service.core.json_array import split_elements
 from dedup_service.core.outgoing import ranges
 from dedup_service.core.progress import Progress
-from dedup_service.ports import ClaimRequest
 from edge_sender.identity import reading_id
 from tests.support.readings import event
 
@@ -80,6 +80,33 @@ def test_keys_and_claims_of_an_event_are_those_of_its_readings(group: str, found
     assert claims == [new_claim(Origin(1, 2, 3, reading.index), reading, 4, 5) for reading in found]
 
 
+@given(st.lists(st.integers(1, 25), max_size=12), st.integers(1, 20))
+def test_calls_hold_every_reading_once_in_order_and_none_has_too_many(sizes: list[int], most: int) -> None:
+    requests = [
+        ClaimRequest(
+            "g",
+            0,
+            Origin(1, 0, number, 0),
+            1,
+            1,
+            [Reading(index, "s", "i", [], b"") for index in range(size)],
+            [bytes([number, index]) for index in range(size)],
+            frozenset(),
+        )
+        for number, size in enumerate(sizes)
+    ]
+    calls = list(in_calls(requests, most))
+    keys = [key for call in calls for request in call for key in request.keys]
+    assert keys == [key for request in requests for key in request.keys]
+    assert all(0 < sum(len(request.keys) for request in call) <= most for call in calls)
+    assert all(
+        (request.event.sequence_number, reading.index) == tuple(key)
+        for call in calls
+        for request in call
+        for reading, key in zip(request.readings, request.keys, strict=True)
+    )
+
+
 @given(st.sets(st.integers(0, 300)))
 def test_ranges_name_each_index_once(indexes: set[int]) -> None:
     spans = [part.split("-") for part in ranges(sorted(indexes)).split(",") if part]
@@ -132,15 +159,14 @@ operations = st.lists(
 def requests_of(items: list[tuple[int, int, int, int]]) -> list[ClaimRequest]:
     return [
         ClaimRequest(
-            key % 2,
-            bytes([key]) * 16,
-            new_claim(
-                Origin(incarnation, 0, origin, 0), Reading(0, "s", "i", [], content_hash(bytes([origin]))), replica, 1
-            ),
-            60_000,
             "g",
             replica,
-            "s",
+            Origin(incarnation, 0, origin, 0),
+            1,
+            60_000,
+            [Reading(0, f"urn:{key % 2}", "i", [], content_hash(bytes([origin])))],
+            [bytes([key]) * 16],
+            frozenset(),
         )
         for key, origin, replica, incarnation in items
     ]
@@ -153,7 +179,7 @@ def test_the_scripts_do_what_the_model_does(
 ) -> None:
     async def both() -> None:
         model = MemoryClaims(MemoryClock())
-        real = RedisClaims(Redis.from_url(redis_url), namespace=fresh_namespace())
+        real = RedisClaims(Redis.from_url(redis_url), namespace=fresh_namespace(), shards=2)
         for operation, items, live in steps:
             requests = requests_of(items)
             if operation == "claim":

@@ -16,6 +16,7 @@ from dedup_service.adapters.memory_accounts import MemoryAccounts
 from dedup_service.admission import Admission
 from dedup_service.core import claims
 from dedup_service.core.claims import Verdict
+from dedup_service.core.events import Reading
 from dedup_service.core.leases import Lease, Record
 from dedup_service.core.outgoing import INDEXES_PROPERTY, ORIGIN_PROPERTY
 from dedup_service.core.progress import Position, Progress
@@ -32,7 +33,7 @@ Mutant = Callable[[Patch], None]
 def naive(patch: Patch) -> None:
     """SET NX: who finds a claim, even its own, is a duplicate."""
 
-    def judge(mine: bytes, found: bytes | None, *, in_doubt: bool) -> Verdict:
+    def judge(event: bytes, reading: Reading, found: bytes | None, *, in_doubt: bool) -> Verdict:
         return Verdict.WINNER if found is None else Verdict.DUPLICATE
 
     patch.setattr(claiming, "judge", judge)
@@ -182,8 +183,8 @@ def origin_without_index(patch: Patch) -> None:
 def skip_in_doubt_as_own_call(patch: Patch) -> None:
     """The horizon is forgotten: what a predecessor claimed looks like one's own repeated call."""
 
-    def never(mine: bytes, found: bytes | None, *, in_doubt: bool) -> Verdict:
-        return claims.judge(mine, found, in_doubt=False)
+    def never(event: bytes, reading: Reading, found: bytes | None, *, in_doubt: bool) -> Verdict:
+        return claims.judge(event, reading, found, in_doubt=False)
 
     patch.setattr(claiming, "judge", never)
 

@@ -25,6 +25,7 @@ from dedup_service.adapters.memory import (
 )
 from dedup_service.assignment import Assignment, AssignmentOptions
 from dedup_service.core.accounting import total
+from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.events import DEVICE_ID, MESSAGE_SOURCE, InputEvent
 from dedup_service.core.extract import BATCH_CONTENT_TYPE
 from dedup_service.core.leases import Lease, Record, Renewal, Sample, Samples
@@ -32,7 +33,7 @@ from dedup_service.core.outgoing import OutgoingEvent, OutputPolicy
 from dedup_service.core.progress import Position
 from dedup_service.errors import UnavailableError
 from dedup_service.pipeline import Pipeline, PipelineOptions, PipelinePorts
-from dedup_service.ports import ClaimRequest, HubInfo, PartitionState, StartPosition
+from dedup_service.ports import HubInfo, PartitionState, StartPosition
 from dedup_service.retrying import Retrying
 from dedup_service.telemetry import Telemetry
 from dedup_service.worker import PartitionWorker, WorkerOptions, WorkerPorts
@@ -337,7 +338,7 @@ class Process:
         samples = Samples()
         leases, clean = SimulatedLeases(self), SimulatedPublisher(self, world.clean)
         output = OutputPolicy(sorted(world.clean.partitions), "source", "g")
-        options = PipelineOptions(world.retention_ms, 1, output, ["0"])
+        options = PipelineOptions(world.retention_ms, output, ["0"])
         admission = admission_of(group_of(mode=world.scenario.mode, window_ms=WINDOW_MS, output=output))
 
         def make_worker(lease: Lease) -> PartitionWorker:

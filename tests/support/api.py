@@ -10,13 +10,13 @@ from fastapi import FastAPI
 from dedup_service.adapters.memory import MemoryClaims, MemoryClock
 from dedup_service.adapters.memory_board import MemoryBoard
 from dedup_service.api.app import create_app
-from dedup_service.core.claims import key_digest, new_claim
+from dedup_service.core.claim_requests import ClaimRequest
+from dedup_service.core.claims import key_digest
 from dedup_service.core.events import Origin, Reading
 from dedup_service.core.extract import content_hash
 from dedup_service.core.groups import Group
 from dedup_service.deployment import Deployment
 from dedup_service.metrics import create_registry
-from dedup_service.ports import ClaimRequest
 from dedup_service.telemetry import Telemetry
 from tests.support.groups import group_of
 
@@ -50,14 +50,13 @@ class Plant:
         group = self.groups[0].name
         await self.claims.replica_number(group, f"edge-{replica}")
         self.sent += 1
-        claim = new_claim(
-            Origin(1, replica, self.sent, 0),
-            Reading(0, source, reading_id, [], content_hash(content)),
-            replica,
-            self.clock.now_ms() + 20 * replica,
+        told = None if sequence is None else str(sequence)
+        reading = Reading(0, source, reading_id, [], content_hash(content), None, told)
+        key, enqueued_ms = key_digest(group, source, reading_id), self.clock.now_ms() + 20 * replica
+        event = Origin(1, replica, self.sent, 0)
+        await self.claims.claim(
+            [ClaimRequest(group, replica, event, enqueued_ms, 60_000, [reading], [key], frozenset())], (1,)
         )
-        key = key_digest(group, source, reading_id)
-        await self.claims.claim([ClaimRequest(0, key, claim, 60_000, group, replica, source, sequence=sequence)], (1,))
 
     async def run(self, minutes: int = 5) -> None:
         """The third edge dies half-way."""

@@ -9,6 +9,7 @@ from dedup_service.core.claims import (
     CONFIRMED,
     Claim,
     Verdict,
+    event_bytes,
     incarnation_of,
     judge,
     key_digest,
@@ -26,6 +27,12 @@ ORIGIN = Origin(incarnation=7, partition=3, sequence_number=2**40, index=500)
 
 def claim(origin: Origin = ORIGIN, content: bytes = b"x") -> bytes:
     return new_claim(origin, Reading(0, "urn:a", "1", [], content_hash(content)), replica=4, enqueued_ms=1_700_000_000_123)
+
+
+def verdict(found: bytes | None, *, in_doubt: bool) -> Verdict:
+    """On the copy at ORIGIN."""
+    reading = Reading(ORIGIN.index, "urn:a", "1", [], content_hash(b"x"))
+    return judge(event_bytes(ORIGIN), reading, found, in_doubt=in_doubt)
 
 
 def confirmed(data: bytes) -> bytes:
@@ -46,16 +53,16 @@ def test_foreign_bytes_are_no_claim() -> None:
 
 @pytest.mark.parametrize("in_doubt", [False, True])
 def test_who_finds_nothing_wins(in_doubt: bool) -> None:
-    assert judge(claim(), None, in_doubt=in_doubt) is Verdict.WINNER
+    assert verdict(None, in_doubt=in_doubt) is Verdict.WINNER
 
 
 def test_who_finds_its_own_confirmed_claim_is_a_replay() -> None:
-    assert judge(claim(), confirmed(claim()), in_doubt=True) is Verdict.REPLAY
+    assert verdict(confirmed(claim()), in_doubt=True) is Verdict.REPLAY
 
 
 def test_who_finds_its_own_unconfirmed_claim_is_in_doubt_unless_only_this_process_can_have_made_it() -> None:
-    assert judge(claim(), claim(), in_doubt=True) is Verdict.IN_DOUBT
-    assert judge(claim(), claim(), in_doubt=False) is Verdict.WINNER
+    assert verdict(claim(), in_doubt=True) is Verdict.IN_DOUBT
+    assert verdict(claim(), in_doubt=False) is Verdict.WINNER
 
 
 @pytest.mark.parametrize(
@@ -68,18 +75,18 @@ def test_who_finds_its_own_unconfirmed_claim_is_in_doubt_unless_only_this_proces
     ],
 )
 def test_every_part_of_the_origin_tells_copies_apart(other: Origin) -> None:
-    assert judge(claim(), claim(other), in_doubt=True) is Verdict.DUPLICATE
-    assert judge(claim(), confirmed(claim(other)), in_doubt=True) is Verdict.DUPLICATE
+    assert verdict(claim(other), in_doubt=True) is Verdict.DUPLICATE
+    assert verdict(confirmed(claim(other)), in_doubt=True) is Verdict.DUPLICATE
 
 
 def test_a_duplicate_with_other_content_is_a_conflict() -> None:
-    assert judge(claim(), claim(Origin(7, 3, 1, 0), b"y"), in_doubt=False) is Verdict.CONFLICT
+    assert verdict(claim(Origin(7, 3, 1, 0), b"y"), in_doubt=False) is Verdict.CONFLICT
 
 
 def test_replicas_that_were_added_do_not_make_another_origin() -> None:
     packed = bytearray(claim())
     packed[1:5] = b"\xff\xff\xff\xff"
-    assert judge(claim(), bytes(packed), in_doubt=False) is Verdict.WINNER
+    assert verdict(bytes(packed), in_doubt=False) is Verdict.WINNER
 
 
 def test_keys_are_scoped_by_group_and_no_crafted_id_runs_into_another() -> None:

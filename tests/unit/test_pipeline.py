@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from dedup_service import pipeline as module
 from dedup_service.adapters.memory import MemoryClaims, MemoryClock, MemoryPublisher
+from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import unpack
 from dedup_service.core.events import MESSAGE_SOURCE, InputEvent
 from dedup_service.core.leases import Lease, Record, Samples
@@ -20,7 +21,6 @@ from dedup_service.core.outgoing import OutputPolicy
 from dedup_service.core.progress import Position
 from dedup_service.errors import LeaseLostError, StoppingError, UnavailableError
 from dedup_service.pipeline import Pipeline, PipelineOptions, PipelinePorts, Tenure
-from dedup_service.ports import ClaimRequest
 from dedup_service.retrying import Retrying
 from dedup_service.telemetry import Count, Telemetry
 from dedup_service.work import EventWork
@@ -50,7 +50,7 @@ class World:
         self.claims = MemoryClaims(self.clock)
 
     def pipeline(self, horizon: int = -1, partition: str = "0") -> Pipeline:
-        options = PipelineOptions(RETENTION_MS, shards=1, forward_to=OUTPUT, dead_letter_partitions=["0"])
+        options = PipelineOptions(RETENTION_MS, forward_to=OUTPUT, dead_letter_partitions=["0"])
         group = group_of(**{"mode": self.mode, "window_ms": WINDOW_MS, **self.group})
         ports = PipelinePorts(
             claims=self.claims,

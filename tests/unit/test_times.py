@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dedup_service.core.times import are_late, is_late, rfc3339, source_time_ms
+from dedup_service.core.times import is_late, late_places, rfc3339, source_time_ms
 
 AT_MS = 1_767_225_600_000
 
@@ -56,4 +56,4 @@ def test_the_quick_way_to_tell_the_late_ones_gives_what_reading_every_time_gives
     seconds: int, form: str, window_ms: int
 ) -> None:
     time = (datetime.fromtimestamp(AT_MS // 1000, UTC) + timedelta(seconds=seconds)).strftime(form)
-    assert are_late([time, None], AT_MS, window_ms) == [is_late(time, AT_MS, window_ms), False]
+    assert late_places([None, time], AT_MS, window_ms) == ([1] if is_late(time, AT_MS, window_ms) else [])

@@ -29,7 +29,7 @@ from dedup_service.worker import PartitionWorker, WorkerOptions, WorkerPorts
 from tests.support.groups import OUTPUT, admission_of
 from tests.support.readings import single
 
-OPTIONS = PipelineOptions(10**9, 1, OUTPUT, ["0"])
+OPTIONS = PipelineOptions(10**9, OUTPUT, ["0"])
 TURNS = 10_000
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
+import hiredis
 from azure.core.exceptions import AzureError
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
@@ -39,6 +40,7 @@ T = TypeVar("T")
 RedisClient = Redis | RedisCluster
 
 WHAT = "Redis"
+CALL_OF_SCRIPT = "EVALSHA"
 WRONG_SERVER = (ReadOnlyError, BusyLoadingError)
 """After a fail-over: the connection leads to a server that is the primary no more, or not yet."""
 REFUSALS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
@@ -108,6 +110,8 @@ class _Packing:
     _packer = HiredisRespSerializer()
 
     def pack_command(self, *args: Any) -> list[bytes]:
+        if args[0] == CALL_OF_SCRIPT:
+            return [hiredis.pack_command(args)]
         packed: list[bytes] = self._packer.pack(*args)
         return packed
 

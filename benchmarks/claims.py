@@ -5,8 +5,11 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+
+from redis.asyncio import Redis
 
 from benchmarks.events import SOURCES
 from benchmarks.results import Section, at_most, middle
@@ -37,40 +40,89 @@ def _request(replica: int, number: int, sources: int, at_ms: int) -> ClaimReques
     return ClaimRequest("default", replica, event, at_ms + replica, RETENTION_MS, [reading], keys, frozenset())
 
 
+BASELINE, ONE_SHARD = "pipelined SET NX, which knows nothing else", "1 shard"
+
+Measure = Callable[[Server], Awaitable[tuple[float, ...]]]
+
+
 async def claims(rounds: int) -> Section:
     section = Section(
         f"Claims, {KEYS:,} keys a call, three copies of each reading, {SOURCES} sources unless said",
         "Per key; client: the process that calls, without making the requests; server: Redis. A third of the keys is new. "
-        "Memory: of claims and accounts together, after confirming.",
-        ["", "client µs", "server µs", "confirm, client µs", "confirm, server µs", "bytes a claim"],
+        "Memory: of claims and accounts together, after confirming. In turn, medians; ratios to the baseline on the same "
+        "server, which can neither tell its own repeated call from a duplicate nor count.",
+        [
+            "",
+            "client µs",
+            "÷ baseline",
+            "server µs",
+            "÷ baseline",
+            "confirm, client µs",
+            "confirm, server µs",
+            "bytes a claim",
+        ],
     )
+    ways: dict[str, Measure] = {
+        BASELINE: _baseline,
+        "1 shard, without accounting": partial(_measure, accounting=False),
+        ONE_SHARD: _measure,
+        f"1 shard, {MANY_SOURCES:,} sources": partial(_measure, sources=MANY_SOURCES),
+        "16 shards": partial(_measure, shards=16),
+    }
     with running_valkey() as valkey:
-        for name, shards, sources, accounting in (
-            ("1 shard, without accounting", 1, SOURCES, False),
-            ("1 shard", 1, SOURCES, True),
-            (f"1 shard, {MANY_SOURCES:,} sources", 1, MANY_SOURCES, True),
-            ("16 shards", 16, SOURCES, True),
-        ):
-            found = [await _measure(valkey, shards, sources, accounting) for _ in range(rounds)]
-            row = [middle(values) for values in zip(*found, strict=True)]
-            section.rows.append([f"Valkey, {name}", *row])
-            if name == "1 shard":
-                section.targets += [
-                    at_most("client CPU µs per claim, with accounting", 2.5, row[0]),
-                    at_most("bytes per claim on Valkey", 150, row[4]),
-                ]
+        ours = await _add_rows(section, f"Valkey {valkey.version}", valkey, ways, rounds)
+    section.targets += [
+        at_most("client CPU µs per claim, with accounting", 2.5, ours[0]),
+        at_most("bytes per claim on Valkey", 150, ours[4]),
+    ]
     if redis := shutil.which("redis-server"):
         with running_redis(redis) as server:
-            found = [await _measure(server, 1, SOURCES, True) for _ in range(rounds)]
-            section.rows.append(
-                [f"Redis {server.version}, 1 shard", *(middle(values) for values in zip(*found, strict=True))]
-            )
+            few = {name: ways[name] for name in (BASELINE, ONE_SHARD)}
+            await _add_rows(section, f"Redis {server.version}", server, few, rounds)
     else:
         section.conditions += " Redis itself is left out: redis-server is not installed."
     return section
 
 
-async def _measure(server: Server, shards: int, sources: int, accounting: bool) -> tuple[float, ...]:
+async def _add_rows(section: Section, name: str, server: Server, ways: dict[str, Measure], rounds: int) -> list[float]:
+    """Returns what one shard with accounting takes."""
+    found: dict[str, list[tuple[float, ...]]] = {way: [] for way in ways}
+    for _ in range(rounds):
+        for way, measure in ways.items():
+            found[way].append(await measure(server))
+    medians = {way: [middle(values) for values in zip(*rows, strict=True)] for way, rows in found.items()}
+    client, server_us = medians[BASELINE][:2]
+    for way, (own, of_server, *rest) in medians.items():
+        cells = rest if len(rest) > 1 else [None, None, *rest]
+        section.rows.append([f"{name}, {way}", own, own / client, of_server, of_server / server_us, *cells])
+    return medians[ONE_SHARD]
+
+
+async def _baseline(server: Server) -> tuple[float, ...]:
+    """What a deduplication without this protocol would do: SET NX with a TTL for each copy, a thousand in a pipeline."""
+    server.clear()
+    empty, at_ms = server.used_bytes(), int(time.time() * 1000)
+    keys = [
+        [b"bench{0}" + request.keys[0] for request in requests(replica, call, SOURCES, at_ms)]
+        for call in range(CALLS)
+        for replica in range(REPLICAS)
+    ]
+    client = connect(server.url, 10.0)
+    assert isinstance(client, Redis)
+    before = time.process_time(), server.cpu()
+    for batch in keys:
+        pipeline = client.pipeline(transaction=False)
+        for key in batch:
+            pipeline.set(key, b"1", nx=True, px=WINDOW_MS)
+        await pipeline.execute()
+    after = time.process_time(), server.cpu()
+    used = server.used_bytes() - empty
+    await client.aclose()
+    copies = CALLS * KEYS * REPLICAS
+    return (*((after[i] - before[i]) / copies * 1e6 for i in range(2)), used / (CALLS * KEYS))
+
+
+async def _measure(server: Server, shards: int = 1, sources: int = SOURCES, *, accounting: bool = True) -> tuple[float, ...]:
     server.clear()
     empty, at_ms = server.used_bytes(), int(time.time() * 1000)
     store = RedisClaims(connect(server.url, 10.0), namespace="bench", shards=shards, accounting=accounting)

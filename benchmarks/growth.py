@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
+from benchmarks.draining import drain
 from benchmarks.events import Load, input_log
 from benchmarks.results import Curve, Section, at_least
-from benchmarks.stage import Log, Server, Took, drain, running_valkey
-from benchmarks.throughput import Measured, Round, alternate
+from benchmarks.rounds import Measured, Round, Took, alternate
+from benchmarks.stage import Log, Server, running_valkey
 
 BASE = Load(40_000)
 CLAIMS = (10_000, 1_000_000, 5_000_000)
 PARTITIONS, REPLICAS, BODIES = (1, 4, 32), (2, 3, 5), (100, 4096)
-COLUMNS = ["", "CPU µs/copy", "copies/s", "Redis CPU µs", "cores used"]
+COLUMNS = ["", "CPU µs/copy", "copies/s", "copies/s ÷ first row", "Redis CPU µs", "cores used"]
 
 
 async def growth(rounds: int) -> list[Section]:
@@ -58,7 +59,10 @@ def _section(what: str, values: Sequence[int], found: dict[str, Measured]) -> Se
     )
     for value in values:
         measured = found[str(value)]
-        section.rows.append([float(value), measured.cpu_us(), measured.rate(), measured.redis_cpu_us(), measured.busy()])
+        ratio = measured.rate() / found[str(values[0])].rate()
+        section.rows.append(
+            [float(value), measured.cpu_us(), measured.rate(), ratio, measured.redis_cpu_us(), measured.busy()]
+        )
     rates = {"copies per second": [found[str(value)].rate() for value in values]}
     name = what.replace(" ", "-")
     section.curves.append(Curve(name, title, what, "copies/s", list(values), rates, logarithmic=True))

@@ -7,25 +7,27 @@ import math
 import time
 from collections.abc import Sequence
 
+from benchmarks.baselines import running_loop
 from benchmarks.events import Load, bare_messages, iot_hub_says
-from benchmarks.results import Curve, Section, at_most
-from benchmarks.stage import Hub, running_hub, running_services, running_valkey, until_processed
+from benchmarks.results import Curve, Section, at_most, middle
+from benchmarks.stage import Hub, Server, running_hub, running_services, running_valkey, until_processed
 from dedup_service.adapters.event_decoding import decode
 from sandbox.amqp.messages import BareMessage
 from sandbox.hub.log import Entry, now_ms
 
 RATES = (100, 500, 5000)
 """Events per second, all replicas together."""
-SECONDS, WARM_UP_SECONDS = 12.0, 3.0
+SECONDS, WARM_UP_SECONDS = 10.0, 3.0
 REPLICAS = 3
 TICK_SECONDS = 0.005
 SPREAD_SECONDS = 0.02
 """Between the copies of one reading."""
+LOOP, SERVICE = "bare receive → send loop", "service"
 
 
 async def send(hub: Hub, rate: float, seconds: float) -> int:
     """Each replica on its own partition, one behind the other, in real time. Returns how many events there are."""
-    readings = int(rate * seconds / REPLICAS)
+    readings = readings_in(rate, seconds)
     telemetry = hub.stand_in.namespace.hubs["telemetry"]
     queues = [list(bare_messages(Load(readings), replica)) for replica in range(REPLICAS)]
     sent, started = [0] * REPLICAS, time.monotonic()
@@ -41,8 +43,12 @@ async def send(hub: Hub, rate: float, seconds: float) -> int:
     return sum(sent)
 
 
+def readings_in(rate: float, seconds: float) -> int:
+    return int(rate * seconds / REPLICAS)
+
+
 def latencies_ms(hub: Hub, since_ms: int, until_ms: float = math.inf) -> list[int]:
-    """Of the readings that were enqueued in between."""
+    """Of what was enqueued in between and is in the clean hub."""
     telemetry, clean = (hub.stand_in.namespace.hubs[name] for name in ("telemetry", "clean"))
     found = []
     for entry in (entry for partition in clean.partitions for entry in partition.entries):
@@ -63,29 +69,53 @@ def percentile(ordered: Sequence[int], share: float) -> float:
     return float(ordered[min(len(ordered) - 1, int(share * len(ordered)))])
 
 
+async def of_service(redis: Server, rate: float) -> list[int]:
+    redis.clear()
+    async with running_hub(REPLICAS) as hub, running_services(hub, redis.url) as running:
+        since_ms = now_ms() + int(WARM_UP_SECONDS * 1000)
+        await until_processed(running, await send(hub, rate, SECONDS))
+        return latencies_ms(hub, since_ms)
+
+
+async def of_loop(rate: float) -> list[int]:
+    """It sends every copy on; all of them are looked at."""
+    events = REPLICAS * readings_in(rate, SECONDS)
+    async with running_hub(REPLICAS) as hub, running_loop("forward", hub, events, stamped=True) as process:
+        process.begin()
+        since_ms = now_ms() + int(WARM_UP_SECONDS * 1000)
+        await send(hub, rate, SECONDS)
+        await process.took()
+        return latencies_ms(hub, since_ms)
+
+
 async def latency(rounds: int) -> Section:
     section = Section(
         "Latency, input hub to clean hub, single readings",
-        f"{SECONDS:.0f} s each, three replicas {SPREAD_SECONDS * 1000:.0f} ms apart on three partitions; of the winners, "
-        f"without the first {WARM_UP_SECONDS:.0f} s.",
-        ["events/s", "p50 ms", "p99 ms", "readings"],
+        f"{SECONDS:.0f} s each, in turn, medians; three replicas {SPREAD_SECONDS * 1000:.0f} ms apart on three partitions; without "
+        f"the first {WARM_UP_SECONDS:.0f} s. The loop sends every copy on, the service the winners.",
+        ["events/s", "p50 ms", "p99 ms", "loop p50 ms", "loop p99 ms", "p50 ÷ loop", "p99 ÷ loop"],
     )
-    medians, tails = [], []
+    lines: dict[str, list[float]] = {f"{who} {share}": [] for who in (SERVICE, LOOP) for share in ("p50", "p99")}
     with running_valkey() as redis:
         for rate in RATES:
-            redis.clear()
-            async with running_hub(REPLICAS) as hub, running_services(hub, redis.url) as running:
-                since_ms = now_ms() + int(WARM_UP_SECONDS * 1000)
-                await until_processed(running, await send(hub, rate, SECONDS))
-                found = latencies_ms(hub, since_ms)
-            medians.append(percentile(found, 0.5))
-            tails.append(percentile(found, 0.99))
-            section.rows.append([float(rate), medians[-1], tails[-1], float(len(found))])
+            figures = await _figures(redis, rate, rounds)
+            for line, figure in zip(lines.values(), figures, strict=True):
+                line.append(figure)
+            p50, p99, loop_p50, loop_p99 = figures
+            section.rows.append([float(rate), *figures, p50 / loop_p50, p99 / loop_p99])
             if rate == 500:
                 section.targets += [
-                    at_most("latency p50 at 500 events/s, ms", 50, medians[-1]),
-                    at_most("latency p99 at 500 events/s, ms", 150, tails[-1]),
+                    at_most("latency p50 at 500 events/s, ms", 50, p50),
+                    at_most("latency p99 at 500 events/s, ms", 150, p99),
                 ]
-    lines = {"p50": medians, "p99": tails}
     section.curves.append(Curve("latency", section.title, "events per second", "ms", list(RATES), lines, logarithmic=True))
     return section
+
+
+async def _figures(redis: Server, rate: float, rounds: int) -> list[float]:
+    """p50 and p99 of the service, and then of the loop."""
+    found: dict[str, list[list[int]]] = {SERVICE: [], LOOP: []}
+    for _ in range(rounds):
+        found[SERVICE].append(await of_service(redis, rate))
+        found[LOOP].append(await of_loop(rate))
+    return [middle([percentile(own, share) for own in found[who]]) for who in found for share in (0.5, 0.99)]

@@ -3,7 +3,7 @@
     python -m benchmarks.loops receive|forward     (what to do as JSON in the environment variable BENCH_LOOP)
 
 `receive` takes events and does nothing with them. `forward` sends each of them on as a new event, without Redis and without
-looking at it. Prints one JSON line with what it took.
+looking at it; `stamped`, with where it comes from as a property. Prints one JSON line with what it took.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from azure.eventhub import EventData
 from azure.eventhub.aio import EventHubConsumerClient, EventHubProducerClient, PartitionContext
 
 READY = "ready"
+ORIGIN = "dedup_origin"
 
 
 class Loop:
@@ -46,6 +47,8 @@ class Loop:
         for event in events:
             outgoing = EventData(b"".join(cast("Iterable[bytes]", event.body)))
             outgoing.properties = event.properties
+            if self._options["stamped"]:
+                outgoing.properties = {**event.properties, ORIGIN: f"0/{partition_id}/{event.sequence_number}"}
             try:
                 batch.add(outgoing)
             except ValueError:

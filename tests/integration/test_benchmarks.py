@@ -7,19 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import stage
+from benchmarks.baselines import loop, running_loop
+from benchmarks.draining import Sample, steady
 from benchmarks.events import Load, input_log
 from benchmarks.latency import latencies_ms, send
 from benchmarks.pictures import draw
 from benchmarks.results import Curve, at_least, at_most
-from benchmarks.stage import Sample, Server, running_hub, running_services, steady, until_processed
+from benchmarks.stage import Server, delayed, running_hub, running_services, until_processed
 from sandbox.hub.log import now_ms
 
 
 @pytest.mark.parametrize(("batch", "kind"), [(1, "receive"), (20, "receive"), (1, "forward")])
 async def test_a_baseline_sees_every_event_once(batch: int, kind: str) -> None:
     log = input_log(Load(2000, batch=batch))
-    took = await stage.loop(kind, log)
+    took = await loop(kind, log)
     assert took.events == sum(map(len, log.values()))
     assert took.cpu > 0
 
@@ -41,6 +42,15 @@ async def test_latency_is_taken_of_every_winner(redis_url: str) -> None:
         await until_processed(running, sent)
         found = latencies_ms(hub, since_ms=0)
         assert len(found) == sent / 3 == hub.published()
+        assert min(found) >= 0
+
+
+async def test_latency_of_the_bare_loop_is_taken_of_every_copy() -> None:
+    async with running_hub(3) as hub, running_loop("forward", hub, 300, stamped=True) as process:
+        process.begin()
+        assert await send(hub, rate=300, seconds=1.0) == (await process.took()).events == 300
+        found = latencies_ms(hub, since_ms=0)
+        assert len(found) == hub.published() == 300
         assert min(found) >= 0
 
 
@@ -70,5 +80,5 @@ async def test_a_redis_far_away_answers_later(redis_url: str) -> None:
     from benchmarks.throughput import round_trip_ms
 
     server = await asyncio.to_thread(Server, redis_url)
-    async with stage.delayed(server, 0.02) as far:
+    async with delayed(server, 0.02) as far:
         assert await round_trip_ms(far) >= 20 > await round_trip_ms(redis_url)

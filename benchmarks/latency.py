@@ -91,8 +91,8 @@ async def of_loop(rate: float) -> list[int]:
 async def latency(rounds: int) -> Section:
     section = Section(
         "Latency, input hub to clean hub, single readings",
-        f"{SECONDS:.0f} s each, in turn, medians; three replicas {SPREAD_SECONDS * 1000:.0f} ms apart on three partitions; without "
-        f"the first {WARM_UP_SECONDS:.0f} s. The loop sends every copy on, the service the winners.",
+        f"{SECONDS:.0f} s each, in turn, medians; three replicas {SPREAD_SECONDS * 1000:.0f} ms apart on three partitions; "
+        f"without the first {WARM_UP_SECONDS:.0f} s. The loop sends every copy on, the service the winners.",
         ["events/s", "p50 ms", "p99 ms", "loop p50 ms", "loop p99 ms", "p50 ÷ loop", "p99 ÷ loop"],
     )
     lines: dict[str, list[float]] = {f"{who} {share}": [] for who in (SERVICE, LOOP) for share in ("p50", "p99")}

@@ -16,6 +16,8 @@ local LATE, COUNTED, TIMED = 1, 2, 4
 
 local prefix, groups, sources, epochs, now, oldest_minute, oldest_hour
 local hashes, accounts, accounted, histories, seen, timed = {}, {}, {}, {}, {}, {}
+-- Of the event whose copies are being counted.
+local mark, sequence_number, enqueued_ms, group, replica, is_seen
 
 local function open_accounts(header)
   prefix, groups, sources, epochs = unpack(cmsgpack.unpack(header))
@@ -86,25 +88,21 @@ local function mark_of(partition)
   return mark
 end
 
--- What the copies of one event have in common. `event`: the origins' first 14 bytes; `enqueued`: six bytes.
-local function open_event(event, enqueued, group, replica)
+-- The event whose copies come next. `event`: its origins' first 14 bytes; `enqueued`: six bytes.
+local function open_event(event, enqueued, of_group, of_replica)
   local high, low = decode('>I4I4', event, 7)
-  return {
-    mark = mark_of(sub(event, 1, 6)),
-    sequence = high * 4294967296 + low,
-    enqueued = milliseconds(enqueued, 1),
-    group = group,
-    replica = replica,
-  }
+  mark, sequence_number = mark_of(sub(event, 1, 6)), high * 4294967296 + low
+  enqueued_ms, group, replica = milliseconds(enqueued, 1), of_group, of_replica
+  is_seen = false
 end
 
 -- Whether this copy has been counted before; from now on it has.
-local function is_accounted(event, index)
-  local mark, sequence, place = event.mark, event.sequence, byte(index, 1) * 256 + byte(index, 2)
-  if sequence < mark[1] or (sequence == mark[1] and place <= mark[2]) then
+local function is_accounted(index)
+  local place = byte(index, 1) * 256 + byte(index, 2)
+  if sequence_number < mark[1] or (sequence_number == mark[1] and place <= mark[2]) then
     return true
   end
-  mark[1], mark[2], mark.is_new = sequence, place, true
+  mark[1], mark[2], mark.is_new = sequence_number, place, true
   return false
 end
 
@@ -119,7 +117,7 @@ end
 
 -- What copies of one source and winner's minute are counted in: until the end of the call by what tells them apart, then in the
 -- group's minute and hour, and the source's hour. Each of those may be missing, where it is too long ago.
-local function accounts_of(group, source, minute)
+local function accounts_of(source, minute)
   local by_minute = accounts[source]
   if not by_minute then
     by_minute = {}
@@ -205,7 +203,7 @@ end
 
 -- Returns how many numbers are missing more, and how many of the missing ones were found. A jump by a million is no gap: rather
 -- a counter that was set, or a broken value.
-local function follow(group, source, number, name)
+local function follow(source, number, name)
   local history = history_of(source)
   history.group, history.is_new = group, true
   for _, epoch in ipairs(history.epochs) do
@@ -234,7 +232,7 @@ end
 
 -- How near in time the nearest recent reading of another replica is: for sources whose copies never match. Recent means the
 -- last ones that were processed, since one replica's backlog comes as a whole before another's.
-local function measure_distance(replica, time, found)
+local function measure_distance(time, found)
   local times = timed[found.source_key]
   if not times then
     local stored = redis.call('HGET', found.source_key, 't')
@@ -263,19 +261,19 @@ local function measure_distance(replica, time, found)
   times[own] = mine
 end
 
-local function count_winner(found, group, replica, source, flags, sequence, time, epoch)
+local function count_winner(found, source, flags, sequence, time, epoch)
   if band(flags, COUNTED) ~= 0 then
-    local opened, filled = follow(group, source, sequence, epochs[epoch])
+    local opened, filled = follow(source, sequence, epochs[epoch])
     found.opened, found.filled = found.opened + opened, found.filled + filled
   end
   if found.of_source and band(flags, TIMED) ~= 0 then
-    measure_distance(replica, time, found)
+    measure_distance(time, found)
   end
   add(found.winners, replica * 2 + band(flags, LATE), 1)
 end
 
 -- `before` and `after`: the replicas that had delivered the reading.
-local function count_duplicate(found, replica, lag, before, after, is_conflict)
+local function count_duplicate(found, lag, before, after, is_conflict)
   add(found.lags, BUCKETS[lag] * 32 + replica, 1)
   add(found.duplicates, ((before * 32 + replica) * 2 + (before ~= after and 1 or 0)) * 2 + (is_conflict and 1 or 0), 1)
 end
@@ -329,32 +327,31 @@ local function settle_counts(found)
   end
 end
 
-local function see(event)
-  local replicas = seen[event.group]
+local function see()
+  local replicas = seen[group]
   if not replicas then
     replicas = {}
-    seen[event.group] = replicas
+    seen[group] = replicas
   end
-  replicas[event.replica] = max(replicas[event.replica] or 0, event.enqueued)
-  event.is_seen = true
+  replicas[replica] = max(replicas[replica] or 0, enqueued_ms)
+  is_seen = true
 end
 
--- One copy of an opened event. `winner`: the claim that another origin holds, with its replicas before and after this copy;
+-- One copy of the opened event. `winner`: the claim that another origin holds, with its replicas before and after this copy;
 -- none: this one wins.
-local function account(event, index, content, source, flags, sequence, time, epoch, winner, before, after)
-  if is_accounted(event, index) then
+local function account(index, content, source, flags, sequence, time, epoch, winner, before, after)
+  if is_accounted(index) then
     return
   end
-  if not event.is_seen then
-    see(event)
+  if not is_seen then
+    see()
   end
-  local group, replica, at = event.group, event.replica, event.enqueued
   if not winner then
-    count_winner(accounts_of(group, source, floor(at / MINUTE_MS)), group, replica, source, flags, sequence, time, epoch)
+    count_winner(accounts_of(source, floor(enqueued_ms / MINUTE_MS)), source, flags, sequence, time, epoch)
   else
     local won_at = milliseconds(winner, 22)
-    local found = accounts_of(group, source, floor(won_at / MINUTE_MS))
-    count_duplicate(found, replica, at - won_at, before, after, sub(winner, 28) ~= content)
+    local found = accounts_of(source, floor(won_at / MINUTE_MS))
+    count_duplicate(found, enqueued_ms - won_at, before, after, sub(winner, 28) ~= content)
   end
 end
 

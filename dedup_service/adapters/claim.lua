@@ -31,8 +31,11 @@ local call, records, flags, claims = redis.call, ARGV[3], {}, {}
 local at, i = 1, 0
 while at <= #records do
   local event, enqueued, ttl, group, replica, count = decode('>c14c6dHBH', records, at)
-  local bit_of_replica, opened = lshift(1, replica), is_accounting and open_event(event, enqueued, group, replica)
+  local bit_of_replica = lshift(1, replica)
   at = at + HEAD
+  if is_accounting then
+    open_event(event, enqueued, group, replica)
+  end
   for _ = 1, count do
     local index, content, source, kind, sequence, time, epoch = decode('>c2c8HBddH', records, at)
     at, i = at + RECORD, i + 1
@@ -59,7 +62,7 @@ while at <= #records do
       claims[#claims + 1] = found
     end
     if is_accounting and not is_own then
-      account(opened, index, content, source, kind, sequence, time, epoch, found, before, after)
+      account(index, content, source, kind, sequence, time, epoch, found, before, after)
     end
   end
 end

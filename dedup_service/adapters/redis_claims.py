@@ -3,57 +3,25 @@
 from __future__ import annotations
 
 import logging
-import struct
 from collections.abc import Awaitable, Sequence
 from typing import Any, cast
 
-import msgspec
 from redis.asyncio.cluster import RedisCluster
 
-from dedup_service.adapters.account_keys import account_prefix, source_digest
+from dedup_service.adapters.account_keys import account_prefix
+from dedup_service.adapters.claim_records import Telling
 from dedup_service.adapters.redis_calls import RedisClient, Script, all_of, call, infos
 from dedup_service.adapters.sharding import ShardPart, by_shard, in_order
-from dedup_service.core.accounting import sequence_number
 from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import CLAIM_BYTES, MAX_REPLICAS, OTHER_REPLICA
-from dedup_service.core.extract import CONTENT_HASH_BYTES
-from dedup_service.core.times import source_time_ms
 from dedup_service.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
 
 
-HEAD = struct.Struct(">IHQHIdHBH").pack
-"""Of an event: incarnation, partition, sequence number, enqueued time in ms (6 bytes), the claims' TTL in ms, the numbers of
-group and replica, and how many readings follow."""
-RECORD = struct.Struct(f">H{CONTENT_HASH_BYTES}sHBddH").pack
-"""Of a reading: index, content hash, the source's number in this call, flags, sequence, source time in ms, and the epoch's
-number in this call."""
 FREE = ord("0")
-LATE, COUNTED, TIMED = 1, 2, 4
 CLUSTER_TAGS = 16
 """Of so many tags some lie on another node than the first one."""
-
-
-class Numbers(dict[str, int]):
-    """Names, numbered from 1 in the order in which they are first asked for."""
-
-    def __missing__(self, name: str) -> int:
-        self[name] = number = len(self) + 1
-        return number
-
-
-class SourceNumbers(dict[str, int]):
-    """A group's sources, numbered together with those of the other groups of a call."""
-
-    def __init__(self, group: str, named: list[tuple[str, str]]) -> None:
-        self._group = group
-        self._named = named
-
-    def __missing__(self, source: str) -> int:
-        self._named.append((source_digest(self._group, source), source))
-        self[source] = number = len(self._named)
-        return number
 
 
 class RedisClaims:
@@ -84,33 +52,9 @@ class RedisClaims:
         return in_order(parts, await all_of([claim_part(part) for part in parts]))
 
     def _told(self, part: ShardPart) -> tuple[bytes, bytes]:
-        """What claim.lua wants to know; groups, sources and epochs are named once for all."""
-        groups, epochs = Numbers(), Numbers()
-        sources: dict[str, SourceNumbers] = {}
-        named: list[tuple[str, str]] = []
-        told: list[bytes] = []
-        for request in part.requests:
-            event, readings = request.event, request.readings
-            enqueued_ms, group = request.enqueued_ms, groups[request.group]
-            told.append(
-                HEAD(
-                    event.incarnation,
-                    event.partition,
-                    event.sequence_number,
-                    enqueued_ms >> 32,
-                    enqueued_ms & 0xFFFFFFFF,
-                    request.ttl_ms,
-                    group,
-                    request.replica,
-                    len(readings),
-                )
-            )
-            own = sources.setdefault(request.group, SourceNumbers(request.group, named))
-            told += _records(request, own, epochs)
-        if not self._accounting:
-            return b"", b"".join(told)
-        prefix = account_prefix(self._namespace, part.shard)
-        return msgspec.msgpack.encode([prefix, list(groups), named, list(epochs)]), b"".join(told)
+        telling = Telling(part.requests)
+        names = telling.names(account_prefix(self._namespace, part.shard)) if self._accounting else b""
+        return names, telling.records
 
     async def confirm(self, requests: Sequence[ClaimRequest], ttl_ms: int) -> int:
         async def confirm_part(part: ShardPart) -> int:
@@ -135,22 +79,6 @@ class RedisClaims:
 
     async def close(self) -> None:
         await self._client.aclose()
-
-
-def _records(request: ClaimRequest, sources: SourceNumbers, epochs: Numbers) -> list[bytes]:
-    late, is_timed, record = request.late, request.is_timed, RECORD
-    records: list[bytes] = []
-    for reading in request.readings:
-        sequence = sequence_number(reading.sequence)
-        flags = 0 if sequence is None else COUNTED
-        if late and reading.index in late:
-            flags |= LATE
-        time_ms = source_time_ms(reading.time) if is_timed else None
-        if time_ms is not None:
-            flags |= TIMED
-        source, epoch = sources[reading.source], epochs[reading.epoch or ""]
-        records.append(record(reading.index, reading.content_hash, source, flags, sequence or 0, time_ms or 0, epoch))
-    return records
 
 
 def _found(answer: bytes, keys: int) -> list[bytes | None]:

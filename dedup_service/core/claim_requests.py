@@ -35,12 +35,26 @@ class ClaimRequest(msgspec.Struct, frozen=True, gc=False):
 
     def only(self, places: Sequence[int]) -> ClaimRequest:
         """The same of some of the readings, by their places in the request."""
-        if len(places) == len(self.keys):
-            return self
         readings, keys = self.readings, self.keys
-        return msgspec.structs.replace(
-            self, readings=[readings[place] for place in places], keys=[keys[place] for place in places]
+        if len(places) == len(keys):
+            return self
+        return ClaimRequest(
+            self.group,
+            self.replica,
+            self.event,
+            self.enqueued_ms,
+            self.ttl_ms,
+            [readings[place] for place in places],
+            [keys[place] for place in places],
+            self.late,
+            self.is_timed,
         )
+
+    def pieces(self, most: int) -> Iterator[ClaimRequest]:
+        """With `most` readings each."""
+        count = len(self.keys)
+        for start in range(0, count, most):
+            yield self.only(range(start, min(start + most, count)))
 
 
 def in_calls(requests: Iterable[ClaimRequest], most: int) -> Iterator[list[ClaimRequest]]:
@@ -48,13 +62,12 @@ def in_calls(requests: Iterable[ClaimRequest], most: int) -> Iterator[list[Claim
     call: list[ClaimRequest] = []
     size = 0
     for request in requests:
-        count = len(request.keys)
-        for start in range(0, count, most):
-            places = range(start, min(start + most, count))
-            if size + len(places) > most:
+        for piece in request.pieces(most) if len(request.keys) > most else (request,):
+            count = len(piece.keys)
+            if size + count > most:
                 yield call
                 call, size = [], 0
-            call.append(request.only(places))
-            size += len(places)
+            call.append(piece)
+            size += count
     if call:
         yield call

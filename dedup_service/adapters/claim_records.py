@@ -11,8 +11,10 @@ from collections.abc import Sequence
 import msgspec
 
 from dedup_service.adapters.account_keys import source_digest
+from dedup_service.adapters.sharding import Piece
 from dedup_service.core.accounting import sequence_number
 from dedup_service.core.claim_requests import ClaimRequest
+from dedup_service.core.events import Reading
 from dedup_service.core.extract import CONTENT_HASH_BYTES
 from dedup_service.core.times import source_time_ms
 
@@ -48,22 +50,22 @@ class SourceNumbers(dict[str, int]):
 class Telling:
     """Of one call, once."""
 
-    def __init__(self, requests: Sequence[ClaimRequest]) -> None:
+    def __init__(self, pieces: Sequence[Piece]) -> None:
         self._groups, self._epochs = Numbers(), Numbers()
         self._sources: dict[str, SourceNumbers] = {}
         self._named: list[tuple[str, str]] = []
         parts: list[bytes] = []
-        for request in requests:
-            self._add(request, parts)
+        for piece in pieces:
+            self._add(piece.request, piece.readings, parts)
         self.records = b"".join(parts)
 
     def names(self, prefix: str) -> bytes:
         """MessagePack of the accounts' key prefix, the groups, the sources as [digest, text], and the epochs."""
         return msgspec.msgpack.encode([prefix, list(self._groups), self._named, list(self._epochs)])
 
-    def _add(self, request: ClaimRequest, parts: list[bytes]) -> None:
+    def _add(self, request: ClaimRequest, readings: list[Reading], parts: list[bytes]) -> None:
         """This runs for every event, and the loop for every copy."""
-        event, enqueued_ms, readings = request.event, request.enqueued_ms, request.readings
+        event, enqueued_ms = request.event, request.enqueued_ms
         group, late, is_timed, epochs = request.group, request.late, request.is_timed, self._epochs
         sources = self._sources.get(group)
         if sources is None:

@@ -15,7 +15,7 @@ from typing import Any
 from azure.eventhub import EventData, EventDataBatch
 
 from dedup_service.core.outgoing import OutgoingEvent
-from dedup_service.core.remembering import NAMES, remembered
+from dedup_service.core.remembering import NAMES, Known
 
 DATA = 5
 """Where the SDK's message has its data sections."""
@@ -53,7 +53,7 @@ def encode(event: OutgoingEvent) -> bytes:
 def _encode(event: OutgoingEvent) -> bytes:
     sections = [DATA_SECTION, _binary(event.body)]
     if event.properties:
-        pairs = [part for name, value in event.properties.items() for part in (_name(name), _value(value))]
+        pairs = [part for name, value in event.properties.items() for part in (_NAMES[name], _value(value))]
         sections = [APPLICATION_PROPERTIES, _map(b"".join(pairs), len(pairs)), *sections]
     own = (event.message_id, event.correlation_id, event.content_type, event.content_encoding)
     if own != NO_PROPERTIES:
@@ -76,9 +76,8 @@ def _text(text: str | None) -> bytes:
     return (_TEXT_HEADS[size] if size < SHORT else _long_size(0xB1, size)) + encoded
 
 
-@remembered(NAMES)
-def _name(name: str) -> bytes:
-    return _text(name)
+_NAMES = Known(_text, NAMES)
+"""Of properties."""
 
 
 def _symbol(text: str | None) -> bytes:

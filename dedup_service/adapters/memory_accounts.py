@@ -102,7 +102,7 @@ def copies_of(request: ClaimRequest) -> list[Copy]:
             reading.epoch or "",
             source_time_ms(reading.time) if request.is_timed else None,
         )
-        for reading, key, claim in zip(request.readings, request.keys, request.claims(), strict=True)
+        for reading, key, claim in zip(request.readings, request.keys, request.claims_of(request.readings), strict=True)
     ]
 
 

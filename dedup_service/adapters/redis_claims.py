@@ -39,7 +39,7 @@ class RedisClaims:
 
     def _keys(self, part: ShardPart) -> list[bytes]:
         prefix = b"%s{%d}" % (self._namespace, part.shard)
-        return [prefix + key for request in part.requests for key in request.keys]
+        return [prefix + key for piece in part.pieces for key in piece.keys]
 
     async def claim(self, requests: Sequence[ClaimRequest], live: Sequence[int]) -> list[bytes | None]:
         incarnations = b"".join(incarnation.to_bytes(4, "big") for incarnation in live)
@@ -52,13 +52,13 @@ class RedisClaims:
         return in_order(parts, await all_of([claim_part(part) for part in parts]))
 
     def _told(self, part: ShardPart) -> tuple[bytes, bytes]:
-        telling = Telling(part.requests)
+        telling = Telling(part.pieces)
         names = telling.names(account_prefix(self._namespace, part.shard)) if self._accounting else b""
         return names, telling.records
 
     async def confirm(self, requests: Sequence[ClaimRequest], ttl_ms: int) -> int:
         async def confirm_part(part: ShardPart) -> int:
-            claims = [claim for request in part.requests for claim in request.claims()]
+            claims = [claim for request, readings, _ in part.pieces for claim in request.claims_of(readings)]
             return int(await self._confirm(self._keys(part), [ttl_ms, b"".join(claims)]))
 
         return sum(await all_of([confirm_part(part) for part in by_shard(requests, self._shards)]))

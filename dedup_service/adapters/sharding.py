@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from dedup_service.core.claim_requests import ClaimRequest
-from dedup_service.core.claims import shard_of
+from dedup_service.core.claims import shards_of
+from dedup_service.core.events import Reading
 
 T = TypeVar("T")
-FIRST = [0]
+
+
+class Piece(NamedTuple):
+    """Those readings of a request that are of one shard."""
+
+    request: ClaimRequest
+    readings: list[Reading]
+    keys: list[bytes]
 
 
 @dataclass(slots=True)
 class ShardPart:
     shard: int
-    requests: list[ClaimRequest] = field(default_factory=list)
+    pieces: list[Piece] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
     """Of its readings among those of all requests."""
 
@@ -24,26 +32,21 @@ class ShardPart:
 def by_shard(requests: Sequence[ClaimRequest], shards: int) -> list[ShardPart]:
     """All readings of a source are in one shard."""
     if shards == 1:
-        return [ShardPart(0, list(requests))]
-    parts = [ShardPart(shard) for shard in range(shards)]
-    first = 0
+        return [ShardPart(0, [Piece(request, request.readings, request.keys) for request in requests])]
+    parts, shard_by_source, position = [ShardPart(shard) for shard in range(shards)], shards_of(shards), 0
     for request in requests:
-        for shard, places in _by_shard(request, shards).items():
+        own: dict[int, Piece] = {}
+        for reading, key in zip(request.readings, request.keys, strict=True):
+            shard = shard_by_source[reading.source]
             part = parts[shard]
-            part.requests.append(request.only(places))
-            part.positions += [first + place for place in places]
-        first += len(request.readings)
-    return [part for part in parts if part.requests]
-
-
-def _by_shard(request: ClaimRequest, shards: int) -> dict[int, list[int]]:
-    """The places of its readings."""
-    if len(request.readings) == 1:
-        return {shard_of(request.readings[0].source, shards): FIRST}
-    places: dict[int, list[int]] = {}
-    for place, reading in enumerate(request.readings):
-        places.setdefault(shard_of(reading.source, shards), []).append(place)
-    return places
+            if shard not in own:
+                own[shard] = Piece(request, [], [])
+                part.pieces.append(own[shard])
+            own[shard].readings.append(reading)
+            own[shard].keys.append(key)
+            part.positions.append(position)
+            position += 1
+    return [part for part in parts if part.pieces]
 
 
 def in_order(parts: Sequence[ShardPart], found: Sequence[Sequence[T]]) -> list[T]:

@@ -21,17 +21,17 @@ class ClaimRequest(msgspec.Struct, frozen=True, gc=False):
     enqueued_ms: int
     ttl_ms: int
     """Of the claims while they are unconfirmed."""
-    readings: Sequence[Reading]
-    keys: Sequence[bytes]
+    readings: list[Reading]
+    keys: list[bytes]
     """One for each reading."""
     late: frozenset[int]
     """Indexes of readings that came later than their window."""
     is_timed: bool = False
     """Whether the distance to other replicas' readings is to be measured, by source time."""
 
-    def claims(self) -> list[bytes]:
-        """Packed, one for each reading."""
-        return new_claims(self.event, self.readings, self.replica, self.enqueued_ms)
+    def claims_of(self, readings: Sequence[Reading]) -> list[bytes]:
+        """Packed. `readings`: some of its own."""
+        return new_claims(self.event, readings, self.replica, self.enqueued_ms)
 
     def only(self, places: Sequence[int]) -> ClaimRequest:
         """The same of some of the readings, by their places in the request."""

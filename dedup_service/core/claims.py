@@ -13,11 +13,12 @@ import enum
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from hashlib import blake2b
 
 from dedup_service.core.events import Origin, Reading
 from dedup_service.core.extract import CONTENT_HASH_BYTES
-from dedup_service.core.remembering import MAX_LENGTH, SOURCES, remembered
+from dedup_service.core.remembering import Known
 
 UNCONFIRMED, CONFIRMED = 0, 1
 KEY_BYTES = 16
@@ -75,33 +76,29 @@ def _prefixed(part: bytes) -> bytes:
 
 def key_digests(group: str, readings: Sequence[Reading]) -> list[bytes]:
     """As `key_digest`, with what depends on the source alone computed once."""
-    prefixes = _prefixes.setdefault(group, {})
-    try:
-        return [
-            blake2b(prefixes[source] + _length(len(name)) + name, digest_size=KEY_BYTES).digest()
-            for source, name in [(reading.source, reading.id.encode()) for reading in readings]
-        ]
-    except KeyError:
-        for reading in readings:
-            _remember(group, reading.source, prefixes)
-        return [key_digest(group, reading.source, reading.id) for reading in readings]
+    prefixes = _prefixes_of(group)
+    return [
+        blake2b(prefixes[source] + _length(len(name)) + name, digest_size=KEY_BYTES).digest()
+        for source, name in [(reading.source, reading.id.encode()) for reading in readings]
+    ]
 
 
-def _remember(group: str, source: str, prefixes: dict[str, bytes]) -> None:
-    if len(source) <= MAX_LENGTH:
-        if len(prefixes) >= SOURCES:
-            prefixes.clear()
-        prefixes[source] = _prefixed(group.encode()) + _prefixed(source.encode())
+@cache
+def _prefixes_of(group: str) -> Known[bytes]:
+    """By source: what its keys' digests begin with."""
+    own = _prefixed(group.encode())
+    return Known(lambda source: own + _prefixed(source.encode()))
 
 
-_prefixes: dict[str, dict[str, bytes]] = {}
-"""By group and source: what their keys' digests begin with."""
-
-
-@remembered(SOURCES)
 def shard_of(source: str, shards: int) -> int:
     """All readings of a source are in one shard, since a script's keys must share a slot of a Redis Cluster."""
-    return int.from_bytes(blake2b(source.encode(), digest_size=4).digest(), "big") % shards
+    return shards_of(shards)[source]
+
+
+@cache
+def shards_of(shards: int) -> Known[int]:
+    """By source."""
+    return Known(lambda source: int.from_bytes(blake2b(source.encode(), digest_size=4).digest(), "big") % shards)
 
 
 def incarnation_of(namespace: str, hub: str, created_ms: int) -> int:

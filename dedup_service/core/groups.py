@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from dedup_service.core.outgoing import OutputPolicy
+from dedup_service.core.remembering import Known
 
 DEFAULT_GROUP = "default"
 MAX_KNOWN_REPLICAS = 10_000
@@ -48,18 +49,15 @@ class Groups:
     groups: Sequence[Group]
     _devices: list[re.Pattern[str]] = field(init=False)
     _sources: dict[str, re.Pattern[str] | None] = field(init=False)
-    _known: dict[str, Group | None] = field(default_factory=dict)
+    _known: Known[Group | None] = field(init=False)
 
     def __post_init__(self) -> None:
+        self._known = Known(self._find, MAX_KNOWN_REPLICAS)
         self._devices = [_any_of(group.devices) for group in self.groups]
         self._sources = {g.name: None if g.sources == EVERYTHING else _any_of(g.sources) for g in self.groups}
 
     def of_replica(self, replica: str) -> Group | None:
         """The group of a device (`edge-1`) or module (`edge-1/sender`); None: it belongs to no group."""
-        if replica not in self._known:
-            if len(self._known) >= MAX_KNOWN_REPLICAS:
-                self._known.clear()
-            self._known[replica] = self._find(replica)
         return self._known[replica]
 
     def _find(self, replica: str) -> Group | None:

@@ -11,7 +11,7 @@ import msgspec
 
 from dedup_service.core.events import DEVICE_ID, IOTHUB_ENQUEUED_TIME, MODULE_ID, InputEvent, Reading
 from dedup_service.core.extract import BATCH_CONTENT_TYPE
-from dedup_service.core.remembering import MAX_LENGTH, NAMES, SOURCES, remembered
+from dedup_service.core.remembering import NAMES, Known, remembered
 
 ORIGIN_PROPERTY = "dedup_origin"
 INDEXES_PROPERTY = "dedup_indexes"
@@ -57,24 +57,19 @@ class OutputPolicy:
     """Lower-case names that devices may use."""
     content_mode: str = "as-received"
     """`structured`: everything that is known about a reading is in the body, for consumers that see nothing else."""
-    _known: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _known: Known[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_known", Known(lambda by: output_partition(by, self.partition_ids)))
 
     def partition_of(self, reading: Reading) -> str:
         return self.partitions_of([reading])[0]
 
     def partitions_of(self, readings: Sequence[Reading]) -> list[str]:
-        if self.partition_by == "group":
-            return [self._partition(self.group)] * len(readings)
         known = self._known
-        return [known.get(reading.source) or self._partition(reading.source) for reading in readings]
-
-    def _partition(self, by: str) -> str:
-        found = output_partition(by, self.partition_ids)
-        if len(by) <= MAX_LENGTH:
-            if len(self._known) >= SOURCES:
-                self._known.clear()
-            self._known[by] = found
-        return found
+        if self.partition_by == "group":
+            return [known[self.group]] * len(readings)
+        return [known[reading.source] for reading in readings]
 
 
 def outgoing(

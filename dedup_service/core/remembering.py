@@ -31,3 +31,20 @@ def remembered(count: int) -> Callable[[Callable[[str, *Rest], T]], Callable[[st
         return look_up
 
     return decorate
+
+
+class Known(dict[str, T]):
+    """As `remembered`, of functions of the text alone, for what runs for every copy: a look-up is a dictionary's. When there
+    are too many, all are forgotten."""
+
+    def __init__(self, function: Callable[[str], T], count: int = SOURCES) -> None:
+        self._function = function
+        self._count = count
+
+    def __missing__(self, text: str) -> T:
+        found = self._function(text)
+        if len(text) <= MAX_LENGTH:
+            if len(self) >= self._count:
+                self.clear()
+            self[text] = found
+        return found

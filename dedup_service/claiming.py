@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -119,14 +119,18 @@ class Claiming:
                 self.telemetry.add(Count.CLAIMS_LOST, lost)
 
 
-def _in_clean_stream(item: EventWork, *, published_only: bool) -> list[int]:
+def _in_clean_stream(item: EventWork, *, published_only: bool) -> Sequence[int]:
     """The places of an event's readings that are to be confirmed. `published_only`: of those that were to be published, only
     what the clean hub has acknowledged."""
-    if not (Verdict.WINNER in item.verdicts or Verdict.FOUND in item.verdicts):
-        return []
+    verdicts = item.verdicts
+    won, count = verdicts.count(Verdict.WINNER), len(verdicts)
+    if won == count and not published_only:
+        return range(count)
+    if not won and Verdict.FOUND not in verdicts:
+        return ()
     published = item.published
     return [
         place
-        for place, (reading, verdict) in enumerate(zip(item.extraction.readings, item.verdicts, strict=True))
+        for place, (reading, verdict) in enumerate(zip(item.extraction.readings, verdicts, strict=True))
         if (verdict is Verdict.WINNER and (reading.index in published or not published_only)) or verdict is Verdict.FOUND
     ]

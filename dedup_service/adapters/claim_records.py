@@ -55,8 +55,8 @@ class Telling:
         self._sources: dict[str, SourceNumbers] = {}
         self._named: list[tuple[str, str]] = []
         parts: list[bytes] = []
-        for piece in pieces:
-            self._add(piece.request, piece.readings, parts)
+        for request, readings, _ in pieces:
+            self._add(request, readings, parts)
         self.records = b"".join(parts)
 
     def names(self, prefix: str) -> bytes:

@@ -39,7 +39,7 @@ class RedisClaims:
 
     def _keys(self, part: ShardPart) -> list[bytes]:
         prefix = b"%s{%d}" % (self._namespace, part.shard)
-        return [prefix + key for piece in part.pieces for key in piece.keys]
+        return [prefix + key for _, _, keys in part.pieces for key in keys]
 
     async def claim(self, requests: Sequence[ClaimRequest], live: Sequence[int]) -> list[bytes | None]:
         incarnations = b"".join(incarnation.to_bytes(4, "big") for incarnation in live)

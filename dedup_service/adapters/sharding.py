@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import shards_of
@@ -13,12 +13,8 @@ from dedup_service.core.events import Reading
 T = TypeVar("T")
 
 
-class Piece(NamedTuple):
-    """Those readings of a request that are of one shard."""
-
-    request: ClaimRequest
-    readings: list[Reading]
-    keys: list[bytes]
+Piece = tuple[ClaimRequest, list[Reading], list[bytes]]
+"""A request, those of its readings that are of one shard, and their keys."""
 
 
 @dataclass(slots=True)
@@ -32,7 +28,7 @@ class ShardPart:
 def by_shard(requests: Sequence[ClaimRequest], shards: int) -> list[ShardPart]:
     """All readings of a source are in one shard."""
     if shards == 1:
-        return [ShardPart(0, [Piece(request, request.readings, request.keys) for request in requests])]
+        return [ShardPart(0, [(request, request.readings, request.keys) for request in requests])]
     parts, shard_by_source, position = [ShardPart(shard) for shard in range(shards)], shards_of(shards), 0
     for request in requests:
         own: dict[int, Piece] = {}
@@ -40,10 +36,11 @@ def by_shard(requests: Sequence[ClaimRequest], shards: int) -> list[ShardPart]:
             shard = shard_by_source[reading.source]
             part = parts[shard]
             if shard not in own:
-                own[shard] = Piece(request, [], [])
+                own[shard] = (request, [], [])
                 part.pieces.append(own[shard])
-            own[shard].readings.append(reading)
-            own[shard].keys.append(key)
+            _, readings, keys = own[shard]
+            readings.append(reading)
+            keys.append(key)
             part.positions.append(position)
             position += 1
     return [part for part in parts if part.pieces]

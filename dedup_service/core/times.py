@@ -34,12 +34,12 @@ def is_late(time: str | None, enqueued_ms: int, window_ms: int) -> bool:
 def late_places(times: Sequence[str | None], enqueued_ms: int, window_ms: int) -> list[int]:
     """Which readings of one event are late (see `is_late`). Most are not, and times in UTC have the same order as texts; to
     compare those is far quicker than to read times."""
-    limit = _plain(max(0, enqueued_ms - window_ms) // 1000)
+    from_then_on = _plain(max(0, enqueued_ms - window_ms) // 1000 + 1)
     return [
         place
         for place, time in enumerate(times)
         if time is not None
-        and not (time[:SECONDS] > limit and time[4:17:3] == "--T::" and time[-1] == "Z")
+        and not (time > from_then_on and time[4:17:3] == "--T::" and time[-1] == "Z")
         and is_late(time, enqueued_ms, window_ms)
     ]
 

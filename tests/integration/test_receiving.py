@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from azure.eventhub._pyamqp.aio import _cbs_async
 from azure.eventhub.aio import EventHubConsumerClient
 
-from dedup_service.adapters import eventhub_input
+from dedup_service.adapters import direct_receiving, eventhub_input
 from dedup_service.adapters.eventhub_input import EventHubInput
 from dedup_service.core.events import InputEvent
 from dedup_service.ports import PartitionReader, StartPosition
 from sandbox.amqp.messages import APPLICATION_PROPERTIES, BareMessage, data_section, section
+from sandbox.hub.namespace import Namespace
+from sandbox.hub.sas import SasToken
 from sandbox.server import StandIn
 
 DEADLINE_SECONDS = 60.0
+LIFETIME_SECONDS = 0.3
+"""Of a token, until another one is due."""
 SIZES = (10, 100, 3_000, 70_000, 200_000)
 """Of bodies: the last two are longer than a frame."""
 
@@ -81,6 +87,43 @@ async def test_while_the_worker_is_busy_batches_are_bounded_and_nothing_is_left_
     numbers = [event.sequence_number for batch in batches for event in batch]
     assert numbers == list(range(len(texts)))
     assert max(map(len, batches)) <= 100
+
+
+async def test_the_token_is_renewed_while_the_worker_takes_nothing(
+    stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub ends a connection whose token runs out, however full the service is."""
+    texts = [b"x" * 200] * 2000
+    authorize, let_sdk_work = Namespace.authorize, direct_receiving._Receiver._let_sdk_work
+    put = [0.0]
+    full = asyncio.Event()
+
+    def noted_time(namespace: Namespace, token: str, audience: str) -> SasToken:
+        put.append(time.monotonic())
+        return authorize(namespace, token, audience)
+
+    def is_due() -> bool:
+        return time.monotonic() - put[-1] > LIFETIME_SECONDS
+
+    async def noted(receiver: direct_receiving._Receiver) -> None:
+        if receiver._is_full:
+            full.set()
+        await let_sdk_work(receiver)
+
+    monkeypatch.setattr(Namespace, "authorize", noted_time)
+    monkeypatch.setattr(direct_receiving._Receiver, "_let_sdk_work", noted)
+    monkeypatch.setattr(_cbs_async, "check_expiration_and_refresh_status", lambda *_: (False, is_due()))
+    monkeypatch.setattr(direct_receiving, "SDK_TURN_SECONDS", 0.1)
+    append(stand_in, texts)
+    async with reading(stand_in) as reader:
+        batches = await read(reader, 1)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await full.wait()
+            before = len(put)
+            while len(put) < before + 3:
+                await asyncio.sleep(0.05)
+        batches += await read(reader, len(texts) - sum(map(len, batches)))
+    assert [event.sequence_number for batch in batches for event in batch] == list(range(len(texts)))
 
 
 async def test_events_that_come_one_by_one_are_delivered_one_by_one(stand_in: StandIn) -> None:

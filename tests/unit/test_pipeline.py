@@ -262,6 +262,16 @@ async def test_events_delivered_again_are_skipped_and_counted() -> None:
     assert world.telemetry.total(Count.REDELIVERED) == 3
 
 
+async def test_a_device_of_which_nothing_may_claim_gets_no_replica_number() -> None:
+    """There are 31 of them in a group, and a sender that is refused must not use them up."""
+    world = World(group={"sources": ("urn:b*",)})
+    for number, device in enumerate(("edge-1", "edge-2")):
+        source = f"urn:{'ab'[number]}"
+        await world.pipeline().process([world.at(single("1", source=source, device=device), number)])
+    await world.pipeline().process([world.at(batch_of([b"{}", element("1", source="urn:a")], device="edge-3"), 2)])
+    assert world.claims.numbers == {("g", "edge-2"): 0}
+
+
 async def test_every_replica_that_delivered_a_reading_is_remembered_in_its_claim() -> None:
     world = World()
     for number, device in enumerate(("edge-1", "edge-2", "edge-2", "edge-3")):

@@ -27,17 +27,28 @@ MANY_SOURCES = 5000
 WINDOW_MS, RETENTION_MS = 14_400_000, 86_400_000
 
 
-def requests(replica: int, call: int, sources: int, at_ms: int) -> list[ClaimRequest]:
-    """As the service makes them of one batch of single readings."""
-    return [_request(replica, number, sources, at_ms) for number in range(call * KEYS, (call + 1) * KEYS)]
+def requests(replica: int, call: int, sources: int, at_ms: int, batch: int = 1) -> list[ClaimRequest]:
+    """As the service makes them of one batch of events with so many readings each."""
+    numbers = range(call * KEYS, (call + 1) * KEYS)
+    return [_request(replica, numbers[start : start + batch], sources, at_ms + replica) for start in range(0, KEYS, batch)]
 
 
-def _request(replica: int, number: int, sources: int, at_ms: int) -> ClaimRequest:
-    source = f"opc.tcp://plant/line/machine-{number % sources}/temperature"
-    content = number.to_bytes(8, "big")
-    reading = Reading(0, source, f"{number:032x}", [], content, None, str(number // sources), "1")
-    keys, event = key_digests("default", [reading]), Origin(1, replica, number, 0)
-    return ClaimRequest("default", replica, event, at_ms + replica, RETENTION_MS, [reading], keys, frozenset())
+def _request(replica: int, numbers: range, sources: int, at_ms: int) -> ClaimRequest:
+    readings = [
+        Reading(
+            index,
+            f"opc.tcp://plant/line/machine-{number % sources}/temperature",
+            f"{number:032x}",
+            [],
+            number.to_bytes(8, "big"),
+            None,
+            str(number // sources),
+            "1",
+        )
+        for index, number in enumerate(numbers)
+    ]
+    event, keys = Origin(1, replica, numbers[0], 0), key_digests("default", readings)
+    return ClaimRequest("default", replica, event, at_ms, RETENTION_MS, readings, keys, frozenset())
 
 
 BASELINE, ONE_SHARD = "pipelined SET NX, which knows nothing else", "1 shard"
@@ -47,7 +58,7 @@ Measure = Callable[[Server], Awaitable[tuple[float, ...]]]
 
 async def claims(rounds: int) -> Section:
     section = Section(
-        f"Claims, {KEYS:,} keys a call, three copies of each reading, {SOURCES} sources unless said",
+        f"Claims, {KEYS:,} keys a call, three copies of each reading, singly and {SOURCES} sources unless said",
         "Per key; client: the process that calls, without making the requests; server: Redis. A third of the keys is new. "
         "Memory: of claims and accounts together, after confirming. In turn, medians; ratios to the baseline on the same "
         "server, which can neither tell its own repeated call from a duplicate nor count.",
@@ -66,6 +77,7 @@ async def claims(rounds: int) -> Section:
         BASELINE: _baseline,
         "1 shard, without accounting": partial(_measure, accounting=False),
         ONE_SHARD: _measure,
+        "1 shard, events of 20 readings": partial(_measure, batch=20),
         f"1 shard, {MANY_SOURCES:,} sources": partial(_measure, sources=MANY_SOURCES),
         "16 shards": partial(_measure, shards=16),
     }
@@ -122,17 +134,19 @@ async def _baseline(server: Server) -> tuple[float, ...]:
     return (*((after[i] - before[i]) / copies * 1e6 for i in range(2)), used / (CALLS * KEYS))
 
 
-async def _measure(server: Server, shards: int = 1, sources: int = SOURCES, *, accounting: bool = True) -> tuple[float, ...]:
+async def _measure(
+    server: Server, *, shards: int = 1, sources: int = SOURCES, batch: int = 1, accounting: bool = True
+) -> tuple[float, ...]:
     server.clear()
     empty, at_ms = server.used_bytes(), int(time.time() * 1000)
     store = RedisClaims(connect(server.url, 10.0), namespace="bench", shards=shards, accounting=accounting)
-    batches = [requests(replica, call, sources, at_ms) for call in range(CALLS) for replica in range(REPLICAS)]
+    calls = [requests(replica, call, sources, at_ms, batch) for call in range(CALLS) for replica in range(REPLICAS)]
     before = time.process_time(), server.cpu()
-    for batch in batches:
-        await store.claim(batch, (1,))
+    for asked in calls:
+        await store.claim(asked, (1,))
     claimed = time.process_time(), server.cpu()
-    for batch in batches[::REPLICAS]:
-        await store.confirm(batch, WINDOW_MS)
+    for asked in calls[::REPLICAS]:
+        await store.confirm(asked, WINDOW_MS)
     confirmed = time.process_time(), server.cpu()
     used = server.used_bytes() - empty
     await store.close()

@@ -83,7 +83,7 @@ class Server:
         with Redis.from_url(url) as client:
             info = client.info("server")
         self.process = psutil.Process(int(info["process_id"]))
-        self.version = str(info["redis_version"])
+        self.version = str(info.get("valkey_version") or info["redis_version"])
 
     @classmethod
     def once_it_answers(cls, url: str) -> Server:

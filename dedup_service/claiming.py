@@ -25,7 +25,7 @@ from dedup_service.retrying import Retrying
 from dedup_service.telemetry import Count, Telemetry
 from dedup_service.work import EventWork
 
-NONE: frozenset[int] = frozenset()
+NO_INDEXES: frozenset[int] = frozenset()
 CLAIMS_PER_CALL = 1000
 """A script blocks Redis while it runs: about 6 ms for so many keys."""
 
@@ -80,7 +80,7 @@ class Claiming:
             unconfirmed_ttl_ms(event.enqueued_ms, now_ms, self.retention_ms),
             readings,
             key_digests(group.claim_scope, readings),
-            frozenset([readings[place].index for place in late]) if late else NONE,
+            frozenset([readings[place].index for place in late]) if late else NO_INDEXES,
             group.mode == "observe",
         )
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from edge_sender.identity import IdentityRules, parse_rules
 from edge_sender.times import TimeFormat
@@ -54,6 +54,29 @@ class OpcUaConfig(_Common):
     queue_size: int = Field(
         1000, ge=1, description="Readings of one variable that the server keeps between two publishings."
     )
+    security_policy: Literal["None", "Basic256Sha256", "Aes128Sha256RsaOaep", "Aes256Sha256RsaPss"] = Field(
+        "None", description="Others than `None` need the three files below."
+    )
+    security_mode: Literal["Sign", "SignAndEncrypt"] = Field("SignAndEncrypt", description="Of the secure channel.")
+    certificate: Path | None = Field(None, description="This client's certificate, PEM or DER; its URI names the client.")
+    private_key: Path | None = Field(None, description="Its private key, PEM or DER, not encrypted.")
+    server_certificate: Path | None = Field(None, description="The server's certificate, the only one that is trusted.")
+    username: str | None = Field(None, description="At the server.")
+    password_env: str | None = Field(None, description="Environment variable that holds the password.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> OpcUaConfig:
+        files = {name: getattr(self, name) for name in ("certificate", "private_key", "server_certificate")}
+        missing = [name for name, path in files.items() if path is None]
+        if self.security_policy != "None" and missing:
+            raise ValueError(f"security_policy {self.security_policy} needs {' and '.join(missing)}, too")
+        if self.security_policy == "None" and len(missing) < len(files):
+            raise ValueError("certificates are used with a security_policy only: set it, or leave them out")
+        if (self.username is None) != (self.password_env is None):
+            raise ValueError("username and password_env go together")
+        if self.username is not None and (self.security_policy == "None" or self.security_mode == "Sign"):
+            raise ValueError("a username needs a security_policy with SignAndEncrypt, or its password could be read")
+        return self
 
 
 class MqttConfig(_Common):

@@ -139,7 +139,8 @@ class EventHubReader:
 
     async def read(self, max_wait_seconds: float) -> list[InputEvent]:
         try:
-            item = await asyncio.wait_for(self._batches.get(), max_wait_seconds)
+            async with asyncio.timeout(max_wait_seconds):
+                item = await self._batches.get()
             self._batches.task_done()
         except TimeoutError:
             if not self._receiving.done():

@@ -51,14 +51,14 @@ class ClaimRequest(msgspec.Struct, frozen=True, gc=False):
         )
 
     def pieces(self, most: int) -> Iterator[ClaimRequest]:
-        """With `most` readings each."""
+        """With no more than `most` readings each."""
         count = len(self.keys)
         for start in range(0, count, most):
             yield self.only(range(start, min(start + most, count)))
 
 
 def in_calls(requests: Iterable[ClaimRequest], most: int) -> Iterator[list[ClaimRequest]]:
-    """All of them in order, with `most` readings in each call. An event is cut only where it alone has more."""
+    """All of them in order, with no more than `most` readings in a call. An event is cut only where it alone has more."""
     call: list[ClaimRequest] = []
     size = 0
     for request in requests:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+from typing import TYPE_CHECKING
 
 from edge_sender.ports import Source
 from edge_sender.source_config import (
@@ -14,6 +15,9 @@ from edge_sender.source_config import (
     SourceConfigError,
     SyntheticConfig,
 )
+
+if TYPE_CHECKING:
+    from edge_sender.sources.opcua_security import Channel
 
 
 def make_source(config: SourceConfig, client_id: str) -> Source:
@@ -40,7 +44,9 @@ def _make(config: SourceConfig, name: str, client_id: str, *, is_probe: bool) ->
 
 def _opcua(config: OpcUaConfig, name: str) -> Source:
     from edge_sender.sources.opcua import OpcUaSource
+    from edge_sender.sources.opcua_security import User
 
+    password = _password(config.name, config.password_env)
     return OpcUaSource(
         name,
         config.endpoint,
@@ -48,15 +54,41 @@ def _opcua(config: OpcUaConfig, name: str) -> Source:
         payload=config.payload,
         publishing_ms=config.publishing_ms,
         queue_size=config.queue_size,
+        channel=_channel(config),
+        user=None if config.username is None or password is None else User(config.username, password),
     )
+
+
+def _channel(config: OpcUaConfig) -> Channel | None:
+    from edge_sender.sources.opcua_security import Channel, read_certificate, read_key
+
+    if config.certificate is None or config.private_key is None or config.server_certificate is None:
+        return None
+    for field, path, read in (
+        ("certificate", config.certificate, read_certificate),
+        ("private_key", config.private_key, read_key),
+        ("server_certificate", config.server_certificate, read_certificate),
+    ):
+        try:
+            read(path.read_bytes())
+        except (OSError, ValueError, TypeError) as error:
+            problem = error.strerror if isinstance(error, OSError) else "it is neither PEM nor DER without a password"
+            raise SourceConfigError(f"source {config.name}: {path} can't be used as {field}: {problem}") from None
+    return Channel(
+        config.security_policy, config.security_mode, config.certificate, config.private_key, config.server_certificate
+    )
+
+
+def _password(name: str, variable: str | None) -> str | None:
+    if variable is not None and variable not in os.environ:
+        raise SourceConfigError(f"source {name}: the environment variable {variable} is not set")
+    return None if variable is None else os.environ[variable]
 
 
 def _mqtt(config: MqttConfig, name: str, client_id: str, *, keep_session: bool) -> Source:
     from edge_sender.sources.mqtt import MqttBroker, MqttFormat, MqttSource
 
-    password = None
-    if config.password_env is not None and (password := os.environ.get(config.password_env)) is None:
-        raise SourceConfigError(f"source {config.name}: the environment variable {config.password_env} is not set")
+    password = _password(config.name, config.password_env)
     try:
         tls = ssl.create_default_context(cafile=config.ca_file) if config.tls else None
     except OSError as error:

@@ -17,6 +17,7 @@ from asyncua.common.subscription import DataChangeNotif, Subscription
 
 from edge_sender.identity import Sample
 from edge_sender.ports import Intake
+from edge_sender.sources.opcua_security import Channel, User
 from edge_sender.times import nanoseconds
 
 logger = logging.getLogger(__name__)
@@ -25,6 +26,38 @@ RETRY_SECONDS = 1.0
 CLOSE_SECONDS = 2.0
 MAX_RECONNECT_SECONDS = 2.0
 WATCH_SECONDS = 2.0
+KEEP_ALIVE_SECONDS = 5.0
+"""So often the server says that the subscription lives, where there is nothing else to say. Without a word for half as long
+again it is made anew, since a server may drop it and keep the connection. The library alone would wait for an hour."""
+LIFETIME_SECONDS = 7200.0
+"""So long the server is asked to keep the subscription, and what changes meanwhile, for a client that is away."""
+
+
+class KeptAliveClient(Client):  # type: ignore[misc]  # the library's types are not used, see pyproject.toml
+    """With the times above, and what the server makes of them."""
+
+    def get_keepalive_count(self, period: float) -> int:
+        return max(1, round(KEEP_ALIVE_SECONDS * 1000 / period))
+
+    def get_subscription_revised_params(
+        self, params: ua.CreateSubscriptionParameters, results: ua.CreateSubscriptionResult
+    ) -> ua.ModifySubscriptionParameters | None:
+        revised = super().get_subscription_revised_params(params, results)
+        if revised is None:
+            params.RequestedMaxKeepAliveCount = results.RevisedMaxKeepAliveCount
+        return revised
+
+    async def subscribe(self, publishing_ms: float, handler: Any) -> Subscription:
+        return await self.create_subscription(
+            ua.CreateSubscriptionParameters(
+                RequestedPublishingInterval=publishing_ms,
+                RequestedLifetimeCount=round(LIFETIME_SECONDS * 1000 / publishing_ms),
+                RequestedMaxKeepAliveCount=self.get_keepalive_count(publishing_ms),
+                MaxNotificationsPerPublish=10_000,
+                PublishingEnabled=True,
+            ),
+            handler,
+        )
 
 
 class OpcUaSource:
@@ -34,7 +67,16 @@ class OpcUaSource:
     """
 
     def __init__(
-        self, name: str, endpoint: str, namespace_uri: str, *, payload: str, publishing_ms: float, queue_size: int
+        self,
+        name: str,
+        endpoint: str,
+        namespace_uri: str,
+        *,
+        payload: str,
+        publishing_ms: float,
+        queue_size: int,
+        channel: Channel | None = None,
+        user: User | None = None,
     ) -> None:
         self.name = name
         self._endpoint = endpoint
@@ -42,7 +84,9 @@ class OpcUaSource:
         self._payload = payload
         self._publishing_ms = publishing_ms
         self._queue_size = queue_size
-        self._client: Client | None = None
+        self._channel = channel
+        self._user = user
+        self._client: KeptAliveClient | None = None
         self._subscription: Subscription | None = None
         self._wanted_items = 0
         self._is_subscribed = False
@@ -98,13 +142,18 @@ class OpcUaSource:
                 logger.info("%s: the session did not close in order: %r", self.name, error)
 
     async def _subscribe(self) -> None:
-        client = Client(self._endpoint, auto_reconnect=True, reconnect_max_delay=MAX_RECONNECT_SECONDS)
+        client = KeptAliveClient(self._endpoint, auto_reconnect=True, reconnect_max_delay=MAX_RECONNECT_SECONDS)
         self._client = client
+        if self._channel is not None:
+            await self._channel.secure(client)
+        if self._user is not None:
+            client.set_user(self._user.name)
+            client.set_password(self._user.password)
         await client.connect()
         nodes = await self._variables(client)
         if not nodes:
             raise ua.UaError(f"the namespace {self._namespace_uri!r} has no variables")
-        subscription = self._subscription = await client.create_subscription(self._publishing_ms, self)
+        subscription = self._subscription = await client.subscribe(self._publishing_ms, self)
         results = await subscription.create_monitored_items(
             [self._request(node, handle) for handle, node in enumerate(nodes, start=1)]
         )

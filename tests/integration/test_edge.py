@@ -16,6 +16,7 @@ from azure.eventhub import EventData
 
 from edge_sender.ports import UplinkError
 from edge_sender.sender import Sender
+from edge_sender.sources import opcua
 from edge_sender.sources.opcua import OpcUaSource
 from edge_sender.uplinks.eventhubs import EventHubsUplink
 from sandbox.plant.server import NAMESPACE_URI, Plant, PlantOptions
@@ -220,6 +221,31 @@ async def test_a_hub_that_takes_connections_and_stays_silent_is_down(tmp_path: P
             await uplink.connect()
         await uplink.close()
     server.close()
+
+
+async def test_a_subscription_that_the_server_drops_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection stays, and nothing is said."""
+    monkeypatch.setattr(opcua, "KEEP_ALIVE_SECONDS", 0.5)
+    endpoint, intake = f"opc.tcp://127.0.0.1:{free_port()}", ListIntake()
+    server = Server()
+    await server.init()
+    server.set_endpoint(endpoint)
+    server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
+    namespace = await server.register_namespace(NAMESPACE_URI)
+    variable = await server.nodes.objects.add_variable(ua.NodeId("a", namespace), ua.QualifiedName("a", namespace), 0)
+    source = OpcUaSource("plc", endpoint, NAMESPACE_URI, payload="value", publishing_ms=50, queue_size=10)
+    async with server:
+        reading = asyncio.create_task(source.run(intake))
+        await until(lambda: len(intake.samples) == 1, "the server is not read")
+        subscriptions = server.iserver.subscription_service
+        await subscriptions.delete_subscriptions(list(subscriptions.subscriptions))
+        await variable.write_value(1)
+        await until(lambda: any(sample.data["value"] == 1 for sample in intake.samples), "nothing is read any more")
+        await asyncio.sleep(3 * 0.5)  # longer than silence may last: what lives is left alone
+        assert len(subscriptions.subscriptions) == 1
+        assert source.is_up
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
 
 
 async def test_variables_that_a_restarted_server_has_only_later_are_read_again() -> None:

@@ -11,6 +11,8 @@ import yaml
 
 from dedup_service.__main__ import make_parser
 from dedup_service.settings import PREFIX, Settings
+from edge_sender.settings import PREFIX as EDGE_PREFIX
+from edge_sender.settings import EdgeSettings
 from tests.support.chart import CHART, ROOT, of_kind, render
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), CHART / "README.md"]
@@ -47,12 +49,21 @@ def test_the_values_of_the_installation_are_accepted() -> None:
 def test_variables_and_commands_exist(page: Path) -> None:
     text = page.read_text()
     known = {PREFIX + name.upper() for name in Settings.model_fields}
-    for name in set(re.findall(r"DEDUP_[A-Z_]+[A-Z]", text)):
+    known |= {EDGE_PREFIX + name.upper() for name in EdgeSettings.model_fields}
+    for name in set(re.findall(r"(?:DEDUP|EDGE)_[A-Z_]+[A-Z]", text)):
         assert name in known or any(other.startswith(name) for other in known), name
     for command in re.findall(r"(?:^    |`|-- )dedup-service ((?!run --help)[a-z][^`\n#]*)", text, re.MULTILINE):
         words = command.split()
         if words[0] in ("run", "report", "check", "init", "plan"):
             make_parser().parse_args(words)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_metrics_of_the_edge_exist(page: Path) -> None:
+    source = (ROOT / "edge_sender" / "telemetry.py").read_text()
+    known = {name + ending for name in re.findall(r'"(edge_[a-z_]+)"', source) for ending in ("", "_total")}
+    named = set(re.findall(r"`(edge_[a-z_]+)(?=[`{])", page.read_text())) - {"edge_sender"}
+    assert named <= known
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)

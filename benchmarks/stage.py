@@ -25,9 +25,6 @@ PREFETCH, BATCH_SIZE = 3000, 1000
 """Of service and baselines alike; the service's defaults."""
 DEADLINE_SECONDS = 300.0
 POLL_SECONDS = 0.05
-SAMPLE_SECONDS = 1.0
-STEADY = (0.1, 0.95)
-"""The share of a drain that is measured: before it, connections are opened; behind it, partitions end one by one."""
 
 CLAIMS_PER_CALL = 10_000
 ADD_CLAIMS = """

@@ -93,6 +93,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for noisy in ("asyncua", "azure", "urllib3"):  # at DEBUG they would show signatures, too
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("asyncua.crypto").setLevel(logging.ERROR)  # at every attempt: that no host name is in the certificate
     try:
         if arguments.command == "check":
             raise SystemExit(check("/healthz" if arguments.health else "/readyz"))

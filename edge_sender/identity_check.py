@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from edge_sender.determinism import Comparison, Finding
 from edge_sender.identity import IdentityRules, Sample
 from edge_sender.ports import Intake, Source
+from edge_sender.source_config import SourceConfigError
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,10 @@ class IdentityCheck:
 
     async def run(self) -> None:
         while True:
-            self._report(await self._look())
+            try:
+                self._report(await self._look())
+            except SourceConfigError as error:  # what it was made of has changed, such as a file that is being replaced
+                logger.warning("the identity check is put off: %s", error)
             await asyncio.sleep(self._every_seconds)
 
     async def _look(self) -> list[Finding]:

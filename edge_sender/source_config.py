@@ -47,10 +47,10 @@ class _Common(BaseModel):
 
 class OpcUaConfig(_Common):
     kind: Literal["opcua"]
-    endpoint: str = Field(pattern=r"^opc\.tcp://", description="The OPC UA server.")
+    endpoint: str = Field(pattern=r"^opc\.tcp://[^@]+$", description="The OPC UA server; no user belongs in it.")
     namespace_uri: str = Field(description="Every variable of this namespace is a source.")
     payload: Literal["value", "json"] = Field("value", description="`json`: the variable holds JSON text.")
-    publishing_ms: float = Field(100.0, gt=0, description="Publishing interval.")
+    publishing_ms: float = Field(100.0, ge=1, description="Publishing interval.")
     queue_size: int = Field(
         1000, ge=1, description="Readings of one variable that the server keeps between two publishings."
     )
@@ -61,7 +61,7 @@ class OpcUaConfig(_Common):
     certificate: Path | None = Field(None, description="This client's certificate, PEM or DER; its URI names the client.")
     private_key: Path | None = Field(None, description="Its private key, PEM or DER, not encrypted.")
     server_certificate: Path | None = Field(None, description="The server's certificate, the only one that is trusted.")
-    username: str | None = Field(None, description="At the server.")
+    username: str | None = Field(None, min_length=1, description="At the server.")
     password_env: str | None = Field(None, description="Environment variable that holds the password.")
 
     @model_validator(mode="after")

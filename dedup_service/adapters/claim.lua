@@ -2,7 +2,7 @@
 -- KEYS: claim keys. ARGV[1]: the live hub incarnations, 4 bytes each; none: nobody knows. ARGV[2]: MessagePack of the key
 -- prefix, the groups, the sources as [digest, text], and the epochs, or '' for no accounting. ARGV[3]: for each event a head of
 -- HEAD bytes, and behind it for each of its readings, in the order of the keys, a record of RECORD bytes; both as
--- adapters/redis_claims.py packs them.
+-- adapters/claim_records.py packs them.
 -- Returns one text: for each key '0' where it was free and is now claimed, or '1'; then, for each '1', the claim that was found.
 -- Redis 6 suffices.
 local CLAIM, HEAD, RECORD = 35, 33, 31

@@ -136,12 +136,8 @@ def unpack(data: bytes) -> Claim:
     )
 
 
-def new_claim(origin: Origin, reading: Reading, replica: int, enqueued_ms: int) -> bytes:
-    return pack(Claim(False, 1 << replica, origin, enqueued_ms, reading.content_hash))
-
-
 def new_claims(event: Origin, readings: Sequence[Reading], replica: int, enqueued_ms: int) -> list[bytes]:
-    """Those of one event's readings; the origin's index is theirs."""
+    """Of one event's readings, packed; the origin's index is theirs."""
     bit, high, low = 1 << replica, enqueued_ms >> 32, enqueued_ms & 0xFFFFFFFF
     incarnation, partition, number = event.incarnation, event.partition, event.sequence_number
     return [

@@ -60,28 +60,23 @@ def _opcua(config: OpcUaConfig, name: str) -> Source:
 
 
 def _channel(config: OpcUaConfig) -> Channel | None:
-    from edge_sender.sources.opcua_security import Channel, read_certificate, read_key
+    from edge_sender.sources.opcua_security import Channel
 
     if config.certificate is None or config.private_key is None or config.server_certificate is None:
         return None
-    for field, path, read in (
-        ("certificate", config.certificate, read_certificate),
-        ("private_key", config.private_key, read_key),
-        ("server_certificate", config.server_certificate, read_certificate),
-    ):
-        try:
-            read(path.read_bytes())
-        except (OSError, ValueError, TypeError) as error:
-            problem = error.strerror if isinstance(error, OSError) else "it is neither PEM nor DER without a password"
-            raise SourceConfigError(f"source {config.name}: {path} can't be used as {field}: {problem}") from None
-    return Channel(
+    channel = Channel(
         config.security_policy, config.security_mode, config.certificate, config.private_key, config.server_certificate
     )
+    try:
+        channel.check()
+    except ValueError as error:
+        raise SourceConfigError(f"source {config.name}: {error}") from None
+    return channel
 
 
 def _password(name: str, variable: str | None) -> str | None:
-    if variable is not None and variable not in os.environ:
-        raise SourceConfigError(f"source {name}: the environment variable {variable} is not set")
+    if variable is not None and not os.environ.get(variable):
+        raise SourceConfigError(f"source {name}: the environment variable {variable} is not set, or empty")
     return None if variable is None else os.environ[variable]
 
 

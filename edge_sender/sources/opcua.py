@@ -27,32 +27,32 @@ CLOSE_SECONDS = 2.0
 MAX_RECONNECT_SECONDS = 2.0
 WATCH_SECONDS = 2.0
 KEEP_ALIVE_SECONDS = 5.0
-"""So often the server says that the subscription lives, where there is nothing else to say. Without a word for half as long
-again it is made anew, since a server may drop it and keep the connection. The library alone would wait for an hour."""
+"""So often the server is asked to say that the subscription lives, where there is nothing else to say. Without a word for
+half as long again the library makes it anew, since a server may drop it and keep the connection. By itself it would ask for
+a word in three quarters of an hour."""
+SILENCE = 3.0
+"""So many times as long without a word: the library has not succeeded."""
 LIFETIME_SECONDS = 7200.0
 """So long the server is asked to keep the subscription, and what changes meanwhile, for a client that is away."""
 
 
 class KeptAliveClient(Client):  # type: ignore[misc]  # the library's types are not used, see pyproject.toml
-    """With the times above, and what the server makes of them."""
-
-    def get_keepalive_count(self, period: float) -> int:
-        return max(1, round(KEEP_ALIVE_SECONDS * 1000 / period))
+    """With the times above, as far as the server agrees."""
 
     def get_subscription_revised_params(
         self, params: ua.CreateSubscriptionParameters, results: ua.CreateSubscriptionResult
-    ) -> ua.ModifySubscriptionParameters | None:
-        revised = super().get_subscription_revised_params(params, results)
-        if revised is None:
-            params.RequestedMaxKeepAliveCount = results.RevisedMaxKeepAliveCount
-        return revised
+    ) -> None:
+        """The server has the last word, and silence is measured by it. The library would ask once more for its own times."""
+        params.RequestedPublishingInterval = results.RevisedPublishingInterval or params.RequestedPublishingInterval
+        params.RequestedLifetimeCount = results.RevisedLifetimeCount
+        params.RequestedMaxKeepAliveCount = results.RevisedMaxKeepAliveCount
 
     async def subscribe(self, publishing_ms: float, handler: Any) -> Subscription:
         return await self.create_subscription(
             ua.CreateSubscriptionParameters(
                 RequestedPublishingInterval=publishing_ms,
                 RequestedLifetimeCount=round(LIFETIME_SECONDS * 1000 / publishing_ms),
-                RequestedMaxKeepAliveCount=self.get_keepalive_count(publishing_ms),
+                RequestedMaxKeepAliveCount=max(1, round(KEEP_ALIVE_SECONDS * 1000 / publishing_ms)),
                 MaxNotificationsPerPublish=10_000,
                 PublishingEnabled=True,
             ),
@@ -92,6 +92,8 @@ class OpcUaSource:
         self._is_subscribed = False
         self._intake: Intake | None = None
         self._uris: dict[ua.NodeId, str] = {}
+        self._used: tuple[bytes, bytes, bytes] | None = None
+        """What the channel's files held when it was opened."""
 
     @property
     def is_up(self) -> bool:
@@ -113,7 +115,7 @@ class OpcUaSource:
             try:
                 await self._subscribe()
                 return
-            except (OSError, TimeoutError, LookupError, ValueError, ua.UaError) as error:
+            except Exception as error:  # noqa: BLE001  # whatever a server answers: it must not end the other sources
                 if not warned:
                     logger.warning("%s: %s can't be subscribed to, trying on: %r", self.name, self._endpoint, error)
                 warned = True
@@ -121,30 +123,49 @@ class OpcUaSource:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _watch(self) -> None:
-        """While all is well. The client connects again by itself, and asks for what it missed; but variables that the server
-        does not have yet when it is back are left out without a word."""
+        """While all is well. The client connects again by itself, and asks for what it missed. It is begun anew where that
+        can't work: variables that the server does not have yet when it is back are left out without a word, a subscription
+        that died is made anew once only, and certificates are the old ones."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            if self.is_up and self._live_items() < self._wanted_items:
-                logger.warning("%s: the server lost variables of the subscription, which is made anew", self.name)
+            if problem := self._problem():
+                logger.warning("%s: %s; it is subscribed to anew", self.name, problem)
                 return
+
+    def _problem(self) -> str | None:
+        if not self.is_up:
+            return "the certificates were renewed while it was away" if self._is_renewed() else None
+        if self._live_items() < self._wanted_items:
+            return "the server lost variables of the subscription"
+        if self._subscription is not None and self._subscription.is_stale(SILENCE):
+            return "the server says nothing of the subscription"
+        return None
 
     def _live_items(self) -> int:
         """The library has no public way to ask."""
         return 0 if self._subscription is None else len(self._subscription._monitored_items)
+
+    def _is_renewed(self) -> bool:
+        if self._channel is None:
+            return False
+        try:
+            return self._channel.contents() != self._used
+        except OSError:
+            return False  # they are being replaced just now
 
     async def _close(self) -> None:
         client, self._client, self._is_subscribed = self._client, None, False
         if client is not None:
             try:
                 await asyncio.wait_for(client.disconnect(), CLOSE_SECONDS)
-            except (OSError, TimeoutError, LookupError, ValueError, ua.UaError) as error:
+            except Exception as error:  # noqa: BLE001  # it is given up in any case
                 logger.info("%s: the session did not close in order: %r", self.name, error)
 
     async def _subscribe(self) -> None:
         client = KeptAliveClient(self._endpoint, auto_reconnect=True, reconnect_max_delay=MAX_RECONNECT_SECONDS)
         self._client = client
         if self._channel is not None:
+            self._used = self._channel.contents()
             await self._channel.secure(client)
         if self._user is not None:
             client.set_user(self._user.name)

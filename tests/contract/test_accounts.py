@@ -14,7 +14,7 @@ from dedup_service.adapters.redis_accounts import RedisAccounts
 from dedup_service.adapters.redis_calls import connect
 from dedup_service.adapters.redis_claims import RedisClaims
 from dedup_service.core.accounting import Counts, distances, group_figures, replica_figures, total
-from dedup_service.core.claim_requests import ClaimRequest
+from dedup_service.core.claim_requests import ClaimRequest, in_calls
 from dedup_service.core.claims import key_digest, key_digests
 from dedup_service.core.events import Origin, Reading
 from dedup_service.core.extract import content_hash
@@ -108,6 +108,24 @@ async def test_a_call_that_is_repeated_counts_nothing_again(bench: Bench) -> Non
     await bench.deliver(*copies)
     await bench.deliver(*copies[10:])
     assert await bench.counts() == before
+
+
+async def test_an_event_of_more_readings_than_fit_into_a_call_is_counted_once(bench: Bench) -> None:
+    """In pieces, of which some are asked for again; indexes need both of their bytes."""
+    names = [str(n) for n in range(2500)]
+
+    def event_of(replica: int) -> ClaimRequest:
+        readings = [Reading(n, f"urn:{n % 3}", name, [], content_hash(b"")) for n, name in enumerate(names)]
+        keys = key_digests(GROUP, readings)
+        return ClaimRequest(GROUP, replica, Origin(1, replica, 7, 0), bench.now_ms, 60_000, readings, keys, frozenset())
+
+    for replica in (0, 1):
+        calls = list(in_calls([event_of(replica)], 1000))
+        assert [len(call[0].keys) for call in calls] == [1000, 1000, 500]
+        for call in (calls[0], calls[0], calls[1], calls[0], calls[1], calls[2], calls[2]):
+            await bench.store.claim(call, LIVE)
+    found = group_figures(await bench.counts())
+    assert (found.readings, found.copies, found.by_replicas) == (2500, 5000, {2: 2500})
 
 
 async def test_conflicts_self_duplicates_and_late_winners(bench: Bench) -> None:

@@ -223,8 +223,9 @@ async def test_a_hub_that_takes_connections_and_stays_silent_is_down(tmp_path: P
     server.close()
 
 
-async def test_a_subscription_that_the_server_drops_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The connection stays, and nothing is said."""
+@pytest.mark.parametrize("slower", [1, 4], ids=["as asked", "revised by the server"])
+async def test_a_subscription_that_the_server_drops_is_made_anew(monkeypatch: pytest.MonkeyPatch, slower: int) -> None:
+    """The connection stays, and nothing is said. What lives is left alone."""
     monkeypatch.setattr(opcua, "KEEP_ALIVE_SECONDS", 0.5)
     endpoint, intake = f"opc.tcp://127.0.0.1:{free_port()}", ListIntake()
     server = Server()
@@ -234,15 +235,23 @@ async def test_a_subscription_that_the_server_drops_is_made_anew(monkeypatch: py
     namespace = await server.register_namespace(NAMESPACE_URI)
     variable = await server.nodes.objects.add_variable(ua.NodeId("a", namespace), ua.QualifiedName("a", namespace), 0)
     source = OpcUaSource("plc", endpoint, NAMESPACE_URI, payload="value", publishing_ms=50, queue_size=10)
+    service = server.iserver.subscription_service
+    create = service.create_subscription
+
+    async def revise(params: ua.CreateSubscriptionParameters, *rest: Any, **more: Any) -> Any:
+        params.RequestedPublishingInterval *= slower
+        return await create(params, *rest, **more)
+
+    monkeypatch.setattr(service, "create_subscription", revise)
     async with server:
         reading = asyncio.create_task(source.run(intake))
         await until(lambda: len(intake.samples) == 1, "the server is not read")
-        subscriptions = server.iserver.subscription_service
-        await subscriptions.delete_subscriptions(list(subscriptions.subscriptions))
+        before = list(service.subscriptions)
+        await asyncio.sleep(3.0)  # several times as long as silence may last
+        assert list(service.subscriptions) == before
+        await service.delete_subscriptions(before)
         await variable.write_value(1)
         await until(lambda: any(sample.data["value"] == 1 for sample in intake.samples), "nothing is read any more")
-        await asyncio.sleep(3 * 0.5)  # longer than silence may last: what lives is left alone
-        assert len(subscriptions.subscriptions) == 1
         assert source.is_up
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)

@@ -13,7 +13,6 @@ from dedup_service.core.claims import (
     incarnation_of,
     judge,
     key_digest,
-    new_claim,
     pack,
     shard_of,
     unconfirmed_ttl_ms,
@@ -26,7 +25,7 @@ ORIGIN = Origin(incarnation=7, partition=3, sequence_number=2**40, index=500)
 
 
 def claim(origin: Origin = ORIGIN, content: bytes = b"x") -> bytes:
-    return new_claim(origin, Reading(0, "urn:a", "1", [], content_hash(content)), replica=4, enqueued_ms=1_700_000_000_123)
+    return pack(Claim(False, 1 << 4, origin, 1_700_000_000_123, content_hash(content)))
 
 
 def verdict(found: bytes | None, *, in_doubt: bool) -> Verdict:

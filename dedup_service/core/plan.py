@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dedup_service.core.overview import BYTES_PER_CLAIM
 
 # CPU of one core of the machine that docs/performance.md names.
-EVENT_US, COPY_US, KILOBYTE_US = 34.0, 7.5, 5.5
+EVENT_US, COPY_US, KILOBYTE_US = 34.0, 6.5, 5.5
 """Of the service: for each event received, for each copy in it, and for each kilobyte of it."""
 REDIS_COPY_US = 10.0
 """Of Redis: claiming a copy with accounting, and its share of the confirming."""

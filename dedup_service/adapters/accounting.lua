@@ -79,13 +79,13 @@ end
 
 -- Up to which sequence number and index a partition's copies have been counted.
 local function mark_of(partition)
-  local mark = accounted[partition]
-  if not mark then
+  local found = accounted[partition]
+  if not found then
     local stored = redis.call('HGET', prefix .. ':accounted', partition)
-    mark = stored and cmsgpack.unpack(stored) or {-1, -1}
-    accounted[partition] = mark
+    found = stored and cmsgpack.unpack(stored) or {-1, -1}
+    accounted[partition] = found
   end
-  return mark
+  return found
 end
 
 -- The event whose copies come next. `event`: its origins' first 14 bytes; `enqueued`: six bytes.

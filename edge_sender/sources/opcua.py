@@ -11,12 +11,13 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from asyncua import Client, Node, ua
+from asyncua import Node, ua
 from asyncua.client.ua_client import UaClientState
 from asyncua.common.subscription import DataChangeNotif, Subscription
 
 from edge_sender.identity import Sample
 from edge_sender.ports import Intake
+from edge_sender.sources.opcua_client import KeptAliveClient
 from edge_sender.sources.opcua_security import Channel, User
 from edge_sender.times import nanoseconds
 
@@ -26,38 +27,8 @@ RETRY_SECONDS = 1.0
 CLOSE_SECONDS = 2.0
 MAX_RECONNECT_SECONDS = 2.0
 WATCH_SECONDS = 2.0
-KEEP_ALIVE_SECONDS = 5.0
-"""So often the server is asked to say that the subscription lives, where there is nothing else to say. Without a word for
-half as long again the library makes it anew, since a server may drop it and keep the connection. By itself it would ask for
-a word in three quarters of an hour."""
 SILENCE = 3.0
-"""So many times as long without a word: the library has not succeeded."""
-LIFETIME_SECONDS = 7200.0
-"""So long the server is asked to keep the subscription, and what changes meanwhile, for a client that is away."""
-
-
-class KeptAliveClient(Client):  # type: ignore[misc]  # the library's types are not used, see pyproject.toml
-    """With the times above, as far as the server agrees."""
-
-    def get_subscription_revised_params(
-        self, params: ua.CreateSubscriptionParameters, results: ua.CreateSubscriptionResult
-    ) -> None:
-        """The server has the last word, and silence is measured by it. The library would ask once more for its own times."""
-        params.RequestedPublishingInterval = results.RevisedPublishingInterval or params.RequestedPublishingInterval
-        params.RequestedLifetimeCount = results.RevisedLifetimeCount
-        params.RequestedMaxKeepAliveCount = results.RevisedMaxKeepAliveCount
-
-    async def subscribe(self, publishing_ms: float, handler: Any) -> Subscription:
-        return await self.create_subscription(
-            ua.CreateSubscriptionParameters(
-                RequestedPublishingInterval=publishing_ms,
-                RequestedLifetimeCount=round(LIFETIME_SECONDS * 1000 / publishing_ms),
-                RequestedMaxKeepAliveCount=max(1, round(KEEP_ALIVE_SECONDS * 1000 / publishing_ms)),
-                MaxNotificationsPerPublish=10_000,
-                PublishingEnabled=True,
-            ),
-            handler,
-        )
+"""So many times as long as the server is to be silent at most: the library has not made the subscription anew."""
 
 
 class OpcUaSource:
@@ -187,10 +158,10 @@ class OpcUaSource:
         self._is_subscribed = True
         logger.info("%s: subscribed to %d variables of %s", self.name, len(nodes) - len(refused), self._endpoint)
 
-    async def _variables(self, client: Client) -> list[Node]:
+    async def _variables(self, client: KeptAliveClient) -> list[Node]:
         index = await client.get_namespace_index(self._namespace_uri)
         server_uri = (await client.get_node(ua.ObjectIds.Server_ServerArray).read_value())[0]
-        nodes = [node for node in await _variables_below(client) if node.nodeid.NamespaceIndex == index]
+        nodes = [node for node in await client.variables() if node.nodeid.NamespaceIndex == index]
         self._uris = {node.nodeid: source_uri(server_uri, self._namespace_uri, node.nodeid) for node in nodes}
         return nodes
 
@@ -230,29 +201,6 @@ class OpcUaSource:
                 logger.debug("a variable holds no JSON; its value is sent as it is")
         status = data_value.StatusCode
         return {"value": plain(value), "status": 0 if status is None else status.value}
-
-
-async def _variables_below(client: Client) -> list[Node]:
-    """All variables in the tree of objects, without properties and without what the server says about itself."""
-    found: list[Node] = []
-    seen, waiting = {(0, ua.ObjectIds.Server)}, [client.nodes.objects]
-    while waiting:
-        children = await waiting.pop().get_references(
-            refs=ua.ObjectIds.HierarchicalReferences,
-            direction=ua.BrowseDirection.Forward,
-            nodeclassmask=ua.NodeClass.Object | ua.NodeClass.Variable,
-        )
-        for child in children:
-            key = (child.NodeId.NamespaceIndex, child.NodeId.Identifier)
-            if key in seen or child.ReferenceTypeId == ua.NodeId(ua.ObjectIds.HasProperty):
-                continue
-            seen.add(key)
-            node = client.get_node(child.NodeId)
-            if child.NodeClass == ua.NodeClass.Variable:
-                found.append(node)
-            else:
-                waiting.append(node)
-    return found
 
 
 def source_uri(server_uri: str, namespace_uri: str, node_id: ua.NodeId) -> str:

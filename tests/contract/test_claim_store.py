@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -75,16 +76,9 @@ async def bench(request: pytest.FixtureRequest, redis_url: str, namespace: str) 
     await store.close()
 
 
-def request_of(
-    reading_id: str,
-    sequence: int = 0,
-    *,
-    replica: int = 0,
-    incarnation: int = 1,
-    content: bytes = b"x",
-    source: str = "s",
-) -> ClaimRequest:
-    return event_of([reading_id], sequence, replica=replica, incarnation=incarnation, content=content, source=source)
+def request_of(reading_id: str, sequence: int = 0, **given: Any) -> ClaimRequest:
+    """Of an event with one reading."""
+    return event_of([reading_id], sequence, **given)
 
 
 def event_of(

@@ -16,7 +16,7 @@ from azure.eventhub import EventData
 
 from edge_sender.ports import UplinkError
 from edge_sender.sender import Sender
-from edge_sender.sources import opcua
+from edge_sender.sources import opcua_client
 from edge_sender.sources.opcua import OpcUaSource
 from edge_sender.uplinks.eventhubs import EventHubsUplink
 from sandbox.plant.server import NAMESPACE_URI, Plant, PlantOptions
@@ -226,7 +226,7 @@ async def test_a_hub_that_takes_connections_and_stays_silent_is_down(tmp_path: P
 @pytest.mark.parametrize("slower", [1, 4], ids=["as asked", "revised by the server"])
 async def test_a_subscription_that_the_server_drops_is_made_anew(monkeypatch: pytest.MonkeyPatch, slower: int) -> None:
     """The connection stays, and nothing is said. What lives is left alone."""
-    monkeypatch.setattr(opcua, "KEEP_ALIVE_SECONDS", 0.5)
+    monkeypatch.setattr(opcua_client, "KEEP_ALIVE_SECONDS", 0.5)
     endpoint, intake = f"opc.tcp://127.0.0.1:{free_port()}", ListIntake()
     server = Server()
     await server.init()

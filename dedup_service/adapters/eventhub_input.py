@@ -139,8 +139,7 @@ class EventHubReader:
 
     async def read(self, max_wait_seconds: float) -> list[InputEvent]:
         try:
-            async with asyncio.timeout(max_wait_seconds):
-                item = await self._batches.get()
+            item = await asyncio.wait_for(self._batches.get(), max_wait_seconds)
             self._batches.task_done()
         except TimeoutError:
             if not self._receiving.done():

@@ -20,6 +20,7 @@ COPY pyproject.toml README.md LICENSE /src/
 COPY dedup_service /src/dedup_service
 COPY edge_sender /src/edge_sender
 COPY sandbox /src/sandbox
+COPY wire /src/wire
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels /src
 
 # Every dependency by its hash, and as a wheel: no compiler is needed. Compiled here, since a running container writes nothing.

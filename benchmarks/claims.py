@@ -14,12 +14,12 @@ from redis.asyncio import Redis
 from benchmarks.events import SOURCES
 from benchmarks.results import Section, at_most, middle
 from benchmarks.stage import Server, running_valkey
-from dedup_service.adapters.redis_calls import connect
-from dedup_service.adapters.redis_claims import RedisClaims
+from dedup_service.adapters.redis.calls import connect
+from dedup_service.adapters.redis.claims import RedisClaims
 from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import key_digests
 from dedup_service.core.events import Origin, Reading
-from sandbox.processes import free_port
+from sandbox.peers.processes import free_port
 
 CALLS, KEYS, REPLICAS = 40, 1000, 3
 MANY_SOURCES = 5000

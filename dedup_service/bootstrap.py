@@ -16,28 +16,35 @@ from pathlib import Path
 from redis.exceptions import RedisError
 
 from dedup_service.adapters.azure_clients import AzureClients, Network
-from dedup_service.adapters.eventhub_input import RETRY_INTERVAL_SECONDS, EventHubInput
-from dedup_service.adapters.eventhub_publisher import EventHubPublisher
-from dedup_service.adapters.eventhub_tail import EventHubTail
-from dedup_service.adapters.redis_accounts import RedisAccounts
-from dedup_service.adapters.redis_board import RedisBoard
-from dedup_service.adapters.redis_calls import RedisClient, connect
-from dedup_service.adapters.redis_claims import RedisClaims, check_clustering, check_eviction
-from dedup_service.adapters.redis_entra import EntraCredentials
-from dedup_service.adapters.redis_leases import RedisLeases
-from dedup_service.adapters.routed_hubs import RoutedPublisher, RoutedTail
-from dedup_service.adapters.sdk_checkpoints import SdkCheckpoints, create_container
-from dedup_service.adapters.sqlite_checkpoints import SqliteCheckpoints
-from dedup_service.check import RoundTripPorts
+from dedup_service.adapters.checkpoints.blobs import SdkCheckpoints, create_container
+from dedup_service.adapters.checkpoints.sqlite import SqliteCheckpoints
+from dedup_service.adapters.eventhubs.input import RETRY_INTERVAL_SECONDS, EventHubInput
+from dedup_service.adapters.eventhubs.publisher import EventHubPublisher
+from dedup_service.adapters.eventhubs.routed import RoutedPublisher, RoutedTail
+from dedup_service.adapters.eventhubs.tail import EventHubTail
+from dedup_service.adapters.redis.accounts import RedisAccounts
+from dedup_service.adapters.redis.board import RedisBoard
+from dedup_service.adapters.redis.calls import RedisClient, connect
+from dedup_service.adapters.redis.claims import RedisClaims, check_clustering, check_eviction
+from dedup_service.adapters.redis.entra import EntraCredentials
+from dedup_service.adapters.redis.leases import RedisLeases
+from dedup_service.commands.check import RoundTripPorts
+from dedup_service.config.groups import configured, make_group, only_observes
+from dedup_service.config.hubs import (
+    Input,
+    Output,
+    check_address,
+    configured_inputs,
+    configured_outputs,
+    dead_letter_address,
+)
+from dedup_service.config.settings import HUB_EXAMPLE, PREFIX, SQLITE_SCHEME, Settings, example
 from dedup_service.core.extract import CloudEventsExtractor
-from dedup_service.deployment import Deployment
 from dedup_service.errors import ConfigurationError, UnavailableError
-from dedup_service.grouping import configured, make_group, only_observes
-from dedup_service.hubs import Input, Output, check_address, configured_inputs, configured_outputs, dead_letter_address
-from dedup_service.intake import InputPorts, SharedPorts
+from dedup_service.observability.fleet import Deployment
+from dedup_service.partitions.consumer import InputPorts, SharedPorts
 from dedup_service.ports import Checkpoints
 from dedup_service.service import Service, ServicePorts
-from dedup_service.settings import HUB_EXAMPLE, PREFIX, SQLITE_SCHEME, Settings, example
 from dedup_service.telemetry import Telemetry
 
 

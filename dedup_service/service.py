@@ -9,22 +9,22 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from dedup_service.admission import Admission
 from dedup_service.api.app import ApiServer, create_app
-from dedup_service.config_file import GroupSettings
-from dedup_service.connecting import Connecting
+from dedup_service.config.file import GroupSettings
+from dedup_service.config.groups import make_group
+from dedup_service.config.settings import PREFIX, Settings, example
 from dedup_service.core.groups import Groups
 from dedup_service.core.leases import Samples
 from dedup_service.core.outgoing import OutputPolicy
-from dedup_service.deployment import Deployment
 from dedup_service.errors import ConfigurationError, UnavailableError
-from dedup_service.grouping import make_group
-from dedup_service.intake import Incarnations, InputPorts, Intake, Outputs, SharedPorts
-from dedup_service.metrics import create_registry
+from dedup_service.observability.fleet import Deployment
+from dedup_service.observability.metrics import create_registry
+from dedup_service.observability.status import Status
+from dedup_service.partitions.consumer import Incarnations, InputPorts, Intake, Outputs, SharedPorts
 from dedup_service.ports import Accounts, Board, Extractor, Publisher
-from dedup_service.settings import PREFIX, Settings, example
-from dedup_service.status import Status
+from dedup_service.processing.admission import Admission
 from dedup_service.telemetry import log
+from dedup_service.waiting import Connecting
 
 PING_SECONDS = 1.0
 CLOSE_SECONDS = 6.0

@@ -13,11 +13,11 @@ from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 from edge_sender import bootstrap
-from edge_sender.health import serving
+from edge_sender.config.settings import EdgeSettings, SettingsError, http_address, load, settings_help
+from edge_sender.config.sources import SourcesDocument
+from edge_sender.config.twin import TwinSettings
+from edge_sender.observability.health import serving
 from edge_sender.ports import Uplink
-from edge_sender.settings import EdgeSettings, SettingsError, http_address, load, settings_help
-from edge_sender.source_config import SourcesDocument
-from edge_sender.twin_settings import TwinSettings
 
 CHECK_SECONDS = 5.0
 

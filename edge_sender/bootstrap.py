@@ -12,16 +12,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_sender.batcher import BatchLimits
+from edge_sender.buffering.batcher import BatchLimits
+from edge_sender.buffering.inbox import IntakeOptions
+from edge_sender.buffering.spool import Spool, SpoolLimits, SpoolUnusableError, open_spool
+from edge_sender.config.settings import IN_MEMORY, EdgeSettings, SettingsError
+from edge_sender.config.sources import PROBED_KINDS, SourceConfig, SourcesDocument
 from edge_sender.election import ElectionOptions
-from edge_sender.identity_check import IdentityCheck
-from edge_sender.intake import IntakeOptions
-from edge_sender.ports import Clocks, Uplink, Witness
+from edge_sender.identity.check import IdentityCheck
+from edge_sender.ports import Clocks, SourceConfigError, Uplink, Witness
 from edge_sender.sender import RuledSource, Sender, SenderOptions
-from edge_sender.settings import IN_MEMORY, EdgeSettings, SettingsError
-from edge_sender.source_config import PROBED_KINDS, SourceConfig, SourceConfigError, SourcesDocument
 from edge_sender.sources.make import make_probe, make_source
-from edge_sender.spool import Spool, SpoolLimits, SpoolUnusableError, open_spool
 
 if TYPE_CHECKING:
     from edge_sender.uplinks.iot import IotUplink

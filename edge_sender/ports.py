@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
-from edge_sender.identity import Sample
-from edge_sender.readings import Message
+from wire.ids import Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +15,17 @@ class Clocks:
     monotonic: Callable[[], float]
     now: Callable[[], float]
     """Wall clock, in seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One event for the uplink."""
+
+    body: bytes
+    content_type: str
+    properties: dict[str, str]
+    readings: int
+    message_id: str | None = None
 
 
 class UplinkError(Exception):
@@ -84,6 +94,10 @@ class Source(Protocol):
     async def run(self, intake: Intake) -> None:
         """Deliver until cancelled; connects again by itself. Returns only when the source has no more to give."""
         ...
+
+
+class SourceConfigError(Exception):
+    """The source can't be made as it is configured; the message says where and why."""
 
 
 class WitnessAwayError(Exception):

@@ -7,16 +7,16 @@ import logging
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 
-from edge_sender.batcher import Batcher, BatchLimits
+from edge_sender.buffering.batcher import Batcher, BatchLimits
+from edge_sender.buffering.delivery import Delivery
+from edge_sender.buffering.inbox import Inbox, IntakeOptions, SourceIntake
+from edge_sender.buffering.spool import Spool, SpoolLimits
+from edge_sender.buffering.store import Store
 from edge_sender.counters import Counters
-from edge_sender.delivery import Delivery
 from edge_sender.election import Election, ElectionOptions, Role
-from edge_sender.identity import IdentityRules
-from edge_sender.identity_check import CheckedIntake, IdentityCheck
-from edge_sender.intake import Inbox, IntakeOptions, SourceIntake
+from edge_sender.identity.check import CheckedIntake, IdentityCheck
+from edge_sender.identity.rules import IdentityRules
 from edge_sender.ports import Clocks, Intake, Source, Uplink, Witness
-from edge_sender.spool import Spool, SpoolLimits
-from edge_sender.store import Store
 
 logger = logging.getLogger(__name__)
 

@@ -144,7 +144,7 @@ async def _until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> in
 
 
 async def _run_hub(arguments: argparse.Namespace) -> int:
-    from sandbox.server import HubOptions, run
+    from sandbox.hub.stand_in import HubOptions, run
 
     hubs = arguments.hub or ["telemetry:4", "clean:4", "dead-letter:1"]
     options = HubOptions(

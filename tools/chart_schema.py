@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dedup_service.config_file import ConfigFile
-from dedup_service.settings import Settings
+from dedup_service.config.file import ConfigFile
+from dedup_service.config.settings import Settings
 from tools.values import Value, values_with_comments
 
 Schema = dict[str, Any]

@@ -9,11 +9,11 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from dedup_service.config_file import ConfigFile
-from dedup_service.settings import PREFIX, Settings
-from edge_sender.settings import PREFIX as EDGE_PREFIX
-from edge_sender.settings import TWIN_SETTINGS, EdgeSettings
-from edge_sender.source_config import SourcesDocument
+from dedup_service.config.file import ConfigFile
+from dedup_service.config.settings import PREFIX, Settings
+from edge_sender.config.settings import PREFIX as EDGE_PREFIX
+from edge_sender.config.settings import TWIN_SETTINGS, EdgeSettings
+from edge_sender.config.sources import SourcesDocument
 from tools.values import values_with_comments
 
 CONFIGURATION = """\

@@ -13,8 +13,8 @@ import certifi
 from azure.eventhub import TransportType
 from azure.eventhub.aio import CheckpointStore, EventHubConsumerClient, EventHubProducerClient
 
-from dedup_service.adapters.sdk_errors import close_quietly
-from dedup_service.hub_address import HubAddress
+from dedup_service.adapters.azure_errors import close_quietly
+from dedup_service.config.addresses import HubAddress
 
 DEFAULT_CONTAINER = "dedup-checkpoints"
 BLOB_OPTIONS: dict[str, Any] = {"retry_total": 0, "connection_timeout": 5, "read_timeout": 5}

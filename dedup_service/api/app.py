@@ -18,8 +18,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from dedup_service import __version__
 from dedup_service.api.routes import create_router
 from dedup_service.api.views import Health
-from dedup_service.deployment import Deployment
 from dedup_service.errors import UnavailableError
+from dedup_service.observability.fleet import Deployment
 
 _bearer = HTTPBearer(auto_error=False, description="DEDUP_API_TOKEN")
 DASHBOARD = {
@@ -96,7 +96,7 @@ def _needs(token: str) -> Callable[..., None]:
 
 
 def _page(name: str, media_type: str) -> Callable[[], Response]:
-    content = files("dedup_service").joinpath("dashboard", name).read_text()
+    content = files("dedup_service.api").joinpath("dashboard", name).read_text()
     return lambda: Response(content, media_type=media_type, headers={"Content-Security-Policy": DASHBOARD_POLICY})
 
 

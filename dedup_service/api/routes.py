@@ -29,9 +29,9 @@ from dedup_service.api.views import (
 )
 from dedup_service.core.groups import Group
 from dedup_service.core.overview import ReplicaState
-from dedup_service.deployment import Deployment
-from dedup_service.notes import CONFLICT, DEAD_LETTER
+from dedup_service.observability.fleet import Deployment
 from dedup_service.ports import PodStatus
+from dedup_service.processing.counting import CONFLICT, DEAD_LETTER
 from dedup_service.telemetry import PartitionFigures, lag_seconds
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from dedup_service.core.accounting import Counts, GroupFigures, ReplicaFigures, 
 from dedup_service.core.claims import Claim
 from dedup_service.core.groups import Group
 from dedup_service.core.overview import GroupOverview, GroupState, ReplicaOverview, ReplicaState, WindowState
-from dedup_service.deployment import Overview, SourceOverview, coverage_by_replica
+from dedup_service.observability.fleet import Overview, SourceOverview, coverage_by_replica
 from dedup_service.ports import PodStatus, StoredClaim
 from dedup_service.telemetry import Count
 

@@ -18,7 +18,7 @@ from hashlib import blake2b
 
 from dedup_service.core.events import Origin, Reading
 from dedup_service.core.extract import CONTENT_HASH_BYTES
-from dedup_service.core.remembering import Known
+from dedup_service.core.memo import Known
 
 UNCONFIRMED, CONFIRMED = 0, 1
 KEY_BYTES = 16

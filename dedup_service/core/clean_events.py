@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 
 from dedup_service.core.events import Extraction, InputEvent, Reading
-from dedup_service.core.extract import BATCH_CONTENT_TYPE
 from dedup_service.core.outgoing import (
     DUPLICATE_PROPERTY,
     ORIGIN_PROPERTY,
@@ -23,6 +22,7 @@ from dedup_service.core.outgoing import (
     output_partition,
 )
 from dedup_service.core.structured import ATTRIBUTE_PREFIXES, structured
+from wire.cloudevents import BATCH_CONTENT_TYPE
 
 STRUCTURED = "structured"
 

@@ -10,11 +10,13 @@ from typing import Any, Protocol
 
 import msgspec
 
+from wire.cloudevents import PROPERTY_PREFIXES, REPLICA_ATTRIBUTE
+
 DEVICE_ID = "iothub-connection-device-id"
 MODULE_ID = "iothub-connection-module-id"
 IOTHUB_ENQUEUED_TIME = "iothub-enqueuedtime"
 MESSAGE_SOURCE = "iothub-message-source"
-REPLICA_PROPERTIES = ("cloudEvents_replica", "cloudEvents:replica")
+REPLICA_PROPERTIES = tuple(prefix + REPLICA_ATTRIBUTE for prefix in PROPERTY_PREFIXES)
 UNKNOWN_REPLICA = "unknown"
 
 

@@ -17,10 +17,7 @@ import msgspec
 from dedup_service.core.events import BadReading, Extraction, InputEvent, Reading
 from dedup_service.core.json_array import split_elements
 from dedup_service.errors import UndeliverableError
-
-BATCH_CONTENT_TYPE = "application/cloudevents-batch+json"
-STRUCTURED_CONTENT_TYPE = "application/cloudevents+json"
-PREFIXES = ("cloudEvents_", "cloudEvents:")
+from wire.cloudevents import BATCH_CONTENT_TYPE, PROPERTY_PREFIXES, STRUCTURED_CONTENT_TYPE
 
 MAX_ID_LENGTH = 256
 MAX_SOURCE_LENGTH = 2048
@@ -211,7 +208,7 @@ def _element(index: int, elements: Sequence[bytes], pointers: Sequence[str]) -> 
 
 def _binary(event: InputEvent, pointers: Sequence[str]) -> Extraction:
     properties = event.application_properties
-    for prefix in PREFIXES:
+    for prefix in PROPERTY_PREFIXES:
         if prefix + "id" in properties:
             reading_id, source = properties[prefix + "id"], properties.get(prefix + "source")
             break

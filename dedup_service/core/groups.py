@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from dedup_service.core.memo import Known
 from dedup_service.core.outgoing import OutputPolicy
-from dedup_service.core.remembering import Known
 
 DEFAULT_GROUP = "default"
 MAX_KNOWN_REPLICAS = 10_000

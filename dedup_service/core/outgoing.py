@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from dedup_service.core.events import DEVICE_ID, IOTHUB_ENQUEUED_TIME, MODULE_ID, InputEvent, Reading
-from dedup_service.core.extract import BATCH_CONTENT_TYPE
-from dedup_service.core.remembering import NAMES, Known, remembered
+from dedup_service.core.memo import NAMES, Known, remembered
+from wire.cloudevents import BATCH_CONTENT_TYPE
 
 ORIGIN_PROPERTY = "dedup_origin"
 INDEXES_PROPERTY = "dedup_indexes"

@@ -12,10 +12,11 @@ from typing import Any
 import msgspec
 
 from dedup_service.core.events import DEVICE_ID, MODULE_ID, InputEvent, Reading
-from dedup_service.core.extract import JSON_ERRORS, PREFIXES
+from dedup_service.core.extract import JSON_ERRORS
 from dedup_service.core.times import rfc3339
+from wire.cloudevents import PROPERTY_PREFIXES
 
-ATTRIBUTE_PREFIXES = PREFIXES
+ATTRIBUTE_PREFIXES = PROPERTY_PREFIXES
 OWN_PREFIX = "dedup"
 
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode

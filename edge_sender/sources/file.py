@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from edge_sender.identity import Sample
 from edge_sender.ports import Intake
-from edge_sender.times import TimeFormat, parse_time
+from wire.ids import Sample
+from wire.times import TimeFormat, parse_time
 
 logger = logging.getLogger(__name__)
 

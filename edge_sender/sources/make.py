@@ -6,15 +6,8 @@ import os
 import ssl
 from typing import TYPE_CHECKING
 
-from edge_sender.ports import Source
-from edge_sender.source_config import (
-    FileConfig,
-    MqttConfig,
-    OpcUaConfig,
-    SourceConfig,
-    SourceConfigError,
-    SyntheticConfig,
-)
+from edge_sender.config.sources import FileConfig, MqttConfig, OpcUaConfig, SourceConfig, SyntheticConfig
+from edge_sender.ports import Source, SourceConfigError
 
 if TYPE_CHECKING:
     from edge_sender.sources.opcua_security import Channel

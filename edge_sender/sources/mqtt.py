@@ -11,9 +11,9 @@ from typing import Any
 
 import paho.mqtt.client as paho
 
-from edge_sender.identity import Sample
 from edge_sender.ports import Intake
-from edge_sender.times import TimeFormat, parse_time
+from wire.ids import Sample
+from wire.times import TimeFormat, parse_time
 
 logger = logging.getLogger(__name__)
 

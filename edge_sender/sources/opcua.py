@@ -15,11 +15,11 @@ from asyncua import Node, ua
 from asyncua.client.ua_client import UaClientState
 from asyncua.common.subscription import DataChangeNotif, Subscription
 
-from edge_sender.identity import Sample
 from edge_sender.ports import Intake
 from edge_sender.sources.opcua_client import KeptAliveClient
 from edge_sender.sources.opcua_security import Channel, User
-from edge_sender.times import nanoseconds
+from wire.ids import Sample
+from wire.times import nanoseconds
 
 logger = logging.getLogger(__name__)
 

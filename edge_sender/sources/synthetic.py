@@ -7,8 +7,9 @@ import math
 import time
 from collections.abc import Callable
 
-from edge_sender.identity import NS_PER_SECOND, Sample
+from edge_sender.identity.rules import NS_PER_SECOND
 from edge_sender.ports import Intake
+from wire.ids import Sample
 
 MAX_TICK_SECONDS = 0.05
 

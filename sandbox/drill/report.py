@@ -13,10 +13,10 @@ from typing import Any
 from azure.eventhub import EventData
 from rich.console import Console
 
-from sandbox.demo.auditor import enqueued_ns, read_hub, read_journal, readings_in
+from sandbox.audit.auditor import enqueued_ns, read_hub, read_journal, readings_in
 from sandbox.drill.figures import Arrival, Cost, ReadingKey, Window, at_full_delay, cost, longest_silence
 from sandbox.drill.patterns import CUT_SECONDS, WITNESS_CUT_SECONDS, Fault, Pattern
-from sandbox.server import RESTART_SECONDS
+from sandbox.hub.stand_in import RESTART_SECONDS
 
 READ_SECONDS = 90.0
 FLOOR_SECONDS = 0.05

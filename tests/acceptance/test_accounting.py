@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.server import StandIn
+from sandbox.hub.stand_in import StandIn
 from tests.support import edges, hub
 from tests.support.processes import DEADLINE_SECONDS, ServiceProcess
 

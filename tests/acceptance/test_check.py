@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.processes import free_port
-from sandbox.server import StandIn
+from sandbox.hub.stand_in import StandIn
+from sandbox.peers.processes import free_port
 from tests.support.processes import ServiceProcess
 
 

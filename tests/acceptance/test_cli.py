@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.server import StandIn
+from sandbox.hub.stand_in import StandIn
 from tests.support import hub
 from tests.support.processes import DEADLINE_SECONDS, MINIMAL, ServiceProcess
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.drill.links import Link
-from sandbox.server import StandIn
+from sandbox.hub.stand_in import StandIn
 from tests.support import hub
 from tests.support.senders import SenderProcess, document, readings_of, until
 

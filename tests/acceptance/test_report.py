@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from dedup_service.commands.report import hours_of
 from dedup_service.core.times import rfc3339
-from dedup_service.report import hours_of
-from sandbox.server import StandIn
+from sandbox.hub.stand_in import StandIn
 from tests.support import edges, hub
 from tests.support.processes import DEADLINE_SECONDS, ServiceProcess
 

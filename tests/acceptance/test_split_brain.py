@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.azurite import storage_connection_string
-from sandbox.demo.auditor import audit, read_clean_hub, read_journal
+from sandbox.audit.auditor import audit, read_clean_hub, read_journal
 from sandbox.drill.links import Link
+from sandbox.hub.stand_in import StandIn
+from sandbox.peers.azurite import storage_connection_string
+from sandbox.peers.processes import free_port
 from sandbox.plant.server import Plant, PlantOptions
-from sandbox.processes import free_port
-from sandbox.server import StandIn
 from tests.support import hub
 from tests.support.processes import ServiceProcess
 from tests.support.senders import Reading, SenderProcess, readings_of, sources, until

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sandbox.server import StandIn
+from sandbox.hub.stand_in import StandIn
 from tests.support import hub
 from tests.support.processes import DEADLINE_SECONDS, ServiceProcess
 from tests.support.pulse import Pulse, finished

@@ -13,9 +13,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from dedup_service.settings import Settings
-from edge_sender.settings import PREFIX, EdgeSettings, load, with_twin
-from edge_sender.source_config import parse_sources
+from dedup_service.config.settings import Settings
+from edge_sender.config.settings import PREFIX, EdgeSettings, load, with_twin
+from edge_sender.config.sources import parse_sources
 from tests.support.chart import KUBERNETES
 
 ROOT = Path(__file__).parents[2]

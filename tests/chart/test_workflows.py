@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from dedup_service.__main__ import make_parser
-from dedup_service.settings import PREFIX, Settings
+from dedup_service.config.settings import PREFIX, Settings
 from sandbox.__main__ import make_parser as sandbox_parser
 from tests.support.chart import KUBERNETES, ROOT, of_kind, render, service_container
 

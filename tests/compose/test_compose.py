@@ -19,11 +19,11 @@ import dedup_service.__main__
 import edge_sender.__main__
 import sandbox.__main__
 from dedup_service.adapters.azure_clients import DEFAULT_CONTAINER
-from dedup_service.config_file import load_config_file
-from dedup_service.settings import PREFIX, Settings
-from edge_sender.settings import EdgeSettings
-from sandbox.azurite import AZURITE_KEY
+from dedup_service.config.file import load_config_file
+from dedup_service.config.settings import PREFIX, Settings
+from edge_sender.config.settings import EdgeSettings
 from sandbox.hub.namespace import device_key
+from sandbox.peers.azurite import AZURITE_KEY
 from tests.support.compose import COMPOSE, ROOT, command, compose_file, composition, services, target
 from tests.support.programs import require
 

@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from dedup_service.adapters.memory import MemoryClaims, MemoryClock
-from dedup_service.adapters.redis_accounts import RedisAccounts
-from dedup_service.adapters.redis_calls import connect
-from dedup_service.adapters.redis_claims import RedisClaims
+from dedup_service.adapters.redis.accounts import RedisAccounts
+from dedup_service.adapters.redis.calls import connect
+from dedup_service.adapters.redis.claims import RedisClaims
 from dedup_service.core.accounting import Counts, distances, group_figures, replica_figures, total
 from dedup_service.core.claim_requests import ClaimRequest, in_calls
 from dedup_service.core.claims import key_digest, key_digests
@@ -21,6 +20,7 @@ from dedup_service.core.extract import content_hash
 from dedup_service.core.overview import BYTES_PER_CLAIM
 from dedup_service.core.times import rfc3339
 from dedup_service.ports import Accounts, ClaimStore
+from tests.doubles.memory import MemoryClaims, MemoryClock
 
 LIVE = (1,)
 GROUP = "g"

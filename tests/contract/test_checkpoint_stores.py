@@ -10,13 +10,13 @@ import pytest
 from pydantic import SecretStr
 
 from dedup_service.adapters.azure_clients import AzureClients, Network
-from dedup_service.adapters.memory import MemoryCheckpoints
-from dedup_service.adapters.sqlite_checkpoints import SqliteCheckpoints
+from dedup_service.adapters.checkpoints.sqlite import SqliteCheckpoints
 from dedup_service.bootstrap import make_checkpoints
+from dedup_service.config.settings import Settings
 from dedup_service.core.progress import Position
 from dedup_service.errors import UnavailableError
 from dedup_service.ports import Checkpoints
-from dedup_service.settings import Settings
+from tests.doubles.memory import MemoryCheckpoints
 from tests.support.peers import new_container
 
 SCOPE = ("ns.servicebus.windows.net", "telemetry", "dedup")

@@ -15,15 +15,15 @@ import pytest
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
-from dedup_service.adapters.memory import MemoryClaims, MemoryClock
-from dedup_service.adapters.redis_calls import connect
-from dedup_service.adapters.redis_claims import RedisClaims, check_eviction
+from dedup_service.adapters.redis.calls import connect
+from dedup_service.adapters.redis.claims import RedisClaims, check_eviction
 from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import OTHER_REPLICA, Verdict, event_bytes, judge, key_digests, unpack
 from dedup_service.core.events import Origin, Reading
 from dedup_service.core.extract import content_hash
 from dedup_service.errors import ConfigurationError, UnavailableError
 from dedup_service.ports import ClaimStore
+from tests.doubles.memory import MemoryClaims, MemoryClock
 
 REDIS_6_COMMANDS = (
     "evalsha",

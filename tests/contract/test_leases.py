@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import pytest
 from redis.asyncio import Redis
 
-from dedup_service.adapters.memory import MemoryClock, MemoryLeases
-from dedup_service.adapters.redis_calls import connect
-from dedup_service.adapters.redis_leases import RedisLeases
+from dedup_service.adapters.redis.calls import connect
+from dedup_service.adapters.redis.leases import RedisLeases
 from dedup_service.core.leases import Lease, Record
 from dedup_service.core.progress import Position
 from dedup_service.errors import LeaseLostError, UnavailableError
 from dedup_service.ports import Leases
+from tests.doubles.memory import MemoryClock, MemoryLeases
 
 TTL_SECONDS = 0.4
 PARTITIONS = ["0", "1", "2"]

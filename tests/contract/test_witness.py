@@ -11,7 +11,7 @@ import pytest
 
 from edge_sender.ports import LeaseHeldError, LeaseState, WitnessAwayError
 from edge_sender.witnesses.blob import BlobWitness
-from sandbox.processes import free_port
+from sandbox.peers.processes import free_port
 
 LEASE_SECONDS = 15
 

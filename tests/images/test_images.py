@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from sandbox.processes import free_port
-from sandbox.server import StandIn
+from sandbox.hub.stand_in import StandIn
+from sandbox.peers.processes import free_port
 from tests.support.dockerfile import ROOT, Image, stages
 from tests.support.processes import ServiceProcess
 

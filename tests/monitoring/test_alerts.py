@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from dedup_service.deployment import Overview
-from dedup_service.metrics import create_registry
+from dedup_service.observability.fleet import Overview
+from dedup_service.observability.metrics import create_registry
 from dedup_service.telemetry import Telemetry
 from tests.support.overview import overview_of
 from tests.support.programs import require

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from dedup_service.metrics import DeploymentCollector, create_registry
+from dedup_service.observability.metrics import DeploymentCollector, create_registry
 from dedup_service.telemetry import Count, Telemetry
 from tests.support.overview import overview_of
 from tests.support.programs import require

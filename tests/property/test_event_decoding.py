@@ -12,10 +12,10 @@ from azure.eventhub._pyamqp.aio import _receiver_async
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dedup_service.adapters import event_decoding
-from dedup_service.adapters.amqp_types import make_decoding_total
-from dedup_service.adapters.event_decoding import NotDecodableError, agrees_with_the_sdk, decode
-from dedup_service.adapters.eventhub_input import to_input_event
+from dedup_service.adapters.eventhubs.below_sdk import decoding
+from dedup_service.adapters.eventhubs.below_sdk.amqp_types import make_decoding_total
+from dedup_service.adapters.eventhubs.below_sdk.decoding import NotDecodableError, agrees_with_the_sdk, decode
+from dedup_service.adapters.eventhubs.input import to_input_event
 from dedup_service.core.events import InputEvent
 from sandbox.amqp.codec import Symbol, Timestamp, described, encode
 from sandbox.amqp.messages import (
@@ -117,12 +117,12 @@ def test_names_that_a_sender_makes_up_take_no_memory() -> None:
         made_up: dict[Any, Any] = {str(uuid.UUID(int=number * 10_000 + n)): n for n in range(900)}
         payload = annotated(HUB, section(APPLICATION_PROPERTIES, made_up) + data_section(b"x"))
         assert decode("3", payload, 0, len(payload)).application_properties == made_up
-    assert len(event_decoding._names) <= event_decoding.MAX_NAMES
+    assert len(decoding._names) <= decoding.MAX_NAMES
 
 
 def test_it_is_used_with_this_sdk_and_not_with_one_that_is_built_in_another_way(monkeypatch: pytest.MonkeyPatch) -> None:
     assert agrees_with_the_sdk(to_input_event)
-    monkeypatch.setattr(event_decoding, "CONTENT_TYPE", 7)
+    monkeypatch.setattr(decoding, "CONTENT_TYPE", 7)
     assert not agrees_with_the_sdk(to_input_event)
 
 

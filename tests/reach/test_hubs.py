@@ -14,10 +14,10 @@ import trustme
 from pydantic import SecretStr
 
 from dedup_service.adapters.azure_clients import AzureClients, Network
-from dedup_service.adapters.eventhub_input import EventHubInput
+from dedup_service.adapters.eventhubs.input import EventHubInput
+from dedup_service.config.addresses import HubAddress, parse_hub_address
 from dedup_service.errors import ConfigurationError, UnavailableError
-from dedup_service.hub_address import HubAddress, parse_hub_address
-from sandbox.server import StandIn
+from sandbox.hub.stand_in import StandIn
 from tests.support.gateways import ConnectProxy, connect_proxy, tls_gateway, websocket_gateway
 
 HOST = "hubs.plant.test"

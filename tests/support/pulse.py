@@ -6,7 +6,7 @@ import asyncio
 import time
 from itertools import pairwise
 
-from sandbox.server import StandIn
+from sandbox.hub.stand_in import StandIn
 from tests.support import hub
 from tests.support.processes import DEADLINE_SECONDS
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from dedup_service.core.events import DEVICE_ID, InputEvent
-from dedup_service.core.extract import BATCH_CONTENT_TYPE, STRUCTURED_CONTENT_TYPE
+from wire.cloudevents import BATCH_CONTENT_TYPE, STRUCTURED_CONTENT_TYPE
 
 
 def event(body: bytes = b"", **fields: Any) -> InputEvent:

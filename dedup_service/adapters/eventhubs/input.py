@@ -1,0 +1,203 @@
+"""The input hub, read through the Event Hubs SDK: one receiver for each owned partition.
+
+The SDK's own load balancing is not used: it cancels handlers on ownership loss, swallows errors of its callbacks and
+idles for a cycle after each; here the owner decides (dedup_service/assignment.py), and the SDK only receives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from azure.eventhub import EventData
+from azure.eventhub.aio import EventHubConsumerClient, PartitionContext
+from azure.eventhub.amqp import AmqpAnnotatedMessage, AmqpMessageBodyType
+
+from dedup_service.adapters.azure_errors import CLOSE_TIMEOUT_SECONDS, close_quietly, is_refused, problem, unavailable
+from dedup_service.adapters.eventhubs.below_sdk.amqp_types import make_decoding_total, readable, readable_map
+from dedup_service.adapters.eventhubs.below_sdk.decoding import agrees_with_the_sdk
+from dedup_service.adapters.eventhubs.below_sdk.receiving import receive_directly
+from dedup_service.core.claims import incarnation_of
+from dedup_service.core.events import InputEvent
+from dedup_service.errors import UnavailableError
+from dedup_service.ports import HubInfo, PartitionReader, PartitionState, StartPosition
+
+RETRY_INTERVAL_SECONDS = 1.0
+"""The client's `load_balancing_interval`: here it is only the pause between the SDK's own attempts."""
+
+
+class EventHubInput:
+    """Raises UnavailableError from every method when the hub can't be reached."""
+
+    def __init__(self, client: EventHubConsumerClient, namespace: str, what: str, *, prefetch: int, batch_size: int) -> None:
+        make_decoding_total()
+        if agrees_with_the_sdk(to_input_event):
+            receive_directly(client, to_input_event)
+        self.what = what
+        self._client = client
+        self._namespace = namespace
+        self._prefetch = prefetch
+        self._batch_size = batch_size
+        self._readers: dict[str, EventHubReader] = {}
+
+    async def info(self) -> HubInfo:
+        async with unavailable(self.what):
+            found = await self._client.get_eventhub_properties()
+        return HubInfo(
+            incarnation=incarnation_of(
+                self._namespace, str(found["eventhub_name"]), int(found["created_at"].timestamp() * 1000)
+            ),
+            partition_ids=sorted(found["partition_ids"], key=int),
+        )
+
+    async def partition_state(self, partition_id: str) -> PartitionState:
+        async with unavailable(self.what):
+            found = await self._client.get_partition_properties(partition_id)
+        return PartitionState(
+            first_sequence_number=found["beginning_sequence_number"],
+            last_sequence_number=found["last_enqueued_sequence_number"],
+            last_offset=str(found["last_enqueued_offset"]),
+            last_enqueued_ms=int(found["last_enqueued_time_utc"].timestamp() * 1000),
+        )
+
+    def open(self, partition_id: str, start: StartPosition, owner_level: int) -> PartitionReader:
+        reader = EventHubReader(
+            self._client,
+            self.what,
+            partition_id,
+            start,
+            owner_level=owner_level,
+            prefetch=self._prefetch,
+            batch_size=self._batch_size,
+            after=self._readers.get(partition_id),
+        )
+        self._readers[partition_id] = reader
+        return reader
+
+    async def close(self) -> None:
+        for reader in self._readers.values():
+            reader.close()
+        await asyncio.gather(*(reader.ended() for reader in self._readers.values()))
+        await close_quietly(self._client)
+
+
+class EventHubReader:
+    """Hands batches from the SDK's callback to `read`, one at a time: while one is being worked on, the next one grows where
+    it is received. The worker is never inside the callback, so the SDK can't cancel it."""
+
+    def __init__(
+        self,
+        client: EventHubConsumerClient,
+        what: str,
+        partition_id: str,
+        start: StartPosition,
+        *,
+        owner_level: int,
+        prefetch: int,
+        batch_size: int,
+        after: EventHubReader | None,
+    ) -> None:
+        """`after`: the client's former reader of this partition, which it must have let go."""
+        self._reading = f"{what} (reading)"
+        self._partition_id = partition_id
+        self._batches: asyncio.Queue[Sequence[EventData | InputEvent] | UnavailableError] = asyncio.Queue(maxsize=1)
+        self._failure: UnavailableError | None = None
+        """Also where nobody takes it from the queue."""
+        position, inclusive = _sdk_position(start)
+        self._receive = partial(
+            client.receive_batch,
+            self._on_batch,
+            partition_id=partition_id,
+            owner_level=owner_level,
+            prefetch=prefetch,
+            max_batch_size=batch_size,
+            starting_position=position,
+            starting_position_inclusive=inclusive,
+            on_error=self._on_error,
+        )
+        self._receiving = asyncio.create_task(self._run(after))
+
+    async def _run(self, after: EventHubReader | None) -> None:
+        if after is not None:
+            await after.ended()
+        await self._receive()
+
+    async def _on_batch(self, _: PartitionContext, events: Sequence[EventData | InputEvent]) -> None:
+        """Returns once the worker has taken them."""
+        if events:
+            await self._batches.put(events)
+            await self._batches.join()
+
+    async def _on_error(self, _: PartitionContext | None, error: Exception) -> None:
+        """The first error is the end: left alone, the SDK tries again without a pause while the hub is away."""
+        asyncio.get_running_loop().call_soon(self._receiving.cancel)
+        self._failure = UnavailableError(self._reading, problem(error), refused=is_refused(error))
+        await self._batches.put(self._failure)
+
+    async def read(self, max_wait_seconds: float) -> list[InputEvent]:
+        try:
+            item = await asyncio.wait_for(self._batches.get(), max_wait_seconds)
+            self._batches.task_done()
+        except TimeoutError:
+            if not self._receiving.done():
+                return []
+            ended = UnavailableError(self._reading, f"receiving from partition {self._partition_id} ended")
+            raise self._failure or ended from None
+        if isinstance(item, UnavailableError):
+            raise item
+        return [event if isinstance(event, InputEvent) else to_input_event(self._partition_id, event) for event in item]
+
+    def close(self) -> None:
+        self._receiving.cancel()
+
+    async def ended(self) -> None:
+        await asyncio.wait({self._receiving}, timeout=CLOSE_TIMEOUT_SECONDS)
+
+
+def _sdk_position(start: StartPosition) -> tuple[str | datetime, bool]:
+    if start.offset is not None:
+        return start.offset, False
+    if start.enqueued_ms is not None:
+        return datetime.fromtimestamp(start.enqueued_ms / 1000, UTC), True
+    return "-1", False
+
+
+def to_input_event(partition_id: str, event: EventData) -> InputEvent:
+    message = event.raw_amqp_message
+    properties = message.properties
+    annotations = readable_map(message.annotations)
+    body, is_binary = _body(message)
+    return InputEvent(
+        partition_id=partition_id,
+        sequence_number=int(annotations["x-opt-sequence-number"]),
+        offset=str(annotations["x-opt-offset"]),
+        enqueued_ms=int(annotations["x-opt-enqueued-time"]),
+        body=body,
+        body_is_binary=is_binary,
+        content_type=_text(properties.content_type) if properties else None,
+        content_encoding=_text(properties.content_encoding) if properties else None,
+        message_id=_text(properties.message_id) if properties else None,
+        correlation_id=_text(properties.correlation_id) if properties else None,
+        application_properties=readable_map(message.application_properties),
+        annotations=annotations,
+    )
+
+
+def _body(message: AmqpAnnotatedMessage) -> tuple[bytes, bool]:
+    """The bytes of the data sections, or the text of what is there instead of them."""
+    content: Any = message.body
+    if content is None:  # the SDK's word for a message without any body section
+        return b"", True
+    if message.body_type == AmqpMessageBodyType.DATA:
+        sections = list(content)
+        if all(isinstance(section, bytes) for section in sections):
+            return b"".join(sections), True
+        content = sections
+    return content if isinstance(content, bytes) else repr(content).encode(), False
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(readable(value))

@@ -1,0 +1,173 @@
+"""Sending to the clean hub and the dead-letter hub through the Event Hubs SDK.
+
+The SDK's own retries are off, since it re-sends silently, and every send has a time-out, since by default it has none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from azure.eventhub import EventData, EventDataBatch
+from azure.eventhub.aio import EventHubProducerClient
+from azure.eventhub.amqp import AmqpMessageProperties
+from azure.eventhub.exceptions import AuthenticationError, EventDataSendError
+
+from dedup_service.adapters.azure_errors import SDK_ERRORS, close_quietly, problem, unavailable
+from dedup_service.adapters.eventhubs.below_sdk.amqp_types import encodable
+from dedup_service.adapters.eventhubs.below_sdk.encoding import NotEncodableError, add_encoded, agrees_with_the_sdk, encode
+from dedup_service.core.outgoing import OutgoingEvent
+from dedup_service.errors import UnavailableError, UndeliverableError
+
+QUESTIONS = "questions"
+Permit = Callable[[float], None]
+
+UNKNOWN = "unknown-error"
+PERMANENT = {
+    "link:message-size-exceeded": "too-large",
+    "decode-error": "refused",
+    "invalid-field": "refused",
+    "not-allowed": "refused",
+    "not-implemented": "refused",
+    "argument-error": "refused",
+}
+"""Conditions of a rejected send that no retry can cure, as the SDK names them, with the reason of the dead letter."""
+
+
+class EventHubPublisher:
+    def __init__(self, connect: Callable[[], EventHubProducerClient], what: str, *, send_timeout_seconds: float) -> None:
+        """One client for each partition, and one for questions."""
+        self._connect = connect
+        self._what = what
+        self._timeout = send_timeout_seconds
+        self._clients: dict[str, EventHubProducerClient] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._encodes_itself = agrees_with_the_sdk(to_event_data)
+
+    def _client(self, name: str) -> EventHubProducerClient:
+        if name not in self._clients:
+            self._clients[name] = self._connect()
+        return self._clients[name]
+
+    async def partition_ids(self) -> list[str]:
+        async with unavailable(self._what):
+            return sorted(await self._client(QUESTIONS).get_partition_ids(), key=int)
+
+    async def open(self, partition_ids: Sequence[str]) -> None:
+        opened = await asyncio.gather(*(self._open(partition) for partition in partition_ids), return_exceptions=True)
+        for error in opened:
+            if isinstance(error, BaseException) and not isinstance(error, UnavailableError):
+                raise error
+
+    async def _open(self, partition_id: str) -> None:
+        async with self._locks.setdefault(partition_id, asyncio.Lock()), unavailable(self._what):
+            await open_link(self._client(partition_id), partition_id)
+
+    async def ends(self) -> dict[str, int]:
+        client = self._client(QUESTIONS)
+        async with unavailable(self._what):
+            partitions = await client.get_partition_ids()
+            states = await asyncio.gather(*(client.get_partition_properties(partition) for partition in partitions))
+        return {state["id"]: state["last_enqueued_sequence_number"] for state in states}
+
+    async def publish(self, partition_id: str, events: Sequence[OutgoingEvent], permit: Permit | None = None) -> int:
+        """The lock is taken here and not left to the SDK, so that `permit` is asked after the waiting."""
+        async with self._locks.setdefault(partition_id, asyncio.Lock()):
+            try:
+                return await self._send(partition_id, events, permit)
+            except UndeliverableError:
+                if len(events) == 1:
+                    raise
+                return await self._send(partition_id, events[:1], permit)  # to blame the one that is to blame
+
+    async def _send(self, partition_id: str, events: Sequence[OutgoingEvent], permit: Permit | None) -> int:
+        client = self._client(partition_id)
+        async with unavailable(self._what):
+            await open_link(client, partition_id)
+            batch = await client.create_batch(partition_id=partition_id)
+        count = self._fill(batch, events)
+        if permit is not None:
+            permit(self._timeout)
+        try:
+            async with asyncio.timeout(self._timeout):
+                await client.send_batch(batch, timeout=self._timeout)
+        except EventDataSendError as error:
+            failure: UnavailableError | UndeliverableError = self._rejected(error)
+        except SDK_ERRORS as error:
+            failure = UnavailableError(self._what, problem(error), ambiguous=not isinstance(error, AuthenticationError))
+        else:
+            return count
+        if isinstance(failure, UnavailableError) and failure.ambiguous:
+            self._forget(partition_id)
+        raise failure
+
+    def _forget(self, partition_id: str) -> None:
+        """What an abandoned send left in the client's queue must never be written: a new client starts empty."""
+        client = self._clients.pop(partition_id)
+        closing = asyncio.create_task(close_quietly(client))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    def _fill(self, batch: EventDataBatch, events: Sequence[OutgoingEvent]) -> int:
+        """How many events fit. Raises UndeliverableError when not even the first does."""
+        for count, event in enumerate(events):
+            if not self._add(batch, event):
+                if count == 0:
+                    detail = f"{len(event.body)} bytes, and {self._what} takes {batch.max_size_in_bytes}"
+                    raise UndeliverableError("too-large", detail)
+                return count
+        return len(events)
+
+    def _add(self, batch: EventDataBatch, event: OutgoingEvent) -> bool:
+        """False: it does not fit."""
+        if self._encodes_itself:
+            try:
+                return add_encoded(batch, encode(event))
+            except NotEncodableError:
+                pass
+        try:
+            batch.add(to_event_data(event))
+        except ValueError:
+            return False
+        return True
+
+    def _rejected(self, error: EventDataSendError) -> UnavailableError | UndeliverableError:
+        condition = error.error or ""
+        if condition in PERMANENT:
+            return UndeliverableError(PERMANENT[condition], f"{self._what} refused it: {problem(error)}")
+        # Without a condition the link went away before the hub answered: the events may be in it.
+        ambiguous = condition in ("", UNKNOWN)
+        return UnavailableError(self._what, f"the send was refused: {problem(error)}", ambiguous=ambiguous)
+
+    async def close(self) -> None:
+        await asyncio.gather(*self._closing, *(close_quietly(client) for client in self._clients.values()))
+
+
+async def open_link(client: EventHubProducerClient, partition_id: str) -> None:
+    """Connect before the send: its short time-out is for the send alone, and a connection that takes longer than that would
+    otherwise be begun anew for ever. The SDK has no public way; with one that is built differently nothing is done."""
+    start = getattr(client, "_start_producer", None)
+    if start is None:
+        return
+    await start(partition_id, None)
+    opening = getattr(client._producers.get(partition_id), "_open", None)
+    if opening is not None:
+        await opening()
+
+
+def to_event_data(event: OutgoingEvent) -> EventData:
+    data = EventData(event.body)
+    data.raw_amqp_message.properties = AmqpMessageProperties(  # type: ignore[no-untyped-call]  # the SDK has no types here
+        message_id=event.message_id,
+        correlation_id=event.correlation_id,
+        content_type=_symbol(event.content_type),
+        content_encoding=_symbol(event.content_encoding),
+    )
+    data.properties = {name: encodable(value) for name, value in event.properties.items()}
+    return data
+
+
+def _symbol(text: str | None) -> str | None:
+    """These two properties are symbols, which are ASCII; a sender may have written anything."""
+    return None if text is None else text.encode("ascii", "replace").decode()

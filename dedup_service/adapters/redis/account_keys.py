@@ -1,0 +1,25 @@
+"""The names of the accounts' keys in Redis; accounting.lua builds the same ones.
+
+All of them carry the shard of the claims that they account for, since a script's keys must share a slot.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from dedup_service.core.memo import SOURCES, remembered
+
+
+def account_prefix(namespace: bytes, shard: int) -> str:
+    return f"{namespace.decode()}{{{shard}}}"
+
+
+def source_digest(group: str, source: str) -> str:
+    """32 hex characters; a source may be long, and hostile."""
+    return _digest(source, group)
+
+
+@remembered(SOURCES)
+def _digest(source: str, group: str) -> str:
+    prefixed = f"{len(group)}:{group}{source}"
+    return hashlib.blake2b(prefixed.encode(), digest_size=16).hexdigest()

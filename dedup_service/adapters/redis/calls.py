@@ -1,0 +1,244 @@
+"""Calling Redis, one server or a cluster: scripts from files beside this module, and its errors as this service's own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
+
+import hiredis
+from azure.core.exceptions import AzureError
+from redis.asyncio import Redis
+from redis.asyncio.cluster import RedisCluster
+from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, parse_url
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.connection import HiredisRespSerializer
+from redis.credentials import CredentialProvider
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
+    MovedError,
+    ReadOnlyError,
+    RedisClusterException,
+    RedisError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from dedup_service.errors import UnavailableError
+
+T = TypeVar("T")
+RedisClient = Redis | RedisCluster
+
+WHAT = "Redis"
+CALL_OF_SCRIPT = "EVALSHA"
+WRONG_SERVER = (ReadOnlyError, BusyLoadingError)
+"""After a fail-over: the connection leads to a server that is the primary no more, or not yet."""
+REFUSALS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
+    (AzureError, "Entra ID gave no token for it (DEDUP_REDIS_AUTH=entra): {text}"),
+    ((AuthenticationError, AuthorizationError), "it refused the credentials ({name})"),
+    (
+        ssl.SSLCertVerificationError,
+        "its certificate is of no authority that is trusted here (DEDUP_CA_FILE), or of another name",
+    ),
+)
+"""What no retry cures: a setting is wrong."""
+CONNECTION_LOST = (RedisConnectionError, RedisTimeoutError, OSError, asyncio.TimeoutError)
+
+
+def connect(
+    url: str,
+    timeout_seconds: float,
+    *,
+    is_cluster: bool = False,
+    ca_file: Path | None = None,
+    credentials: CredentialProvider | None = None,
+) -> RedisClient:
+    """A client without retries of its own: it would re-send a whole call after a lost reply, at a time of its choosing.
+
+    Raises ValueError, whose message may hold the password.
+    """
+    options: dict[str, Any] = {
+        "socket_timeout": timeout_seconds,
+        "socket_connect_timeout": timeout_seconds,
+        "retry": Retry(NoBackoff(), 0),
+        "health_check_interval": 0,
+    }
+    is_tls = url.startswith("rediss://")
+    if credentials is not None:
+        options["credential_provider"] = credentials
+    if is_tls and ca_file is not None:
+        options["ssl_ca_certs"] = str(ca_file)
+    if not is_cluster:
+        return _single(url, options)
+    options["reinitialize_steps"] = (
+        0  # after a slot has moved, learn where it is; all connections would be closed, busy or not
+    )
+    if is_tls:
+        options["address_remap"] = _known_by_name(urlsplit(url).hostname or "")
+    return RedisCluster.from_url(url.removesuffix("/0"), **options)
+
+
+def _single(url: str, options: dict[str, Any]) -> Redis:
+    client = _from_url(url, options)
+    pool = client.connection_pool
+    pool.connection_class = PACKING.get(pool.connection_class, pool.connection_class)
+    return client
+
+
+def _from_url(url: str, options: dict[str, Any]) -> Redis:
+    """With credentials that change, redis-py's own would not hand the new ones to connections that live."""
+    if "credential_provider" not in options:
+        return Redis.from_url(url, **options)
+    parsed: dict[str, Any] = {**parse_url(url)}
+    is_tls = parsed.pop("connection_class", None) is SSLConnection
+    return Redis(**parsed, ssl=is_tls, **options)
+
+
+class _Packing:
+    """The asynchronous client packs a call's arguments one by one in Python, and a claim call has a thousand."""
+
+    _packer = HiredisRespSerializer()
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        if args[0] == CALL_OF_SCRIPT:
+            return [hiredis.pack_command(args)]
+        packed: list[bytes] = self._packer.pack(*args)
+        return packed
+
+
+class PackingConnection(_Packing, Connection):
+    pass
+
+
+class PackingSSLConnection(_Packing, SSLConnection):
+    pass
+
+
+PACKING: dict[type[AbstractConnection], type[AbstractConnection]] = {
+    Connection: PackingConnection,
+    SSLConnection: PackingSSLConnection,
+}
+
+
+def _known_by_name(host: str) -> Callable[[tuple[str, int]], tuple[str, int]]:
+    """Nodes that announce the address which `host` stands for are called by that name: certificates name no addresses (Azure
+    Managed Redis announces its nodes so). Looked up anew with each topology, which is asked for after a failure only."""
+
+    def remap(announced: tuple[str, int]) -> tuple[str, int]:
+        address, port = announced
+        with contextlib.suppress(ValueError, OSError):
+            ipaddress.ip_address(address)
+            if address in {str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}:
+                return host, port
+        return announced
+
+    return remap
+
+
+async def call(client: RedisClient, answer: Awaitable[T]) -> T:
+    """Raises UnavailableError, ambiguous where the reply was lost."""
+    try:
+        return await _answer(client, answer)
+    except WRONG_SERVER as error:
+        await _reconnect(client)
+        raise UnavailableError(WHAT, str(error)) from error
+    except (RedisError, RedisClusterException, AzureError, *CONNECTION_LOST) as error:
+        raise _unavailable(error) from error
+
+
+def _unavailable(error: BaseException) -> UnavailableError:
+    """A cluster's client wraps what its nodes say, so causes are looked at, too."""
+    if isinstance(error, MovedError):
+        return UnavailableError(WHAT, "it is clustered: set DEDUP_REDIS_CLUSTER=true", refused=True)
+    causes = _causes(error)
+    for kinds, problem in REFUSALS:
+        if cause := next((item for item in causes if isinstance(item, kinds)), None):
+            return UnavailableError(WHAT, problem.format(name=type(cause).__name__, text=_one_line(cause)), refused=True)
+    if isinstance(error, CONNECTION_LOST):
+        return UnavailableError(WHAT, f"no answer ({type(error).__name__})", ambiguous=True)
+    if isinstance(error, RedisClusterException) and "not enabled" in str(error):
+        return UnavailableError(WHAT, "it is not clustered: set DEDUP_REDIS_CLUSTER=false", refused=True)
+    return UnavailableError(WHAT, _one_line(error))
+
+
+async def _answer(client: RedisClient, answer: Awaitable[T]) -> T:
+    """A cluster is looked at first: a call before that goes to any node, and is sent on by it."""
+    try:
+        if isinstance(client, RedisCluster):
+            await client.initialize()
+    except BaseException:
+        if asyncio.iscoroutine(answer):
+            answer.close()
+        raise
+    return await answer
+
+
+async def all_of(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """All at once. When one fails, the others have ended too: what is repeated then never overlaps with itself."""
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    for item in found:
+        if isinstance(item, BaseException):
+            raise item
+    return cast("list[T]", found)
+
+
+def _causes(error: BaseException | None) -> list[BaseException]:
+    """The error, and what it was raised from."""
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+async def _reconnect(client: RedisClient) -> None:
+    if isinstance(client, RedisCluster):
+        await client.aclose()  # it opens again by itself
+    else:
+        await client.connection_pool.disconnect()
+
+
+async def infos(client: RedisClient, section: str) -> list[dict[str, Any]]:
+    """INFO of every server that holds keys; managed Redis forbids CONFIG. Raises UnavailableError."""
+    if not isinstance(client, RedisCluster):
+        return [await call(client, client.info(section))]
+    await call(client, client.initialize())
+    return [await call(client, client.info(section, target_nodes=node)) for node in client.get_primaries()]
+
+
+async def time_ms(client: RedisClient, key: str) -> int:
+    """By the clock of the server that holds `key`. Raises UnavailableError."""
+    if isinstance(client, RedisCluster):
+        await call(client, client.initialize())
+        answer = client.time(target_nodes=client.get_node_from_key(key))
+    else:
+        answer = client.time()
+    seconds, microseconds = await call(client, answer)
+    return int(seconds) * 1000 + int(microseconds) // 1000
+
+
+class Script:
+    """One Lua script, of one file or several; registered again by itself when Redis has forgotten it."""
+
+    def __init__(self, client: RedisClient, *names: str) -> None:
+        self._client = client
+        folder = files(__package__) / "scripts"
+        self._script = client.register_script("\n".join(folder.joinpath(name).read_text() for name in names))
+
+    async def __call__(self, keys: list[bytes], args: list[Any]) -> Any:
+        """Raises UnavailableError."""
+        return await call(self._client, self._script(keys=keys, args=args))

@@ -1,0 +1,94 @@
+"""What claim.lua is told of the readings that claim: a head for each event, and a record for each of its readings.
+
+Groups, sources and epochs are named once for a call, and numbered in it from 1.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+import msgspec
+
+from dedup_service.adapters.redis.account_keys import source_digest
+from dedup_service.adapters.redis.sharding import Piece
+from dedup_service.core.accounting import sequence_number
+from dedup_service.core.extract import CONTENT_HASH_BYTES
+from dedup_service.core.times import source_time_ms
+
+HEAD = struct.Struct(">IHQHIdHBH").pack
+"""Of an event: incarnation, partition, sequence number, enqueued time in ms (6 bytes), the claims' TTL in ms, the numbers of
+group and replica, and how many readings follow."""
+RECORD = struct.Struct(f">H{CONTENT_HASH_BYTES}sHBddH").pack
+"""Of a reading: index, content hash, the source's number, flags, sequence, source time in ms, and the epoch's number."""
+LATE, COUNTED, TIMED = 1, 2, 4
+
+
+class Numbers(dict[str, int]):
+    """Names, numbered in the order in which they are first asked for."""
+
+    def __missing__(self, name: str) -> int:
+        self[name] = number = len(self) + 1
+        return number
+
+
+class SourceNumbers(dict[str, int]):
+    """A group's sources, numbered together with those of the other groups of a call."""
+
+    def __init__(self, group: str, named: list[tuple[str, str]]) -> None:
+        self._group = group
+        self._named = named
+
+    def __missing__(self, source: str) -> int:
+        self._named.append((source_digest(self._group, source), source))
+        self[source] = number = len(self._named)
+        return number
+
+
+class Telling:
+    """Of one call, once."""
+
+    def __init__(self, pieces: Sequence[Piece]) -> None:
+        self._groups, self._epochs = Numbers(), Numbers()
+        self._sources: dict[str, SourceNumbers] = {}
+        self._named: list[tuple[str, str]] = []
+        self.records = b"".join(self._parts(pieces))
+
+    def names(self, prefix: str) -> bytes:
+        """MessagePack of the accounts' key prefix, the groups, the sources as [digest, text], and the epochs."""
+        return msgspec.msgpack.encode([prefix, list(self._groups), self._named, list(self._epochs)])
+
+    def _parts(self, pieces: Sequence[Piece]) -> list[bytes]:
+        """One loop without a call that can be spared: this runs for every copy."""
+        parts: list[bytes] = []
+        groups, epochs = self._groups, self._epochs
+        for request, readings, _ in pieces:
+            event, enqueued_ms, group, late = request.event, request.enqueued_ms, request.group, request.late
+            is_timed, sources = request.is_timed, self._sources.get(group) or self._sources_of(group)
+            parts.append(
+                HEAD(
+                    event.incarnation,
+                    event.partition,
+                    event.sequence_number,
+                    enqueued_ms >> 32,
+                    enqueued_ms & 0xFFFFFFFF,
+                    request.ttl_ms,
+                    groups[group],
+                    request.replica,
+                    len(readings),
+                )
+            )
+            for reading in readings:
+                sequence = sequence_number(reading.sequence)
+                flags = 0 if sequence is None else COUNTED
+                if late and reading.index in late:
+                    flags |= LATE
+                time_ms = source_time_ms(reading.time) if is_timed else None
+                if time_ms is not None:
+                    flags |= TIMED
+                source, epoch = sources[reading.source], epochs[reading.epoch or ""]
+                parts.append(RECORD(reading.index, reading.content_hash, source, flags, sequence or 0, time_ms or 0, epoch))
+        return parts
+
+    def _sources_of(self, group: str) -> SourceNumbers:
+        return self._sources.setdefault(group, SourceNumbers(group, self._named))

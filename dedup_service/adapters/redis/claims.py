@@ -1,0 +1,122 @@
+"""Claims in Redis or Valkey: one script call for all keys of a shard."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Sequence
+from typing import Any, cast
+
+from redis.asyncio.cluster import RedisCluster
+
+from dedup_service.adapters.redis.account_keys import account_prefix
+from dedup_service.adapters.redis.calls import RedisClient, Script, all_of, call, infos
+from dedup_service.adapters.redis.claim_records import Telling
+from dedup_service.adapters.redis.sharding import ShardPart, by_shard, in_order
+from dedup_service.core.claim_requests import ClaimRequest
+from dedup_service.core.claims import CLAIM_BYTES, MAX_REPLICAS, OTHER_REPLICA
+from dedup_service.errors import ConfigurationError
+
+logger = logging.getLogger(__name__)
+
+
+FREE = ord("0")
+CLUSTER_TAGS = 16
+"""Of so many tags some lie on another node than the first one."""
+
+
+class RedisClaims:
+    """Keys are `<namespace>{<shard>}<digest>`: a script's keys must share a slot where Redis is clustered."""
+
+    def __init__(self, client: RedisClient, *, namespace: str, shards: int = 1, accounting: bool = True) -> None:
+        self._client = client
+        self._namespace = namespace.encode()
+        self._shards = shards
+        self._accounting = accounting
+        self._claim = Script(client, "accounting.lua", "claim.lua")
+        self._confirm = Script(client, "confirm.lua")
+        self._replica_number = Script(client, "replica_number.lua")
+        self._numbers: dict[tuple[str, str], int] = {}
+
+    def _keys(self, part: ShardPart) -> list[bytes]:
+        prefix = b"%s{%d}" % (self._namespace, part.shard)
+        return [prefix + key for _, _, keys in part.pieces for key in keys]
+
+    async def claim(self, requests: Sequence[ClaimRequest], live: Sequence[int]) -> list[bytes | None]:
+        incarnations = b"".join(incarnation.to_bytes(4, "big") for incarnation in live)
+
+        async def claim_part(part: ShardPart) -> list[bytes | None]:
+            keys = self._keys(part)
+            return _found(await self._claim(keys, [incarnations, *self._told(part)]), len(keys))
+
+        parts = by_shard(requests, self._shards)
+        return in_order(parts, await all_of([claim_part(part) for part in parts]))
+
+    def _told(self, part: ShardPart) -> tuple[bytes, bytes]:
+        telling = Telling(part.pieces)
+        names = telling.names(account_prefix(self._namespace, part.shard)) if self._accounting else b""
+        return names, telling.records
+
+    async def confirm(self, requests: Sequence[ClaimRequest], ttl_ms: int) -> int:
+        async def confirm_part(part: ShardPart) -> int:
+            claims = [claim for request, readings, _ in part.pieces for claim in request.claims_of(readings)]
+            return int(await self._confirm(self._keys(part), [ttl_ms, b"".join(claims)]))
+
+        return sum(await all_of([confirm_part(part) for part in by_shard(requests, self._shards)]))
+
+    async def replica_number(self, group: str, replica: str) -> int:
+        known = self._numbers.get((group, replica))
+        if known is None:
+            key = b"%s{0}replicas:%s" % (self._namespace, group.encode())
+            known = int(await self._replica_number([key], [replica, MAX_REPLICAS]))
+            if known != OTHER_REPLICA:
+                self._numbers[group, replica] = known
+        return known
+
+    async def ping(self) -> None:
+        """Raises UnavailableError."""
+        options = {"target_nodes": RedisCluster.PRIMARIES} if isinstance(self._client, RedisCluster) else {}
+        await call(self._client, cast("Awaitable[Any]", self._client.ping(**options)))
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+
+def _found(answer: bytes, keys: int) -> list[bytes | None]:
+    found: list[bytes | None] = []
+    at = keys
+    for flag in answer[:keys]:
+        if flag == FREE:
+            found.append(None)
+        else:
+            found.append(answer[at : at + CLAIM_BYTES])
+            at += CLAIM_BYTES
+    return found
+
+
+async def check_eviction(client: RedisClient, *, allowed: bool) -> None:
+    """Refuse a Redis that may evict claims: eviction lets duplicates through without a word.
+
+    INFO is read because managed Redis forbids CONFIG. Raises ConfigurationError, or UnavailableError.
+    """
+    policies = {str(info.get("maxmemory_policy", "unknown")) for info in await infos(client, "memory")} - {"noeviction"}
+    if not policies:
+        return
+    policy = ", ".join(sorted(policies))
+    problem = f"Redis has maxmemory-policy {policy}: it may forget claims, and then duplicates reach the clean stream"
+    if not allowed:
+        raise ConfigurationError(
+            "DEDUP_ALLOW_EVICTION", f"{problem}. Set the policy of Redis to noeviction, or accept duplicates", "true"
+        )
+    logger.warning("%s; accepted by DEDUP_ALLOW_EVICTION", problem)
+
+
+async def check_clustering(client: RedisClient, namespace: str) -> None:
+    """A client that takes a cluster for one server would fail at the first key that is elsewhere; so some are asked for.
+
+    Not by INFO: what managed Redis says there of its proxies is its own affair. Raises UnavailableError that is refused.
+    """
+    if isinstance(client, RedisCluster):
+        await call(client, client.initialize())
+        return
+    for tag in range(CLUSTER_TAGS):
+        await call(client, cast("Awaitable[Any]", client.get(f"{namespace}{{{tag}}}")))

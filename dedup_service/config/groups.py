@@ -1,0 +1,74 @@
+"""The groups as they are configured: by the file, or one for all devices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dedup_service.config.file import ConfigFile, GroupSettings, load_config_file
+from dedup_service.config.settings import PREFIX, Settings, example
+from dedup_service.core.groups import DEFAULT_GROUP, Group
+from dedup_service.core.outgoing import OutputPolicy
+from dedup_service.errors import ConfigurationError
+
+OBSERVE = "observe"
+
+
+def configured(settings: Settings) -> list[GroupSettings]:
+    """Raises ConfigurationError, also where a group publishes and there is nothing to publish to."""
+    file = config_file(settings)
+    groups = file.groups if file is not None else [GroupSettings(name=DEFAULT_GROUP)]
+    if settings.unmatched == "forward" and settings.output_connection_string is None and not only_observes(groups, settings):
+        problem = "is missing, and DEDUP_UNMATCHED=forward sends there"
+        raise ConfigurationError(f"{PREFIX}OUTPUT_CONNECTION_STRING", problem, example("output_connection_string"))
+    known = {output.name for output in file.outputs} if file is not None else set()
+    for group in groups:
+        if group.output is not None and group.output not in known:
+            problem = f"{settings.config_file}: output {group.output} of group {group.name} is not among `outputs`"
+            raise ConfigurationError(f"{PREFIX}CONFIG_FILE", problem, example("config_file"))
+        for name in _needed_by(group, settings):
+            if getattr(settings, name) is None:
+                problem = f"is missing, and group {group.name} has mode {mode_of(group, settings)}"
+                raise ConfigurationError(f"{PREFIX}{name.upper()}", problem, example(name))
+    return groups
+
+
+def _needed_by(group: GroupSettings, settings: Settings) -> list[str]:
+    if mode_of(group, settings) == OBSERVE:
+        return []
+    own_output = [] if group.output is not None else ["output_connection_string"]
+    return [*own_output, "dead_letter_connection_string"]
+
+
+def config_file(settings: Settings) -> ConfigFile | None:
+    return None if settings.config_file is None else load_config_file(settings.config_file)
+
+
+def mode_of(group: GroupSettings, settings: Settings) -> str:
+    return group.mode or settings.mode
+
+
+def only_observes(groups: Sequence[GroupSettings], settings: Settings) -> bool:
+    return all(mode_of(group, settings) == OBSERVE for group in groups)
+
+
+def make_group(group: GroupSettings, settings: Settings, clean_partitions: list[str]) -> Group:
+    """`clean_partitions`: of all clean hubs, `<output>:<partition>` or, of the environment's, the number alone."""
+    output_partitions = [name for name in clean_partitions if name.rpartition(":")[0] == (group.output or "")]
+    return Group(
+        name=group.name,
+        window_ms=(group.window_seconds or settings.window_seconds) * 1000,
+        mode=mode_of(group, settings),
+        output=OutputPolicy(
+            output_partitions,
+            group.partition_by or settings.partition_by,
+            group.name,
+            settings.kept_property_names,
+            group.content_mode,
+        ),
+        devices=tuple(group.devices),
+        sources=tuple(group.sources),
+        expected_replicas=group.expected_replicas,
+        on_conflict=group.on_conflict,
+        content=tuple(group.content),
+        silent_after_ms=group.silent_after_seconds * 1000,
+    )

@@ -1,0 +1,109 @@
+"""The hubs as they are configured: by the environment, or several by the file."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+
+from dedup_service.config.addresses import HubAddress, parse_hub_address
+from dedup_service.config.groups import config_file
+from dedup_service.config.settings import HUB_EXAMPLE, PREFIX, Settings, example
+from dedup_service.errors import ConfigurationError
+
+DEFAULT_INPUT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    name: str
+    address: HubAddress
+    consumer_group: str
+    retention_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    name: str
+    """Nothing: the one that the environment names."""
+    address: HubAddress
+    consumer_group: str
+
+
+def configured_outputs(settings: Settings) -> list[Output]:
+    """Raises ConfigurationError."""
+    file = config_file(settings)
+    found = []
+    if settings.output_connection_string is not None:
+        secret, setting = settings.output_connection_string, f"{PREFIX}OUTPUT_CONNECTION_STRING"
+        address = parse_hub_address(setting, secret, settings.output_endpoint_address)
+        found.append(Output("", address, settings.output_consumer_group))
+    for item in file.outputs if file is not None else []:
+        secret = _from_environment(item.connection_string_env, f"output {item.name}", settings)
+        address = parse_hub_address(item.connection_string_env, secret, item.endpoint_address)
+        found.append(Output(item.name, address, item.consumer_group))
+    return found
+
+
+def _from_environment(variable: str, who: str, settings: Settings) -> SecretStr:
+    secret = os.environ.get(variable)
+    if not secret:
+        raise ConfigurationError(variable, f"is missing; {who} in {settings.config_file} names it", HUB_EXAMPLE)
+    return SecretStr(secret)
+
+
+def configured_inputs(settings: Settings) -> list[Input]:
+    """Raises ConfigurationError."""
+    file = config_file(settings)
+    if file is not None and (file.inputs or file.outputs) and settings.namespace is None:
+        problem = "is missing; where the file names hubs, the claims need a name that stays when hubs come and go"
+        raise ConfigurationError(f"{PREFIX}NAMESPACE", problem, example("namespace"))
+    if file is None or not file.inputs:
+        return [_by_environment(settings)]
+    found = []
+    for item in file.inputs:
+        secret = _from_environment(item.connection_string_env, f"input {item.name}", settings)
+        retention = item.retention_seconds or settings.input_retention_seconds
+        address = parse_hub_address(item.connection_string_env, secret, item.endpoint_address)
+        found.append(Input(item.name, address, item.consumer_group, retention * 1000))
+    _require_different(found)
+    return found
+
+
+def _require_different(inputs: list[Input]) -> None:
+    """Two inputs on one hub would share its leases, and each take them all."""
+    seen: dict[tuple[str, str], Input] = {}
+    for item in inputs:
+        name = item.address.name
+        if name in seen:
+            problem = f"names the hub of input {seen[name].name} once more ({'/'.join(name)})"
+            raise ConfigurationError(item.address.setting, problem, HUB_EXAMPLE)
+        seen[name] = item
+
+
+def _by_environment(settings: Settings) -> Input:
+    for name in ("input_connection_string", "input_consumer_group"):
+        if getattr(settings, name) is None:
+            raise ConfigurationError(PREFIX + name.upper(), "is missing", example(name))
+    assert settings.input_connection_string is not None
+    assert settings.input_consumer_group is not None
+    secret, setting = settings.input_connection_string, f"{PREFIX}INPUT_CONNECTION_STRING"
+    address = parse_hub_address(setting, secret, settings.input_endpoint_address)
+    return Input(DEFAULT_INPUT, address, settings.input_consumer_group, settings.input_retention_seconds * 1000)
+
+
+def check_address(settings: Settings) -> HubAddress:
+    """Raises ConfigurationError."""
+    setting = f"{PREFIX}CHECK_CONNECTION_STRING"
+    if settings.check_connection_string is None:
+        raise ConfigurationError(setting, "is missing, and `check --round-trip` needs it", HUB_EXAMPLE)
+    return parse_hub_address(setting, settings.check_connection_string, settings.input_endpoint_address)
+
+
+def dead_letter_address(settings: Settings) -> HubAddress | None:
+    """None where dead letters are discarded. Raises ConfigurationError."""
+    secret, setting = settings.dead_letter_connection_string, f"{PREFIX}DEAD_LETTER_CONNECTION_STRING"
+    if secret is None or settings.discards_dead_letters:
+        return None
+    return parse_hub_address(setting, secret, settings.dead_letter_endpoint_address)

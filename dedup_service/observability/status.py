@@ -1,0 +1,135 @@
+"""Tells the other pods about this one, keeps the deployment's state for the metrics, and logs when that state changes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from dedup_service import __version__
+from dedup_service.core.overview import ReplicaOverview
+from dedup_service.errors import UnavailableError
+from dedup_service.observability.fleet import Deployment, Overview
+from dedup_service.ports import Board
+from dedup_service.telemetry import Count, Telemetry, log
+
+INTERVAL_SECONDS = 1.0
+OVERVIEW_EVERY = 3
+"""Intervals between two looks at the whole deployment."""
+MAX_NOTES = 20
+"""Of one kind for each message: examples, not a log."""
+NEAR_LIMIT = 0.8
+STALE_SECONDS = 15.0
+
+
+@dataclass(slots=True)
+class Status:
+    pod_id: str
+    board: Board
+    deployment: Deployment
+    telemetry: Telemetry
+    monotonic: Callable[[], float] = time.monotonic
+    _overview: Overview | None = None
+    _seen_at: float = 0.0
+    _number: int = 0
+    _told: Counter[str] = field(default_factory=Counter)
+    _pending: tuple[dict[str, int], Counter[str]] | None = None
+    _before: dict[str, str] = field(default_factory=dict)
+    """States as they were logged."""
+
+    @property
+    def overview(self) -> Overview | None:
+        """None when this pod does not know: what it knew long ago would hide from the alerts what others see now."""
+        return self._overview if self.monotonic() - self._seen_at < STALE_SECONDS else None
+
+    async def run(self) -> None:
+        """Until cancelled. What could not be told is told later."""
+        turn = 0
+        while True:
+            try:
+                await self.tell()
+                if turn % OVERVIEW_EVERY == 0 and self.deployment.groups and self.deployment.is_counting:
+                    await self.look()
+                turn += 1
+            except UnavailableError as error:  # the work itself notices too, and says so
+                self.telemetry.add(Count.FAILURES, label=error.what)
+            except Exception as error:  # noqa: BLE001  # a defect here must not take the pod off the board for good
+                self.telemetry.worker_failed("status", error)
+            await asyncio.sleep(INTERVAL_SECONDS)
+
+    async def look(self) -> None:
+        self._overview, self._seen_at = await self.deployment.overview(), self.monotonic()
+        await self._log_changes(self._overview)
+
+    async def tell(self) -> None:
+        """Counters as increments: a message whose reply was lost is repeated as it was, and then counts once."""
+        if self._pending is None:
+            counters = self._counters()
+            self._pending = ({name: n - self._told[name] for name, n in counters.items() if n != self._told[name]}, counters)
+            self._number += 1
+        increments, counters = self._pending
+        await self.board.tell(self.pod_id, self._number, self._status(), increments)
+        self._told, self._pending = counters, None
+        for kind, notes in self.telemetry.taken_notes(MAX_NOTES).items():
+            await self.board.note(kind, notes)
+
+    async def leave(self) -> None:
+        try:
+            await self.tell()
+            await self.board.leave(self.pod_id)
+        except UnavailableError as error:
+            self.telemetry.add(Count.FAILURES, label=error.what)
+
+    def _counters(self) -> Counter[str]:
+        counts = self.telemetry.counts
+        return Counter({f"{c.name}|{label}": n for c, labels in counts.items() for label, n in labels.items()})
+
+    def _status(self) -> dict[str, Any]:
+        telemetry = self.telemetry
+        return {
+            "version": __version__,
+            "started_ms": telemetry.started_ms,
+            "partitions": {
+                name: [figures.sequence_number, figures.enqueued_ms, figures.last_enqueued_ms]
+                for name, figures in telemetry.partitions.items()
+            },
+            "paused": {dependency: pause.problem for dependency, pause in telemetry.paused.items()},
+        }
+
+    # --- changes of state
+
+    async def _log_changes(self, overview: Overview) -> None:
+        """By one pod for all: the first by name."""
+        pods = await self.deployment.pods()
+        is_speaker = not pods or pods[0].pod == self.pod_id
+        states = _states(overview)
+        for name, state in states.items():
+            if is_speaker and self._before.get(name, _good(name)) != state:
+                say = log.info if state == _good(name) else log.warning
+                say("redundancy_changed", what=name, state=state)
+        self._before = states
+
+
+def _states(overview: Overview) -> dict[str, str]:
+    states: dict[str, str] = {}
+    for item in overview.groups:
+        if item.state != "empty":
+            states[f"group {item.group.name}"] = item.state
+        states[f"window of group {item.group.name}"] = item.window_state
+        states |= {f"replica {_label(replica)}": replica.state for replica in item.replicas}
+    memory, needed = overview.memory, overview.projected_bytes
+    is_near = bool(memory.limit_bytes) and max(memory.used_bytes, needed) >= NEAR_LIMIT * memory.limit_bytes
+    states["Redis memory"] = "near its limit" if is_near else "enough"
+    return states
+
+
+def _label(replica: ReplicaOverview) -> str:
+    return f"{replica.name} of group {replica.group}"
+
+
+def _good(name: str) -> str:
+    kind = name.partition(" ")[0]
+    return {"group": "full", "window": "wide", "replica": "live", "Redis": "enough"}[kind]

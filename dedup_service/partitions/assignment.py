@@ -1,0 +1,153 @@
+"""Which partitions this pod works on: renews its leases, takes free ones up to its share, gives up what is above it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dedup_service.core.leases import Lease, Renewal, Samples, fair_share
+from dedup_service.errors import UnavailableError
+from dedup_service.partitions.worker import PartitionWorker
+from dedup_service.ports import Clock, Leases, Publisher
+from dedup_service.telemetry import Count, Telemetry
+
+BACKGROUND_SECONDS = 2.0
+"""For tasks that were cancelled in a call over the network."""
+
+
+@dataclass(frozen=True, slots=True)
+class AssignmentOptions:
+    interval_seconds: float
+    """Between renewals: one script call for all partitions."""
+    sample_interval_seconds: float
+    """Between samples of the clean stream's end, by one pod for all."""
+
+
+class Assignment:
+    def __init__(
+        self,
+        pod_id: str,
+        partition_ids: list[str],
+        options: AssignmentOptions,
+        leases: Leases,
+        clean: Publisher | None,
+        samples: Samples,
+        clock: Clock,
+        telemetry: Telemetry,
+        make_worker: Callable[[Lease], PartitionWorker],
+    ) -> None:
+        self._pod_id = pod_id
+        self._partition_ids = partition_ids
+        self._options = options
+        self._leases = leases
+        self._clean = clean
+        self._samples = samples
+        self._clock = clock
+        self._telemetry = telemetry
+        self._make_worker = make_worker
+        self._workers: dict[str, tuple[PartitionWorker, asyncio.Task[None]]] = {}
+        self._sampling: asyncio.Task[None] | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`; then every partition is finished, recorded, released and checkpointed."""
+        try:
+            while not stop.is_set():
+                await self._round()
+                await self._pause(stop)
+        finally:
+            await self._leave()
+
+    async def _pause(self, stop: asyncio.Event) -> None:
+        stopping = asyncio.create_task(stop.wait())
+        pausing = asyncio.create_task(self._clock.sleep(self._options.interval_seconds))
+        try:
+            await asyncio.wait({stopping, pausing}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            pausing.cancel()
+
+    async def _round(self) -> None:
+        self._workers = {p: (worker, task) for p, (worker, task) in self._workers.items() if not task.done()}
+        try:
+            renewal = await self._leases.renew(self._pod_id, self._held())
+            self._apply(renewal)
+            await self._balance(renewal)
+        except UnavailableError as error:
+            self._telemetry.unavailable(error.what, error.problem)
+            return
+        self._telemetry.available("Redis")
+        self._sample()
+
+    def _held(self) -> list[Lease]:
+        return [worker.lease for worker, _ in self._workers.values() if not worker.lease.is_lost]
+
+    def _apply(self, renewal: Renewal) -> None:
+        if renewal.sample is not None:
+            self._samples.newest = renewal.sample
+        self._telemetry.add(Count.LEASES_LOST, len(renewal.lost))
+        for worker, _ in self._workers.values():
+            if worker.lease.is_lost:  # whoever found that out: the answer of an earlier renewal may have been lost
+                worker.stop("the lease was lost")
+
+    async def _balance(self, renewal: Renewal) -> None:
+        share = fair_share(renewal.pods, self._pod_id, len(self._partition_ids))
+        mine = sorted(self._workers, key=int)
+        for partition in mine[share:]:
+            self._workers[partition][0].stop("given up to another pod")
+        wanted = [partition for partition in renewal.free if partition not in self._workers]
+        for partition in wanted[: max(0, share - len(mine))]:
+            lease = await self._leases.take(self._pod_id, partition)
+            if lease is not None:
+                self._start(lease)
+
+    def _start(self, lease: Lease) -> None:
+        worker = self._make_worker(lease)
+        task = asyncio.create_task(worker.run(), name=f"partition-{lease.partition_id}")
+        self._workers[lease.partition_id] = (worker, task)
+
+    # --- samples
+
+    def _sample(self) -> None:
+        if self._clean is not None and (self._sampling is None or self._sampling.done()):
+            self._sampling = asyncio.create_task(self._take_sample(self._clean))
+
+    async def _take_sample(self, clean: Publisher) -> None:
+        try:
+            if await self._leases.may_sample(self._options.sample_interval_seconds):
+                await self._leases.save_sample(await clean.ends())
+        except UnavailableError as error:  # an old sample is a safe one: resolving reads more
+            self._telemetry.add(Count.FAILURES, label=error.what)
+
+    # --- the end
+
+    async def _leave(self) -> None:
+        for worker, _ in self._workers.values():
+            worker.stop("released")
+        all_left = asyncio.Event()
+        renewing = asyncio.create_task(self._keep_leases(all_left))
+        await asyncio.gather(*(task for _, task in self._workers.values()), return_exceptions=True)
+        all_left.set()
+        background = {renewing} | ({self._sampling} if self._sampling is not None else set())
+        for task in background:
+            task.cancel()
+        await asyncio.wait(background, timeout=BACKGROUND_SECONDS)
+        try:
+            await self._leases.leave(self._pod_id)
+        except UnavailableError as error:
+            self._telemetry.unavailable(error.what, error.problem)
+
+    async def _keep_leases(self, all_left: asyncio.Event) -> None:
+        """While the last batches are finished. The event is looked at too: a client library may swallow a cancellation."""
+        while not all_left.is_set():
+            try:
+                self._apply(await self._leases.renew(self._pod_id, self._held()))
+            except UnavailableError as error:
+                self._telemetry.unavailable(error.what, error.problem)
+            await self._clock.sleep(self._options.interval_seconds)
+
+    @property
+    def is_working(self) -> bool:
+        """Whether no worker has ended with an error."""
+        ended = [task for _, task in self._workers.values() if task.done()]
+        return not any(task.cancelled() or task.exception() is not None for task in ended)

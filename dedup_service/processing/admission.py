@@ -1,0 +1,90 @@
+"""What enters: events of a group's devices, and of those the readings that their group allows.
+
+R10: only what is admitted will ever claim; a refused, unreadable or ignored copy can't silence another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from dedup_service.core.dead_letters import dead_letter, dead_readings
+from dedup_service.core.events import MESSAGE_SOURCE, BadReading, InputEvent, Reading
+from dedup_service.core.groups import Group, Groups
+from dedup_service.core.outgoing import OutgoingEvent
+from dedup_service.errors import UndeliverableError
+from dedup_service.ports import Extractor
+from dedup_service.processing.event_work import EventWork
+
+TELEMETRY_SOURCE = "Telemetry"
+NOT_TELEMETRY = "not-telemetry"
+NO_GROUP = "no-group"
+SOURCE_NOT_ALLOWED = "source-not-allowed"
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    groups: Groups
+    extractor: Extractor
+    unmatched: str
+    """What happens to events that are not ours: `ignore`, `forward` or `dead-letter`."""
+    kept_properties: frozenset[str] = frozenset()
+    """See OutputPolicy.kept_adx_properties."""
+
+    def admit(self, event: InputEvent, incarnation: int) -> EventWork:
+        """The event with its group and readings, or with the dead letters that it becomes."""
+        work = EventWork(event, event.replica)
+        source = event.annotations.get(MESSAGE_SOURCE, TELEMETRY_SOURCE)
+        if source != TELEMETRY_SOURCE:
+            return self._unmatched(work, NOT_TELEMETRY, f"message source is {source}", incarnation)
+        group = self.groups.of_replica(work.replica)
+        if group is None:
+            return self._unmatched(work, NO_GROUP, f"device {work.replica} is in no group", incarnation)
+        try:
+            extraction = self.extractor.extract(event, group.content)
+        except UndeliverableError as error:
+            self.refuse(work, error.reason, error.detail, incarnation)
+            return work
+        work.group = group
+        work.extraction = extraction
+        self._refuse_sources(work, group, incarnation)
+        if extraction.bad:
+            for reason in dict.fromkeys(bad.reason for bad in extraction.bad):
+                self._refuse_readings(work, reason, [bad for bad in extraction.bad if bad.reason == reason], incarnation)
+        return work
+
+    def refuse(self, work: EventWork, reason: str, detail: str, incarnation: int) -> None:
+        work.dead.append((reason, dead_letter(work.event, reason, detail, self.kept_properties, incarnation)))
+
+    def refuse_copies(self, work: EventWork, reason: str, copies: list[Reading], incarnation: int) -> None:
+        """Readings that were extracted, and that may not be published all the same."""
+        if work.extraction.batch:
+            self._refuse_readings(work, reason, [BadReading(r.index, reason, r.raw) for r in copies], incarnation)
+        elif copies:
+            self.refuse(work, reason, f"source {copies[0].source}", incarnation)
+
+    def _refuse_readings(self, work: EventWork, reason: str, bad: list[BadReading], incarnation: int) -> None:
+        if bad:
+            letter: OutgoingEvent = dead_readings(work.event, reason, bad, self.kept_properties, incarnation)
+            work.dead.append((reason, letter))
+
+    def _refuse_sources(self, work: EventWork, group: Group, incarnation: int) -> None:
+        """R9: a device can't claim, and so can't suppress, what its group does not send."""
+        if self.groups.allows_all(group):
+            return
+        extraction = work.extraction
+        foreign = [reading for reading in extraction.readings if not self.groups.allows(group, reading.source)]
+        if not foreign:
+            return
+        self.refuse_copies(work, SOURCE_NOT_ALLOWED, foreign, incarnation)
+        allowed = [reading for reading in extraction.readings if self.groups.allows(group, reading.source)]
+        refused = [BadReading(reading.index, SOURCE_NOT_ALLOWED, reading.raw) for reading in foreign]
+        work.extraction = msgspec.structs.replace(extraction, readings=allowed, bad=[*extraction.bad, *refused])
+
+    def _unmatched(self, work: EventWork, reason: str, detail: str, incarnation: int) -> EventWork:
+        work.ignored = reason
+        if self.unmatched == "dead-letter":
+            self.refuse(work, reason, detail, incarnation)
+        work.forwarded = self.unmatched == "forward"
+        return work

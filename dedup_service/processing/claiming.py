@@ -1,0 +1,136 @@
+"""Claiming the readings of a batch, and confirming those that are published."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from dedup_service.core.claim_requests import ClaimRequest, in_calls
+from dedup_service.core.claims import (
+    OTHER_REPLICA,
+    Verdict,
+    event_bytes,
+    judge,
+    key_digests,
+    unconfirmed_ttl_ms,
+    unpack,
+)
+from dedup_service.core.groups import Group
+from dedup_service.core.times import late_places
+from dedup_service.ports import ClaimStore, Clock
+from dedup_service.processing.admission import Admission
+from dedup_service.processing.counting import CONFLICT, conflict_note
+from dedup_service.processing.event_work import EventWork
+from dedup_service.telemetry import Count, Telemetry
+from dedup_service.waiting import Retrying
+
+NO_INDEXES: frozenset[int] = frozenset()
+CLAIMS_PER_CALL = 1000
+"""A script blocks Redis while it runs: about 6 ms for so many keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claiming:
+    """Of one partition of one input hub."""
+
+    claims: ClaimStore
+    admission: Admission
+    clock: Clock
+    telemetry: Telemetry
+    retrying: Retrying
+    live: Callable[[], tuple[int, ...]]
+    incarnation: int
+    retention_ms: int
+
+    async def claim(self, work: list[EventWork], in_doubt_up_to: int) -> None:
+        """Gives every reading its verdict. Up to that sequence number an own unconfirmed claim may have been published."""
+        numbers = await self._replica_numbers(work)
+        now_ms = self.clock.now_ms()
+        for item in work:
+            if item.group is not None and item.extraction.readings:
+                item.request = self._request(item, item.group, numbers[item.group.name, item.replica], now_ms)
+        found = await self._in_calls([item.request for item in work if item.request is not None])
+        at = 0
+        for item in work:
+            if item.request is not None:
+                own = found[at : at + len(item.request.keys)]
+                at += len(own)
+                self._judge(item, item.request, own, in_doubt=item.event.sequence_number <= in_doubt_up_to)
+
+    async def _replica_numbers(self, work: list[EventWork]) -> dict[tuple[str, str], int]:
+        """By group and replica. Who has sent nothing that may claim gets none."""
+        return {
+            (group, replica): await self.retrying.run(partial(self.claims.replica_number, group, replica))
+            for group, replica in {
+                (item.group.name, item.replica) for item in work if item.group is not None and item.extraction.readings
+            }
+        }
+
+    def _request(self, item: EventWork, group: Group, number: int, now_ms: int) -> ClaimRequest:
+        event, readings = item.event, item.extraction.readings
+        if number == OTHER_REPLICA:
+            item.replica = "other"
+        late = late_places([reading.time for reading in readings], event.enqueued_ms, group.window_ms)
+        return ClaimRequest(
+            group.name,
+            number,
+            item.first_origin(self.incarnation),
+            event.enqueued_ms,
+            unconfirmed_ttl_ms(event.enqueued_ms, now_ms, self.retention_ms),
+            readings,
+            key_digests(group.claim_scope, readings),
+            frozenset([readings[place].index for place in late]) if late else NO_INDEXES,
+            group.mode == "observe",
+        )
+
+    async def _in_calls(self, requests: list[ClaimRequest]) -> list[bytes | None]:
+        found: list[bytes | None] = []
+        for call in in_calls(requests, CLAIMS_PER_CALL):
+            found += await self.retrying.run(partial(self.claims.claim, call, self.live()))
+        return found
+
+    def _judge(self, item: EventWork, request: ClaimRequest, found: list[bytes | None], *, in_doubt: bool) -> None:
+        event = event_bytes(request.event)
+        item.verdicts = [
+            judge(event, reading, claim, in_doubt=in_doubt) for reading, claim in zip(request.readings, found, strict=True)
+        ]
+        if Verdict.CONFLICT in item.verdicts:
+            self._settle_conflicts(item, found)
+
+    def _settle_conflicts(self, item: EventWork, found: list[bytes | None]) -> None:
+        for reading, verdict, claim in zip(item.extraction.readings, item.verdicts, found, strict=True):
+            if verdict is Verdict.CONFLICT and claim is not None and item.group is not None:
+                self.telemetry.note(CONFLICT, **conflict_note(item, item.group, reading, unpack(claim)))
+        if item.group is not None and item.group.on_conflict == "dead-letter":
+            self.admission.refuse_copies(item, CONFLICT, item.with_verdict(Verdict.CONFLICT), self.incarnation)
+
+    async def confirm(self, work: list[EventWork], spread_ms: int, *, published_only: bool) -> None:
+        """Keeps the claims of what is in the clean stream for their group's window and the present spread of lag."""
+        by_window: dict[int, list[ClaimRequest]] = {}
+        for item in work:
+            if item.group is not None and item.request is not None:
+                places = _in_clean_stream(item, published_only=published_only)
+                if places:
+                    by_window.setdefault(item.group.window_ms, []).append(item.request.only(places))
+        for window_ms, requests in by_window.items():
+            for call in in_calls(requests, CLAIMS_PER_CALL):
+                lost = await self.retrying.run(partial(self.claims.confirm, call, window_ms + spread_ms))
+                self.telemetry.add(Count.CLAIMS_LOST, lost)
+
+
+def _in_clean_stream(item: EventWork, *, published_only: bool) -> Sequence[int]:
+    """The places of an event's readings that are to be confirmed. `published_only`: of those that were to be published, only
+    what the clean hub has acknowledged."""
+    verdicts = item.verdicts
+    won, count = verdicts.count(Verdict.WINNER), len(verdicts)
+    if won == count and not published_only:
+        return range(count)
+    if not won and Verdict.FOUND not in verdicts:
+        return ()
+    published = item.published
+    return [
+        place
+        for place, (reading, verdict) in enumerate(zip(item.extraction.readings, verdicts, strict=True))
+        if (verdict is Verdict.WINNER and (reading.index in published or not published_only)) or verdict is Verdict.FOUND
+    ]

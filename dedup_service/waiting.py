@@ -1,0 +1,87 @@
+"""How the service waits for what is away: at the start for what it needs, later for an operation to succeed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from dedup_service.errors import ConfigurationError, StoppingError, UnavailableError
+from dedup_service.ports import Clock
+from dedup_service.telemetry import Telemetry
+
+FIRST_BACKOFF_SECONDS = 0.1
+MAX_BACKOFF_SECONDS = 2.0
+STARTUP_RETRY_SECONDS = 1.0
+
+T = TypeVar("T")
+
+
+class Retrying:
+    """Runs an operation until it succeeds. The operation must be safe to repeat."""
+
+    def __init__(self, clock: Clock, telemetry: Telemetry, stopping: asyncio.Event) -> None:
+        self._clock = clock
+        self._telemetry = telemetry
+        self._stopping = stopping
+
+    async def run(self, operation: Callable[[], Awaitable[T]], *, repeat_ambiguous: bool = True) -> T:
+        """Without `repeat_ambiguous` an ambiguous UnavailableError is raised, after the back-off, and not repeated.
+
+        Raises StoppingError when the service stops while the dependency is down, and what else the operation raises."""
+        backoff = FIRST_BACKOFF_SECONDS
+        failed: str | None = None
+        while True:
+            try:
+                result = await operation()
+            except UnavailableError as error:
+                failed = error.what
+                self._telemetry.unavailable(error.what, error.problem)
+                if self._stopping.is_set():
+                    self._telemetry.forget(error.what)
+                    raise StoppingError(str(error)) from error
+                await self._clock.sleep(backoff)
+                if error.ambiguous and not repeat_ambiguous:
+                    raise
+                backoff = min(backoff * 2, MAX_BACKOFF_SECONDS)
+            else:
+                if failed is not None:
+                    self._telemetry.available(failed)
+                return result
+
+
+@dataclass(frozen=True, slots=True)
+class Connecting:
+    """Waiting at the start for what the service needs: it may come later, but a refusal is a wrong setting."""
+
+    clock: Clock
+    telemetry: Telemetry
+    stop: asyncio.Event
+
+    async def available(self, setting: str, example: str, operation: Callable[[], Awaitable[T]]) -> T | None:
+        """Its result, once it succeeds; None when stopped meanwhile. Raises ConfigurationError where it is refused."""
+        what = ""
+        while not self.stop.is_set():
+            try:
+                result = await self._unless_stopped(operation)
+            except UnavailableError as error:
+                if error.refused:
+                    raise ConfigurationError(setting, error.problem, example) from None
+                what = error.what
+                self.telemetry.unavailable(what, error.problem)
+                await self.clock.sleep(STARTUP_RETRY_SECONDS)
+            else:
+                self.telemetry.available(what)
+                return result
+        return None
+
+    async def _unless_stopped(self, operation: Callable[[], Awaitable[T]]) -> T | None:
+        running, stopping = asyncio.ensure_future(operation()), asyncio.create_task(self.stop.wait())
+        waiting: set[asyncio.Future[Any]] = {running, stopping}
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if running.done():
+            return running.result()
+        running.cancel()
+        return None

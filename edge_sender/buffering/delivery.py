@@ -1,0 +1,175 @@
+"""The way out: store → message → uplink, oldest first; what fails is sent again, with the same bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+
+from edge_sender.buffering.batcher import Batcher, Parcel
+from edge_sender.buffering.spool import SpoolLimits
+from edge_sender.buffering.store import Store
+from edge_sender.counters import Counters
+from edge_sender.ports import Clocks, MessageRefusedError, Uplink, UplinkError
+
+logger = logging.getLogger(__name__)
+
+FIRST_BACKOFF_SECONDS = 0.2
+MAX_BACKOFF_SECONDS = 5.0
+MAX_DEFECTS = 10
+"""So often a message that ends in unexpected ways is tried."""
+
+
+class TooOldError(Exception):
+    """The message has waited for longer than the spool's limit."""
+
+
+class Delivery:
+    def __init__(
+        self,
+        store: Store,
+        batcher: Batcher,
+        uplink: Uplink,
+        counters: Counters,
+        clocks: Clocks,
+        limits: SpoolLimits,
+        max_in_flight: int,
+    ) -> None:
+        self.uplink_is_up = True
+        """False from a failure to the next success."""
+        self._store = store
+        self._batcher = batcher
+        self._uplink = uplink
+        self._counters = counters
+        self._monotonic = clocks.monotonic
+        self._now = clocks.now
+        self._limits = limits
+        self._outbox: deque[Parcel] = deque()
+        self._in_flight: set[asyncio.Task[None]] = set()
+        self._slots = asyncio.Semaphore(max_in_flight)
+        self._one_at_a_time = asyncio.Lock()
+        self._backoff = FIRST_BACKOFF_SECONDS
+
+    async def run(self) -> None:
+        await self._connect()
+        while True:
+            await self._wait_for_work()
+            await self._start_complete()
+
+    async def flush(self) -> None:
+        """Send everything that the store has, and wait for the acknowledgements."""
+        await self._start_complete()
+        self._outbox += self._batcher.flush()
+        await self._start_complete()
+        while self._in_flight:
+            await asyncio.wait(self._in_flight)
+
+    async def close(self) -> None:
+        for task in tuple(self._in_flight):
+            task.cancel()
+        await asyncio.gather(*self._in_flight, return_exceptions=True)
+        await self._uplink.close()
+
+    async def _connect(self) -> None:
+        while True:
+            try:
+                await self._uplink.connect()
+                self._note_uplink(None)
+                return
+            except UplinkError as error:
+                self._note_uplink(error)
+                await asyncio.sleep(self._next_backoff())
+
+    async def _wait_for_work(self) -> None:
+        deadline = self._batcher.deadline
+        timeout = None if deadline is None else max(0.0, deadline - self._monotonic())
+        try:
+            async with asyncio.timeout(timeout):  # wait_for would lose a cancellation that comes with the event
+                await self._store.committed.wait()
+        except TimeoutError:
+            return
+        self._store.committed.clear()
+
+    async def _start_complete(self) -> None:
+        """Send the messages that are complete. Readings stay in the store until a message may be under way."""
+        while await self._fill_outbox():
+            await self._slots.acquire()
+            task = asyncio.create_task(self._deliver(self._outbox.popleft()))
+            self._in_flight.add(task)
+            task.add_done_callback(self._in_flight.discard)
+
+    async def _fill_outbox(self) -> bool:
+        while not self._outbox and (found := await self._store.next()) is not None:
+            place, reading = found
+            self._outbox += self._batcher.add(reading, place, self._monotonic())
+        if not self._outbox:
+            self._outbox += self._batcher.due(self._monotonic())
+        return bool(self._outbox)
+
+    async def _deliver(self, parcel: Parcel) -> None:
+        try:
+            await self._send_until_acknowledged(parcel)
+        except MessageRefusedError as error:
+            self._counters.dropped["refused"] += parcel.message.readings
+            logger.warning("a message of %d readings can't be sent and is given up: %s", parcel.message.readings, error)
+        except TooOldError:
+            self._counters.dropped["too-old"] += parcel.message.readings
+        else:
+            self._counters.sent_messages += 1
+            self._counters.sent_readings += parcel.message.readings
+            self._counters.sent_bytes += len(parcel.message.body)
+        finally:
+            self._slots.release()
+        if parcel.rows is not None:
+            self._store.acknowledge(parcel.rows)
+
+    async def _send_until_acknowledged(self, parcel: Parcel) -> None:
+        """Raises MessageRefusedError, TooOldError."""
+        defects = 0
+        while True:
+            try:
+                await self._attempt(parcel)
+                self._note_uplink(None)
+                return
+            except (MessageRefusedError, TooOldError):
+                raise
+            except UplinkError as error:
+                self._note_uplink(error)
+            except Exception as error:  # of a library, or ours: the readings may still be good
+                defects += 1
+                logger.exception("a send ended in an unexpected way")
+                if defects == MAX_DEFECTS:
+                    raise MessageRefusedError(repr(error)) from error
+                self._note_uplink(UplinkError(repr(error)))
+            self._counters.retries += 1
+
+    async def _attempt(self, parcel: Parcel) -> None:
+        """While the uplink is down one message tries whether it is back, and the others wait."""
+        if self.uplink_is_up:
+            await self._send(parcel)
+            return
+        async with self._one_at_a_time:
+            if not self.uplink_is_up:
+                await asyncio.sleep(self._next_backoff())
+            await self._send(parcel)
+            self._note_uplink(None)
+
+    async def _send(self, parcel: Parcel) -> None:
+        """What waited for an uplink for too long would be published again by a service that has forgotten it."""
+        if parcel.spooled_at is not None and self._limits.is_too_old(parcel.spooled_at, self._now()):
+            raise TooOldError
+        await self._uplink.send(parcel.message)
+
+    def _next_backoff(self) -> float:
+        seconds, self._backoff = self._backoff, min(self._backoff * 2, MAX_BACKOFF_SECONDS)
+        return seconds
+
+    def _note_uplink(self, error: UplinkError | None) -> None:
+        """Log changes of state, not every failure."""
+        if error is not None and self.uplink_is_up:
+            logger.warning("the uplink is down, readings are kept: %s", error)
+        elif error is None and not self.uplink_is_up:
+            logger.info("the uplink is back")
+        self.uplink_is_up = error is None
+        if error is None:
+            self._backoff = FIRST_BACKOFF_SECONDS

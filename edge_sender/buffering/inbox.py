@@ -1,0 +1,135 @@
+"""The way in: sample → id → memory, until the store commits it. A passive replica holds its readings back instead."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from edge_sender.buffering.spool import WhenFull
+from edge_sender.counters import Counters
+from edge_sender.identity.readings import Reading, make_reading
+from edge_sender.identity.rules import IdentityRules
+from wire.ids import NoIdentityError, Sample
+
+logger = logging.getLogger(__name__)
+
+ROOM_POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeOptions:
+    memory_readings: int
+    """Kept in memory while the disk does not take them; then `when_full` says which are dropped."""
+    when_full: WhenFull
+    overlap_seconds: float
+    """How far back a passive replica's readings reach that it sends when it takes over."""
+
+
+class Inbox:
+    """Readings on their way to the spool, oldest first. `is_sending` says whether this replica takes on readings now."""
+
+    def __init__(
+        self,
+        options: IntakeOptions,
+        counters: Counters,
+        monotonic: Callable[[], float],
+        is_sending: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self.arrived = asyncio.Event()
+        self.pending: deque[Reading] = deque()
+        self.positions: dict[str, str] = {}
+        """Of the sources, as of the last pending reading of each."""
+        self.has_room: Callable[[], bool] = lambda: True
+        """The store's say on whether sources that can wait should."""
+        self._options = options
+        self._counters = counters
+        self._monotonic = monotonic
+        self._is_sending = is_sending
+        self._held: deque[tuple[float, Reading]] = deque()
+
+    def take(self, source: str, reading: Reading, position: str | None) -> None:
+        self._counters.readings[source] += 1
+        if position is not None:  # also of what another replica sends: a takeover must not begin with all that ever was
+            self.positions[source] = position
+            self.arrived.set()
+        if not self._is_sending():
+            self._hold(reading)
+            return
+        self.release()
+        self._put(reading)
+
+    def refuse(self, error: Exception) -> None:
+        """A sample that gets no id: no copy of it could be recognised."""
+        self._counters.dropped["no-identity"] += 1
+        if self._counters.dropped["no-identity"] == 1:
+            logger.warning("a reading can't be sent, and others like it will only be counted: %s", error)
+
+    def release(self) -> None:
+        """What was held back goes on its way if this replica is sending now: duplicates of it are harmless, a gap is not."""
+        if self._held and self._is_sending():
+            self._forget_old()
+            for _, reading in self._held:
+                self._put(reading)
+            self._held.clear()
+
+    async def room(self) -> None:
+        """Returns once there is room for a while."""
+        while not (self.has_room() and len(self.pending) < self._options.memory_readings // 2):
+            await asyncio.sleep(ROOM_POLL_SECONDS)
+
+    def put_back(self, readings: Sequence[Reading]) -> None:
+        """What the disk did not take, before what came meanwhile."""
+        self.pending.extendleft(reversed(readings))
+        drop = self.pending.popleft if self._options.when_full == "drop-oldest" else self.pending.pop
+        while len(self.pending) > self._options.memory_readings:
+            drop()
+            self._counters.dropped["memory-full"] += 1
+        self.arrived.set()
+
+    def _put(self, reading: Reading) -> None:
+        if len(self.pending) >= self._options.memory_readings:
+            self._counters.dropped["memory-full"] += 1
+            if self._options.when_full == "drop-newest":
+                return
+            self.pending.popleft()
+        self.pending.append(reading)
+        self.arrived.set()
+
+    def _hold(self, reading: Reading) -> None:
+        if self._options.overlap_seconds:
+            self._held.append((self._monotonic(), reading))
+            self._forget_old()
+
+    def _forget_old(self) -> None:
+        oldest = self._monotonic() - self._options.overlap_seconds
+        while self._held and (self._held[0][0] < oldest or len(self._held) > self._options.memory_readings):
+            self._held.popleft()
+
+
+@dataclass(frozen=True, slots=True)
+class SourceIntake:
+    """The inbox as one source sees it: the id is minted here, before anything else happens to the reading."""
+
+    inbox: Inbox
+    source: str
+    rules: IdentityRules
+    event_type: str
+    committed: Mapping[str, str] = field(default_factory=dict)
+    """Positions of a former run."""
+
+    def take(self, sample: Sample, position: str | None = None) -> None:
+        try:
+            reading = make_reading(sample, self.rules, self.event_type)
+        except (NoIdentityError, ValueError, ArithmeticError, RecursionError) as error:
+            self.inbox.refuse(error)
+        else:
+            self.inbox.take(self.source, reading, position)
+
+    async def room(self) -> None:
+        await self.inbox.room()
+
+    def position(self) -> str | None:
+        return self.committed.get(self.source)

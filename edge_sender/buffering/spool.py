@@ -1,0 +1,256 @@
+"""The spool: readings on disk, oldest first, until the hub has acknowledged them.
+
+SQLite with a write-ahead log that is synced at every commit: what `commit` returned for survives SIGKILL and loss of power,
+and a commit that was interrupted never happened (https://sqlite.org/wal.html, https://sqlite.org/pragma.html#pragma_synchronous).
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from edge_sender.identity.readings import Reading
+
+logger = logging.getLogger(__name__)
+
+WhenFull = Literal["drop-oldest", "drop-newest"]
+ROW_OVERHEAD_BYTES = 64
+"""What a reading takes in the file beside its bytes."""
+CLOCK_IS_SET = 1_600_000_000.0
+"""A gateway without a battery starts in the past: what was spooled before its clock was set has no age."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS readings (
+    row INTEGER PRIMARY KEY, at REAL NOT NULL, head BLOB NOT NULL, data BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS positions (source TEXT PRIMARY KEY, position TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+class SpoolError(Exception):
+    """The disk did not do what was asked; nothing of it happened, and it may be tried again."""
+
+
+class SpoolUnusableError(Exception):
+    """The spool can't be opened; the message says why and what to do."""
+
+
+class DamagedSpoolError(Exception):
+    """What is in the file is no spool."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolLimits:
+    max_bytes: int
+    """Of readings, each with `ROW_OVERHEAD_BYTES`."""
+    max_age_seconds: float
+    when_full: WhenFull
+
+    def is_too_old(self, at: float, now: float) -> bool:
+        """Both in seconds since the epoch. What was spooled before the clock was set has no age."""
+        return CLOCK_IS_SET <= at <= now - self.max_age_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Consecutive rows, first and last."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Of a reading in the spool, and when it came there, in seconds since the epoch."""
+
+    row: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """Readings that were given up by a commit."""
+
+    by_size: int = 0
+    by_age: int = 0
+
+
+class Spool:
+    """Used by one thread at a time, and by one process: the file is locked.
+
+    `now` is the wall clock in seconds, since ages must survive a restart.
+    """
+
+    def __init__(self, path: Path | None, limits: SpoolLimits, now: Callable[[], float]) -> None:
+        """`path` None keeps everything in memory. Raises SpoolUnusableError, DamagedSpoolError."""
+        self._limits = limits
+        self._now = now
+        try:
+            self._db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False, timeout=0)
+            self._prepare()
+            last, self.readings, self.bytes = self._measure()
+        except sqlite3.OperationalError as error:
+            raise SpoolUnusableError(_why_unusable(path, error)) from None
+        except sqlite3.DatabaseError as error:
+            raise DamagedSpoolError(str(error)) from None
+        self._next_row = last + 1
+
+    def _prepare(self) -> None:
+        self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.executescript(_SCHEMA)
+        self._db.execute("BEGIN IMMEDIATE")  # takes the lock now, and not at the first reading
+        self._db.execute("COMMIT")
+        if (found := self._db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+            raise sqlite3.DatabaseError(found)
+
+    def _measure(self) -> tuple[int, int, int]:
+        """(last row, readings, bytes)"""
+        found = self._db.execute(
+            "SELECT COALESCE(MAX(row), 0), COUNT(*), COALESCE(SUM(LENGTH(head) + LENGTH(data) + ?), 0) FROM readings",
+            (ROW_OVERHEAD_BYTES,),
+        ).fetchone()
+        return int(found[0]), int(found[1]), int(found[2])
+
+    def commit(
+        self,
+        readings: Sequence[Reading] = (),
+        *,
+        positions: Mapping[str, str] | None = None,
+        acknowledged: Iterable[Rows] = (),
+        taken: int = 0,
+    ) -> Dropped:
+        """All or nothing: remove what the hub acknowledged, make room, keep the readings and the sources' positions.
+
+        Rows up to `taken` are under way and not dropped. Raises SpoolError.
+        """
+        before = self.readings, self.bytes, self._next_row
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            for rows in acknowledged:
+                self._delete("row BETWEEN ? AND ?", rows.first, rows.last)
+            by_age = self._drop_old(taken)
+            kept, by_size = self._make_room(readings, taken)
+            self._insert(kept)
+            self._db.executemany("INSERT OR REPLACE INTO positions VALUES (?, ?)", (positions or {}).items())
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            self.readings, self.bytes, self._next_row = before
+            raise SpoolError(str(error)) from error
+        return Dropped(by_size, by_age)
+
+    def _delete(self, condition: str, *values: float) -> int:
+        found = self._db.execute(
+            f"DELETE FROM readings WHERE {condition} RETURNING LENGTH(head) + LENGTH(data) + {ROW_OVERHEAD_BYTES}",  # noqa: S608  # of ours
+            values,
+        ).fetchall()
+        self.readings -= len(found)
+        self.bytes -= sum(size for (size,) in found)
+        return len(found)
+
+    def _drop_old(self, taken: int) -> int:
+        """Rows are in order of time, but for clocks that were set: those wait until what is before them has gone."""
+        oldest = self._now() - self._limits.max_age_seconds
+        young = self._db.execute(
+            "SELECT row FROM readings WHERE row > ? AND NOT (at BETWEEN ? AND ?) ORDER BY row LIMIT 1",
+            (taken, CLOCK_IS_SET, oldest),
+        ).fetchone()
+        before = young[0] if young else self._next_row
+        return self._delete("row > ? AND row < ?", taken, before)
+
+    def _make_room(self, readings: Sequence[Reading], taken: int) -> tuple[Sequence[Reading], int]:
+        """The readings that will fit, and how many were given up for it."""
+        excess = self.bytes + sum(map(_cost, readings)) - self._limits.max_bytes
+        if excess <= 0:
+            return readings, 0
+        dropped = 0
+        if self._limits.when_full == "drop-oldest":
+            dropped = self._drop_oldest(excess, taken)
+        space, fitting = self._limits.max_bytes - self.bytes, 0
+        wanted = readings if self._limits.when_full == "drop-newest" else readings[::-1]
+        for reading in wanted:
+            if (space := space - _cost(reading)) < 0:
+                break
+            fitting += 1
+        kept = wanted[:fitting] if self._limits.when_full == "drop-newest" else readings[len(readings) - fitting :]
+        return kept, dropped + len(readings) - fitting
+
+    def _drop_oldest(self, excess: int, taken: int) -> int:
+        last = taken
+        sizes = self._db.execute(
+            "SELECT row, LENGTH(head) + LENGTH(data) + ? FROM readings WHERE row > ? ORDER BY row",
+            (ROW_OVERHEAD_BYTES, taken),
+        )
+        for row, size in sizes:
+            last, excess = row, excess - size
+            if excess <= 0:
+                break
+        sizes.close()
+        return self._delete("row > ? AND row <= ?", taken, last)
+
+    def _insert(self, readings: Sequence[Reading]) -> None:
+        at = self._now()
+        first = self._next_row
+        self._db.executemany(
+            "INSERT INTO readings VALUES (?, ?, ?, ?)",
+            ((row, at, reading.head, reading.data) for row, reading in enumerate(readings, first)),
+        )
+        self._next_row += len(readings)
+        self.readings += len(readings)
+        self.bytes += sum(map(_cost, readings))
+
+    def read(self, after: int, limit: int) -> list[tuple[Place, Reading]]:
+        """The oldest rows behind `after`. Raises SpoolError."""
+        try:
+            found = self._db.execute(
+                "SELECT row, at, head, data FROM readings WHERE row > ? ORDER BY row LIMIT ?", (after, limit)
+            ).fetchall()
+        except sqlite3.Error as error:
+            raise SpoolError(str(error)) from error
+        return [(Place(row, at), Reading(head, data)) for row, at, head, data in found]
+
+    def oldest_at(self) -> float | None:
+        """When the oldest reading was spooled, in seconds since the epoch. Raises SpoolError."""
+        try:
+            found = self._db.execute("SELECT at FROM readings ORDER BY row LIMIT 1").fetchone()
+        except sqlite3.Error as error:
+            raise SpoolError(str(error)) from error
+        return float(found[0]) if found else None
+
+    def positions(self) -> dict[str, str]:
+        """How far each source had come when its last reading was committed."""
+        return dict(self._db.execute("SELECT source, position FROM positions").fetchall())
+
+    def close(self) -> None:
+        self._db.close()
+
+
+def open_spool(path: Path | None, limits: SpoolLimits, now: Callable[[], float]) -> Spool:
+    """A damaged spool is moved aside, so that an unattended gateway goes on. Raises SpoolUnusableError."""
+    try:
+        return Spool(path, limits, now)
+    except DamagedSpoolError as error:
+        assert path is not None
+        aside = path.with_name(f"{path.name}.damaged")
+        logger.error("the spool %s is damaged (%s); it is kept as %s, and an empty one begins", path, error, aside)  # noqa: TRY400  # said
+        path.replace(aside)
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        return Spool(path, limits, now)
+
+
+def _cost(reading: Reading) -> int:
+    return len(reading.head) + len(reading.data) + ROW_OVERHEAD_BYTES
+
+
+def _why_unusable(path: Path | None, error: Exception) -> str:
+    if "locked" in str(error):
+        return f"EDGE_SPOOL_PATH: {path} is in use by another process; give each sender a spool of its own"
+    return f"EDGE_SPOOL_PATH: {path} can't be opened ({error}); its folder must exist and be writable"

@@ -1,0 +1,225 @@
+"""The edge's settings: environment variables with the prefix EDGE_, some of which the module twin may override."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from edge_sender.config.sources import SourcesDocument, check_sources, parse_sources
+from edge_sender.ports import SourceConfigError
+
+PREFIX = "EDGE_"
+IN_MEMORY = "memory"
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong; the message names it and shows an example."""
+
+
+class EdgeSettings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", hide_input_in_errors=True)
+
+    sources: str | None = Field(
+        None,
+        description="The sources' document itself, YAML or JSON.",
+        examples=["{sources: [{name: trial, kind: synthetic, identity: sequence}]}"],
+    )
+    sources_file: Path | None = Field(
+        None, description="The sources' document in a file.", examples=["/etc/edge/sources.yaml"]
+    )
+    replica: str | None = Field(
+        None,
+        description="This gateway's name; needed with `event-hubs` and `active-passive`.",
+        examples=["edge-a"],
+        pattern=r"^[A-Za-z0-9._\-]{1,128}$",
+    )
+
+    uplink: Literal["iot", "iot-edge", "event-hubs"] = Field(
+        "iot-edge",
+        description="`iot-edge`: a module of the Edge runtime; `iot`: a device or module by connection string; "
+        "`event-hubs`: straight to an Event Hub.",
+        examples=["iot"],
+    )
+    connection_string: SecretStr | None = Field(
+        None,
+        description="Of the device, the module or the Event Hub; not needed with `iot-edge`.",
+        examples=["HostName=hub.azure-devices.net;DeviceId=edge-a;SharedAccessKey=…"],
+    )
+    ca_file: Path | None = Field(None, description="CA bundle of a private gateway.", examples=["/etc/edge/ca.pem"])
+    send_timeout_seconds: float = Field(10.0, gt=0, description="After it a message is sent again.", examples=["10"])
+    max_in_flight: int = Field(32, ge=1, description="Messages sent but not yet acknowledged.", examples=["32"])
+    twin: bool = Field(
+        False,
+        description="Take settings and sources from the module's (or device's) twin, too; see docs/edge.md.",
+        examples=["true"],
+    )
+
+    batch_max_readings: int = Field(20, ge=1, description="1 sends each reading singly.", examples=["20"])
+    batch_max_bytes: int = Field(4096, ge=512, le=250_000, description="IoT Hub meters in 4 KB units.", examples=["4096"])
+    batch_max_seconds: float = Field(1.0, gt=0, description="A batch waits no longer.", examples=["1"])
+
+    spool_path: str = Field(
+        "/var/lib/edge-sender/spool.db",
+        description="Where readings are kept until the hub has them, in a folder that outlives the container; "
+        "the word `memory` keeps them in memory only.",
+        examples=["/var/lib/edge-sender/spool.db", IN_MEMORY],
+    )
+    spool_max_bytes: int = Field(
+        512 * 1024 * 1024, ge=65_536, description="Of readings; 64 bytes are added for each.", examples=["536870912"]
+    )
+    spool_max_age_seconds: float = Field(
+        10_800.0,
+        gt=0,
+        description="Older readings are dropped, and counted. Stay below the service's window (4 h by default): "
+        "a copy that comes later is published again.",
+        examples=["10800"],
+    )
+    spool_when_full: Literal["drop-oldest", "drop-newest"] = Field(
+        "drop-oldest", description="What goes when the spool (or the memory before it) is full.", examples=["drop-newest"]
+    )
+    spool_commit_seconds: float = Field(
+        0.1,
+        ge=0,
+        description="Readings are committed to disk at least so far apart; loss of power costs as much.",
+        examples=["0.1"],
+    )
+    memory_readings: int = Field(
+        50_000, ge=1, description="Kept in memory while the disk does not take them.", examples=["50000"]
+    )
+    flush_seconds: float = Field(8.0, ge=0, description="To send what is kept on SIGTERM.", examples=["8"])
+
+    ha: Literal["duplicate", "active-passive"] = Field(
+        "duplicate",
+        description="`duplicate`: every replica sends. `active-passive`: one at a time.",
+        examples=["active-passive"],
+    )
+    witness: SecretStr | None = Field(
+        None,
+        description="Blob container of the lease: its URL with a signature, or a connection string with ContainerName.",
+        examples=["https://account.blob.core.windows.net/witness?sv=…&sig=…"],
+    )
+    witness_blob: str = Field(
+        "edge-sender", description="One for each set of replicas that take turns.", examples=["line-1"]
+    )
+    lease_seconds: int = Field(15, ge=15, le=60, description="How long a dead replica's lease lasts.", examples=["15"])
+    poll_seconds: float = Field(1.0, gt=0, le=5, description="How often the others ask for the lease.", examples=["1"])
+    overlap_seconds: float = Field(
+        30.0,
+        ge=0,
+        description="How far back the readings reach that a replica sends when it takes over; 0: none, which loses what "
+        "came between the last sender's end and the takeover.",
+        examples=["30"],
+    )
+    without_witness: Literal["send", "stop"] = Field(
+        "send",
+        description="When the witness can't be reached: `send` costs bandwidth, `stop` costs readings.",
+        examples=["stop"],
+    )
+
+    identity_check_seconds: float = Field(
+        40.0, ge=0, description="How long a second subscription compares ids; 0: no check.", examples=["40"]
+    )
+    identity_check_every_seconds: float = Field(21_600.0, gt=0, description="How often.", examples=["21600"])
+
+    http_host: str = Field("0.0.0.0", description="Of health and metrics.", examples=["127.0.0.1"])
+    http_port: int = Field(9464, ge=0, le=65535, description="0: no health and no metrics.", examples=["9464"])
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Of the log.", examples=["WARNING"])
+
+    @model_validator(mode="after")
+    def _needs(self) -> EdgeSettings:
+        if self.uplink != "iot-edge" and self.connection_string is None:
+            raise ValueError(f"EDGE_CONNECTION_STRING: is needed with EDGE_UPLINK={self.uplink}")
+        if self.uplink == "event-hubs" and not self.replica:
+            raise ValueError("EDGE_REPLICA: is needed with EDGE_UPLINK=event-hubs, for example EDGE_REPLICA=edge-a")
+        if self.uplink == "event-hubs" and self.twin:
+            raise ValueError("EDGE_TWIN: an Event Hub has no twins; use EDGE_UPLINK=iot-edge or iot")
+        if self.ha == "active-passive" and not (self.replica and self.witness):
+            raise ValueError("EDGE_HA: active-passive needs EDGE_REPLICA and EDGE_WITNESS")
+        if self.ha == "active-passive" and 0 < self.overlap_seconds < self.lease_seconds + 2 * self.poll_seconds:
+            raise ValueError("EDGE_OVERLAP_SECONDS: must be longer than EDGE_LEASE_SECONDS + 2 × EDGE_POLL_SECONDS, or 0")
+        return self
+
+    def sources_document(self) -> SourcesDocument:
+        """Raises SettingsError."""
+        name = "EDGE_SOURCES" if self.sources else "EDGE_SOURCES_FILE"
+        try:
+            if self.sources:
+                return parse_sources(self.sources)
+            if self.sources_file is not None:
+                return parse_sources(self.sources_file.read_text())
+        except (OSError, SourceConfigError) as error:
+            raise SettingsError(f"{name}: {error}") from None
+        raise SettingsError(
+            f"EDGE_SOURCES_FILE: is needed, or EDGE_SOURCES, for example EDGE_SOURCES_FILE={_example('sources_file')}"
+        )
+
+
+TWIN_SETTINGS = frozenset(
+    name
+    for name in EdgeSettings.model_fields
+    if name.startswith(("batch_", "spool_max", "spool_when", "spool_commit", "identity_check"))
+    or name
+    in ("overlap_seconds", "without_witness", "send_timeout_seconds", "max_in_flight", "memory_readings", "log_level")
+)
+"""What a twin may set: nothing that is secret, and nothing that would cut the module off from its twin."""
+
+
+def load(**overrides: Any) -> EdgeSettings:
+    """Read the environment. Raises SettingsError with one message about every setting that is wrong."""
+    try:
+        return EdgeSettings(**overrides)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain(item["loc"], item["msg"]) for item in error.errors())) from None
+
+
+def with_twin(settings: EdgeSettings, desired: Mapping[str, Any]) -> tuple[EdgeSettings, SourcesDocument]:
+    """The settings as the twin's desired properties change them, and the sources. Raises SettingsError."""
+    given = {name: value for name, value in desired.items() if not name.startswith("$") and value is not None}
+    sources = given.pop("sources", None)
+    if unknown := sorted(given.keys() - TWIN_SETTINGS):
+        raise SettingsError(
+            f"{', '.join(unknown)}: can't be set by a twin; these can: sources, {', '.join(sorted(TWIN_SETTINGS))}"
+        )
+    changed = load(**{**settings.model_dump(), **given}) if given else settings
+    if sources is None:
+        return changed, changed.sources_document()
+    try:
+        return changed, check_sources({"sources": sources})
+    except SourceConfigError as error:
+        raise SettingsError(str(error)) from None
+
+
+def http_address() -> tuple[str, int]:
+    """Where a sender with this environment serves health, for who asks on the same machine. Raises SettingsError."""
+    fields = EdgeSettings.model_fields
+    host = os.environ.get(f"{PREFIX}HTTP_HOST", fields["http_host"].default)
+    port = os.environ.get(f"{PREFIX}HTTP_PORT", str(fields["http_port"].default))
+    if not port.isdigit():
+        raise SettingsError(f"{PREFIX}HTTP_PORT: is no number, for example {PREFIX}HTTP_PORT={_example('http_port')}")
+    return ("127.0.0.1" if host == "0.0.0.0" else host), int(port)
+
+
+def settings_help() -> str:
+    """Every setting, for `--help`."""
+    lines = []
+    for name, item in EdgeSettings.model_fields.items():
+        default = "" if item.default is None else f" (default: {item.default})"
+        lines.append(f"  {PREFIX}{name.upper()}{default}\n      {item.description}")
+    return "\n".join(["settings:", *lines])
+
+
+def _explain(location: tuple[int | str, ...], message: str) -> str:
+    text = message.removeprefix("Value error, ")
+    if not location:
+        return text
+    name = str(location[0])
+    return f"{PREFIX}{name.upper()}: {text}, for example {PREFIX}{name.upper()}={_example(name)}"
+
+
+def _example(name: str) -> str:
+    return str((EdgeSettings.model_fields[name].examples or [""])[0])

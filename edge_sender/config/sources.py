@@ -1,0 +1,164 @@
+"""The sources' document (YAML or JSON): which sources there are, and what makes a reading of each unlike any other.
+
+sources:
+  - name: presses
+    kind: opcua
+    endpoint: opc.tcp://plc-1:4840
+    namespace_uri: urn:factory:machines
+    identity: "*/counter=sequence,*=source-time"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from edge_sender.identity.rules import IdentityRules, parse_rules
+from edge_sender.ports import SourceConfigError
+from wire.times import TimeFormat
+
+TIME_FORMAT = "`rfc3339`, or since 1970 in `s`, `ms`, `us` or `ns`."
+
+
+class _Common(BaseModel):
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    name: str = Field(min_length=1, max_length=64, description="For logs and metrics.")
+    identity: str = Field(description="Strategy, or `pattern=strategy` rules separated by commas.")
+    event_type: str = Field("reading", description="The CloudEvents type.")
+
+    @field_validator("identity")
+    @classmethod
+    def _identity(cls, value: str) -> str:
+        parse_rules(value)
+        return value
+
+    @property
+    def rules(self) -> IdentityRules:
+        return parse_rules(self.identity)
+
+
+class OpcUaConfig(_Common):
+    kind: Literal["opcua"]
+    endpoint: str = Field(pattern=r"^opc\.tcp://[^@]+$", description="The OPC UA server; no user belongs in it.")
+    namespace_uri: str = Field(description="Every variable of this namespace is a source.")
+    payload: Literal["value", "json"] = Field("value", description="`json`: the variable holds JSON text.")
+    publishing_ms: float = Field(100.0, ge=1, description="Publishing interval.")
+    queue_size: int = Field(
+        1000, ge=1, description="Readings of one variable that the server keeps between two publishings."
+    )
+    security_policy: Literal["None", "Basic256Sha256", "Aes128Sha256RsaOaep", "Aes256Sha256RsaPss"] = Field(
+        "None", description="Others than `None` need the three files below."
+    )
+    security_mode: Literal["Sign", "SignAndEncrypt"] = Field("SignAndEncrypt", description="Of the secure channel.")
+    certificate: Path | None = Field(None, description="This client's certificate, PEM or DER; its URI names the client.")
+    private_key: Path | None = Field(None, description="Its private key, PEM or DER, not encrypted.")
+    server_certificate: Path | None = Field(None, description="The server's certificate, the only one that is trusted.")
+    username: str | None = Field(None, min_length=1, description="At the server.")
+    password_env: str | None = Field(None, description="Environment variable that holds the password.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> OpcUaConfig:
+        files = {name: getattr(self, name) for name in ("certificate", "private_key", "server_certificate")}
+        missing = [name for name, path in files.items() if path is None]
+        if self.security_policy != "None" and missing:
+            raise ValueError(f"security_policy {self.security_policy} needs {' and '.join(missing)}, too")
+        if self.security_policy == "None" and len(missing) < len(files):
+            raise ValueError("certificates are used with a security_policy only: set it, or leave them out")
+        if (self.username is None) != (self.password_env is None):
+            raise ValueError("username and password_env go together")
+        if self.username is not None and (self.security_policy == "None" or self.security_mode == "Sign"):
+            raise ValueError("a username needs a security_policy with SignAndEncrypt, or its password could be read")
+        return self
+
+
+class MqttConfig(_Common):
+    kind: Literal["mqtt"]
+    host: str = Field(description="The broker.")
+    port: int = Field(1883, ge=1, le=65535, description="Of the broker.")
+    topics: tuple[str, ...] = Field(min_length=1, description="Topic filters.")
+    uri_prefix: str = Field(description="The source's URI is this and the topic.")
+    time: str | None = Field(None, description="Member of the payload that holds the source time.")
+    time_format: TimeFormat = Field("rfc3339", description=TIME_FORMAT)
+    tls: bool = Field(False, description="Connect by TLS.")
+    ca_file: Path | None = Field(None, description="CA bundle of a private broker.")
+    username: str | None = Field(None, description="At the broker.")
+    password_env: str | None = Field(None, description="Environment variable that holds the password.")
+
+    @field_validator("topics")
+    @classmethod
+    def _topics(cls, topics: tuple[str, ...]) -> tuple[str, ...]:
+        for topic in topics:
+            levels = topic.split("/")
+            if not topic or any("+" in part and part != "+" for part in levels) or "#" in "/".join(levels)[:-1]:
+                raise ValueError(f"{topic!r} is no topic filter: + stands for a whole level, # for all that follow")
+            if topic.endswith("#") and levels[-1] != "#":
+                raise ValueError(f"{topic!r} is no topic filter: # stands for whole levels")
+        return topics
+
+
+class FileConfig(_Common):
+    kind: Literal["file"]
+    path: Path = Field(description="The file; it may come later, and grow.")
+    format: Literal["csv", "jsonl"] = Field(description="With a header line; or one JSON object a line.")
+    uri: str = Field(description="The source's URI; `{column}` stands for a value of the line.")
+    time: str | None = Field(None, description="Column that holds the source time.")
+    time_format: TimeFormat = Field("rfc3339", description=TIME_FORMAT)
+    follow: bool = Field(False, description="Wait for more at the end.")
+
+
+class SyntheticConfig(_Common):
+    kind: Literal["synthetic"]
+    uri_prefix: str = Field("urn:synthetic:", description="The source's URI is this and a number.")
+    count: int = Field(1, ge=1, description="Sources.")
+    interval_seconds: float = Field(1.0, gt=0, description="Between two readings of a source.")
+
+
+SourceConfig = Annotated[OpcUaConfig | MqttConfig | FileConfig | SyntheticConfig, Field(discriminator="kind")]
+
+
+class SourcesDocument(BaseModel):
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    sources: tuple[SourceConfig, ...] = Field(min_length=1)
+
+    @field_validator("sources")
+    @classmethod
+    def _names_differ(cls, sources: tuple[SourceConfig, ...]) -> tuple[SourceConfig, ...]:
+        names = [source.name for source in sources]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"the name {min(twice)} is given twice")
+        return sources
+
+
+NO_SOURCES = SourcesDocument.model_construct(sources=())
+PROBED_KINDS = ("opcua", "mqtt")
+"""Two subscriptions to the same server can be compared."""
+
+
+def parse_sources(text: str) -> SourcesDocument:
+    """Raises SourceConfigError."""
+    try:
+        return check_sources(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = "" if mark is None else f" in line {mark.line + 1}"
+        raise SourceConfigError(f"it is no YAML{where}: {getattr(error, 'problem', error)}") from None
+
+
+def check_sources(document: Any) -> SourcesDocument:
+    """Raises SourceConfigError."""
+    try:
+        return SourcesDocument.model_validate(document)
+    except ValidationError as error:
+        raise SourceConfigError("\n".join(_problems(error))) from None
+
+
+def _problems(error: ValidationError) -> Iterator[str]:
+    for item in error.errors():
+        place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"]).lstrip(".")
+        yield f"{place or 'the document'}: {item['msg'].removeprefix('Value error, ')}"

@@ -1,0 +1,81 @@
+"""Readings as the edge holds them, and as events on the wire: CloudEvents 1.0, singly or in batches.
+
+Source: CloudEvents 1.0 (JSON event format and batch, AMQP binding); docs/wire-contract.md says which attributes are used.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edge_sender.identity.rules import IdentityRules, mint
+from edge_sender.ports import Message
+from wire.cloudevents import BATCH_CONTENT_TYPE, PROPERTY_PREFIX, SEQUENCE_DIGITS, SPEC_VERSION
+from wire.ids import Sample, sequence_of
+from wire.times import rfc3339
+
+SINGLE_CONTENT_TYPE = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A reading with its id; from here on nothing about it changes, however often it is sent."""
+
+    head: bytes
+    """The CloudEvents attributes, as a JSON object."""
+    data: bytes
+    """The payload as JSON."""
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """Without `datacontenttype`, which is the message's content type where a reading is sent singly."""
+        found: dict[str, str] = json.loads(self.head)
+        del found["datacontenttype"]
+        return found
+
+    @property
+    def encoded(self) -> bytes:
+        """The whole event in JSON format, as it stands in a batch."""
+        return b'%b,"data":%b}' % (self.head[:-1], self.data)
+
+    @property
+    def size(self) -> int:
+        """Bytes of `encoded`."""
+        return len(self.head) + len(self.data) + len(',"data":')
+
+
+def make_reading(sample: Sample, rules: IdentityRules, event_type: str) -> Reading:
+    """Mint the id and encode, once. Raises NoIdentityError."""
+    attributes = {
+        "specversion": SPEC_VERSION,
+        "type": event_type,
+        "source": sample.source,
+        "id": mint(sample, rules),
+    }
+    if sample.time_ns is not None:
+        attributes["time"] = rfc3339(sample.time_ns)
+    count = sequence_of(sample.data)
+    if count is not None:
+        epoch, number = count
+        attributes["sequence"] = f"{number:0{SEQUENCE_DIGITS}d}"
+        if epoch:
+            attributes["sequenceepoch"] = epoch
+    head = _dumps({**attributes, "datacontenttype": SINGLE_CONTENT_TYPE})
+    return Reading(head.encode(), _dumps(sample.data).encode())
+
+
+def _dumps(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def single(reading: Reading) -> Message:
+    """Binary mode: attributes as application properties, the payload as body."""
+    attributes = reading.attributes
+    properties = {PROPERTY_PREFIX + name: value for name, value in attributes.items()}
+    return Message(reading.data, SINGLE_CONTENT_TYPE, properties, 1, attributes["id"])
+
+
+def batch(readings: Sequence[Reading]) -> Message:
+    body = b"[" + b",".join(reading.encoded for reading in readings) + b"]"
+    return Message(body, BATCH_CONTENT_TYPE, {}, len(readings))

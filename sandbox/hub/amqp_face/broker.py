@@ -1,0 +1,287 @@
+"""The AMQP face of the hub: which link an attach becomes, and the nodes `$cbs` and `$management`.
+
+Source: the Event Hubs AMQP protocol guide, and what the SDKs send.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from sandbox.amqp import performatives as amqp
+from sandbox.amqp.codec import Described, Symbol, Timestamp
+from sandbox.amqp.messages import Request, response
+from sandbox.amqp.performatives import AmqpError, field
+from sandbox.hub import sas
+from sandbox.hub.amqp_face.connection import Connection, Link, Session, address
+from sandbox.hub.amqp_face.links import EventsIn, EventsOut, Requests, Responses
+from sandbox.hub.log import Hub, Partition, Selector
+from sandbox.hub.namespace import Namespace
+
+MAX_RECEIVERS = 5
+JWT = "jwt"
+"""The type of Entra ID's tokens; the others are shared access signatures."""
+NAMESPACE = "sb://namespace/"
+"""What a role that is assigned on the namespace gives the right to: every hub in it."""
+EPOCH = Symbol("com.microsoft:epoch")
+RUNTIME_METRICS = "com.microsoft:enable-receiver-runtime-metric"
+_SELECTOR = re.compile(r"amqp\.annotation\.x-opt-(offset|sequence-number|enqueued-time)\s*(>=|>)\s*'([^']*)'")
+_SELECTOR_FIELD = {"offset": "offset", "sequence-number": "sequence_number", "enqueued-time": "enqueued_ms"}
+
+
+class Broker:
+    def __init__(self, namespace: Namespace) -> None:
+        self._namespace = namespace
+        self._receivers: dict[tuple[str, str, str], set[EventsOut]] = {}
+        self._connections: set[Connection] = set()
+
+    async def serve(self, host: str, port: int) -> asyncio.Server:
+        return await asyncio.get_running_loop().create_server(self._connection, host, port)
+
+    def _connection(self) -> Connection:
+        connection = Connection("sandbox-hub", self._attach, self._connections.discard)
+        self._connections.add(connection)
+        return connection
+
+    def disconnect_all(self) -> None:
+        for connection in tuple(self._connections):
+            connection.abort()
+
+    # --- attach
+
+    def _attach(self, session: Session, fields: list[Any]) -> None:
+        client_receives = bool(field(fields, 2, amqp.SENDER)) == amqp.RECEIVER
+        node = _path(address(fields, 5 if client_receives else 6))
+        if node in ("$cbs", "$management"):
+            self._attach_node(session, fields, node, client_receives)
+            return
+        _require_authorized(session, node)
+        if client_receives:
+            self._attach_consumer(session, fields, node)
+        else:
+            self._attach_producer(session, fields, node)
+
+    def _attach_node(self, session: Session, fields: list[Any], node: str, client_receives: bool) -> None:
+        handle = int(field(fields, 1, 0))
+        if client_receives:
+            _accept(session, fields, Responses(session, handle, node, address(fields, 6)))
+            return
+        handler = self._put_token if node == "$cbs" else self._manage
+        link = Requests(session, handle, lambda request: self._answer(session, node, request, handler(session, request)))
+        _accept(session, fields, link, max_message_size=64 * 1024)
+        link.start()
+
+    def _attach_producer(self, session: Session, fields: list[Any], node: str) -> None:
+        name, *rest = node.split("/")
+        hub = self._hub(name)
+        partition = None
+        if rest:
+            if len(rest) != 2 or rest[0].lower() != "partitions":
+                raise AmqpError("amqp:not-found", f"the messaging entity {node!r} could not be found")
+            partition = _partition(hub, rest[1])
+        link = EventsIn(
+            session,
+            int(field(fields, 1, 0)),
+            hub.max_message_size,
+            lambda messages: hub.append(messages, partition=partition),
+            hub.faults,
+        )
+        _accept(session, fields, link, max_message_size=hub.max_message_size)
+        link.start()
+
+    def _attach_consumer(self, session: Session, fields: list[Any], node: str) -> None:
+        parts = node.split("/")
+        if len(parts) != 5 or parts[1].lower() != "consumergroups" or parts[3].lower() != "partitions":
+            raise AmqpError("amqp:not-found", f"the messaging entity {node!r} could not be found")
+        hub = self._hub(parts[0])
+        group = parts[2].lower()
+        if group not in {name.lower() for name in hub.consumer_groups}:
+            raise AmqpError("amqp:not-found", f"the consumer group {parts[2]!r} of {hub.name!r} could not be found")
+        partition = _partition(hub, parts[4])
+        epoch = _epoch(fields)
+        receivers = self._receivers.setdefault((hub.name, group, partition.id), set())
+        _evict(receivers, epoch)
+        link = EventsOut(
+            session,
+            int(field(fields, 1, 0)),
+            partition,
+            partition.position(_selector(fields)),
+            epoch=epoch,
+            runtime_metrics=RUNTIME_METRICS in _capabilities(fields),
+            released=receivers.discard,
+        )
+        receivers.add(link)
+        _accept(session, fields, link, max_message_size=hub.max_message_size)
+
+    def _hub(self, name: str) -> Hub:
+        hub = self._namespace.hub(name)
+        if hub is None:
+            raise AmqpError("amqp:not-found", f"the messaging entity {name!r} could not be found")
+        return hub
+
+    # --- $cbs and $management
+
+    def _answer(self, session: Session, node: str, request: Request, payload: bytes) -> None:
+        """To the link that the request names, or else to the connection's own for this node."""
+        for link in _response_links(session, request.reply_to, node):
+            link.send(payload)
+            return
+
+    def _put_token(self, session: Session, request: Request) -> bytes:
+        audience = str(request.properties.get("name", ""))
+        try:
+            if request.properties.get("type") == JWT:
+                resource, expiry = NAMESPACE, self._namespace.authorize_jwt(str(request.value))
+            else:
+                token = self._namespace.authorize(str(request.value), audience)
+                resource, expiry = token.resource, token.expiry
+        except sas.SasError as error:
+            return _reply(request, 401, f"Unauthorized: {error}")
+        session.connection.authorized[resource] = expiry
+        return _reply(request, 202, "Accepted")
+
+    def _manage(self, session: Session, request: Request) -> bytes:
+        name = str(request.properties.get("name", ""))
+        hub = self._namespace.hub(name)
+        try:
+            _require_authorized(session, f"{name}/$management")
+        except AmqpError as error:
+            return _reply(request, 401, error.description)
+        if hub is None:
+            return _reply(request, 404, f"the messaging entity {name!r} could not be found")
+        if request.properties.get("operation") != "READ":
+            return _reply(request, 400, f"operation {request.properties.get('operation')!r} is not known")
+        if request.properties.get("type") == "com.microsoft:eventhub":
+            return _reply(request, 200, "OK", _hub_properties(hub))
+        partition = hub.partition(str(request.properties.get("partition", "")))
+        if partition is None:
+            return _reply(request, 404, f"{hub.name} has no partition {request.properties.get('partition')!r}")
+        return _reply(request, 200, "OK", _partition_properties(hub, partition))
+
+
+def _path(node: str | None) -> str:
+    if not node:
+        raise AmqpError("amqp:invalid-field", "the attach names no address")
+    return unquote(urlsplit(node).path if "://" in node else node).strip("/")
+
+
+def _require_authorized(session: Session, path: str) -> None:
+    now = time.time()
+    for resource, expiry in session.connection.authorized.items():
+        if expiry > now and sas.covers(resource, path):
+            return
+    raise AmqpError("amqp:unauthorized-access", f"no valid token was put for {path!r}")
+
+
+def _partition(hub: Hub, partition_id: str) -> Partition:
+    partition = hub.partition(partition_id)
+    if partition is None:
+        raise AmqpError(
+            "com.microsoft:argument-out-of-range",
+            f"the partition {partition_id!r} is out of range: {hub.name} has 0 to {len(hub.partitions) - 1}",
+        )
+    return partition
+
+
+def _epoch(fields: list[Any]) -> int | None:
+    properties = field(fields, 13)
+    value = properties.get(EPOCH) if isinstance(properties, dict) else None
+    return value if isinstance(value, int) else None
+
+
+def _capabilities(fields: list[Any]) -> set[str]:
+    value = field(fields, 12, [])
+    return {str(item) for item in (value if isinstance(value, list) else [value])}
+
+
+def _selector(fields: list[Any]) -> Selector:
+    source = field(fields, 5)
+    filters = field(source.value, 7, {}) if isinstance(source, Described) else {}
+    for value in filters.values() if isinstance(filters, dict) else ():
+        text = str(value.value if isinstance(value, Described) else value)
+        match = _SELECTOR.fullmatch(text.strip())
+        if match is None:
+            raise AmqpError("amqp:invalid-field", f"the filter {text!r} is not a position")
+        return _start_position(*match.groups())
+    return Selector(at_end=True)
+
+
+def _start_position(annotation: str, operator: str, value: str) -> Selector:
+    if value == "@latest":
+        return Selector(at_end=True)
+    try:
+        number = int(value)
+    except ValueError:
+        raise AmqpError("com.microsoft:argument-error", f"the {annotation} {value!r} is not a position") from None
+    return Selector(_SELECTOR_FIELD[annotation], number, inclusive=operator == ">=")
+
+
+def _evict(receivers: set[EventsOut], epoch: int | None) -> None:
+    """One receiver with an epoch at a time: an equal or higher one takes the link, a lower one is refused."""
+    current = max((link.epoch for link in receivers if link.epoch is not None), default=None)
+    if epoch is None:
+        if current is not None:
+            raise AmqpError("amqp:link:stolen", f"a receiver with epoch '{current}' exists, and so one without is refused")
+        if len(receivers) >= MAX_RECEIVERS:
+            raise AmqpError("amqp:resource-limit-exceeded", f"{MAX_RECEIVERS} receivers read this partition already")
+        return
+    if current is not None and current > epoch:
+        raise AmqpError("amqp:link:stolen", f"a receiver with the higher epoch '{current}' exists")
+    for link in tuple(receivers):
+        link.steal(f"with epoch '{epoch}'")
+
+
+def _accept(session: Session, fields: list[Any], link: Link, max_message_size: int = 1024 * 1024) -> None:
+    handle, role = int(field(fields, 1, 0)), bool(field(fields, 2, amqp.SENDER))
+    session.links[handle] = link
+    session.write(
+        amqp.attach(
+            session.channel,
+            name=str(field(fields, 0, "")),
+            handle=handle,
+            role=not role,
+            source=amqp.source_terminus(address(fields, 5) or "client", _filters(fields)),
+            target=amqp.target_terminus(address(fields, 6) or "client"),
+            max_message_size=max_message_size,
+        )
+    )
+
+
+def _filters(fields: list[Any]) -> Any:
+    source = field(fields, 5)
+    return field(source.value, 7) if isinstance(source, Described) and isinstance(source.value, list) else None
+
+
+def _response_links(session: Session, reply_to: str | None, node: str) -> list[Responses]:
+    links = [link for link in session.links.values() if isinstance(link, Responses) and link.node == node]
+    return [link for link in links if link.target == reply_to] or links
+
+
+def _reply(request: Request, status: int, description: str, value: Any = None) -> bytes:
+    return response(request.message_id, {"status-code": status, "status-description": description}, value)
+
+
+def _hub_properties(hub: Hub) -> dict[str, Any]:
+    return {
+        "name": hub.name,
+        "type": "com.microsoft:eventhub",
+        "created_at": Timestamp(hub.created_ms),
+        "partition_count": len(hub.partitions),
+        "partition_ids": [partition.id for partition in hub.partitions],
+    }
+
+
+def _partition_properties(hub: Hub, partition: Partition) -> dict[str, Any]:
+    return {
+        "name": hub.name,
+        "type": "com.microsoft:partition",
+        "partition": partition.id,
+        "begin_sequence_number": partition.first_sequence_number,
+        "last_enqueued_sequence_number": partition.next_sequence_number - 1,
+        "last_enqueued_offset": str(partition.last_offset),
+        "last_enqueued_time_utc": Timestamp(partition.last_enqueued_ms),
+        "is_partition_empty": not partition.entries,
+    }

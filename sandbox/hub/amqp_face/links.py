@@ -1,0 +1,269 @@
+"""The links of the hub: events in, events out, and the request/response pair of `$cbs` and `$management`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from sandbox.amqp import performatives as amqp
+from sandbox.amqp.codec import AmqpDecodeError, Symbol, Timestamp
+from sandbox.amqp.messages import DELIVERY_ANNOTATIONS, BareMessage, Request, read_request, section, unpack
+from sandbox.amqp.performatives import AmqpError, TransferEncoder, field
+from sandbox.hub.amqp_face.connection import Session
+from sandbox.hub.log import Entry, Faults, Partition, now_ms
+
+INCOMING_CREDIT = 1000
+PUMP_EVENTS = 256
+PUMP_BYTES = 256 * 1024
+"""What is written before the socket is asked again whether it takes more."""
+
+
+class Incoming:
+    """Assembles transfers of one link into deliveries and settles them. Subclasses say what a delivery does."""
+
+    def __init__(self, session: Session, handle: int, max_message_size: int) -> None:
+        self.session = session
+        self.handle = handle
+        self._max_message_size = max_message_size
+        self._credit = 0
+        self._delivery_count = 0
+        self._payload = bytearray()
+        self._delivery_id = 0
+        self._message_format = 0
+        self._settled = False
+        self._in_delivery = False
+
+    def start(self) -> None:
+        self._top_up()
+
+    def _top_up(self) -> None:
+        if self._credit <= INCOMING_CREDIT // 2:
+            self._credit = INCOMING_CREDIT
+            self.session.send_flow(self.handle, self._delivery_count, self._credit)
+
+    def on_transfer(self, fields: list[Any], payload: bytes) -> None:
+        if not self._in_delivery:
+            self._in_delivery = True
+            self._delivery_id = int(field(fields, 1, 0))
+            self._message_format = int(field(fields, 3, 0))
+            self._settled = False
+        self._settled = self._settled or bool(field(fields, 4, False))
+        self._payload += payload
+        if len(self._payload) > self._max_message_size:
+            self._refuse_size()
+        elif field(fields, 9, False):
+            self._finish()
+        elif not field(fields, 5, False):
+            self._deliver()
+
+    def _refuse_size(self) -> None:
+        limit = self._max_message_size
+        text = f"The received message (delivery-id:{self._delivery_id}) exceeds the limit ({limit} bytes) of the link."
+        self.session.detach(self.handle, AmqpError("amqp:link:message-size-exceeded", text))
+
+    def _finish(self) -> None:
+        self._payload = bytearray()
+        self._in_delivery = False
+        self._delivery_count += 1
+        self._credit -= 1
+
+    def _deliver(self) -> None:
+        payload, delivery_id, settled = bytes(self._payload), self._delivery_id, self._settled
+        self._finish()
+        try:
+            self.accept(self._message_format, payload)
+            state = amqp.ACCEPTED
+        except AmqpDecodeError as error:
+            state = amqp.rejected(AmqpError("amqp:decode-error", str(error)))
+        except AmqpError as error:
+            state = amqp.rejected(error)
+        if not settled:
+            self.settle(delivery_id, state)
+        self._top_up()
+
+    def settle(self, delivery_id: int, state: bytes) -> None:
+        self.session.write(amqp.disposition(self.session.channel, delivery_id, state))
+
+    def accept(self, message_format: int, payload: bytes) -> None:
+        """Take a whole delivery. Raises AmqpError or AmqpDecodeError, which reject it."""
+        raise NotImplementedError
+
+    def on_flow(self, fields: list[Any]) -> None:
+        if field(fields, 9, False):
+            self.session.send_flow(self.handle, self._delivery_count, self._credit)
+
+    def on_writable(self) -> None:
+        """Dispositions are small; they wait in the transport's own buffer."""
+
+    def on_closed(self) -> None:
+        self._payload.clear()
+
+
+class EventsIn(Incoming):
+    """A producer's link: its deliveries are appended to the log."""
+
+    def __init__(
+        self,
+        session: Session,
+        handle: int,
+        max_message_size: int,
+        append: Callable[[list[BareMessage]], object],
+        faults: Faults,
+    ) -> None:
+        super().__init__(session, handle, max_message_size)
+        self._append = append
+        self._faults = faults
+
+    def on_transfer(self, fields: list[Any], payload: bytes) -> None:
+        if self._faults.dropped_transfers:
+            self._faults.dropped_transfers -= 1
+            self.session.connection.abort()
+        else:
+            super().on_transfer(fields, payload)
+
+    def accept(self, message_format: int, payload: bytes) -> None:
+        if self._faults.refuse is not None:
+            raise AmqpError(self._faults.refuse, "refused by an injected fault")
+        self._append(unpack(message_format, payload))
+
+    def settle(self, delivery_id: int, state: bytes) -> None:
+        if self._faults.lost_acks and state == amqp.ACCEPTED:
+            self._faults.lost_acks -= 1
+        elif self._faults.late_ack_seconds:
+            asyncio.get_running_loop().call_later(self._faults.late_ack_seconds, super().settle, delivery_id, state)
+        else:
+            super().settle(delivery_id, state)
+
+
+class Requests(Incoming):
+    """The client's sending side of `$cbs` or `$management`."""
+
+    def __init__(self, session: Session, handle: int, answer: Callable[[Request], None]) -> None:
+        super().__init__(session, handle, max_message_size=64 * 1024)
+        self._answer = answer
+
+    def accept(self, message_format: int, payload: bytes) -> None:
+        self._answer(read_request(payload))
+
+
+class Outgoing:
+    """Credit and transfer ids of a link towards the client."""
+
+    def __init__(self, session: Session, handle: int) -> None:
+        self.session = session
+        self.handle = handle
+        self.credit = 0
+        self._delivery_count = 0
+        self._encoder = TransferEncoder(session.channel, handle)
+
+    def on_flow(self, fields: list[Any]) -> None:
+        count = int(field(fields, 5, 0))
+        self.credit = count + int(field(fields, 6, 0)) - self._delivery_count
+        self.on_writable()
+        if field(fields, 8, False) and self.credit > 0:  # drain: use it up
+            self._delivery_count += self.credit
+            self.credit = 0
+            self.session.send_flow(self.handle, self._delivery_count, 0)
+        elif field(fields, 9, False):
+            self.session.send_flow(self.handle, self._delivery_count, self.credit)
+
+    def may_send(self) -> bool:
+        return self.credit > 0 and self.session.peer_window > 0 and self.session.connection.writable
+
+    def encode(self, payload: bytes) -> list[bytes]:
+        session = self.session
+        frames = self._encoder.frames(session.next_outgoing_id, payload, session.connection.max_frame_size)
+        session.next_outgoing_id += len(frames)
+        session.peer_window -= len(frames)
+        self._delivery_count += 1
+        self.credit -= 1
+        return frames
+
+    def on_transfer(self, fields: list[Any], payload: bytes) -> None:
+        raise AmqpError("amqp:not-allowed", "a transfer on a receiving link")
+
+    def on_writable(self) -> None:
+        raise NotImplementedError
+
+    def on_closed(self) -> None:
+        """Nothing to release."""
+
+
+class Responses(Outgoing):
+    """The client's receiving side of `$cbs` or `$management`; answers wait for credit."""
+
+    def __init__(self, session: Session, handle: int, node: str, target: str | None) -> None:
+        super().__init__(session, handle)
+        self.node = node
+        self.target = target
+        self._waiting: list[bytes] = []
+
+    def send(self, payload: bytes) -> None:
+        self._waiting.append(payload)
+        self.on_writable()
+
+    def on_writable(self) -> None:
+        while self._waiting and self.may_send():
+            self.session.write(*self.encode(self._waiting.pop(0)))
+
+
+class EventsOut(Outgoing):
+    """A consumer's link: reads the log from a position on, as credit, window and socket allow."""
+
+    def __init__(
+        self,
+        session: Session,
+        handle: int,
+        partition: Partition,
+        position: int,
+        *,
+        epoch: int | None,
+        runtime_metrics: bool,
+        released: Callable[[EventsOut], None],
+    ) -> None:
+        super().__init__(session, handle)
+        self.epoch = epoch
+        self._partition = partition
+        self._position = position
+        self._runtime_metrics = runtime_metrics
+        self._released = released
+        partition.listeners.add(self.on_writable)
+
+    def on_writable(self) -> None:
+        while self.may_send():
+            entries = self._partition.read(self._position, min(self.credit, self.session.peer_window, PUMP_EVENTS))
+            if not entries:
+                return
+            self._write(entries)
+
+    def _write(self, entries: list[Entry]) -> None:
+        """Some of them: what a slow client has not read yet waits in the log and not in its connection's buffer."""
+        prefix = self._metrics() if self._runtime_metrics else b""
+        frames: list[bytes] = []
+        size = 0
+        for entry in entries:
+            if size >= PUMP_BYTES:
+                break
+            frames += self.encode(prefix + entry.message)
+            size += len(entry.message)
+            self._position = entry.sequence_number + 1
+        self.session.write(*frames)
+
+    def _metrics(self) -> bytes:
+        partition = self._partition
+        metrics = {
+            "last_enqueued_sequence_number": partition.next_sequence_number - 1,
+            "last_enqueued_offset": str(partition.last_offset),
+            "last_enqueued_time_utc": Timestamp(partition.last_enqueued_ms),
+            "runtime_info_retrieval_time_utc": Timestamp(now_ms()),
+        }
+        return section(DELIVERY_ANNOTATIONS, {Symbol(key): value for key, value in metrics.items()})
+
+    def steal(self, by: str) -> None:
+        text = f"New receiver {by} is created hence current receiver with epoch '{self.epoch}' is getting disconnected."
+        self.session.detach(self.handle, AmqpError("amqp:link:stolen", text))
+
+    def on_closed(self) -> None:
+        self._partition.listeners.discard(self.on_writable)
+        self._released(self)

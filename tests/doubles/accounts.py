@@ -1,0 +1,224 @@
+"""The accounts in memory: the same laws as accounting.lua, said in Python."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dedup_service.core.accounting import Counts, Gap, SourceHistory, bucket_of, sequence_number, total
+from dedup_service.core.claim_requests import ClaimRequest
+from dedup_service.core.claims import Claim, key_digest, unpack
+from dedup_service.core.overview import ReplicaSeen
+from dedup_service.core.times import source_time_ms
+from dedup_service.ports import SourceSeen, StoredClaim
+
+if TYPE_CHECKING:
+    from tests.doubles.memory import MemoryClaims
+
+MAX_GAPS, MAX_EPOCHS, MAX_TIMES, MAX_BACK, MAX_JUMP = 64, 3, 128, 1000, 1_000_000
+KEEP_MINUTES, KEEP_HOURS = 70, 26
+
+
+@dataclass(slots=True)
+class Epoch:
+    """Of one source: what came of one run of its counter."""
+
+    name: str
+    next: int
+    start: int
+    gaps: list[Gap] = field(default_factory=list)
+    forgotten: int = 0
+
+    def follow(self, number: int, now_ms: int) -> tuple[int, int]:
+        """(numbers missing more, missing ones that were found)"""
+        if number < self.next:
+            filled = self._fill(number)
+            return (0 if filled else self._extend_back(number, now_ms)), filled
+        opened, first = number - self.next, self.next
+        self.next = number + 1
+        if opened > MAX_JUMP:
+            self.start = number
+            return 0, 0
+        if opened:
+            self.gaps.append(Gap(self.name, first, number - 1, now_ms))
+        self._forget_oldest()
+        return opened, 0
+
+    def _extend_back(self, number: int, now_ms: int) -> int:
+        if not self.name or number >= self.start or self.start - number > MAX_BACK:
+            return 0
+        opened = self.start - number - 1
+        if opened:
+            self.gaps.insert(0, Gap(self.name, number + 1, self.start - 1, now_ms))
+        self.start = number
+        self._forget_oldest()
+        return opened
+
+    def _forget_oldest(self) -> None:
+        if len(self.gaps) > MAX_GAPS:
+            oldest = self.gaps.pop(0)
+            self.forgotten += oldest.last - oldest.first + 1
+
+    def _fill(self, number: int) -> int:
+        for gap in self.gaps:
+            if gap.first <= number <= gap.last:
+                rest = [(gap.first, number - 1), (number + 1, gap.last)]
+                parts = [Gap(self.name, first, last, gap.found_ms) for first, last in rest if first <= last]
+                place = self.gaps.index(gap)
+                self.gaps[place : place + 1] = parts
+                return 1
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One reading of a claim request."""
+
+    group: str
+    replica: int
+    source: str
+    key: bytes
+    claim: bytes
+    ttl_ms: int
+    late: bool
+    sequence: int | None
+    epoch: str
+    time_ms: int | None
+
+
+def copies_of(request: ClaimRequest) -> list[Copy]:
+    return [
+        Copy(
+            request.group,
+            request.replica,
+            reading.source,
+            key,
+            claim,
+            request.ttl_ms,
+            reading.index in request.late,
+            sequence_number(reading.sequence),
+            reading.epoch or "",
+            source_time_ms(reading.time) if request.is_timed else None,
+        )
+        for reading, key, claim in zip(request.readings, request.keys, request.claims_of(request.readings), strict=True)
+    ]
+
+
+@dataclass(slots=True)
+class MemoryAccounts:
+    claims: MemoryClaims
+    counts: dict[tuple[str, str, int], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    """(minute, hour or source digest of a group, group, number)"""
+    accounted: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
+    seen: dict[str, dict[int, tuple[int, int]]] = field(default_factory=lambda: defaultdict(dict))
+    known_sources: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
+    epochs: dict[tuple[str, str], list[Epoch]] = field(default_factory=lambda: defaultdict(list))
+    times: dict[tuple[str, str, int], dict[int, deque[int]]] = field(default_factory=lambda: defaultdict(dict))
+
+    def count(self, copy: Copy, found: Claim | None) -> None:
+        mine = unpack(copy.claim)
+        partition = (mine.origin.incarnation, mine.origin.partition)
+        place = (mine.origin.sequence_number, mine.origin.index)
+        if place <= self.accounted.get(partition, (-1, -1)):
+            return
+        self.accounted[partition] = place
+        now_ms = self.claims.clock.now_ms()
+        last = self.seen[copy.group].get(copy.replica, (0, 0))[0]
+        self.seen[copy.group][copy.replica] = (max(last, mine.enqueued_ms), now_ms)
+        self.known_sources[copy.group][copy.source] = now_ms
+        winner_ms = mine.enqueued_ms if found is None else found.enqueued_ms
+        counted = self._winner(copy, winner_ms) if found is None else self._duplicate(copy, mine, found)
+        for key in self._keys(copy, winner_ms):
+            for name, number in counted.items():
+                if name[0] != "h" or key[0] in ("minute", "hour"):
+                    self.counts[key][name] += number
+
+    def _keys(self, copy: Copy, winner_ms: int) -> list[tuple[str, str, int]]:
+        now_ms, keys = self.claims.clock.now_ms(), []
+        minute, hour = winner_ms // 60_000, winner_ms // 3_600_000
+        if minute > now_ms // 60_000 - KEEP_MINUTES:
+            keys.append(("minute", copy.group, minute))
+        if hour > now_ms // 3_600_000 - KEEP_HOURS:
+            keys.append(("hour", copy.group, hour))
+            keys.append((f"source {copy.source}", copy.group, hour))
+        return keys
+
+    def _winner(self, copy: Copy, winner_ms: int) -> Counter[str]:
+        opened, filled = self._follow(copy)
+        counted = Counter({f"f{copy.replica}": 1, f"o{copy.replica}": 1, "r1": 1, "g+": opened, "g-": filled})
+        counted[f"l{copy.replica}"] = int(copy.late)
+        if copy.time_ms is not None:
+            self._measure_distance(copy, copy.time_ms, winner_ms // 3_600_000)
+        return counted
+
+    def _measure_distance(self, copy: Copy, time_ms: int, hour: int) -> None:
+        if hour <= self.claims.clock.now_ms() // 3_600_000 - KEEP_HOURS:
+            return
+        times = self.times[copy.group, copy.source, hour]
+        others = [abs(time_ms - at) for replica, recent in times.items() if replica != copy.replica for at in recent]
+        if others:
+            self.counts[f"source {copy.source}", copy.group, hour][f"n:{bucket_of(min(others))}"] += 1
+        times.setdefault(copy.replica, deque(maxlen=MAX_TIMES)).append(time_ms)
+
+    def _duplicate(self, copy: Copy, mine: Claim, found: Claim) -> Counter[str]:
+        counted: Counter[str] = Counter()
+        n, replicas = copy.replica, found.replicas.bit_count()
+        if found.replicas & mine.replicas:
+            counted[f"s{n}"] += 1
+        else:
+            counted[f"d{n}"] += 1
+            counted[f"r{replicas}"] -= 1
+            counted[f"r{replicas + 1}"] += 1
+            if replicas == 1:
+                counted[f"o{found.replicas.bit_length() - 1}"] -= 1
+        counted[f"x{n}"] += found.content != mine.content
+        counted[f"h{n}:{bucket_of(mine.enqueued_ms - found.enqueued_ms)}"] += 1
+        return counted
+
+    def _follow(self, copy: Copy) -> tuple[int, int]:
+        if copy.sequence is None:
+            return 0, 0
+        epochs = self.epochs[copy.group, copy.source]
+        for epoch in epochs:
+            if epoch.name == copy.epoch:
+                return epoch.follow(copy.sequence, self.claims.clock.now_ms())
+        epochs.insert(0, Epoch(copy.epoch, copy.sequence + 1, copy.sequence))
+        del epochs[MAX_EPOCHS:]
+        return 0, 0
+
+    # --- reading
+
+    async def now_ms(self) -> int:
+        return self.claims.clock.now_ms()
+
+    async def minutes(self, group: str, numbers: Sequence[int]) -> list[Counts]:
+        return [dict(self.counts.get(("minute", group, number), {})) for number in numbers]
+
+    async def hours(self, group: str, numbers: Sequence[int]) -> list[Counts]:
+        return [dict(self.counts.get(("hour", group, number), {})) for number in numbers]
+
+    async def replicas(self, group: str) -> list[ReplicaSeen]:
+        names = sorted((number, name) for (of, name), number in self.claims.numbers.items() if of == group)
+        return [ReplicaSeen(name, number, *self.seen[group].get(number, (0, 0))) for number, name in names]
+
+    async def sources(self, group: str) -> list[SourceSeen]:
+        return [SourceSeen(source, at) for source, at in sorted(self.known_sources[group].items())]
+
+    async def source_counts(self, group: str, source: str, hours: Sequence[int]) -> Counts:
+        return total(self.counts.get((f"source {source}", group, hour), {}) for hour in hours)
+
+    async def gaps(self, group: str) -> list[tuple[str, SourceHistory]]:
+        found = []
+        for (of, source), epochs in sorted(self.epochs.items()):
+            gaps = [gap for epoch in epochs for gap in epoch.gaps]
+            history = SourceHistory(gaps, sum(epoch.forgotten for epoch in epochs))
+            if of == group and history.missing:
+                found.append((source, history))
+        return found
+
+    async def find(self, claim_scope: str, source: str, reading_id: str) -> StoredClaim | None:
+        digest, now_ms = key_digest(claim_scope, source, reading_id), self.claims.clock.now_ms()
+        claim, expiry_ms = self.claims.stored.get(digest, (b"", 0))
+        return StoredClaim(unpack(claim), expiry_ms - now_ms) if expiry_ms > now_ms else None

@@ -1,0 +1,24 @@
+"""The edge's port for what sources deliver, as a list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from wire.ids import Sample
+
+
+@dataclass
+class ListIntake:
+    start: str | None = None
+    samples: list[Sample] = field(default_factory=list)
+    positions: list[str | None] = field(default_factory=list)
+
+    def take(self, sample: Sample, position: str | None = None) -> None:
+        self.samples.append(sample)
+        self.positions.append(position)
+
+    async def room(self) -> None:
+        return
+
+    def position(self) -> str | None:
+        return self.start

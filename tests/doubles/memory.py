@@ -1,0 +1,306 @@
+"""In-memory doubles of the ports: the same laws as the real adapters (tests/contract), without network or time.
+
+Unit tests and the simulation run the real pipeline on them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import msgspec
+
+from dedup_service.core.claim_requests import ClaimRequest
+from dedup_service.core.claims import CONFIRMED, OTHER_REPLICA, pack, unpack
+from dedup_service.core.events import InputEvent
+from dedup_service.core.leases import Lease, Record, Renewal, Sample
+from dedup_service.core.outgoing import OutgoingEvent
+from dedup_service.core.progress import Position
+from dedup_service.errors import UnavailableError, UndeliverableError
+from dedup_service.ports import Clock, HubInfo, PartitionState, StartPosition
+from tests.doubles.accounts import Copy, MemoryAccounts, copies_of
+
+
+@dataclass(slots=True)
+class MemoryClock:
+    """Time passes only where somebody sleeps."""
+
+    ms: int = 1_700_000_000_000
+
+    def now_ms(self) -> int:
+        return self.ms
+
+    def monotonic(self) -> float:
+        return self.ms / 1000
+
+    async def sleep(self, seconds: float) -> None:
+        self.ms += round(seconds * 1000)
+        await asyncio.sleep(0)
+
+
+@dataclass(slots=True)
+class MemoryClaims:
+    clock: Clock
+    stored: dict[bytes, tuple[bytes, int]] = field(default_factory=dict)
+    """key → (claim, expiry in ms)"""
+    numbers: dict[tuple[str, str], int] = field(default_factory=dict)
+    accounts: MemoryAccounts = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.accounts = MemoryAccounts(self)
+
+    def _find(self, copy: Copy) -> tuple[bytes, int] | None:
+        held = self.stored.get(copy.key)
+        return held if held is not None and held[1] > self.clock.now_ms() else None
+
+    async def claim(self, requests: Sequence[ClaimRequest], live: Sequence[int]) -> list[bytes | None]:
+        return [self._claim(copy, live) for request in requests for copy in copies_of(request)]
+
+    def _claim(self, copy: Copy, live: Sequence[int]) -> bytes | None:
+        held, expiry = self._find(copy), self.clock.now_ms() + copy.ttl_ms
+        if held is None:
+            self.stored[copy.key] = (copy.claim, expiry)
+            self.accounts.count(copy, None)
+            return None
+        claim, expiry_found = held
+        found, mine = unpack(claim), unpack(copy.claim)
+        merged = found.replicas | mine.replicas
+        if found.origin != mine.origin:
+            self.accounts.count(copy, found)
+        if live and not found.confirmed and found.origin.incarnation not in live:
+            self.stored[copy.key] = (pack(replace(mine, replicas=merged)), expiry)
+            return None
+        self.stored[copy.key] = (pack(replace(found, replicas=merged)), expiry_found)
+        return claim
+
+    async def confirm(self, requests: Sequence[ClaimRequest], ttl_ms: int) -> int:
+        return [self._confirm(copy, ttl_ms) for request in requests for copy in copies_of(request)].count(False)
+
+    def _confirm(self, copy: Copy, ttl_ms: int) -> bool:
+        """Whether its own origin holds the claim."""
+        held = self._find(copy)
+        claim = held[0] if held is not None else copy.claim
+        if unpack(claim).origin != unpack(copy.claim).origin:
+            return False
+        self.stored[copy.key] = (bytes([CONFIRMED]) + claim[1:], self.clock.now_ms() + ttl_ms)
+        return True
+
+    async def replica_number(self, group: str, replica: str) -> int:
+        if (group, replica) not in self.numbers:
+            taken = sum(name == group for name, _ in self.numbers)
+            if taken >= OTHER_REPLICA:
+                return OTHER_REPLICA
+            self.numbers[group, replica] = taken
+        return self.numbers[group, replica]
+
+    async def ping(self) -> None:
+        return
+
+    async def close(self) -> None:
+        return
+
+
+@dataclass(slots=True, eq=False)
+class MemoryReader:
+    hub: MemoryHub
+    partition_id: str
+    position: int
+
+    async def read(self, max_wait_seconds: float) -> list[InputEvent]:
+        if self not in self.hub.readers:
+            raise UnavailableError("the input hub", "the reader was disconnected")
+        events = self.hub.partitions[self.partition_id][self.position : self.position + self.hub.batch_size]
+        if self.hub.deaf:
+            events = []
+        self.position += len(events)
+        if not events:
+            await self.hub.clock.sleep(max_wait_seconds)
+        return events
+
+    def close(self) -> None:
+        self.hub.readers = [reader for reader in self.hub.readers if reader is not self]
+
+
+@dataclass(slots=True)
+class MemoryHub:
+    """An input hub. Sequence numbers are places in the list, and offsets their text."""
+
+    clock: Clock
+    partitions: dict[str, list[InputEvent]]
+    incarnation: int = 1
+    what: str = "the input hub"
+    batch_size: int = 100
+    readers: list[MemoryReader] = field(default_factory=list)
+    deaf: bool = False
+    """Readers stay open, and nothing comes through them."""
+
+    def lose_readers(self) -> None:
+        """As when the connection drops."""
+        self.readers.clear()
+
+    def append(self, event: InputEvent) -> InputEvent:
+        """With the number, offset and time that a hub would give it."""
+        log = self.partitions[event.partition_id]
+        stored = msgspec.structs.replace(
+            event, sequence_number=len(log), offset=str(len(log)), enqueued_ms=self.clock.now_ms()
+        )
+        log.append(stored)
+        return stored
+
+    async def info(self) -> HubInfo:
+        return HubInfo(self.incarnation, sorted(self.partitions, key=int))
+
+    async def partition_state(self, partition_id: str) -> PartitionState:
+        log = self.partitions[partition_id]
+        last_ms = log[-1].enqueued_ms if log else 0
+        return PartitionState(0, len(log) - 1, str(len(log) - 1), last_ms)
+
+    def open(self, partition_id: str, start: StartPosition, owner_level: int) -> MemoryReader:
+        log = self.partitions[partition_id]
+        position = 0
+        if start.offset is not None:
+            position = int(start.offset) + 1
+        elif start.enqueued_ms is not None:
+            earliest = start.enqueued_ms
+            position = next((i for i, event in enumerate(log) if event.enqueued_ms >= earliest), len(log))
+        reader = MemoryReader(self, partition_id, position)
+        self.readers.append(reader)
+        return reader
+
+    async def close(self) -> None:
+        return
+
+
+@dataclass(slots=True)
+class MemoryPublisher:
+    """A hub to send to, and its tail. One event goes into a message."""
+
+    partitions: dict[str, list[OutgoingEvent]]
+    max_bytes: int = 1024 * 1024
+    timeout_seconds: float = 1.0
+    failures: list[UnavailableError] = field(default_factory=list)
+    """Raised by the next sends, one each; an ambiguous one is raised after the event was stored."""
+
+    @property
+    def events(self) -> list[OutgoingEvent]:
+        return [event for log in self.partitions.values() for event in log]
+
+    async def partition_ids(self) -> list[str]:
+        return sorted(self.partitions, key=int)
+
+    async def open(self, partition_ids: Sequence[str]) -> None:
+        pass
+
+    async def ends(self) -> dict[str, int]:
+        return {partition: len(log) - 1 for partition, log in self.partitions.items()}
+
+    async def publish(
+        self, partition_id: str, events: Sequence[OutgoingEvent], permit: Callable[[float], None] | None = None
+    ) -> int:
+        await asyncio.sleep(0)
+        if len(events[0].body) > self.max_bytes:
+            raise UndeliverableError("too-large", f"{len(events[0].body)} bytes")
+        if permit is not None:
+            permit(self.timeout_seconds)
+        failure = self.failures.pop(0) if self.failures else None
+        if failure is None or failure.ambiguous:
+            self.partitions[partition_id].append(events[0])
+        if failure is not None:
+            raise failure
+        return 1
+
+    async def read(self, partition_id: str, after: int) -> list[Mapping[str, Any]]:
+        return [event.properties for event in self.partitions[partition_id][after + 1 :]]
+
+    async def close(self) -> None:
+        return
+
+
+@dataclass(slots=True)
+class MemoryCheckpoints:
+    positions: dict[str, Position] = field(default_factory=dict)
+
+    async def load(self) -> dict[str, Position]:
+        return dict(self.positions)
+
+    async def save(self, partition_id: str, position: Position) -> None:
+        self.positions[partition_id] = position
+
+    async def close(self) -> None:
+        return
+
+
+@dataclass(slots=True)
+class StoredLease:
+    epoch: int
+    deadline: float
+    released: bool = False
+    record: bytes | None = None
+
+
+@dataclass(slots=True)
+class MemoryLeases:
+    clock: Clock
+    partition_ids: list[str]
+    ttl_seconds: float = 5.0
+    stored: dict[str, StoredLease] = field(default_factory=dict)
+    pods: dict[str, float] = field(default_factory=dict)
+    sample: Sample | None = None
+    sampled_at: float = float("-inf")
+
+    def _is_free(self, partition_id: str) -> bool:
+        lease = self.stored.get(partition_id)
+        return lease is None or lease.released or lease.deadline <= self.clock.monotonic()
+
+    async def renew(self, pod_id: str, held: Sequence[Lease]) -> Renewal:
+        now = self.clock.monotonic()
+        self.pods[pod_id] = now
+        self.pods = {pod: seen for pod, seen in self.pods.items() if now - seen < self.ttl_seconds}
+        lost = [lease.partition_id for lease in held if not self._renew(lease, now)]
+        mine = {lease.partition_id for lease in held}
+        free = [p for p in self.partition_ids if p not in mine and self._is_free(p)]
+        return Renewal(sorted(self.pods), free, lost, self.sample)
+
+    def _renew(self, lease: Lease, now: float) -> bool:
+        stored = self.stored.get(lease.partition_id)
+        if stored is None or stored.epoch != lease.epoch:
+            lease.is_lost = True
+            return False
+        stored.deadline = now + self.ttl_seconds
+        if lease.record is not None:
+            stored.record = lease.record.encode()
+            lease.written = lease.record
+        lease.renewed(now, self.ttl_seconds)
+        return True
+
+    async def take(self, pod_id: str, partition_id: str) -> Lease | None:
+        if not self._is_free(partition_id):
+            return None
+        old = self.stored.get(partition_id)
+        record = old.record if old else None
+        epoch = max(old.epoch + 1 if old else 1, self.clock.now_ms())
+        deadline = self.clock.monotonic() + self.ttl_seconds
+        self.stored[partition_id] = StoredLease(epoch, deadline, record=record)
+        return Lease(partition_id, epoch, deadline, Record.decode(record) if record else None)
+
+    async def write(self, lease: Lease, record: Record, *, release: bool = False) -> bool:
+        stored = self.stored.get(lease.partition_id)
+        is_mine = stored is not None and stored.epoch == lease.epoch
+        if stored is not None and is_mine:
+            stored.record, stored.released = record.encode(), release
+        lease.is_lost = lease.is_lost or not is_mine or release
+        return is_mine
+
+    async def leave(self, pod_id: str) -> None:
+        self.pods.pop(pod_id, None)
+
+    async def may_sample(self, interval_seconds: float) -> bool:
+        due = self.clock.monotonic() - self.sampled_at >= interval_seconds
+        if due:
+            self.sampled_at = self.clock.monotonic()
+        return due
+
+    async def save_sample(self, sample: Sample) -> None:
+        self.sample = dict(sample)

@@ -1,0 +1,90 @@
+"""On a plant that stamps each subscription by itself, with 10 % jitter: which identity is right, which is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from edge_sender.bootstrap import make_sender
+from edge_sender.config.settings import load
+from edge_sender.identity.determinism import Problem
+from edge_sender.ports import Message
+from sandbox.peers.processes import free_port
+from sandbox.plant.server import Plant, PlantOptions
+from sandbox.plant.sources import PACES, QUANTITIES
+from sandbox.plant.stamping import Stamping
+from tests.support.senders import sources, until
+
+CHECK_SECONDS = 8
+BUCKETS = ",".join(f"*/{name}=time-bucket:{1 / pace}" for name, pace in zip(QUANTITIES, PACES, strict=True))
+VIBRATION = ",".join(f"*press-{n}/vibration=time-bucket:{1 / pace}" for n, pace in enumerate((20, 20, 10, 10), start=1))
+RULES = {"source-time": "source-time", "time-bucket": f"{VIBRATION},{BUCKETS}", "sequence": "sequence", "content": "content"}
+MATCHED_SHARE = 0.999
+
+
+@dataclass
+class ListUplink:
+    messages: list[Message] = field(default_factory=list)
+
+    async def connect(self) -> None:
+        return
+
+    async def send(self, message: Message) -> None:
+        self.messages.append(message)
+
+    async def close(self) -> None:
+        return
+
+    def ids(self) -> dict[tuple[str, int], str]:
+        """By the machine's own counter."""
+        parts = [part for message in self.messages for part in json.loads(message.body)]
+        return {(part["source"], part["data"]["sequence"]): part["id"] for part in parts}
+
+
+@pytest.mark.parametrize("identity", RULES)
+async def test_two_replicas_and_the_check_of_one(tmp_path: Path, identity: str) -> None:
+    plant = Plant(PlantOptions(free_port(), stamping=Stamping(phase=0.0, jitter=0.1), wait_for_subscribers=2, seed=3))
+    await plant.start()
+    uplinks = [ListUplink(), ListUplink()]
+    senders = []
+    for uplink, check_seconds in zip(uplinks, (CHECK_SECONDS, 0), strict=True):
+        settings = load(
+            sources=sources(plant, RULES[identity]),
+            spool_path="memory",
+            http_port=0,
+            identity_check_seconds=check_seconds,
+            batch_max_readings=50,
+        )
+        senders.append(make_sender(settings, settings.sources_document(), uplink))
+    stop = asyncio.Event()
+    check = senders[0].sources[0].check
+    assert check is not None
+    running = [asyncio.create_task(senders[0].run(stop, check.run())), asyncio.create_task(senders[1].run(stop))]
+    machines = asyncio.create_task(plant.run())
+    await until(lambda: check.findings is not None, "the check does not end", 60)
+    await plant.halt()
+    await machines
+    await until(lambda: all(s.counters.readings.total() >= plant.emitted for s in senders), "readings are missing")
+    stop.set()
+    await asyncio.gather(*running)
+    await plant.stop()
+
+    one, two = (uplink.ids() for uplink in uplinks)
+    matched = sum(two[key] == reading_id for key, reading_id in one.items()) / len(one)
+    problems = Counter(finding.problem for finding in check.findings or [])
+    merged: dict[tuple[str, str], int] = defaultdict(int)
+    for (source, _), reading_id in one.items():
+        merged[source, reading_id] += 1
+    assert len(one) == len(two) == plant.emitted > 500
+    assert max(merged.values()) == 1  # no two readings of one source have one id
+    if identity == "source-time":
+        assert matched < 0.1
+        assert problems[Problem.NOT_DETERMINISTIC] > 10
+    else:
+        assert matched >= MATCHED_SHARE
+        assert not problems

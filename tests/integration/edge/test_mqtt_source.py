@@ -1,0 +1,112 @@
+"""The MQTT source against a real broker: what it takes, and that it comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from amqtt.broker import Broker
+from amqtt.client import MQTTClient
+from amqtt.mqtt.constants import QOS_1
+
+from edge_sender.config.sources import SourceConfig, check_sources
+from edge_sender.ports import SourceConfigError
+from edge_sender.sources.make import make_source
+from edge_sender.sources.mqtt import MqttSource
+from sandbox.peers.processes import free_port
+from tests.doubles.intake import ListIntake
+from tests.support.senders import until
+
+
+async def start_broker(port: int) -> Broker:
+    broker = Broker(
+        {
+            "listeners": {"default": {"type": "tcp", "bind": f"127.0.0.1:{port}"}},
+            "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
+        }
+    )
+    await broker.start()
+    return broker
+
+
+async def publish(port: int, messages: list[tuple[str, bytes]]) -> None:
+    client = MQTTClient(config={"auto_reconnect": False})
+    await client.connect(f"mqtt://127.0.0.1:{port}/")
+    for topic, payload in messages:
+        await client.publish(topic, payload, QOS_1)
+    await client.disconnect()
+
+
+@pytest.fixture
+async def broker() -> AsyncIterator[tuple[int, list[Broker]]]:
+    port = free_port()
+    running = [await start_broker(port)]
+    yield port, running
+    for one in running:
+        await one.shutdown()
+
+
+def source_config(port: int, **given: Any) -> SourceConfig:
+    source = {"name": "m", "kind": "mqtt", "host": "127.0.0.1", "port": port, "topics": ["plant/+/meter"]}
+    document = {**source, "uri_prefix": "mqtt://plant/", "identity": "content", **given}
+    return check_sources({"sources": [document]}).sources[0]
+
+
+async def test_messages_become_samples_and_the_topic_names_the_source(broker: tuple[int, list[Broker]]) -> None:
+    port, _ = broker
+    config = source_config(port, time="at", time_format="ms")
+    source, intake = make_source(config, "client-1"), ListIntake()
+    running = asyncio.create_task(source.run(intake))
+    await until(lambda: source.is_up, "it does not connect")
+    given = [
+        ("plant/a/meter", json.dumps({"at": 1500, "value": 1.5}).encode()),
+        ("plant/a/meter", b'{"at": "1e999999"}'),
+        ("plant/b/meter", b"plain text"),
+        ("plant/b/meter", b"\xff\xfe"),
+        ("plant/b/other", b"1"),
+        ("plant/c/meter", b'{"value": 2}'),
+    ]
+    await publish(port, given)
+    await until(lambda: len(intake.samples) == 5, "messages are missing")
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert [(s.source, s.time_ns, s.data) for s in intake.samples] == [
+        ("mqtt://plant/plant/a/meter", 1_500_000_000, {"at": 1500, "value": 1.5}),
+        ("mqtt://plant/plant/a/meter", None, {"at": "1e999999"}),
+        ("mqtt://plant/plant/b/meter", None, "plain text"),
+        ("mqtt://plant/plant/b/meter", None, "fffe"),
+        ("mqtt://plant/plant/c/meter", None, {"value": 2}),
+    ]
+
+
+async def test_it_comes_back_when_the_broker_does(broker: tuple[int, list[Broker]]) -> None:
+    port, running_brokers = broker
+    source, intake = make_source(source_config(port), "client-2"), ListIntake()
+    running = asyncio.create_task(source.run(intake))
+    await until(lambda: source.is_up, "it does not connect")
+    await running_brokers.pop().shutdown()
+    await until(lambda: not source.is_up, "it does not notice")
+    running_brokers.append(await start_broker(port))
+    await until(lambda: source.is_up, "it does not come back")
+    await publish(port, [("plant/a/meter", b"7")])
+    await until(lambda: len(intake.samples) == 1, "the message is missing")
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert intake.samples[0].data == 7
+
+
+@pytest.mark.parametrize("topic", ["", "a/#/b", "a/b#", "a+/b"])
+def test_a_wrong_topic_filter_is_refused(topic: str) -> None:
+    with pytest.raises(SourceConfigError, match="topic"):
+        source_config(1883, topics=[topic])
+
+
+def test_a_password_comes_from_the_environment_and_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METER_PASSWORD", "hunter2")
+    source = make_source(source_config(1883, username="edge", password_env="METER_PASSWORD"), "c")
+    assert isinstance(source, MqttSource)
+    assert source._broker.password == "hunter2"
+    assert "hunter2" not in repr(source._broker)

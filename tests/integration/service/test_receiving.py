@@ -1,0 +1,135 @@
+"""Receiving all frames at once gives what the SDK's own receiving gives, in the same order."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from azure.eventhub._pyamqp.aio import _cbs_async
+from azure.eventhub.aio import EventHubConsumerClient
+
+from dedup_service.adapters.eventhubs import input as hub_input
+from dedup_service.adapters.eventhubs.below_sdk import receiving
+from dedup_service.adapters.eventhubs.input import EventHubInput
+from dedup_service.core.events import InputEvent
+from dedup_service.ports import PartitionReader, StartPosition
+from sandbox.amqp.messages import APPLICATION_PROPERTIES, BareMessage, data_section, section
+from sandbox.hub.namespace import Namespace
+from sandbox.hub.sas import SasToken
+from sandbox.hub.stand_in import StandIn
+
+DEADLINE_SECONDS = 60.0
+LIFETIME_SECONDS = 0.3
+"""Of a token, until another one is due."""
+SIZES = (10, 100, 3_000, 70_000, 200_000)
+"""Of bodies: the last two are longer than a frame."""
+
+
+def bodies(count: int) -> list[bytes]:
+    return [str(n).encode().ljust(SIZES[n % 41 % len(SIZES)] if n % 7 == 0 else 50) for n in range(count)]
+
+
+def append(stand_in: StandIn, texts: list[bytes]) -> None:
+    hub = stand_in.namespace.hubs["telemetry"]
+    made = [BareMessage({}, section(APPLICATION_PROPERTIES, {"n": n}) + data_section(text)) for n, text in enumerate(texts)]
+    hub.append(made, partition=hub.partitions[0])
+
+
+@asynccontextmanager
+async def reading(stand_in: StandIn, *, prefetch: int = 300, batch_size: int = 100) -> AsyncIterator[PartitionReader]:
+    client = EventHubConsumerClient.from_connection_string(stand_in.connection_string("telemetry"), "dedup", retry_total=0)
+    hub = EventHubInput(client, "namespace", "the hub", prefetch=prefetch, batch_size=batch_size)
+    try:
+        yield hub.open("0", StartPosition(offset="-1"), owner_level=1)
+    finally:
+        await hub.close()
+
+
+async def read(reader: PartitionReader, count: int) -> list[list[InputEvent]]:
+    batches: list[list[InputEvent]] = []
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while sum(map(len, batches)) < count:
+            batches.append(await reader.read(0.5))
+    return [batch for batch in batches if batch]
+
+
+@pytest.fixture(params=["directly", "by the SDK"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "by the SDK":
+        monkeypatch.setattr(hub_input, "agrees_with_the_sdk", lambda _: False)
+    return str(request.param)
+
+
+async def test_events_of_all_sizes_come_whole_and_in_order(stand_in: StandIn, way: str) -> None:
+    texts = bodies(1500)
+    append(stand_in, texts)
+    async with reading(stand_in) as reader:
+        batches = await read(reader, len(texts))
+    events = [event for batch in batches for event in batch]
+    assert [event.body for event in events] == texts
+    assert [event.sequence_number for event in events] == list(range(len(texts)))
+    assert max(map(len, batches)) <= 100
+
+
+async def test_while_the_worker_is_busy_batches_are_bounded_and_nothing_is_left_out(stand_in: StandIn, way: str) -> None:
+    """The worker takes one batch and nothing more, for longer than all events need to arrive."""
+    texts = [b"x" * 200] * 5000
+    async with reading(stand_in, prefetch=1000) as reader:
+        append(stand_in, texts[:1])
+        first = await read(reader, 1)
+        append(stand_in, texts[1:])
+        telemetry = stand_in.namespace.hubs["telemetry"].partitions[0]
+        assert telemetry.next_sequence_number == len(texts)
+        await asyncio.sleep(1.0)
+        batches = first + await read(reader, len(texts) - 1)
+    numbers = [event.sequence_number for batch in batches for event in batch]
+    assert numbers == list(range(len(texts)))
+    assert max(map(len, batches)) <= 100
+
+
+async def test_the_token_is_renewed_while_the_worker_takes_nothing(
+    stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub ends a connection whose token runs out, however full the service is."""
+    texts = [b"x" * 200] * 2000
+    authorize, let_sdk_work = Namespace.authorize, receiving._Receiver._let_sdk_work
+    put = [0.0]
+    full = asyncio.Event()
+
+    def noted_time(namespace: Namespace, token: str, audience: str) -> SasToken:
+        put.append(time.monotonic())
+        return authorize(namespace, token, audience)
+
+    def is_due() -> bool:
+        return time.monotonic() - put[-1] > LIFETIME_SECONDS
+
+    async def noted(receiver: receiving._Receiver) -> None:
+        if receiver._is_full:
+            full.set()
+        await let_sdk_work(receiver)
+
+    monkeypatch.setattr(Namespace, "authorize", noted_time)
+    monkeypatch.setattr(receiving._Receiver, "_let_sdk_work", noted)
+    monkeypatch.setattr(_cbs_async, "check_expiration_and_refresh_status", lambda *_: (False, is_due()))
+    monkeypatch.setattr(receiving, "SDK_TURN_SECONDS", 0.1)
+    append(stand_in, texts)
+    async with reading(stand_in) as reader:
+        batches = await read(reader, 1)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await full.wait()
+            before = len(put)
+            while len(put) < before + 3:
+                await asyncio.sleep(0.05)
+        batches += await read(reader, len(texts) - sum(map(len, batches)))
+    assert [event.sequence_number for batch in batches for event in batch] == list(range(len(texts)))
+
+
+async def test_events_that_come_one_by_one_are_delivered_one_by_one(stand_in: StandIn) -> None:
+    async with reading(stand_in, batch_size=1000) as reader:
+        for n in range(20):
+            append(stand_in, [b"x"])
+            ((event,),) = await read(reader, 1)
+            assert event.sequence_number == n

@@ -1,0 +1,190 @@
+"""The spool: what was committed is there whatever happens to the process, in order, within its bounds."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_sender.buffering.spool import (
+    ROW_OVERHEAD_BYTES,
+    Dropped,
+    Rows,
+    Spool,
+    SpoolError,
+    SpoolLimits,
+    SpoolUnusableError,
+    open_spool,
+)
+from edge_sender.identity.readings import Reading
+
+NOW = 1_700_000_000.0
+READING_BYTES = 20
+COST = READING_BYTES + ROW_OVERHEAD_BYTES
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def reading(number: int) -> Reading:
+    return Reading(b"{}", str(number).zfill(READING_BYTES - 2).encode())
+
+
+def readings(*numbers: int) -> list[Reading]:
+    return [reading(number) for number in numbers]
+
+
+def numbers(spool: Spool, after: int = 0) -> list[int]:
+    return [int(found.data) for _, found in spool.read(after, 10_000)]
+
+
+def limits(**changed: Any) -> SpoolLimits:
+    return SpoolLimits(**{"max_bytes": 100 * COST, "max_age_seconds": 100.0, "when_full": "drop-oldest", **changed})
+
+
+def test_it_gives_back_what_was_committed_oldest_first_also_to_the_next_process(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "s.db", limits(), Clock())
+    spool.commit(readings(1, 2))
+    spool.commit(readings(3), positions={"file": "7"})
+    spool.close()
+    again = Spool(tmp_path / "s.db", limits(), Clock())
+    assert numbers(again) == [1, 2, 3]
+    assert again.positions() == {"file": "7"}
+    assert (again.readings, again.bytes) == (3, 3 * COST)
+
+
+def test_rows_are_never_used_twice(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "s.db", limits(), Clock())
+    spool.commit(readings(1, 2))
+    spool.commit(acknowledged=[Rows(1, 2)])
+    spool.commit(readings(3), taken=2)
+    assert numbers(spool, after=2) == [3]
+
+
+@pytest.mark.parametrize(("when_full", "kept"), [("drop-oldest", [3, 4, 5, 6]), ("drop-newest", [1, 2, 3, 4])])
+def test_a_full_spool_drops_by_the_policy(when_full: str, kept: list[int]) -> None:
+    spool = Spool(None, limits(max_bytes=4 * COST, when_full=when_full), Clock())
+    assert spool.commit(readings(1, 2, 3)) == Dropped()
+    assert spool.commit(readings(4, 5, 6)) == Dropped(by_size=2)
+    assert numbers(spool) == kept
+    assert spool.bytes == 4 * COST
+
+
+def test_what_is_under_way_is_not_dropped() -> None:
+    spool = Spool(None, limits(max_bytes=4 * COST), Clock())
+    spool.commit(readings(1, 2, 3))
+    assert spool.commit(readings(4, 5, 6, 7), taken=2) == Dropped(by_size=3)
+    assert numbers(spool) == [1, 2, 6, 7]
+
+
+def test_more_than_fits_at_once_keeps_the_newest() -> None:
+    spool = Spool(None, limits(max_bytes=4 * COST), Clock())
+    assert spool.commit(readings(*range(10))) == Dropped(by_size=6)
+    assert numbers(spool) == [6, 7, 8, 9]
+
+
+def test_what_is_too_old_is_dropped_and_counted_but_not_what_is_under_way() -> None:
+    clock = Clock()
+    spool = Spool(None, limits(), clock)
+    spool.commit(readings(1, 2, 3))
+    clock.now += 90
+    spool.commit(readings(4))
+    clock.now += 11
+    assert spool.commit(taken=1) == Dropped(by_age=2)
+    assert numbers(spool) == [1, 4]
+
+
+def test_a_clock_that_was_not_set_makes_nothing_old() -> None:
+    clock = Clock()
+    clock.now = 100.0
+    spool = Spool(None, limits(), clock)
+    spool.commit(readings(1))
+    clock.now = NOW
+    assert spool.commit(readings(2)) == Dropped()
+    assert numbers(spool) == [1, 2]
+
+
+def test_a_commit_that_fails_changes_nothing(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "s.db", limits(), Clock())
+    spool.commit(readings(1))
+    spool._db.execute("PRAGMA max_page_count = 1")
+    with pytest.raises(SpoolError):
+        spool.commit([Reading(b"{}", b"x" * 100)] * 50, acknowledged=[Rows(1, 1)])
+    assert (numbers(spool), spool.readings, spool.bytes) == ([1], 1, COST)
+    spool._db.execute("PRAGMA max_page_count = 100000")
+    spool.commit(readings(2))
+    assert numbers(spool) == [1, 2]
+
+
+def test_commits_are_synced() -> None:
+    """Loss of power: SQLite's own promise for a log that is synced at every commit."""
+    assert Spool(None, limits(), Clock())._db.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+def test_the_file_stays_near_its_bound(tmp_path: Path) -> None:
+    bound = 2_000_000
+    spool = Spool(tmp_path / "s.db", limits(max_bytes=bound), Clock())
+    batch = [Reading(b"{}" * 50, b"x" * 100)] * 500
+    for _ in range(60):
+        spool.commit(batch)
+    files = sum(file.stat().st_size for file in tmp_path.iterdir())
+    assert files < bound * 1.5 + 4_200_000  # the log is written back after 1,000 pages of 4 KB
+
+
+@settings(max_examples=60, deadline=None)
+@given(cut=st.integers(0, 60_000), commits=st.lists(st.integers(1, 5), min_size=1, max_size=12))
+def test_after_loss_of_power_there_are_the_first_commits_whole(
+    tmp_path_factory: pytest.TempPathFactory, cut: int, commits: list[int]
+) -> None:
+    """The log's end was not written, at any byte: what is found are whole commits, and the first of them."""
+    folder = tmp_path_factory.mktemp("power")
+    spool = Spool(folder / "s.db", limits(), Clock())
+    ends, count = {0}, 0
+    for size in commits:
+        spool.commit(readings(*range(count, count + size)))
+        count += size
+        ends.add(count)
+    for name in ("s.db", "s.db-wal"):
+        shutil.copy(folder / name, folder / f"lost-{name}")
+    log = folder / "lost-s.db-wal"
+    log.write_bytes(log.read_bytes()[: max(0, log.stat().st_size - cut)])
+    spool.close()
+    after = Spool(folder / "lost-s.db", limits(), Clock())
+    found = numbers(after)
+    assert found == list(range(len(found)))
+    assert len(found) in ends
+
+
+def test_a_damaged_spool_is_moved_aside(tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+    path.write_bytes(b"this is no database, whatever it was" * 200)
+    spool = open_spool(path, limits(), Clock())
+    spool.commit(readings(1))
+    assert numbers(spool) == [1]
+    assert (tmp_path / "s.db.damaged").exists()
+
+
+def test_one_spool_serves_one_process(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "s.db", limits(), Clock())
+    with pytest.raises(SpoolUnusableError, match="EDGE_SPOOL_PATH: .*in use by another"):
+        open_spool(tmp_path / "s.db", limits(), Clock())
+    spool.close()
+
+
+def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SpoolUnusableError, match="EDGE_SPOOL_PATH: .*folder must exist"):
+        open_spool(tmp_path / "no" / "s.db", limits(), Clock())
+
+
+def test_sqlite_is_one_that_returns_what_it_deletes() -> None:
+    assert sqlite3.sqlite_version_info >= (3, 35)

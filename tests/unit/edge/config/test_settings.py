@@ -1,0 +1,71 @@
+"""The edge's settings, its sources' document and its twin: what is wrong is named, and secrets stay secret."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from edge_sender.config.settings import SettingsError, load, with_twin
+
+SOURCES = "{sources: [{name: a, kind: synthetic, identity: sequence}]}"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"uplink": "iot"}, "EDGE_CONNECTION_STRING: is needed"),
+        ({"uplink": "event-hubs", "connection_string": "x"}, "EDGE_REPLICA: is needed"),
+        ({"ha": "active-passive"}, "EDGE_HA: active-passive needs"),
+        ({"spool_when_full": "explode"}, "EDGE_SPOOL_WHEN_FULL: .*example"),
+        (
+            {"ha": "active-passive", "replica": "a", "witness": "x", "overlap_seconds": 5},
+            "EDGE_OVERLAP_SECONDS: must be longer",
+        ),
+    ],
+)
+def test_the_edge_names_the_setting_that_is_wrong(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        load(**given)
+
+
+@pytest.mark.parametrize(
+    ("sources", "message"),
+    [
+        (None, "EDGE_SOURCES_FILE: is needed.*example EDGE_SOURCES_FILE="),
+        ("sources: [", "EDGE_SOURCES: it is no YAML in line 1"),
+        ("{sources: []}", "EDGE_SOURCES: sources"),
+        (SOURCES.replace("sequence", "guid"), r"sources\[0\].synthetic.identity: 'guid' is not one of source-time"),
+        (SOURCES.replace("name: a", "name: a, sped: 3"), r"sources\[0\].synthetic.sped: Extra"),
+        (
+            "{sources: [{name: a, kind: synthetic, identity: content}, {name: a, kind: synthetic, identity: content}]}",
+            "twice",
+        ),
+    ],
+)
+def test_the_sources_document_names_the_place_that_is_wrong(sources: str | None, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        load(sources=sources).sources_document()
+
+
+def test_a_twin_sets_only_what_it_may() -> None:
+    settings = load(sources=SOURCES, connection_string="HostName=x;SharedAccessKey=secret")
+    changed, sources = with_twin(settings, {"$version": 3, "batch_max_readings": 7, "overlap_seconds": None})
+    assert (changed.batch_max_readings, sources.sources[0].name) == (7, "a")
+    assert changed.connection_string == settings.connection_string
+    _, other = with_twin(settings, {"sources": [{"name": "b", "kind": "synthetic", "identity": "content"}]})
+    assert other.sources[0].name == "b"
+    for desired in (
+        {"connection_string": "x"},
+        {"spool_path": "/x"},
+        {"batch_max_readings": 0},
+        {"sources": [{"name": "b"}]},
+    ):
+        with pytest.raises(SettingsError):
+            with_twin(settings, desired)
+
+
+def test_the_edge_shows_no_secret() -> None:
+    settings = load(uplink="iot", connection_string="SharedAccessKey=hunter2", witness="sig=hunter2")
+    assert "hunter2" not in repr(settings)
+    assert "hunter2" not in str(settings.model_dump())

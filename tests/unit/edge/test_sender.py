@@ -1,0 +1,387 @@
+"""The edge sender: R2, retries that reuse ids, bounded memory, a spool that survives, an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_sender.buffering import delivery as module
+from edge_sender.buffering.batcher import BatchLimits
+from edge_sender.buffering.inbox import Inbox, IntakeOptions
+from edge_sender.buffering.spool import Spool, SpoolError, SpoolLimits
+from edge_sender.counters import Counters
+from edge_sender.election import ElectionOptions
+from edge_sender.identity.readings import Reading, make_reading
+from edge_sender.identity.rules import parse_rules
+from edge_sender.observability.telemetry import SenderCollector, make_registry, problems, status
+from edge_sender.ports import Clocks, Intake, LeaseState, Message, MessageRefusedError, UplinkError
+from edge_sender.sender import RuledSource, Sender, SenderOptions
+from wire.ids import Sample
+
+LIMITS = SpoolLimits(10_000_000, 3600, "drop-oldest")
+
+
+@dataclass
+class FakeSource:
+    name: str = "fake"
+    is_up: bool = True
+    intake: Intake | None = None
+
+    async def run(self, intake: Intake) -> None:
+        self.intake = intake
+        await asyncio.Event().wait()
+
+
+@dataclass
+class FakeUplink:
+    attempts: list[Message] = field(default_factory=list)
+    delivered: list[Message] = field(default_factory=list)
+    failures: list[Exception] = field(default_factory=list)
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def connect(self) -> None:
+        await self.gate.wait()
+
+    async def send(self, message: Message) -> None:
+        await self.gate.wait()
+        self.attempts.append(message)
+        if self.failures:
+            raise self.failures.pop(0)
+        self.delivered.append(message)
+
+    async def close(self) -> None:
+        return
+
+    @property
+    def numbers(self) -> list[int]:
+        """The counters of what was delivered, in order."""
+        return [data["sequence"] for message in self.delivered for data in payloads(message)]
+
+
+def payloads(message: Message) -> list[Any]:
+    body = json.loads(message.body)
+    return [part["data"] for part in body] if isinstance(body, list) else [body]
+
+
+@pytest.fixture(autouse=True)
+def _no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_BACKOFF_SECONDS", 0.001)
+    monkeypatch.setattr(module, "MAX_BACKOFF_SECONDS", 0.001)
+
+
+def make(
+    uplink: FakeUplink,
+    *,
+    batch: int = 1,
+    memory: int = 1000,
+    spool: Spool | None = None,
+    flush_seconds: float = 5.0,
+    when_full: Any = "drop-oldest",
+    now: Callable[[], float] = time.time,
+    election: ElectionOptions | None = None,
+    witness: Any = None,
+) -> tuple[Sender, FakeSource]:
+    options = SenderOptions(
+        IntakeOptions(memory, when_full, 0.0), LIMITS, 0.001, BatchLimits(batch, 4096, 0.01), 4, flush_seconds, election
+    )
+    source = FakeSource()
+    ruled = RuledSource(source, parse_rules("sequence"), "t")
+    return Sender(
+        options, [ruled], spool or Spool(None, LIMITS, time.time), uplink, Clocks(time.monotonic, now), witness
+    ), source
+
+
+def reading(number: int) -> Reading:
+    return make_reading(sample(number), parse_rules("sequence"), "t")
+
+
+def sample(number: int) -> Sample:
+    return Sample("urn:a", number, {"sequence": number})
+
+
+async def play(sender: Sender, source: FakeSource, count: int, until: Callable[[], bool]) -> None:
+    stop = asyncio.Event()
+    running = asyncio.create_task(sender.run(stop))
+    async with asyncio.timeout(10):
+        while source.intake is None:
+            await asyncio.sleep(0)
+        for number in range(count):
+            source.intake.take(sample(number))
+        while not until():
+            await asyncio.sleep(0.001)
+        stop.set()
+        await running
+
+
+async def test_a_retry_sends_the_same_bytes_and_ids() -> None:
+    uplink = FakeUplink(failures=[UplinkError("lost"), UplinkError("lost")])
+    uplink.gate.set()
+    sender, source = make(uplink)
+    await play(sender, source, 1, lambda: bool(uplink.delivered))
+    assert uplink.attempts == [uplink.delivered[0]] * 3
+    assert (sender.counters.retries, sender.counters.sent_readings) == (2, 1)
+
+
+async def test_readings_taken_before_the_uplink_is_up_are_sent_in_order() -> None:
+    uplink = FakeUplink()
+    sender, source = make(uplink, batch=7)
+
+    def open_gate() -> bool:
+        uplink.gate.set()
+        return len(uplink.numbers) == 50
+
+    await play(sender, source, 50, open_gate)
+    assert uplink.numbers == list(range(50))
+
+
+async def test_stopping_sends_what_is_kept() -> None:
+    uplink = FakeUplink()
+    uplink.gate.set()
+    sender, source = make(uplink, batch=1000)
+    await play(sender, source, 5, lambda: True)
+    assert uplink.numbers == list(range(5))
+
+
+async def test_what_a_stop_leaves_is_sent_by_the_next_run_with_the_same_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    dead, uplink = FakeUplink(), FakeUplink()
+    sender, source = make(dead, spool=Spool(path, LIMITS, time.time), flush_seconds=0.05)
+    await play(sender, source, 5, lambda: True)
+    assert dead.delivered == []
+    uplink.gate.set()
+    sender, source = make(uplink, spool=Spool(path, LIMITS, time.time))
+    await play(sender, source, 0, lambda: len(uplink.delivered) == 5)
+    assert uplink.numbers == list(range(5))
+    assert Spool(path, LIMITS, time.time).readings == 0
+
+
+class SlowUplink(FakeUplink):
+    """Notes how many sends are under way."""
+
+    under_way = 0
+    most: list[int]
+
+    async def send(self, message: Message) -> None:
+        self.under_way += 1
+        self.most.append(self.under_way)
+        await asyncio.sleep(0.001)
+        try:
+            await super().send(message)
+        finally:
+            self.under_way -= 1
+
+
+async def test_while_the_uplink_is_down_one_message_tries() -> None:
+    uplink = SlowUplink(failures=[UplinkError("lost")] * 20)
+    uplink.most = []
+    uplink.gate.set()
+    sender, source = make(uplink)
+    await play(sender, source, 30, lambda: len(uplink.delivered) == 30)
+    assert max(uplink.most[:4]) == 4  # they did not know yet
+    assert max(uplink.most[7:20]) == 1
+
+
+async def test_a_message_that_can_never_be_sent_is_given_up_and_counted() -> None:
+    uplink = FakeUplink(failures=[MessageRefusedError("too large")])
+    uplink.gate.set()
+    sender, source = make(uplink)
+    await play(sender, source, 3, lambda: len(uplink.delivered) == 2)
+    assert (sender.counters.dropped["refused"], sender.counters.sent_readings) == (1, 2)
+    assert sender.store.readings == 0
+
+
+async def test_a_reading_without_identity_is_counted_and_not_sent() -> None:
+    uplink = FakeUplink()
+    uplink.gate.set()
+    sender, source = make(uplink)
+
+    def take_bad() -> bool:
+        assert source.intake is not None
+        source.intake.take(Sample("urn:a", 1, {"no": "sequence"}))
+        source.intake.take(Sample("urn:a", 1, {"sequence": 1, "value": float("nan")}))
+        return True
+
+    await play(sender, source, 0, take_bad)
+    assert sender.counters.dropped["no-identity"] == 2
+    assert uplink.delivered == []
+
+
+class FailingSpool(Spool):
+    """A disk that is full from the start until told otherwise."""
+
+    is_full = True
+
+    def commit(self, *arguments: Any, **options: Any) -> Any:
+        if self.is_full:
+            raise SpoolError("database or disk is full")
+        return super().commit(*arguments, **options)
+
+
+async def test_a_disk_that_fails_is_gone_around() -> None:
+    uplink = FakeUplink()
+    uplink.gate.set()
+    spool = FailingSpool(None, LIMITS, time.time)
+    sender, source = make(uplink, spool=spool)
+    await play(sender, source, 20, lambda: len(uplink.delivered) == 20)
+    assert sorted(uplink.numbers) == list(range(20))
+    assert sender.store.is_failing
+    assert any("disk" in problem for problem in problems(sender))
+
+
+@pytest.mark.parametrize(("when_full", "kept"), [("drop-oldest", range(15, 25)), ("drop-newest", range(10))])
+async def test_full_memory_drops_by_the_policy_and_counts(when_full: Any, kept: range) -> None:
+    uplink = FakeUplink()
+    spool = FailingSpool(None, LIMITS, time.time)
+    sender, source = make(uplink, memory=10, spool=spool, when_full=when_full)
+
+    def mend() -> bool:
+        spool.is_full = False
+        uplink.gate.set()
+        return len(uplink.delivered) == 10
+
+    await play(sender, source, 25, mend)
+    assert sender.counters.dropped["memory-full"] == 15
+    assert sorted(uplink.numbers) == list(kept)
+
+
+async def test_what_is_put_back_stays_within_the_memorys_bound() -> None:
+    spool = FailingSpool(None, LIMITS, time.time)
+    sender, _ = make(FakeUplink(), memory=10, spool=spool)
+    for number in range(8):
+        sender.inbox.take("fake", reading(number), None)
+    readings = list(sender.inbox.pending)
+    sender.inbox.pending.clear()
+    for number in range(8, 16):
+        sender.inbox.take("fake", reading(number), None)
+    sender.inbox.put_back(readings)
+    assert [json.loads(kept.data)["sequence"] for kept in sender.inbox.pending] == list(range(6, 16))
+    assert sender.counters.dropped["memory-full"] == 6
+
+
+@pytest.mark.parametrize(("overlap", "expected"), [(10.0, [*range(15, 26)]), (0.0, [25])])
+def test_a_passive_replica_holds_back_what_it_sends_when_it_takes_over(overlap: float, expected: list[int]) -> None:
+    clock, sending = [0.0], [False]
+    inbox = Inbox(IntakeOptions(1000, "drop-oldest", overlap), Counters(), lambda: clock[0], lambda: sending[0])
+    for number in range(25):
+        inbox.take("fake", reading(number), None)
+        clock[0] += 1
+    assert not inbox.pending
+    sending[0] = True
+    inbox.take("fake", reading(25), None)
+    assert [json.loads(kept.data)["sequence"] for kept in inbox.pending] == expected
+
+
+async def test_what_waited_for_too_long_is_not_sent_though_it_was_under_way() -> None:
+    """A service that has forgotten it would publish it again."""
+    clock = [1_700_000_000.0]
+    uplink = FakeUplink()
+    spool = Spool(None, LIMITS, lambda: clock[0])
+    sender, source = make(uplink, spool=spool, now=lambda: clock[0])
+
+    def time_passes() -> bool:
+        if spool.readings == 6:
+            clock[0] += LIMITS.max_age_seconds + 1
+            uplink.failures = [UplinkError("still down")] * 4
+            uplink.gate.set()
+        return sender.counters.dropped["too-old"] == 6
+
+    await play(sender, source, 6, time_passes)
+    assert uplink.delivered == []
+    assert spool.readings == 0
+
+
+async def test_a_defect_of_the_uplink_does_not_cost_the_reading() -> None:
+    uplink = FakeUplink(failures=[KeyError("a defect"), RuntimeError("another")])
+    uplink.gate.set()
+    sender, source = make(uplink)
+    await play(sender, source, 1, lambda: bool(uplink.delivered))
+    assert sender.counters.dropped.total() == 0
+
+
+async def test_a_message_that_always_meets_a_defect_does_not_block_the_others_for_ever() -> None:
+    uplink = FakeUplink(failures=[KeyError("a defect")] * module.MAX_DEFECTS)
+    uplink.gate.set()
+    sender, source = make(uplink)
+    await play(sender, source, 1, lambda: sender.counters.dropped["refused"] == 1)
+    assert uplink.delivered == []
+
+
+async def test_one_that_stops_gives_the_lease_away_before_it_sends_what_it_has() -> None:
+    """Its uplink may be dead: another replica should not wait until it has given up."""
+    told: list[str] = []
+
+    class Witness:
+        async def acquire(self) -> None:
+            told.append("acquired")
+
+        async def renew(self) -> None:
+            return
+
+        async def state(self) -> LeaseState:
+            return LeaseState.RELEASED
+
+        async def release(self) -> None:
+            told.append("released")
+
+        async def close(self) -> None:
+            return
+
+    class Slow(FakeUplink):
+        async def send(self, message: Message) -> None:
+            if "acquired" in told and "stopping" in told:
+                told.append("sent")
+            await super().send(message)
+
+    uplink = Slow()
+    sender, source = make(uplink, election=ElectionOptions(15.0, 0.01, True), witness=Witness())
+
+    def stopping() -> bool:
+        if "acquired" not in told:
+            return False
+        if "stopping" not in told:
+            told.append("stopping")
+            uplink.gate.set()
+        return True
+
+    await play(sender, source, 3, stopping)
+    assert told.index("released") < told.index("sent")
+
+
+async def test_a_source_that_breaks_ends_the_sender_and_what_it_took_is_kept(tmp_path: Path) -> None:
+    class Broken(FakeSource):
+        async def run(self, intake: Intake) -> None:
+            intake.take(sample(1))
+            raise RuntimeError("a defect")
+
+    path = tmp_path / "spool.db"
+    sender, _ = make(FakeUplink(), spool=Spool(path, LIMITS, time.time), flush_seconds=0)
+    sender.sources = [RuledSource(Broken(), parse_rules("sequence"), "t")]
+    with pytest.raises(RuntimeError, match="a defect"):
+        await asyncio.wait_for(sender.run(asyncio.Event()), 10)
+    assert Spool(path, LIMITS, time.time).readings == 1
+
+
+async def test_it_shows_what_it_counts() -> None:
+    uplink = FakeUplink()
+    uplink.gate.set()
+    sender, source = make(uplink)
+    await play(sender, source, 3, lambda: len(uplink.delivered) == 3)
+    registry = make_registry(sender)
+    assert registry.get_sample_value("edge_readings_total", {"source": "fake"}) == 3
+    assert registry.get_sample_value("edge_readings_sent_total") == 3
+    assert registry.get_sample_value("edge_role", {"role": "active"}) == 1
+    documented = set(re.findall(r"`(edge_\w+)", (Path(__file__).parents[3] / "docs" / "edge.md").read_text()))
+    shown_metrics = {
+        family.name + ("_total" if family.type == "counter" else "") for family in SenderCollector(sender).collect()
+    }
+    assert documented == shown_metrics
+    shown = status(sender, None)
+    assert (shown["sent"]["readings"], shown["spool"]["readings"], shown["problems"]) == (3, 0, [])

@@ -1,0 +1,72 @@
+"""The SDK's gaps, and that they are filled."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+from azure.eventhub import EventData, EventDataBatch
+from azure.eventhub._pyamqp import _decode
+
+from dedup_service.adapters.eventhubs.below_sdk.amqp_types import (
+    CHAR,
+    DECIMAL32,
+    DECIMAL64,
+    encodable,
+    make_decoding_total,
+    readable,
+    readable_map,
+)
+from dedup_service.adapters.eventhubs.publisher import to_event_data
+from dedup_service.core.outgoing import OutgoingEvent
+
+
+def decode(data: bytes) -> Any:
+    rest, value = _decode._DECODE_BY_CONSTRUCTOR[data[0]](memoryview(data)[1:])
+    assert len(rest) == 0
+    return value
+
+
+def test_the_sdk_can_not_encode_whole_numbers_above_31_bits_by_itself() -> None:
+    event = EventData(b"x")
+    event.properties = {"n": 2**31}
+    with pytest.raises(ValueError, match="int invalid"):
+        EventDataBatch(max_size_in_bytes=1000).add(event)
+
+
+@pytest.mark.parametrize(
+    ("data", "value"),
+    [
+        (bytes([CHAR]) + b"\x00\x00\x00A", b"A"),
+        (bytes([DECIMAL32]) + b"1234", b"1234"),
+        (bytes([DECIMAL64]) + b"12345678", b"12345678"),
+    ],
+)
+def test_the_missing_types_are_decoded(data: bytes, value: bytes) -> None:
+    make_decoding_total()
+    assert decode(data) == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, True, 0, -(2**31), 2**31, 2**63 - 1, -(2**63), 2**64 - 1, 1.5, "ä", b"\xff", uuid.UUID(int=1), [1], {"a": 1}],
+)
+def test_every_decoded_value_can_be_encoded_again(value: Any) -> None:
+    event = OutgoingEvent(b"x", None, None, None, None, {"p": value}, 1)
+    batch = EventDataBatch(max_size_in_bytes=1000)
+    batch.add(to_event_data(event))
+    assert len(batch) == 1
+
+
+def test_text_becomes_str_and_other_bytes_stay() -> None:
+    assert readable(b"\xc3\xa4") == "ä"
+    assert readable(b"\xff") == b"\xff"
+    assert readable_map({b"a": b"b", "c": 1}) == {"a": "b", "c": 1}
+    assert readable_map(None) == {}
+
+
+def test_small_numbers_stay_plain() -> None:
+    assert encodable(5) == 5
+    assert encodable(2**40) == {"TYPE": "LONG", "VALUE": 2**40}
+    assert encodable(2**63) == {"TYPE": "ULONG", "VALUE": 2**63}

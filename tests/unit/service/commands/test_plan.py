@@ -1,0 +1,90 @@
+"""`dedup-service plan`: arithmetic that a person can follow."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dedup_service.__main__ import make_parser
+from dedup_service.commands.plan import planned
+from dedup_service.core.sizing import MAX_UTILIZATION, TIERS, PlannedLoad, copy_us, plan
+
+LOADS = st.builds(
+    PlannedLoad,
+    readings_per_second=st.floats(0.1, 1e5),
+    replicas=st.integers(1, 8),
+    batch=st.integers(1, 200),
+    body_bytes=st.integers(1, 2000),
+    window_seconds=st.integers(60, 86_400),
+)
+
+
+@given(load=LOADS)
+def test_more_load_never_needs_less(load: PlannedLoad) -> None:
+    more = plan(replace(load, readings_per_second=load.readings_per_second * 2))
+    less = plan(load)
+    assert more.pods >= less.pods >= 2
+    assert more.partitions >= less.partitions >= less.pods
+    assert more.redis_bytes >= less.redis_bytes
+    assert more.clean_throughput_units >= less.clean_throughput_units >= 1
+    assert all(more.iot_hub_units[tier] >= less.iot_hub_units[tier] for tier in more.iot_hub_units)
+
+
+@given(load=LOADS)
+def test_pods_have_the_headroom_that_was_asked_for(load: PlannedLoad) -> None:
+    found = plan(load)
+    assert found.pods * MAX_UTILIZATION >= found.cores * load.headroom * 0.999
+    assert found.cores == pytest.approx(load.copies_per_second * copy_us(load) / 1e6)
+
+
+@given(load=LOADS)
+def test_iot_hub_units_suffice_for_the_day_and_for_the_second(load: PlannedLoad) -> None:
+    found = plan(load)
+    for tier in TIERS:
+        if units := found.iot_hub_units.get(tier.name):
+            assert units * tier.messages_per_day >= found.metered_messages_per_day * 0.999
+            assert max(units * tier.sends_per_second, tier.free_sends_per_second) >= load.events_per_second * 0.999
+            assert units <= tier.max_units
+
+
+def test_twenty_readings_in_4_kb_are_metered_as_one_message() -> None:
+    single = plan(PlannedLoad(100, body_bytes=1))
+    batched = plan(PlannedLoad(100, batch=17, body_bytes=1))
+    assert single.metered_messages_per_day == pytest.approx(17 * batched.metered_messages_per_day)
+    assert any("batching" in warning for warning in single.warnings)
+    assert not batched.warnings
+
+
+def test_the_window_costs_redis_memory_and_nothing_else() -> None:
+    short, long = (plan(PlannedLoad(1000, window_seconds=hours * 3600)) for hours in (1, 10))
+    assert long.redis_bytes == 10 * short.redis_bytes
+    assert replace(long, redis_bytes=0) == replace(short, redis_bytes=0)
+
+
+def test_what_can_not_be_is_said() -> None:
+    found = plan(PlannedLoad(100_000, replicas=5, batch=2000, body_bytes=4000))
+    text = " ".join(found.warnings)
+    assert not found.iot_hub_units
+    assert "batch less" in text
+    assert "DEDUP_REDIS_CLUSTER" in text
+
+
+def test_it_is_printed_for_people_and_for_programs() -> None:
+    words = ["plan", "--rate", "1000", "--replicas", "3", "--batch", "20", "--window", "4h"]
+    text = planned(make_parser().parse_args(words))
+    assert "2.3 GB of claims" in text
+    assert "3,000 copies/s, 150 events/s" in text
+    found = json.loads(planned(make_parser().parse_args([*words, "--json"])))
+    assert found["plan"]["pods"] == 2
+    assert found["load"]["batch"] == 20
+
+
+@pytest.mark.parametrize("wrong", [["--rate", "0"], ["--rate", "1", "--window", "4"], ["--rate", "1", "--batch", "0"], []])
+def test_what_makes_no_sense_is_refused_with_its_name(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        make_parser().parse_args(["plan", *wrong])
+    assert (wrong[-2] if wrong else "--rate") in capsys.readouterr().err

@@ -1,0 +1,77 @@
+"""The groups' file: every mistake is answered with line and field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dedup_service.config.file import load_config_file
+from dedup_service.errors import ConfigurationError
+
+GOOD = """\
+groups:
+  - name: presses
+    devices: [edge-press-*]
+    sources: ["opc.tcp://plant/press-*"]
+    expected_replicas: 3
+    window_seconds: 7200
+    mode: mark
+    on_conflict: dead-letter
+    content: [/value, /a~1b]
+    content_mode: structured
+    silent_after_seconds: 30
+  - name: ovens
+    devices: ["edge-oven-?"]
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "groups.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_good_file(tmp_path: Path) -> None:
+    first, second = load_config_file(write(tmp_path, GOOD)).groups
+    assert (first.name, first.window_seconds, first.mode, first.content) == ("presses", 7200, "mark", ["/value", "/a~1b"])
+    assert (second.sources, second.window_seconds, second.on_conflict) == (["*"], None, "first-wins")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "line", "field"),
+    [
+        ("name: presses", "name: 'no spaces please'", 2, "groups[0].name"),
+        ("expected_replicas: 3", "expected_replicas: many", 5, "groups[0].expected_replicas"),
+        ("window_seconds: 7200", "window_seconds: 0", 6, "groups[0].window_seconds"),
+        ("mode: mark", "mode: forget", 7, "groups[0].mode"),
+        ("mode: mark", "mood: mark", 7, "groups[0].mood"),
+        ("[/value, /a~1b]", "\n      - /value\n      - value", 11, "groups[0].content[1]"),
+        ("name: ovens", "label: ovens", 12, "groups[1].name"),
+        ("name: ovens", "name: presses", 1, "groups"),
+        ("name: presses", "name: [", 4, ""),
+    ],
+)
+def test_a_mistake_is_named_with_its_line_and_field(tmp_path: Path, wrong: str, right: str, line: int, field: str) -> None:
+    path = write(tmp_path, GOOD.replace(wrong, right))
+    with pytest.raises(ConfigurationError) as caught:
+        load_config_file(path)
+    message = str(caught.value)
+    assert message.startswith(f"DEDUP_CONFIG_FILE: {path}")
+    assert f"line {line}" in message
+    assert field in message
+
+
+@pytest.mark.parametrize(
+    "text", ["", "groups: []", "[]", "groups", "groups: {a: b}", "groups: 2026-13-01", "\x00", "a: &a [*a]"]
+)
+def test_what_is_no_such_file_is_said_to_be_none(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigurationError):
+        load_config_file(write(tmp_path, text))
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"DEDUP_CONFIG_FILE: .*/none\.yaml can't be read \(No such file or directory\)"
+    ):
+        load_config_file(tmp_path / "none.yaml")

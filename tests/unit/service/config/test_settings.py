@@ -1,0 +1,185 @@
+"""A wrong setting stops the start with one message that names it and shows an example; secrets stay secret."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+
+from dedup_service import bootstrap
+from dedup_service.__main__ import settings_help
+from dedup_service.adapters.azure_clients import AzureClients, Network
+from dedup_service.commands.check import Checker
+from dedup_service.config.groups import configured
+from dedup_service.config.hubs import configured_inputs
+from dedup_service.config.settings import Settings, load
+from dedup_service.errors import ConfigurationError
+from dedup_service.telemetry import Telemetry
+
+HUB = "Endpoint=sb://ns.servicebus.windows.net/;SharedAccessKeyName=n;SharedAccessKey=c2VjcmV0;EntityPath=hub"
+GOOD: dict[str, Any] = {
+    "input_connection_string": HUB,
+    "input_consumer_group": "dedup",
+    "output_connection_string": HUB,
+    "dead_letter_connection_string": "discard",
+    "redis_url": "redis://:hunter2@localhost",
+    "checkpoint_url": "sqlite:////tmp/x.db",
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"DEDUP_{name.upper()}", raising=False)
+
+
+@pytest.mark.parametrize("name", [n for n, f in Settings.model_fields.items() if f.is_required()])
+def test_a_missing_setting_is_named_with_an_example(name: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load(**{key: value for key, value in GOOD.items() if key != name})
+    assert str(caught.value).startswith(f"DEDUP_{name.upper()}: is missing. Example: DEDUP_{name.upper()}=")
+
+
+@pytest.mark.parametrize("name", ["input_connection_string", "input_consumer_group"])
+def test_an_input_that_is_missing_is_named_too(name: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        bootstrap.build(load(**{**GOOD, name: None}), Telemetry())
+    assert str(caught.value).startswith(f"DEDUP_{name.upper()}: is missing. Example: DEDUP_{name.upper()}=")
+
+
+def test_several_inputs_come_from_the_file_and_their_secrets_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "groups.yaml"
+    file.write_text(
+        """
+inputs:
+  - {name: west, connection_string_env: WEST, consumer_group: dedup, retention_seconds: 3600}
+  - {name: east, connection_string_env: EAST, consumer_group: dedup}
+groups: [{name: plant}]
+"""
+    )
+    settings = load(**{**GOOD, "input_connection_string": None, "input_consumer_group": None, "config_file": file})
+    with pytest.raises(ConfigurationError, match="^DEDUP_NAMESPACE: is missing"):
+        configured_inputs(settings)
+    settings = settings.model_copy(update={"namespace": "plant"})
+    monkeypatch.setenv("WEST", HUB)
+    with pytest.raises(ConfigurationError, match=r"^EAST: is missing; input east in .*groups\.yaml names it"):
+        configured_inputs(settings)
+    monkeypatch.setenv("EAST", HUB.replace("=hub", "=hub2"))
+    west, east = configured_inputs(settings)
+    assert (west.name, west.retention_ms, east.retention_ms) == ("west", 3_600_000, 86_400_000)
+    assert "c2VjcmV0" not in repr(west)
+
+
+async def test_a_round_trip_is_for_one_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "groups.yaml"
+    inputs = ", ".join(f"{{name: {n}, connection_string_env: {n.upper()}, consumer_group: dedup}}" for n in ("west", "east"))
+    file.write_text(f"inputs: [{inputs}]\ngroups: [{{name: plant}}]\n")
+    monkeypatch.setenv("WEST", HUB)
+    monkeypatch.setenv("EAST", HUB.replace("=hub", "=hub2"))
+    settings = load(**{**GOOD, "config_file": file, "namespace": "plant", "check_connection_string": HUB})
+    with pytest.raises(ConfigurationError, match="^DEDUP_CHECK_CONNECTION_STRING: names one of several inputs"):
+        async with bootstrap.build_round_trip(settings):
+            pytest.fail("it was built")
+
+
+def test_a_hub_can_not_be_two_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "groups.yaml"
+    inputs = ", ".join(f"{{name: {n}, connection_string_env: {n.upper()}, consumer_group: {n}}}" for n in ("west", "east"))
+    file.write_text(f"inputs: [{inputs}]\ngroups: [{{name: plant}}]\n")
+    monkeypatch.setenv("WEST", HUB)
+    monkeypatch.setenv("EAST", HUB)
+    with pytest.raises(ConfigurationError, match="^EAST: names the hub of input west once more"):
+        bootstrap.build(load(**{**GOOD, "config_file": file, "namespace": "plant"}), Telemetry())
+
+
+def test_a_group_that_publishes_needs_an_output(tmp_path: Path) -> None:
+    file = tmp_path / "groups.yaml"
+    file.write_text("groups: [{name: a}, {name: b, mode: drop}]")
+    observing = {"mode": "observe", "output_connection_string": None, "dead_letter_connection_string": None}
+    with pytest.raises(ConfigurationError, match="^DEDUP_OUTPUT_CONNECTION_STRING: is missing, and group b has mode drop"):
+        configured(load(**{**GOOD, **observing, "config_file": file}))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("mode", "forget"),
+        ("window_seconds", "-1"),
+        ("window_seconds", "four hours"),
+        ("start_at", "yesterday"),
+        ("start_at", "2026-01-01T00:00:00"),
+        ("http_port", "99999"),
+        ("checkpoint_url", "hunter2"),
+        ("shards", 0),
+        ("api_token", ""),
+        ("lease_seconds", 3),
+        ("output_connection_string", None),
+        ("dead_letter_connection_string", None),
+    ],
+)
+def test_a_wrong_setting_is_named_with_an_example_and_without_its_value(name: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load(**{**GOOD, name: value})
+    message = str(caught.value)
+    assert message.startswith(f"DEDUP_{name.upper()}: ")
+    assert "Example: " in message
+    assert "\n" not in message
+    assert "hunter2" not in message
+
+
+def test_observing_needs_no_output() -> None:
+    settings = load(**{**GOOD, "mode": "observe", "output_connection_string": None, "dead_letter_connection_string": None})
+    assert settings.output_connection_string is None
+
+
+def test_secrets_do_not_show() -> None:
+    text = repr(load(**GOOD)) + str(load(**GOOD)) + settings_help()
+    assert "hunter2" not in text
+    assert "c2VjcmV0" not in text
+
+
+def test_what_is_made_of_secrets_does_not_show_them() -> None:
+    assert "hunter2" not in repr(Network(proxy="http://edge:hunter2@proxy:3128"))
+    assert "hunter2" not in repr(Checker("http://service", "hunter2", MagicMock()))
+
+
+def test_every_setting_has_a_description_and_an_example() -> None:
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+        assert field.examples, name
+        assert f"DEDUP_{name.upper()} " in settings_help()
+
+
+def test_times_become_milliseconds() -> None:
+    assert load(**{**GOOD, "start_at": "2026-01-01T00:00:00+01:00"}).start_position == 1767222000000
+    assert load(**GOOD).start_position == "earliest"
+
+
+def test_two_deployments_on_one_redis_do_not_share_keys() -> None:
+    base = bootstrap.key_namespace(load(**GOOD))
+    assert base != bootstrap.key_namespace(load(**{**GOOD, "input_consumer_group": "other"}))
+    assert base != bootstrap.key_namespace(load(**{**GOOD, "output_connection_string": HUB.replace("=hub", "=hub2")}))
+    assert bootstrap.key_namespace(load(**{**GOOD, "namespace": "mine"})) == "mine"
+
+
+@pytest.mark.parametrize("name", ["input_connection_string", "output_connection_string"])
+@pytest.mark.parametrize("value", ["nonsense", HUB.replace(";EntityPath=hub", "")])
+def test_a_wrong_connection_string_is_named(name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"^DEDUP_{name.upper()}: ") as caught:
+        bootstrap.build(load(**{**GOOD, name: value}), Telemetry())
+    assert "c2VjcmV0" not in str(caught.value)
+
+
+def test_a_checkpoint_file_that_can_not_be_opened_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="^DEDUP_CHECKPOINT_URL: "):
+        bootstrap.make_checkpoints(
+            load(**{**GOOD, "checkpoint_url": f"sqlite:///{tmp_path}/no/such/x.db"}),
+            AzureClients(Network()),
+            "ns",
+            "hub",
+            "dedup",
+        )

@@ -1,0 +1,70 @@
+"""What a pod tells the others: each count once, whatever reply was lost, and nothing that it no longer knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from dedup_service.errors import UnavailableError
+from dedup_service.observability.fleet import Deployment
+from dedup_service.observability.status import Status
+from dedup_service.telemetry import Count, Telemetry
+from tests.doubles.board import MemoryBoard
+from tests.doubles.memory import MemoryClaims, MemoryClock
+
+
+class FlakyBoard(MemoryBoard):
+    lost_replies = 0
+
+    async def tell(self, pod_id: str, number: int, status: Mapping[str, Any], increments: Mapping[str, int]) -> None:
+        await super().tell(pod_id, number, status, increments)
+        if self.lost_replies:
+            self.lost_replies -= 1
+            raise UnavailableError("Redis", "no answer", ambiguous=True)
+
+
+def make() -> tuple[Status, FlakyBoard]:
+    board = FlakyBoard()
+    deployment = Deployment(MemoryClaims(MemoryClock()).accounts, board)
+    return Status("pod", board, deployment, Telemetry()), board
+
+
+async def test_a_message_whose_reply_was_lost_counts_once() -> None:
+    status, board = make()
+    status.telemetry.add(Count.COPIES, 5, "edge-1")
+    board.lost_replies = 1
+    with pytest.raises(UnavailableError):
+        await status.tell()
+    status.telemetry.add(Count.COPIES, 2, "edge-1")
+    await status.tell()
+    await status.tell()
+    assert await board.totals() == {"COPIES|edge-1": 7}
+
+
+async def test_notes_are_examples_and_not_a_log() -> None:
+    status, board = make()
+    for n in range(500):
+        status.telemetry.note("conflict", id=str(n))
+    await status.tell()
+    assert [note["id"] for note in await board.notes("conflict")] == [str(n) for n in range(499, 479, -1)]
+
+
+async def test_who_leaves_is_not_shown_any_more() -> None:
+    status, board = make()
+    await status.tell()
+    assert [pod.pod for pod in await board.pods()] == ["pod"]
+    await status.leave()
+    assert await board.pods() == []
+
+
+async def test_what_a_pod_knew_long_ago_does_not_hide_the_present() -> None:
+    status, _ = make()
+    now = 1000.0
+    status.monotonic = lambda: now
+    assert status.overview is None
+    await status.look()
+    assert status.overview is not None
+    now += 60
+    assert status.overview is None

@@ -1,0 +1,367 @@
+"""A partition's worker and the pod's assignment on in-memory ports: R4, R6, takeover, recreated hubs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from dedup_service.core.events import Extraction, InputEvent
+from dedup_service.core.extract import CloudEventsExtractor
+from dedup_service.core.leases import Lease, Record, Samples
+from dedup_service.core.progress import Position
+from dedup_service.errors import UnavailableError
+from dedup_service.partitions.assignment import Assignment, AssignmentOptions
+from dedup_service.partitions.worker import PartitionWorker, WorkerOptions, WorkerPorts
+from dedup_service.processing.pipeline import Pipeline, PipelineOptions, PipelinePorts
+from dedup_service.telemetry import Count, Telemetry
+from dedup_service.waiting import Retrying
+from tests.doubles.memory import (
+    MemoryCheckpoints,
+    MemoryClaims,
+    MemoryClock,
+    MemoryHub,
+    MemoryLeases,
+    MemoryPublisher,
+)
+from tests.support.groups import OUTPUT, admission_of
+from tests.support.readings import single
+
+OPTIONS = PipelineOptions(10**9, OUTPUT, ["0"])
+TURNS = 10_000
+
+
+@dataclass
+class Plant:
+    """One input hub with its surroundings, and as many workers as a test wants."""
+
+    clock: MemoryClock = field(default_factory=MemoryClock)
+    telemetry: Telemetry = field(default_factory=Telemetry)
+    checkpoints: MemoryCheckpoints = field(default_factory=MemoryCheckpoints)
+    clean: MemoryPublisher = field(default_factory=lambda: MemoryPublisher({"0": []}))
+    partitions: int = 1
+    samples: Samples = field(default_factory=Samples)
+    hub: MemoryHub = field(init=False)
+    claims: MemoryClaims = field(init=False)
+    leases: MemoryLeases = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.hub = MemoryHub(self.clock, {str(n): [] for n in range(self.partitions)})
+        self.claims = MemoryClaims(self.clock)
+        self.leases = MemoryLeases(self.clock, list(self.hub.partitions))
+
+    def emit(self, *ids: str, partition: str = "0") -> None:
+        for reading_id in ids:
+            self.clock.ms += 10
+            self.hub.append(single(reading_id, reading_id.encode(), partition_id=partition))
+
+    async def worker(self, start_at: str | int = "earliest", partition: str = "0") -> PartitionWorker:
+        self.clock.ms += round(self.leases.ttl_seconds * 1000)  # whoever had the lease is gone
+        lease = await self.leases.take("pod", partition)
+        assert lease is not None
+        return self.worker_of(lease, start_at)
+
+    def worker_of(self, lease: Lease, start_at: str | int = "earliest") -> PartitionWorker:
+        lease.valid_until = float("inf")  # time flies here; leases have their own tests
+        stopping = asyncio.Event()
+        retrying = Retrying(self.clock, self.telemetry, stopping)
+        ports = PipelinePorts(
+            claims=self.claims,
+            clean=self.clean,
+            tail=self.clean,
+            dead_letters=None,
+            admission=admission_of(),
+            clock=self.clock,
+            telemetry=self.telemetry,
+            retrying=retrying,
+            live=lambda: (self.hub.incarnation,),
+        )
+        worker_ports = WorkerPorts(self.hub, self.checkpoints, self.leases, self.clean, self.clock, self.telemetry, retrying)
+        return PartitionWorker(
+            lease,
+            WorkerOptions(start_at, checkpoint_interval_seconds=1.0),
+            worker_ports,
+            lambda tenure: Pipeline(OPTIONS, ports, tenure, self.samples, spread_ms=lambda: 0),
+            stopping,
+        )
+
+    @property
+    def published(self) -> list[str]:
+        return [event.body.decode() for event in self.clean.events]
+
+
+class FlakyCheckpoints(MemoryCheckpoints):
+    is_away = False
+
+    async def save(self, partition_id: str, position: Position) -> None:
+        if self.is_away:
+            raise UnavailableError("the checkpoint store", "gone")
+        await super().save(partition_id, position)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(TURNS):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("the condition did not come true")
+
+
+async def run_until(worker: PartitionWorker, condition: Callable[[], bool]) -> None:
+    task = asyncio.create_task(worker.run())
+    await until(condition)
+    worker.stop("test")
+    await task
+
+
+async def kill(worker: PartitionWorker, condition: Callable[[], bool]) -> None:
+    """Until the condition holds; then the process is gone, whatever it was doing."""
+    task = asyncio.create_task(worker.run())
+    await until(condition)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_partition_is_read_from_the_beginning_and_checkpointed_at_its_end() -> None:
+    plant = Plant()
+    plant.emit("a", "b", "c")
+    await run_until(
+        await plant.worker(), lambda: plant.checkpoints.positions.get("0", Position(-1, "-1", 0)).sequence_number == 2
+    )
+    assert plant.published == ["a", "b", "c"]
+
+
+async def test_the_next_owner_goes_on_where_the_last_one_checkpointed() -> None:
+    plant = Plant()
+    plant.emit("a", "b")
+    await run_until(await plant.worker(), lambda: len(plant.published) == 2)
+    plant.emit("c")
+    await run_until(await plant.worker(), lambda: len(plant.published) == 3)
+    assert plant.published == ["a", "b", "c"]
+    assert plant.telemetry.total(Count.REPLAYS) == 0
+
+
+async def test_latest_is_pinned_before_anything_is_processed() -> None:
+    plant = Plant()
+    plant.emit("old")
+    await kill(await plant.worker("latest"), lambda: "0" in plant.checkpoints.positions)
+    plant.emit("while-nobody-was-there")
+    await run_until(await plant.worker("latest"), lambda: len(plant.published) == 1)
+    assert plant.published == ["while-nobody-was-there"]
+
+
+async def test_a_time_is_a_start_position() -> None:
+    plant = Plant()
+    plant.emit("a")
+    plant.clock.ms += 1000
+    start = plant.clock.ms
+    plant.emit("b")
+    await run_until(await plant.worker(start), lambda: bool(plant.published))
+    assert plant.published == ["b"]
+
+
+async def test_a_hub_that_ends_before_the_checkpoint_is_read_anew_and_loudly() -> None:
+    plant = Plant()
+    plant.checkpoints.positions["0"] = Position(500, "500", 0)
+    plant.emit("a")
+    await run_until(await plant.worker(), lambda: plant.published == ["a"])
+    assert plant.telemetry.total(Count.HUB_RECREATED) == 1
+
+
+async def test_a_hub_that_is_recreated_under_a_running_worker_loses_nothing() -> None:
+    plant = Plant()
+    plant.emit("a", "b", "c")
+    task = asyncio.create_task((worker := await plant.worker()).run())
+    await until(lambda: len(plant.published) == 3)
+    plant.hub.partitions["0"].clear()
+    plant.hub.incarnation = 2
+    plant.emit(*(f"new-{n}" for n in range(5)))
+    plant.hub.lose_readers()
+    await until(lambda: len(plant.published) == 8)
+    worker.stop("test")
+    await task
+    assert plant.telemetry.total(Count.HUB_RECREATED) == 1
+
+
+async def test_work_goes_on_while_the_checkpoint_store_is_away() -> None:
+    checkpoints = FlakyCheckpoints()
+    plant = Plant(checkpoints=checkpoints)
+    plant.emit("a")
+    task = asyncio.create_task((worker := await plant.worker()).run())
+    await until(lambda: plant.published == ["a"])
+    checkpoints.is_away = True
+    plant.emit("b", "c")
+    await until(lambda: len(plant.published) == 3)
+    checkpoints.is_away = False
+    await until(lambda: plant.checkpoints.positions["0"].sequence_number == 2)
+    worker.stop("test")
+    await task
+    assert not plant.telemetry.paused
+
+
+async def test_an_unexpected_error_restarts_the_partition_from_its_finished_position(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plant = Plant()
+    plant.hub.batch_size = 1
+    plant.emit("a", "b", "c")
+    process, failures = Pipeline.process, [RuntimeError("defect")]
+
+    async def failing(self: Pipeline, events: list) -> None:  # type: ignore[type-arg]  # of any events
+        if plant.published == ["a"] and failures:
+            raise failures.pop()
+        await process(self, events)
+
+    monkeypatch.setattr(Pipeline, "process", failing)
+    await run_until(await plant.worker(), lambda: len(plant.published) == 3)
+    assert plant.published == ["a", "b", "c"]
+    assert plant.telemetry.total(Count.WORKER_FAILURES) == 1
+
+
+async def test_an_event_that_fails_again_and_again_is_given_up_and_its_neighbours_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plant = Plant()
+    plant.emit("a", "poison", "c")
+    extract = CloudEventsExtractor.extract
+
+    def failing(self: CloudEventsExtractor, event: InputEvent, pointers: Sequence[str] = ()) -> Extraction:
+        if event.body == b"poison":
+            raise RuntimeError("defect")
+        return extract(self, event)
+
+    monkeypatch.setattr(CloudEventsExtractor, "extract", failing)
+    await run_until(await plant.worker(), lambda: len(plant.published) == 2)
+    assert plant.published == ["a", "c"]
+    assert dict(plant.telemetry.counts[Count.DEAD_LETTERED]) == {"processing-failed": 1}
+
+
+async def test_a_reader_that_fell_silent_is_found_out_and_replaced() -> None:
+    plant = Plant()
+    plant.emit("a")
+    task = asyncio.create_task((worker := await plant.worker()).run())
+    await until(lambda: plant.published == ["a"])
+    plant.hub.deaf = True
+    plant.emit("b")
+    await until(lambda: plant.telemetry.total(Count.FAILURES) > 0)
+    plant.hub.deaf = False
+    await until(lambda: plant.published == ["a", "b"])
+    worker.stop("test")
+    await task
+
+
+async def test_an_end_that_is_not_up_to_date_is_asked_again_and_not_taken_for_another_hub() -> None:
+    plant = Plant()
+    plant.emit("a", "b")
+    await run_until(await plant.worker(), lambda: len(plant.published) == 2)
+    held_back = plant.hub.partitions["0"].pop()
+    task = asyncio.create_task((worker := await plant.worker()).run())
+    await until(lambda: plant.telemetry.total(Count.FAILURES) > 0)
+    plant.hub.partitions["0"].append(held_back)
+    plant.emit("c")
+    await until(lambda: plant.published == ["a", "b", "c"])
+    worker.stop("test")
+    await task
+    assert plant.telemetry.total(Count.HUB_RECREATED) == 0
+
+
+async def test_a_hub_that_was_recreated_while_nobody_was_there_loses_nothing() -> None:
+    plant = Plant()
+    plant.emit("a", "b")
+    await run_until(await plant.worker(), lambda: len(plant.published) == 2)
+    plant.hub.partitions["0"].clear()
+    plant.hub.incarnation = 2
+    plant.emit(*(f"new-{n}" for n in range(5)))
+    await run_until(await plant.worker(), lambda: len(plant.published) == 7)
+    assert plant.telemetry.total(Count.HUB_RECREATED) == 1
+
+
+# --- several pods
+
+
+def pod(plant: Plant, name: str) -> Assignment:
+    return Assignment(
+        name,
+        list(plant.hub.partitions),
+        AssignmentOptions(interval_seconds=0.001, sample_interval_seconds=0.01),
+        plant.leases,
+        plant.clean,
+        plant.samples,
+        plant.clock,
+        plant.telemetry,
+        plant.worker_of,
+    )
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def test_pods_share_the_partitions_and_hand_them_over() -> None:
+    plant = Plant(partitions=4)
+    plant.leases.ttl_seconds = 1e6
+    held: dict[str, Callable[[], int]] = {}
+    stops, running = {}, {}
+    for name in ("a", "b"):
+        assignment, stops[name] = pod(plant, name), asyncio.Event()
+        held[name] = lambda assignment=assignment: len(assignment._held())  # type: ignore[misc]  # binds the loop's value
+        running[name] = asyncio.create_task(assignment.run(stops[name]))
+        if name == "a":
+            await eventually(lambda: held["a"]() == 4)
+    await eventually(lambda: held["a"]() == held["b"]() == 2)
+    stops["a"].set()
+    await running["a"]
+    await eventually(lambda: held["b"]() == 4)
+    stops["b"].set()
+    await running["b"]
+    assert all(lease.released for lease in plant.leases.stored.values())
+
+
+async def test_the_partitions_of_a_dead_pod_are_taken_and_nothing_is_lost() -> None:
+    plant = Plant(partitions=2)
+    plant.leases.ttl_seconds = 1.0
+    for partition in ("0", "1"):
+        await plant.leases.take("dead", partition)
+        plant.emit(f"x{partition}", f"y{partition}", partition=partition)
+    stop = asyncio.Event()
+    running = asyncio.create_task(pod(plant, "a").run(stop))
+    await eventually(lambda: len(plant.published) == 4)
+    stop.set()
+    await running
+    assert sorted(plant.published) == ["x0", "x1", "y0", "y1"]
+
+
+async def test_a_pod_that_lost_a_lease_stops_without_releasing_it() -> None:
+    plant = Plant()
+    plant.leases.ttl_seconds = 1e6
+    stop = asyncio.Event()
+    assignment = pod(plant, "a")
+    running = asyncio.create_task(assignment.run(stop))
+    await eventually(lambda: "0" in plant.telemetry.partitions)  # before, its worker would find out by itself
+    plant.leases.stored["0"].epoch += 10  # another pod took it
+    await eventually(lambda: not assignment._held())
+    stop.set()
+    await running
+    assert not plant.leases.stored["0"].released
+    assert plant.telemetry.total(Count.LEASES_LOST) == 1
+
+
+async def test_the_clean_stream_is_sampled_for_the_records() -> None:
+    plant = Plant()
+    plant.leases.ttl_seconds = 1e6
+    plant.emit("a", "b")
+    stop = asyncio.Event()
+    running = asyncio.create_task(pod(plant, "a").run(stop))
+    await eventually(lambda: plant.samples.newest == {"0": 1})
+    plant.emit("c")
+    await eventually(lambda: len(plant.published) == 3)
+    stop.set()
+    await running
+    record = Record.decode(plant.leases.stored["0"].record or b"")
+    assert record.finished is not None
+    assert record.finished.sequence_number == 2
+    assert record.sample["0"] >= 1

@@ -1,0 +1,456 @@
+"""The pipeline on in-memory ports: R3, R4, R10, R11 as laws of one partition."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from dedup_service.core.claim_requests import ClaimRequest
+from dedup_service.core.claims import unpack
+from dedup_service.core.events import MESSAGE_SOURCE, InputEvent
+from dedup_service.core.leases import Lease, Record, Samples
+from dedup_service.core.outgoing import OutputPolicy
+from dedup_service.core.progress import Position
+from dedup_service.errors import LeaseLostError, StoppingError, UnavailableError
+from dedup_service.processing import pipeline as module
+from dedup_service.processing.event_work import EventWork
+from dedup_service.processing.pipeline import Pipeline, PipelineOptions, PipelinePorts, Tenure
+from dedup_service.telemetry import Count, Telemetry
+from dedup_service.waiting import Retrying
+from tests.doubles.memory import MemoryClaims, MemoryClock, MemoryPublisher
+from tests.support.groups import OUTPUT, admission_of, group_of
+from tests.support.readings import batch_of, element, single
+
+WINDOW_MS, RETENTION_MS = 1000, 10_000
+
+
+@dataclass
+class World:
+    """Everything around a pipeline; `pipeline()` makes another owner of the same partition."""
+
+    clock: MemoryClock = field(default_factory=MemoryClock)
+    telemetry: Telemetry = field(default_factory=Telemetry)
+    clean: MemoryPublisher = field(default_factory=lambda: MemoryPublisher({"0": []}))
+    dead: MemoryPublisher = field(default_factory=lambda: MemoryPublisher({"0": []}))
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    mode: str = "drop"
+    unmatched: str = "ignore"
+    group: dict[str, Any] = field(default_factory=dict)
+    incarnation: int = 1
+    samples: Samples = field(default_factory=Samples)
+    claims: MemoryClaims = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.claims = MemoryClaims(self.clock)
+
+    def pipeline(self, horizon: int = -1, partition: str = "0") -> Pipeline:
+        options = PipelineOptions(RETENTION_MS, forward_to=OUTPUT, dead_letter_partitions=["0"])
+        group = group_of(**{"mode": self.mode, "window_ms": WINDOW_MS, **self.group})
+        ports = PipelinePorts(
+            claims=self.claims,
+            clean=None if self.mode == "observe" else self.clean,
+            tail=None if self.mode == "observe" else self.clean,
+            dead_letters=self.dead,
+            admission=admission_of(group, unmatched=self.unmatched),
+            clock=self.clock,
+            telemetry=self.telemetry,
+            retrying=Retrying(self.clock, self.telemetry, self.stopping),
+            live=lambda: (self.incarnation,),
+        )
+        lease = Lease(partition, epoch=1, valid_until=float("inf"), inherited=None)
+        tenure = Tenure(lease, self.incarnation, horizon, sample={"0": -1})
+        return Pipeline(options, ports, tenure, self.samples, spread_ms=lambda: 0)
+
+    def admitted(self, *events: InputEvent) -> list[EventWork]:
+        """As the pipeline would take them in."""
+        admission = admission_of(group_of(mode=self.mode, window_ms=WINDOW_MS, **self.group))
+        return [admission.admit(event, self.incarnation) for event in events]
+
+    def at(self, event: InputEvent, number: int, partition: str = "0") -> InputEvent:
+        now = self.clock.now_ms()
+        return replace(event, partition_id=partition, sequence_number=number, offset=str(number), enqueued_ms=now)
+
+    def clean_bodies(self) -> list[bytes]:
+        return [event.body for event in self.clean.events]
+
+
+async def test_of_all_copies_one_is_published() -> None:
+    world = World()
+    for partition, device in enumerate(("edge-1", "edge-2", "edge-3")):
+        await world.pipeline().process([world.at(single("1", b"x", device=device), 0, str(partition))])
+    assert world.clean_bodies() == [b"x"]
+    assert dict(world.telemetry.counts[Count.WINNERS]) == {"edge-1": 1}
+    assert dict(world.telemetry.counts[Count.DUPLICATES]) == {"edge-2": 1, "edge-3": 1}
+
+
+async def test_readings_are_deduplicated_across_batch_boundaries_and_single_sending() -> None:
+    world = World()
+    elements = [element(str(n)) for n in range(6)]
+    await world.pipeline().process([world.at(batch_of(elements[:4]), 0, "0")])
+    await world.pipeline().process([world.at(batch_of(elements[2:], device="edge-2"), 0, "1")])
+    await world.pipeline().process([world.at(single("5", b"null", device="edge-3"), 0, "2")])
+    found = [item["id"] for body in world.clean_bodies() for item in json.loads(body)]
+    assert found == ["0", "1", "2", "3", "4", "5"]
+    assert world.telemetry.total(Count.CONFLICTS) == 0
+
+
+async def test_copies_within_one_event_and_within_one_batch_of_events_are_duplicates_too() -> None:
+    world = World()
+    twice = world.at(batch_of([element("1"), element("1")]), 0)
+    await world.pipeline().process([twice, world.at(single("1", b"null"), 1)])
+    assert [json.loads(body) for body in world.clean_bodies()] == [[json.loads(element("1"))]]
+
+
+async def test_an_owner_that_died_before_publishing_loses_nothing() -> None:
+    world = World()
+    event = world.at(single("1", b"x"), 0)
+    await world.pipeline()._claim(world.admitted(event))  # claimed, then the process died
+    await world.pipeline(horizon=0).process([event])
+    assert world.clean_bodies() == [b"x"]
+
+
+async def test_a_reading_that_was_confirmed_is_not_published_again() -> None:
+    world = World()
+    event = world.at(single("1", b"x"), 0)
+    await world.pipeline().process([event])
+    await world.pipeline(horizon=0).process([event])
+    assert world.clean_bodies() == [b"x"]
+    assert world.telemetry.total(Count.REPLAYS) == 1
+
+
+async def test_a_claim_whose_reply_was_lost_is_repeated_and_not_taken_for_a_duplicate() -> None:
+    class Forgetful(MemoryClaims):
+        lost = 2
+
+        async def claim(self, requests: list[ClaimRequest], live: list[int]) -> list[bytes | None]:  # type: ignore[override]  # a narrower double
+            found = await super().claim(requests, live)
+            if self.lost:
+                self.lost -= 1
+                raise UnavailableError("Redis", "no answer", ambiguous=True)
+            return found
+
+    world = World()
+    world.claims = Forgetful(world.clock)
+    await world.pipeline().process([world.at(single("1", b"x"), 0)])
+    assert world.clean_bodies() == [b"x"]
+    assert not world.telemetry.paused
+
+
+async def test_publishing_waits_for_the_hub_and_confirms_after_it() -> None:
+    world = World()
+    world.clean.failures = [UnavailableError("the clean hub", "busy")] * 3
+    await world.pipeline().process([world.at(single("1", b"x"), 0)])
+    assert world.clean_bodies() == [b"x"]
+    ((claim, _),) = world.claims.stored.values()
+    assert unpack(claim).confirmed
+
+
+async def test_a_claim_is_not_confirmed_before_it_is_published() -> None:
+    world = World()
+    world.stopping.set()
+    world.clean.failures = [UnavailableError("the clean hub", "busy")]
+    pipeline = world.pipeline()
+    with pytest.raises(StoppingError):
+        await pipeline.process([world.at(single("1", b"x"), 0)])
+    ((claim, _),) = world.claims.stored.values()
+    assert not unpack(claim).confirmed
+    assert pipeline.progress.finished is None
+
+
+async def test_what_was_published_before_the_stop_is_confirmed() -> None:
+    world = World()
+    world.stopping.set()
+    world.dead.failures = [UnavailableError("the dead-letter hub", "busy")]
+    with pytest.raises(StoppingError):
+        await world.pipeline().process([world.at(batch_of([element("1"), b"{}"]), 0)])
+    ((claim, _),) = world.claims.stored.values()
+    assert unpack(claim).confirmed
+
+
+async def test_a_refused_copy_does_not_claim() -> None:
+    world = World()
+    await world.pipeline().process([world.at(single("x" * 9999), 0), world.at(batch_of([b'{"id":"1"}']), 1)])
+    assert world.claims.stored == {}
+    assert world.telemetry.counts[Count.DEAD_LETTERED] == {"invalid-id": 1, "missing-source": 1}
+    assert len(world.dead.events) == 2
+
+
+async def test_bad_readings_go_to_the_dead_letters_and_their_neighbours_to_the_clean_stream() -> None:
+    world = World()
+    await world.pipeline().process([world.at(batch_of([element("1"), b"{}", element("2"), b"7"]), 0)])
+    assert [item["id"] for item in json.loads(world.clean_bodies()[0])] == ["1", "2"]
+    letters = {letter.properties["dedup_reason"]: letter.body for letter in world.dead.events}
+    assert letters == {"missing-id": b"[{}]", "unreadable-reading": b"[7]"}
+
+
+async def test_an_event_that_the_clean_hub_never_takes_ends_in_the_dead_letters() -> None:
+    world = World()
+    world.clean.max_bytes = 10
+    await world.pipeline().process([world.at(single("1", b"x" * 11), 0), world.at(single("2", b"y"), 1)])
+    assert world.clean_bodies() == [b"y"]
+    assert [letter.body for letter in world.dead.events] == [b"x" * 11]
+    assert all(unpack(claim).confirmed for claim, _ in world.claims.stored.values())
+
+
+async def test_a_dead_letter_that_is_too_large_is_cut_and_says_so() -> None:
+    world = World()
+    world.clean.max_bytes = world.dead.max_bytes = 100
+    await world.pipeline().process([world.at(single("1", b"x" * 350), 0)])
+    (letter,) = world.dead.events
+    assert (len(letter.body), letter.properties["dedup_original_size"]) == (87, 350)
+
+
+@pytest.mark.parametrize(("unmatched", "clean", "dead"), [("ignore", 0, 0), ("forward", 1, 0), ("dead-letter", 0, 1)])
+async def test_events_that_are_no_telemetry(unmatched: str, clean: int, dead: int) -> None:
+    world = World(unmatched=unmatched)
+    twin = replace(single("1", b"x"), annotations={MESSAGE_SOURCE: "twinChangeEvents"})
+    pipeline = world.pipeline()
+    await pipeline.process([world.at(twin, 0)])
+    assert (len(world.clean.events), len(world.dead.events)) == (clean, dead)
+    assert world.claims.stored == {}
+    assert world.telemetry.counts[Count.IGNORED] == {"not-telemetry": 1}
+    assert pipeline.progress.finished is not None
+
+
+async def test_mode_mark_publishes_duplicates_with_a_mark() -> None:
+    world = World(mode="mark")
+    await world.pipeline().process([world.at(single("1", b"x"), 0), world.at(single("1", b"x", device="edge-2"), 1)])
+    assert [event.properties.get("dedup_duplicate") for event in world.clean.events] == [None, True]
+
+
+async def test_mode_observe_publishes_nothing_and_measures() -> None:
+    world = World(mode="observe")
+    await world.pipeline().process([world.at(single("1", b"x"), 0), world.at(single("1", b"y", device="edge-2"), 1)])
+    assert world.clean.events == []
+    assert (world.telemetry.total(Count.WINNERS), world.telemetry.total(Count.CONFLICTS)) == (1, 1)
+
+
+async def test_a_confirmed_claim_lives_for_the_window_and_an_unconfirmed_one_no_longer_than_its_event() -> None:
+    world = World()
+    old = replace(world.at(single("1"), 0), enqueued_ms=world.clock.now_ms() - RETENTION_MS + 300)
+    pipeline = world.pipeline()
+    await pipeline._claim(world.admitted(old))
+    ((_, expiry),) = world.claims.stored.values()
+    assert expiry == world.clock.now_ms() + 300
+    await world.pipeline(horizon=0).process([old])
+    ((_, expiry),) = world.claims.stored.values()
+    assert expiry == world.clock.now_ms() + WINDOW_MS
+
+
+async def test_a_claim_of_a_hub_that_is_gone_does_not_block() -> None:
+    world = World(incarnation=1)
+    await world.pipeline()._claim(world.admitted(world.at(single("1", b"x"), 0)))
+    reborn = dataclasses.replace(world, incarnation=2)
+    reborn.claims = world.claims
+    await reborn.pipeline().process([world.at(single("1", b"x", device="edge-2"), 0, "1")])
+    assert world.clean_bodies() == [b"x"]
+
+
+async def test_events_delivered_again_are_skipped_and_counted() -> None:
+    world = World()
+    pipeline = world.pipeline()
+    events = [world.at(single(str(n)), n) for n in range(3)]
+    await pipeline.process(events)
+    await pipeline.process(events)
+    assert len(world.clean.events) == 3
+    assert world.telemetry.total(Count.REDELIVERED) == 3
+
+
+async def test_a_device_of_which_nothing_may_claim_gets_no_replica_number() -> None:
+    """There are 31 of them in a group, and a sender that is refused must not use them up."""
+    world = World(group={"sources": ("urn:b*",)})
+    for number, device in enumerate(("edge-1", "edge-2")):
+        source = f"urn:{'ab'[number]}"
+        await world.pipeline().process([world.at(single("1", source=source, device=device), number)])
+    await world.pipeline().process([world.at(batch_of([b"{}", element("1", source="urn:a")], device="edge-3"), 2)])
+    assert world.claims.numbers == {("g", "edge-2"): 0}
+
+
+async def test_every_replica_that_delivered_a_reading_is_remembered_in_its_claim() -> None:
+    world = World()
+    for number, device in enumerate(("edge-1", "edge-2", "edge-2", "edge-3")):
+        await world.pipeline().process([world.at(single("1", device=device), number)])
+    ((claim, _),) = world.claims.stored.values()
+    assert unpack(claim).replicas == 0b111
+
+
+async def test_a_batch_that_is_too_large_is_split_and_every_reading_gets_through() -> None:
+    world = World()
+    world.clean.max_bytes = 200
+    elements = [element(str(n), data="x" * 20) for n in range(30)]
+    await world.pipeline().process([world.at(batch_of(elements), 0)])
+    assert all(len(body) <= 200 for body in world.clean_bodies())
+    assert [item["id"] for body in world.clean_bodies() for item in json.loads(body)] == [str(n) for n in range(30)]
+    assert world.telemetry.total(Count.CLEAN_READINGS) == 30
+
+
+async def test_dead_readings_that_are_too_many_for_one_letter_are_split_and_not_cut() -> None:
+    world = World()
+    world.dead.max_bytes = 60
+    await world.pipeline().process([world.at(batch_of([b'{"id":"%d"}' % n for n in range(20)]), 0)])
+    letters = world.dead.events
+    assert [item["id"] for letter in letters for item in json.loads(letter.body)] == [str(n) for n in range(20)]
+    assert not any("dedup_original_size" in letter.properties for letter in letters)
+
+
+async def test_memory_is_bounded_by_slices_and_each_slice_is_finished_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SLICE_BYTES", 500)
+    world = World()
+    pipeline = world.pipeline()
+    sizes: list[int] = []
+    handle = Pipeline._handle
+
+    async def watched(self: Pipeline, work: list[EventWork]) -> None:
+        sizes.append(len(work))
+        await handle(self, work)
+
+    monkeypatch.setattr(Pipeline, "_handle", watched)
+    await pipeline.process([world.at(single(str(n), b"x" * 100), n) for n in range(10)])
+    assert sizes == [5, 5]
+    assert len(world.clean.events) == 10
+
+
+async def test_an_event_that_is_given_up_ends_in_the_dead_letters() -> None:
+    world = World()
+    pipeline = world.pipeline()
+    await pipeline.give_up(world.at(single("1", b"poison"), 7), RuntimeError("defect"))
+    (letter,) = world.dead.events
+    assert (letter.body, letter.properties["dedup_reason"]) == (b"poison", "processing-failed")
+    assert pipeline.progress.finished is not None
+    assert pipeline.progress.finished.sequence_number == 7
+
+
+# --- resolve: what Redis can't tell, the clean stream does
+
+
+async def published_but_not_confirmed(world: World, event: InputEvent) -> None:
+    """An owner that died between publishing and confirming."""
+    pipeline = world.pipeline()
+    work = world.admitted(event)
+    await pipeline._claim(work)
+    await pipeline._publish(work)
+
+
+async def test_an_owner_that_died_after_publishing_is_not_repeated() -> None:
+    world = World()
+    event = world.at(batch_of([element("1"), element("2")]), 0)
+    await published_but_not_confirmed(world, event)
+    await world.pipeline(horizon=0).process([event])
+    assert len(world.clean.events) == 1
+    assert dict(world.telemetry.counts[Count.IN_DOUBT]) == {"found": 2}
+    assert all(unpack(claim).confirmed for claim, _ in world.claims.stored.values())
+
+
+async def test_a_copy_in_doubt_that_is_not_in_the_clean_stream_is_published() -> None:
+    world = World()
+    await published_but_not_confirmed(world, world.at(single("1", b"x"), 0))
+    second = world.at(single("2", b"y"), 1)
+    await world.pipeline()._claim(world.admitted(second))
+    await world.pipeline(horizon=1).process([world.at(single("1", b"x"), 0), second])
+    assert world.clean_bodies() == [b"x", b"y"]
+    assert dict(world.telemetry.counts[Count.IN_DOUBT]) == {"found": 1, "published": 1}
+
+
+async def test_a_marked_duplicate_is_no_proof_that_the_winner_was_published() -> None:
+    world = World(mode="mark")
+    winner, duplicate = world.at(single("1", b"x"), 0, "0"), world.at(single("1", b"x", device="edge-2"), 0, "1")
+    await world.pipeline()._claim(world.admitted(winner))
+    await world.pipeline(partition="1").process([duplicate])
+    await world.pipeline(horizon=0).process([winner])
+    assert [event.properties.get("dedup_duplicate") for event in world.clean.events] == [True, None]
+
+
+async def test_an_ambiguous_send_is_looked_up_and_never_simply_repeated() -> None:
+    world = World()
+    world.clean.failures = [UnavailableError("the clean hub", "timed out", ambiguous=True)]
+    await world.pipeline().process([world.at(single("1", b"x"), 0), world.at(single("2", b"y"), 1)])
+    assert world.clean_bodies() == [b"x", b"y"]
+    assert world.telemetry.counts[Count.IN_DOUBT]["found"] == 1
+    assert not world.telemetry.paused
+
+
+async def test_a_batch_that_failed_half_way_is_looked_up_when_it_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    pipeline = world.pipeline()
+    events = [world.at(single("1", b"x"), 0)]
+    with monkeypatch.context() as patch:
+        patch.setattr(Pipeline, "_confirm", None)  # a defect behind the send
+        with pytest.raises(TypeError):
+            await pipeline.process(events)
+    await pipeline.process(events)
+    assert world.clean_bodies() == [b"x"]
+
+
+async def test_nothing_is_sent_without_enough_of_the_lease_left() -> None:
+    world = World()
+    world.stopping.set()
+    pipeline = world.pipeline()
+    pipeline._lease.valid_until = world.clock.monotonic() + world.clean.timeout_seconds
+    with pytest.raises(StoppingError, match="the lease"):
+        await pipeline.process([world.at(single("1"), 0)])
+    pipeline._lease.is_lost = True
+    with pytest.raises(LeaseLostError):
+        await pipeline.process([world.at(single("1"), 0)])
+    assert world.clean.events == []
+
+
+async def test_the_record_keeps_the_inherited_sample_below_the_horizon_and_then_takes_the_newest() -> None:
+    world = World()
+    pipeline = world.pipeline(horizon=1)
+    world.samples.newest = {"0": 7}
+    records = []
+    for number in range(3):
+        await pipeline.process([world.at(single(str(number)), number)])
+        records.append(pipeline._lease.record)
+    now = world.clock.now_ms()
+    expected = [(0, {"0": -1}), (1, {"0": 7}), (2, {"0": 7})]
+    assert records == [Record(Position(n, str(n), now), sample, 1) for n, sample in expected]
+
+
+async def test_a_sample_that_arrives_during_a_batch_is_not_used_for_what_was_finished_before_it() -> None:
+    world = World()
+    pipeline = world.pipeline()
+    world.samples.newest = {"0": 0}
+    await pipeline.process([world.at(single("1"), 0)])
+    world.samples.newest = {"0": 99}
+    assert pipeline._lease.record is not None
+    assert pipeline._lease.record.sample == {"0": 0}
+
+
+async def test_a_group_can_send_deviating_copies_to_the_dead_letters() -> None:
+    world = World(group={"on_conflict": "dead-letter"})
+    await world.pipeline().process([world.at(batch_of([element("1", data=1), element("2", data=2)]), 0)])
+    second = world.at(batch_of([element("1", data=1), element("2", data=3)], device="edge-2"), 0, "1")
+    await world.pipeline(partition="1").process([second])
+    (letter,) = world.dead.events
+    assert (letter.properties["dedup_reason"], letter.properties["dedup_indexes"]) == ("conflict", "1")
+    assert json.loads(letter.body) == [json.loads(element("2", data=3))]
+    assert len(world.clean.events) == 1
+
+
+async def test_a_group_that_observes_publishes_nothing_and_counts_everything() -> None:
+    world = World(mode="observe", group={"output": OutputPolicy([], "source", "g")})
+    first = world.at(batch_of([element("1"), element("2")]), 0)
+    await world.pipeline()._claim(world.admitted(first))  # its owner died
+    await world.pipeline(horizon=0).process([first])
+    await world.pipeline(partition="1").process([world.at(single("1", device="edge-2"), 0, "1")])
+    assert world.clean.events == []
+    hour = world.clock.now_ms() // 3_600_000
+    (counts,) = await world.claims.accounts.hours("g", [hour])
+    assert (counts["f0"], counts["d1"], counts["r1"], counts["r2"]) == (2, 1, 1, 1)
+
+
+async def test_what_was_stored_and_forwarded_for_longer_than_the_window_is_published_once_and_marked() -> None:
+    world = World()
+    old = {"cloudEvents_id": "1", "cloudEvents_source": "urn:a", "cloudEvents_time": "2020-01-01T00:00:00Z"}
+    for replica in ("0", "1", "2"):
+        backlog = replace(single(device=f"edge-{replica}"), application_properties=old)
+        await world.pipeline(partition=replica).process([world.at(backlog, 0, replica)])
+    (clean,) = world.clean.events
+    assert clean.properties["dedup_late"] == "0"

@@ -51,12 +51,12 @@ async def run(settings: Settings) -> None:
 
 
 async def report(settings: Settings, hours: int, *, json: bool) -> None:
-    from dedup_service.bootstrap import build_deployment
+    from dedup_service.bootstrap import build_fleet
     from dedup_service.commands.report import as_json, as_text, collect
 
-    async with build_deployment(settings) as deployment:
+    async with build_fleet(settings) as fleet:
         try:
-            reports = await collect(deployment, hours)
+            reports = await collect(fleet, hours)
         except UnavailableError as error:
             raise ConfigurationError(f"{PREFIX}REDIS_URL", f"{error.what}: {error.problem}", example("redis_url")) from None
     print(as_json(reports) if json else as_text(reports, hours))

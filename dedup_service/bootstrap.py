@@ -22,17 +22,17 @@ from dedup_service.adapters.eventhubs.input import RETRY_INTERVAL_SECONDS, Event
 from dedup_service.adapters.eventhubs.publisher import EventHubPublisher
 from dedup_service.adapters.eventhubs.routed import RoutedPublisher, RoutedTail
 from dedup_service.adapters.eventhubs.tail import EventHubTail
-from dedup_service.adapters.redis.accounts import RedisAccounts
-from dedup_service.adapters.redis.board import RedisBoard
+from dedup_service.adapters.redis.board import RedisPodBoard
 from dedup_service.adapters.redis.calls import RedisClient, connect
 from dedup_service.adapters.redis.claims import RedisClaims, check_clustering, check_eviction
 from dedup_service.adapters.redis.entra import EntraCredentials
 from dedup_service.adapters.redis.leases import RedisLeases
+from dedup_service.adapters.redis.ledger import RedisLedger
 from dedup_service.commands.check import RoundTripPorts
 from dedup_service.config.groups import configured, make_group, only_observes
 from dedup_service.config.hubs import (
-    Input,
-    Output,
+    InputConfig,
+    OutputConfig,
     check_address,
     configured_inputs,
     configured_outputs,
@@ -41,7 +41,7 @@ from dedup_service.config.hubs import (
 from dedup_service.config.settings import HUB_EXAMPLE, PREFIX, SQLITE_SCHEME, Settings, example
 from dedup_service.core.extract import CloudEventsExtractor
 from dedup_service.errors import ConfigurationError, UnavailableError
-from dedup_service.observability.fleet import Deployment
+from dedup_service.observability.fleet import Fleet
 from dedup_service.partitions.consumer import InputPorts, SharedPorts
 from dedup_service.ports import Checkpoints
 from dedup_service.service import Service, ServicePorts
@@ -76,8 +76,8 @@ def build(settings: Settings, telemetry: Telemetry) -> Service:
     ports = ServicePorts(
         inputs=[_input_ports(item, settings, azure, redis, namespace, clock, len(inputs) == 1) for item in inputs],
         shared=shared,
-        accounts=RedisAccounts(redis, namespace=namespace, shards=settings.shard_count),
-        board=RedisBoard(redis, namespace=namespace),
+        ledger=RedisLedger(redis, namespace=namespace, shards=settings.shard_count),
+        board=RedisPodBoard(redis, namespace=namespace),
         check_claims=partial(_check_redis, redis, settings),
         extractor=CloudEventsExtractor(settings.max_decompressed_bytes),
         close=azure.close,
@@ -96,7 +96,7 @@ async def _check_redis(redis: RedisClient, settings: Settings) -> None:
 
 
 def _input_ports(
-    item: Input,
+    item: InputConfig,
     settings: Settings,
     azure: AzureClients,
     redis: RedisClient,
@@ -130,17 +130,17 @@ def _input_ports(
 
 
 @asynccontextmanager
-async def build_deployment(settings: Settings) -> AsyncIterator[Deployment]:
+async def build_fleet(settings: Settings) -> AsyncIterator[Fleet]:
     """What is counted in Redis, without a service. Raises ConfigurationError."""
     azure = AzureClients(_network(settings))
     groups, redis, namespace = configured(settings), _redis(settings, azure), key_namespace(settings)
-    deployment = Deployment(
-        RedisAccounts(redis, namespace=namespace, shards=settings.shard_count),
-        RedisBoard(redis, namespace=namespace),
+    fleet = Fleet(
+        RedisLedger(redis, namespace=namespace, shards=settings.shard_count),
+        RedisPodBoard(redis, namespace=namespace),
         [make_group(group, settings, ["0"]) for group in groups],
     )
     try:
-        yield deployment
+        yield fleet
     finally:
         await redis.aclose()
         await azure.close()
@@ -198,13 +198,13 @@ def _redis(settings: Settings, azure: AzureClients) -> RedisClient:
         raise ConfigurationError(f"{PREFIX}REDIS_URL", f"can't be used: {error}", example("redis_url")) from None
 
 
-def _clean(output: Output, settings: Settings, azure: AzureClients) -> EventHubPublisher:
+def _clean(output: OutputConfig, settings: Settings, azure: AzureClients) -> EventHubPublisher:
     what = f"the clean hub {output.name}".rstrip()
     connect_to = partial(azure.producer, output.address)
     return EventHubPublisher(connect_to, what, send_timeout_seconds=settings.send_timeout_seconds)
 
 
-def _tail(output: Output, settings: Settings, azure: AzureClients) -> EventHubTail:
+def _tail(output: OutputConfig, settings: Settings, azure: AzureClients) -> EventHubTail:
     client = azure.consumer(output.address, output.consumer_group)
     return EventHubTail(client, timeout_seconds=settings.lease_seconds)
 

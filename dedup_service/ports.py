@@ -13,7 +13,7 @@ from dedup_service.core.accounting import Counts, SourceHistory
 from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import Claim
 from dedup_service.core.events import Extraction, InputEvent
-from dedup_service.core.leases import Lease, Record, Renewal, Sample
+from dedup_service.core.leases import EndOffsets, Lease, LeaseRecord, Renewal
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.core.overview import ReplicaSeen
 from dedup_service.core.progress import Position
@@ -54,7 +54,7 @@ class StoredClaim:
     ttl_ms: int
 
 
-class Accounts(Protocol):
+class Ledger(Protocol):
     """What the claim store has counted, for the whole deployment: every pod reads the same. See core/accounting.py."""
 
     async def now_ms(self) -> int:
@@ -101,7 +101,7 @@ class RedisMemory:
     evicted_keys: int
 
 
-class Board(Protocol):
+class PodBoard(Protocol):
     """What the pods tell each other, so that each of them can answer for all."""
 
     async def tell(self, pod_id: str, number: int, status: Mapping[str, Any], increments: Mapping[str, int]) -> None:
@@ -116,11 +116,11 @@ class Board(Protocol):
 
     async def totals(self) -> dict[str, int]: ...
 
-    async def note(self, kind: str, notes: Sequence[Mapping[str, Any]]) -> None:
+    async def add_examples(self, kind: str, examples: Sequence[Mapping[str, Any]]) -> None:
         """Keep some recent examples of what was counted. Not idempotent."""
         ...
 
-    async def notes(self, kind: str) -> list[dict[str, Any]]:
+    async def examples(self, kind: str) -> list[dict[str, Any]]:
         """Newest first, 200 at most."""
         ...
 
@@ -281,7 +281,7 @@ class Leases(Protocol):
         """A free partition's lease, with an epoch above all before it; None when somebody holds it."""
         ...
 
-    async def write(self, lease: Lease, record: Record, *, release: bool = False) -> bool:
+    async def write(self, lease: Lease, record: LeaseRecord, *, release: bool = False) -> bool:
         """Write the record, and with `release` give the lease up. False when the lease is lost. Idempotent."""
         ...
 
@@ -293,4 +293,4 @@ class Leases(Protocol):
         """True for one caller of all pods in each interval."""
         ...
 
-    async def save_sample(self, sample: Sample) -> None: ...
+    async def save_sample(self, sample: EndOffsets) -> None: ...

@@ -14,17 +14,17 @@ from dedup_service.config.file import GroupSettings
 from dedup_service.config.groups import make_group
 from dedup_service.config.settings import PREFIX, Settings, example
 from dedup_service.core.groups import Groups
-from dedup_service.core.leases import Samples
+from dedup_service.core.leases import NewestSample
 from dedup_service.core.outgoing import OutputPolicy
 from dedup_service.errors import ConfigurationError, UnavailableError
-from dedup_service.observability.fleet import Deployment
+from dedup_service.observability.fleet import Fleet
 from dedup_service.observability.metrics import create_registry
 from dedup_service.observability.status import Status
-from dedup_service.partitions.consumer import Incarnations, InputPorts, Intake, Outputs, SharedPorts
-from dedup_service.ports import Accounts, Board, Extractor, Publisher
+from dedup_service.partitions.consumer import Incarnations, InputConsumer, InputPorts, Outputs, SharedPorts
+from dedup_service.ports import Extractor, Ledger, PodBoard, Publisher
 from dedup_service.processing.admission import Admission
 from dedup_service.telemetry import log
-from dedup_service.waiting import Connecting
+from dedup_service.waiting import StartupWait
 
 PING_SECONDS = 1.0
 CLOSE_SECONDS = 6.0
@@ -37,8 +37,8 @@ DEFAULT_READY_GRACE_SECONDS = 10.0
 class ServicePorts:
     inputs: Sequence[InputPorts]
     shared: SharedPorts
-    accounts: Accounts
-    board: Board
+    ledger: Ledger
+    board: PodBoard
     check_claims: Callable[[], Awaitable[None]]
     extractor: Extractor
     close: Callable[[], Awaitable[None]]
@@ -53,12 +53,10 @@ class Service:
         self._telemetry = ports.shared.telemetry
         self._pod_id = pod_id
         self._stop = asyncio.Event()
-        self._connecting = Connecting(ports.shared.clock, self._telemetry, self._stop)
-        self._intakes: list[Intake] = []
-        self._deployment = Deployment(
-            ports.accounts, ports.board, partitions_of=self._partitions, is_counting=settings.accounting
-        )
-        self._status = Status(pod_id, ports.board, self._deployment, self._telemetry)
+        self._startup = StartupWait(ports.shared.clock, self._telemetry, self._stop)
+        self._consumers: list[InputConsumer] = []
+        self._fleet = Fleet(ports.ledger, ports.board, partitions_of=self._partitions, is_counting=settings.accounting)
+        self._status = Status(pod_id, ports.board, self._fleet, self._telemetry)
         self.http_port = settings.http_port
 
     def stop(self) -> None:
@@ -69,8 +67,8 @@ class Service:
         server, serving = await self._serve()
         background = [asyncio.create_task(self._ping()), asyncio.create_task(self._status.run())]
         try:
-            self._intakes = await self._connect()
-            if self._intakes:
+            self._consumers = await self._connect()
+            if self._consumers:
                 log.info("started", pod=self._pod_id, http_port=self.http_port, mode=self._settings.mode)
                 self._warn()
             await self._take_in()
@@ -86,7 +84,7 @@ class Service:
 
     async def _take_in(self) -> None:
         """All inputs until `stop`, or until one of them is refused; the others leave in order then, too."""
-        running = [asyncio.create_task(intake.run(self._connecting, self._stop)) for intake in self._intakes]
+        running = [asyncio.create_task(consumer.run(self._startup, self._stop)) for consumer in self._consumers]
         try:
             await asyncio.gather(*running)
         finally:
@@ -128,15 +126,15 @@ class Service:
         self.http_port = listening.getsockname()[1]
         token = settings.api_token.get_secret_value() if settings.api_token else None
         registry = create_registry(self._telemetry, lambda: self._status.overview)
-        app = create_app(registry, self._deployment, alive=self.is_alive, not_ready=self.not_ready, token=token)
+        app = create_app(registry, self._fleet, alive=self.is_alive, not_ready=self.not_ready, token=token)
         server = ApiServer(app)
         return server, asyncio.create_task(server.serve(sockets=[listening]))
 
     def _partitions(self) -> list[str]:
-        return [partition for intake in self._intakes for partition in intake.partitions]
+        return [partition for consumer in self._consumers for partition in consumer.partitions]
 
     def is_alive(self) -> bool:
-        return self._stop.is_set() or all(intake.is_working for intake in self._intakes)
+        return self._stop.is_set() or all(consumer.is_working for consumer in self._consumers)
 
     def not_ready(self) -> str | None:
         if self._stop.is_set():
@@ -145,7 +143,7 @@ class Service:
         for dependency, pause in self._telemetry.paused.items():
             if now - pause.since >= READY_GRACE_SECONDS.get(dependency, DEFAULT_READY_GRACE_SECONDS):
                 return f"{dependency}: {pause.problem}"
-        is_running = any(intake.is_running for intake in self._intakes)
+        is_running = any(consumer.is_running for consumer in self._consumers)
         return None if is_running else "waiting for the hubs and Redis"
 
     async def _ping(self) -> None:
@@ -161,7 +159,7 @@ class Service:
 
     # --- start
 
-    async def _connect(self) -> list[Intake]:
+    async def _connect(self) -> list[InputConsumer]:
         """Wait for Redis and the hubs that are written to; nothing when stopped meanwhile."""
         ports, shared = self._ports, self._ports.shared
         await self._available("redis_url", ports.check_claims)
@@ -173,26 +171,26 @@ class Service:
             await shared.clean.open(clean)
         if self._stop.is_set():
             return []
-        return self._make_intakes(clean, dead_letters)
+        return self._make_consumers(clean, dead_letters)
 
     async def _available(self, name: str, operation: Callable[[], Awaitable[object]]) -> None:
-        await self._connecting.available(PREFIX + name.upper(), example(name), operation)
+        await self._startup.available(PREFIX + name.upper(), example(name), operation)
 
     async def _partition_ids(self, name: str, publisher: Publisher | None) -> list[str]:
         if publisher is None:
             return []
-        return await self._connecting.available(PREFIX + name.upper(), example(name), publisher.partition_ids) or []
+        return await self._startup.available(PREFIX + name.upper(), example(name), publisher.partition_ids) or []
 
-    def _make_intakes(self, clean: list[str], dead_letters: list[str]) -> list[Intake]:
+    def _make_consumers(self, clean: list[str], dead_letters: list[str]) -> list[InputConsumer]:
         settings, ports = self._settings, self._ports
         groups = Groups([make_group(group, settings, clean) for group in self._group_settings])
-        self._deployment.groups = groups.groups
+        self._fleet.groups = groups.groups
         admission = Admission(groups, ports.extractor, settings.unmatched, settings.kept_property_names)
         own = [name for name in clean if ":" not in name]
         forward_to = OutputPolicy(own, settings.partition_by, "", settings.kept_property_names) if own else None
         outputs = Outputs(forward_to, dead_letters)
-        samples, incarnations = Samples(), Incarnations([source.name for source in ports.inputs])
+        samples, incarnations = NewestSample(), Incarnations([source.name for source in ports.inputs])
         return [
-            Intake(settings, source, ports.shared, admission, outputs, samples, incarnations, self._pod_id)
+            InputConsumer(settings, source, ports.shared, admission, outputs, samples, incarnations, self._pod_id)
             for source in ports.inputs
         ]

@@ -15,7 +15,7 @@ import structlog
 LOG_INTERVAL_SECONDS = 30.0
 """A dependency that comes and goes is logged no more often; the metrics have it all."""
 MAX_KNOWN_DEFECTS = 20
-MAX_NOTES = 50
+MAX_EXAMPLES = 50
 
 log = structlog.get_logger("dedup_service")
 
@@ -72,7 +72,9 @@ class Telemetry:
     """By dependency that is unavailable."""
     logged_at: dict[str, float] = field(default_factory=dict)
     known_defects: set[str] = field(default_factory=set)
-    notes: dict[str, deque[dict[str, Any]]] = field(default_factory=lambda: defaultdict(lambda: deque(maxlen=MAX_NOTES)))
+    examples: dict[str, deque[dict[str, Any]]] = field(
+        default_factory=lambda: defaultdict(lambda: deque(maxlen=MAX_EXAMPLES))
+    )
     """Recent examples of what is counted, by kind; never a payload."""
     started_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
 
@@ -83,13 +85,13 @@ class Telemetry:
     def total(self, count: Count) -> int:
         return sum(self.counts[count].values())
 
-    def note(self, kind: str, **note: Any) -> None:
-        self.notes[kind].append(note)
+    def add_example(self, kind: str, **example: Any) -> None:
+        self.examples[kind].append(example)
 
-    def taken_notes(self, at_most: int) -> dict[str, list[dict[str, Any]]]:
+    def take_examples(self, at_most: int) -> dict[str, list[dict[str, Any]]]:
         """The newest ones since the last call."""
-        taken = {kind: list(notes)[-at_most:] for kind, notes in self.notes.items() if notes}
-        self.notes.clear()
+        taken = {kind: list(examples)[-at_most:] for kind, examples in self.examples.items() if examples}
+        self.examples.clear()
         return taken
 
     # --- log events: changes of state only, the rest is counted

@@ -18,7 +18,7 @@ STARTUP_RETRY_SECONDS = 1.0
 T = TypeVar("T")
 
 
-class Retrying:
+class Retrier:
     """Runs an operation until it succeeds. The operation must be safe to repeat."""
 
     def __init__(self, clock: Clock, telemetry: Telemetry, stopping: asyncio.Event) -> None:
@@ -52,7 +52,7 @@ class Retrying:
 
 
 @dataclass(frozen=True, slots=True)
-class Connecting:
+class StartupWait:
     """Waiting at the start for what the service needs: it may come later, but a refusal is a wrong setting."""
 
     clock: Clock

@@ -19,7 +19,7 @@ from dedup_service import __version__
 from dedup_service.api.routes import create_router
 from dedup_service.api.views import Health
 from dedup_service.errors import UnavailableError
-from dedup_service.observability.fleet import Deployment
+from dedup_service.observability.fleet import Fleet
 
 _bearer = HTTPBearer(auto_error=False, description="DEDUP_API_TOKEN")
 DASHBOARD = {
@@ -33,7 +33,7 @@ DASHBOARD_POLICY = "default-src 'none'; style-src 'self'; script-src 'self'; con
 
 def create_app(
     registry: CollectorRegistry,
-    deployment: Deployment,
+    fleet: Fleet,
     *,
     alive: Callable[[], bool],
     not_ready: Callable[[], str | None],
@@ -83,7 +83,7 @@ def create_app(
 
     for path, (name, media_type) in DASHBOARD.items():
         app.add_api_route(path, _page(name, media_type), include_in_schema=False)
-    app.include_router(create_router(deployment), dependencies=[] if token is None else [Depends(_needs(token))])
+    app.include_router(create_router(fleet), dependencies=[] if token is None else [Depends(_needs(token))])
     return app
 
 

@@ -29,7 +29,7 @@ from dedup_service.api.views import (
 )
 from dedup_service.core.groups import Group
 from dedup_service.core.overview import ReplicaState
-from dedup_service.observability.fleet import Deployment
+from dedup_service.observability.fleet import Fleet
 from dedup_service.ports import PodStatus
 from dedup_service.processing.counting import CONFLICT, DEAD_LETTER
 from dedup_service.telemetry import PartitionFigures, lag_seconds
@@ -49,21 +49,21 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 UNKNOWN_GROUP: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "No such group."}}
 
 
-def create_router(deployment: Deployment) -> APIRouter:
+def create_router(fleet: Fleet) -> APIRouter:
     router = APIRouter(prefix="/v1", responses=RESPONSES)
 
     def chosen(group: str | None) -> Sequence[Group]:
-        if not deployment.groups:
+        if not fleet.groups:
             raise HTTPException(503, "waiting for the hubs and Redis")
         if group is None:
-            return deployment.groups
-        found = deployment.group(group)
+            return fleet.groups
+        found = fleet.group(group)
         if found is None:
             raise HTTPException(404, "no such group; /v1/groups lists them")
         return [found]
 
     def counted(group: str | None) -> Sequence[Group]:
-        if not deployment.is_counting:
+        if not fleet.is_counting:
             raise HTTPException(503, "nothing is counted: DEDUP_ACCOUNTING is off")
         return chosen(group)
 
@@ -71,12 +71,12 @@ def create_router(deployment: Deployment) -> APIRouter:
     async def get_stats() -> Stats:
         """Totals, pods and what is unavailable."""
         groups = chosen(None)
-        pods, overview = await deployment.pods(), await deployment.overview()
+        pods, overview = await fleet.pods(), await fleet.overview()
         return Stats(
             version=__version__,
             now_ms=overview.now_ms,
             mode="/".join(dict.fromkeys(group.mode for group in groups)),
-            totals=Totals.of(await deployment.totals()),
+            totals=Totals.of(await fleet.totals()),
             pods=[PodView.of(pod) for pod in pods],
             paused={name: problem for pod in pods for name, problem in pod.status["paused"].items()},
             redis=memory_view(overview),
@@ -86,7 +86,7 @@ def create_router(deployment: Deployment) -> APIRouter:
     async def get_groups() -> list[GroupView]:
         """How much redundancy each group has left."""
         counted(None)
-        return [GroupView.of(item) for item in (await deployment.overview()).groups]
+        return [GroupView.of(item) for item in (await fleet.overview()).groups]
 
     @router.get("/replicas", responses=UNKNOWN_GROUP)
     async def get_replicas(
@@ -94,7 +94,7 @@ def create_router(deployment: Deployment) -> APIRouter:
     ) -> list[ReplicaView]:
         """Who sends, what share of the readings, how often first, and how far behind."""
         names = {item.name for item in counted(group)}
-        replicas = [r for item in (await deployment.overview()).groups if item.group.name in names for r in item.replicas]
+        replicas = [r for item in (await fleet.overview()).groups if item.group.name in names for r in item.replicas]
         return [ReplicaView.of(replica) for replica in replicas if state in (None, replica.state)]
 
     @router.get("/sources", responses=UNKNOWN_GROUP)
@@ -108,14 +108,14 @@ def create_router(deployment: Deployment) -> APIRouter:
         found = [
             (item.name, seen)
             for item in counted(group)
-            for seen in await deployment.sources(item.name)
+            for seen in await fleet.sources(item.name)
             if contains in seen.source
         ]
         page, following = paged(found, lambda entry: f"{entry[0]} {entry[1].source}", limit, after)
         views = []
         for name in dict.fromkeys(name for name, _ in page):
-            names = await deployment.replica_names(name)
-            overviews = await deployment.source_overviews(name, [seen for of, seen in page if of == name])
+            names = await fleet.replica_names(name)
+            overviews = await fleet.source_overviews(name, [seen for of, seen in page if of == name])
             views += [SourceView.of(name, overview, names) for overview in overviews]
         return Page(items=views, next=following)
 
@@ -123,7 +123,7 @@ def create_router(deployment: Deployment) -> APIRouter:
     async def get_partitions() -> list[PartitionView]:
         """Who works on which partition, and how far behind."""
         chosen(None)
-        return partition_views(deployment.partitions_of(), await deployment.pods(), time.time_ns() // 1_000_000)
+        return partition_views(fleet.partitions_of(), await fleet.pods(), time.time_ns() // 1_000_000)
 
     @router.get("/keys", responses={404: {"model": Problem, "description": "Nothing is remembered of it."}})
     async def get_key(
@@ -132,27 +132,27 @@ def create_router(deployment: Deployment) -> APIRouter:
     ) -> list[KeyView]:
         """What became of one reading: who won, who else delivered it, and how long that is remembered."""
         chosen(None)
-        found = await deployment.find(source, reading_id)
+        found = await fleet.find(source, reading_id)
         if not found:
             raise HTTPException(404, "nothing is remembered of this reading: it never came, or its window is over")
-        return [KeyView.of(group, claim, await deployment.replica_names(group.name)) for group, claim in found]
+        return [KeyView.of(group, claim, await fleet.replica_names(group.name)) for group, claim in found]
 
     @router.get("/conflicts", responses=UNKNOWN_GROUP)
     async def get_conflicts(group: GroupName = None, limit: Limit = 100) -> list[ConflictView]:
         """Recent copies whose content differs from the winner's, newest first: examples; /v1/groups has the number."""
-        names = {item.name: await deployment.replica_names(item.name) for item in chosen(group)}
-        notes = [note for note in await deployment.notes(CONFLICT) if note["group"] in names][:limit]
+        names = {item.name: await fleet.replica_names(item.name) for item in chosen(group)}
+        examples = [example for example in await fleet.examples(CONFLICT) if example["group"] in names][:limit]
         return [
-            ConflictView(**{**note, "winner_replicas": names_of(note["winner_replicas"], names[note["group"]])})
-            for note in notes
+            ConflictView(**{**example, "winner_replicas": names_of(example["winner_replicas"], names[example["group"]])})
+            for example in examples
         ]
 
     @router.get("/dead-letters", responses=UNKNOWN_GROUP)
     async def get_dead_letters(group: GroupName = None, limit: Limit = 100) -> list[DeadLetterView]:
         """Recent dead letters, newest first: examples; /v1/stats has the number."""
         names = {item.name for item in chosen(group)}
-        notes = [note for note in await deployment.notes(DEAD_LETTER) if group is None or note["group"] in names]
-        return [DeadLetterView(**note) for note in notes[:limit]]
+        examples = [example for example in await fleet.examples(DEAD_LETTER) if group is None or example["group"] in names]
+        return [DeadLetterView(**example) for example in examples[:limit]]
 
     @router.get("/gaps", responses=UNKNOWN_GROUP)
     async def get_gaps(
@@ -173,7 +173,7 @@ def create_router(deployment: Deployment) -> APIRouter:
                 found_ms=gap.found_ms,
             )
             for item in counted(group)
-            for name, history in await deployment.accounts.gaps(item.name)
+            for name, history in await fleet.ledger.gaps(item.name)
             if source in (None, name)
             for gap in history.gaps
         ]
@@ -184,7 +184,7 @@ def create_router(deployment: Deployment) -> APIRouter:
     async def get_history(group: GroupName = None) -> dict[str, list[MinuteView]]:
         """The last hour, minute by minute, for each group."""
         return {
-            item.name: [MinuteView.of(start_ms, counts) for start_ms, counts in await deployment.history(item.name)]
+            item.name: [MinuteView.of(start_ms, counts) for start_ms, counts in await fleet.history(item.name)]
             for item in counted(group)
         }
 

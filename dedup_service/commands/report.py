@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from dedup_service.core.source_report import SourceReport, source_report
 from dedup_service.core.times import duration_seconds
-from dedup_service.observability.fleet import Deployment
+from dedup_service.observability.fleet import Fleet
 
 MAX_HOURS = 24
 
@@ -21,14 +21,14 @@ def hours_of(text: str) -> int:
     return hours
 
 
-async def collect(deployment: Deployment, hours: int) -> dict[str, list[SourceReport]]:
+async def collect(fleet: Fleet, hours: int) -> dict[str, list[SourceReport]]:
     """By group. Raises UnavailableError."""
-    return {group.name: await _sources(deployment, group.name, hours) for group in deployment.groups}
+    return {group.name: await _sources(fleet, group.name, hours) for group in fleet.groups}
 
 
-async def _sources(deployment: Deployment, group: str, hours: int) -> list[SourceReport]:
-    names = await deployment.replica_names(group)
-    overviews = await deployment.source_overviews(group, await deployment.sources(group, hours), hours)
+async def _sources(fleet: Fleet, group: str, hours: int) -> list[SourceReport]:
+    names = await fleet.replica_names(group)
+    overviews = await fleet.source_overviews(group, await fleet.sources(group, hours), hours)
     return [source_report(item.seen.source, item.counts, item.missing, names) for item in overviews]
 
 

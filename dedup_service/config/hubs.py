@@ -16,7 +16,7 @@ DEFAULT_INPUT = "default"
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
+class InputConfig:
     name: str
     address: HubAddress
     consumer_group: str
@@ -24,25 +24,25 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
+class OutputConfig:
     name: str
     """Nothing: the one that the environment names."""
     address: HubAddress
     consumer_group: str
 
 
-def configured_outputs(settings: Settings) -> list[Output]:
+def configured_outputs(settings: Settings) -> list[OutputConfig]:
     """Raises ConfigurationError."""
     file = config_file(settings)
     found = []
     if settings.output_connection_string is not None:
         secret, setting = settings.output_connection_string, f"{PREFIX}OUTPUT_CONNECTION_STRING"
         address = parse_hub_address(setting, secret, settings.output_endpoint_address)
-        found.append(Output("", address, settings.output_consumer_group))
+        found.append(OutputConfig("", address, settings.output_consumer_group))
     for item in file.outputs if file is not None else []:
         secret = _from_environment(item.connection_string_env, f"output {item.name}", settings)
         address = parse_hub_address(item.connection_string_env, secret, item.endpoint_address)
-        found.append(Output(item.name, address, item.consumer_group))
+        found.append(OutputConfig(item.name, address, item.consumer_group))
     return found
 
 
@@ -53,7 +53,7 @@ def _from_environment(variable: str, who: str, settings: Settings) -> SecretStr:
     return SecretStr(secret)
 
 
-def configured_inputs(settings: Settings) -> list[Input]:
+def configured_inputs(settings: Settings) -> list[InputConfig]:
     """Raises ConfigurationError."""
     file = config_file(settings)
     if file is not None and (file.inputs or file.outputs) and settings.namespace is None:
@@ -66,14 +66,14 @@ def configured_inputs(settings: Settings) -> list[Input]:
         secret = _from_environment(item.connection_string_env, f"input {item.name}", settings)
         retention = item.retention_seconds or settings.input_retention_seconds
         address = parse_hub_address(item.connection_string_env, secret, item.endpoint_address)
-        found.append(Input(item.name, address, item.consumer_group, retention * 1000))
+        found.append(InputConfig(item.name, address, item.consumer_group, retention * 1000))
     _require_different(found)
     return found
 
 
-def _require_different(inputs: list[Input]) -> None:
+def _require_different(inputs: list[InputConfig]) -> None:
     """Two inputs on one hub would share its leases, and each take them all."""
-    seen: dict[tuple[str, str], Input] = {}
+    seen: dict[tuple[str, str], InputConfig] = {}
     for item in inputs:
         name = item.address.name
         if name in seen:
@@ -82,7 +82,7 @@ def _require_different(inputs: list[Input]) -> None:
         seen[name] = item
 
 
-def _by_environment(settings: Settings) -> Input:
+def _by_environment(settings: Settings) -> InputConfig:
     for name in ("input_connection_string", "input_consumer_group"):
         if getattr(settings, name) is None:
             raise ConfigurationError(PREFIX + name.upper(), "is missing", example(name))
@@ -90,7 +90,7 @@ def _by_environment(settings: Settings) -> Input:
     assert settings.input_consumer_group is not None
     secret, setting = settings.input_connection_string, f"{PREFIX}INPUT_CONNECTION_STRING"
     address = parse_hub_address(setting, secret, settings.input_endpoint_address)
-    return Input(DEFAULT_INPUT, address, settings.input_consumer_group, settings.input_retention_seconds * 1000)
+    return InputConfig(DEFAULT_INPUT, address, settings.input_consumer_group, settings.input_retention_seconds * 1000)
 
 
 def check_address(settings: Settings) -> HubAddress:

@@ -18,7 +18,7 @@ from hashlib import blake2b
 
 from dedup_service.core.events import Origin, Reading
 from dedup_service.core.extract import CONTENT_HASH_BYTES
-from dedup_service.core.memo import Known
+from dedup_service.core.memo import MemoDict
 
 UNCONFIRMED, CONFIRMED = 0, 1
 KEY_BYTES = 16
@@ -84,10 +84,10 @@ def key_digests(group: str, readings: Sequence[Reading]) -> list[bytes]:
 
 
 @cache
-def _prefixes_of(group: str) -> Known[bytes]:
+def _prefixes_of(group: str) -> MemoDict[bytes]:
     """By source: what its keys' digests begin with."""
     own = _prefixed(group.encode())
-    return Known(lambda source: own + _prefixed(source.encode()))
+    return MemoDict(lambda source: own + _prefixed(source.encode()))
 
 
 def shard_of(source: str, shards: int) -> int:
@@ -96,9 +96,9 @@ def shard_of(source: str, shards: int) -> int:
 
 
 @cache
-def shards_of(shards: int) -> Known[int]:
+def shards_of(shards: int) -> MemoDict[int]:
     """By source."""
-    return Known(lambda source: int.from_bytes(blake2b(source.encode(), digest_size=4).digest(), "big") % shards)
+    return MemoDict(lambda source: int.from_bytes(blake2b(source.encode(), digest_size=4).digest(), "big") % shards)
 
 
 def incarnation_of(namespace: str, hub: str, created_ms: int) -> int:

@@ -28,7 +28,7 @@ STRUCTURED = "structured"
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
+class PublishFlags:
     """What consumers are told about the readings of one clean event."""
 
     late: frozenset[int] = frozenset()
@@ -37,7 +37,7 @@ class Marks:
     """Mode `mark`: another copy has won."""
 
 
-PLAIN = Marks()
+PLAIN = PublishFlags()
 
 
 class CleanEvent(msgspec.Struct, frozen=True, gc=False):
@@ -54,7 +54,7 @@ def clean_events(
     chosen: list[Reading],
     policy: OutputPolicy,
     incarnation: int,
-    marks: Marks = PLAIN,
+    flags: PublishFlags = PLAIN,
 ) -> list[CleanEvent]:
     """The clean events of one input event, at most one for each output partition."""
     by_partition: dict[str, list[Reading]] = {}
@@ -63,16 +63,16 @@ def clean_events(
     whole = len(chosen) == len(extraction.readings) and not extraction.bad and len(by_partition) == 1
     render = _structured_event if policy.content_mode == STRUCTURED else _as_received
     common = {**kept_properties(event, policy.kept_adx_properties), ORIGIN_PROPERTY: origin_text(event, incarnation)}
-    if marks.duplicate:
+    if flags.duplicate:
         common[DUPLICATE_PROPERTY] = True
     return [
-        CleanEvent(partition, tuple(readings), render(event, extraction, readings, whole, common, marks))
+        CleanEvent(partition, tuple(readings), render(event, extraction, readings, whole, common, flags))
         for partition, readings in by_partition.items()
     ]
 
 
-def _with_indexes(common: dict[str, Any], readings: list[Reading], marks: Marks) -> dict[str, Any]:
-    return {**common, **index_properties([reading.index for reading in readings], marks.late)}
+def _with_indexes(common: dict[str, Any], readings: list[Reading], flags: PublishFlags) -> dict[str, Any]:
+    return {**common, **index_properties([reading.index for reading in readings], flags.late)}
 
 
 def _as_received(
@@ -81,15 +81,15 @@ def _as_received(
     readings: list[Reading],
     whole: bool,
     common: dict[str, Any],
-    marks: Marks,
+    flags: PublishFlags,
 ) -> OutgoingEvent:
     parts = tuple([(reading.index, reading.raw) for reading in readings]) if extraction.batch else ()
-    properties = _with_indexes(common, readings, marks)
+    properties = _with_indexes(common, readings, flags)
     if whole:
         body, content_type, encoding = event.body, event.content_type, event.content_encoding
     else:
         body, content_type, encoding = array(parts), BATCH_CONTENT_TYPE, None
-    return outgoing(event, body, content_type, encoding, properties, len(readings), parts, marks.late)
+    return outgoing(event, body, content_type, encoding, properties, len(readings), parts, flags.late)
 
 
 def _structured_event(
@@ -98,16 +98,16 @@ def _structured_event(
     readings: list[Reading],
     whole: bool,
     common: dict[str, Any],
-    marks: Marks,
+    flags: PublishFlags,
 ) -> OutgoingEvent:
     """Always a batch, so that a consumer has one format to expect. The attributes move from the properties to the body."""
     parts = tuple(
-        (r.index, structured(event, r, is_binary=extraction.binary, late=r.index in marks.late, duplicate=marks.duplicate))
+        (r.index, structured(event, r, is_binary=extraction.binary, late=r.index in flags.late, duplicate=flags.duplicate))
         for r in readings
     )
-    properties = _with_indexes(common, readings, marks)
+    properties = _with_indexes(common, readings, flags)
     kept = {name: value for name, value in properties.items() if not name.startswith(ATTRIBUTE_PREFIXES)}
-    return outgoing(event, array(parts), BATCH_CONTENT_TYPE, None, kept, len(readings), parts, marks.late)
+    return outgoing(event, array(parts), BATCH_CONTENT_TYPE, None, kept, len(readings), parts, flags.late)
 
 
 def split(clean: CleanEvent) -> list[CleanEvent]:

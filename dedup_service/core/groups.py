@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from dedup_service.core.memo import Known
+from dedup_service.core.memo import MemoDict
 from dedup_service.core.outgoing import OutputPolicy
 
 DEFAULT_GROUP = "default"
@@ -49,10 +49,10 @@ class Groups:
     groups: Sequence[Group]
     _devices: list[re.Pattern[str]] = field(init=False)
     _sources: dict[str, re.Pattern[str] | None] = field(init=False)
-    _known: Known[Group | None] = field(init=False)
+    _known: MemoDict[Group | None] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._known = Known(self._find, MAX_KNOWN_REPLICAS)
+        self._known = MemoDict(self._find, MAX_KNOWN_REPLICAS)
         self._devices = [_any_of(group.devices) for group in self.groups]
         self._sources = {g.name: None if g.sources == EVERYTHING else _any_of(g.sources) for g in self.groups}
 

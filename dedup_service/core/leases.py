@@ -15,12 +15,12 @@ from dedup_service.errors import LeaseLostError, UnavailableError
 
 WHAT = "the lease"
 
-Sample = Mapping[str, int]
+EndOffsets = Mapping[str, int]
 """The clean hub's last enqueued sequence number by output partition, at some moment."""
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class LeaseRecord:
     """What an owner leaves for the next one.
 
     `sample` was known before the first send behind `finished`: whatever was sent for a later event lies behind it in the
@@ -28,7 +28,7 @@ class Record:
     """
 
     finished: Position | None
-    sample: Sample
+    sample: EndOffsets
     incarnation: int
 
     def encode(self) -> bytes:
@@ -37,7 +37,7 @@ class Record:
         return json.dumps([position, dict(self.sample), self.incarnation], separators=(",", ":")).encode()
 
     @classmethod
-    def decode(cls, data: bytes) -> Record:
+    def decode(cls, data: bytes) -> LeaseRecord:
         position, sample, incarnation = json.loads(data)
         return cls(None if position is None else Position(*position), sample, incarnation)
 
@@ -49,11 +49,11 @@ class Lease:
     partition_id: str
     epoch: int
     valid_until: float
-    inherited: Record | None
+    inherited: LeaseRecord | None
     is_lost: bool = False
-    record: Record | None = None
+    record: LeaseRecord | None = None
     """To be written with the next renewal."""
-    written: Record | None = None
+    written: LeaseRecord | None = None
 
     def renewed(self, asked_at: float, ttl_seconds: float) -> None:
         """Counted from before the question, so that Redis' deadline is never earlier than this one."""
@@ -77,7 +77,7 @@ class Renewal:
     """Partitions that nobody holds."""
     lost: list[str]
     """Partitions that this pod thought it held."""
-    sample: Sample | None
+    sample: EndOffsets | None
     """The newest sample that any pod took."""
 
 
@@ -89,7 +89,7 @@ def fair_share(pods: list[str], me: str, partitions: int) -> int:
 
 
 @dataclass(slots=True)
-class Samples:
+class NewestSample:
     """The newest sample that this pod knows of."""
 
-    newest: Sample = field(default_factory=dict)
+    newest: EndOffsets = field(default_factory=dict)

@@ -18,7 +18,7 @@ Rest = TypeVarTuple("Rest")
 T = TypeVar("T")
 
 
-def remembered(count: int) -> Callable[[Callable[[str, *Rest], T]], Callable[[str, *Rest], T]]:
+def memoized(count: int) -> Callable[[Callable[[str, *Rest], T]], Callable[[str, *Rest], T]]:
     """Of functions whose first argument is such a text; the others must be hashable."""
 
     def decorate(function: Callable[[str, *Rest], T]) -> Callable[[str, *Rest], T]:
@@ -33,7 +33,7 @@ def remembered(count: int) -> Callable[[Callable[[str, *Rest], T]], Callable[[st
     return decorate
 
 
-class Known(dict[str, T]):
+class MemoDict(dict[str, T]):
     """As `remembered`, of functions of the text alone, for what runs for every copy: a look-up is a dictionary's. When there
     are too many, all are forgotten."""
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from dedup_service.core.events import DEVICE_ID, IOTHUB_ENQUEUED_TIME, MODULE_ID, InputEvent, Reading
-from dedup_service.core.memo import NAMES, Known, remembered
+from dedup_service.core.memo import NAMES, MemoDict, memoized
 from wire.cloudevents import BATCH_CONTENT_TYPE
 
 ORIGIN_PROPERTY = "dedup_origin"
@@ -57,10 +57,10 @@ class OutputPolicy:
     """Lower-case names that devices may use."""
     content_mode: str = "as-received"
     """`structured`: everything that is known about a reading is in the body, for consumers that see nothing else."""
-    _known: Known[str] = field(init=False, repr=False, compare=False)
+    _known: MemoDict[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_known", Known(lambda by: output_partition(by, self.partition_ids)))
+        object.__setattr__(self, "_known", MemoDict(lambda by: output_partition(by, self.partition_ids)))
 
     def partition_of(self, reading: Reading) -> str:
         return self.partitions_of([reading])[0]
@@ -96,7 +96,7 @@ def kept_properties(event: InputEvent, kept_adx: frozenset[str]) -> dict[str, An
     return kept
 
 
-@remembered(NAMES)
+@memoized(NAMES)
 def _is_kept(name: str, kept_adx: frozenset[str]) -> bool:
     plain = name.lower()
     return not plain.startswith(FORGEABLE_PREFIXES) and (plain not in ADX_PROPERTIES or plain in kept_adx)

@@ -17,7 +17,7 @@ from dedup_service.core.overview import (
     periods,
     projected_bytes,
 )
-from dedup_service.ports import Accounts, Board, PodStatus, RedisMemory, SourceSeen, StoredClaim
+from dedup_service.ports import Ledger, PodBoard, PodStatus, RedisMemory, SourceSeen, StoredClaim
 
 CACHE_SECONDS = 1.0
 """A dashboard that many people look at costs Redis as much as one."""
@@ -41,11 +41,11 @@ class SourceOverview:
 
 
 @dataclass(slots=True)
-class Deployment:
+class Fleet:
     """Everything here raises UnavailableError while Redis is away."""
 
-    accounts: Accounts
-    board: Board
+    ledger: Ledger
+    board: PodBoard
     groups: Sequence[Group] = ()
     partitions_of: Callable[[], Sequence[str]] = tuple
     """Names of the partitions of all input hubs, as far as they are known."""
@@ -66,14 +66,14 @@ class Deployment:
         return self._overview
 
     async def _look(self) -> Overview:
-        now_ms = await self.accounts.now_ms()
+        now_ms = await self.ledger.now_ms()
         minutes, hours = periods(now_ms)
         found = [
             group_overview(
                 group,
-                await self.accounts.minutes(group.name, minutes),
-                await self.accounts.hours(group.name, hours),
-                await self.accounts.replicas(group.name),
+                await self.ledger.minutes(group.name, minutes),
+                await self.ledger.hours(group.name, hours),
+                await self.ledger.replicas(group.name),
                 now_ms,
             )
             for group in self.groups
@@ -82,29 +82,29 @@ class Deployment:
 
     async def history(self, group: str) -> list[tuple[int, Counts]]:
         """(start of the minute in ms, counts) of the last hour; the current minute is not among them."""
-        last = await self.accounts.now_ms() // MINUTE_MS
+        last = await self.ledger.now_ms() // MINUTE_MS
         numbers = list(range(last - HISTORY_MINUTES, last))
-        found = await self.accounts.minutes(group, numbers)
+        found = await self.ledger.minutes(group, numbers)
         return [(number * MINUTE_MS, counts) for number, counts in zip(numbers, found, strict=True)]
 
     async def sources(self, group: str, hours: int = 24) -> list[SourceSeen]:
-        oldest = await self.accounts.now_ms() - hours * HOUR_MS
-        return [item for item in await self.accounts.sources(group) if item.processed_ms >= oldest]
+        oldest = await self.ledger.now_ms() - hours * HOUR_MS
+        return [item for item in await self.ledger.sources(group) if item.processed_ms >= oldest]
 
     async def source_overviews(self, group: str, sources: Sequence[SourceSeen], hours: int = 24) -> list[SourceOverview]:
-        hour = await self.accounts.now_ms() // HOUR_MS
-        missing = {source: history.missing for source, history in await self.accounts.gaps(group)}
+        hour = await self.ledger.now_ms() // HOUR_MS
+        missing = {source: history.missing for source, history in await self.ledger.gaps(group)}
         found = []
         for seen in sources:
-            counts = await self.accounts.source_counts(group, seen.source, range(hour - hours, hour + 1))
+            counts = await self.ledger.source_counts(group, seen.source, range(hour - hours, hour + 1))
             found.append(SourceOverview(seen, counts, group_figures(counts), missing.get(seen.source, 0)))
         return found
 
     async def replica_names(self, group: str) -> dict[int, str]:
-        return {replica.number: replica.name for replica in await self.accounts.replicas(group)}
+        return {replica.number: replica.name for replica in await self.ledger.replicas(group)}
 
     async def find(self, source: str, reading_id: str) -> list[tuple[Group, StoredClaim]]:
-        found = [(group, await self.accounts.find(group.claim_scope, source, reading_id)) for group in self.groups]
+        found = [(group, await self.ledger.find(group.claim_scope, source, reading_id)) for group in self.groups]
         return [(group, claim) for group, claim in found if claim is not None]
 
     async def pods(self) -> list[PodStatus]:
@@ -113,8 +113,8 @@ class Deployment:
     async def totals(self) -> dict[str, int]:
         return await self.board.totals()
 
-    async def notes(self, kind: str) -> list[dict[str, Any]]:
-        return await self.board.notes(kind)
+    async def examples(self, kind: str) -> list[dict[str, Any]]:
+        return await self.board.examples(kind)
 
 
 def coverage_by_replica(counts: Counts, names: dict[int, str]) -> dict[str, float]:

@@ -12,14 +12,14 @@ from typing import Any
 from dedup_service import __version__
 from dedup_service.core.overview import ReplicaOverview
 from dedup_service.errors import UnavailableError
-from dedup_service.observability.fleet import Deployment, Overview
-from dedup_service.ports import Board
+from dedup_service.observability.fleet import Fleet, Overview
+from dedup_service.ports import PodBoard
 from dedup_service.telemetry import Count, Telemetry, log
 
 INTERVAL_SECONDS = 1.0
 OVERVIEW_EVERY = 3
 """Intervals between two looks at the whole deployment."""
-MAX_NOTES = 20
+MAX_EXAMPLES = 20
 """Of one kind for each message: examples, not a log."""
 NEAR_LIMIT = 0.8
 STALE_SECONDS = 15.0
@@ -28,8 +28,8 @@ STALE_SECONDS = 15.0
 @dataclass(slots=True)
 class Status:
     pod_id: str
-    board: Board
-    deployment: Deployment
+    board: PodBoard
+    fleet: Fleet
     telemetry: Telemetry
     monotonic: Callable[[], float] = time.monotonic
     _overview: Overview | None = None
@@ -51,7 +51,7 @@ class Status:
         while True:
             try:
                 await self.tell()
-                if turn % OVERVIEW_EVERY == 0 and self.deployment.groups and self.deployment.is_counting:
+                if turn % OVERVIEW_EVERY == 0 and self.fleet.groups and self.fleet.is_counting:
                     await self.look()
                 turn += 1
             except UnavailableError as error:  # the work itself notices too, and says so
@@ -61,7 +61,7 @@ class Status:
             await asyncio.sleep(INTERVAL_SECONDS)
 
     async def look(self) -> None:
-        self._overview, self._seen_at = await self.deployment.overview(), self.monotonic()
+        self._overview, self._seen_at = await self.fleet.overview(), self.monotonic()
         await self._log_changes(self._overview)
 
     async def tell(self) -> None:
@@ -73,8 +73,8 @@ class Status:
         increments, counters = self._pending
         await self.board.tell(self.pod_id, self._number, self._status(), increments)
         self._told, self._pending = counters, None
-        for kind, notes in self.telemetry.taken_notes(MAX_NOTES).items():
-            await self.board.note(kind, notes)
+        for kind, examples in self.telemetry.take_examples(MAX_EXAMPLES).items():
+            await self.board.add_examples(kind, examples)
 
     async def leave(self) -> None:
         try:
@@ -103,7 +103,7 @@ class Status:
 
     async def _log_changes(self, overview: Overview) -> None:
         """By one pod for all: the first by name."""
-        pods = await self.deployment.pods()
+        pods = await self.fleet.pods()
         is_speaker = not pods or pods[0].pod == self.pod_id
         states = _states(overview)
         for name, state in states.items():

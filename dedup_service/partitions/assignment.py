@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dedup_service.core.leases import Lease, Renewal, Samples, fair_share
+from dedup_service.core.leases import Lease, NewestSample, Renewal, fair_share
 from dedup_service.errors import UnavailableError
 from dedup_service.partitions.worker import PartitionWorker
 from dedup_service.ports import Clock, Leases, Publisher
@@ -32,7 +32,7 @@ class Assignment:
         options: AssignmentOptions,
         leases: Leases,
         clean: Publisher | None,
-        samples: Samples,
+        samples: NewestSample,
         clock: Clock,
         telemetry: Telemetry,
         make_worker: Callable[[Lease], PartitionWorker],

@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from dedup_service.config.settings import Settings
-from dedup_service.core.leases import Lease, Samples
+from dedup_service.core.leases import Lease, NewestSample
 from dedup_service.core.outgoing import OutputPolicy
 from dedup_service.errors import UnavailableError
 from dedup_service.partitions.assignment import Assignment, AssignmentOptions
 from dedup_service.partitions.worker import PartitionWorker, WorkerOptions, WorkerPorts
 from dedup_service.ports import Checkpoints, ClaimStore, CleanTail, Clock, InputHub, Leases, Publisher
 from dedup_service.processing.admission import Admission
-from dedup_service.processing.pipeline import Pipeline, PipelineOptions, PipelinePorts, Tenure
+from dedup_service.processing.pipeline import Pipeline, PipelineOptions, PipelinePorts, TakeoverState
 from dedup_service.telemetry import Count, Telemetry
-from dedup_service.waiting import Connecting, Retrying
+from dedup_service.waiting import Retrier, StartupWait
 
 WATCH_SECONDS = 15.0
 
@@ -72,7 +72,7 @@ class Incarnations:
         return tuple(self.known.values()) if len(self.known) == len(self.names) else ()
 
 
-class Intake:
+class InputConsumer:
     def __init__(
         self,
         settings: Settings,
@@ -80,7 +80,7 @@ class Intake:
         shared: SharedPorts,
         admission: Admission,
         outputs: Outputs,
-        samples: Samples,
+        samples: NewestSample,
         incarnations: Incarnations,
         pod_id: str,
     ) -> None:
@@ -104,10 +104,10 @@ class Intake:
     def is_working(self) -> bool:
         return self._assignment is None or self._assignment.is_working
 
-    async def run(self, connecting: Connecting, stop: asyncio.Event) -> None:
+    async def run(self, startup: StartupWait, stop: asyncio.Event) -> None:
         """Until `stop`. Raises ConfigurationError when the hub refuses."""
         source, options = self._source, self._settings
-        info = await connecting.available(source.setting, source.example, source.hub.info)
+        info = await startup.available(source.setting, source.example, source.hub.info)
         if info is None or stop.is_set():
             return
         self._incarnations.known[source.name] = info.incarnation
@@ -144,7 +144,7 @@ class Intake:
 
     def _make_worker(self, leases: Leases, lease: Lease) -> PartitionWorker:
         shared, source, stopping = self._shared, self._source, asyncio.Event()
-        retrying = Retrying(shared.clock, shared.telemetry, stopping)
+        retrier = Retrier(shared.clock, shared.telemetry, stopping)
         worker_ports = WorkerPorts(
             hub=source.hub,
             checkpoints=source.checkpoints,
@@ -152,14 +152,14 @@ class Intake:
             clean=shared.clean,
             clock=shared.clock,
             telemetry=shared.telemetry,
-            retrying=retrying,
+            retrier=retrier,
         )
         options = WorkerOptions(self._settings.start_position, self._settings.checkpoint_interval_seconds, source.label)
-        return PartitionWorker(lease, options, worker_ports, partial(self._make_pipeline, retrying), stopping)
+        return PartitionWorker(lease, options, worker_ports, partial(self._make_pipeline, retrier), stopping)
 
-    def _make_pipeline(self, retrying: Retrying, tenure: Tenure) -> Pipeline:
+    def _make_pipeline(self, retrier: Retrier, state: TakeoverState) -> Pipeline:
         shared, source = self._shared, self._source
-        self._incarnations.known[source.name] = tenure.incarnation
+        self._incarnations.known[source.name] = state.incarnation
         ports = PipelinePorts(
             claims=shared.claims,
             clean=shared.clean,
@@ -168,7 +168,7 @@ class Intake:
             admission=self._admission,
             clock=shared.clock,
             telemetry=shared.telemetry,
-            retrying=retrying,
+            retrier=retrier,
             live=self._incarnations.live,
         )
         options = PipelineOptions(
@@ -176,7 +176,7 @@ class Intake:
             forward_to=self._outputs.forward_to,
             dead_letter_partitions=self._outputs.dead_letter_partitions,
         )
-        return Pipeline(options, ports, tenure, self._samples, self._lag_spread_ms)
+        return Pipeline(options, ports, state, self._samples, self._lag_spread_ms)
 
     def _lag_spread_ms(self) -> int:
         """How much later the slowest partition of this pod is than the fastest: copies of one reading lie that far apart

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from dedup_service.core.events import InputEvent
-from dedup_service.core.leases import Lease, Record, Sample
+from dedup_service.core.leases import EndOffsets, Lease, LeaseRecord
 from dedup_service.core.progress import Position
 from dedup_service.errors import DedupError, HubRecreatedError, LeaseLostError, StoppingError, UnavailableError
 from dedup_service.ports import (
@@ -22,9 +22,9 @@ from dedup_service.ports import (
     Publisher,
     StartPosition,
 )
-from dedup_service.processing.pipeline import Pipeline, Tenure
+from dedup_service.processing.pipeline import Pipeline, TakeoverState
 from dedup_service.telemetry import Telemetry
-from dedup_service.waiting import Retrying
+from dedup_service.waiting import Retrier
 
 IDLE_WAIT_SECONDS = 0.5
 REOPEN_SECONDS = 1.0
@@ -53,7 +53,7 @@ class WorkerPorts:
     clean: Publisher | None
     clock: Clock
     telemetry: Telemetry
-    retrying: Retrying
+    retrier: Retrier
 
 
 class PartitionWorker:
@@ -62,7 +62,7 @@ class PartitionWorker:
         lease: Lease,
         options: WorkerOptions,
         ports: WorkerPorts,
-        make_pipeline: Callable[[Tenure], Pipeline],
+        make_pipeline: Callable[[TakeoverState], Pipeline],
         stopping: asyncio.Event,
     ) -> None:
         """`stopping` is also what `ports.retrying` looks at."""
@@ -120,7 +120,7 @@ class PartitionWorker:
     # --- takeover: record, checkpoint, horizon, sample
 
     async def _take_over(self) -> Pipeline:
-        run, inherited = self._ports.retrying.run, self.lease.inherited
+        run, inherited = self._ports.retrier.run, self.lease.inherited
         info, state = await self._hub_state()
         checkpoint = (await run(self._ports.checkpoints.load)).get(self._partition_id)
         if inherited is not None and inherited.incarnation != info.incarnation:
@@ -140,21 +140,21 @@ class PartitionWorker:
         return await self._begin(info, state, finished, inherited.sample if inherited else None)
 
     async def _hub_state(self) -> tuple[HubInfo, PartitionState]:
-        run, hub = self._ports.retrying.run, self._ports.hub
+        run, hub = self._ports.retrier.run, self._ports.hub
         return await asyncio.gather(run(hub.info), run(partial(hub.partition_state, self._partition_id)))
 
     async def _begin(
-        self, info: HubInfo, state: PartitionState, finished: Position | None, sample: Sample | None
+        self, info: HubInfo, state: PartitionState, finished: Position | None, sample: EndOffsets | None
     ) -> Pipeline:
         """The record is written before the first send: the next owner needs its sample."""
         if sample is None:
-            sample = await self._ports.retrying.run(self._ports.clean.ends) if self._ports.clean else {}
+            sample = await self._ports.retrier.run(self._ports.clean.ends) if self._ports.clean else {}
         self._finished = finished
-        record = Record(finished, sample, info.incarnation)
-        if not await self._ports.retrying.run(partial(self._ports.leases.write, self.lease, record)):
+        record = LeaseRecord(finished, sample, info.incarnation)
+        if not await self._ports.retrier.run(partial(self._ports.leases.write, self.lease, record)):
             raise LeaseLostError(f"another owner has partition {self._partition_id}")
         self.lease.record = record
-        pipeline = self._make_pipeline(Tenure(self.lease, info.incarnation, state.last_sequence_number, sample))
+        pipeline = self._make_pipeline(TakeoverState(self.lease, info.incarnation, state.last_sequence_number, sample))
         pipeline.progress.finished = finished
         self._ports.telemetry.partition_taken(self._label, self._start(finished), self.lease.epoch)
         return pipeline
@@ -169,7 +169,7 @@ class PartitionWorker:
         position = _beginning(state)
         if self._options.start_at == LATEST:
             position = Position(state.last_sequence_number, state.last_offset, state.last_enqueued_ms)
-        await self._ports.retrying.run(partial(self._ports.checkpoints.save, self._partition_id, position))
+        await self._ports.retrier.run(partial(self._ports.checkpoints.save, self._partition_id, position))
         return position
 
     async def _start_anew(self) -> Pipeline:
@@ -177,7 +177,7 @@ class PartitionWorker:
         has been seen. Claims name the incarnation, so the old hub's do not match."""
         info, state = await self._hub_state()
         beginning = _beginning(state)
-        await self._ports.retrying.run(partial(self._ports.checkpoints.save, self._partition_id, beginning))
+        await self._ports.retrier.run(partial(self._ports.checkpoints.save, self._partition_id, beginning))
         self._saved = None
         pipeline = await self._begin(info, state, beginning, None)
         self._recreated = False
@@ -211,7 +211,7 @@ class PartitionWorker:
         """
         if self._stopping.is_set():
             return
-        info = await self._ports.retrying.run(self._ports.hub.info)
+        info = await self._ports.retrier.run(self._ports.hub.info)
         if info.incarnation != pipeline.incarnation:
             raise HubRecreatedError(f"partition {self._partition_id}: the input hub was created anew")
 

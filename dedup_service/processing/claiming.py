@@ -20,10 +20,10 @@ from dedup_service.core.groups import Group
 from dedup_service.core.times import late_places
 from dedup_service.ports import ClaimStore, Clock
 from dedup_service.processing.admission import Admission
-from dedup_service.processing.counting import CONFLICT, conflict_note
+from dedup_service.processing.counting import CONFLICT, conflict_example
 from dedup_service.processing.event_work import EventWork
 from dedup_service.telemetry import Count, Telemetry
-from dedup_service.waiting import Retrying
+from dedup_service.waiting import Retrier
 
 NO_INDEXES: frozenset[int] = frozenset()
 CLAIMS_PER_CALL = 1000
@@ -31,14 +31,14 @@ CLAIMS_PER_CALL = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Claiming:
+class Claimer:
     """Of one partition of one input hub."""
 
     claims: ClaimStore
     admission: Admission
     clock: Clock
     telemetry: Telemetry
-    retrying: Retrying
+    retrier: Retrier
     live: Callable[[], tuple[int, ...]]
     incarnation: int
     retention_ms: int
@@ -61,7 +61,7 @@ class Claiming:
     async def _replica_numbers(self, work: list[EventWork]) -> dict[tuple[str, str], int]:
         """By group and replica. Who has sent nothing that may claim gets none."""
         return {
-            (group, replica): await self.retrying.run(partial(self.claims.replica_number, group, replica))
+            (group, replica): await self.retrier.run(partial(self.claims.replica_number, group, replica))
             for group, replica in {
                 (item.group.name, item.replica) for item in work if item.group is not None and item.extraction.readings
             }
@@ -87,7 +87,7 @@ class Claiming:
     async def _in_calls(self, requests: list[ClaimRequest]) -> list[bytes | None]:
         found: list[bytes | None] = []
         for call in in_calls(requests, CLAIMS_PER_CALL):
-            found += await self.retrying.run(partial(self.claims.claim, call, self.live()))
+            found += await self.retrier.run(partial(self.claims.claim, call, self.live()))
         return found
 
     def _judge(self, item: EventWork, request: ClaimRequest, found: list[bytes | None], *, in_doubt: bool) -> None:
@@ -101,7 +101,7 @@ class Claiming:
     def _settle_conflicts(self, item: EventWork, found: list[bytes | None]) -> None:
         for reading, verdict, claim in zip(item.extraction.readings, item.verdicts, found, strict=True):
             if verdict is Verdict.CONFLICT and claim is not None and item.group is not None:
-                self.telemetry.note(CONFLICT, **conflict_note(item, item.group, reading, unpack(claim)))
+                self.telemetry.add_example(CONFLICT, **conflict_example(item, item.group, reading, unpack(claim)))
         if item.group is not None and item.group.on_conflict == "dead-letter":
             self.admission.refuse_copies(item, CONFLICT, item.with_verdict(Verdict.CONFLICT), self.incarnation)
 
@@ -115,7 +115,7 @@ class Claiming:
                     by_window.setdefault(item.group.window_ms, []).append(item.request.only(places))
         for window_ms, requests in by_window.items():
             for call in in_calls(requests, CLAIMS_PER_CALL):
-                lost = await self.retrying.run(partial(self.claims.confirm, call, window_ms + spread_ms))
+                lost = await self.retrier.run(partial(self.claims.confirm, call, window_ms + spread_ms))
                 self.telemetry.add(Count.CLAIMS_LOST, lost)
 
 

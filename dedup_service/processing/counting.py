@@ -14,7 +14,7 @@ CONFLICT = "conflict"
 DEAD_LETTER = "dead-letter"
 
 
-def conflict_note(item: EventWork, group: Group, reading: Reading, winner: Claim) -> dict[str, Any]:
+def conflict_example(item: EventWork, group: Group, reading: Reading, winner: Claim) -> dict[str, Any]:
     return {
         "group": group.name,
         "source": reading.source,
@@ -29,7 +29,7 @@ def conflict_note(item: EventWork, group: Group, reading: Reading, winner: Claim
     }
 
 
-def dead_letter_note(item: EventWork, reason: str, letter: OutgoingEvent) -> dict[str, Any]:
+def dead_letter_example(item: EventWork, reason: str, letter: OutgoingEvent) -> dict[str, Any]:
     return {
         "group": item.group.name if item.group is not None else "",
         "reason": reason,

@@ -19,21 +19,21 @@ from dataclasses import dataclass
 from functools import partial
 
 from dedup_service.core.claims import Verdict
-from dedup_service.core.clean_events import CleanEvent, Marks, clean_events, forwarded
+from dedup_service.core.clean_events import CleanEvent, PublishFlags, clean_events, forwarded
 from dedup_service.core.events import InputEvent, Origin, Reading
-from dedup_service.core.leases import Lease, Record, Sample, Samples
+from dedup_service.core.leases import EndOffsets, Lease, LeaseRecord, NewestSample
 from dedup_service.core.outgoing import OutputPolicy
 from dedup_service.core.progress import Progress
 from dedup_service.errors import StoppingError
 from dedup_service.ports import ClaimStore, CleanTail, Clock, Publisher
 from dedup_service.processing.admission import Admission
-from dedup_service.processing.claiming import Claiming
-from dedup_service.processing.counting import DEAD_LETTER, dead_letter_note
+from dedup_service.processing.claiming import Claimer
+from dedup_service.processing.counting import DEAD_LETTER, dead_letter_example
 from dedup_service.processing.event_work import EventWork
 from dedup_service.processing.resolving import Resolver
 from dedup_service.processing.sending import CleanSender, Queue, send_dead_letters
 from dedup_service.telemetry import Count, Telemetry
-from dedup_service.waiting import Retrying
+from dedup_service.waiting import Retrier
 
 SLICE_BYTES = 4 * 1024 * 1024
 """Of bodies and readings that are handled at once."""
@@ -59,20 +59,20 @@ class PipelinePorts:
     admission: Admission
     clock: Clock
     telemetry: Telemetry
-    retrying: Retrying
+    retrier: Retrier
     live: Callable[[], tuple[int, ...]]
     """The incarnations of all input hubs; nothing while they are not all known."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tenure:
+class TakeoverState:
     """What an owner knows when it takes over."""
 
     lease: Lease
     incarnation: int
     horizon: int
     """Sequence numbers up to here may have been handled by a predecessor."""
-    sample: Sample
+    sample: EndOffsets
     """Inherited, or taken before the first send."""
 
 
@@ -86,42 +86,42 @@ class Pipeline:
         self,
         options: PipelineOptions,
         ports: PipelinePorts,
-        tenure: Tenure,
-        samples: Samples,
+        state: TakeoverState,
+        samples: NewestSample,
         spread_ms: Callable[[], int],
     ) -> None:
         self._options = options
         self._ports = ports
-        self._lease = tenure.lease
-        self._incarnation = tenure.incarnation
-        self._horizon = tenure.horizon
-        self._sample = tenure.sample
+        self._lease = state.lease
+        self._incarnation = state.incarnation
+        self._horizon = state.horizon
+        self._sample = state.sample
         self._samples = samples
         self._spread_ms = spread_ms
         self._attempted = -1
         """Up to here this process may itself have sent something, in a batch that it did not finish."""
         self.progress = Progress()
-        self._claiming = Claiming(
+        self._claimer = Claimer(
             ports.claims,
             ports.admission,
             ports.clock,
             ports.telemetry,
-            ports.retrying,
+            ports.retrier,
             ports.live,
-            tenure.incarnation,
+            state.incarnation,
             options.retention_ms,
         )
-        self._resolver = self._make_resolver(tenure)
+        self._resolver = self._make_resolver(state)
 
-    def _make_resolver(self, tenure: Tenure) -> Resolver | None:
+    def _make_resolver(self, state: TakeoverState) -> Resolver | None:
         if self._ports.tail is None:
             return None
         return Resolver(
             self._ports.tail,
-            self._ports.retrying,
-            incarnation=tenure.incarnation,
-            partition=int(tenure.lease.partition_id),
-            inherited=tenure.sample,
+            self._ports.retrier,
+            incarnation=state.incarnation,
+            partition=int(state.lease.partition_id),
+            inherited=state.sample,
         )
 
     @property
@@ -181,7 +181,7 @@ class Pipeline:
     # --- claim
 
     async def _claim(self, work: list[EventWork]) -> None:
-        await self._claiming.claim(work, max(self._horizon, self._attempted))
+        await self._claimer.claim(work, max(self._horizon, self._attempted))
 
     # --- resolve
 
@@ -225,7 +225,7 @@ class Pipeline:
                 queues.setdefault(clean.output_partition, []).append((item, clean))
         sender = CleanSender(
             self._ports.clean,
-            self._ports.retrying,
+            self._ports.retrier,
             self._ports.telemetry,
             permit=lambda seconds: self._lease.require(self._ports.clock.monotonic(), seconds),
             published_now=partial(self._resolver.since, self._sample),
@@ -240,12 +240,12 @@ class Pipeline:
             return []
         late = item.request.late if item.request is not None else frozenset()
         winners = item.with_verdict(Verdict.WINNER)
-        cleans = clean_events(item.event, item.extraction, winners, group.output, self._incarnation, Marks(late))
+        cleans = clean_events(item.event, item.extraction, winners, group.output, self._incarnation, PublishFlags(late))
         if group.mode == "mark":
             shown = (Verdict.DUPLICATE,) if group.on_conflict == "dead-letter" else (Verdict.DUPLICATE, Verdict.CONFLICT)
-            marks = Marks(late, duplicate=True)
+            flags = PublishFlags(late, duplicate=True)
             cleans += clean_events(
-                item.event, item.extraction, item.with_verdict(*shown), group.output, self._incarnation, marks
+                item.event, item.extraction, item.with_verdict(*shown), group.output, self._incarnation, flags
             )
         return cleans
 
@@ -253,12 +253,12 @@ class Pipeline:
         ports, partitions = self._ports, self._options.dead_letter_partitions
         if ports.dead_letters is not None:
             partition = partitions[int(self._lease.partition_id) % len(partitions)]
-            await send_dead_letters(ports.dead_letters, partition, work, ports.retrying, ports.telemetry, self._incarnation)
+            await send_dead_letters(ports.dead_letters, partition, work, ports.retrier, ports.telemetry, self._incarnation)
 
     # --- confirm, finish, count
 
     async def _confirm(self, work: list[EventWork], *, published_only: bool = False) -> None:
-        await self._claiming.confirm(work, self._spread_ms(), published_only=published_only)
+        await self._claimer.confirm(work, self._spread_ms(), published_only=published_only)
 
     def _finish(self, last: InputEvent) -> None:
         """The record's sample is the newest one known now, before the next batch sends anything. Below the horizon it stays
@@ -266,7 +266,7 @@ class Pipeline:
         self.progress.finish(last)
         if last.sequence_number >= self._horizon and self._samples.newest:
             self._sample = self._samples.newest
-        self._lease.record = Record(self.progress.finished, self._sample, self._incarnation)
+        self._lease.record = LeaseRecord(self.progress.finished, self._sample, self._incarnation)
 
     def _count(self, work: list[EventWork]) -> None:
         telemetry = self._ports.telemetry
@@ -277,7 +277,7 @@ class Pipeline:
                 telemetry.add(Count.IGNORED, label=item.ignored)
             for reason, letter in item.dead:
                 telemetry.add(Count.DEAD_LETTERED, letter.readings, reason)
-                telemetry.note(DEAD_LETTER, **dead_letter_note(item, reason, letter))
+                telemetry.add_example(DEAD_LETTER, **dead_letter_example(item, reason, letter))
             verdicts[item.replica].update(item.verdicts)
         for replica, found in verdicts.items():
             telemetry.add(Count.COPIES, found.total(), replica)

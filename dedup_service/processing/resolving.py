@@ -5,18 +5,20 @@ from __future__ import annotations
 from functools import partial
 
 from dedup_service.core.events import Origin
-from dedup_service.core.leases import Sample
+from dedup_service.core.leases import EndOffsets
 from dedup_service.core.resolve import published_origins
 from dedup_service.ports import CleanTail
-from dedup_service.waiting import Retrying
+from dedup_service.waiting import Retrier
 
 
 class Resolver:
     """Of one input partition, for as long as one lease lasts."""
 
-    def __init__(self, tail: CleanTail, retrying: Retrying, *, incarnation: int, partition: int, inherited: Sample) -> None:
+    def __init__(
+        self, tail: CleanTail, retrier: Retrier, *, incarnation: int, partition: int, inherited: EndOffsets
+    ) -> None:
         self._tail = tail
-        self._retrying = retrying
+        self._retrier = retrier
         self._incarnation = incarnation
         self._partition = partition
         self._inherited = inherited
@@ -28,8 +30,8 @@ class Resolver:
             self._by_predecessors[output_partition] = await self.since(self._inherited, output_partition)
         return self._by_predecessors[output_partition]
 
-    async def since(self, sample: Sample, output_partition: str) -> set[Origin]:
+    async def since(self, sample: EndOffsets, output_partition: str) -> set[Origin]:
         """What was published behind the sample, up to now."""
         after = sample.get(output_partition, -1)
-        events = await self._retrying.run(partial(self._tail.read, output_partition, after))
+        events = await self._retrier.run(partial(self._tail.read, output_partition, after))
         return set(published_origins(events, self._incarnation, self._partition))

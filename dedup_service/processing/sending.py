@@ -14,7 +14,7 @@ from dedup_service.errors import UnavailableError, UndeliverableError
 from dedup_service.ports import Publisher
 from dedup_service.processing.event_work import EventWork
 from dedup_service.telemetry import Count, Telemetry
-from dedup_service.waiting import Retrying
+from dedup_service.waiting import Retrier
 
 Permit = Callable[[float], None]
 PublishedNow = Callable[[str], Awaitable[set[Origin]]]
@@ -26,10 +26,10 @@ class CleanSender:
     `published_now` asks the clean stream after an ambiguous one."""
 
     def __init__(
-        self, publisher: Publisher, retrying: Retrying, telemetry: Telemetry, permit: Permit, published_now: PublishedNow
+        self, publisher: Publisher, retrier: Retrier, telemetry: Telemetry, permit: Permit, published_now: PublishedNow
     ) -> None:
         self._publisher = publisher
-        self._retrying = retrying
+        self._retrier = retrier
         self._telemetry = telemetry
         self._permit = permit
         self._published_now = published_now
@@ -48,7 +48,7 @@ class CleanSender:
             events = [clean.event for _, clean in queue]
             attempt = partial(self._publisher.publish, partition, events, self._permit)
             try:
-                sent = await self._retrying.run(attempt, repeat_ambiguous=False)
+                sent = await self._retrier.run(attempt, repeat_ambiguous=False)
             except UndeliverableError as error:
                 item, clean = queue.pop(0)
                 if smaller := split(clean):
@@ -84,14 +84,14 @@ class CleanSender:
 
 
 async def send_dead_letters(
-    publisher: Publisher, partition: str, work: list[EventWork], retrying: Retrying, telemetry: Telemetry, incarnation: int
+    publisher: Publisher, partition: str, work: list[EventWork], retrier: Retrier, telemetry: Telemetry, incarnation: int
 ) -> None:
     """At least once. A letter that the hub does not take is cut until it does."""
     letters: list[tuple[EventWork, OutgoingEvent]] = [(item, letter) for item in work for _, letter in item.dead]
     while letters:
         batch = [letter for _, letter in letters]
         try:
-            sent = await retrying.run(partial(publisher.publish, partition, batch))
+            sent = await retrier.run(partial(publisher.publish, partition, batch))
         except UndeliverableError:
             item, letter = letters[0]
             if smaller := halves(letter):

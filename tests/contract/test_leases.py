@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from dedup_service.adapters.redis.calls import connect
 from dedup_service.adapters.redis.leases import RedisLeases
-from dedup_service.core.leases import Lease, Record
+from dedup_service.core.leases import Lease, LeaseRecord
 from dedup_service.core.progress import Position
 from dedup_service.errors import LeaseLostError, UnavailableError
 from dedup_service.ports import Leases
@@ -20,7 +20,7 @@ from tests.doubles.memory import MemoryClock, MemoryLeases
 
 TTL_SECONDS = 0.4
 PARTITIONS = ["0", "1", "2"]
-RECORD = Record(Position(7, "70", 700), {"0": 5, "1": -1}, 42)
+RECORD = LeaseRecord(Position(7, "70", 700), {"0": 5, "1": -1}, 42)
 
 
 @dataclass

@@ -9,11 +9,11 @@ from typing import Any
 
 from dedup_service.ports import PodStatus, RedisMemory
 
-MAX_NOTES = 200
+MAX_EXAMPLES = 200
 
 
 @dataclass(slots=True)
-class MemoryBoard:
+class MemoryPodBoard:
     statuses: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     flushed: dict[str, int] = field(default_factory=dict)
     added: Counter[str] = field(default_factory=Counter)
@@ -34,12 +34,12 @@ class MemoryBoard:
     async def totals(self) -> dict[str, int]:
         return dict(self.added)
 
-    async def note(self, kind: str, notes: Sequence[Mapping[str, Any]]) -> None:
-        for note in notes:
-            self.written[kind].insert(0, dict(note))
-        del self.written[kind][MAX_NOTES:]
+    async def add_examples(self, kind: str, examples: Sequence[Mapping[str, Any]]) -> None:
+        for example in examples:
+            self.written[kind].insert(0, dict(example))
+        del self.written[kind][MAX_EXAMPLES:]
 
-    async def notes(self, kind: str) -> list[dict[str, Any]]:
+    async def examples(self, kind: str) -> list[dict[str, Any]]:
         return list(self.written[kind])
 
     async def memory(self) -> RedisMemory:

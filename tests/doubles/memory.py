@@ -15,12 +15,12 @@ import msgspec
 from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import CONFIRMED, OTHER_REPLICA, pack, unpack
 from dedup_service.core.events import InputEvent
-from dedup_service.core.leases import Lease, Record, Renewal, Sample
+from dedup_service.core.leases import EndOffsets, Lease, LeaseRecord, Renewal
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.core.progress import Position
 from dedup_service.errors import UnavailableError, UndeliverableError
 from dedup_service.ports import Clock, HubInfo, PartitionState, StartPosition
-from tests.doubles.accounts import Copy, MemoryAccounts, copies_of
+from tests.doubles.ledger import Copy, MemoryLedger, copies_of
 
 
 @dataclass(slots=True)
@@ -46,10 +46,10 @@ class MemoryClaims:
     stored: dict[bytes, tuple[bytes, int]] = field(default_factory=dict)
     """key → (claim, expiry in ms)"""
     numbers: dict[tuple[str, str], int] = field(default_factory=dict)
-    accounts: MemoryAccounts = field(init=False)
+    ledger: MemoryLedger = field(init=False)
 
     def __post_init__(self) -> None:
-        self.accounts = MemoryAccounts(self)
+        self.ledger = MemoryLedger(self)
 
     def _find(self, copy: Copy) -> tuple[bytes, int] | None:
         held = self.stored.get(copy.key)
@@ -62,13 +62,13 @@ class MemoryClaims:
         held, expiry = self._find(copy), self.clock.now_ms() + copy.ttl_ms
         if held is None:
             self.stored[copy.key] = (copy.claim, expiry)
-            self.accounts.count(copy, None)
+            self.ledger.count(copy, None)
             return None
         claim, expiry_found = held
         found, mine = unpack(claim), unpack(copy.claim)
         merged = found.replicas | mine.replicas
         if found.origin != mine.origin:
-            self.accounts.count(copy, found)
+            self.ledger.count(copy, found)
         if live and not found.confirmed and found.origin.incarnation not in live:
             self.stored[copy.key] = (pack(replace(mine, replicas=merged)), expiry)
             return None
@@ -247,7 +247,7 @@ class MemoryLeases:
     ttl_seconds: float = 5.0
     stored: dict[str, StoredLease] = field(default_factory=dict)
     pods: dict[str, float] = field(default_factory=dict)
-    sample: Sample | None = None
+    sample: EndOffsets | None = None
     sampled_at: float = float("-inf")
 
     def _is_free(self, partition_id: str) -> bool:
@@ -283,9 +283,9 @@ class MemoryLeases:
         epoch = max(old.epoch + 1 if old else 1, self.clock.now_ms())
         deadline = self.clock.monotonic() + self.ttl_seconds
         self.stored[partition_id] = StoredLease(epoch, deadline, record=record)
-        return Lease(partition_id, epoch, deadline, Record.decode(record) if record else None)
+        return Lease(partition_id, epoch, deadline, LeaseRecord.decode(record) if record else None)
 
-    async def write(self, lease: Lease, record: Record, *, release: bool = False) -> bool:
+    async def write(self, lease: Lease, record: LeaseRecord, *, release: bool = False) -> bool:
         stored = self.stored.get(lease.partition_id)
         is_mine = stored is not None and stored.epoch == lease.epoch
         if stored is not None and is_mine:
@@ -302,5 +302,5 @@ class MemoryLeases:
             self.sampled_at = self.clock.monotonic()
         return due
 
-    async def save_sample(self, sample: Sample) -> None:
+    async def save_sample(self, sample: EndOffsets) -> None:
         self.sample = dict(sample)

@@ -14,7 +14,7 @@ import pytest
 from dedup_service.core import claims
 from dedup_service.core.claims import Verdict
 from dedup_service.core.events import Reading
-from dedup_service.core.leases import Lease, Record
+from dedup_service.core.leases import Lease, LeaseRecord
 from dedup_service.core.outgoing import INDEXES_PROPERTY, ORIGIN_PROPERTY
 from dedup_service.core.progress import Position, Progress
 from dedup_service.partitions.worker import PartitionWorker
@@ -22,8 +22,8 @@ from dedup_service.processing import claiming, resolving, sending
 from dedup_service.processing.admission import Admission
 from dedup_service.processing.event_work import EventWork
 from dedup_service.processing.pipeline import Pipeline
-from dedup_service.waiting import Retrying
-from tests.doubles.accounts import MemoryAccounts
+from dedup_service.waiting import Retrier
+from tests.doubles.ledger import MemoryLedger
 from tests.simulation.world import SimulatedLeases
 
 Patch = pytest.MonkeyPatch
@@ -46,7 +46,7 @@ def checkpoint_first(patch: Patch) -> None:
     async def early(self: Pipeline, work: list[EventWork]) -> None:
         last = work[-1].event
         position = Position(last.sequence_number, last.offset, last.enqueued_ms)
-        self._lease.record = Record(position, self._sample, self._incarnation)
+        self._lease.record = LeaseRecord(position, self._sample, self._incarnation)
         await publish(self, work)
 
     patch.setattr(Pipeline, "_publish", early)
@@ -115,12 +115,12 @@ def no_fence(patch: Patch) -> None:
 
 def blind_retry(patch: Patch) -> None:
     """An ambiguous send is simply repeated."""
-    run = Retrying.run
+    run = Retrier.run
 
-    async def repeat(self: Retrying, operation: Any, *, repeat_ambiguous: bool = True) -> Any:
+    async def repeat(self: Retrier, operation: Any, *, repeat_ambiguous: bool = True) -> Any:
         return await run(self, operation, repeat_ambiguous=True)
 
-    patch.setattr(Retrying, "run", repeat)
+    patch.setattr(Retrier, "run", repeat)
 
 
 def confirm_before_publish(patch: Patch) -> None:
@@ -192,7 +192,7 @@ def skip_in_doubt_as_own_call(patch: Patch) -> None:
 def no_first_record(patch: Patch) -> None:
     """The first record is not written before the first send, so the next owner has no sample to start from."""
 
-    async def silently(self: SimulatedLeases, lease: Lease, record: Record, *, release: bool = False) -> bool:
+    async def silently(self: SimulatedLeases, lease: Lease, record: LeaseRecord, *, release: bool = False) -> bool:
         return True if not release else await write(self, lease, record, release=True)
 
     write = SimulatedLeases.write
@@ -229,13 +229,13 @@ def skip_by_sequence_number(patch: Patch) -> None:
 
 def replays_are_counted(patch: Patch) -> None:
     """The accounts do not remember how far each partition was counted."""
-    count = MemoryAccounts.count
+    count = MemoryLedger.count
 
-    def again(self: MemoryAccounts, request: Any, found: Any) -> None:
+    def again(self: MemoryLedger, request: Any, found: Any) -> None:
         self.accounted.clear()
         count(self, request, found)
 
-    patch.setattr(MemoryAccounts, "count", again)
+    patch.setattr(MemoryLedger, "count", again)
 
 
 CAUGHT_BY: dict[str, tuple[Mutant, str]] = {

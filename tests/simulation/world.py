@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from dedup_service.core.accounting import total
 from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.events import DEVICE_ID, MESSAGE_SOURCE, InputEvent
-from dedup_service.core.leases import Lease, Record, Renewal, Sample, Samples
+from dedup_service.core.leases import EndOffsets, Lease, LeaseRecord, NewestSample, Renewal
 from dedup_service.core.outgoing import OutgoingEvent, OutputPolicy
 from dedup_service.core.progress import Position
 from dedup_service.errors import UnavailableError
@@ -28,7 +28,7 @@ from dedup_service.partitions.worker import PartitionWorker, WorkerOptions, Work
 from dedup_service.ports import HubInfo, PartitionState, StartPosition
 from dedup_service.processing.pipeline import Pipeline, PipelineOptions, PipelinePorts
 from dedup_service.telemetry import Telemetry
-from dedup_service.waiting import Retrying
+from dedup_service.waiting import Retrier
 from tests.doubles.memory import (
     MemoryCheckpoints,
     MemoryClaims,
@@ -203,7 +203,7 @@ class World:
         }
 
     def counted_copies(self) -> dict[str, int]:
-        counts = total(counted for (kind, _, _), counted in self.claims.accounts.counts.items() if kind.startswith("source"))
+        counts = total(counted for (kind, _, _), counted in self.claims.ledger.counts.items() if kind.startswith("source"))
         numbers = {name: number for (_, name), number in self.claims.numbers.items()}
         return {name: sum(counts[f"{letter}{number}"] for letter in "fds") for name, number in numbers.items()}
 
@@ -242,7 +242,7 @@ class World:
 
     def _finished(self, partition: str) -> int:
         lease = self.leases.stored.get(partition)
-        record = Record.decode(lease.record) if lease is not None and lease.record is not None else None
+        record = LeaseRecord.decode(lease.record) if lease is not None and lease.record is not None else None
         if self.hub.incarnation > 1:  # a checkpoint does not say which hub it is of
             is_of_this_hub = record is not None and record.incarnation == self.hub.incarnation
             return record.finished.sequence_number if record and record.finished and is_of_this_hub else -1
@@ -335,7 +335,7 @@ class Process:
         clock: Any = PodClock(world.clock, world.rng.choice([0, -5_000, 90_000]), world.rng)
         if not world.scenario.wrong_clocks:
             clock = world.clock
-        samples = Samples()
+        samples = NewestSample()
         leases, clean = SimulatedLeases(self), SimulatedPublisher(self, world.clean)
         output = OutputPolicy(sorted(world.clean.partitions), "source", "g")
         options = PipelineOptions(world.retention_ms, output, ["0"])
@@ -343,7 +343,7 @@ class Process:
 
         def make_worker(lease: Lease) -> PartitionWorker:
             stopping = asyncio.Event()
-            retrying = Retrying(clock, self.telemetry, stopping)
+            retrier = Retrier(clock, self.telemetry, stopping)
             ports = PipelinePorts(
                 claims=SimulatedClaims(self),
                 clean=clean,
@@ -352,14 +352,14 @@ class Process:
                 admission=admission,
                 clock=clock,
                 telemetry=self.telemetry,
-                retrying=retrying,
+                retrier=retrier,
                 live=lambda: (world.hub.incarnation,),
             )
             return PartitionWorker(
                 lease,
                 WorkerOptions("earliest", 1.0),
-                WorkerPorts(SimulatedHub(self), SimulatedCheckpoints(self), leases, clean, clock, self.telemetry, retrying),
-                lambda tenure: Pipeline(options, ports, tenure, samples, spread_ms=lambda: 0),
+                WorkerPorts(SimulatedHub(self), SimulatedCheckpoints(self), leases, clean, clock, self.telemetry, retrier),
+                lambda state: Pipeline(options, ports, state, samples, spread_ms=lambda: 0),
                 stopping,
             )
 
@@ -426,7 +426,7 @@ class SimulatedLeases:
     async def take(self, pod_id: str, partition_id: str) -> Lease | None:
         return await self.process.call(lambda: self.process.world.leases.take(pod_id, partition_id))
 
-    async def write(self, lease: Lease, record: Record, *, release: bool = False) -> bool:
+    async def write(self, lease: Lease, record: LeaseRecord, *, release: bool = False) -> bool:
         return await self.process.call(lambda: self.process.world.leases.write(lease, record, release=release))
 
     async def leave(self, pod_id: str) -> None:
@@ -435,7 +435,7 @@ class SimulatedLeases:
     async def may_sample(self, interval_seconds: float) -> bool:
         return await self.process.call(lambda: self.process.world.leases.may_sample(interval_seconds))
 
-    async def save_sample(self, sample: Sample) -> None:
+    async def save_sample(self, sample: EndOffsets) -> None:
         await self.process.call(lambda: self.process.world.leases.save_sample(sample))
 
 

@@ -13,10 +13,10 @@ from dedup_service.core.claims import key_digest
 from dedup_service.core.events import Origin, Reading
 from dedup_service.core.extract import content_hash
 from dedup_service.core.groups import Group
-from dedup_service.observability.fleet import Deployment
+from dedup_service.observability.fleet import Fleet
 from dedup_service.observability.metrics import create_registry
 from dedup_service.telemetry import Telemetry
-from tests.doubles.board import MemoryBoard
+from tests.doubles.board import MemoryPodBoard
 from tests.doubles.memory import MemoryClaims, MemoryClock
 from tests.support.groups import group_of
 
@@ -28,21 +28,19 @@ NOTE: dict[str, Any] = {"group": "presses", "replica": "edge-1", "enqueued_ms": 
 class Plant:
     groups: list[Group] = field(default_factory=lambda: [group_of(name="presses", expected_replicas=3)])
     clock: MemoryClock = field(default_factory=lambda: MemoryClock(1_800_000_030_000))
-    board: MemoryBoard = field(default_factory=MemoryBoard)
+    board: MemoryPodBoard = field(default_factory=MemoryPodBoard)
     telemetry: Telemetry = field(default_factory=Telemetry)
     claims: MemoryClaims = field(init=False)
-    deployment: Deployment = field(init=False)
+    fleet: Fleet = field(init=False)
     sent: int = 0
 
     def __post_init__(self) -> None:
         self.claims = MemoryClaims(self.clock)
-        self.deployment = Deployment(
-            self.claims.accounts, self.board, self.groups, lambda: ["0", "1"], monotonic=self.clock.monotonic
-        )
+        self.fleet = Fleet(self.claims.ledger, self.board, self.groups, lambda: ["0", "1"], monotonic=self.clock.monotonic)
 
     def app(self, token: str | None = None) -> FastAPI:
         registry = create_registry(self.telemetry, lambda: None)
-        return create_app(registry, self.deployment, alive=lambda: True, not_ready=lambda: None, token=token)
+        return create_app(registry, self.fleet, alive=lambda: True, not_ready=lambda: None, token=token)
 
     async def deliver(
         self, replica: int, reading_id: str, source: str = "urn:a", *, content: bytes = b"", sequence: int | None = None
@@ -71,5 +69,5 @@ class Plant:
         status = {"version": "1", "started_ms": 1, "partitions": {"0": [7, 1, 1], "1": [-1, 0, 0]}, "paused": {}}
         await self.board.tell("pod-1", 1, status, {"COPIES|edge-0": 5, "IN_DOUBT|found": 1})
         conflict = {"source": HOSTILE, "id": "7", "content": "ab", "winner_replicas": 1, "winner_enqueued_ms": 1}
-        await self.board.note("conflict", [{**NOTE, **conflict, "winner_content": "cd"}])
-        await self.board.note("dead-letter", [{**NOTE, "reason": "no-key", "origin": "1/0/7", "readings": 1}])
+        await self.board.add_examples("conflict", [{**NOTE, **conflict, "winner_content": "cd"}])
+        await self.board.add_examples("dead-letter", [{**NOTE, "reason": "no-key", "origin": "1/0/7", "readings": 1}])

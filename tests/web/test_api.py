@@ -67,7 +67,7 @@ async def test_pages_hold_everything_once_and_in_order(plant: Plant) -> None:
 async def test_what_became_of_a_reading(plant: Plant) -> None:
     (key,) = await ask(plant.app(), "/v1/keys", source=HOSTILE, id="7")
     assert (key["group"], key["verdict"], key["replicas"]) == ("presses", "claimed", ["edge-0", "edge-1"])
-    assert "nothing is remembered" in (await ask(plant.app(), "/v1/keys", 404, source="urn:none", id="7"))["detail"]
+    assert "nothing is memoized" in (await ask(plant.app(), "/v1/keys", 404, source="urn:none", id="7"))["detail"]
 
 
 async def test_gaps_name_what_nobody_delivered(plant: Plant) -> None:
@@ -105,13 +105,13 @@ async def test_without_redis_the_answer_says_so(plant: Plant, path: str, monkeyp
         raise UnavailableError("Redis", "no answer")
 
     for name in ("now_ms", "totals", "pods"):
-        target = plant.deployment.accounts if name == "now_ms" else plant.board
+        target = plant.fleet.ledger if name == "now_ms" else plant.board
         monkeypatch.setattr(type(target), name, away)
     assert await ask(plant.app(), f"/v1/{path}", 503) == {"detail": "Redis: no answer"}
 
 
 async def test_what_is_not_counted_is_not_shown_as_silent(plant: Plant) -> None:
-    plant.deployment.is_counting = False
+    plant.fleet.is_counting = False
     for path in ("groups", "replicas", "sources", "gaps", "history"):
         assert "DEDUP_ACCOUNTING is off" in (await ask(plant.app(), f"/v1/{path}", 503))["detail"]
     await ask(plant.app(), "/v1/partitions")

@@ -11,10 +11,10 @@ from dedup_service.ports import PodStatus, RedisMemory
 
 LIVE_MS = 5_000
 KEEP_MS = 3_600_000
-MAX_NOTES = 200
+MAX_EXAMPLES = 200
 
 
-class RedisBoard:
+class RedisPodBoard:
     def __init__(self, client: RedisClient, *, namespace: str) -> None:
         self._client = client
         self._prefix = f"{namespace}{{0}}board:"
@@ -43,16 +43,16 @@ class RedisBoard:
         totals = await call(self._client, cast("Any", self._client.hgetall(self._prefix + "totals")))
         return {name.decode(): int(number) for name, number in totals.items()}
 
-    async def note(self, kind: str, notes: Sequence[Mapping[str, Any]]) -> None:
+    async def add_examples(self, kind: str, examples: Sequence[Mapping[str, Any]]) -> None:
         key = f"{self._prefix}notes:{kind}"
         pipeline = self._client.pipeline(transaction=True)
-        pipeline.lpush(key, *(json.dumps(note) for note in notes))
-        pipeline.ltrim(key, 0, MAX_NOTES - 1)
+        pipeline.lpush(key, *(json.dumps(example) for example in examples))
+        pipeline.ltrim(key, 0, MAX_EXAMPLES - 1)
         await call(self._client, pipeline.execute())
 
-    async def notes(self, kind: str) -> list[dict[str, Any]]:
+    async def examples(self, kind: str) -> list[dict[str, Any]]:
         found = await call(self._client, cast("Any", self._client.lrange(f"{self._prefix}notes:{kind}", 0, -1)))
-        return [json.loads(note) for note in found]
+        return [json.loads(item) for item in found]
 
     async def memory(self) -> RedisMemory:
         memory, stats = await infos(self._client, "memory"), await infos(self._client, "stats")

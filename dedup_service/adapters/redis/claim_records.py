@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from dedup_service.adapters.redis.account_keys import source_digest
+from dedup_service.adapters.redis.ledger_keys import source_digest
 from dedup_service.adapters.redis.sharding import Piece
 from dedup_service.core.accounting import sequence_number
 from dedup_service.core.extract import CONTENT_HASH_BYTES
@@ -45,7 +45,7 @@ class SourceNumbers(dict[str, int]):
         return number
 
 
-class Telling:
+class ClaimEncoder:
     """Of one call, once."""
 
     def __init__(self, pieces: Sequence[Piece]) -> None:

@@ -8,9 +8,9 @@ from typing import Any, cast
 
 from redis.asyncio.cluster import RedisCluster
 
-from dedup_service.adapters.redis.account_keys import account_prefix
 from dedup_service.adapters.redis.calls import RedisClient, Script, all_of, call, infos
-from dedup_service.adapters.redis.claim_records import Telling
+from dedup_service.adapters.redis.claim_records import ClaimEncoder
+from dedup_service.adapters.redis.ledger_keys import account_prefix
 from dedup_service.adapters.redis.sharding import ShardPart, by_shard, in_order
 from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import CLAIM_BYTES, MAX_REPLICAS, OTHER_REPLICA
@@ -52,7 +52,7 @@ class RedisClaims:
         return in_order(parts, await all_of([claim_part(part) for part in parts]))
 
     def _told(self, part: ShardPart) -> tuple[bytes, bytes]:
-        telling = Telling(part.pieces)
+        telling = ClaimEncoder(part.pieces)
         names = telling.names(account_prefix(self._namespace, part.shard)) if self._accounting else b""
         return names, telling.records
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from dedup_service.adapters.redis.calls import RedisClient, Script, call
-from dedup_service.core.leases import Lease, Record, Renewal, Sample
+from dedup_service.core.leases import EndOffsets, Lease, LeaseRecord, Renewal
 
 NOT_HELD = ("", b"")
 
@@ -77,10 +77,10 @@ class RedisLeases:
         if not answer:
             return None
         epoch, record = answer
-        inherited = Record.decode(record) if record else None
+        inherited = LeaseRecord.decode(record) if record else None
         return Lease(partition_id, int(epoch), asked_at + self._ttl_seconds, inherited)
 
-    async def write(self, lease: Lease, record: Record, *, release: bool = False) -> bool:
+    async def write(self, lease: Lease, record: LeaseRecord, *, release: bool = False) -> bool:
         args = [lease.epoch, record.encode(), int(release)]
         is_mine = bool(await self._write([self._lease(lease.partition_id)], args))
         lease.is_lost = lease.is_lost or not is_mine or release
@@ -93,5 +93,5 @@ class RedisLeases:
         turn = self._sample + b":turn"
         return bool(await call(self._client, self._client.set(turn, b"1", nx=True, px=int(interval_seconds * 1000))))
 
-    async def save_sample(self, sample: Sample) -> None:
+    async def save_sample(self, sample: EndOffsets) -> None:
         await call(self._client, self._client.set(self._sample, json.dumps(dict(sample))))

@@ -83,8 +83,8 @@ async def test_replicas_that_were_offline_for_twice_the_window_and_drain_togethe
     for event in await clean(stand_in):
         parts = hub.elements(event) if event.content_type == hub.BATCH else [None]
         ids += [part["id"] if part else hub.properties(event)["cloudEvents_id"].decode() for part in parts]
-        if marks := hub.properties(event).get("dedup_late"):
-            late += len(parts) if b"-" in marks else marks.count(b",") + 1
+        if flags := hub.properties(event).get("dedup_late"):
+            late += len(parts) if b"-" in flags else flags.count(b",") + 1
     assert sorted(ids) == sorted(item["id"] for item in [*backlog, reading("urn:press:1", 99)])
     assert late == 40
     (group, _) = await service.ask("/v1/groups")

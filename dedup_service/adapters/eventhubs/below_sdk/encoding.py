@@ -14,7 +14,7 @@ from typing import Any
 
 from azure.eventhub import EventData, EventDataBatch
 
-from dedup_service.core.memo import NAMES, Known
+from dedup_service.core.memo import NAMES, MemoDict
 from dedup_service.core.outgoing import OutgoingEvent
 
 DATA = 5
@@ -76,7 +76,7 @@ def _text(text: str | None) -> bytes:
     return (_TEXT_HEADS[size] if size < SHORT else _long_size(0xB1, size)) + encoded
 
 
-_NAMES = Known(_text, NAMES)
+_NAMES = MemoDict(_text, NAMES)
 """Of properties."""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dedup_service.core.events import Origin
-from dedup_service.core.leases import Record, fair_share
+from dedup_service.core.leases import LeaseRecord, fair_share
 from dedup_service.core.progress import Position
 from dedup_service.core.resolve import published_origins
 
@@ -28,8 +28,8 @@ def test_a_pod_that_is_not_listed_yet_counts_itself() -> None:
 
 @pytest.mark.parametrize("finished", [None, Position(5, "50", 500)])
 def test_records_survive_encoding(finished: Position | None) -> None:
-    record = Record(finished, {"0": 7, "1": -1}, 2**32 - 1)
-    assert Record.decode(record.encode()) == record
+    record = LeaseRecord(finished, {"0": 7, "1": -1}, 2**32 - 1)
+    assert LeaseRecord.decode(record.encode()) == record
 
 
 def clean(origin: Any = "000000ab/3/17", indexes: Any = "0-2,5", **more: Any) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dedup_service.core.memo import MAX_LENGTH, Known, remembered
+from dedup_service.core.memo import MAX_LENGTH, MemoDict, memoized
 
 
 def test_a_text_is_computed_once_unless_it_is_too_long_or_others_came_between() -> None:
     computed: list[str] = []
 
-    @remembered(2)
+    @memoized(2)
     def shout(text: str, mark: str) -> str:
         computed.append(text)
         return text.upper() + mark
@@ -28,7 +28,7 @@ def test_what_is_known_is_bounded_too() -> None:
         computed.append(text)
         return text.upper()
 
-    known = Known(shout, 2)
+    known = MemoDict(shout, 2)
     assert [known[text] for text in ("a", "a", "b", "c", "a")] == ["A", "A", "B", "C", "A"]
     assert computed == ["a", "b", "c", "a"]
     long = "x" * (MAX_LENGTH + 1)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dedup_service.core.clean_events import PLAIN, CleanEvent, Marks, clean_events
+from dedup_service.core.clean_events import PLAIN, CleanEvent, PublishFlags, clean_events
 from dedup_service.core.dead_letters import dead_letter, dead_readings, truncated, undeliverable
 from dedup_service.core.events import DEVICE_ID, IOTHUB_ENQUEUED_TIME, MODULE_ID, BadReading, Extraction
 from dedup_service.core.extract import CloudEventsExtractor
@@ -20,10 +20,12 @@ ONE = OutputPolicy(["0"], "source", "default")
 extract = CloudEventsExtractor(1000).extract
 
 
-def cleaned(source_event: Any, winners: set[int], policy: OutputPolicy = ONE, marks: Marks = PLAIN) -> list[CleanEvent]:
+def cleaned(
+    source_event: Any, winners: set[int], policy: OutputPolicy = ONE, flags: PublishFlags = PLAIN
+) -> list[CleanEvent]:
     extraction = extract(source_event)
     chosen = [reading for reading in extraction.readings if reading.index in winners]
-    return clean_events(source_event, extraction, chosen, policy, 0xAB, marks)
+    return clean_events(source_event, extraction, chosen, policy, 0xAB, flags)
 
 
 def test_an_event_whose_readings_all_win_is_byte_identical() -> None:
@@ -86,7 +88,7 @@ def test_the_operator_can_allow_a_name_that_steers_ingestion() -> None:
 
 
 def test_marked_duplicates_say_so() -> None:
-    (clean,) = cleaned(single(), {0}, marks=Marks(duplicate=True))
+    (clean,) = cleaned(single(), {0}, flags=PublishFlags(duplicate=True))
     assert clean.event.properties["dedup_duplicate"] is True
 
 
@@ -127,7 +129,9 @@ def test_an_empty_extraction_gives_nothing() -> None:
 
 
 def test_late_readings_are_marked_by_index_and_keep_their_mark_when_a_batch_is_split() -> None:
-    (clean,) = cleaned(batch_of([element(str(n)) for n in range(4)]), {0, 1, 3}, marks=Marks(late=frozenset({1, 2, 3})))
+    (clean,) = cleaned(
+        batch_of([element(str(n)) for n in range(4)]), {0, 1, 3}, flags=PublishFlags(late=frozenset({1, 2, 3}))
+    )
     assert clean.event.properties["dedup_late"] == "1,3"
     first, second = halves(clean.event)
     assert (first.properties["dedup_indexes"], "dedup_late" in first.properties) == ("0", False)
@@ -137,8 +141,8 @@ def test_late_readings_are_marked_by_index_and_keep_their_mark_when_a_batch_is_s
 STRUCTURED = OutputPolicy(["0"], "source", "default", content_mode="structured")
 
 
-def structured(given: Any, marks: Marks = PLAIN) -> list[dict[str, Any]]:
-    (clean,) = cleaned(given, {0, 1, 2}, STRUCTURED, marks)
+def structured(given: Any, flags: PublishFlags = PLAIN) -> list[dict[str, Any]]:
+    (clean,) = cleaned(given, {0, 1, 2}, STRUCTURED, flags)
     assert (clean.event.content_type, clean.event.content_encoding) == (BATCH_CONTENT_TYPE, None)
     assert not [name for name in clean.event.properties if name.lower().startswith("cloudevents")]
     items: list[dict[str, Any]] = json.loads(clean.event.body)
@@ -148,7 +152,7 @@ def structured(given: Any, marks: Marks = PLAIN) -> list[dict[str, Any]]:
 def test_in_structured_mode_the_body_says_everything() -> None:
     properties = {"cloudEvents_id": "1", "cloudEvents_source": "urn:a", "cloudEvents_time": "2026-01-01T00:00:00Z", "own": 1}
     given = event(b'{"v":1.0}', application_properties=properties, annotations={DEVICE_ID: "edge-1", MODULE_ID: "m"})
-    assert structured(given, Marks(late=frozenset({0}))) == [
+    assert structured(given, PublishFlags(late=frozenset({0}))) == [
         {
             "specversion": "1.0",
             "id": "1",
@@ -166,7 +170,7 @@ def test_in_structured_mode_the_body_says_everything() -> None:
 
 def test_in_structured_mode_a_batch_keeps_what_its_events_say_except_what_they_forge() -> None:
     elements = [b'{"id":"1","source":"urn:a","data":1e400,"x":"y","deduplate":true,"DedupDevice":"forged"}', element("2")]
-    first, second = structured(batch_of(elements), Marks(duplicate=True))
+    first, second = structured(batch_of(elements), PublishFlags(duplicate=True))
     assert (first["x"], first["dedupdevice"], first["deduplate"], first["dedupduplicate"]) == ("y", "edge-1", False, True)
     assert "DedupDevice" not in first
     assert second["id"] == "2"

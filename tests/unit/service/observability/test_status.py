@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from dedup_service.errors import UnavailableError
-from dedup_service.observability.fleet import Deployment
+from dedup_service.observability.fleet import Fleet
 from dedup_service.observability.status import Status
 from dedup_service.telemetry import Count, Telemetry
-from tests.doubles.board import MemoryBoard
+from tests.doubles.board import MemoryPodBoard
 from tests.doubles.memory import MemoryClaims, MemoryClock
 
 
-class FlakyBoard(MemoryBoard):
+class FlakyBoard(MemoryPodBoard):
     lost_replies = 0
 
     async def tell(self, pod_id: str, number: int, status: Mapping[str, Any], increments: Mapping[str, int]) -> None:
@@ -27,8 +27,8 @@ class FlakyBoard(MemoryBoard):
 
 def make() -> tuple[Status, FlakyBoard]:
     board = FlakyBoard()
-    deployment = Deployment(MemoryClaims(MemoryClock()).accounts, board)
-    return Status("pod", board, deployment, Telemetry()), board
+    fleet = Fleet(MemoryClaims(MemoryClock()).ledger, board)
+    return Status("pod", board, fleet, Telemetry()), board
 
 
 async def test_a_message_whose_reply_was_lost_counts_once() -> None:
@@ -46,9 +46,9 @@ async def test_a_message_whose_reply_was_lost_counts_once() -> None:
 async def test_notes_are_examples_and_not_a_log() -> None:
     status, board = make()
     for n in range(500):
-        status.telemetry.note("conflict", id=str(n))
+        status.telemetry.add_example("conflict", id=str(n))
     await status.tell()
-    assert [note["id"] for note in await board.notes("conflict")] == [str(n) for n in range(499, 479, -1)]
+    assert [note["id"] for note in await board.examples("conflict")] == [str(n) for n in range(499, 479, -1)]
 
 
 async def test_who_leaves_is_not_shown_any_more() -> None:

@@ -10,14 +10,14 @@ import pytest
 
 from dedup_service.core.events import Extraction, InputEvent
 from dedup_service.core.extract import CloudEventsExtractor
-from dedup_service.core.leases import Lease, Record, Samples
+from dedup_service.core.leases import Lease, LeaseRecord, NewestSample
 from dedup_service.core.progress import Position
 from dedup_service.errors import UnavailableError
 from dedup_service.partitions.assignment import Assignment, AssignmentOptions
 from dedup_service.partitions.worker import PartitionWorker, WorkerOptions, WorkerPorts
 from dedup_service.processing.pipeline import Pipeline, PipelineOptions, PipelinePorts
 from dedup_service.telemetry import Count, Telemetry
-from dedup_service.waiting import Retrying
+from dedup_service.waiting import Retrier
 from tests.doubles.memory import (
     MemoryCheckpoints,
     MemoryClaims,
@@ -42,7 +42,7 @@ class Plant:
     checkpoints: MemoryCheckpoints = field(default_factory=MemoryCheckpoints)
     clean: MemoryPublisher = field(default_factory=lambda: MemoryPublisher({"0": []}))
     partitions: int = 1
-    samples: Samples = field(default_factory=Samples)
+    samples: NewestSample = field(default_factory=NewestSample)
     hub: MemoryHub = field(init=False)
     claims: MemoryClaims = field(init=False)
     leases: MemoryLeases = field(init=False)
@@ -66,7 +66,7 @@ class Plant:
     def worker_of(self, lease: Lease, start_at: str | int = "earliest") -> PartitionWorker:
         lease.valid_until = float("inf")  # time flies here; leases have their own tests
         stopping = asyncio.Event()
-        retrying = Retrying(self.clock, self.telemetry, stopping)
+        retrier = Retrier(self.clock, self.telemetry, stopping)
         ports = PipelinePorts(
             claims=self.claims,
             clean=self.clean,
@@ -75,15 +75,15 @@ class Plant:
             admission=admission_of(),
             clock=self.clock,
             telemetry=self.telemetry,
-            retrying=retrying,
+            retrier=retrier,
             live=lambda: (self.hub.incarnation,),
         )
-        worker_ports = WorkerPorts(self.hub, self.checkpoints, self.leases, self.clean, self.clock, self.telemetry, retrying)
+        worker_ports = WorkerPorts(self.hub, self.checkpoints, self.leases, self.clean, self.clock, self.telemetry, retrier)
         return PartitionWorker(
             lease,
             WorkerOptions(start_at, checkpoint_interval_seconds=1.0),
             worker_ports,
-            lambda tenure: Pipeline(OPTIONS, ports, tenure, self.samples, spread_ms=lambda: 0),
+            lambda state: Pipeline(OPTIONS, ports, state, self.samples, spread_ms=lambda: 0),
             stopping,
         )
 
@@ -361,7 +361,7 @@ async def test_the_clean_stream_is_sampled_for_the_records() -> None:
     await eventually(lambda: len(plant.published) == 3)
     stop.set()
     await running
-    record = Record.decode(plant.leases.stored["0"].record or b"")
+    record = LeaseRecord.decode(plant.leases.stored["0"].record or b"")
     assert record.finished is not None
     assert record.finished.sequence_number == 2
     assert record.sample["0"] >= 1

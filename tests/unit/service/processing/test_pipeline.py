@@ -14,15 +14,15 @@ from msgspec.structs import replace
 from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import unpack
 from dedup_service.core.events import MESSAGE_SOURCE, InputEvent
-from dedup_service.core.leases import Lease, Record, Samples
+from dedup_service.core.leases import Lease, LeaseRecord, NewestSample
 from dedup_service.core.outgoing import OutputPolicy
 from dedup_service.core.progress import Position
 from dedup_service.errors import LeaseLostError, StoppingError, UnavailableError
 from dedup_service.processing import pipeline as module
 from dedup_service.processing.event_work import EventWork
-from dedup_service.processing.pipeline import Pipeline, PipelineOptions, PipelinePorts, Tenure
+from dedup_service.processing.pipeline import Pipeline, PipelineOptions, PipelinePorts, TakeoverState
 from dedup_service.telemetry import Count, Telemetry
-from dedup_service.waiting import Retrying
+from dedup_service.waiting import Retrier
 from tests.doubles.memory import MemoryClaims, MemoryClock, MemoryPublisher
 from tests.support.groups import OUTPUT, admission_of, group_of
 from tests.support.readings import batch_of, element, single
@@ -43,7 +43,7 @@ class World:
     unmatched: str = "ignore"
     group: dict[str, Any] = field(default_factory=dict)
     incarnation: int = 1
-    samples: Samples = field(default_factory=Samples)
+    samples: NewestSample = field(default_factory=NewestSample)
     claims: MemoryClaims = field(init=False)
 
     def __post_init__(self) -> None:
@@ -60,12 +60,12 @@ class World:
             admission=admission_of(group, unmatched=self.unmatched),
             clock=self.clock,
             telemetry=self.telemetry,
-            retrying=Retrying(self.clock, self.telemetry, self.stopping),
+            retrier=Retrier(self.clock, self.telemetry, self.stopping),
             live=lambda: (self.incarnation,),
         )
         lease = Lease(partition, epoch=1, valid_until=float("inf"), inherited=None)
-        tenure = Tenure(lease, self.incarnation, horizon, sample={"0": -1})
-        return Pipeline(options, ports, tenure, self.samples, spread_ms=lambda: 0)
+        state = TakeoverState(lease, self.incarnation, horizon, sample={"0": -1})
+        return Pipeline(options, ports, state, self.samples, spread_ms=lambda: 0)
 
     def admitted(self, *events: InputEvent) -> list[EventWork]:
         """As the pipeline would take them in."""
@@ -410,7 +410,7 @@ async def test_the_record_keeps_the_inherited_sample_below_the_horizon_and_then_
         records.append(pipeline._lease.record)
     now = world.clock.now_ms()
     expected = [(0, {"0": -1}), (1, {"0": 7}), (2, {"0": 7})]
-    assert records == [Record(Position(n, str(n), now), sample, 1) for n, sample in expected]
+    assert records == [LeaseRecord(Position(n, str(n), now), sample, 1) for n, sample in expected]
 
 
 async def test_a_sample_that_arrives_during_a_batch_is_not_used_for_what_was_finished_before_it() -> None:
@@ -442,7 +442,7 @@ async def test_a_group_that_observes_publishes_nothing_and_counts_everything() -
     await world.pipeline(partition="1").process([world.at(single("1", device="edge-2"), 0, "1")])
     assert world.clean.events == []
     hour = world.clock.now_ms() // 3_600_000
-    (counts,) = await world.claims.accounts.hours("g", [hour])
+    (counts,) = await world.claims.ledger.hours("g", [hour])
     assert (counts["f0"], counts["d1"], counts["r1"], counts["r2"]) == (2, 1, 1, 1)
 
 

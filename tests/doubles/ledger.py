@@ -107,7 +107,7 @@ def copies_of(request: ClaimRequest) -> list[Copy]:
 
 
 @dataclass(slots=True)
-class MemoryAccounts:
+class MemoryLedger:
     claims: MemoryClaims
     counts: dict[tuple[str, str, int], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     """(minute, hour or source digest of a group, group, number)"""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 
-from dedup_service.core.memo import SOURCES, remembered
+from dedup_service.core.memo import SOURCES, memoized
 
 
 def account_prefix(namespace: bytes, shard: int) -> str:
@@ -19,7 +19,7 @@ def source_digest(group: str, source: str) -> str:
     return _digest(source, group)
 
 
-@remembered(SOURCES)
+@memoized(SOURCES)
 def _digest(source: str, group: str) -> str:
     prefixed = f"{len(group)}:{group}{source}"
     return hashlib.blake2b(prefixed.encode(), digest_size=16).hexdigest()

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import msgspec
 
-from dedup_service.adapters.redis.account_keys import account_prefix, source_digest
 from dedup_service.adapters.redis.calls import RedisClient, all_of, call, time_ms
+from dedup_service.adapters.redis.ledger_keys import account_prefix, source_digest
 from dedup_service.core.accounting import Counts, Gap, SourceHistory, total
 from dedup_service.core.claims import key_digest, shard_of, unpack
 from dedup_service.core.overview import ReplicaSeen
@@ -19,7 +19,7 @@ SOURCE_SECONDS = 86_400
 _decode = msgspec.msgpack.Decoder().decode
 
 
-class RedisAccounts:
+class RedisLedger:
     def __init__(self, client: RedisClient, *, namespace: str, shards: int) -> None:
         self._client = client
         self._namespace = namespace.encode()

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from dedup_service.adapters.redis.accounts import RedisAccounts
 from dedup_service.adapters.redis.calls import connect
 from dedup_service.adapters.redis.claims import RedisClaims
+from dedup_service.adapters.redis.ledger import RedisLedger
 from dedup_service.core.accounting import Counts, distances, group_figures, replica_figures, total
 from dedup_service.core.claim_requests import ClaimRequest, in_calls
 from dedup_service.core.claims import key_digest, key_digests
@@ -19,7 +19,7 @@ from dedup_service.core.events import Origin, Reading
 from dedup_service.core.extract import content_hash
 from dedup_service.core.overview import BYTES_PER_CLAIM
 from dedup_service.core.times import rfc3339
-from dedup_service.ports import Accounts, ClaimStore
+from dedup_service.ports import ClaimStore, Ledger
 from tests.doubles.memory import MemoryClaims, MemoryClock
 
 LIVE = (1,)
@@ -30,7 +30,7 @@ SHARDS = 2
 @dataclass
 class Bench:
     store: ClaimStore
-    accounts: Accounts
+    ledger: Ledger
     now_ms: int
     numbers: dict[int, int] = field(default_factory=dict)
 
@@ -66,7 +66,7 @@ class Bench:
 
     async def counts(self, group: str = GROUP) -> dict[str, int]:
         hour = self.now_ms // 3_600_000
-        hours = await self.accounts.hours(group, range(hour - 24, hour + 1))
+        hours = await self.ledger.hours(group, range(hour - 24, hour + 1))
         return {name: number for name, number in total(hours).items() if number}
 
 
@@ -75,12 +75,12 @@ async def bench(request: pytest.FixtureRequest, redis_url: str, namespace: str) 
     now_ms = time.time_ns() // 1_000_000
     if request.param == "memory":
         claims = MemoryClaims(MemoryClock(now_ms))
-        yield Bench(claims, claims.accounts, now_ms)
+        yield Bench(claims, claims.ledger, now_ms)
         return
     is_cluster = request.param == "cluster"
     client = connect(request.getfixturevalue("redis_cluster") if is_cluster else redis_url, 5.0, is_cluster=is_cluster)
     store = RedisClaims(client, namespace=namespace, shards=SHARDS)
-    yield Bench(store, RedisAccounts(client, namespace=namespace, shards=SHARDS), now_ms)
+    yield Bench(store, RedisLedger(client, namespace=namespace, shards=SHARDS), now_ms)
     await store.close()
 
 
@@ -146,12 +146,12 @@ async def test_groups_are_counted_apart(bench: Bench) -> None:
 
 async def test_gaps_are_what_nobody_delivered(bench: Bench) -> None:
     await bench.deliver(*(bench.copy(str(n), 0, sequence=n) for n in (100, 101, 105, 110)))
-    ((source, history),) = await bench.accounts.gaps(GROUP)
+    ((source, history),) = await bench.ledger.gaps(GROUP)
     assert source == "urn:a"
     assert [(gap.first, gap.last) for gap in history.gaps] == [(102, 104), (106, 109)]
     assert history.missing == 7
     await bench.deliver(bench.copy("103", 1, sequence=103), bench.copy("109", 1, sequence=109))
-    ((_, history),) = await bench.accounts.gaps(GROUP)
+    ((_, history),) = await bench.ledger.gaps(GROUP)
     assert [(gap.first, gap.last) for gap in history.gaps] == [(102, 102), (104, 104), (106, 108)]
     assert group_figures(await bench.counts()).missing == 5
 
@@ -159,38 +159,38 @@ async def test_gaps_are_what_nobody_delivered(bench: Bench) -> None:
 async def test_a_gap_that_is_filled_is_none(bench: Bench) -> None:
     await bench.deliver(bench.copy("1", sequence=1), bench.copy("3", sequence=3))
     await bench.deliver(bench.copy("2", 1, sequence=2))
-    assert await bench.accounts.gaps(GROUP) == []
+    assert await bench.ledger.gaps(GROUP) == []
     assert group_figures(await bench.counts()).missing == 0
 
 
 async def test_gaps_do_not_depend_on_the_order_in_which_partitions_are_read(bench: Bench) -> None:
     await bench.deliver(*(bench.copy(str(n), 0, sequence=n) for n in (50, 51)))
     await bench.deliver(*(bench.copy(str(n), 1, sequence=n) for n in (40, 41, 45, 49)))
-    ((_, history),) = await bench.accounts.gaps(GROUP)
+    ((_, history),) = await bench.ledger.gaps(GROUP)
     assert sorted((gap.first, gap.last) for gap in history.gaps) == [(42, 44), (46, 48)]
 
 
 async def test_a_jump_by_millions_is_no_gap(bench: Bench) -> None:
     far = 2**53 - 1
     await bench.deliver(*(bench.copy(str(n), 0, sequence=n) for n in (1, 2, far)))
-    assert await bench.accounts.gaps(GROUP) == []
+    assert await bench.ledger.gaps(GROUP) == []
     assert group_figures(await bench.counts()).missing == 0
 
 
 async def test_a_counter_without_an_epoch_that_starts_over_has_no_gap(bench: Bench) -> None:
     await bench.deliver(*(bench.copy(str(n), 0, sequence=n, epoch="") for n in (500, 501, 0, 1, 2)))
-    assert await bench.accounts.gaps(GROUP) == []
+    assert await bench.ledger.gaps(GROUP) == []
 
 
 async def test_a_source_that_starts_over_has_no_gap(bench: Bench) -> None:
     await bench.deliver(bench.copy("a", sequence=1_000_000, epoch="1"), bench.copy("b", sequence=5, epoch="2"))
     await bench.deliver(bench.copy("c", sequence=1_000_001, epoch="1"), bench.copy("d", sequence=6, epoch="2"))
-    assert await bench.accounts.gaps(GROUP) == []
+    assert await bench.ledger.gaps(GROUP) == []
 
 
 async def test_many_gaps_are_remembered_as_a_number(bench: Bench) -> None:
     await bench.deliver(*(bench.copy(str(n), sequence=2 * n) for n in range(200)))
-    ((_, history),) = await bench.accounts.gaps(GROUP)
+    ((_, history),) = await bench.ledger.gaps(GROUP)
     assert (history.missing, len(history.gaps)) == (199, 64)
 
 
@@ -199,7 +199,7 @@ async def test_sources_that_never_match_show_how_far_apart_they_are(bench: Bench
         at = bench.now_ms + 1000 * n
         await bench.deliver(bench.copy(f"a{n}", 0, time_ms=at), bench.copy(f"b{n}", 1, time_ms=at + 40))
     hour = bench.now_ms // 3_600_000
-    found = distances(await bench.accounts.source_counts(GROUP, "urn:a", range(hour - 1, hour + 1)))
+    found = distances(await bench.ledger.source_counts(GROUP, "urn:a", range(hour - 1, hour + 1)))
     assert sum(found.values()) == 9
     assert min(found) == pytest.approx(40, rel=0.05)
 
@@ -208,20 +208,20 @@ async def test_who_was_seen_and_what_a_reading_became(bench: Bench) -> None:
     for name in ("edge-0", "edge-1"):
         await bench.store.replica_number(GROUP, name)
     await bench.deliver(bench.copy("1", 0, after_ms=5), bench.copy("1", 1, after_ms=7))
-    seen = await bench.accounts.replicas(GROUP)
+    seen = await bench.ledger.replicas(GROUP)
     assert [(r.name, r.number, r.enqueued_ms - bench.now_ms) for r in seen] == [("edge-0", 0, 5), ("edge-1", 1, 7)]
-    assert [item.source for item in await bench.accounts.sources(GROUP)] == ["urn:a"]
-    found = await bench.accounts.find(GROUP, "urn:a", "1")
+    assert [item.source for item in await bench.ledger.sources(GROUP)] == ["urn:a"]
+    found = await bench.ledger.find(GROUP, "urn:a", "1")
     assert found is not None
     assert (found.claim.replicas, found.claim.origin.partition) == (0b11, 0)
-    assert await bench.accounts.find(GROUP, "urn:a", "2") is None
+    assert await bench.ledger.find(GROUP, "urn:a", "2") is None
 
 
 async def test_what_a_claim_takes_up_in_redis(redis_url: str, namespace: str) -> None:
     """The projection of the memory that a full window needs rests on it."""
     client = connect(redis_url, 5.0)
     store = RedisClaims(client, namespace=namespace, shards=SHARDS)
-    bench = Bench(store, RedisAccounts(client, namespace=namespace, shards=SHARDS), time.time_ns() // 1_000_000)
+    bench = Bench(store, RedisLedger(client, namespace=namespace, shards=SHARDS), time.time_ns() // 1_000_000)
     await bench.deliver(bench.copy("first"))
     before = (await client.info("memory"))["used_memory"]
     for start in range(0, 20_000, 1000):
@@ -241,7 +241,7 @@ async def test_redis_counts_as_the_model_does(
     model = MemoryClaims(MemoryClock(now_ms))
     client = connect(request.getfixturevalue("redis_cluster") if is_cluster else redis_url, 5.0, is_cluster=is_cluster)
     real = RedisClaims(client, namespace=namespace, shards=SHARDS)
-    accounts = RedisAccounts(client, namespace=namespace, shards=SHARDS)
+    ledger = RedisLedger(client, namespace=namespace, shards=SHARDS)
     numbers = [-1, -1, -1, -1]
     history: list[list[ClaimRequest]] = []
     for _ in range(30):
@@ -257,12 +257,12 @@ async def test_redis_counts_as_the_model_does(
     hours = range(now_ms // 3_600_000 - 31, now_ms // 3_600_000 + 1)
     minutes = range(now_ms // 60_000 - 80, now_ms // 60_000 + 1)
     for group in ("g", "h"):
-        assert _tidy(await accounts.hours(group, hours)) == _tidy(await model.accounts.hours(group, hours))
-        assert _tidy(await accounts.minutes(group, minutes)) == _tidy(await model.accounts.minutes(group, minutes))
+        assert _tidy(await ledger.hours(group, hours)) == _tidy(await model.ledger.hours(group, hours))
+        assert _tidy(await ledger.minutes(group, minutes)) == _tidy(await model.ledger.minutes(group, minutes))
         for name in ("urn:0", "urn:1", "urn:2"):
-            found = _tidy([await accounts.source_counts(group, name, hours)])
-            assert found == _tidy([await model.accounts.source_counts(group, name, hours)])
-        gaps, expected = await accounts.gaps(group), await model.accounts.gaps(group)
+            found = _tidy([await ledger.source_counts(group, name, hours)])
+            assert found == _tidy([await model.ledger.source_counts(group, name, hours)])
+        gaps, expected = await ledger.gaps(group), await model.ledger.gaps(group)
         assert [(s, sorted((g.epoch, g.first, g.last) for g in h.gaps), h.missing) for s, h in gaps] == [
             (s, sorted((g.epoch, g.first, g.last) for g in h.gaps), h.missing) for s, h in expected
         ]

@@ -17,6 +17,9 @@ from benchmarks.stage import running_hub
 from dedup_service.adapters.eventhubs.below_sdk.decoding import decode
 from dedup_service.adapters.eventhubs.publisher import EventHubPublisher, to_event_data
 from dedup_service.core.outgoing import OutgoingEvent, kept_properties, origin_text, outgoing
+from dedup_service.errors import Dependency, DependencyKind
+
+CLEAN_HUB = Dependency(DependencyKind.CLEAN_HUB)
 
 EVENTS = 20_000
 OURS, SDK = "our publisher", "EventDataBatch.add + send_batch"
@@ -34,7 +37,9 @@ def clean_events() -> list[OutgoingEvent]:
 
 async def ours(connection_string: str, events: list[OutgoingEvent]) -> None:
     publisher = EventHubPublisher(
-        partial(EventHubProducerClient.from_connection_string, connection_string), "the hub", send_timeout_seconds=30.0
+        partial(EventHubProducerClient.from_connection_string, connection_string),
+        Dependency(DependencyKind.CLEAN_HUB),
+        send_timeout_seconds=30.0,
     )
     try:
         while events:

@@ -58,7 +58,7 @@ async def report(settings: Settings, hours: int, *, json: bool) -> None:
         try:
             reports = await collect(fleet, hours)
         except UnavailableError as error:
-            raise ConfigurationError(f"{PREFIX}REDIS_URL", f"{error.what}: {error.problem}", example("redis_url")) from None
+            raise ConfigurationError(f"{PREFIX}REDIS_URL", str(error), example("redis_url")) from None
     print(as_json(reports) if json else as_text(reports, hours))
 
 

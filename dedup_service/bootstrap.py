@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import socket
 import time
@@ -29,21 +28,16 @@ from dedup_service.adapters.redis.entra import EntraCredentials
 from dedup_service.adapters.redis.leases import RedisLeases
 from dedup_service.adapters.redis.ledger import RedisLedger
 from dedup_service.commands.check import RoundTripPorts
-from dedup_service.config.groups import configured, make_group, only_observes
-from dedup_service.config.hubs import (
-    InputConfig,
-    OutputConfig,
-    check_address,
-    configured_inputs,
-    configured_outputs,
-    dead_letter_address,
-)
+from dedup_service.config.addresses import HubAddress
+from dedup_service.config.config import Config
+from dedup_service.config.hubs import InputConfig, OutputConfig
 from dedup_service.config.settings import HUB_EXAMPLE, PREFIX, SQLITE_SCHEME, Settings, example
 from dedup_service.core.extract import CloudEventsExtractor
-from dedup_service.errors import ConfigurationError, UnavailableError
+from dedup_service.errors import ConfigurationError, Dependency, DependencyKind, UnavailableError
 from dedup_service.observability.fleet import Fleet
-from dedup_service.partitions.consumer import InputPorts, SharedPorts
-from dedup_service.ports import Checkpoints
+from dedup_service.partitions.input_ports import InputPorts
+from dedup_service.ports import Checkpoints, Clock
+from dedup_service.processing.shared import SharedPorts
 from dedup_service.service import Service, ServicePorts
 from dedup_service.telemetry import Telemetry
 
@@ -61,28 +55,27 @@ class SystemClock:
 
 def build(settings: Settings, telemetry: Telemetry) -> Service:
     """Raises ConfigurationError."""
-    groups, inputs, azure = configured(settings), configured_inputs(settings), AzureClients(_network(settings))
-    redis = _redis(settings, azure)
-    outputs, is_observing = configured_outputs(settings), only_observes(groups, settings)
-    clock, namespace = SystemClock(), key_namespace(settings)
+    config, azure, clock = Config(settings), AzureClients(_network(settings)), SystemClock()
+    publishes, inputs, outputs = not config.only_observes, config.inputs, config.outputs
+    redis, namespace = _redis(settings, azure), config.namespace
     shared = SharedPorts(
         claims=RedisClaims(redis, namespace=namespace, shards=settings.shard_count, accounting=settings.accounting),
-        clean=None if is_observing else RoutedPublisher({item.name: _clean(item, settings, azure) for item in outputs}),
-        tail=None if is_observing else RoutedTail({item.name: _tail(item, settings, azure) for item in outputs}),
-        dead_letters=None if is_observing else _dead_letters(settings, azure),
+        clean=RoutedPublisher({o.name: _clean(o, settings, azure) for o in outputs}) if publishes else None,
+        tail=RoutedTail({o.name: _tail(o, settings, azure) for o in outputs}) if publishes else None,
+        dead_letters=_dead_letters(config, azure) if publishes else None,
         clock=clock,
         telemetry=telemetry,
     )
     ports = ServicePorts(
-        inputs=[_input_ports(item, settings, azure, redis, namespace, clock, len(inputs) == 1) for item in inputs],
+        inputs=[_input_ports(item, config, azure, redis, clock) for item in inputs],
         shared=shared,
         ledger=RedisLedger(redis, namespace=namespace, shards=settings.shard_count),
         board=RedisPodBoard(redis, namespace=namespace),
-        check_claims=partial(_check_redis, redis, settings),
+        check_claims=partial(_check_redis, redis, config),
         extractor=CloudEventsExtractor(settings.max_decompressed_bytes),
         close=azure.close,
     )
-    return Service(settings, groups, ports, f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    return Service(config, ports, f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
 
 
 def _network(settings: Settings) -> Network:
@@ -90,24 +83,19 @@ def _network(settings: Settings) -> Network:
     return Network(settings.transport == "websocket", proxy, settings.ca_file)
 
 
-async def _check_redis(redis: RedisClient, settings: Settings) -> None:
-    await check_clustering(redis, key_namespace(settings))
-    await check_eviction(redis, allowed=settings.allow_eviction)
+async def _check_redis(redis: RedisClient, config: Config) -> None:
+    await check_clustering(redis, config.namespace)
+    await check_eviction(redis, allowed=config.settings.allow_eviction)
 
 
-def _input_ports(
-    item: InputConfig,
-    settings: Settings,
-    azure: AzureClients,
-    redis: RedisClient,
-    namespace: str,
-    clock: SystemClock,
-    is_only: bool,
-) -> InputPorts:
+def _input_ports(item: InputConfig, config: Config, azure: AzureClients, redis: RedisClient, clock: Clock) -> InputPorts:
+    settings = config.settings
+    name = item.name if len(config.inputs) > 1 else ""
+
     def make_leases(partition_ids: list[str]) -> RedisLeases:
         return RedisLeases(
             redis,
-            namespace=namespace,
+            namespace=config.namespace,
             scope="/".join(item.address.name),
             partition_ids=partition_ids,
             ttl_seconds=settings.lease_seconds,
@@ -115,29 +103,24 @@ def _input_ports(
         )
 
     client = azure.consumer(item.address, item.consumer_group, load_balancing_interval=RETRY_INTERVAL_SECONDS)
-    what = "the input hub" if is_only else f"the input hub {item.name}"
     return InputPorts(
-        name=item.name,
-        consumer_group=item.consumer_group,
-        setting=item.address.setting,
-        example=HUB_EXAMPLE,
-        hub=EventHubInput(client, item.address.namespace, what, prefetch=settings.prefetch, batch_size=settings.batch_size),
+        config=item,
+        hub=EventHubInput(client, item.address.namespace, name, prefetch=settings.prefetch, batch_size=settings.batch_size),
         checkpoints=make_checkpoints(settings, azure, *item.address.name, item.consumer_group),
         make_leases=make_leases,
-        retention_ms=item.retention_ms,
-        label="" if is_only else f"{item.name}/",
+        label=f"{name}/" if name else "",
     )
 
 
 @asynccontextmanager
 async def build_fleet(settings: Settings) -> AsyncIterator[Fleet]:
     """What is counted in Redis, without a service. Raises ConfigurationError."""
-    azure = AzureClients(_network(settings))
-    groups, redis, namespace = configured(settings), _redis(settings, azure), key_namespace(settings)
+    config, azure = Config(settings), AzureClients(_network(settings))
+    groups, redis = config.groups(clean_partitions=["0"]), _redis(settings, azure)
     fleet = Fleet(
-        RedisLedger(redis, namespace=namespace, shards=settings.shard_count),
-        RedisPodBoard(redis, namespace=namespace),
-        [make_group(group, settings, ["0"]) for group in groups],
+        RedisLedger(redis, namespace=config.namespace, shards=settings.shard_count),
+        RedisPodBoard(redis, namespace=config.namespace),
+        groups,
     )
     try:
         yield fleet
@@ -149,16 +132,15 @@ async def build_fleet(settings: Settings) -> AsyncIterator[Fleet]:
 @asynccontextmanager
 async def build_round_trip(settings: Settings) -> AsyncIterator[RoundTripPorts]:
     """Raises ConfigurationError."""
-    azure, address = AzureClients(_network(settings)), check_address(settings)
-    if len(configured_inputs(settings)) > 1:
+    config, azure = Config(settings), AzureClients(_network(settings))
+    address = config.check_address
+    if len(config.inputs) > 1:
         problem = "names one of several inputs, whose partitions `check --round-trip` can't tell apart"
         raise ConfigurationError(f"{PREFIX}CHECK_CONNECTION_STRING", problem, HUB_EXAMPLE)
-    outputs = [item for item in configured_outputs(settings) if not item.name]
+    outputs = [item for item in config.outputs if not item.name]
     if not outputs:
         raise ConfigurationError(f"{PREFIX}OUTPUT_CONNECTION_STRING", "is missing: nothing comes out", HUB_EXAMPLE)
-    publisher = EventHubPublisher(
-        partial(azure.producer, address), "the input hub (sending)", send_timeout_seconds=settings.send_timeout_seconds
-    )
+    publisher = _publisher(azure, address, Dependency(DependencyKind.INPUT_HUB_SENDING), settings)
     ports = RoundTripPorts(publisher, _clean(outputs[0], settings, azure), _tail(outputs[0], settings, azure))
     try:
         yield ports
@@ -198,10 +180,13 @@ def _redis(settings: Settings, azure: AzureClients) -> RedisClient:
         raise ConfigurationError(f"{PREFIX}REDIS_URL", f"can't be used: {error}", example("redis_url")) from None
 
 
+def _publisher(azure: AzureClients, address: HubAddress, dependency: Dependency, settings: Settings) -> EventHubPublisher:
+    connect_to = partial(azure.producer, address)
+    return EventHubPublisher(connect_to, dependency, send_timeout_seconds=settings.send_timeout_seconds)
+
+
 def _clean(output: OutputConfig, settings: Settings, azure: AzureClients) -> EventHubPublisher:
-    what = f"the clean hub {output.name}".rstrip()
-    connect_to = partial(azure.producer, output.address)
-    return EventHubPublisher(connect_to, what, send_timeout_seconds=settings.send_timeout_seconds)
+    return _publisher(azure, output.address, Dependency(DependencyKind.CLEAN_HUB, output.name), settings)
 
 
 def _tail(output: OutputConfig, settings: Settings, azure: AzureClients) -> EventHubTail:
@@ -209,22 +194,10 @@ def _tail(output: OutputConfig, settings: Settings, azure: AzureClients) -> Even
     return EventHubTail(client, timeout_seconds=settings.lease_seconds)
 
 
-def _dead_letters(settings: Settings, azure: AzureClients) -> EventHubPublisher | None:
-    address = dead_letter_address(settings)
-    if address is None:
+def _dead_letters(config: Config, azure: AzureClients) -> EventHubPublisher | None:
+    if config.dead_letters is None:
         return None
-    connect_to = partial(azure.producer, address)
-    return EventHubPublisher(connect_to, "the dead-letter hub", send_timeout_seconds=settings.send_timeout_seconds)
-
-
-def key_namespace(settings: Settings) -> str:
-    """Two deployments on one Redis must never read each other's claims as their own."""
-    if settings.namespace:
-        return settings.namespace
-    (source,), outputs = configured_inputs(settings), configured_outputs(settings)
-    clean = "/".join(outputs[0].address.name) if outputs else ""
-    text = f"{source.consumer_group}|{clean}".lower()
-    return f"dd{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"
+    return _publisher(azure, config.dead_letters, Dependency(DependencyKind.DEAD_LETTER_HUB), config.settings)
 
 
 def make_checkpoints(settings: Settings, azure: AzureClients, namespace: str, hub: str, group: str) -> Checkpoints:

@@ -2,6 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class DependencyKind(StrEnum):
+    """The kinds of things that this service depends on, as messages and the metrics' label `dependency` call them."""
+
+    REDIS = "Redis"
+    REDIS_CONNECTION = "the Redis connection"
+    LEASE = "the lease"
+    CHECKPOINTS = "the checkpoint store"
+    INPUT_HUB = "the input hub"
+    INPUT_HUB_READING = "the input hub (reading)"
+    INPUT_HUB_SENDING = "the input hub (sending)"
+    CLEAN_HUB = "the clean hub"
+    CLEAN_HUB_READING = "the clean hub (reading)"
+    DEAD_LETTER_HUB = "the dead-letter hub"
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """Something that this service waits for while it is unavailable."""
+
+    kind: DependencyKind
+    name: str = ""
+    """Which one, where there are several of a kind."""
+
+    def __str__(self) -> str:
+        what, bracket, use = self.kind.partition(" (")
+        return f"{what} {self.name}".rstrip() + bracket + use
+
 
 class DedupError(Exception):
     """Base of all errors that this service raises on purpose."""
@@ -14,9 +45,9 @@ class UnavailableError(DedupError):
     were not accepted, which at the start means that a setting is wrong.
     """
 
-    def __init__(self, what: str, problem: str, *, ambiguous: bool = False, refused: bool = False) -> None:
-        super().__init__(f"{what}: {problem}")
-        self.what = what
+    def __init__(self, dependency: Dependency, problem: str, *, ambiguous: bool = False, refused: bool = False) -> None:
+        super().__init__(f"{dependency}: {problem}")
+        self.dependency = dependency
         self.problem = problem
         self.ambiguous = ambiguous
         self.refused = refused

@@ -17,6 +17,7 @@ from dedup_service.core.leases import EndOffsets, Lease, LeaseRecord, Renewal
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.core.overview import ReplicaSeen
 from dedup_service.core.progress import Position
+from dedup_service.errors import Dependency
 
 
 class Clock(Protocol):
@@ -201,8 +202,8 @@ class PartitionReader(Protocol):
 
 class InputHub(Protocol):
     @property
-    def what(self) -> str:
-        """What messages about it call it; errors of its readers add ` (reading)`."""
+    def dependency(self) -> Dependency:
+        """What its errors name; those of its readers are of the kind INPUT_HUB_READING."""
         ...
 
     async def info(self) -> HubInfo: ...

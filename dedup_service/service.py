@@ -10,25 +10,32 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from dedup_service.api.app import ApiServer, create_app
-from dedup_service.config.file import GroupSettings
-from dedup_service.config.groups import make_group
-from dedup_service.config.settings import PREFIX, Settings, example
+from dedup_service.config.config import Config
+from dedup_service.config.settings import PREFIX, example
 from dedup_service.core.groups import Groups
+from dedup_service.core.incarnations import Incarnations
 from dedup_service.core.leases import NewestSample
 from dedup_service.core.outgoing import OutputPolicy
-from dedup_service.errors import ConfigurationError, UnavailableError
+from dedup_service.errors import ConfigurationError, Dependency, DependencyKind, UnavailableError
 from dedup_service.observability.fleet import Fleet
 from dedup_service.observability.metrics import create_registry
 from dedup_service.observability.status import Status
-from dedup_service.partitions.consumer import Incarnations, InputConsumer, InputPorts, Outputs, SharedPorts
+from dedup_service.partitions.consumer import InputConsumer
+from dedup_service.partitions.input_ports import InputPorts
 from dedup_service.ports import Extractor, Ledger, PodBoard, Publisher
 from dedup_service.processing.admission import Admission
+from dedup_service.processing.shared import Shared, SharedPorts
 from dedup_service.telemetry import log
 from dedup_service.waiting import StartupWait
 
+REDIS_CONNECTION = Dependency(DependencyKind.REDIS_CONNECTION)
 PING_SECONDS = 1.0
 CLOSE_SECONDS = 6.0
-READY_GRACE_SECONDS = {"Redis": 0.0, "the Redis connection": 0.0, "the checkpoint store": float("inf")}
+READY_GRACE_SECONDS = {
+    DependencyKind.REDIS: 0.0,
+    DependencyKind.REDIS_CONNECTION: 0.0,
+    DependencyKind.CHECKPOINTS: float("inf"),
+}
 """How long a dependency may be away before the pod is not ready; work goes on without the checkpoint store."""
 DEFAULT_READY_GRACE_SECONDS = 10.0
 
@@ -46,9 +53,10 @@ class ServicePorts:
 
 
 class Service:
-    def __init__(self, settings: Settings, groups: list[GroupSettings], ports: ServicePorts, pod_id: str) -> None:
+    def __init__(self, config: Config, ports: ServicePorts, pod_id: str) -> None:
+        settings = config.settings
+        self._config = config
         self._settings = settings
-        self._group_settings = groups
         self._ports = ports
         self._telemetry = ports.shared.telemetry
         self._pod_id = pod_id
@@ -98,7 +106,7 @@ class Service:
                 setting="DEDUP_CONFIG_FILE",
                 effect="all devices are one group: each of them may send, and so suppress, any source",
             )
-        if any(source.consumer_group.lower() == "$default" for source in self._ports.inputs):
+        if any(source.config.consumer_group.lower() == "$default" for source in self._ports.inputs):
             log.warning(
                 "shared_consumer_group",
                 setting="DEDUP_INPUT_CONSUMER_GROUP",
@@ -141,7 +149,7 @@ class Service:
             return "stopping"
         now = time.monotonic()
         for dependency, pause in self._telemetry.paused.items():
-            if now - pause.since >= READY_GRACE_SECONDS.get(dependency, DEFAULT_READY_GRACE_SECONDS):
+            if now - pause.since >= READY_GRACE_SECONDS.get(dependency.kind, DEFAULT_READY_GRACE_SECONDS):
                 return f"{dependency}: {pause.problem}"
         is_running = any(consumer.is_running for consumer in self._consumers)
         return None if is_running else "waiting for the hubs and Redis"
@@ -152,9 +160,9 @@ class Service:
             try:
                 await self._ports.shared.claims.ping()
             except UnavailableError as error:
-                self._telemetry.unavailable("the Redis connection", error.problem)
+                self._telemetry.unavailable(REDIS_CONNECTION, error.problem)
             else:
-                self._telemetry.available("the Redis connection")
+                self._telemetry.available(REDIS_CONNECTION)
             await self._ports.shared.clock.sleep(PING_SECONDS)
 
     # --- start
@@ -183,14 +191,15 @@ class Service:
 
     def _make_consumers(self, clean: list[str], dead_letters: list[str]) -> list[InputConsumer]:
         settings, ports = self._settings, self._ports
-        groups = Groups([make_group(group, settings, clean) for group in self._group_settings])
+        groups = Groups(self._config.groups(clean))
         self._fleet.groups = groups.groups
-        admission = Admission(groups, ports.extractor, settings.unmatched, settings.kept_property_names)
         own = [name for name in clean if ":" not in name]
-        forward_to = OutputPolicy(own, settings.partition_by, "", settings.kept_property_names) if own else None
-        outputs = Outputs(forward_to, dead_letters)
-        samples, incarnations = NewestSample(), Incarnations([source.name for source in ports.inputs])
-        return [
-            InputConsumer(settings, source, ports.shared, admission, outputs, samples, incarnations, self._pod_id)
-            for source in ports.inputs
-        ]
+        shared = Shared(
+            ports=ports.shared,
+            admission=Admission(groups, ports.extractor, settings.unmatched, settings.kept_property_names),
+            forward_to=OutputPolicy(own, settings.partition_by, "", settings.kept_property_names) if own else None,
+            dead_letter_partitions=dead_letters,
+            incarnations=Incarnations(source.config.name for source in ports.inputs),
+            newest_sample=NewestSample(),
+        )
+        return [InputConsumer(settings, source, shared, self._pod_id) for source in ports.inputs]

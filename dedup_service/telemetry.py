@@ -6,11 +6,14 @@ import logging
 import sys
 import time
 from collections import defaultdict, deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 import structlog
+
+from dedup_service.errors import Dependency
 
 LOG_INTERVAL_SECONDS = 30.0
 """A dependency that comes and goes is logged no more often; the metrics have it all."""
@@ -68,9 +71,9 @@ class Pause:
 class Telemetry:
     counts: dict[Count, dict[str, int]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(int)))
     partitions: dict[str, PartitionFigures] = field(default_factory=dict)
-    paused: dict[str, Pause] = field(default_factory=dict)
+    paused: dict[Dependency, Pause] = field(default_factory=dict)
     """By dependency that is unavailable."""
-    logged_at: dict[str, float] = field(default_factory=dict)
+    logged_at: dict[Dependency, float] = field(default_factory=dict)
     known_defects: set[str] = field(default_factory=set)
     examples: dict[str, deque[dict[str, Any]]] = field(
         default_factory=lambda: defaultdict(lambda: deque(maxlen=MAX_EXAMPLES))
@@ -96,23 +99,29 @@ class Telemetry:
 
     # --- log events: changes of state only, the rest is counted
 
-    def unavailable(self, dependency: str, problem: str) -> None:
-        self.add(Count.FAILURES, label=dependency)
+    def failed(self, dependency: Dependency) -> None:
+        """Counted only: whoever else needs the dependency says that it is away."""
+        self.add(Count.FAILURES, label=str(dependency))
+
+    def unavailable(self, dependency: Dependency, problem: str) -> None:
+        self.failed(dependency)
         if dependency in self.paused:
             return
         now = time.monotonic()
         is_quiet = now - self.logged_at.get(dependency, float("-inf")) < LOG_INTERVAL_SECONDS
         if not is_quiet:
             self.logged_at[dependency] = now
-            log.warning("dependency_unavailable", dependency=dependency, problem=problem, effect="paused, nothing is lost")
+            log.warning(
+                "dependency_unavailable", dependency=str(dependency), problem=problem, effect="paused, nothing is lost"
+            )
         self.paused[dependency] = Pause(problem, now, logged=not is_quiet)
 
-    def available(self, dependency: str) -> None:
+    def available(self, dependency: Dependency) -> None:
         pause = self.paused.pop(dependency, None)
         if pause is not None and pause.logged:
-            log.info("dependency_available", dependency=dependency)
+            log.info("dependency_available", dependency=str(dependency))
 
-    def forget(self, dependency: str) -> None:
+    def forget(self, dependency: Dependency) -> None:
         """Whoever waited for it has stopped; somebody else will find out how it is."""
         self.paused.pop(dependency, None)
 
@@ -146,6 +155,13 @@ def lag_seconds(figures: PartitionFigures, now_ms: int) -> float:
     if figures.enqueued_ms >= figures.last_enqueued_ms:
         return 0.0
     return max(0.0, (now_ms - figures.enqueued_ms) / 1000)
+
+
+def lag_spread_ms(partitions: Iterable[PartitionFigures], now_ms: int) -> int:
+    """How much later the slowest partition of this pod is than the fastest: copies of one reading lie that far apart in
+    processing time, on top of what the window allows for."""
+    lags = [max(0, now_ms - f.enqueued_ms) for f in partitions if 0 < f.enqueued_ms < f.last_enqueued_ms]
+    return max(lags, default=0)
 
 
 def configure_logging(log_format: str) -> None:

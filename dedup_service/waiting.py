@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from dedup_service.errors import ConfigurationError, StoppingError, UnavailableError
+from dedup_service.errors import ConfigurationError, Dependency, StoppingError, UnavailableError
 from dedup_service.ports import Clock
 from dedup_service.telemetry import Telemetry
 
@@ -31,15 +31,15 @@ class Retrier:
 
         Raises StoppingError when the service stops while the dependency is down, and what else the operation raises."""
         backoff = FIRST_BACKOFF_SECONDS
-        failed: str | None = None
+        failed: Dependency | None = None
         while True:
             try:
                 result = await operation()
             except UnavailableError as error:
-                failed = error.what
-                self._telemetry.unavailable(error.what, error.problem)
+                failed = error.dependency
+                self._telemetry.unavailable(error.dependency, error.problem)
                 if self._stopping.is_set():
-                    self._telemetry.forget(error.what)
+                    self._telemetry.forget(error.dependency)
                     raise StoppingError(str(error)) from error
                 await self._clock.sleep(backoff)
                 if error.ambiguous and not repeat_ambiguous:
@@ -61,18 +61,19 @@ class StartupWait:
 
     async def available(self, setting: str, example: str, operation: Callable[[], Awaitable[T]]) -> T | None:
         """Its result, once it succeeds; None when stopped meanwhile. Raises ConfigurationError where it is refused."""
-        what = ""
+        failed: Dependency | None = None
         while not self.stop.is_set():
             try:
                 result = await self._unless_stopped(operation)
             except UnavailableError as error:
                 if error.refused:
                     raise ConfigurationError(setting, error.problem, example) from None
-                what = error.what
-                self.telemetry.unavailable(what, error.problem)
+                failed = error.dependency
+                self.telemetry.unavailable(failed, error.problem)
                 await self.clock.sleep(STARTUP_RETRY_SECONDS)
             else:
-                self.telemetry.available(what)
+                if failed is not None:
+                    self.telemetry.available(failed)
                 return result
         return None
 

@@ -11,7 +11,7 @@ from typing import Any
 from azure.core.exceptions import AzureError, ClientAuthenticationError, ResourceNotFoundError
 from azure.eventhub.exceptions import AuthenticationError, EventHubError
 
-from dedup_service.errors import UnavailableError
+from dedup_service.errors import Dependency, UnavailableError
 
 logger = logging.getLogger(__name__)
 
@@ -36,13 +36,13 @@ def is_refused(error: BaseException) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def unavailable(what: str, timeout_seconds: float = CALL_TIMEOUT_SECONDS) -> AsyncIterator[None]:
+async def unavailable(dependency: Dependency, timeout_seconds: float = CALL_TIMEOUT_SECONDS) -> AsyncIterator[None]:
     """Raise UnavailableError for the SDK's errors and for silence; for calls that change nothing or are idempotent."""
     try:
         async with asyncio.timeout(timeout_seconds):
             yield
     except SDK_ERRORS as error:
-        raise UnavailableError(what, problem(error), refused=is_refused(error)) from error
+        raise UnavailableError(dependency, problem(error), refused=is_refused(error)) from error
 
 
 async def close_quietly(client: Any) -> None:

@@ -52,7 +52,7 @@ def create_app(
 
     @app.exception_handler(UnavailableError)
     async def unavailable(_: Request, error: UnavailableError) -> JSONResponse:
-        return JSONResponse({"detail": f"{error.what}: {error.problem}"}, 503)
+        return JSONResponse({"detail": str(error)}, 503)
 
     @app.middleware("http")
     async def harden(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:

@@ -85,7 +85,7 @@ class Checker:
                 f"the reading {reading_id} of {SOURCE} did not get through in {deadline_seconds:.0f} s"
             ) from None
         except UnavailableError as error:
-            raise CheckFailedError(f"{error.what}: {error.problem}") from None
+            raise CheckFailedError(str(error)) from None
         if found != 1:
             raise CheckFailedError(f"the reading {reading_id} of {SOURCE} is in the clean hub {found} times")
         return f"round trip: {COPIES} copies sent, 1 in the clean hub after {seconds:.1f} s"

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dedup_service.config.file import ConfigFile, GroupSettings, load_config_file
+from dedup_service.config.file import ConfigFile, GroupSettings
 from dedup_service.config.settings import PREFIX, Settings, example
-from dedup_service.core.groups import DEFAULT_GROUP, Group
+from dedup_service.core.groups import DEFAULT_GROUP, OBSERVE, Group
 from dedup_service.core.outgoing import OutputPolicy
 from dedup_service.errors import ConfigurationError
 
-OBSERVE = "observe"
 
-
-def configured(settings: Settings) -> list[GroupSettings]:
+def configured_groups(settings: Settings, file: ConfigFile | None) -> list[GroupSettings]:
     """Raises ConfigurationError, also where a group publishes and there is nothing to publish to."""
-    file = config_file(settings)
     groups = file.groups if file is not None else [GroupSettings(name=DEFAULT_GROUP)]
     if settings.unmatched == "forward" and settings.output_connection_string is None and not only_observes(groups, settings):
         problem = "is missing, and DEDUP_UNMATCHED=forward sends there"
@@ -37,10 +34,6 @@ def _needed_by(group: GroupSettings, settings: Settings) -> list[str]:
         return []
     own_output = [] if group.output is not None else ["output_connection_string"]
     return [*own_output, "dead_letter_connection_string"]
-
-
-def config_file(settings: Settings) -> ConfigFile | None:
-    return None if settings.config_file is None else load_config_file(settings.config_file)
 
 
 def mode_of(group: GroupSettings, settings: Settings) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 
 from dedup_service.config.addresses import HubAddress, parse_hub_address
-from dedup_service.config.groups import config_file
+from dedup_service.config.file import ConfigFile
 from dedup_service.config.settings import HUB_EXAMPLE, PREFIX, Settings, example
 from dedup_service.errors import ConfigurationError
 
@@ -26,24 +26,23 @@ class InputConfig:
 @dataclass(frozen=True, slots=True)
 class OutputConfig:
     name: str
-    """Nothing: the one that the environment names."""
+    """Empty for the one that the environment names."""
     address: HubAddress
     consumer_group: str
 
 
-def configured_outputs(settings: Settings) -> list[OutputConfig]:
+def configured_outputs(settings: Settings, file: ConfigFile | None) -> list[OutputConfig]:
     """Raises ConfigurationError."""
-    file = config_file(settings)
-    found = []
+    outputs = []
     if settings.output_connection_string is not None:
         secret, setting = settings.output_connection_string, f"{PREFIX}OUTPUT_CONNECTION_STRING"
         address = parse_hub_address(setting, secret, settings.output_endpoint_address)
-        found.append(OutputConfig("", address, settings.output_consumer_group))
+        outputs.append(OutputConfig("", address, settings.output_consumer_group))
     for item in file.outputs if file is not None else []:
         secret = _from_environment(item.connection_string_env, f"output {item.name}", settings)
         address = parse_hub_address(item.connection_string_env, secret, item.endpoint_address)
-        found.append(OutputConfig(item.name, address, item.consumer_group))
-    return found
+        outputs.append(OutputConfig(item.name, address, item.consumer_group))
+    return outputs
 
 
 def _from_environment(variable: str, who: str, settings: Settings) -> SecretStr:
@@ -53,22 +52,21 @@ def _from_environment(variable: str, who: str, settings: Settings) -> SecretStr:
     return SecretStr(secret)
 
 
-def configured_inputs(settings: Settings) -> list[InputConfig]:
+def configured_inputs(settings: Settings, file: ConfigFile | None) -> list[InputConfig]:
     """Raises ConfigurationError."""
-    file = config_file(settings)
     if file is not None and (file.inputs or file.outputs) and settings.namespace is None:
         problem = "is missing; where the file names hubs, the claims need a name that stays when hubs come and go"
         raise ConfigurationError(f"{PREFIX}NAMESPACE", problem, example("namespace"))
     if file is None or not file.inputs:
         return [_by_environment(settings)]
-    found = []
+    inputs = []
     for item in file.inputs:
         secret = _from_environment(item.connection_string_env, f"input {item.name}", settings)
         retention = item.retention_seconds or settings.input_retention_seconds
         address = parse_hub_address(item.connection_string_env, secret, item.endpoint_address)
-        found.append(InputConfig(item.name, address, item.consumer_group, retention * 1000))
-    _require_different(found)
-    return found
+        inputs.append(InputConfig(item.name, address, item.consumer_group, retention * 1000))
+    _require_different(inputs)
+    return inputs
 
 
 def _require_different(inputs: list[InputConfig]) -> None:

@@ -118,7 +118,7 @@ class Settings(BaseSettings):
         description="Between samples of the clean hub's end: how much of it is read back after a crash.",
         examples=["3"],
     )
-    window_seconds: int = Field(14_400, gt=0, description="How long a published key is memoized.", examples=["14400"])
+    window_seconds: int = Field(14_400, gt=0, description="How long a published key is remembered.", examples=["14400"])
     input_retention_seconds: int = Field(
         86_400, gt=0, description="The input hub's retention; the service can't read it.", examples=["86400"]
     )

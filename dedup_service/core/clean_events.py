@@ -17,7 +17,6 @@ from dedup_service.core.outgoing import (
     halves,
     index_properties,
     kept_properties,
-    origin_text,
     outgoing,
     output_partition,
 )
@@ -53,16 +52,16 @@ def clean_events(
     extraction: Extraction,
     chosen: list[Reading],
     policy: OutputPolicy,
-    incarnation: int,
+    origin: str,
     flags: PublishFlags = PLAIN,
 ) -> list[CleanEvent]:
-    """The clean events of one input event, at most one for each output partition."""
+    """The clean events of one input event, at most one for each output partition. `origin`: see `origin_text`."""
     by_partition: dict[str, list[Reading]] = {}
     for partition, reading in zip(policy.partitions_of(chosen), chosen, strict=True):
         by_partition.setdefault(partition, []).append(reading)
     whole = len(chosen) == len(extraction.readings) and not extraction.bad and len(by_partition) == 1
     render = _structured_event if policy.content_mode == STRUCTURED else _as_received
-    common = {**kept_properties(event, policy.kept_adx_properties), ORIGIN_PROPERTY: origin_text(event, incarnation)}
+    common = {**kept_properties(event, policy.kept_adx_properties), ORIGIN_PROPERTY: origin}
     if flags.duplicate:
         common[DUPLICATE_PROPERTY] = True
     return [
@@ -120,11 +119,11 @@ def split(clean: CleanEvent) -> list[CleanEvent]:
     ]
 
 
-def forwarded(event: InputEvent, policy: OutputPolicy, incarnation: int) -> CleanEvent:
+def forwarded(event: InputEvent, policy: OutputPolicy, origin: str) -> CleanEvent:
     """An event that is no telemetry, passed on as it came (`unmatched: forward`); kept in order by its sender."""
     properties = {
         **kept_properties(event, policy.kept_adx_properties),
-        ORIGIN_PROPERTY: origin_text(event, incarnation),
+        ORIGIN_PROPERTY: origin,
     }
     passed_on = outgoing(event, event.body, event.content_type, event.content_encoding, properties, 0)
     return CleanEvent(output_partition(event.replica, policy.partition_ids), (), passed_on)

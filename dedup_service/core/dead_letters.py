@@ -14,7 +14,6 @@ from dedup_service.core.outgoing import (
     OutgoingEvent,
     array,
     kept_properties,
-    origin_text,
     outgoing,
     ranges,
 )
@@ -24,17 +23,17 @@ DETAIL_PROPERTY = "dedup_detail"
 ORIGINAL_SIZE_PROPERTY = "dedup_original_size"
 
 
-def dead_letter(event: InputEvent, reason: str, detail: str, kept: frozenset[str], incarnation: int) -> OutgoingEvent:
+def dead_letter(event: InputEvent, reason: str, detail: str, kept: frozenset[str], origin: str) -> OutgoingEvent:
     """The whole event, as it came, with the reason."""
-    properties = _dead_letter_properties(event, reason, detail, kept, incarnation)
+    properties = _dead_letter_properties(event, reason, detail, kept, origin)
     return outgoing(event, event.body, event.content_type, event.content_encoding, properties, 1)
 
 
 def dead_readings(
-    event: InputEvent, reason: str, bad: list[BadReading] | list[Reading], kept: frozenset[str], incarnation: int
+    event: InputEvent, reason: str, bad: list[BadReading] | list[Reading], kept: frozenset[str], origin: str
 ) -> OutgoingEvent:
     """Those elements of a batch that share a reason, each with its bytes unchanged. `kept`: ADX properties that may stay."""
-    properties = _dead_letter_properties(event, reason, "", kept, incarnation)
+    properties = _dead_letter_properties(event, reason, "", kept, origin)
     properties[INDEXES_PROPERTY] = ranges(item.index for item in bad)
     parts = tuple((item.index, item.raw) for item in bad)
     return msgspec.structs.replace(
@@ -63,11 +62,11 @@ def truncated(letter: OutgoingEvent) -> OutgoingEvent:
 
 
 def _dead_letter_properties(
-    event: InputEvent, reason: str, detail: str, kept: frozenset[str], incarnation: int
+    event: InputEvent, reason: str, detail: str, kept: frozenset[str], origin: str
 ) -> dict[str, Any]:
     return {
         **kept_properties(event, kept),
-        ORIGIN_PROPERTY: origin_text(event, incarnation),
+        ORIGIN_PROPERTY: origin,
         REASON_PROPERTY: reason,
         DETAIL_PROPERTY: detail[:256],
     }

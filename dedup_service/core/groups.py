@@ -11,6 +11,7 @@ from dedup_service.core.memo import MemoDict
 from dedup_service.core.outgoing import OutputPolicy
 
 DEFAULT_GROUP = "default"
+OBSERVE = "observe"
 MAX_KNOWN_REPLICAS = 10_000
 """Whoever makes up more names than this costs time, not memory."""
 EVERYTHING = ("*",)
@@ -39,7 +40,7 @@ class Group:
     def claim_scope(self) -> str:
         """What its keys are scoped by. Observing claims apart: what it saw first was not published, so when the mode changes
         it must not make a later copy look like a duplicate."""
-        return f"{self.name}/observe" if self.mode == "observe" else self.name
+        return f"{self.name}/observe" if self.mode == OBSERVE else self.name
 
 
 @dataclass(slots=True)

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dedup_service.core.progress import Position
-from dedup_service.errors import LeaseLostError, UnavailableError
+from dedup_service.errors import Dependency, DependencyKind, LeaseLostError, UnavailableError
 
-WHAT = "the lease"
+LEASE = Dependency(DependencyKind.LEASE)
 
 EndOffsets = Mapping[str, int]
 """The clean hub's last enqueued sequence number by output partition, at some moment."""
@@ -64,7 +64,22 @@ class Lease:
         if self.is_lost:
             raise LeaseLostError(f"another owner has partition {self.partition_id}")
         if self.valid_until - now <= seconds:
-            raise UnavailableError(WHAT, f"partition {self.partition_id} could not be renewed in time")
+            raise UnavailableError(LEASE, f"partition {self.partition_id} could not be renewed in time")
+
+
+@dataclass(frozen=True, slots=True)
+class TakeoverState:
+    """What an owner knows when it begins with a partition."""
+
+    lease: Lease
+    incarnation: int
+    """The incarnation of the input hub."""
+    horizon: int
+    """Sequence numbers up to here may have been handled by a predecessor."""
+    sample: EndOffsets
+    """Inherited from the predecessor, or taken before the first send."""
+    finished: Position | None = None
+    """The last event that a predecessor finished; None when the partition is read from a time onwards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +105,6 @@ def fair_share(pods: list[str], me: str, partitions: int) -> int:
 
 @dataclass(slots=True)
 class NewestSample:
-    """The newest sample that this pod knows of."""
+    """The newest sample that this pod knows of, whichever pod took it."""
 
-    newest: EndOffsets = field(default_factory=dict)
+    end_offsets: EndOffsets = field(default_factory=dict)

@@ -48,7 +48,7 @@ class TelemetryCollector(Collector):
         yield GaugeMetricFamily("dedup_partitions_owned", "Partitions that this pod owns.", len(telemetry.partitions))
         paused = GaugeMetricFamily("dedup_paused", "1 while a dependency is unavailable.", labels=["dependency"])
         for dependency in tuple(telemetry.paused):
-            paused.add_metric([dependency], 1)
+            paused.add_metric([str(dependency)], 1)
         yield paused
 
 
@@ -72,7 +72,7 @@ GROUP_GAUGES: dict[str, tuple[str, Callable[[GroupOverview], float | None]]] = {
         "Between the first and a further copy of a reading, 99.9th percentile over the last 24 hours.",
         lambda g: _seconds(g.figures["24h"].spread_p999_ms),
     ),
-    "dedup_group_window_seconds": ("How long a published reading is memoized.", lambda g: g.group.window_ms / 1000),
+    "dedup_group_window_seconds": ("How long a published reading is remembered.", lambda g: g.group.window_ms / 1000),
 }
 REPLICA_GAUGES: dict[str, tuple[str, Callable[[ReplicaOverview], float | None]]] = {
     "dedup_replica_live": ("1 while it sends, 0 when it is silent.", lambda r: float(r.state == "live")),

@@ -14,7 +14,7 @@ from dedup_service.core.overview import ReplicaOverview
 from dedup_service.errors import UnavailableError
 from dedup_service.observability.fleet import Fleet, Overview
 from dedup_service.ports import PodBoard
-from dedup_service.telemetry import Count, Telemetry, log
+from dedup_service.telemetry import Telemetry, log
 
 INTERVAL_SECONDS = 1.0
 OVERVIEW_EVERY = 3
@@ -55,7 +55,7 @@ class Status:
                     await self.look()
                 turn += 1
             except UnavailableError as error:  # the work itself notices too, and says so
-                self.telemetry.add(Count.FAILURES, label=error.what)
+                self.telemetry.failed(error.dependency)
             except Exception as error:  # noqa: BLE001  # a defect here must not take the pod off the board for good
                 self.telemetry.worker_failed("status", error)
             await asyncio.sleep(INTERVAL_SECONDS)
@@ -81,7 +81,7 @@ class Status:
             await self.tell()
             await self.board.leave(self.pod_id)
         except UnavailableError as error:
-            self.telemetry.add(Count.FAILURES, label=error.what)
+            self.telemetry.failed(error.dependency)
 
     def _counters(self) -> Counter[str]:
         counts = self.telemetry.counts
@@ -96,7 +96,7 @@ class Status:
                 name: [figures.sequence_number, figures.enqueued_ms, figures.last_enqueued_ms]
                 for name, figures in telemetry.partitions.items()
             },
-            "paused": {dependency: pause.problem for dependency, pause in telemetry.paused.items()},
+            "paused": {str(dependency): pause.problem for dependency, pause in telemetry.paused.items()},
         }
 
     # --- changes of state

@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dedup_service.core.leases import Lease, NewestSample, Renewal, fair_share
-from dedup_service.errors import UnavailableError
+from dedup_service.core.leases import Lease, Renewal, fair_share
+from dedup_service.errors import Dependency, DependencyKind, UnavailableError
 from dedup_service.partitions.worker import PartitionWorker
-from dedup_service.ports import Clock, Leases, Publisher
-from dedup_service.telemetry import Count, Telemetry
+from dedup_service.ports import Leases, Publisher
+from dedup_service.processing.shared import Shared
+from dedup_service.telemetry import Count
 
+REDIS = Dependency(DependencyKind.REDIS)
 BACKGROUND_SECONDS = 2.0
 """For tasks that were cancelled in a call over the network."""
 
@@ -31,20 +33,16 @@ class Assignment:
         partition_ids: list[str],
         options: AssignmentOptions,
         leases: Leases,
-        clean: Publisher | None,
-        samples: NewestSample,
-        clock: Clock,
-        telemetry: Telemetry,
+        shared: Shared,
         make_worker: Callable[[Lease], PartitionWorker],
     ) -> None:
         self._pod_id = pod_id
         self._partition_ids = partition_ids
         self._options = options
         self._leases = leases
-        self._clean = clean
-        self._samples = samples
-        self._clock = clock
-        self._telemetry = telemetry
+        self._shared = shared
+        self._clock = shared.ports.clock
+        self._telemetry = shared.ports.telemetry
         self._make_worker = make_worker
         self._workers: dict[str, tuple[PartitionWorker, asyncio.Task[None]]] = {}
         self._sampling: asyncio.Task[None] | None = None
@@ -74,9 +72,9 @@ class Assignment:
             self._apply(renewal)
             await self._balance(renewal)
         except UnavailableError as error:
-            self._telemetry.unavailable(error.what, error.problem)
+            self._telemetry.unavailable(error.dependency, error.problem)
             return
-        self._telemetry.available("Redis")
+        self._telemetry.available(REDIS)
         self._sample()
 
     def _held(self) -> list[Lease]:
@@ -84,7 +82,7 @@ class Assignment:
 
     def _apply(self, renewal: Renewal) -> None:
         if renewal.sample is not None:
-            self._samples.newest = renewal.sample
+            self._shared.newest_sample.end_offsets = renewal.sample
         self._telemetry.add(Count.LEASES_LOST, len(renewal.lost))
         for worker, _ in self._workers.values():
             if worker.lease.is_lost:  # whoever found that out: the answer of an earlier renewal may have been lost
@@ -109,15 +107,16 @@ class Assignment:
     # --- samples
 
     def _sample(self) -> None:
-        if self._clean is not None and (self._sampling is None or self._sampling.done()):
-            self._sampling = asyncio.create_task(self._take_sample(self._clean))
+        clean = self._shared.ports.clean
+        if clean is not None and (self._sampling is None or self._sampling.done()):
+            self._sampling = asyncio.create_task(self._take_sample(clean))
 
     async def _take_sample(self, clean: Publisher) -> None:
         try:
             if await self._leases.may_sample(self._options.sample_interval_seconds):
                 await self._leases.save_sample(await clean.ends())
         except UnavailableError as error:  # an old sample is a safe one: resolving reads more
-            self._telemetry.add(Count.FAILURES, label=error.what)
+            self._telemetry.failed(error.dependency)
 
     # --- the end
 
@@ -135,7 +134,7 @@ class Assignment:
         try:
             await self._leases.leave(self._pod_id)
         except UnavailableError as error:
-            self._telemetry.unavailable(error.what, error.problem)
+            self._telemetry.unavailable(error.dependency, error.problem)
 
     async def _keep_leases(self, all_left: asyncio.Event) -> None:
         """While the last batches are finished. The event is looked at too: a client library may swallow a cancellation."""
@@ -143,7 +142,7 @@ class Assignment:
             try:
                 self._apply(await self._leases.renew(self._pod_id, self._held()))
             except UnavailableError as error:
-                self._telemetry.unavailable(error.what, error.problem)
+                self._telemetry.unavailable(error.dependency, error.problem)
             await self._clock.sleep(self._options.interval_seconds)
 
     @property

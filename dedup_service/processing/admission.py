@@ -34,42 +34,42 @@ class Admission:
 
     def admit(self, event: InputEvent, incarnation: int) -> EventWork:
         """The event with its group and readings, or with the dead letters that it becomes."""
-        work = EventWork(event, event.replica)
+        work = EventWork(event, incarnation, event.replica)
         source = event.annotations.get(MESSAGE_SOURCE, TELEMETRY_SOURCE)
         if source != TELEMETRY_SOURCE:
-            return self._unmatched(work, NOT_TELEMETRY, f"message source is {source}", incarnation)
+            return self._unmatched(work, NOT_TELEMETRY, f"message source is {source}")
         group = self.groups.of_replica(work.replica)
         if group is None:
-            return self._unmatched(work, NO_GROUP, f"device {work.replica} is in no group", incarnation)
+            return self._unmatched(work, NO_GROUP, f"device {work.replica} is in no group")
         try:
             extraction = self.extractor.extract(event, group.content)
         except UndeliverableError as error:
-            self.refuse(work, error.reason, error.detail, incarnation)
+            self.refuse(work, error.reason, error.detail)
             return work
         work.group = group
         work.extraction = extraction
-        self._refuse_sources(work, group, incarnation)
+        self._refuse_sources(work, group)
         if extraction.bad:
             for reason in dict.fromkeys(bad.reason for bad in extraction.bad):
-                self._refuse_readings(work, reason, [bad for bad in extraction.bad if bad.reason == reason], incarnation)
+                self._refuse_readings(work, reason, [bad for bad in extraction.bad if bad.reason == reason])
         return work
 
-    def refuse(self, work: EventWork, reason: str, detail: str, incarnation: int) -> None:
-        work.dead.append((reason, dead_letter(work.event, reason, detail, self.kept_properties, incarnation)))
+    def refuse(self, work: EventWork, reason: str, detail: str) -> None:
+        work.dead.append((reason, dead_letter(work.event, reason, detail, self.kept_properties, work.origin_text)))
 
-    def refuse_copies(self, work: EventWork, reason: str, copies: list[Reading], incarnation: int) -> None:
+    def refuse_copies(self, work: EventWork, reason: str, copies: list[Reading]) -> None:
         """Readings that were extracted, and that may not be published all the same."""
         if work.extraction.batch:
-            self._refuse_readings(work, reason, [BadReading(r.index, reason, r.raw) for r in copies], incarnation)
+            self._refuse_readings(work, reason, [BadReading(r.index, reason, r.raw) for r in copies])
         elif copies:
-            self.refuse(work, reason, f"source {copies[0].source}", incarnation)
+            self.refuse(work, reason, f"source {copies[0].source}")
 
-    def _refuse_readings(self, work: EventWork, reason: str, bad: list[BadReading], incarnation: int) -> None:
+    def _refuse_readings(self, work: EventWork, reason: str, bad: list[BadReading]) -> None:
         if bad:
-            letter: OutgoingEvent = dead_readings(work.event, reason, bad, self.kept_properties, incarnation)
+            letter: OutgoingEvent = dead_readings(work.event, reason, bad, self.kept_properties, work.origin_text)
             work.dead.append((reason, letter))
 
-    def _refuse_sources(self, work: EventWork, group: Group, incarnation: int) -> None:
+    def _refuse_sources(self, work: EventWork, group: Group) -> None:
         """R9: a device can't claim, and so can't suppress, what its group does not send."""
         if self.groups.allows_all(group):
             return
@@ -77,14 +77,14 @@ class Admission:
         foreign = [reading for reading in extraction.readings if not self.groups.allows(group, reading.source)]
         if not foreign:
             return
-        self.refuse_copies(work, SOURCE_NOT_ALLOWED, foreign, incarnation)
+        self.refuse_copies(work, SOURCE_NOT_ALLOWED, foreign)
         allowed = [reading for reading in extraction.readings if self.groups.allows(group, reading.source)]
         refused = [BadReading(reading.index, SOURCE_NOT_ALLOWED, reading.raw) for reading in foreign]
         work.extraction = msgspec.structs.replace(extraction, readings=allowed, bad=[*extraction.bad, *refused])
 
-    def _unmatched(self, work: EventWork, reason: str, detail: str, incarnation: int) -> EventWork:
+    def _unmatched(self, work: EventWork, reason: str, detail: str) -> EventWork:
         work.ignored = reason
         if self.unmatched == "dead-letter":
-            self.refuse(work, reason, detail, incarnation)
+            self.refuse(work, reason, detail)
         work.forwarded = self.unmatched == "forward"
         return work

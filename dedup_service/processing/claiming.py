@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,11 +18,10 @@ from dedup_service.core.claims import (
 )
 from dedup_service.core.groups import Group
 from dedup_service.core.times import late_places
-from dedup_service.ports import ClaimStore, Clock
-from dedup_service.processing.admission import Admission
 from dedup_service.processing.counting import CONFLICT, conflict_example
 from dedup_service.processing.event_work import EventWork
-from dedup_service.telemetry import Count, Telemetry
+from dedup_service.processing.shared import Shared
+from dedup_service.telemetry import Count, lag_spread_ms
 from dedup_service.waiting import Retrier
 
 NO_INDEXES: frozenset[int] = frozenset()
@@ -32,21 +31,17 @@ CLAIMS_PER_CALL = 1000
 
 @dataclass(frozen=True, slots=True)
 class Claimer:
-    """Of one partition of one input hub."""
+    """Claims and confirms for one partition of one input hub."""
 
-    claims: ClaimStore
-    admission: Admission
-    clock: Clock
-    telemetry: Telemetry
+    shared: Shared
     retrier: Retrier
-    live: Callable[[], tuple[int, ...]]
-    incarnation: int
     retention_ms: int
+    """How long the input hub keeps its events."""
 
     async def claim(self, work: list[EventWork], in_doubt_up_to: int) -> None:
         """Gives every reading its verdict. Up to that sequence number an own unconfirmed claim may have been published."""
         numbers = await self._replica_numbers(work)
-        now_ms = self.clock.now_ms()
+        now_ms = self.shared.ports.clock.now_ms()
         for item in work:
             if item.group is not None and item.extraction.readings:
                 item.request = self._request(item, item.group, numbers[item.group.name, item.replica], now_ms)
@@ -61,7 +56,7 @@ class Claimer:
     async def _replica_numbers(self, work: list[EventWork]) -> dict[tuple[str, str], int]:
         """By group and replica. Who has sent nothing that may claim gets none."""
         return {
-            (group, replica): await self.retrier.run(partial(self.claims.replica_number, group, replica))
+            (group, replica): await self.retrier.run(partial(self.shared.ports.claims.replica_number, group, replica))
             for group, replica in {
                 (item.group.name, item.replica) for item in work if item.group is not None and item.extraction.readings
             }
@@ -75,19 +70,20 @@ class Claimer:
         return ClaimRequest(
             group.name,
             number,
-            item.first_origin(self.incarnation),
+            item.first_origin,
             event.enqueued_ms,
             unconfirmed_ttl_ms(event.enqueued_ms, now_ms, self.retention_ms),
             readings,
             key_digests(group.claim_scope, readings),
             frozenset([readings[place].index for place in late]) if late else NO_INDEXES,
-            group.mode == "observe",
+            item.is_observed,
         )
 
     async def _in_calls(self, requests: list[ClaimRequest]) -> list[bytes | None]:
         found: list[bytes | None] = []
         for call in in_calls(requests, CLAIMS_PER_CALL):
-            found += await self.retrier.run(partial(self.claims.claim, call, self.live()))
+            live = self.shared.incarnations.live()
+            found += await self.retrier.run(partial(self.shared.ports.claims.claim, call, live))
         return found
 
     def _judge(self, item: EventWork, request: ClaimRequest, found: list[bytes | None], *, in_doubt: bool) -> None:
@@ -101,12 +97,16 @@ class Claimer:
     def _settle_conflicts(self, item: EventWork, found: list[bytes | None]) -> None:
         for reading, verdict, claim in zip(item.extraction.readings, item.verdicts, found, strict=True):
             if verdict is Verdict.CONFLICT and claim is not None and item.group is not None:
-                self.telemetry.add_example(CONFLICT, **conflict_example(item, item.group, reading, unpack(claim)))
+                self.shared.ports.telemetry.add_example(
+                    CONFLICT, **conflict_example(item, item.group, reading, unpack(claim))
+                )
         if item.group is not None and item.group.on_conflict == "dead-letter":
-            self.admission.refuse_copies(item, CONFLICT, item.with_verdict(Verdict.CONFLICT), self.incarnation)
+            self.shared.admission.refuse_copies(item, CONFLICT, item.with_verdict(Verdict.CONFLICT))
 
-    async def confirm(self, work: list[EventWork], spread_ms: int, *, published_only: bool) -> None:
+    async def confirm(self, work: list[EventWork], *, published_only: bool = False) -> None:
         """Keeps the claims of what is in the clean stream for their group's window and the present spread of lag."""
+        ports = self.shared.ports
+        spread_ms = lag_spread_ms(ports.telemetry.partitions.values(), ports.clock.now_ms())
         by_window: dict[int, list[ClaimRequest]] = {}
         for item in work:
             if item.group is not None and item.request is not None:
@@ -115,8 +115,8 @@ class Claimer:
                     by_window.setdefault(item.group.window_ms, []).append(item.request.only(places))
         for window_ms, requests in by_window.items():
             for call in in_calls(requests, CLAIMS_PER_CALL):
-                lost = await self.retrier.run(partial(self.claims.confirm, call, window_ms + spread_ms))
-                self.telemetry.add(Count.CLAIMS_LOST, lost)
+                lost = await self.retrier.run(partial(ports.claims.confirm, call, window_ms + spread_ms))
+                ports.telemetry.add(Count.CLAIMS_LOST, lost)
 
 
 def _in_clean_stream(item: EventWork, *, published_only: bool) -> Sequence[int]:

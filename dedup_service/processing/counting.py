@@ -1,17 +1,44 @@
-"""Examples of what is counted, for people who look into it: who, what, when, hashes and sizes, and never a payload."""
+"""What is counted of a batch once it is finished, and examples for people who look into it.
+
+An example says who, what and when, with hashes and sizes; it never holds a payload.
+"""
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from typing import Any
 
-from dedup_service.core.claims import Claim
+from dedup_service.core.claims import Claim, Verdict
 from dedup_service.core.events import Reading
 from dedup_service.core.groups import Group
 from dedup_service.core.outgoing import ORIGIN_PROPERTY, OutgoingEvent
 from dedup_service.processing.event_work import EventWork
+from dedup_service.telemetry import Count, Telemetry
 
 CONFLICT = "conflict"
 DEAD_LETTER = "dead-letter"
+
+
+def count_finished(work: list[EventWork], telemetry: Telemetry) -> None:
+    telemetry.add(Count.INPUT_EVENTS, len(work))
+    by_replica: dict[str, Counter[Verdict]] = defaultdict(Counter)
+    for item in work:
+        if item.ignored is not None:
+            telemetry.add(Count.IGNORED, label=item.ignored)
+        for reason, letter in item.dead:
+            telemetry.add(Count.DEAD_LETTERED, letter.readings, reason)
+            telemetry.add_example(DEAD_LETTER, **dead_letter_example(item, reason, letter))
+        by_replica[item.replica].update(item.verdicts)
+    for replica, verdicts in by_replica.items():
+        _count_copies(replica, verdicts, telemetry)
+
+
+def _count_copies(replica: str, verdicts: Counter[Verdict], telemetry: Telemetry) -> None:
+    telemetry.add(Count.COPIES, verdicts.total(), replica)
+    telemetry.add(Count.WINNERS, verdicts[Verdict.WINNER], replica)
+    telemetry.add(Count.DUPLICATES, verdicts[Verdict.DUPLICATE] + verdicts[Verdict.CONFLICT], replica)
+    telemetry.add(Count.CONFLICTS, verdicts[Verdict.CONFLICT], replica)
+    telemetry.add(Count.REPLAYS, verdicts[Verdict.REPLAY] + verdicts[Verdict.FOUND])
 
 
 def conflict_example(item: EventWork, group: Group, reading: Reading, winner: Claim) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""An input event on its way through the pipeline."""
+"""An input event on its way through the pipeline: what is known about it so far, and what became of its readings."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import Verdict
 from dedup_service.core.events import Extraction, InputEvent, Origin, Reading
-from dedup_service.core.groups import Group
-from dedup_service.core.outgoing import OutgoingEvent
+from dedup_service.core.groups import OBSERVE, Group
+from dedup_service.core.outgoing import OutgoingEvent, origin_text
 
 NOTHING = Extraction([])
 
@@ -16,30 +16,42 @@ NOTHING = Extraction([])
 @dataclass(slots=True)
 class EventWork:
     event: InputEvent
+    incarnation: int
+    """The incarnation of the input hub that the event came from."""
     replica: str
     group: Group | None = None
-    """None: the event is not telemetry of this deployment, and nothing of it is claimed."""
+    """None when the event is not telemetry of this deployment; then nothing of it is claimed."""
     ignored: str | None = None
-    """Why it is not."""
+    """The reason why the event is not telemetry of this deployment."""
     extraction: Extraction = NOTHING
     request: ClaimRequest | None = None
-    """None: there is nothing to be claimed."""
+    """None when there is nothing to claim."""
     verdicts: list[Verdict] = field(default_factory=list)
     """One for each reading, in order."""
     dead: list[tuple[str, OutgoingEvent]] = field(default_factory=list)
     """(reason, dead letter)"""
     forwarded: bool = False
     published: set[int] = field(default_factory=set)
-    """Indexes of readings that the clean hub has acknowledged."""
+    """Indexes of the readings that the clean hub has acknowledged."""
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether nothing of the event is ever published."""
+        return self.group is None or self.group.mode == OBSERVE
+
+    @property
+    def first_origin(self) -> Origin:
+        return Origin(self.incarnation, int(self.event.partition_id), self.event.sequence_number, 0)
+
+    @property
+    def origin_text(self) -> str:
+        return origin_text(self.event, self.incarnation)
+
+    def origin(self, reading: Reading) -> Origin:
+        return Origin(self.incarnation, int(self.event.partition_id), self.event.sequence_number, reading.index)
 
     def with_verdict(self, *verdicts: Verdict) -> list[Reading]:
         return [r for r, v in zip(self.extraction.readings, self.verdicts, strict=True) if v in verdicts]
-
-    def first_origin(self, incarnation: int) -> Origin:
-        return Origin(incarnation, int(self.event.partition_id), self.event.sequence_number, 0)
-
-    def origin(self, incarnation: int, reading: Reading) -> Origin:
-        return Origin(incarnation, int(self.event.partition_id), self.event.sequence_number, reading.index)
 
     def output_partition(self, reading: Reading) -> str:
         assert self.group is not None

@@ -1,49 +1,73 @@
-"""Sending the clean events and the dead letters of a batch."""
+"""Sending what a batch becomes: clean events, once; dead letters, at least once."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from functools import partial
 
-from dedup_service.core.clean_events import CleanEvent, split
+from dedup_service.core.claims import Verdict
+from dedup_service.core.clean_events import CleanEvent, PublishFlags, clean_events, forwarded, split
 from dedup_service.core.dead_letters import ORIGINAL_SIZE_PROPERTY, truncated, undeliverable
 from dedup_service.core.events import Origin
-from dedup_service.core.outgoing import OutgoingEvent, halves, origin_text
+from dedup_service.core.leases import Lease
+from dedup_service.core.outgoing import OutgoingEvent, OutputPolicy, halves
 from dedup_service.errors import UnavailableError, UndeliverableError
-from dedup_service.ports import Publisher
+from dedup_service.ports import Clock, Publisher
 from dedup_service.processing.event_work import EventWork
+from dedup_service.processing.resolving import Resolver
 from dedup_service.telemetry import Count, Telemetry
 from dedup_service.waiting import Retrier
 
-Permit = Callable[[float], None]
-PublishedNow = Callable[[str], Awaitable[set[Origin]]]
 Queue = list[tuple[EventWork, CleanEvent]]
 
 
+def clean_events_of(item: EventWork, forward_to: OutputPolicy | None) -> list[CleanEvent]:
+    """What becomes of one input event on the clean stream."""
+    group = item.group
+    if item.forwarded and forward_to is not None:
+        return [forwarded(item.event, forward_to, item.origin_text)]
+    if group is None or item.is_observed or (group.mode == "drop" and Verdict.WINNER not in item.verdicts):
+        return []
+    late = item.request.late if item.request is not None else frozenset()
+    render = partial(clean_events, item.event, item.extraction, policy=group.output, origin=item.origin_text)
+    events = render(item.with_verdict(Verdict.WINNER), flags=PublishFlags(late))
+    if group.mode == "mark":
+        shown = (Verdict.DUPLICATE,) if group.on_conflict == "dead-letter" else (Verdict.DUPLICATE, Verdict.CONFLICT)
+        events += render(item.with_verdict(*shown), flags=PublishFlags(late, duplicate=True))
+    return events
+
+
 class CleanSender:
-    """One partition's sends to the clean hub. `permit` raises when the lease does not allow a send of so many seconds;
-    `published_now` asks the clean stream after an ambiguous one."""
+    """One partition's sends to the clean hub. Each of them needs the lease, and an ambiguous one is never simply
+    repeated."""
 
     def __init__(
-        self, publisher: Publisher, retrier: Retrier, telemetry: Telemetry, permit: Permit, published_now: PublishedNow
+        self, publisher: Publisher, retrier: Retrier, resolver: Resolver, lease: Lease, clock: Clock, telemetry: Telemetry
     ) -> None:
         self._publisher = publisher
         self._retrier = retrier
+        self._resolver = resolver
+        self._lease = lease
+        self._clock = clock
         self._telemetry = telemetry
-        self._permit = permit
-        self._published_now = published_now
 
-    async def send(self, queues: dict[str, Queue], incarnation: int) -> None:
+    async def send(self, work: list[EventWork], forward_to: OutputPolicy | None) -> None:
         """Different output partitions in parallel. What the hub never takes is added to its event's dead letters."""
-        sends = [self._send_queue(partition, queue, incarnation) for partition, queue in queues.items()]
+        queues: dict[str, Queue] = {}
+        for item in work:
+            for clean in clean_events_of(item, forward_to):
+                queues.setdefault(clean.output_partition, []).append((item, clean))
+        sends = [self._send_queue(partition, queue) for partition, queue in queues.items()]
         # Not a TaskGroup: one partition that gives up must not cancel another's send half-way.
         for result in await asyncio.gather(*sends, return_exceptions=True):
             if isinstance(result, BaseException):
                 raise result
 
-    async def _send_queue(self, partition: str, queue: Queue, incarnation: int) -> None:
-        failed: str | None = None
+    def _permit(self, seconds: float) -> None:
+        self._lease.require(self._clock.monotonic(), seconds)
+
+    async def _send_queue(self, partition: str, queue: Queue) -> None:
+        failed: UnavailableError | None = None
         while queue:
             events = [clean.event for _, clean in queue]
             attempt = partial(self._publisher.publish, partition, events, self._permit)
@@ -56,20 +80,19 @@ class CleanSender:
                 else:
                     item.dead.append((error.reason, undeliverable(clean, error.reason, error.detail)))
             except UnavailableError as error:  # ambiguous: never straight to a retry
-                failed = error.what
-                self._drop_published(queue, await self._published_now(partition), incarnation)
+                failed = error
+                self._drop_published(queue, await self._resolver.published_by_this_process(partition))
             else:
                 for item, clean in queue[:sent]:
                     self._acknowledged(item, clean)
                 del queue[:sent]
         if failed is not None:
-            self._telemetry.available(failed)
+            self._telemetry.available(failed.dependency)
 
-    def _drop_published(self, queue: Queue, published: set[Origin], incarnation: int) -> None:
+    def _drop_published(self, queue: Queue, published: set[Origin]) -> None:
         remaining: Queue = []
         for item, clean in queue:
-            doubtful = bool(clean.readings)
-            if doubtful and item.origin(incarnation, clean.readings[0]) in published:
+            if clean.readings and item.origin(clean.readings[0]) in published:
                 self._acknowledged(item, clean)
                 self._telemetry.add(Count.IN_DOUBT, len(clean.readings), "found")
             else:
@@ -84,9 +107,9 @@ class CleanSender:
 
 
 async def send_dead_letters(
-    publisher: Publisher, partition: str, work: list[EventWork], retrier: Retrier, telemetry: Telemetry, incarnation: int
+    publisher: Publisher, partition: str, work: list[EventWork], retrier: Retrier, telemetry: Telemetry
 ) -> None:
-    """At least once. A letter that the hub does not take is cut until it does."""
+    """A letter that the hub does not take is cut until it does."""
     letters: list[tuple[EventWork, OutgoingEvent]] = [(item, letter) for item in work for _, letter in item.dead]
     while letters:
         batch = [letter for _, letter in letters]
@@ -98,7 +121,7 @@ async def send_dead_letters(
                 letters[:1] = [(item, half) for half in smaller]
                 continue
             if ORIGINAL_SIZE_PROPERTY not in letter.properties:
-                telemetry.dead_letter_truncated(origin_text(item.event, incarnation), len(letter.body))
+                telemetry.dead_letter_truncated(item.origin_text, len(letter.body))
             letters[0] = (item, truncated(letter))
         else:
             del letters[:sent]

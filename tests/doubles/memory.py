@@ -18,9 +18,12 @@ from dedup_service.core.events import InputEvent
 from dedup_service.core.leases import EndOffsets, Lease, LeaseRecord, Renewal
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.core.progress import Position
-from dedup_service.errors import UnavailableError, UndeliverableError
+from dedup_service.errors import Dependency, DependencyKind, UnavailableError, UndeliverableError
 from dedup_service.ports import Clock, HubInfo, PartitionState, StartPosition
 from tests.doubles.ledger import Copy, MemoryLedger, copies_of
+
+INPUT_HUB = Dependency(DependencyKind.INPUT_HUB)
+INPUT_HUB_READING = Dependency(DependencyKind.INPUT_HUB_READING)
 
 
 @dataclass(slots=True)
@@ -110,7 +113,7 @@ class MemoryReader:
 
     async def read(self, max_wait_seconds: float) -> list[InputEvent]:
         if self not in self.hub.readers:
-            raise UnavailableError("the input hub", "the reader was disconnected")
+            raise UnavailableError(INPUT_HUB_READING, "the reader was disconnected")
         events = self.hub.partitions[self.partition_id][self.position : self.position + self.hub.batch_size]
         if self.hub.deaf:
             events = []
@@ -130,7 +133,7 @@ class MemoryHub:
     clock: Clock
     partitions: dict[str, list[InputEvent]]
     incarnation: int = 1
-    what: str = "the input hub"
+    dependency: Dependency = INPUT_HUB
     batch_size: int = 100
     readers: list[MemoryReader] = field(default_factory=list)
     deaf: bool = False

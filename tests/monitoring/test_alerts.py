@@ -15,6 +15,7 @@ from dedup_service.observability.metrics import create_registry
 from dedup_service.telemetry import Telemetry
 from tests.support.overview import overview_of
 from tests.support.programs import require
+from tests.support.shared import REDIS
 
 ROOT = Path(__file__).parents[2]
 ALERTS = ROOT / "helm" / "dedup-service" / "files" / "alerts.yaml"
@@ -142,7 +143,7 @@ def exposed() -> dict[str, set[str]]:
     """Every metric of this service, with its labels."""
     overview: Overview = overview_of()
     telemetry = Telemetry()
-    telemetry.unavailable("Redis", "away")
+    telemetry.unavailable(REDIS, "away")
     telemetry.partition_taken("0", "", 1)
     registry = create_registry(telemetry, lambda: overview)
     found: dict[str, set[str]] = {}

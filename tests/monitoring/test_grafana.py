@@ -19,6 +19,7 @@ from dedup_service.observability.metrics import DeploymentCollector, create_regi
 from dedup_service.telemetry import Count, Telemetry
 from tests.support.overview import overview_of
 from tests.support.programs import require
+from tests.support.shared import REDIS
 
 ROOT = Path(__file__).parents[2]
 FILES = ROOT / "helm" / "dedup-service" / "files"
@@ -62,7 +63,7 @@ def service() -> Shown:
     """A service that has counted everything there is."""
     overview, telemetry = overview_of(), Telemetry()
     telemetry.partition_taken("0", "", 1)
-    telemetry.unavailable("Redis", "away")
+    telemetry.unavailable(REDIS, "away")
     for count in Count:
         telemetry.add(count, 7, "some" if count.value[1] else "")
     return shown(create_registry(telemetry, lambda: overview))

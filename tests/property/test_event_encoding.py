@@ -21,6 +21,9 @@ from dedup_service.adapters.eventhubs.below_sdk.encoding import (
 )
 from dedup_service.adapters.eventhubs.publisher import EventHubPublisher, to_event_data
 from dedup_service.core.outgoing import OutgoingEvent
+from dedup_service.errors import Dependency, DependencyKind
+
+CLEAN_HUB = Dependency(DependencyKind.CLEAN_HUB)
 
 LIMIT = 1024 * 1024
 TEXTS = st.text(max_size=300)
@@ -82,7 +85,7 @@ def test_other_values_are_left_to_the_sdk(value: Any) -> None:
 
 
 def publisher() -> EventHubPublisher:
-    return EventHubPublisher(lambda: pytest.fail("nothing is sent"), "a hub", send_timeout_seconds=1.0)
+    return EventHubPublisher(lambda: pytest.fail("nothing is sent"), CLEAN_HUB, send_timeout_seconds=1.0)
 
 
 def test_it_is_used_with_this_sdk_and_not_with_one_that_is_built_in_another_way(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,14 +14,16 @@ import pytest
 from dedup_service.core import claims
 from dedup_service.core.claims import Verdict
 from dedup_service.core.events import Reading
-from dedup_service.core.leases import Lease, LeaseRecord
-from dedup_service.core.outgoing import INDEXES_PROPERTY, ORIGIN_PROPERTY
+from dedup_service.core.leases import EndOffsets, Lease, LeaseRecord, TakeoverState
+from dedup_service.core.outgoing import INDEXES_PROPERTY, ORIGIN_PROPERTY, OutgoingEvent
 from dedup_service.core.progress import Position, Progress
+from dedup_service.partitions.takeover import Takeover
 from dedup_service.partitions.worker import PartitionWorker
-from dedup_service.processing import claiming, resolving, sending
+from dedup_service.processing import claiming, sending
 from dedup_service.processing.admission import Admission
 from dedup_service.processing.event_work import EventWork
 from dedup_service.processing.pipeline import Pipeline
+from dedup_service.processing.resolving import Resolver
 from dedup_service.waiting import Retrier
 from tests.doubles.ledger import MemoryLedger
 from tests.simulation.world import SimulatedLeases
@@ -46,7 +48,7 @@ def checkpoint_first(patch: Patch) -> None:
     async def early(self: Pipeline, work: list[EventWork]) -> None:
         last = work[-1].event
         position = Position(last.sequence_number, last.offset, last.enqueued_ms)
-        self._lease.record = LeaseRecord(position, self._sample, self._incarnation)
+        self._lease.record = LeaseRecord(position, self._resolver.sample, self.incarnation)
         await publish(self, work)
 
     patch.setattr(Pipeline, "_publish", early)
@@ -58,7 +60,7 @@ def no_tail(patch: Patch) -> None:
     async def nothing(*_: Any) -> set[Any]:
         return set()
 
-    patch.setattr(resolving.Resolver, "since", nothing)
+    patch.setattr(Resolver, "_since", nothing)
 
 
 def sample_late(patch: Patch) -> None:
@@ -77,35 +79,34 @@ def sample_late(patch: Patch) -> None:
 
 def sample_not_inherited(patch: Patch) -> None:
     """Below the horizon, too, the record takes the newest sample."""
-    make = Pipeline.__init__
 
-    def forget_horizon(self: Pipeline, *arguments: Any, **named: Any) -> None:
-        make(self, *arguments, **named)
-        finish = self._finish
+    def finish_with_newest(self: Resolver, _: Any, newest: EndOffsets) -> None:
+        self.sample = newest or self.sample
 
-        def finish_with_newest(last: Any) -> None:
-            horizon, self._horizon = self._horizon, -1
-            finish(last)
-            self._horizon = horizon
-
-        self._finish = finish_with_newest  # type: ignore[method-assign]  # a mutant
-
-    patch.setattr(Pipeline, "__init__", forget_horizon)
+    patch.setattr(Resolver, "finish", finish_with_newest)
 
 
 def tail_by_mark(patch: Patch) -> None:
     """In mode mark, a duplicate in the clean stream is taken as proof that its key was published."""
-    original = Pipeline._published
 
-    async def by_key(self: Pipeline, item: EventWork, reading: Any, own: dict[str, Any]) -> set[Any]:
-        found = set(await original(self, item, reading, own))
-        for partition in await self._ports.clean.partition_ids() if self._ports.clean else []:
-            for event in self._ports.clean.hub.partitions[partition]:  # type: ignore[union-attr]  # the simulated hub
-                if reading.id in str(event.body) or event.properties.get("cloudEvents_id") == reading.id:
-                    found.add(item.origin(self._incarnation, reading))
-        return found
+    async def resolve_by_key(self: Resolver, work: list[EventWork]) -> None:
+        for item in work:
+            for place, (reading, verdict) in enumerate(zip(item.extraction.readings, item.verdicts, strict=True)):
+                if verdict is Verdict.IN_DOUBT:
+                    is_found = any(_has_key(event, reading) for event in clean_stream(self))
+                    item.verdicts[place] = Verdict.FOUND if is_found else Verdict.WINNER
 
-    patch.setattr(Pipeline, "_published", by_key)
+    patch.setattr(Resolver, "resolve", resolve_by_key)
+
+
+def _has_key(event: OutgoingEvent, reading: Reading) -> bool:
+    return reading.id in str(event.body) or event.properties.get("cloudEvents_id") == reading.id
+
+
+def clean_stream(resolver: Resolver) -> list[OutgoingEvent]:
+    """All of it, as only a test can see it."""
+    tail: Any = resolver._tail
+    return [event for log in tail.hub.partitions.values() for event in log]
 
 
 def no_fence(patch: Patch) -> None:
@@ -127,7 +128,7 @@ def confirm_before_publish(patch: Patch) -> None:
     publish = Pipeline._publish
 
     async def confirmed_first(self: Pipeline, work: list[EventWork]) -> None:
-        await self._confirm(work)
+        await self._claimer.confirm(work)
         await publish(self, work)
 
     patch.setattr(Pipeline, "_publish", confirmed_first)
@@ -144,40 +145,39 @@ def claim_by_a_refused_copy(patch: Patch) -> None:
             work.group = self.groups.groups[0]
         return work
 
-    def nothing_of_it(self: Pipeline, item: EventWork) -> list[Any]:
+    def nothing_of_it(item: EventWork, forward_to: Any) -> list[Any]:
         is_telemetry = item.event.annotations.get("iothub-message-source") == "Telemetry"
-        return clean_events(self, item) if is_telemetry else []
+        return clean_events_of(item, forward_to) if is_telemetry else []
 
-    clean_events = Pipeline._clean_events
+    clean_events_of = sending.clean_events_of
     patch.setattr(Admission, "admit", claiming)
-    patch.setattr(Pipeline, "_clean_events", nothing_of_it)
+    patch.setattr(sending, "clean_events_of", nothing_of_it)
 
 
 def origin_without_index(patch: Patch) -> None:
     """The clean stream names the event, not which of its readings."""
     original = sending.CleanSender._drop_published
 
-    def by_event(self: Any, queue: Any, published: set[Any], incarnation: int) -> None:
+    def by_event(self: Any, queue: Any, published: set[Any]) -> None:
         numbers = {(origin.partition, origin.sequence_number) for origin in published}
         everything = {
-            item.origin(incarnation, reading)
+            item.origin(reading)
             for item, clean in queue
             for reading in clean.readings
             if (int(item.event.partition_id), item.event.sequence_number) in numbers
         }
-        original(self, queue, published | everything, incarnation)
+        original(self, queue, published | everything)
 
-    async def any_of_it(self: Pipeline, item: EventWork, reading: Any, own: dict[str, Any]) -> set[Any]:
-        found = set()
-        for log in self._ports.clean.hub.partitions.values():  # type: ignore[union-attr]  # the simulated hub
-            for event in log:
-                origin = f"{self._incarnation:08x}/{item.event.partition_id}/{item.event.sequence_number}"
-                if event.properties[ORIGIN_PROPERTY] == origin and INDEXES_PROPERTY in event.properties:
-                    found.add(item.origin(self._incarnation, reading))
-        return found
+    async def any_of_it(self: Resolver, doubtful: list[EventWork]) -> list[set[Any]]:
+        origins = {event.properties[ORIGIN_PROPERTY] for event in clean_stream(self) if INDEXES_PROPERTY in event.properties}
+        return [
+            {item.origin(reading) for reading in item.extraction.readings}
+            for item in doubtful
+            if item.origin_text in origins
+        ]
 
     patch.setattr(sending.CleanSender, "_drop_published", by_event)
-    patch.setattr(Pipeline, "_published", any_of_it)
+    patch.setattr(Resolver, "_published", any_of_it)
 
 
 def skip_in_doubt_as_own_call(patch: Patch) -> None:
@@ -197,14 +197,14 @@ def no_first_record(patch: Patch) -> None:
 
     write = SimulatedLeases.write
     patch.setattr(SimulatedLeases, "write", silently)
-    begin = PartitionWorker._begin
+    begin = Takeover._begin
 
-    async def unrecorded(self: PartitionWorker, *arguments: Any) -> Pipeline:
-        pipeline = await begin(self, *arguments)
-        self.lease.record = None
-        return pipeline
+    async def unrecorded(self: Takeover, *arguments: Any) -> TakeoverState:
+        state = await begin(self, *arguments)
+        state.lease.record = None
+        return state
 
-    patch.setattr(PartitionWorker, "_begin", unrecorded)
+    patch.setattr(Takeover, "_begin", unrecorded)
 
 
 def claims_that_outlive_their_events(patch: Patch) -> None:

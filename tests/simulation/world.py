@@ -19,16 +19,14 @@ from msgspec.structs import replace
 from dedup_service.core.accounting import total
 from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.events import DEVICE_ID, MESSAGE_SOURCE, InputEvent
-from dedup_service.core.leases import EndOffsets, Lease, LeaseRecord, NewestSample, Renewal
+from dedup_service.core.leases import EndOffsets, Lease, LeaseRecord, Renewal
 from dedup_service.core.outgoing import OutgoingEvent, OutputPolicy
 from dedup_service.core.progress import Position
-from dedup_service.errors import UnavailableError
+from dedup_service.errors import Dependency, UnavailableError
 from dedup_service.partitions.assignment import Assignment, AssignmentOptions
-from dedup_service.partitions.worker import PartitionWorker, WorkerOptions, WorkerPorts
+from dedup_service.partitions.worker import PartitionWorker, WorkerOptions
 from dedup_service.ports import HubInfo, PartitionState, StartPosition
-from dedup_service.processing.pipeline import Pipeline, PipelineOptions, PipelinePorts
 from dedup_service.telemetry import Telemetry
-from dedup_service.waiting import Retrier
 from tests.doubles.memory import (
     MemoryCheckpoints,
     MemoryClaims,
@@ -37,6 +35,16 @@ from tests.doubles.memory import (
     MemoryPublisher,
 )
 from tests.support.groups import admission_of, group_of
+from tests.support.shared import (
+    CHECKPOINTS,
+    CLEAN_HUB,
+    CLEAN_HUB_READING,
+    INPUT_HUB,
+    INPUT_HUB_READING,
+    REDIS,
+    input_of,
+    shared_of,
+)
 from wire.cloudevents import BATCH_CONTENT_TYPE
 
 T = TypeVar("T")
@@ -335,44 +343,25 @@ class Process:
         clock: Any = PodClock(world.clock, world.rng.choice([0, -5_000, 90_000]), world.rng)
         if not world.scenario.wrong_clocks:
             clock = world.clock
-        samples = NewestSample()
-        leases, clean = SimulatedLeases(self), SimulatedPublisher(self, world.clean)
         output = OutputPolicy(sorted(world.clean.partitions), "source", "g")
-        options = PipelineOptions(world.retention_ms, output, ["0"])
-        admission = admission_of(group_of(mode=world.scenario.mode, window_ms=WINDOW_MS, output=output))
-
-        def make_worker(lease: Lease) -> PartitionWorker:
-            stopping = asyncio.Event()
-            retrier = Retrier(clock, self.telemetry, stopping)
-            ports = PipelinePorts(
-                claims=SimulatedClaims(self),
-                clean=clean,
-                tail=clean,
-                dead_letters=SimulatedPublisher(self, world.dead),
-                admission=admission,
-                clock=clock,
-                telemetry=self.telemetry,
-                retrier=retrier,
-                live=lambda: (world.hub.incarnation,),
-            )
-            return PartitionWorker(
-                lease,
-                WorkerOptions("earliest", 1.0),
-                WorkerPorts(SimulatedHub(self), SimulatedCheckpoints(self), leases, clean, clock, self.telemetry, retrier),
-                lambda state: Pipeline(options, ports, state, samples, spread_ms=lambda: 0),
-                stopping,
-            )
-
+        leases = SimulatedLeases(self)
+        shared = shared_of(
+            admission_of(group_of(mode=world.scenario.mode, window_ms=WINDOW_MS, output=output)),
+            clock,
+            self.telemetry,
+            claims=SimulatedClaims(self),
+            clean=SimulatedPublisher(self, world.clean),
+            dead_letters=SimulatedPublisher(self, world.dead),
+        )
+        source = input_of(SimulatedHub(self), SimulatedCheckpoints(self), leases, world.retention_ms)
+        options = WorkerOptions("earliest", checkpoint_interval_seconds=1.0)
         assignment = Assignment(
             name,
             sorted(world.hub.partitions),
             AssignmentOptions(interval_seconds=0.5, sample_interval_seconds=1.0),
             leases,
-            clean,
-            samples,
-            clock,
-            self.telemetry,
-            make_worker,
+            shared,
+            lambda lease: PartitionWorker(lease, source, shared, leases, options),
         )
         await assignment.run(asyncio.Event())
 
@@ -383,16 +372,16 @@ class Process:
         if self.life != self.pod.life:
             raise asyncio.CancelledError
 
-    async def call(self, operation: Callable[[], Awaitable[T]], what: str = "Redis") -> T:
+    async def call(self, operation: Callable[[], Awaitable[T]], dependency: Dependency = REDIS) -> T:
         """A request and its reply; either may be lost."""
         rng, world = self.world.rng, self.world
         await self.pause()
         if world.in_trouble and rng.random() < world.scenario.lost_replies / 2:
-            raise UnavailableError(what, "request lost", ambiguous=True)
+            raise UnavailableError(dependency, "request lost", ambiguous=True)
         result = await operation()
         await self.pause()
         if world.in_trouble and rng.random() < world.scenario.lost_replies:
-            raise UnavailableError(what, "reply lost", ambiguous=True)
+            raise UnavailableError(dependency, "reply lost", ambiguous=True)
         return result
 
 
@@ -444,11 +433,11 @@ class SimulatedCheckpoints:
     process: Process
 
     async def load(self) -> dict[str, Position]:
-        return await self.process.call(self.process.world.checkpoints.load, "the checkpoint store")
+        return await self.process.call(self.process.world.checkpoints.load, CHECKPOINTS)
 
     async def save(self, partition_id: str, position: Position) -> None:
         store = self.process.world.checkpoints
-        await self.process.call(lambda: store.save(partition_id, position), "the checkpoint store")
+        await self.process.call(lambda: store.save(partition_id, position), CHECKPOINTS)
 
     async def close(self) -> None:
         return
@@ -468,7 +457,7 @@ class SimulatedPublisher:
         return await self.hub.partition_ids()
 
     async def ends(self) -> dict[str, int]:
-        return await self.process.call(self.hub.ends, "the clean hub")
+        return await self.process.call(self.hub.ends, CLEAN_HUB)
 
     async def publish(
         self, partition_id: str, events: Sequence[OutgoingEvent], permit: Callable[[float], None] | None = None
@@ -483,17 +472,17 @@ class SimulatedPublisher:
         count = world.rng.randint(1, len(events))
         fate = world.rng.random() if world.in_trouble else 1.0
         if fate < world.scenario.failed_sends:
-            raise UnavailableError("the clean hub", "timed out", ambiguous=True)
+            raise UnavailableError(CLEAN_HUB, "timed out", ambiguous=True)
         if fate < 1.5 * world.scenario.failed_sends:
-            raise UnavailableError("the clean hub", "busy")
+            raise UnavailableError(CLEAN_HUB, "busy")
         self.hub.partitions[partition_id] += events[:count]
         await process.pause()
         if fate < 2.5 * world.scenario.failed_sends:
-            raise UnavailableError("the clean hub", "not acknowledged", ambiguous=True)
+            raise UnavailableError(CLEAN_HUB, "not acknowledged", ambiguous=True)
         return count
 
     async def read(self, partition_id: str, after: int) -> list[Mapping[str, Any]]:
-        return await self.process.call(lambda: self.hub.read(partition_id, after), "the clean hub (reading)")
+        return await self.process.call(lambda: self.hub.read(partition_id, after), CLEAN_HUB_READING)
 
     async def close(self) -> None:
         return
@@ -510,11 +499,11 @@ class SimulatedReader:
         process, world = self.process, self.process.world
         await process.pause(world.slowness[self.partition_id])
         if world.in_trouble and world.rng.random() < world.scenario.dropped_readers:
-            raise UnavailableError("the input hub (reading)", "connection lost")
+            raise UnavailableError(INPUT_HUB_READING, "connection lost")
         log = world.hub.partitions[self.partition_id]
         if self.incarnation != world.hub.incarnation:  # the SDK connects again by itself, and may not even notice
             if world.rng.random() < 0.5:
-                raise UnavailableError("the input hub (reading)", "connection lost")
+                raise UnavailableError(INPUT_HUB_READING, "connection lost")
             self.incarnation, self.position = world.hub.incarnation, 0
         self.position = max(self.position, world.first_kept(self.partition_id))
         if world.in_trouble and world.rng.random() < world.scenario.redeliveries:
@@ -533,13 +522,13 @@ class SimulatedReader:
 @dataclass
 class SimulatedHub:
     process: Process
-    what: str = "the input hub"
+    dependency: Dependency = INPUT_HUB
 
     async def info(self) -> HubInfo:
-        return await self.process.call(self.process.world.hub.info, "the input hub")
+        return await self.process.call(self.process.world.hub.info, INPUT_HUB)
 
     async def partition_state(self, partition_id: str) -> PartitionState:
-        return await self.process.call(lambda: self.process.world.hub.partition_state(partition_id), "the input hub")
+        return await self.process.call(lambda: self.process.world.hub.partition_state(partition_id), INPUT_HUB)
 
     def open(self, partition_id: str, start: StartPosition, owner_level: int) -> SimulatedReader:
         assert start.offset is not None

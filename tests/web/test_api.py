@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 
 from dedup_service.errors import UnavailableError
 from tests.support.api import HOSTILE, Plant
+from tests.support.shared import REDIS
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ async def test_pages_hold_everything_once_and_in_order(plant: Plant) -> None:
 async def test_what_became_of_a_reading(plant: Plant) -> None:
     (key,) = await ask(plant.app(), "/v1/keys", source=HOSTILE, id="7")
     assert (key["group"], key["verdict"], key["replicas"]) == ("presses", "claimed", ["edge-0", "edge-1"])
-    assert "nothing is memoized" in (await ask(plant.app(), "/v1/keys", 404, source="urn:none", id="7"))["detail"]
+    assert "nothing is remembered" in (await ask(plant.app(), "/v1/keys", 404, source="urn:none", id="7"))["detail"]
 
 
 async def test_gaps_name_what_nobody_delivered(plant: Plant) -> None:
@@ -102,7 +103,7 @@ async def test_everything_needs_the_token(plant: Plant, path: str) -> None:
 @pytest.mark.parametrize("path", ["stats", "groups", "replicas", "sources", "history"])
 async def test_without_redis_the_answer_says_so(plant: Plant, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def away(*_: Any) -> Any:
-        raise UnavailableError("Redis", "no answer")
+        raise UnavailableError(REDIS, "no answer")
 
     for name in ("now_ms", "totals", "pods"):
         target = plant.fleet.ledger if name == "now_ms" else plant.board

@@ -13,8 +13,9 @@ from azure.eventhub.aio import CheckpointStore
 
 from dedup_service.adapters.azure_errors import unavailable
 from dedup_service.core.progress import Position
+from dedup_service.errors import Dependency, DependencyKind
 
-WHAT = "the checkpoint store"
+DEPENDENCY = Dependency(DependencyKind.CHECKPOINTS)
 UNKNOWN_TIME = 0
 """A checkpoint holds no enqueued time."""
 
@@ -28,7 +29,7 @@ class SdkCheckpoints:
         self._names = dict(zip(("fully_qualified_namespace", "eventhub_name", "consumer_group"), self._scope, strict=True))
 
     async def load(self) -> dict[str, Position]:
-        async with unavailable(WHAT):
+        async with unavailable(DEPENDENCY):
             found = await self._store.list_checkpoints(*self._scope)
         return {
             str(item["partition_id"]): Position(int(item["sequence_number"]), str(item["offset"]), UNKNOWN_TIME)
@@ -42,7 +43,7 @@ class SdkCheckpoints:
             "sequence_number": position.sequence_number,
             "offset": position.offset,
         }
-        async with unavailable(WHAT):
+        async with unavailable(DEPENDENCY):
             await self._store.update_checkpoint(checkpoint)
 
     async def close(self) -> None:
@@ -53,7 +54,7 @@ class SdkCheckpoints:
 
 async def create_container(store: Any) -> str:
     """Make the store's container unless it is there: the SDK's public interface has no way. Raises UnavailableError."""
-    async with unavailable(WHAT):
+    async with unavailable(DEPENDENCY):
         try:
             await store._container_client.create_container()
         except ResourceExistsError:

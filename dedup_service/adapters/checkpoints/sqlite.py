@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from dedup_service.core.progress import Position
-from dedup_service.errors import UnavailableError
+from dedup_service.errors import Dependency, DependencyKind, UnavailableError
 
-WHAT = "the checkpoint store"
+DEPENDENCY = Dependency(DependencyKind.CHECKPOINTS)
 BUSY_SECONDS = 5.0
 UNKNOWN_TIME = 0
 """A checkpoint holds no enqueued time, as in the SDK's stores."""
@@ -61,7 +61,7 @@ class SqliteCheckpoints:
         try:
             return await asyncio.to_thread(locked)
         except sqlite3.Error as error:
-            raise UnavailableError(WHAT, str(error)) from error
+            raise UnavailableError(DEPENDENCY, str(error)) from error
 
     async def load(self) -> dict[str, Position]:
         rows = await self._run(lambda: self._connection.execute(_LOAD, self._scope).fetchall())

@@ -22,7 +22,7 @@ from dedup_service.adapters.eventhubs.below_sdk.decoding import agrees_with_the_
 from dedup_service.adapters.eventhubs.below_sdk.receiving import receive_directly
 from dedup_service.core.claims import incarnation_of
 from dedup_service.core.events import InputEvent
-from dedup_service.errors import UnavailableError
+from dedup_service.errors import Dependency, DependencyKind, UnavailableError
 from dedup_service.ports import HubInfo, PartitionReader, PartitionState, StartPosition
 
 RETRY_INTERVAL_SECONDS = 1.0
@@ -32,11 +32,11 @@ RETRY_INTERVAL_SECONDS = 1.0
 class EventHubInput:
     """Raises UnavailableError from every method when the hub can't be reached."""
 
-    def __init__(self, client: EventHubConsumerClient, namespace: str, what: str, *, prefetch: int, batch_size: int) -> None:
+    def __init__(self, client: EventHubConsumerClient, namespace: str, name: str, *, prefetch: int, batch_size: int) -> None:
         make_decoding_total()
         if agrees_with_the_sdk(to_input_event):
             receive_directly(client, to_input_event)
-        self.what = what
+        self.dependency = Dependency(DependencyKind.INPUT_HUB, name)
         self._client = client
         self._namespace = namespace
         self._prefetch = prefetch
@@ -44,7 +44,7 @@ class EventHubInput:
         self._readers: dict[str, EventHubReader] = {}
 
     async def info(self) -> HubInfo:
-        async with unavailable(self.what):
+        async with unavailable(self.dependency):
             found = await self._client.get_eventhub_properties()
         return HubInfo(
             incarnation=incarnation_of(
@@ -54,7 +54,7 @@ class EventHubInput:
         )
 
     async def partition_state(self, partition_id: str) -> PartitionState:
-        async with unavailable(self.what):
+        async with unavailable(self.dependency):
             found = await self._client.get_partition_properties(partition_id)
         return PartitionState(
             first_sequence_number=found["beginning_sequence_number"],
@@ -66,7 +66,7 @@ class EventHubInput:
     def open(self, partition_id: str, start: StartPosition, owner_level: int) -> PartitionReader:
         reader = EventHubReader(
             self._client,
-            self.what,
+            Dependency(DependencyKind.INPUT_HUB_READING, self.dependency.name),
             partition_id,
             start,
             owner_level=owner_level,
@@ -91,7 +91,7 @@ class EventHubReader:
     def __init__(
         self,
         client: EventHubConsumerClient,
-        what: str,
+        reading: Dependency,
         partition_id: str,
         start: StartPosition,
         *,
@@ -101,7 +101,7 @@ class EventHubReader:
         after: EventHubReader | None,
     ) -> None:
         """`after`: the client's former reader of this partition, which it must have let go."""
-        self._reading = f"{what} (reading)"
+        self._reading = reading
         self._partition_id = partition_id
         self._batches: asyncio.Queue[Sequence[EventData | InputEvent] | UnavailableError] = asyncio.Queue(maxsize=1)
         self._failure: UnavailableError | None = None

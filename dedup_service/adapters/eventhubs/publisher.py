@@ -17,7 +17,7 @@ from dedup_service.adapters.azure_errors import SDK_ERRORS, close_quietly, probl
 from dedup_service.adapters.eventhubs.below_sdk.amqp_types import encodable
 from dedup_service.adapters.eventhubs.below_sdk.encoding import NotEncodableError, add_encoded, agrees_with_the_sdk, encode
 from dedup_service.core.outgoing import OutgoingEvent
-from dedup_service.errors import UnavailableError, UndeliverableError
+from dedup_service.errors import Dependency, UnavailableError, UndeliverableError
 
 QUESTIONS = "questions"
 Permit = Callable[[float], None]
@@ -35,10 +35,12 @@ PERMANENT = {
 
 
 class EventHubPublisher:
-    def __init__(self, connect: Callable[[], EventHubProducerClient], what: str, *, send_timeout_seconds: float) -> None:
+    def __init__(
+        self, connect: Callable[[], EventHubProducerClient], dependency: Dependency, *, send_timeout_seconds: float
+    ) -> None:
         """One client for each partition, and one for questions."""
         self._connect = connect
-        self._what = what
+        self._dependency = dependency
         self._timeout = send_timeout_seconds
         self._clients: dict[str, EventHubProducerClient] = {}
         self._locks: dict[str, asyncio.Lock] = {}
@@ -51,7 +53,7 @@ class EventHubPublisher:
         return self._clients[name]
 
     async def partition_ids(self) -> list[str]:
-        async with unavailable(self._what):
+        async with unavailable(self._dependency):
             return sorted(await self._client(QUESTIONS).get_partition_ids(), key=int)
 
     async def open(self, partition_ids: Sequence[str]) -> None:
@@ -61,12 +63,12 @@ class EventHubPublisher:
                 raise error
 
     async def _open(self, partition_id: str) -> None:
-        async with self._locks.setdefault(partition_id, asyncio.Lock()), unavailable(self._what):
+        async with self._locks.setdefault(partition_id, asyncio.Lock()), unavailable(self._dependency):
             await open_link(self._client(partition_id), partition_id)
 
     async def ends(self) -> dict[str, int]:
         client = self._client(QUESTIONS)
-        async with unavailable(self._what):
+        async with unavailable(self._dependency):
             partitions = await client.get_partition_ids()
             states = await asyncio.gather(*(client.get_partition_properties(partition) for partition in partitions))
         return {state["id"]: state["last_enqueued_sequence_number"] for state in states}
@@ -83,7 +85,7 @@ class EventHubPublisher:
 
     async def _send(self, partition_id: str, events: Sequence[OutgoingEvent], permit: Permit | None) -> int:
         client = self._client(partition_id)
-        async with unavailable(self._what):
+        async with unavailable(self._dependency):
             await open_link(client, partition_id)
             batch = await client.create_batch(partition_id=partition_id)
         count = self._fill(batch, events)
@@ -95,7 +97,9 @@ class EventHubPublisher:
         except EventDataSendError as error:
             failure: UnavailableError | UndeliverableError = self._rejected(error)
         except SDK_ERRORS as error:
-            failure = UnavailableError(self._what, problem(error), ambiguous=not isinstance(error, AuthenticationError))
+            failure = UnavailableError(
+                self._dependency, problem(error), ambiguous=not isinstance(error, AuthenticationError)
+            )
         else:
             return count
         if isinstance(failure, UnavailableError) and failure.ambiguous:
@@ -114,7 +118,7 @@ class EventHubPublisher:
         for count, event in enumerate(events):
             if not self._add(batch, event):
                 if count == 0:
-                    detail = f"{len(event.body)} bytes, and {self._what} takes {batch.max_size_in_bytes}"
+                    detail = f"{len(event.body)} bytes, and {self._dependency} takes {batch.max_size_in_bytes}"
                     raise UndeliverableError("too-large", detail)
                 return count
         return len(events)
@@ -135,10 +139,10 @@ class EventHubPublisher:
     def _rejected(self, error: EventDataSendError) -> UnavailableError | UndeliverableError:
         condition = error.error or ""
         if condition in PERMANENT:
-            return UndeliverableError(PERMANENT[condition], f"{self._what} refused it: {problem(error)}")
+            return UndeliverableError(PERMANENT[condition], f"{self._dependency} refused it: {problem(error)}")
         # Without a condition the link went away before the hub answered: the events may be in it.
         ambiguous = condition in ("", UNKNOWN)
-        return UnavailableError(self._what, f"the send was refused: {problem(error)}", ambiguous=ambiguous)
+        return UnavailableError(self._dependency, f"the send was refused: {problem(error)}", ambiguous=ambiguous)
 
     async def close(self) -> None:
         await asyncio.gather(*self._closing, *(close_quietly(client) for client in self._clients.values()))

@@ -11,9 +11,9 @@ from azure.eventhub.aio import EventHubConsumerClient, PartitionContext
 
 from dedup_service.adapters.azure_errors import close_quietly, problem, unavailable
 from dedup_service.adapters.eventhubs.below_sdk.amqp_types import readable_map
-from dedup_service.errors import UnavailableError
+from dedup_service.errors import Dependency, DependencyKind, UnavailableError
 
-WHAT = "the clean hub (reading)"
+DEPENDENCY = Dependency(DependencyKind.CLEAN_HUB_READING)
 PREFETCH = 3000
 BATCH_SIZE = 1000
 
@@ -28,7 +28,7 @@ class EventHubTail:
         self._receiving: dict[str, asyncio.Task[None]] = {}
 
     async def read(self, partition_id: str, after: int) -> list[Mapping[str, Any]]:
-        async with unavailable(WHAT):
+        async with unavailable(DEPENDENCY):
             end = (await self._client.get_partition_properties(partition_id))["last_enqueued_sequence_number"]
         if end <= after:
             return []
@@ -52,7 +52,7 @@ class EventHubTail:
 
         async def on_error(_: PartitionContext | None, error: Exception) -> None:
             if not ended.done():
-                ended.set_exception(UnavailableError(WHAT, problem(error)))
+                ended.set_exception(UnavailableError(DEPENDENCY, problem(error)))
 
         self._receiving[partition_id] = asyncio.create_task(
             self._client.receive_batch(
@@ -85,7 +85,7 @@ class EventHubTail:
             await asyncio.wait(waiting, timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED)
             moved.cancel()
             if not ended.done() and not progress.is_set():
-                raise UnavailableError(WHAT, f"no event within {self._timeout:.0f} s")
+                raise UnavailableError(DEPENDENCY, f"no event within {self._timeout:.0f} s")
         await ended
 
     async def close(self) -> None:

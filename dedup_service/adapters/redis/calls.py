@@ -34,12 +34,12 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from dedup_service.errors import UnavailableError
+from dedup_service.errors import Dependency, DependencyKind, UnavailableError
 
 T = TypeVar("T")
 RedisClient = Redis | RedisCluster
 
-WHAT = "Redis"
+DEPENDENCY = Dependency(DependencyKind.REDIS)
 CALL_OF_SCRIPT = "EVALSHA"
 WRONG_SERVER = (ReadOnlyError, BusyLoadingError)
 """After a fail-over: the connection leads to a server that is the primary no more, or not yet."""
@@ -151,7 +151,7 @@ async def call(client: RedisClient, answer: Awaitable[T]) -> T:
         return await _answer(client, answer)
     except WRONG_SERVER as error:
         await _reconnect(client)
-        raise UnavailableError(WHAT, str(error)) from error
+        raise UnavailableError(DEPENDENCY, str(error)) from error
     except (RedisError, RedisClusterException, AzureError, *CONNECTION_LOST) as error:
         raise _unavailable(error) from error
 
@@ -159,16 +159,18 @@ async def call(client: RedisClient, answer: Awaitable[T]) -> T:
 def _unavailable(error: BaseException) -> UnavailableError:
     """A cluster's client wraps what its nodes say, so causes are looked at, too."""
     if isinstance(error, MovedError):
-        return UnavailableError(WHAT, "it is clustered: set DEDUP_REDIS_CLUSTER=true", refused=True)
+        return UnavailableError(DEPENDENCY, "it is clustered: set DEDUP_REDIS_CLUSTER=true", refused=True)
     causes = _causes(error)
     for kinds, problem in REFUSALS:
         if cause := next((item for item in causes if isinstance(item, kinds)), None):
-            return UnavailableError(WHAT, problem.format(name=type(cause).__name__, text=_one_line(cause)), refused=True)
+            return UnavailableError(
+                DEPENDENCY, problem.format(name=type(cause).__name__, text=_one_line(cause)), refused=True
+            )
     if isinstance(error, CONNECTION_LOST):
-        return UnavailableError(WHAT, f"no answer ({type(error).__name__})", ambiguous=True)
+        return UnavailableError(DEPENDENCY, f"no answer ({type(error).__name__})", ambiguous=True)
     if isinstance(error, RedisClusterException) and "not enabled" in str(error):
-        return UnavailableError(WHAT, "it is not clustered: set DEDUP_REDIS_CLUSTER=false", refused=True)
-    return UnavailableError(WHAT, _one_line(error))
+        return UnavailableError(DEPENDENCY, "it is not clustered: set DEDUP_REDIS_CLUSTER=false", refused=True)
+    return UnavailableError(DEPENDENCY, _one_line(error))
 
 
 async def _answer(client: RedisClient, answer: Awaitable[T]) -> T:

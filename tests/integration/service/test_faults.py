@@ -23,6 +23,7 @@ from sandbox.peers.processes import free_port
 from tests.support import hub, peers
 from tests.support.proxy import Proxy, proxy_to
 from tests.support.service import RunningService, running_service
+from tests.support.shared import CHECKPOINTS, CLEAN_HUB, DEAD_LETTER_HUB, REDIS
 
 OUTAGE_SECONDS = float(os.environ.get("REDIS_OUTAGE_SECONDS", "6"))
 """60 in the long version."""
@@ -164,8 +165,8 @@ async def test_a_redis_whose_memory_is_full(stand_in: StandIn, tmp_path: Path, n
             bench = Bench(stand_in, service, proxy)
             await bench.until_published(50)
             await admin.config_set("maxmemory", "1mb")
-            await bench.until(lambda: "Redis" in service.telemetry.paused)
-            assert "maxmemory" in service.telemetry.paused["Redis"].problem
+            await bench.until(lambda: REDIS in service.telemetry.paused)
+            assert "maxmemory" in service.telemetry.paused[REDIS].problem
             await admin.config_set("maxmemory", "0")
             assert await bench.until_published(20) < SLACK * RESUME_SECONDS
             assert_complete(bench, await bench.finish())
@@ -237,7 +238,7 @@ async def test_a_dead_letter_hub_that_is_away_blocks_and_loses_nothing(bench: Be
     dead_letters = bench.stand_in.namespace.hubs["dead-letter"]
     dead_letters.faults.refuse = "com.microsoft:server-busy"
     await hub.send(bench.stand_in.connection_string("telemetry"), [hub.event("no key")], "3")
-    await bench.until(lambda: "the dead-letter hub" in bench.service.telemetry.paused)
+    await bench.until(lambda: DEAD_LETTER_HUB in bench.service.telemetry.paused)
     assert not dead_letters.partitions[0].entries
     dead_letters.faults.refuse = None
     await bench.until(lambda: bool(dead_letters.partitions[0].entries))
@@ -247,7 +248,7 @@ async def test_a_dead_letter_hub_that_is_away_blocks_and_loses_nothing(bench: Be
 
 async def test_a_clean_hub_that_throttles(bench: Bench) -> None:
     bench.clean_hub.faults.refuse = "com.microsoft:server-busy"
-    await bench.until(lambda: "the clean hub" in bench.service.telemetry.paused)
+    await bench.until(lambda: CLEAN_HUB in bench.service.telemetry.paused)
     await asyncio.sleep(4)  # longer than the lease
     bench.clean_hub.faults.refuse = None
     assert await bench.until_published(20) < SLACK * RESUME_SECONDS
@@ -336,9 +337,9 @@ async def test_work_goes_on_while_the_checkpoint_store_is_away(
                 bench = Bench(stand_in, service, redis)
                 await bench.until_published(50)
                 store.go_down()
-                await bench.until(lambda: "the checkpoint store" in service.telemetry.paused)
+                await bench.until(lambda: CHECKPOINTS in service.telemetry.paused)
                 await bench.until_published(100)
                 assert (await service.get("/readyz"))[0] == 200
                 store.is_down = False
-                await bench.until(lambda: "the checkpoint store" not in service.telemetry.paused)
+                await bench.until(lambda: CHECKPOINTS not in service.telemetry.paused)
                 assert_complete(bench, await bench.finish())

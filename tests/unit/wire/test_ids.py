@@ -41,7 +41,10 @@ def test_javascript_computes_the_same_ids_with_nothing_but_its_standard_library(
 
 
 def test_the_id_does_not_depend_on_hash_seed_locale_or_time_zone() -> None:
-    code = "from wire.ids import *; print(mint(Sample('urn:ä', 5, {'b': 1.5, 'a': ['ü', None]}), parse_rules('content')))"
+    code = (
+        "from edge_sender.identity.rules import *; "
+        "print(mint(Sample('urn:ä', 5, {'b': 1.5, 'a': ['ü', None]}), parse_rules('content')))"
+    )
     ids = set()
     for seed, locale, zone in (("0", "C", "UTC"), ("1", "C.UTF-8", "Asia/Kolkata"), ("2", "POSIX", "America/Lima")):
         environment = {**os.environ, "PYTHONHASHSEED": seed, "LC_ALL": locale, "TZ": zone}

@@ -12,8 +12,7 @@ from dedup_service import bootstrap
 from dedup_service.__main__ import settings_help
 from dedup_service.adapters.azure_clients import AzureClients, Network
 from dedup_service.commands.check import Checker
-from dedup_service.config.groups import configured
-from dedup_service.config.hubs import configured_inputs
+from dedup_service.config.config import Config
 from dedup_service.config.settings import Settings, load
 from dedup_service.errors import ConfigurationError
 from dedup_service.telemetry import Telemetry
@@ -63,13 +62,13 @@ groups: [{name: plant}]
     )
     settings = load(**{**GOOD, "input_connection_string": None, "input_consumer_group": None, "config_file": file})
     with pytest.raises(ConfigurationError, match="^DEDUP_NAMESPACE: is missing"):
-        configured_inputs(settings)
+        _ = Config(settings).inputs
     settings = settings.model_copy(update={"namespace": "plant"})
     monkeypatch.setenv("WEST", HUB)
     with pytest.raises(ConfigurationError, match=r"^EAST: is missing; input east in .*groups\.yaml names it"):
-        configured_inputs(settings)
+        _ = Config(settings).inputs
     monkeypatch.setenv("EAST", HUB.replace("=hub", "=hub2"))
-    west, east = configured_inputs(settings)
+    west, east = Config(settings).inputs
     assert (west.name, west.retention_ms, east.retention_ms) == ("west", 3_600_000, 86_400_000)
     assert "c2VjcmV0" not in repr(west)
 
@@ -101,7 +100,7 @@ def test_a_group_that_publishes_needs_an_output(tmp_path: Path) -> None:
     file.write_text("groups: [{name: a}, {name: b, mode: drop}]")
     observing = {"mode": "observe", "output_connection_string": None, "dead_letter_connection_string": None}
     with pytest.raises(ConfigurationError, match="^DEDUP_OUTPUT_CONNECTION_STRING: is missing, and group b has mode drop"):
-        configured(load(**{**GOOD, **observing, "config_file": file}))
+        Config(load(**{**GOOD, **observing, "config_file": file})).groups(["0"])
 
 
 @pytest.mark.parametrize(
@@ -159,11 +158,15 @@ def test_times_become_milliseconds() -> None:
     assert load(**GOOD).start_position == "earliest"
 
 
+def namespace_of(**settings: str) -> str:
+    return Config(load(**{**GOOD, **settings})).namespace
+
+
 def test_two_deployments_on_one_redis_do_not_share_keys() -> None:
-    base = bootstrap.key_namespace(load(**GOOD))
-    assert base != bootstrap.key_namespace(load(**{**GOOD, "input_consumer_group": "other"}))
-    assert base != bootstrap.key_namespace(load(**{**GOOD, "output_connection_string": HUB.replace("=hub", "=hub2")}))
-    assert bootstrap.key_namespace(load(**{**GOOD, "namespace": "mine"})) == "mine"
+    base = namespace_of()
+    assert base != namespace_of(input_consumer_group="other")
+    assert base != namespace_of(output_connection_string=HUB.replace("=hub", "=hub2"))
+    assert namespace_of(namespace="mine") == "mine"
 
 
 @pytest.mark.parametrize("name", ["input_connection_string", "output_connection_string"])

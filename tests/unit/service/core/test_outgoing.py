@@ -17,6 +17,7 @@ from wire.cloudevents import BATCH_CONTENT_TYPE
 
 POLICY = OutputPolicy(["0", "1", "2", "3"], "source", "default")
 ONE = OutputPolicy(["0"], "source", "default")
+ORIGIN = "000000ab/0/0"
 extract = CloudEventsExtractor(1000).extract
 
 
@@ -25,7 +26,7 @@ def cleaned(
 ) -> list[CleanEvent]:
     extraction = extract(source_event)
     chosen = [reading for reading in extraction.readings if reading.index in winners]
-    return clean_events(source_event, extraction, chosen, policy, 0xAB, flags)
+    return clean_events(source_event, extraction, chosen, policy, ORIGIN, flags)
 
 
 def test_an_event_whose_readings_all_win_is_byte_identical() -> None:
@@ -93,7 +94,7 @@ def test_marked_duplicates_say_so() -> None:
 
 
 def test_dead_letters_carry_reason_origin_and_body() -> None:
-    letter = dead_letter(single("1", b"body"), "some-reason", "x" * 1000, frozenset(), 0xAB)
+    letter = dead_letter(single("1", b"body"), "some-reason", "x" * 1000, frozenset(), ORIGIN)
     assert letter.body == b"body"
     assert letter.properties["dedup_reason"] == "some-reason"
     assert letter.properties["dedup_origin"] == "000000ab/0/0"
@@ -102,7 +103,7 @@ def test_dead_letters_carry_reason_origin_and_body() -> None:
 
 def test_bad_readings_of_a_batch_keep_their_bytes_in_the_dead_letter() -> None:
     bad = [BadReading(1, "r", b"7"), BadReading(3, "r", b'{ "a":1}')]
-    letter = dead_readings(batch_of([]), "r", bad, frozenset(), 1)
+    letter = dead_readings(batch_of([]), "r", bad, frozenset(), ORIGIN)
     assert (letter.body, letter.properties["dedup_indexes"], letter.readings) == (b'[7,{ "a":1}]', "1,3", 2)
 
 
@@ -125,7 +126,7 @@ def test_ranges(indexes: list[int], text: str) -> None:
 
 
 def test_an_empty_extraction_gives_nothing() -> None:
-    assert clean_events(single(), Extraction([]), [], ONE, 1) == []
+    assert clean_events(single(), Extraction([]), [], ONE, ORIGIN) == []
 
 
 def test_late_readings_are_marked_by_index_and_keep_their_mark_when_a_batch_is_split() -> None:

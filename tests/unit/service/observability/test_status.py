@@ -13,6 +13,7 @@ from dedup_service.observability.status import Status
 from dedup_service.telemetry import Count, Telemetry
 from tests.doubles.board import MemoryPodBoard
 from tests.doubles.memory import MemoryClaims, MemoryClock
+from tests.support.shared import REDIS
 
 
 class FlakyBoard(MemoryPodBoard):
@@ -22,7 +23,7 @@ class FlakyBoard(MemoryPodBoard):
         await super().tell(pod_id, number, status, increments)
         if self.lost_replies:
             self.lost_replies -= 1
-            raise UnavailableError("Redis", "no answer", ambiguous=True)
+            raise UnavailableError(REDIS, "no answer", ambiguous=True)
 
 
 def make() -> tuple[Status, FlakyBoard]:

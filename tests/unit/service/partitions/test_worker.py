@@ -14,10 +14,10 @@ from dedup_service.core.leases import Lease, LeaseRecord, NewestSample
 from dedup_service.core.progress import Position
 from dedup_service.errors import UnavailableError
 from dedup_service.partitions.assignment import Assignment, AssignmentOptions
-from dedup_service.partitions.worker import PartitionWorker, WorkerOptions, WorkerPorts
-from dedup_service.processing.pipeline import Pipeline, PipelineOptions, PipelinePorts
+from dedup_service.partitions.worker import PartitionWorker, WorkerOptions
+from dedup_service.processing.pipeline import Pipeline
+from dedup_service.processing.shared import Shared
 from dedup_service.telemetry import Count, Telemetry
-from dedup_service.waiting import Retrier
 from tests.doubles.memory import (
     MemoryCheckpoints,
     MemoryClaims,
@@ -26,10 +26,11 @@ from tests.doubles.memory import (
     MemoryLeases,
     MemoryPublisher,
 )
-from tests.support.groups import OUTPUT, admission_of
+from tests.support.groups import admission_of
 from tests.support.readings import single
+from tests.support.shared import CHECKPOINTS, input_of, shared_of
 
-OPTIONS = PipelineOptions(10**9, OUTPUT, ["0"])
+RETENTION_MS = 10**9
 TURNS = 10_000
 
 
@@ -42,7 +43,7 @@ class Plant:
     checkpoints: MemoryCheckpoints = field(default_factory=MemoryCheckpoints)
     clean: MemoryPublisher = field(default_factory=lambda: MemoryPublisher({"0": []}))
     partitions: int = 1
-    samples: NewestSample = field(default_factory=NewestSample)
+    newest_sample: NewestSample = field(default_factory=NewestSample)
     hub: MemoryHub = field(init=False)
     claims: MemoryClaims = field(init=False)
     leases: MemoryLeases = field(init=False)
@@ -65,26 +66,19 @@ class Plant:
 
     def worker_of(self, lease: Lease, start_at: str | int = "earliest") -> PartitionWorker:
         lease.valid_until = float("inf")  # time flies here; leases have their own tests
-        stopping = asyncio.Event()
-        retrier = Retrier(self.clock, self.telemetry, stopping)
-        ports = PipelinePorts(
+        source = input_of(self.hub, self.checkpoints, self.leases, RETENTION_MS)
+        options = WorkerOptions(start_at, checkpoint_interval_seconds=1.0)
+        return PartitionWorker(lease, source, self.shared(), self.leases, options)
+
+    def shared(self) -> Shared:
+        return shared_of(
+            admission_of(),
+            self.clock,
+            self.telemetry,
             claims=self.claims,
             clean=self.clean,
-            tail=self.clean,
             dead_letters=None,
-            admission=admission_of(),
-            clock=self.clock,
-            telemetry=self.telemetry,
-            retrier=retrier,
-            live=lambda: (self.hub.incarnation,),
-        )
-        worker_ports = WorkerPorts(self.hub, self.checkpoints, self.leases, self.clean, self.clock, self.telemetry, retrier)
-        return PartitionWorker(
-            lease,
-            WorkerOptions(start_at, checkpoint_interval_seconds=1.0),
-            worker_ports,
-            lambda state: Pipeline(OPTIONS, ports, state, self.samples, spread_ms=lambda: 0),
-            stopping,
+            newest_sample=self.newest_sample,
         )
 
     @property
@@ -97,7 +91,7 @@ class FlakyCheckpoints(MemoryCheckpoints):
 
     async def save(self, partition_id: str, position: Position) -> None:
         if self.is_away:
-            raise UnavailableError("the checkpoint store", "gone")
+            raise UnavailableError(CHECKPOINTS, "gone")
         await super().save(partition_id, position)
 
 
@@ -287,10 +281,7 @@ def pod(plant: Plant, name: str) -> Assignment:
         list(plant.hub.partitions),
         AssignmentOptions(interval_seconds=0.001, sample_interval_seconds=0.01),
         plant.leases,
-        plant.clean,
-        plant.samples,
-        plant.clock,
-        plant.telemetry,
+        plant.shared(),
         plant.worker_of,
     )
 
@@ -356,7 +347,7 @@ async def test_the_clean_stream_is_sampled_for_the_records() -> None:
     plant.emit("a", "b")
     stop = asyncio.Event()
     running = asyncio.create_task(pod(plant, "a").run(stop))
-    await eventually(lambda: plant.samples.newest == {"0": 1})
+    await eventually(lambda: plant.newest_sample.end_offsets == {"0": 1})
     plant.emit("c")
     await eventually(lambda: len(plant.published) == 3)
     stop.set()

@@ -14,18 +14,20 @@ from msgspec.structs import replace
 from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import unpack
 from dedup_service.core.events import MESSAGE_SOURCE, InputEvent
-from dedup_service.core.leases import Lease, LeaseRecord, NewestSample
+from dedup_service.core.leases import Lease, LeaseRecord, NewestSample, TakeoverState
 from dedup_service.core.outgoing import OutputPolicy
 from dedup_service.core.progress import Position
 from dedup_service.errors import LeaseLostError, StoppingError, UnavailableError
 from dedup_service.processing import pipeline as module
+from dedup_service.processing.claiming import Claimer
 from dedup_service.processing.event_work import EventWork
-from dedup_service.processing.pipeline import Pipeline, PipelineOptions, PipelinePorts, TakeoverState
+from dedup_service.processing.pipeline import Pipeline
 from dedup_service.telemetry import Count, Telemetry
 from dedup_service.waiting import Retrier
 from tests.doubles.memory import MemoryClaims, MemoryClock, MemoryPublisher
-from tests.support.groups import OUTPUT, admission_of, group_of
+from tests.support.groups import admission_of, group_of
 from tests.support.readings import batch_of, element, single
+from tests.support.shared import CLEAN_HUB, DEAD_LETTER_HUB, REDIS, shared_of
 
 WINDOW_MS, RETENTION_MS = 1000, 10_000
 
@@ -43,29 +45,33 @@ class World:
     unmatched: str = "ignore"
     group: dict[str, Any] = field(default_factory=dict)
     incarnation: int = 1
-    samples: NewestSample = field(default_factory=NewestSample)
+    newest_sample: NewestSample = field(default_factory=NewestSample)
     claims: MemoryClaims = field(init=False)
 
     def __post_init__(self) -> None:
         self.claims = MemoryClaims(self.clock)
 
     def pipeline(self, horizon: int = -1, partition: str = "0") -> Pipeline:
-        options = PipelineOptions(RETENTION_MS, forward_to=OUTPUT, dead_letter_partitions=["0"])
         group = group_of(**{"mode": self.mode, "window_ms": WINDOW_MS, **self.group})
-        ports = PipelinePorts(
+        shared = shared_of(
+            admission_of(group, unmatched=self.unmatched),
+            self.clock,
+            self.telemetry,
             claims=self.claims,
             clean=None if self.mode == "observe" else self.clean,
-            tail=None if self.mode == "observe" else self.clean,
             dead_letters=self.dead,
-            admission=admission_of(group, unmatched=self.unmatched),
-            clock=self.clock,
-            telemetry=self.telemetry,
-            retrier=Retrier(self.clock, self.telemetry, self.stopping),
-            live=lambda: (self.incarnation,),
+            incarnation=self.incarnation,
+            newest_sample=self.newest_sample,
         )
         lease = Lease(partition, epoch=1, valid_until=float("inf"), inherited=None)
         state = TakeoverState(lease, self.incarnation, horizon, sample={"0": -1})
-        return Pipeline(options, ports, state, self.samples, spread_ms=lambda: 0)
+        return Pipeline(shared, Retrier(self.clock, self.telemetry, self.stopping), state, RETENTION_MS)
+
+    async def claim(self, *events: InputEvent, pipeline: Pipeline | None = None) -> list[EventWork]:
+        """Claimed by an owner that goes no further."""
+        owner, work = pipeline or self.pipeline(), self.admitted(*events)
+        await owner._claimer.claim(work, owner._resolver.in_doubt_up_to)
+        return work
 
     def admitted(self, *events: InputEvent) -> list[EventWork]:
         """As the pipeline would take them in."""
@@ -110,7 +116,7 @@ async def test_copies_within_one_event_and_within_one_batch_of_events_are_duplic
 async def test_an_owner_that_died_before_publishing_loses_nothing() -> None:
     world = World()
     event = world.at(single("1", b"x"), 0)
-    await world.pipeline()._claim(world.admitted(event))  # claimed, then the process died
+    await world.claim(event)  # claimed, then the process died
     await world.pipeline(horizon=0).process([event])
     assert world.clean_bodies() == [b"x"]
 
@@ -132,7 +138,7 @@ async def test_a_claim_whose_reply_was_lost_is_repeated_and_not_taken_for_a_dupl
             found = await super().claim(requests, live)
             if self.lost:
                 self.lost -= 1
-                raise UnavailableError("Redis", "no answer", ambiguous=True)
+                raise UnavailableError(REDIS, "no answer", ambiguous=True)
             return found
 
     world = World()
@@ -144,7 +150,7 @@ async def test_a_claim_whose_reply_was_lost_is_repeated_and_not_taken_for_a_dupl
 
 async def test_publishing_waits_for_the_hub_and_confirms_after_it() -> None:
     world = World()
-    world.clean.failures = [UnavailableError("the clean hub", "busy")] * 3
+    world.clean.failures = [UnavailableError(CLEAN_HUB, "busy")] * 3
     await world.pipeline().process([world.at(single("1", b"x"), 0)])
     assert world.clean_bodies() == [b"x"]
     ((claim, _),) = world.claims.stored.values()
@@ -154,7 +160,7 @@ async def test_publishing_waits_for_the_hub_and_confirms_after_it() -> None:
 async def test_a_claim_is_not_confirmed_before_it_is_published() -> None:
     world = World()
     world.stopping.set()
-    world.clean.failures = [UnavailableError("the clean hub", "busy")]
+    world.clean.failures = [UnavailableError(CLEAN_HUB, "busy")]
     pipeline = world.pipeline()
     with pytest.raises(StoppingError):
         await pipeline.process([world.at(single("1", b"x"), 0)])
@@ -166,7 +172,7 @@ async def test_a_claim_is_not_confirmed_before_it_is_published() -> None:
 async def test_what_was_published_before_the_stop_is_confirmed() -> None:
     world = World()
     world.stopping.set()
-    world.dead.failures = [UnavailableError("the dead-letter hub", "busy")]
+    world.dead.failures = [UnavailableError(DEAD_LETTER_HUB, "busy")]
     with pytest.raises(StoppingError):
         await world.pipeline().process([world.at(batch_of([element("1"), b"{}"]), 0)])
     ((claim, _),) = world.claims.stored.values()
@@ -235,7 +241,7 @@ async def test_a_confirmed_claim_lives_for_the_window_and_an_unconfirmed_one_no_
     world = World()
     old = replace(world.at(single("1"), 0), enqueued_ms=world.clock.now_ms() - RETENTION_MS + 300)
     pipeline = world.pipeline()
-    await pipeline._claim(world.admitted(old))
+    await world.claim(old, pipeline=pipeline)
     ((_, expiry),) = world.claims.stored.values()
     assert expiry == world.clock.now_ms() + 300
     await world.pipeline(horizon=0).process([old])
@@ -245,7 +251,7 @@ async def test_a_confirmed_claim_lives_for_the_window_and_an_unconfirmed_one_no_
 
 async def test_a_claim_of_a_hub_that_is_gone_does_not_block() -> None:
     world = World(incarnation=1)
-    await world.pipeline()._claim(world.admitted(world.at(single("1", b"x"), 0)))
+    await world.claim(world.at(single("1", b"x"), 0))
     reborn = dataclasses.replace(world, incarnation=2)
     reborn.claims = world.claims
     await reborn.pipeline().process([world.at(single("1", b"x", device="edge-2"), 0, "1")])
@@ -332,9 +338,7 @@ async def test_an_event_that_is_given_up_ends_in_the_dead_letters() -> None:
 async def published_but_not_confirmed(world: World, event: InputEvent) -> None:
     """An owner that died between publishing and confirming."""
     pipeline = world.pipeline()
-    work = world.admitted(event)
-    await pipeline._claim(work)
-    await pipeline._publish(work)
+    await pipeline._publish(await world.claim(event, pipeline=pipeline))
 
 
 async def test_an_owner_that_died_after_publishing_is_not_repeated() -> None:
@@ -351,7 +355,7 @@ async def test_a_copy_in_doubt_that_is_not_in_the_clean_stream_is_published() ->
     world = World()
     await published_but_not_confirmed(world, world.at(single("1", b"x"), 0))
     second = world.at(single("2", b"y"), 1)
-    await world.pipeline()._claim(world.admitted(second))
+    await world.claim(second)
     await world.pipeline(horizon=1).process([world.at(single("1", b"x"), 0), second])
     assert world.clean_bodies() == [b"x", b"y"]
     assert dict(world.telemetry.counts[Count.IN_DOUBT]) == {"found": 1, "published": 1}
@@ -360,7 +364,7 @@ async def test_a_copy_in_doubt_that_is_not_in_the_clean_stream_is_published() ->
 async def test_a_marked_duplicate_is_no_proof_that_the_winner_was_published() -> None:
     world = World(mode="mark")
     winner, duplicate = world.at(single("1", b"x"), 0, "0"), world.at(single("1", b"x", device="edge-2"), 0, "1")
-    await world.pipeline()._claim(world.admitted(winner))
+    await world.claim(winner)
     await world.pipeline(partition="1").process([duplicate])
     await world.pipeline(horizon=0).process([winner])
     assert [event.properties.get("dedup_duplicate") for event in world.clean.events] == [True, None]
@@ -368,7 +372,7 @@ async def test_a_marked_duplicate_is_no_proof_that_the_winner_was_published() ->
 
 async def test_an_ambiguous_send_is_looked_up_and_never_simply_repeated() -> None:
     world = World()
-    world.clean.failures = [UnavailableError("the clean hub", "timed out", ambiguous=True)]
+    world.clean.failures = [UnavailableError(CLEAN_HUB, "timed out", ambiguous=True)]
     await world.pipeline().process([world.at(single("1", b"x"), 0), world.at(single("2", b"y"), 1)])
     assert world.clean_bodies() == [b"x", b"y"]
     assert world.telemetry.counts[Count.IN_DOUBT]["found"] == 1
@@ -380,7 +384,7 @@ async def test_a_batch_that_failed_half_way_is_looked_up_when_it_comes_again(mon
     pipeline = world.pipeline()
     events = [world.at(single("1", b"x"), 0)]
     with monkeypatch.context() as patch:
-        patch.setattr(Pipeline, "_confirm", None)  # a defect behind the send
+        patch.setattr(Claimer, "confirm", None)  # a defect behind the send
         with pytest.raises(TypeError):
             await pipeline.process(events)
     await pipeline.process(events)
@@ -403,7 +407,7 @@ async def test_nothing_is_sent_without_enough_of_the_lease_left() -> None:
 async def test_the_record_keeps_the_inherited_sample_below_the_horizon_and_then_takes_the_newest() -> None:
     world = World()
     pipeline = world.pipeline(horizon=1)
-    world.samples.newest = {"0": 7}
+    world.newest_sample.end_offsets = {"0": 7}
     records = []
     for number in range(3):
         await pipeline.process([world.at(single(str(number)), number)])
@@ -416,9 +420,9 @@ async def test_the_record_keeps_the_inherited_sample_below_the_horizon_and_then_
 async def test_a_sample_that_arrives_during_a_batch_is_not_used_for_what_was_finished_before_it() -> None:
     world = World()
     pipeline = world.pipeline()
-    world.samples.newest = {"0": 0}
+    world.newest_sample.end_offsets = {"0": 0}
     await pipeline.process([world.at(single("1"), 0)])
-    world.samples.newest = {"0": 99}
+    world.newest_sample.end_offsets = {"0": 99}
     assert pipeline._lease.record is not None
     assert pipeline._lease.record.sample == {"0": 0}
 
@@ -437,7 +441,7 @@ async def test_a_group_can_send_deviating_copies_to_the_dead_letters() -> None:
 async def test_a_group_that_observes_publishes_nothing_and_counts_everything() -> None:
     world = World(mode="observe", group={"output": OutputPolicy([], "source", "g")})
     first = world.at(batch_of([element("1"), element("2")]), 0)
-    await world.pipeline()._claim(world.admitted(first))  # its owner died
+    await world.claim(first)  # its owner died
     await world.pipeline(horizon=0).process([first])
     await world.pipeline(partition="1").process([world.at(single("1", device="edge-2"), 0, "1")])
     assert world.clean.events == []

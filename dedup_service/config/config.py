@@ -1,0 +1,72 @@
+"""Everything that the operator said: the environment, and the file that it names, which is read once."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+
+from dedup_service.config.addresses import HubAddress
+from dedup_service.config.file import GroupSettings, load_config_file
+from dedup_service.config.groups import configured_groups, make_group, only_observes
+from dedup_service.config.hubs import (
+    InputConfig,
+    OutputConfig,
+    check_address,
+    configured_inputs,
+    configured_outputs,
+    dead_letter_address,
+)
+from dedup_service.config.settings import Settings
+from dedup_service.core.groups import Group
+
+
+class Config:
+    """Each property raises ConfigurationError when what it is made of is missing or wrong. They are computed when they are
+    asked for, since not every command needs all settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises ConfigurationError when the file is wrong."""
+        self.settings = settings
+        self._file = None if settings.config_file is None else load_config_file(settings.config_file)
+
+    @cached_property
+    def group_settings(self) -> list[GroupSettings]:
+        return configured_groups(self.settings, self._file)
+
+    def groups(self, clean_partitions: list[str]) -> list[Group]:
+        """See `make_group`."""
+        return [make_group(group, self.settings, clean_partitions) for group in self.group_settings]
+
+    @property
+    def only_observes(self) -> bool:
+        """Whether no group publishes anything."""
+        return only_observes(self.group_settings, self.settings)
+
+    @cached_property
+    def inputs(self) -> list[InputConfig]:
+        return configured_inputs(self.settings, self._file)
+
+    @cached_property
+    def outputs(self) -> list[OutputConfig]:
+        return configured_outputs(self.settings, self._file)
+
+    @cached_property
+    def dead_letters(self) -> HubAddress | None:
+        """None where dead letters are discarded."""
+        return dead_letter_address(self.settings)
+
+    @cached_property
+    def check_address(self) -> HubAddress:
+        """Where `check --round-trip` sends."""
+        return check_address(self.settings)
+
+    @cached_property
+    def namespace(self) -> str:
+        """The prefix of all keys in Redis. Two deployments on one Redis must never read each other's claims as their own, so
+        by default it is derived from what makes a deployment: its consumer group and its clean hub."""
+        if self.settings.namespace:
+            return self.settings.namespace
+        (source,) = self.inputs
+        clean = "/".join(self.outputs[0].address.name) if self.outputs else ""
+        text = f"{source.consumer_group}|{clean}".lower()
+        return f"dd{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"

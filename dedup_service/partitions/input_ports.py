@@ -1,0 +1,20 @@
+"""One input hub as the partitions' room sees it: what the operator said of it, and the ports that reach it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dedup_service.config.hubs import InputConfig
+from dedup_service.ports import Checkpoints, InputHub, Leases
+
+
+@dataclass(frozen=True, slots=True)
+class InputPorts:
+    config: InputConfig
+    hub: InputHub
+    checkpoints: Checkpoints
+    make_leases: Callable[[list[str]], Leases]
+    """Takes the ids of the hub's partitions."""
+    label: str = ""
+    """Stands before the partition's number in logs and figures, where there are several inputs."""

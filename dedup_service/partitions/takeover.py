@@ -1,0 +1,116 @@
+"""Where a new owner starts in its partition: behind the record or the checkpoint, with a horizon and a sample."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+from dedup_service.core.leases import EndOffsets, Lease, LeaseRecord, TakeoverState
+from dedup_service.core.progress import Position
+from dedup_service.errors import HubRecreatedError, LeaseLostError, UnavailableError
+from dedup_service.partitions.input_ports import InputPorts
+from dedup_service.ports import HubInfo, Leases, PartitionState, StartPosition
+from dedup_service.processing.shared import Shared
+from dedup_service.waiting import Retrier
+
+LATEST = "latest"
+BEGINNING_OFFSET = "-1"
+"""What the hub still keeps comes behind this offset."""
+
+
+class Takeover:
+    """Takes one leased partition over. All calls raise LeaseLostError and StoppingError."""
+
+    def __init__(
+        self, lease: Lease, source: InputPorts, shared: Shared, leases: Leases, retrier: Retrier, start_at: str | int
+    ) -> None:
+        """`start_at` is `earliest`, `latest`, or an enqueued time in ms since the epoch."""
+        self._lease = lease
+        self._partition_id = lease.partition_id
+        self._source = source
+        self._shared = shared
+        self._leases = leases
+        self._retrier = retrier
+        self._start_at = start_at
+
+    async def take_over(self) -> TakeoverState:
+        """Goes on where the predecessor stopped, or where the operator wants to start.
+
+        Raises HubRecreatedError when the predecessor's position belongs to another hub of this name, and UnavailableError
+        when the hub's answer is stale.
+        """
+        inherited = self._lease.inherited
+        info, state = await self._hub_state()
+        checkpoint = (await self._retrier.run(self._source.checkpoints.load)).get(self._partition_id)
+        if inherited is not None and inherited.incarnation != info.incarnation:
+            raise HubRecreatedError(f"partition {self._partition_id}: the record belongs to another hub of this name")
+        recorded = inherited.finished if inherited is not None else None
+        known = [position for position in (checkpoint, recorded) if position is not None]
+        finished = max(known, key=lambda position: position.sequence_number, default=None)
+        if finished is not None and finished.sequence_number > state.last_sequence_number:
+            self._refuse_position(finished, state, is_same_hub=inherited is not None)
+        if finished is None:
+            finished = await self._pin(state)
+        return await self._begin(info, state, finished, inherited.sample if inherited else None)
+
+    async def start_again(self) -> TakeoverState:
+        """Reads a recreated hub from its beginning, wherever the operator wanted to start in the old one: nothing in it has
+        been seen. Claims name the incarnation, so those of the old hub do not match."""
+        info, state = await self._hub_state()
+        finished = _beginning(state)
+        await self._save_checkpoint(finished)
+        return await self._begin(info, state, finished, None)
+
+    def start_position(self, finished: Position | None) -> StartPosition:
+        if finished is None:
+            assert isinstance(self._start_at, int)
+            return StartPosition(enqueued_ms=self._start_at)
+        return StartPosition(offset=finished.offset)
+
+    async def _hub_state(self) -> tuple[HubInfo, PartitionState]:
+        run, hub = self._retrier.run, self._source.hub
+        return await asyncio.gather(run(hub.info), run(partial(hub.partition_state, self._partition_id)))
+
+    def _refuse_position(self, finished: Position, state: PartitionState, *, is_same_hub: bool) -> None:
+        if is_same_hub:
+            problem = f"its end of partition {self._partition_id} is not up to date"
+            raise UnavailableError(self._source.hub.dependency, problem)
+        raise HubRecreatedError(
+            f"partition {self._partition_id}: {finished.sequence_number} was finished, but the hub ends at "
+            f"{state.last_sequence_number}"
+        )
+
+    async def _begin(
+        self, info: HubInfo, state: PartitionState, finished: Position | None, sample: EndOffsets | None
+    ) -> TakeoverState:
+        """The record is written before the first send, since the next owner needs its sample."""
+        clean, run = self._shared.ports.clean, self._retrier.run
+        if sample is None:
+            sample = await run(clean.ends) if clean else {}
+        record = LeaseRecord(finished, sample, info.incarnation)
+        if not await run(partial(self._leases.write, self._lease, record)):
+            raise LeaseLostError(f"another owner has partition {self._partition_id}")
+        self._lease.record = record
+        self._shared.incarnations.saw(self._source.config.name, info.incarnation)
+        return TakeoverState(self._lease, info.incarnation, state.last_sequence_number, sample, finished)
+
+    async def _pin(self, state: PartitionState) -> Position | None:
+        """Writes the first checkpoint before anything is processed (R6): after a crash `latest` would be a later place.
+
+        A time needs no pin, since it names the same place again after a crash.
+        """
+        if isinstance(self._start_at, int):
+            return None
+        position = _beginning(state)
+        if self._start_at == LATEST:
+            position = Position(state.last_sequence_number, state.last_offset, state.last_enqueued_ms)
+        await self._save_checkpoint(position)
+        return position
+
+    async def _save_checkpoint(self, position: Position) -> None:
+        await self._retrier.run(partial(self._source.checkpoints.save, self._partition_id, position))
+
+
+def _beginning(state: PartitionState) -> Position:
+    """Nothing that the hub still keeps is finished. The number lets others compute the lag."""
+    return Position(state.first_sequence_number - 1, BEGINNING_OFFSET, enqueued_ms=0)

@@ -1,0 +1,59 @@
+"""What the pipelines of a test share, and the input that its workers read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import SecretStr
+
+from dedup_service.config.addresses import HubAddress
+from dedup_service.config.hubs import InputConfig
+from dedup_service.core.incarnations import Incarnations
+from dedup_service.core.leases import NewestSample
+from dedup_service.errors import Dependency, DependencyKind
+from dedup_service.partitions.input_ports import InputPorts
+from dedup_service.ports import Leases
+from dedup_service.processing.admission import Admission
+from dedup_service.processing.shared import Shared, SharedPorts
+from dedup_service.telemetry import Telemetry
+from tests.support.groups import OUTPUT
+
+INPUT = "default"
+REDIS = Dependency(DependencyKind.REDIS)
+CLEAN_HUB = Dependency(DependencyKind.CLEAN_HUB)
+CLEAN_HUB_READING = Dependency(DependencyKind.CLEAN_HUB_READING)
+DEAD_LETTER_HUB = Dependency(DependencyKind.DEAD_LETTER_HUB)
+CHECKPOINTS = Dependency(DependencyKind.CHECKPOINTS)
+INPUT_HUB = Dependency(DependencyKind.INPUT_HUB)
+INPUT_HUB_READING = Dependency(DependencyKind.INPUT_HUB_READING)
+ADDRESS = HubAddress("DEDUP_INPUT_CONNECTION_STRING", SecretStr(""), "ns", "hub", has_key=False, is_emulator=True)
+
+
+def shared_of(
+    admission: Admission,
+    clock: Any,
+    telemetry: Telemetry,
+    *,
+    claims: Any,
+    clean: Any,
+    dead_letters: Any,
+    incarnation: int | None = None,
+    newest_sample: NewestSample | None = None,
+) -> Shared:
+    """`clean` is the clean hub and its tail; None where every group only observes."""
+    incarnations = Incarnations([INPUT])
+    if incarnation is not None:
+        incarnations.saw(INPUT, incarnation)
+    return Shared(
+        ports=SharedPorts(claims, clean, clean, dead_letters, clock, telemetry),
+        admission=admission,
+        forward_to=OUTPUT,
+        dead_letter_partitions=["0"],
+        incarnations=incarnations,
+        newest_sample=newest_sample or NewestSample(),
+    )
+
+
+def input_of(hub: Any, checkpoints: Any, leases: Leases, retention_ms: int) -> InputPorts:
+    config = InputConfig(INPUT, ADDRESS, "dedup", retention_ms)
+    return InputPorts(config, hub, checkpoints, make_leases=lambda _: leases)

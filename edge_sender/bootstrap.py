@@ -20,7 +20,7 @@ from edge_sender.config.sources import PROBED_KINDS, SourceConfig, SourcesDocume
 from edge_sender.election import ElectionOptions
 from edge_sender.identity.check import IdentityCheck
 from edge_sender.ports import Clocks, SourceConfigError, Uplink, Witness
-from edge_sender.sender import RuledSource, Sender, SenderOptions
+from edge_sender.sender import ConfiguredSource, Sender, SenderOptions
 from edge_sender.sources.make import make_probe, make_source
 
 if TYPE_CHECKING:
@@ -31,8 +31,10 @@ WITNESS_TIMEOUT_SECONDS = 4.0
 
 def make_sender(settings: EdgeSettings, sources: SourcesDocument, uplink: Uplink) -> Sender:
     """Raises SettingsError."""
-    ruled = [_ruled(settings, source) for source in sources.sources]
-    return Sender(_options(settings), ruled, _spool(settings), uplink, Clocks(time.monotonic, time.time), _witness(settings))
+    configured = [_configured_source(settings, source) for source in sources.sources]
+    return Sender(
+        _options(settings), configured, _spool(settings), uplink, Clocks(time.monotonic, time.time), _witness(settings)
+    )
 
 
 def _options(settings: EdgeSettings) -> SenderOptions:
@@ -82,7 +84,7 @@ def replica_name(settings: EdgeSettings) -> str:
     return settings.replica or os.environ.get("IOTEDGE_DEVICEID") or socket.gethostname()
 
 
-def _ruled(settings: EdgeSettings, config: SourceConfig) -> RuledSource:
+def _configured_source(settings: EdgeSettings, config: SourceConfig) -> ConfiguredSource:
     client_id = f"edge-sender-{replica_name(settings)}-{config.name}"
     try:
         source = make_source(config, client_id)
@@ -98,7 +100,7 @@ def _ruled(settings: EdgeSettings, config: SourceConfig) -> RuledSource:
             seconds=settings.identity_check_seconds,
             every_seconds=settings.identity_check_every_seconds,
         )
-    return RuledSource(source, config.rules, config.event_type, check)
+    return ConfiguredSource(source, config.rules, config.event_type, check)
 
 
 def _witness(settings: EdgeSettings) -> Witness | None:

@@ -37,7 +37,7 @@ class SenderOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class RuledSource:
+class ConfiguredSource:
     source: Source
     rules: IdentityRules
     event_type: str
@@ -55,7 +55,7 @@ class Sender:
     def __init__(
         self,
         options: SenderOptions,
-        sources: Sequence[RuledSource],
+        sources: Sequence[ConfiguredSource],
         spool: Spool,
         uplink: Uplink,
         clocks: Clocks,
@@ -125,7 +125,7 @@ class Sender:
         if failure is not None:
             raise failure
 
-    async def _read(self, item: RuledSource) -> None:
+    async def _read(self, item: ConfiguredSource) -> None:
         await item.source.run(item.intake(self.inbox, self._positions))
         logger.info("the source %s has no more to give", item.source.name)
 

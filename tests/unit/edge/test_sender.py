@@ -23,7 +23,7 @@ from edge_sender.identity.readings import Reading, make_reading
 from edge_sender.identity.rules import parse_rules
 from edge_sender.observability.telemetry import SenderCollector, make_registry, problems, status
 from edge_sender.ports import Clocks, Intake, LeaseState, Message, MessageRefusedError, UplinkError
-from edge_sender.sender import RuledSource, Sender, SenderOptions
+from edge_sender.sender import ConfiguredSource, Sender, SenderOptions
 from wire.ids import Sample
 
 LIMITS = SpoolLimits(10_000_000, 3600, "drop-oldest")
@@ -93,7 +93,7 @@ def make(
         IntakeOptions(memory, when_full, 0.0), LIMITS, 0.001, BatchLimits(batch, 4096, 0.01), 4, flush_seconds, election
     )
     source = FakeSource()
-    ruled = RuledSource(source, parse_rules("sequence"), "t")
+    ruled = ConfiguredSource(source, parse_rules("sequence"), "t")
     return Sender(
         options, [ruled], spool or Spool(None, LIMITS, time.time), uplink, Clocks(time.monotonic, now), witness
     ), source
@@ -363,7 +363,7 @@ async def test_a_source_that_breaks_ends_the_sender_and_what_it_took_is_kept(tmp
 
     path = tmp_path / "spool.db"
     sender, _ = make(FakeUplink(), spool=Spool(path, LIMITS, time.time), flush_seconds=0)
-    sender.sources = [RuledSource(Broken(), parse_rules("sequence"), "t")]
+    sender.sources = [ConfiguredSource(Broken(), parse_rules("sequence"), "t")]
     with pytest.raises(RuntimeError, match="a defect"):
         await asyncio.wait_for(sender.run(asyncio.Event()), 10)
     assert Spool(path, LIMITS, time.time).readings == 1

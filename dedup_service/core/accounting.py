@@ -1,7 +1,7 @@
 """Redundancy accounting: what the counters mean, and the figures that follow from them.
 
-Counted by adapters/accounting.lua in the same script call that claims, exactly once for each copy, and credited to the time
-at which the reading's winner was enqueued. Counters, where `n` is a replica's number in its group:
+The scripts accounting_*.lua count each copy exactly once, in the same call that claims, and credit it to the time at which
+the reading's winner was enqueued. Counters, where `n` is a replica's number in its group:
 
     f<n>      readings of which n delivered the first copy (the winner)
     d<n>      readings that n delivered too, after another replica
@@ -27,8 +27,11 @@ MAX_SEQUENCE = 2**53
 """Redis counts in doubles; a source that counts further is not watched for gaps."""
 KNOWN_SEQUENCES = 10_000
 
+MINUTE_MS, HOUR_MS = 60_000, 3_600_000
+KEEP_MINUTES, KEEP_HOURS = 70, 26
+"""How long the counts of a minute and of an hour are kept, in minutes and hours."""
 BUCKET_RATIO = 1.07
-"""Of two neighbouring bucket bounds: a percentile read from the middle of a bucket is off by 3.5 % at most."""
+"""Ratio of two neighbouring bucket bounds. A percentile that is read from the middle of a bucket is off by 3.5 % at most."""
 
 Counts = Mapping[str, int]
 

@@ -4,7 +4,7 @@
             state   replicas   incarnation   partition   sequence number   index   enqueued ms   content hash
                                └────────────────── origin ──────────────────┘
 
-Big-endian, 35 bytes. adapters/claim.lua and confirm.lua work on the same offsets.
+Big-endian, 35 bytes. claim.lua and confirm.lua work on the same offsets (adapters/redis/lua_constants.py).
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ CLAIM_BYTES = 35
 
 _LAYOUT = struct.Struct(f">BIIHQHHI{CONTENT_HASH_BYTES}s")
 _EVENT = struct.Struct(">IHQ")
-_EVENT_AT, _INDEX_AT = slice(5, 19), slice(19, 21)
-_CONTENT_AT = slice(27, CLAIM_BYTES)
+REPLICAS_AT, ORIGIN_AT, ENQUEUED_AT, CONTENT_AT = slice(1, 5), slice(5, 21), slice(21, 27), slice(27, CLAIM_BYTES)
+EVENT_AT, INDEX_AT = slice(5, 19), slice(19, 21)
 _length = struct.Struct(">I").pack
 
 
@@ -158,11 +158,11 @@ def judge(event: bytes, reading: Reading, found: bytes | None, *, in_doubt: bool
     """
     if found is None:
         return Verdict.WINNER
-    if found[_EVENT_AT] == event and found[_INDEX_AT] == reading.index.to_bytes(2, "big"):
+    if found[EVENT_AT] == event and found[INDEX_AT] == reading.index.to_bytes(2, "big"):
         if found[0] == CONFIRMED:
             return Verdict.REPLAY
         return Verdict.IN_DOUBT if in_doubt else Verdict.WINNER
-    return Verdict.DUPLICATE if found[_CONTENT_AT] == reading.content_hash else Verdict.CONFLICT
+    return Verdict.DUPLICATE if found[CONTENT_AT] == reading.content_hash else Verdict.CONFLICT
 
 
 def unconfirmed_ttl_ms(enqueued_ms: int, now_ms: int, retention_ms: int) -> int:

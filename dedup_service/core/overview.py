@@ -6,10 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dedup_service.core.accounting import Counts, GroupFigures, ReplicaFigures, group_figures, replica_figures, total
+from dedup_service.core.accounting import (
+    HOUR_MS,
+    MINUTE_MS,
+    Counts,
+    GroupFigures,
+    ReplicaFigures,
+    group_figures,
+    replica_figures,
+    total,
+)
 from dedup_service.core.groups import Group
 
-MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 GroupState = Literal["full", "degraded", "at-risk", "silent", "empty"]
 """All expected replicas are live; some are silent or never came; one is left; none is live; none was ever seen."""
 ReplicaState = Literal["live", "silent"]

@@ -7,11 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dedup_service.core.accounting import Counts, GroupFigures, group_figures, replica_figures
+from dedup_service.core.accounting import HOUR_MS, MINUTE_MS, Counts, GroupFigures, group_figures, replica_figures
 from dedup_service.core.groups import Group
 from dedup_service.core.overview import (
-    HOUR_MS,
-    MINUTE_MS,
     GroupOverview,
     group_overview,
     periods,

@@ -234,12 +234,14 @@ async def time_ms(client: RedisClient, key: str) -> int:
 
 
 class Script:
-    """One Lua script, of one file or several; registered again by itself when Redis has forgotten it."""
+    """One Lua script, joined from files; it registers itself again when Redis has forgotten it."""
 
-    def __init__(self, client: RedisClient, *names: str) -> None:
+    def __init__(self, client: RedisClient, *names: str, head: str = "") -> None:
+        """`head`: Lua declarations that the files use."""
         self._client = client
         folder = files(__package__) / "scripts"
-        self._script = client.register_script("\n".join(folder.joinpath(name).read_text() for name in names))
+        parts = [head, *(folder.joinpath(name).read_text() for name in names)]
+        self._script = client.register_script("\n".join(parts))
 
     async def __call__(self, keys: list[bytes], args: list[Any]) -> Any:
         """Raises UnavailableError."""

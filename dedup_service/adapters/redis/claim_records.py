@@ -1,6 +1,7 @@
-"""What claim.lua is told of the readings that claim: a head for each event, and a record for each of its readings.
+"""The argument that claim.lua gets about the readings that claim: a head for each event, and a record for each of its
+readings.
 
-Groups, sources and epochs are named once for a call, and numbered in it from 1.
+Groups, sources and epochs are named once in a call, and are numbered there from 1.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ from dedup_service.core.accounting import sequence_number
 from dedup_service.core.extract import CONTENT_HASH_BYTES
 from dedup_service.core.times import source_time_ms
 
-HEAD = struct.Struct(">IHQHIdHBH").pack
-"""Of an event: incarnation, partition, sequence number, enqueued time in ms (6 bytes), the claims' TTL in ms, the numbers of
-group and replica, and how many readings follow."""
-RECORD = struct.Struct(f">H{CONTENT_HASH_BYTES}sHBddH").pack
-"""Of a reading: index, content hash, the source's number, flags, sequence, source time in ms, and the epoch's number."""
+_HEAD = struct.Struct(">IHQHIdHBH")
+"""Head of an event: incarnation, partition, sequence number, enqueued time in ms (6 bytes), the claims' TTL in ms, the
+numbers of group and replica, and how many readings follow."""
+_RECORD = struct.Struct(f">H{CONTENT_HASH_BYTES}sHBddH")
+"""Record of a reading: index, content hash, the source's number, flags, sequence, source time in ms, and the epoch's
+number."""
+HEAD_BYTES, RECORD_BYTES = _HEAD.size, _RECORD.size
 LATE, COUNTED, TIMED = 1, 2, 4
+"""Flags: came later than its window; has a sequence; has a source time."""
 
 
 class Numbers(dict[str, int]):
@@ -46,7 +50,7 @@ class SourceNumbers(dict[str, int]):
 
 
 class ClaimEncoder:
-    """Of one call, once."""
+    """Encodes one script call; single use."""
 
     def __init__(self, pieces: Sequence[Piece]) -> None:
         self._groups, self._epochs = Numbers(), Numbers()
@@ -55,18 +59,19 @@ class ClaimEncoder:
         self.records = b"".join(self._parts(pieces))
 
     def names(self, prefix: str) -> bytes:
-        """MessagePack of the accounts' key prefix, the groups, the sources as [digest, text], and the epochs."""
+        """MessagePack of the key prefix, the groups, the sources as [digest, text], and the epochs."""
         return msgspec.msgpack.encode([prefix, list(self._groups), self._named, list(self._epochs)])
 
     def _parts(self, pieces: Sequence[Piece]) -> list[bytes]:
-        """One loop without a call that can be spared: this runs for every copy."""
+        """A single loop that spares every call it can, since it runs for every copy."""
         parts: list[bytes] = []
+        head, record = _HEAD.pack, _RECORD.pack
         groups, epochs = self._groups, self._epochs
         for request, readings, _ in pieces:
             event, enqueued_ms, group, late = request.event, request.enqueued_ms, request.group, request.late
             is_timed, sources = request.is_timed, self._sources.get(group) or self._sources_of(group)
             parts.append(
-                HEAD(
+                head(
                     event.incarnation,
                     event.partition,
                     event.sequence_number,
@@ -87,7 +92,7 @@ class ClaimEncoder:
                 if time_ms is not None:
                     flags |= TIMED
                 source, epoch = sources[reading.source], epochs[reading.epoch or ""]
-                parts.append(RECORD(reading.index, reading.content_hash, source, flags, sequence or 0, time_ms or 0, epoch))
+                parts.append(record(reading.index, reading.content_hash, source, flags, sequence or 0, time_ms or 0, epoch))
         return parts
 
     def _sources_of(self, group: str) -> SourceNumbers:

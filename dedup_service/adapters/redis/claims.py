@@ -11,6 +11,7 @@ from redis.asyncio.cluster import RedisCluster
 from dedup_service.adapters.redis.calls import RedisClient, Script, all_of, call, infos
 from dedup_service.adapters.redis.claim_records import ClaimEncoder
 from dedup_service.adapters.redis.ledger_keys import account_prefix
+from dedup_service.adapters.redis.lua_constants import ACCOUNTING_CONSTANTS, CLAIM_CONSTANTS, lua
 from dedup_service.adapters.redis.sharding import ShardPart, by_shard, in_order
 from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import CLAIM_BYTES, MAX_REPLICAS, OTHER_REPLICA
@@ -20,8 +21,9 @@ logger = logging.getLogger(__name__)
 
 
 FREE = ord("0")
+CLAIM_SCRIPT = ("accounting_tables.lua", "accounting_gaps.lua", "accounting_counts.lua", "claim.lua")
 CLUSTER_TAGS = 16
-"""Of so many tags some lie on another node than the first one."""
+"""Enough hash tags that at least two map to different nodes."""
 
 
 class RedisClaims:
@@ -32,8 +34,8 @@ class RedisClaims:
         self._namespace = namespace.encode()
         self._shards = shards
         self._accounting = accounting
-        self._claim = Script(client, "accounting.lua", "claim.lua")
-        self._confirm = Script(client, "confirm.lua")
+        self._claim = Script(client, *CLAIM_SCRIPT, head=lua({**CLAIM_CONSTANTS, **ACCOUNTING_CONSTANTS}))
+        self._confirm = Script(client, "confirm.lua", head=lua(CLAIM_CONSTANTS))
         self._replica_number = Script(client, "replica_number.lua")
         self._numbers: dict[tuple[str, str], int] = {}
 

@@ -1,4 +1,4 @@
-"""The names of the accounts' keys in Redis; accounting.lua builds the same ones.
+"""The names of the accounts' keys in Redis; the accounting scripts build the same ones.
 
 All of them carry the shard of the claims that they account for, since a script's keys must share a slot.
 """

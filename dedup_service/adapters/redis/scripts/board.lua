@@ -1,6 +1,6 @@
--- What a pod tells the others. KEYS: the pods' statuses, how far each pod's counters are added, the deployment's totals.
--- ARGV: pod, number of this message, status, how long a silent pod is kept (ms), then pairs of counter and increment.
--- A message that comes twice, because its reply was lost, counts once.
+-- What a pod reports to the others. KEYS: the pods' statuses, how far each pod's counters were added, the totals.
+-- ARGV: pod, number of this report, status, how long a silent pod is kept (ms), then pairs of counter and increment.
+-- A report that arrives twice, because its reply was lost, counts once.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local pod, number = ARGV[1], tonumber(ARGV[2])

@@ -1,11 +1,11 @@
--- Claim keys for copies; see core/claims.py for the layout (Lua counts bytes from 1). Follows accounting.lua.
--- KEYS: claim keys. ARGV[1]: the live hub incarnations, 4 bytes each; none: nobody knows. ARGV[2]: MessagePack of the key
--- prefix, the groups, the sources as [digest, text], and the epochs, or '' for no accounting. ARGV[3]: for each event a head of
--- HEAD bytes, and behind it for each of its readings, in the order of the keys, a record of RECORD bytes; both as
--- adapters/claim_records.py packs them.
--- Returns one text: for each key '0' where it was free and is now claimed, or '1'; then, for each '1', the claim that was found.
--- Redis 6 suffices.
-local CLAIM, HEAD, RECORD = 35, 33, 31
+-- Claims keys for copies. Follows the constants and the three parts of the accounting; core/claims.py has the layout of a claim,
+-- in which Lua counts bytes from 1.
+-- KEYS: claim keys. ARGV[1]: the live hub incarnations, 4 bytes each; empty when they are not known. ARGV[2]: MessagePack of the
+-- key prefix, the groups, the sources as [digest, text], and the epochs; empty when nothing is accounted. ARGV[3]: for each event
+-- a head of HEAD_BYTES, followed by a record of RECORD_BYTES for each of its readings, in the order of the keys;
+-- adapters/redis/claim_records.py packs both.
+-- Returns one text: for each key '0' when it was free and is now claimed, or '1'; then, for each '1', the claim that was found.
+-- Needs Redis 6 or newer.
 local live, any_live = {}, #ARGV[1] > 0
 for at = 1, #ARGV[1], 4 do
   live[sub(ARGV[1], at, at + 3)] = true
@@ -15,11 +15,12 @@ if is_accounting then
   open_accounts(ARGV[2])
 end
 
--- An unconfirmed claim of a hub that is gone: its winner can never be read again, so it must not block.
+-- Whether a claim is unconfirmed and came from a hub that is gone: its winner can never be read again, so it must not block.
 local function is_orphan(found)
-  return any_live and byte(found, 1) == 0 and not live[sub(found, 6, 9)]
+  return any_live and byte(found, 1) == UNCONFIRMED and not live[sub(found, ORIGIN_FIRST, ORIGIN_FIRST + 3)]
 end
 
+local NEW = string.char(UNCONFIRMED)
 local TTLS = lazy(function(ttl)
   return format('%.0f', ttl)
 end)
@@ -32,31 +33,31 @@ local at, i = 1, 0
 while at <= #records do
   local event, enqueued, ttl, group, replica, count = decode('>c14c6dHBH', records, at)
   local bit_of_replica = lshift(1, replica)
-  at = at + HEAD
+  at = at + HEAD_BYTES
   if is_accounting then
     open_event(event, enqueued, group, replica)
   end
   for _ = 1, count do
     local index, content, source, kind, sequence, time, epoch = decode('>c2c8HBddH', records, at)
-    at, i = at + RECORD, i + 1
+    at, i = at + RECORD_BYTES, i + 1
     local key = KEYS[i]
     local found = call('GET', key)
     local is_own, before, after = false, 0, bit_of_replica
     if found then
-      if #found ~= CLAIM then
-        return redis.error_reply('ERR a key of this namespace (DEDUP_NAMESPACE) holds something that is no claim')
+      if #found ~= CLAIM_BYTES then
+        return redis.error_reply('ERR a key of this namespace (DEDUP_NAMESPACE) holds something that is not a claim')
       end
-      is_own = sub(found, 6, 19) == event and sub(found, 20, 21) == index
-      before = decode('>i4', found, 2)
+      is_own = sub(found, ORIGIN_FIRST, INDEX_FIRST - 1) == event and sub(found, INDEX_FIRST, ORIGIN_LAST) == index
+      before = decode('>i4', found, REPLICAS_FIRST)
       after = bor(before, bit_of_replica)
     end
     if not found or is_orphan(found) then
-      call('SET', key, '\0' .. BITS_OF[after] .. event .. index .. enqueued .. content, 'PX', TTLS[ttl])
+      call('SET', key, NEW .. BITS_OF[after] .. event .. index .. enqueued .. content, 'PX', TTLS[ttl])
       flags[i] = '0'
     else
       if after ~= before then
         -- Another replica delivered the same reading: remember it in the claim, whose TTL stays.
-        call('SET', key, sub(found, 1, 1) .. BITS_OF[after] .. sub(found, 6), 'KEEPTTL')
+        call('SET', key, sub(found, 1, REPLICAS_FIRST - 1) .. BITS_OF[after] .. sub(found, ORIGIN_FIRST), 'KEEPTTL')
       end
       flags[i] = '1'
       claims[#claims + 1] = found

@@ -1,20 +1,20 @@
--- Confirm claims after the clean hub acknowledged their readings; see core/claims.py for the layout.
--- KEYS: claim keys. ARGV[1]: TTL in ms. ARGV[2]: for each key the claim as its owner made it, one behind the other.
+-- Confirms claims after the clean hub acknowledged their readings. Follows the constants.
+-- KEYS: claim keys. ARGV[1]: TTL in ms. ARGV[2]: for each key the claim as its owner made it, concatenated.
 -- Returns how many claims are now held by another origin.
-local CLAIM = 35
 local sub, call, ttl, claims = string.sub, redis.call, ARGV[1], ARGV[2]
+local PUBLISHED = string.char(CONFIRMED)
 local lost, at = 0, 1
 for _, key in ipairs(KEYS) do
   local found = call('GET', key)
   if not found then
-    -- It expired or was forgotten: what is published must be known as published.
-    found = sub(claims, at, at + CLAIM - 1)
+    -- It expired or was forgotten; what is published must be remembered as published.
+    found = sub(claims, at, at + CLAIM_BYTES - 1)
   end
-  if sub(found, 6, 21) == sub(claims, at + 5, at + 20) then
-    call('SET', key, '\1' .. sub(found, 2), 'PX', ttl)
+  if sub(found, ORIGIN_FIRST, ORIGIN_LAST) == sub(claims, at + ORIGIN_FIRST - 1, at + ORIGIN_LAST - 1) then
+    call('SET', key, PUBLISHED .. sub(found, REPLICAS_FIRST), 'PX', ttl)
   else
     lost = lost + 1
   end
-  at = at + CLAIM
+  at = at + CLAIM_BYTES
 end
 return lost

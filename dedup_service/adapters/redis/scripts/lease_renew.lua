@@ -1,7 +1,7 @@
--- Renew all leases of a pod, write their records, and say who is alive and what is free.
--- KEYS[1]: the pods. KEYS[2]: the sample. Then one lease of each partition.
--- ARGV[1]: the pod. ARGV[2]: TTL in ms. Then for each lease: the epoch that the pod holds and its record, or '' and ''.
--- Returns the pods, the sample, and for each lease: held, lost, free or taken.
+-- Renews all leases of a pod, writes their records, and returns who is alive and what is free.
+-- KEYS[1]: the pods. KEYS[2]: the sample. Then the lease of each partition.
+-- ARGV[1]: the pod. ARGV[2]: TTL in ms. Then for each lease the epoch that the pod holds and its record, or '' and ''.
+-- Returns the pods, the sample, and for each lease `held`, `lost`, `free` or `taken`.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local ttl = tonumber(ARGV[2])

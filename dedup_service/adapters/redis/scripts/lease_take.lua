@@ -1,6 +1,6 @@
--- Take a free lease. KEYS[1]: the lease. ARGV[1]: the pod. ARGV[2]: TTL in ms.
--- Returns the new epoch and the record of the last owner, or '' when somebody holds it.
--- The epoch is above every earlier one, also when Redis has forgotten them: it is at least the time.
+-- Takes a free lease. KEYS[1]: the lease. ARGV[1]: the pod. ARGV[2]: TTL in ms.
+-- Returns the new epoch and the last owner's record, or '' when another pod holds the lease.
+-- The epoch is above every earlier one, even if Redis has forgotten them, because it is at least the time in ms.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local epoch, deadline, released, record = unpack(redis.call('HMGET', KEYS[1], 'epoch', 'deadline', 'released', 'record'))

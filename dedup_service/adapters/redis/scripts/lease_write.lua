@@ -1,4 +1,4 @@
--- Write a record, and release the lease if asked. KEYS[1]: the lease. ARGV: epoch, record, released (0 or 1).
+-- Writes a record, and releases the lease if asked to. KEYS[1]: the lease. ARGV: epoch, record, released (0 or 1).
 -- Returns 1, or 0 when the lease has another epoch.
 if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then
   return 0

@@ -1,0 +1,51 @@
+"""Numbers that Python and the Lua scripts share. They are written once, in Python, and become the first lines of the
+scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dedup_service.adapters.redis.claim_records import COUNTED, HEAD_BYTES, LATE, RECORD_BYTES, TIMED
+from dedup_service.core.accounting import BUCKET_RATIO, KEEP_HOURS, KEEP_MINUTES
+from dedup_service.core.claims import (
+    CLAIM_BYTES,
+    CONFIRMED,
+    CONTENT_AT,
+    ENQUEUED_AT,
+    INDEX_AT,
+    MAX_REPLICAS,
+    ORIGIN_AT,
+    REPLICAS_AT,
+    UNCONFIRMED,
+)
+from dedup_service.core.overview import HOUR_MS, MINUTE_MS
+
+CLAIM_CONSTANTS = {
+    "CLAIM_BYTES": CLAIM_BYTES,
+    "UNCONFIRMED": UNCONFIRMED,
+    "CONFIRMED": CONFIRMED,
+    "REPLICAS_FIRST": REPLICAS_AT.start + 1,  # Lua counts bytes from 1, and includes the last one
+    "ORIGIN_FIRST": ORIGIN_AT.start + 1,
+    "ORIGIN_LAST": ORIGIN_AT.stop,
+    "INDEX_FIRST": INDEX_AT.start + 1,
+    "ENQUEUED_FIRST": ENQUEUED_AT.start + 1,
+    "CONTENT_FIRST": CONTENT_AT.start + 1,
+}
+ACCOUNTING_CONSTANTS = {
+    "HEAD_BYTES": HEAD_BYTES,
+    "RECORD_BYTES": RECORD_BYTES,
+    "LATE": LATE,
+    "COUNTED": COUNTED,
+    "TIMED": TIMED,
+    "MAX_REPLICAS": MAX_REPLICAS,
+    "BUCKET_RATIO": BUCKET_RATIO,
+    "MINUTE_MS": MINUTE_MS,
+    "HOUR_MS": HOUR_MS,
+    "KEEP_MINUTES": KEEP_MINUTES,
+    "KEEP_HOURS": KEEP_HOURS,
+}
+
+
+def lua(constants: Mapping[str, float]) -> str:
+    """Declarations for the head of a script."""
+    return "\n".join(f"local {name} = {value}" for name, value in constants.items())

@@ -1,0 +1,177 @@
+-- Redundancy accounting, third part: what each copy adds to the counts, and writing them. Follows accounting_gaps.lua.
+local MAX_SOURCES, MAX_TIMES, SEEN_MS = 10000, 128, 1000
+
+-- Measures the distance in time to the nearest recent reading of another replica, for sources whose copies never match. Recent
+-- ones are the last that were processed, since one replica's backlog may come as a whole before another's.
+local function measure_distance(time, found)
+  local times = timed[found.source_key]
+  if not times then
+    local stored = redis.call('HGET', found.source_key, 't')
+    times = stored and cmsgpack.unpack(stored) or {}
+    timed[found.source_key] = times
+  end
+  local own, nearest = tostring(replica), nil
+  for other, recent in pairs(times) do
+    if other ~= own then
+      for _, at in ipairs(recent) do
+        local distance = abs(time - at)
+        if not nearest or distance < nearest then
+          nearest = distance
+        end
+      end
+    end
+  end
+  if nearest then
+    add(found.of_source, 'n:' .. BUCKETS[nearest], 1)
+  end
+  local mine = times[own] or {}
+  mine[#mine + 1] = time
+  if #mine > MAX_TIMES then
+    table.remove(mine, 1)
+  end
+  times[own] = mine
+end
+
+local function count_winner(found, source, flags, sequence, time, epoch)
+  if band(flags, COUNTED) ~= 0 then
+    local opened, filled = follow(source, sequence, epochs[epoch])
+    found.opened, found.filled = found.opened + opened, found.filled + filled
+  end
+  if found.of_source and band(flags, TIMED) ~= 0 then
+    measure_distance(time, found)
+  end
+  add(found.winners, replica * 2 + band(flags, LATE), 1)
+end
+
+-- `before` and `after`: bit masks of the replicas that had delivered the reading before and after this copy.
+local function count_duplicate(found, lag, before, after, is_conflict)
+  add(found.lags, BUCKETS[lag] * 32 + replica, 1)
+  add(found.duplicates, ((before * 32 + replica) * 2 + (before ~= after and 1 or 0)) * 2 + (is_conflict and 1 or 0), 1)
+end
+
+local function settle_winners(found, hash)
+  for kind, n in pairs(found.winners) do
+    local replica = floor(kind / 2)
+    add(hash, FIRST[replica], n)
+    add(hash, SOLE[replica], n)
+    add(hash, 'r1', n)
+    if kind % 2 == LATE then
+      add(hash, LATE_WINNERS[replica], n)
+    end
+  end
+  add(hash, 'g+', found.opened)
+  add(hash, 'g-', found.filled)
+end
+
+local function settle_duplicates(found, hash)
+  for kind, n in pairs(found.duplicates) do
+    local is_conflict, is_match, rest = kind % 2 == 1, floor(kind / 2) % 2 == 1, floor(kind / 4)
+    local replica, before = rest % 32, BITS[floor(rest / 32)]
+    local replicas, lowest = before[1], before[2]
+    if is_match then
+      add(hash, MATCHED[replica], n)
+      add(hash, BY_REPLICAS[replicas], -n)
+      add(hash, BY_REPLICAS[replicas + 1], n)
+      if replicas == 1 then
+        add(hash, SOLE[lowest], -n)
+      end
+    else
+      add(hash, REPEATED[replica], n)
+    end
+    if is_conflict then
+      add(hash, CONFLICTING[replica], n)
+    end
+  end
+end
+
+local function settle_counts(found)
+  for _, hash in ipairs(found.of_group) do
+    for kind, n in pairs(found.lags) do
+      add(hash, LAGS[kind % 32][floor(kind / 32)], n)
+    end
+    settle_winners(found, hash)
+    settle_duplicates(found, hash)
+  end
+  if found.of_source then
+    settle_winners(found, found.of_source)
+    settle_duplicates(found, found.of_source)
+  end
+end
+
+local function see()
+  local replicas = seen[group]
+  if not replicas then
+    replicas = {}
+    seen[group] = replicas
+  end
+  replicas[replica] = max(replicas[replica] or 0, enqueued_ms)
+  is_seen = true
+end
+
+-- Counts one copy of the opened event. `winner`: the claim that another origin holds, or nil when this copy wins; `before` and
+-- `after`: the winner's replicas before and after this copy.
+local function account(index, content, source, flags, sequence, time, epoch, winner, before, after)
+  if is_accounted(index) then
+    return
+  end
+  if not is_seen then
+    see()
+  end
+  if not winner then
+    count_winner(accounts_of(source, floor(enqueued_ms / MINUTE_MS)), source, flags, sequence, time, epoch)
+  else
+    local won_at = milliseconds(winner, ENQUEUED_FIRST)
+    local found = accounts_of(source, floor(won_at / MINUTE_MS))
+    count_duplicate(found, enqueued_ms - won_at, before, after, sub(winner, CONTENT_FIRST) ~= content)
+  end
+end
+
+-- The time at which a source was last processed is kept to the second, since a plant has thousands of sources and each call
+-- brings another thousand.
+local function settle_sources()
+  for _, source in ipairs(sources) do
+    if source.group then
+      local index = prefix .. ':sources:' .. groups[source.group]
+      local last = redis.call('ZSCORE', index, source[2])
+      source.is_known = last or redis.call('ZCARD', index) < MAX_SOURCES
+      if source.is_known and not (last and abs(now - last) < SEEN_MS) then
+        redis.call('ZADD', index, now, source[2])
+      end
+    end
+  end
+end
+
+local function settle()
+  for _, by_minute in pairs(accounts) do
+    for _, found in pairs(by_minute) do
+      settle_counts(found)
+    end
+  end
+  for key, times in pairs(timed) do
+    redis.call('HSET', key, 't', cmsgpack.pack(times))
+  end
+  for key, fields in pairs(hashes) do
+    for field, n in pairs(fields) do
+      if n ~= 0 then
+        redis.call('HINCRBY', key, field, n)
+      end
+    end
+    local is_minute = string.find(key, ':minute:', 1, true)
+    redis.call('EXPIRE', key, is_minute and KEEP_MINUTES * 60 or KEEP_HOURS * 3600)
+  end
+  for partition, mark in pairs(accounted) do
+    if mark.is_new then
+      redis.call('HSET', prefix .. ':accounted', partition, cmsgpack.pack({mark[1], mark[2]}))
+    end
+  end
+  for group, replicas in pairs(seen) do
+    local key = prefix .. ':seen:' .. groups[group]
+    for replica, enqueued in pairs(replicas) do
+      local stored = redis.call('HGET', key, replica)
+      local last = stored and cmsgpack.unpack(stored)[1] or 0
+      redis.call('HSET', key, replica, cmsgpack.pack({max(last, enqueued), now}))
+    end
+  end
+  settle_sources()
+  settle_histories()
+end

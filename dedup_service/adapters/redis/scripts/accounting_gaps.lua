@@ -1,0 +1,113 @@
+-- Redundancy accounting, second part: a source's sequence numbers. Numbers that were passed over are gaps until a copy delivers
+-- them after all. Follows accounting_tables.lua.
+local MAX_GAPS, MAX_EPOCHS, MAX_BACK, MAX_JUMP = 64, 3, 1000, 1000000
+local GAPS_SECONDS = 691200
+
+local function is_gapped(epochs)
+  for _, epoch in ipairs(epochs) do
+    if #epoch[3] > 0 or epoch[4] > 0 then
+      return true
+    end
+  end
+  return false
+end
+
+-- What is known about the sequence numbers of a source.
+local function history_of(source)
+  local history = histories[source]
+  if not history then
+    local stored = redis.call('GET', prefix .. ':gaps:' .. sources[source][1])
+    history = {epochs = stored and cmsgpack.unpack(stored) or {}}
+    history.was_gapped = is_gapped(history.epochs)
+    histories[source] = history
+  end
+  return history
+end
+
+-- When there are too many gaps to keep one by one, the oldest is kept as a number only.
+local function forget_oldest(epoch)
+  if #epoch[3] > MAX_GAPS then
+    local oldest = table.remove(epoch[3], 1)
+    epoch[4] = epoch[4] + oldest[2] - oldest[1] + 1
+  end
+end
+
+local function fill(gaps, number)
+  for i, gap in ipairs(gaps) do
+    if number >= gap[1] and number <= gap[2] then
+      table.remove(gaps, i)
+      if number < gap[2] then
+        table.insert(gaps, i, {number + 1, gap[2], gap[3]})
+      end
+      if number > gap[1] then
+        table.insert(gaps, i, {gap[1], number - 1, gap[3]})
+      end
+      return 1
+    end
+  end
+  return 0
+end
+
+-- The first number that is processed need not be the lowest, since partitions are not read in step. Returns how many more
+-- numbers are missing. Without an epoch, a low number rather means that the source has started over.
+local function extend_back(epoch, number)
+  local start, gaps = epoch[5], epoch[3]
+  if epoch[1] == '' or number >= start or start - number > MAX_BACK then
+    return 0
+  end
+  epoch[5] = number
+  if start - number > 1 then
+    table.insert(gaps, 1, {number + 1, start - 1, now})
+    forget_oldest(epoch)
+  end
+  return start - number - 1
+end
+
+-- Returns how many more numbers are missing, and how many of the missing ones were found. A jump by a million is not a gap, but
+-- a counter that was set, or a broken value.
+local function follow(source, number, name)
+  local history = history_of(source)
+  history.group, history.is_new = group, true
+  for _, epoch in ipairs(history.epochs) do
+    if epoch[1] == name then
+      local first, gaps = epoch[2], epoch[3]
+      if number < first then
+        local filled = fill(gaps, number)
+        return filled == 0 and extend_back(epoch, number) or 0, filled
+      end
+      epoch[2] = number + 1
+      if number - first > MAX_JUMP then
+        epoch[5] = number
+        return 0, 0
+      end
+      if number > first then
+        gaps[#gaps + 1] = {first, number - 1, now}
+        forget_oldest(epoch)
+      end
+      return number - first, 0
+    end
+  end
+  table.insert(history.epochs, 1, {name, number + 1, {}, 0, number})
+  history.epochs[MAX_EPOCHS + 1] = nil
+  return 0, 0
+end
+
+local function settle_histories()
+  local pruned = {}
+  for source, history in pairs(histories) do
+    if history.is_new and sources[source].is_known then
+      local digest, text = sources[source][1], sources[source][2]
+      redis.call('SET', prefix .. ':gaps:' .. digest, cmsgpack.pack(history.epochs), 'EX', GAPS_SECONDS)
+      local index = prefix .. ':gapped:' .. groups[history.group]
+      if not pruned[index] then
+        redis.call('ZREMRANGEBYSCORE', index, '-inf', now - GAPS_SECONDS * 1000)
+        pruned[index] = true
+      end
+      if is_gapped(history.epochs) then
+        redis.call('ZADD', index, now, text)
+      elseif history.was_gapped then
+        redis.call('ZREM', index, text)
+      end
+    end
+  end
+end

@@ -1,0 +1,136 @@
+-- Redundancy accounting, first part: the tables of one call, and the hashes in Redis that its counts go to.
+-- core/accounting.py says what is counted under which name. Every copy is counted exactly once, as part of the claim script:
+-- counts are summed up here and written once, by `settle`. All keys are in the shard of the claims.
+-- This runs for every copy: what can be looked up is not computed, and no key or name is built twice.
+local byte, sub, format = string.byte, string.sub, string.format
+local floor, abs, log, max = math.floor, math.abs, math.log, math.max
+local decode = struct.unpack
+local band, bor, lshift = bit.band, bit.bor, bit.lshift
+
+local prefix, groups, sources, epochs, now, oldest_minute, oldest_hour
+local hashes, accounts, accounted, histories, seen, timed = {}, {}, {}, {}, {}, {}
+-- The event whose copies are being counted.
+local mark, sequence_number, enqueued_ms, group, replica, is_seen
+
+local function open_accounts(header)
+  prefix, groups, sources, epochs = unpack(cmsgpack.unpack(header))
+  local time = redis.call('TIME')
+  now = time[1] * 1000 + floor(time[2] / 1000)
+  oldest_minute, oldest_hour = floor(now / MINUTE_MS) - KEEP_MINUTES, floor(now / HOUR_MS) - KEEP_HOURS
+end
+
+-- A table that computes a missing value at its first look-up.
+local function lazy(make)
+  return setmetatable({}, {
+    __index = function(self, key)
+      local value = make(key)
+      self[key] = value
+      return value
+    end,
+  })
+end
+
+local function numbered(letter)
+  return lazy(function(n)
+    return letter .. n
+  end)
+end
+
+local FIRST, MATCHED, REPEATED, SOLE = numbered('f'), numbered('d'), numbered('s'), numbered('o')
+local CONFLICTING, LATE_WINNERS, BY_REPLICAS = numbered('x'), numbered('l'), numbered('r')
+local LAGS = lazy(function(replica)
+  return numbered('h' .. replica .. ':')
+end)
+
+local LOG_RATIO = log(BUCKET_RATIO)
+local BUCKETS = lazy(function(delta)
+  if delta == 0 then
+    return 0
+  end
+  local size = floor(log(abs(delta)) / LOG_RATIO) + 1
+  return delta < 0 and -size or size
+end)
+
+local BITS = lazy(function(mask)
+  local count, lowest = 0, nil
+  for n = 0, MAX_REPLICAS - 1 do
+    if band(mask, lshift(1, n)) ~= 0 then
+      count, lowest = count + 1, lowest or n
+    end
+  end
+  return {count, lowest}
+end)
+
+local function add(hash, field, n)
+  hash[field] = (hash[field] or 0) + n
+end
+
+-- A time of six bytes, which begins at `at`.
+local function milliseconds(text, at)
+  local high, low = decode('>I2I4', text, at)
+  return high * 4294967296 + low
+end
+
+-- The sequence number and index up to which a partition's copies have been counted.
+local function mark_of(partition)
+  local found = accounted[partition]
+  if not found then
+    local stored = redis.call('HGET', prefix .. ':accounted', partition)
+    found = stored and cmsgpack.unpack(stored) or {-1, -1}
+    accounted[partition] = found
+  end
+  return found
+end
+
+-- Begins with the copies of an event. `event`: the first 14 bytes of their origins; `enqueued`: six bytes.
+local function open_event(event, enqueued, of_group, of_replica)
+  local high, low = decode('>I4I4', event, 7)
+  mark, sequence_number = mark_of(sub(event, 1, 6)), high * 4294967296 + low
+  enqueued_ms, group, replica = milliseconds(enqueued, 1), of_group, of_replica
+  is_seen = false
+end
+
+-- Whether this copy was counted before. Marks it as counted.
+local function is_accounted(index)
+  local place = byte(index, 1) * 256 + byte(index, 2)
+  if sequence_number < mark[1] or (sequence_number == mark[1] and place <= mark[2]) then
+    return true
+  end
+  mark[1], mark[2], mark.is_new = sequence_number, place, true
+  return false
+end
+
+local function hash_of(key)
+  local hash = hashes[key]
+  if not hash then
+    hash = {}
+    hashes[key] = hash
+  end
+  return hash
+end
+
+-- Where copies of one source are counted whose winners came in one minute. Until the end of the call they are summed up by kind;
+-- then they go to the hashes of the group's minute and hour, and of the source's hour. A hash is left out when it is too old.
+local function accounts_of(source, minute)
+  local by_minute = accounts[source]
+  if not by_minute then
+    by_minute = {}
+    accounts[source] = by_minute
+    sources[source].group = group
+  end
+  local found = by_minute[minute]
+  if not found then
+    local hour, name = floor(minute / 60), groups[group]
+    found = {of_group = {}, lags = {}, winners = {}, duplicates = {}, opened = 0, filled = 0}
+    if minute > oldest_minute then
+      table.insert(found.of_group, hash_of(format('%s:minute:%s:%.0f', prefix, name, minute)))
+    end
+    if hour > oldest_hour then
+      table.insert(found.of_group, hash_of(format('%s:hour:%s:%.0f', prefix, name, hour)))
+      found.source_key = format('%s:source:%s:%.0f', prefix, sources[source][1], hour)
+      found.of_source = hash_of(found.source_key)
+    end
+    by_minute[minute] = found
+  end
+  return found
+end

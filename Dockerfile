@@ -23,7 +23,8 @@ COPY sandbox /src/sandbox
 COPY wire /src/wire
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels /src
 
-# Every dependency by its hash, and as a wheel: no compiler is needed. Compiled here, since a running container writes nothing.
+# Every dependency is installed by its hash and as a wheel, so no compiler is needed. Bytecode is compiled here, because a
+# running container writes nothing.
 FROM base AS install-service
 COPY requirements/service.txt /src/requirements.txt
 RUN python -m venv /opt/venv && \
@@ -32,7 +33,7 @@ COPY --from=package /wheels /wheels
 RUN pip install --no-deps --no-index /wheels/*.whl && \
     python -m compileall -q /opt/venv
 
-# paho-mqtt 1, which azure-iot-device wants, has no wheel.
+# paho-mqtt 1, which azure-iot-device requires, has no wheel.
 FROM base AS install-edge
 COPY requirements/build.txt requirements/edge.txt /src/
 RUN python -m venv /opt/venv && \
@@ -60,7 +61,7 @@ USER 10001:10001
 
 FROM runtime AS edge
 COPY --from=install-edge /opt/venv /opt/venv
-# The spool's folder: a new volume that is mounted there belongs to the user, too.
+# The spool's folder: a new volume that is mounted there then also belongs to the user.
 COPY --from=install-edge --chown=10001:10001 /var/lib/edge-sender /var/lib/edge-sender
 EXPOSE 9464
 HEALTHCHECK --interval=30s --timeout=10s --start-period=30s --retries=3 \

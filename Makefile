@@ -4,23 +4,27 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# What a target takes from the command line, as in `make demo SECONDS=30`.
 SECONDS ?=
 SUMMARY ?=
+ONLY ?=
+ROUNDS ?= 3
+KILLS ?= 100
+REDIS_RESTARTS ?= 0
+SCALE ?= 20
+CHART ?=
+
 DEMO_FLAGS := $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SUMMARY),--summary $(SUMMARY))
+# `unit` and `unit/service/test_x.py::test_y` are below tests/; anything else is a path or node id as pytest takes it.
+TESTS = $(foreach name,$(ONLY),$(if $(wildcard tests/$(firstword $(subst ::, ,$(name)))),tests/$(name),$(name)))
 
-.PHONY: help demo test bench drill chaos soak lint generate format lock clean
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench drill chaos soak lint rooms generate format lock clean
 
-help:
-	@echo "make demo [SECONDS=30] [SUMMARY=out.json]  run the whole chain on this machine"
-	@echo "make test                                  run all tests"
-	@echo "make bench [ONLY='throughput latency']      measure the service on this machine"
-	@echo "make drill [SUMMARY=out.json]              measure patterns of high availability by real faults"
-	@echo "make chaos [KILLS=100] [SUMMARY=out.json]  kill real services at random under load"
-	@echo "make soak                                  simulate crashes and faults until told to stop"
-	@echo "make lint                                  format, lint and type checks"
-	@echo "make format                                format the code"
-	@echo "make generate                              write what is made from the settings and the chart's values"
-	@echo "make lock                                  resolve the dependencies anew"
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1#/p' $(firstword $(MAKEFILE_LIST)) | while IFS='#' read -r target text; do \
+		printf 'make %-9s %s\n' "$$target" "$$text"; \
+	done
 
 $(STAMP): requirements/dev.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -28,47 +32,41 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-demo: $(STAMP)
+demo: $(STAMP) ## run the whole chain on this machine [SECONDS=30] [SUMMARY=out.json]
 	@exec $(BIN)/sandbox demo $(DEMO_FLAGS)
 
-test: $(STAMP)
-	$(BIN)/pytest
+test: $(STAMP) ## run all tests, or some folders and node ids [ONLY='unit contract/test_leases.py']
+	$(BIN)/pytest $(TESTS)
 
-ROUNDS ?= 3
-ONLY ?=
-
-bench: $(STAMP)
+bench: $(STAMP) ## measure the service on this machine [ONLY='throughput latency'] [ROUNDS=3]
 	$(BIN)/python -m benchmarks --rounds $(ROUNDS) $(if $(ONLY),--only $(ONLY))
 
-KILLS ?= 100
-REDIS_RESTARTS ?= 0
-
-chaos: $(STAMP)
-	@exec $(BIN)/sandbox chaos --kills $(KILLS) --redis-restarts $(REDIS_RESTARTS) $(if $(SUMMARY),--summary $(SUMMARY))
-
-SCALE ?= 20
-CHART ?=
-
-drill: $(STAMP)
+drill: $(STAMP) ## measure patterns of high availability under real faults [SUMMARY=out.json] [CHART=out.svg] [SCALE=20]
 	@exec $(BIN)/sandbox drill --scale $(SCALE) $(if $(SUMMARY),--summary $(SUMMARY)) $(if $(CHART),--chart $(CHART))
 
-soak: $(STAMP)
+chaos: $(STAMP) ## kill real services at random under load [KILLS=100] [REDIS_RESTARTS=0] [SUMMARY=out.json]
+	@exec $(BIN)/sandbox chaos --kills $(KILLS) --redis-restarts $(REDIS_RESTARTS) $(if $(SUMMARY),--summary $(SUMMARY))
+
+soak: $(STAMP) ## simulate crashes and faults until told to stop
 	$(BIN)/python -m tests.simulation.simulate
 
-lint: $(STAMP)
+lint: $(STAMP) ## check format, lint rules and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-generate: $(STAMP)
+rooms: $(STAMP) ## print which part of the code imports which, and any import against the order
+	$(BIN)/python -m tools.rooms
+
+generate: $(STAMP) ## write the files that are made from the settings and the chart's values
 	$(BIN)/python -m tools.generate
 
-format: $(STAMP)
+format: $(STAMP) ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 # One resolution for all: the smaller locks may only choose what the development lock chose.
-lock: $(STAMP)
+lock: $(STAMP) ## resolve the dependencies again
 	$(BIN)/python -m pip install --quiet uv
 	cd requirements && ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --no-annotate --upgrade --all-extras ../pyproject.toml -o dev.txt
@@ -79,5 +77,5 @@ lock: $(STAMP)
 			--no-emit-index-url --no-annotate --extra $$name -c dev.txt ../pyproject.toml -o $$name.txt; \
 	done
 
-clean:
+clean: ## remove what the other targets made
 	rm -rf $(VENV) build dist *.egg-info tests/node/node_modules

@@ -1,4 +1,4 @@
-"""`make bench`: everything that docs/performance.md says, measured on this machine.
+"""`make bench`: measures everything that docs/performance.md reports, on this machine.
 
 python -m benchmarks [--only NAME …] [--rounds N] [--folder build]
 """
@@ -48,8 +48,8 @@ def machine() -> dict[str, Any]:
 async def measure(names: list[str], rounds: int, console: Console) -> list[Section]:
     sections: list[Section] = []
     for name in names:
-        found = await SECTIONS[name](rounds)
-        for section in found if isinstance(found, list) else [found]:
+        result = await SECTIONS[name](rounds)
+        for section in result if isinstance(result, list) else [result]:
             section.show(console)
             sections.append(section)
     return sections
@@ -78,7 +78,7 @@ def report(sections: list[Section], rounds: int, folder: Path, console: Console)
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure the service on this machine.")
     parser.add_argument("--only", nargs="+", choices=list(SECTIONS), default=list(SECTIONS), metavar="NAME")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of each configuration (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="rounds of each configuration (default: %(default)s)")
     parser.add_argument("--folder", type=Path, default=Path("build"))
     arguments = parser.parse_args()
     console = Console(width=max(Console().width, 130))

@@ -1,4 +1,4 @@
-"""The baselines (benchmarks/loops.py) as processes beside the hub."""
+"""Runs the baselines (benchmarks/loops.py) as processes alongside the hub."""
 
 from __future__ import annotations
 
@@ -26,15 +26,17 @@ class LoopProcess:
         self._orders.write(b"\n")
 
     async def took(self) -> Took:
-        """From the first event that it received to the last."""
+        """Measured from the first event received to the last."""
         answer = json.loads(await asyncio.wait_for(self._output.readline(), DEADLINE_SECONDS))
         return Took(answer["events"], answer["seconds"], answer["cpu"])
 
 
 @asynccontextmanager
 async def running_loop(kind: str, hub: Hub, events: int, *, stamped: bool = False) -> AsyncIterator[LoopProcess]:
-    """Connected; it begins when it is told to, and ends after so many events. `stamped`: what it sends names its origin as a
-    clean event does."""
+    """Run a connected baseline that starts at `begin` and ends after `events` events.
+
+    With `stamped`, each event that it sends names its origin, as a clean event does.
+    """
     options = {
         "input": hub.stand_in.connection_string("telemetry"),
         "output": hub.stand_in.connection_string("clean"),
@@ -63,7 +65,7 @@ async def running_loop(kind: str, hub: Hub, events: int, *, stamped: bool = Fals
 
 
 async def loop(kind: str, log: Log) -> Took:
-    """A baseline from a full hub to its last event."""
+    """Measure a baseline from a full hub to its last event."""
     async with running_hub(len(log)) as hub, running_loop(kind, hub, sum(map(len, log.values()))) as process:
         hub.fill(log)
         process.begin()

@@ -1,4 +1,4 @@
-"""After an outage: how long until the backlog is gone, and what live readings wait meanwhile."""
+"""How long it takes to clear the backlog of an outage, and how long live readings wait meanwhile."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LIVE_EVENTS_PER_SECOND, LIVE_SECONDS = 300, 30.0
 
 
 async def catch_up(log: Log, redis: Server) -> tuple[float, float, float]:
-    """Seconds until the backlog is gone, and p50 and p99 in ms of what came live meanwhile."""
+    """Seconds until the backlog is gone, and p50 and p99 latency in ms of the live readings meanwhile."""
     redis.clear()
     async with running_hub(REPLICAS) as hub, running_services(hub, redis.url) as running:
         started, since_ms = time.monotonic(), now_ms()
@@ -26,8 +26,8 @@ async def catch_up(log: Log, redis: Server) -> tuple[float, float, float]:
         await until_processed(running, waiting)
         gone, gone_ms = time.monotonic() - started, now_ms()
         await until_processed(running, waiting + await live)
-        found = latencies_ms(hub, since_ms, gone_ms)
-    return gone, percentile(found, 0.5), percentile(found, 0.99)
+        latencies = latencies_ms(hub, since_ms, gone_ms)
+    return gone, percentile(latencies, 0.5), percentile(latencies, 0.99)
 
 
 async def catching_up(rounds: int) -> Section:
@@ -36,8 +36,8 @@ async def catching_up(rounds: int) -> Section:
     section = Section(
         f"Catching up after an outage of {OUTAGE_HOURS} hours",
         f"{READINGS_PER_SECOND} readings/s from three replicas in batches of {BATCH}: {backlog.copies:,} copies wait; live "
-        f"single readings ({LIVE_EVENTS_PER_SECOND} events/s) come in behind them in the same partitions. In turn with "
-        "the bare loops over the same backlog, which have no live readings beside it; medians.",
+        f"single readings ({LIVE_EVENTS_PER_SECOND} events/s) arrive behind them in the same partitions. Alternating with "
+        "the bare loops, which drain the same backlog without live readings; medians.",
         ["", "value"],
     )
     log = input_log(backlog)
@@ -52,9 +52,9 @@ async def catching_up(rounds: int) -> Section:
     receive, forward = (middle(loops[kind]) for kind in ("receive", "forward"))
     section.rows = [
         ["until the backlog is gone, s", gone],
-        ["the bare receive → send loop takes for it, s", forward],
+        ["bare receive → send loop over the backlog, s", forward],
         ["... ÷ service", forward / gone],
-        ["the bare receive loop takes for it, s", receive],
+        ["bare receive loop over the backlog, s", receive],
         ["... ÷ service", receive / gone],
         ["copies/s meanwhile", backlog.copies / gone],
         ["outage ÷ catching up", OUTAGE_HOURS * 3600 / gone],

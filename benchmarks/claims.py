@@ -1,4 +1,4 @@
-"""What a claim costs the client, Redis and Redis' memory."""
+"""What a claim costs in the client's CPU, and in CPU and memory of Redis."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from sandbox.peers.processes import free_port
 
 CALLS, KEYS, REPLICAS = 40, 1000, 3
 MANY_SOURCES = 5000
-"""More than one call has keys: no source comes twice in it."""
+"""More than the keys of one call, so that no source occurs twice in a call."""
 WINDOW_MS, RETENTION_MS = 14_400_000, 86_400_000
 
 
 def requests(replica: int, call: int, sources: int, at_ms: int, batch: int = 1) -> list[ClaimRequest]:
-    """As the service makes them of one batch of events with so many readings each."""
+    """The requests that the service makes from one batch of events with `batch` readings each."""
     numbers = range(call * KEYS, (call + 1) * KEYS)
     return [_request(replica, numbers[start : start + batch], sources, at_ms + replica) for start in range(0, KEYS, batch)]
 
@@ -51,17 +51,17 @@ def _request(replica: int, numbers: range, sources: int, at_ms: int) -> ClaimReq
     return ClaimRequest("default", replica, event, at_ms, RETENTION_MS, readings, keys, frozenset())
 
 
-BASELINE, ONE_SHARD = "pipelined SET NX, which knows nothing else", "1 shard"
+BASELINE, ONE_SHARD = "pipelined SET NX alone", "1 shard"
 
 Measure = Callable[[Server], Awaitable[tuple[float, ...]]]
 
 
 async def claims(rounds: int) -> Section:
     section = Section(
-        f"Claims, {KEYS:,} keys a call, three copies of each reading, singly and {SOURCES} sources unless said",
-        "Per key; client: the process that calls, without making the requests; server: Redis. A third of the keys is new. "
-        "Memory: of claims and accounts together, after confirming. In turn, medians; ratios to the baseline on the same "
-        "server, which can neither tell its own repeated call from a duplicate nor count.",
+        f"Claims, {KEYS:,} keys per call, three copies of each reading; single readings, {SOURCES} sources unless stated",
+        "Per key; client: the calling process, without making the requests; server: Redis. A third of the keys are new. "
+        "Memory: claims and accounts together, after confirming. Alternating, medians; ratios to the baseline on the same "
+        "server, which can neither distinguish its own repeated call from a duplicate nor count.",
         [
             "",
             "client µs",
@@ -70,7 +70,7 @@ async def claims(rounds: int) -> Section:
             "÷ baseline",
             "confirm, client µs",
             "confirm, server µs",
-            "bytes a claim",
+            "bytes per claim",
         ],
     )
     ways: dict[str, Measure] = {
@@ -92,17 +92,17 @@ async def claims(rounds: int) -> Section:
             few = {name: ways[name] for name in (BASELINE, ONE_SHARD)}
             await _add_rows(section, f"Redis {server.version}", server, few, rounds)
     else:
-        section.conditions += " Redis itself is left out: redis-server is not installed."
+        section.conditions += " Redis itself was not measured: redis-server is not installed."
     return section
 
 
 async def _add_rows(section: Section, name: str, server: Server, ways: dict[str, Measure], rounds: int) -> list[float]:
-    """Returns what one shard with accounting takes."""
-    found: dict[str, list[tuple[float, ...]]] = {way: [] for way in ways}
+    """Add a row for each way; return the medians of one shard with accounting."""
+    figures: dict[str, list[tuple[float, ...]]] = {way: [] for way in ways}
     for _ in range(rounds):
         for way, measure in ways.items():
-            found[way].append(await measure(server))
-    medians = {way: [middle(values) for values in zip(*rows, strict=True)] for way, rows in found.items()}
+            figures[way].append(await measure(server))
+    medians = {way: [middle(values) for values in zip(*rows, strict=True)] for way, rows in figures.items()}
     client, server_us = medians[BASELINE][:2]
     for way, (own, of_server, *rest) in medians.items():
         cells = rest if len(rest) > 1 else [None, None, *rest]
@@ -111,7 +111,7 @@ async def _add_rows(section: Section, name: str, server: Server, ways: dict[str,
 
 
 async def _baseline(server: Server) -> tuple[float, ...]:
-    """What a deduplication without this protocol would do: SET NX with a TTL for each copy, a thousand in a pipeline."""
+    """What a deduplication without this protocol would do: SET NX with a TTL for each copy, 1,000 per pipeline."""
     server.clear()
     empty, at_ms = server.used_bytes(), int(time.time() * 1000)
     keys = [

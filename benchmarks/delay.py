@@ -1,4 +1,4 @@
-"""A Redis that is far away: a proxy whose answers come later.
+"""A proxy that delays the answers of Redis, as a distant one would.
 
 python -m benchmarks.delay TARGET_PORT SECONDS     prints the port that it listens on
 """
@@ -10,7 +10,7 @@ import sys
 
 
 class _Side(asyncio.Protocol):
-    """Passes on what comes in to its other side, after the delay."""
+    """Forwards the data that it receives to its other side after the delay."""
 
     def __init__(self, delay: float) -> None:
         self.delay = delay

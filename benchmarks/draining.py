@@ -1,4 +1,4 @@
-"""`dedup-service run`, from a full input hub to the last event."""
+"""Measures `dedup-service run` from a full input hub to the last event."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from benchmarks.stage import DEADLINE_SECONDS, Log, Server, ServiceProcess, cpu_
 
 SAMPLE_SECONDS = 1.0
 STEADY = (0.1, 0.95)
-"""The share of a drain that is measured: before it, connections are opened; behind it, partitions end one by one."""
+"""The part of a drain that is measured: before it, connections are opened; after it, partitions end one by one."""
 
 
 async def drain(
     log: Log, redis: Server, *, services: int = 1, redis_url: str = "", claims_before: int = 0, **overrides: str
 ) -> Took:
-    """`dedup-service run`, from a full input hub to the last event, with a Redis that knows other claims or none yet."""
+    """Measure a drain by `services` processes, with `claims_before` other claims already in Redis."""
     redis.clear()
     redis.add_claims(claims_before)
     async with (
@@ -39,7 +39,7 @@ class Sample:
 
 
 async def watch(running: list[ServiceProcess], redis: Server, events: float) -> list[Sample]:
-    """Until so many events are processed."""
+    """Take samples until `events` events are processed."""
     samples: list[Sample] = []
     async with asyncio.timeout(DEADLINE_SECONDS):
         while not samples or samples[-1].events < events:
@@ -59,7 +59,7 @@ async def watch(running: list[ServiceProcess], redis: Server, events: float) -> 
 
 
 def steady(samples: list[Sample], events: float) -> Took:
-    """Between the samples that bound the steady part."""
+    """Measured between the samples that bound the steady part. Raises ValueError if there are none."""
     first = next(sample for sample in samples if sample.events >= STEADY[0] * events)
     within = [sample for sample in samples if first.events < sample.events <= STEADY[1] * events]
     if not within:

@@ -18,14 +18,14 @@ BATCH_TYPE = "application/cloudevents-batch+json"
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What lies in the input hub when a drain begins."""
+    """The content of the input hub when a drain begins."""
 
     readings: int
     replicas: int = 3
     batch: int = 1
     """Readings in one event."""
     body_bytes: int = 100
-    """Of each reading's data."""
+    """Size of each reading's data."""
     partitions: int = 4
     first: int = 0
     """The number of the first reading: loads with different ranges share no key."""
@@ -51,7 +51,7 @@ def reading(number: int, body_bytes: int, at: str) -> dict[str, Any]:
 
 
 def single(event: dict[str, Any]) -> bytes:
-    """Binary mode: what follows the hub's annotations."""
+    """One reading in binary mode: the encoded message without the hub's annotations."""
     body = json.dumps(event["data"]).encode()
     attributes = {f"cloudEvents_{name}": value for name, value in event.items() if name != "data"}
     properties = properties_section(message_id=event["id"], content_type=Symbol("application/json"))
@@ -59,12 +59,13 @@ def single(event: dict[str, Any]) -> bytes:
 
 
 def batched(events: list[dict[str, Any]]) -> bytes:
+    """A batch of readings: the encoded message without the hub's annotations."""
     properties = properties_section(message_id=f"b-{events[0]['id']}", content_type=Symbol(BATCH_TYPE))
     return properties + data_section(json.dumps(events, separators=(",", ":")).encode())
 
 
 def bare_messages(load: Load, replica: int) -> Iterator[bytes]:
-    """One replica's events. Batches of different replicas have different boundaries, as they do in a plant."""
+    """One replica's events. Batches of different replicas have different boundaries, as in a plant."""
     numbers = range(load.first, load.first + load.readings)
     at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
     if load.batch == 1:
@@ -79,7 +80,7 @@ def bare_messages(load: Load, replica: int) -> Iterator[bytes]:
 
 
 def iot_hub_says(replica: int, at_ms: int) -> dict[str, Any]:
-    """What IoT Hub says of a message and its sender."""
+    """The annotations that IoT Hub adds about a message and its sender."""
     return {
         "iothub-connection-device-id": f"edge-{replica}",
         "iothub-connection-module-id": "sender",
@@ -91,7 +92,7 @@ def iot_hub_says(replica: int, at_ms: int) -> dict[str, Any]:
 
 
 def input_log(load: Load) -> dict[str, list[Entry]]:
-    """The input hub's entries by partition id: each replica is on a partition of its own, as far as there are enough."""
+    """The input hub's entries by partition id: each replica has partitions of its own if there are enough."""
     at_ms = now_ms()
     partitions = {str(n): Partition(str(n)) for n in range(load.partitions)}
     spread = max(1, load.partitions // load.replicas)

@@ -1,4 +1,4 @@
-"""Whether throughput stays when things grow: the window, partitions, replicas, bodies."""
+"""Whether throughput holds when the window, partitions, replicas or bodies grow."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ async def growth(rounds: int) -> list[Section]:
 async def claims_in_the_window(redis: Server, rounds: int) -> Section:
     log = input_log(BASE)
     configurations: dict[str, Round] = {str(n): partial(_drain_with, log, redis, n) for n in CLAIMS}
-    found = await alternate(configurations, 1.0, rounds)
-    section = _section("claims in the window", CLAIMS, found)
-    smallest, largest = found[str(CLAIMS[0])], found[str(CLAIMS[-1])]
+    results = await alternate(configurations, 1.0, rounds)
+    section = _section("claims in the window", CLAIMS, results)
+    smallest, largest = results[str(CLAIMS[0])], results[str(CLAIMS[-1])]
     section.targets.append(
         at_least("copies/s with 5 million claims ÷ with 10 thousand", 0.9, largest.rate() / smallest.rate())
     )
@@ -50,20 +50,20 @@ async def _grow(what: str, redis: Server, rounds: int, loads: Sequence[tuple[int
     return _section(what, [n for n, _ in loads], await alternate(configurations, 1.0, rounds))
 
 
-def _section(what: str, values: Sequence[int], found: dict[str, Measured]) -> Section:
+def _section(what: str, values: Sequence[int], results: dict[str, Measured]) -> Section:
     title = f"Growth: {what}"
     section = Section(
         title,
-        "Single readings; three replicas, 100-byte bodies and 4 partitions unless said; with 2 to 5 replicas 8 partitions.",
+        "Single readings; three replicas, 100-byte bodies and 4 partitions unless stated; 8 partitions for 2 to 5 replicas.",
         [what, *COLUMNS[1:]],
     )
     for value in values:
-        measured = found[str(value)]
-        ratio = measured.rate() / found[str(values[0])].rate()
+        measured = results[str(value)]
+        ratio = measured.rate() / results[str(values[0])].rate()
         section.rows.append(
             [float(value), measured.cpu_us(), measured.rate(), ratio, measured.redis_cpu_us(), measured.busy()]
         )
-    rates = {"copies per second": [found[str(value)].rate() for value in values]}
+    rates = {"copies per second": [results[str(value)].rate() for value in values]}
     name = what.replace(" ", "-")
     section.curves.append(Curve(name, title, what, "copies/s", list(values), rates, logarithmic=True))
     return section

@@ -1,4 +1,4 @@
-"""From the input hub's enqueued time to the clean hub's, by the stand-in's one clock."""
+"""Latency from the input hub's enqueued time to the clean hub's, both by the stand-in's clock."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ SECONDS, WARM_UP_SECONDS = 10.0, 3.0
 REPLICAS = 3
 TICK_SECONDS = 0.005
 SPREAD_SECONDS = 0.02
-"""Between the copies of one reading."""
+"""Time between the copies of one reading."""
 OVERLOADED_MS = 1000.0
-"""A loop that is so far behind does not keep up: what it shows is its queue, which grows for as long as one looks."""
+"""A loop that is this far behind does not keep up: its latency shows only its queue, which grows during the whole run."""
 LOOP, SERVICE = "bare receive → send loop", "service"
 
 
 async def send(hub: Hub, rate: float, seconds: float) -> int:
-    """Each replica on its own partition, one behind the other, in real time. Returns how many events there are."""
+    """Send in real time, each replica on its own partition and later than the one before. Return the number of events."""
     readings = readings_in(rate, seconds)
     telemetry = hub.stand_in.namespace.hubs["telemetry"]
     queues = [list(bare_messages(Load(readings), replica)) for replica in range(REPLICAS)]
@@ -50,17 +50,17 @@ def readings_in(rate: float, seconds: float) -> int:
 
 
 def latencies_ms(hub: Hub, since_ms: int, until_ms: float = math.inf) -> list[int]:
-    """Of what was enqueued in between and is in the clean hub."""
+    """Sorted latencies of the clean hub's events whose origin was enqueued in this time."""
     telemetry, clean = (hub.stand_in.namespace.hubs[name] for name in ("telemetry", "clean"))
-    found = []
+    latencies = []
     for entry in (entry for partition in clean.partitions for entry in partition.entries):
         origin = _origin(entry)
         _, partition, number = origin.split("/")
         log = telemetry.partitions[int(partition)]
         enqueued = log.entries[int(number) - log.first_sequence_number].enqueued_ms
         if since_ms <= enqueued <= until_ms:
-            found.append(entry.enqueued_ms - enqueued)
-    return sorted(found)
+            latencies.append(entry.enqueued_ms - enqueued)
+    return sorted(latencies)
 
 
 def _origin(entry: Entry) -> str:
@@ -80,7 +80,7 @@ async def of_service(redis: Server, rate: float) -> list[int]:
 
 
 async def of_loop(rate: float) -> list[int]:
-    """It sends every copy on; all of them are looked at."""
+    """The loop forwards every copy, and all of them are measured."""
     events = REPLICAS * readings_in(rate, SECONDS)
     async with running_hub(REPLICAS) as hub, running_loop("forward", hub, events, stamped=True) as process:
         process.begin()
@@ -93,9 +93,9 @@ async def of_loop(rate: float) -> list[int]:
 async def latency(rounds: int) -> Section:
     section = Section(
         "Latency, input hub to clean hub, single readings",
-        f"{SECONDS:.0f} s each, in turn, medians; three replicas {SPREAD_SECONDS * 1000:.0f} ms apart on three partitions; "
-        f"without the first {WARM_UP_SECONDS:.0f} s. The loop sends every copy on, the service the winners; no ratio "
-        "where the loop does not keep up.",
+        f"{SECONDS:.0f} s each, alternating, medians; three replicas {SPREAD_SECONDS * 1000:.0f} ms apart on three "
+        f"partitions; without the first {WARM_UP_SECONDS:.0f} s. The loop forwards every copy, the service the winners; no "
+        "ratio where the loop does not keep up.",
         ["events/s", "p50 ms", "p99 ms", "loop p50 ms", "loop p99 ms", "p50 ÷ loop", "p99 ÷ loop"],
     )
     lines: dict[str, list[float]] = {f"{who} {share}": [] for who in (SERVICE, LOOP) for share in ("p50", "p99")}
@@ -118,9 +118,9 @@ async def latency(rounds: int) -> Section:
 
 
 async def _figures(redis: Server, rate: float, rounds: int) -> list[float]:
-    """p50 and p99 of the service, and then of the loop."""
-    found: dict[str, list[list[int]]] = {SERVICE: [], LOOP: []}
+    """p50 and p99 of the service, then of the loop."""
+    by_name: dict[str, list[list[int]]] = {SERVICE: [], LOOP: []}
     for _ in range(rounds):
-        found[SERVICE].append(await of_service(redis, rate))
-        found[LOOP].append(await of_loop(rate))
-    return [middle([percentile(own, share) for own in found[who]]) for who in found for share in (0.5, 0.99)]
+        by_name[SERVICE].append(await of_service(redis, rate))
+        by_name[LOOP].append(await of_loop(rate))
+    return [middle([percentile(own, share) for own in by_name[who]]) for who in by_name for share in (0.5, 0.99)]

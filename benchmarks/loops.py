@@ -1,9 +1,9 @@
-"""The baselines, as processes: what the SDK alone costs for the same events.
+"""The baselines, as processes: they measure what the SDK alone costs for the same events.
 
-    python -m benchmarks.loops receive|forward     (what to do as JSON in the environment variable BENCH_LOOP)
+    python -m benchmarks.loops receive|forward     (options as JSON in the environment variable BENCH_LOOP)
 
-`receive` takes events and does nothing with them. `forward` sends each of them on as a new event, without Redis and without
-looking at it; `stamped`, with where it comes from as a property. Prints one JSON line with what it took.
+`receive` receives events and discards them. `forward` sends each of them as a new event, without Redis and without
+inspecting it; with `stamped`, its origin is a property. Prints one JSON line with the events, seconds and CPU seconds.
 """
 
 from __future__ import annotations

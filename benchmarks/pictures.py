@@ -1,4 +1,4 @@
-"""One picture for each curve, in build/."""
+"""Draws a picture of each curve."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Our publisher against EventDataBatch.add and send_batch of the SDK, with the same events to the same hub."""
+"""Compares our publisher with EventDataBatch.add and send_batch of the SDK: the same events, the same hub."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OURS, SDK = "our publisher", "EventDataBatch.add + send_batch"
 
 
 def clean_events() -> list[OutgoingEvent]:
-    """As the service makes them of IoT Hub's events."""
+    """The events that the service makes from those of IoT Hub."""
     made = []
     for entry in input_log(Load(EVENTS, replicas=1, partitions=1))["0"]:
         event = decode("0", entry.message, 0, len(entry.message))
@@ -38,7 +38,7 @@ def clean_events() -> list[OutgoingEvent]:
 async def ours(connection_string: str, events: list[OutgoingEvent]) -> None:
     publisher = EventHubPublisher(
         partial(EventHubProducerClient.from_connection_string, connection_string),
-        Dependency(DependencyKind.CLEAN_HUB),
+        CLEAN_HUB,
         send_timeout_seconds=30.0,
     )
     try:
@@ -63,7 +63,7 @@ async def sdk(connection_string: str, events: list[OutgoingEvent]) -> None:
 
 
 def _measured(send: Callable[[str, list[OutgoingEvent]], Any], connection_string: str, answer: Any) -> None:
-    """In a process of its own, whose CPU time is the sender's alone."""
+    """Runs in a process of its own, so that its CPU time is the sender's alone."""
     events = clean_events()
     before, started = time.process_time(), time.monotonic()
     asyncio.run(send(connection_string, events))
@@ -77,7 +77,7 @@ async def publishing(rounds: int) -> Section:
         ["", "CPU µs/event", "events/CPU second", "events/s"],
     )
     context = multiprocessing.get_context("spawn")
-    found: dict[str, list[tuple[float, float]]] = {SDK: [], OURS: []}
+    results: dict[str, list[tuple[float, float]]] = {SDK: [], OURS: []}
     async with running_hub(1) as hub:
         address = hub.stand_in.connection_string("clean")
         for _ in range(rounds):
@@ -85,10 +85,10 @@ async def publishing(rounds: int) -> Section:
                 answer = context.Queue()
                 process = context.Process(target=_measured, args=(send, address, answer))
                 process.start()
-                found[name].append(await asyncio.to_thread(answer.get))
+                results[name].append(await asyncio.to_thread(answer.get))
                 process.join()
-    cpu = {name: middle([used for used, _ in took]) for name, took in found.items()}
-    for name, took in found.items():
+    cpu = {name: middle([used for used, _ in took]) for name, took in results.items()}
+    for name, took in results.items():
         seconds = middle([seconds for _, seconds in took])
         section.rows.append([name, cpu[name] / EVENTS * 1e6, EVENTS / cpu[name], EVENTS / seconds])
     section.targets.append(at_least("publishing: events per CPU second, ours ÷ the SDK's", 2.0, cpu[SDK] / cpu[OURS]))

@@ -1,4 +1,4 @@
-"""What a benchmark found: tables for the terminal, figures for build/bench.json, curves for pictures."""
+"""The results of a benchmark: tables for the terminal, figures for build/bench.json, curves for pictures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Cell = str | float | None
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One picture. `lines`: by name, the y for each x."""
+    """One picture. `lines`: the y values for `xs`, by name."""
 
     name: str
     title: str
@@ -28,7 +28,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What the project promises itself, and what was reached."""
+    """A performance target of the project, and the value that was reached."""
 
     what: str
     wanted: str

@@ -1,4 +1,4 @@
-"""Rounds of several configurations, in turn, and what their medians say."""
+"""Alternating rounds of several configurations, and their medians."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CORES = len(os.sched_getaffinity(0))
 
 @dataclass(frozen=True, slots=True)
 class Took:
-    """What one round took. CPU is of the measured processes together, in seconds."""
+    """What one round took; `cpu` is that of all measured processes together, in seconds."""
 
     events: int
     seconds: float
@@ -32,7 +32,7 @@ Round = Callable[[], Awaitable[Took]]
 
 @dataclass(slots=True)
 class Measured:
-    """Rounds of one configuration, over `copies_per_event`."""
+    """Rounds of one configuration, with figures per copy; each event holds `copies_per_event` copies."""
 
     copies_per_event: float
     rounds: list[Took] = field(default_factory=list)
@@ -61,7 +61,7 @@ class Measured:
 
 
 async def alternate(configurations: dict[str, Round], copies_per_event: float, rounds: int) -> dict[str, Measured]:
-    """All of them in turn, so that a busy machine slows all alike."""
+    """Run all of them in turn, so that a busy machine slows all of them equally."""
     measured = {name: Measured(copies_per_event) for name in configurations}
     for _ in range(rounds):
         for name, run in configurations.items():

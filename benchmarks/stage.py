@@ -1,4 +1,4 @@
-"""Where everything is measured: the stand-in hub in this process, a Valkey, and the services and baselines as processes."""
+"""What is needed to measure: the stand-in hub in this process, a Valkey, and the services as processes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sandbox.hub.stand_in import HubOptions, StandIn
 from sandbox.peers.processes import free_port
 
 PREFETCH, BATCH_SIZE = 3000, 1000
-"""Of service and baselines alike; the service's defaults."""
+"""Used for the service and the baselines alike; the service's defaults."""
 DEADLINE_SECONDS = 300.0
 POLL_SECONDS = 0.05
 
@@ -38,13 +38,13 @@ Log = dict[str, list[Entry]]
 
 
 class Hub:
-    """A stand-in hub whose input can be filled at once with what was encoded before."""
+    """A stand-in hub whose input can be filled at once with entries that were encoded before."""
 
     def __init__(self, stand_in: StandIn) -> None:
         self.stand_in = stand_in
 
     def fill(self, log: Log) -> int:
-        """Entries behind what is there already. Returns how many events there are now."""
+        """Append the entries to those already there. Return the number of events that are there now."""
         hub = self.stand_in.namespace.hubs["telemetry"]
         for partition in hub.partitions:
             entries = log.get(partition.id, [])
@@ -73,7 +73,7 @@ async def running_hub(partitions: int) -> AsyncIterator[Hub]:
 
 
 class Server:
-    """A Valkey, or another Redis."""
+    """A running Valkey or Redis."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -105,7 +105,7 @@ class Server:
             client.execute_command("FLUSHALL", "SYNC")
 
     def add_claims(self, count: int) -> None:
-        """Confirmed claims as the service leaves them behind, in its namespace."""
+        """Add confirmed claims, as the service leaves them, in its namespace."""
         with Redis.from_url(self.url) as client:
             add = client.register_script(ADD_CLAIMS)
             for first in range(0, count, CLAIMS_PER_CALL):
@@ -168,7 +168,7 @@ def environment(hub: Hub, redis_url: str, folder: Path, overrides: Mapping[str, 
 async def running_services(
     hub: Hub, redis_url: str, count: int = 1, **overrides: str
 ) -> AsyncIterator[list[ServiceProcess]]:
-    """`dedup-service run`, so many times, each with its share of the partitions."""
+    """Run `dedup-service run` `count` times, each with its share of the partitions."""
     partitions = len(hub.stand_in.namespace.hubs["telemetry"].partitions)
     services: list[ServiceProcess] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -190,7 +190,7 @@ async def running_services(
 
 
 async def until_shared(services: list[ServiceProcess], partitions: int) -> None:
-    """Each service has its share of the partitions and works on it."""
+    """Wait until each service owns its share of the partitions."""
     share = partitions // len(services)
     async with asyncio.timeout(DEADLINE_SECONDS):
         while True:
@@ -211,7 +211,7 @@ async def until_processed(services: list[ServiceProcess], events: float) -> None
 
 @asynccontextmanager
 async def delayed(redis: Server, seconds: float) -> AsyncIterator[str]:
-    """The URL of the same Redis, with answers that come later (benchmarks/delay.py)."""
+    """A URL of the same Redis with delayed answers (benchmarks/delay.py)."""
     port = redis.url.rpartition(":")[2].partition("/")[0]
     process = await asyncio.create_subprocess_exec(
         sys.executable, *("-m", "benchmarks.delay", port, str(seconds)), stdout=asyncio.subprocess.PIPE

@@ -1,4 +1,4 @@
-"""How fast a full input hub is drained, against what the SDK alone can do."""
+"""How fast a full input hub is drained, compared with what the SDK alone can do."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ async def throughput(rounds: int) -> Section:
     section = Section(
         "Throughput, three copies of each reading, accounting on",
         "CPU and rate per copy in the steady part of a drain, medians; all with prefetch 3000 and batches of 1000 events. "
-        "'CPU-bound' is no where the measured processes used less than 90 % of a core each: then other things on this "
-        "machine (hub, Redis) set the pace, and CPU is the figure to look at.",
+        "'CPU-bound' is 'no' where the measured processes used less than 90 % of a core each: then other processes on this "
+        "machine (hub, Redis) limit the rate, and CPU is the relevant figure.",
         ["", "CPU µs", "copies/s", "÷ receive", "÷ send", "Redis µs", "hub µs", "RSS MB", "cores", "CPU-bound"],
     )
     with running_valkey() as redis:
@@ -49,12 +49,12 @@ async def _measure(section: Section, name: str, load: Load, redis: Server, far_u
         SHARDED: partial(drain, log, redis, DEDUP_SHARDS="16"),
         TWO: partial(drain, log, redis, services=2),
     }
-    found = await alternate(configurations, load.copies / sum(map(len, log.values())), rounds)
-    for configuration, measured in found.items():
-        section.rows.append(_row(f"{name}: {configuration}", measured, found))
-    base, far, two = found[SERVICE], found[FAR], found[TWO]
+    results = await alternate(configurations, load.copies / sum(map(len, log.values())), rounds)
+    for configuration, measured in results.items():
+        section.rows.append(_row(f"{name}: {configuration}", measured, results))
+    base, far, two = results[SERVICE], results[FAR], results[TWO]
     if load.batch == 1:
-        receive = found[RECEIVE].rate()
+        receive = results[RECEIVE].rate()
         section.targets += [
             at_least("singles: service ÷ bare receive loop", 0.75, base.rate() / receive),
             at_least("singles: the same, Redis 1 ms away", 0.70, far.rate() / receive),
@@ -69,15 +69,15 @@ async def _measure(section: Section, name: str, load: Load, redis: Server, far_u
         section.targets.append(at_most("batches of 20: service CPU µs per copy", 10.0, base.cpu_us()))
 
 
-def _row(name: str, measured: Measured, found: dict[str, Measured]) -> list[Cell]:
+def _row(name: str, measured: Measured, results: dict[str, Measured]) -> list[Cell]:
     is_service = name.endswith(TWO) or SERVICE in name
     processes = 2 if name.endswith(TWO) else 1
     return [
         name,
         measured.cpu_us(),
         measured.rate(),
-        measured.rate() / found[RECEIVE].rate(),
-        measured.rate() / found[FORWARD].rate(),
+        measured.rate() / results[RECEIVE].rate(),
+        measured.rate() / results[FORWARD].rate(),
         measured.redis_cpu_us() if is_service else None,
         measured.hub_cpu_us() if is_service else None,
         measured.rss_mb() if is_service else None,

@@ -19,11 +19,11 @@ from dedup_service.errors import ConfigurationError, UnavailableError
 from dedup_service.telemetry import Telemetry, configure_logging
 
 SHUTDOWN_SECONDS = 20.0
-"""Then the process ends as if it were killed, which loses nothing; an orchestrator would wait 30 s before it does that."""
+"""After that the process exits as if it were killed, which loses nothing. An orchestrator would kill it after 30 s."""
 HUNG = 3
 COLLECTOR_THRESHOLDS = (20_000, 50, 100)
-"""A batch is thousands of objects that live as long as it does and form no cycles: by default the collector would look
-through them again and again, for some percent of all time."""
+"""A batch consists of thousands of objects that live as long as the batch and form no cycles. By default, the collector
+would examine them again and again, which takes some percent of all time."""
 
 
 def settings_help() -> str:
@@ -107,14 +107,14 @@ def make_parser() -> argparse.ArgumentParser:
     )
     reporting = commands.add_parser(
         "report",
-        help="say of each source whether it can be deduplicated, and how much redundancy it has",
-        description="Reads what `run` has counted in Redis; DEDUP_MODE=observe measures most. Same settings as `run`.",
+        help="report for each source whether it can be deduplicated, and how much redundancy it has",
+        description="Reads what `run` has counted in Redis; DEDUP_MODE=observe measures most. Uses the settings of `run`.",
     )
     reporting.add_argument("--since", type=_hours, default=24, metavar="24h", help="how far back: 90m, 24h, 1d")
     reporting.add_argument("--json", action="store_true", help="for programs")
     _add_check(commands)
     add_plan(commands)
-    commands.add_parser("init", help="make the blob container for the checkpoints, if it is missing")
+    commands.add_parser("init", help="create the blob container for the checkpoints, if it is missing")
     return parser
 
 
@@ -138,14 +138,14 @@ def main() -> None:
 def _add_check(commands: Any) -> None:
     checking = commands.add_parser(
         "check",
-        help="is a running service healthy, and does a reading get through?",
-        description="Ends with 0 if all is well. Same settings as `run`.",
+        help="check whether a running service is healthy, and whether a reading gets through",
+        description="Exits with 0 if all is well. Uses the settings of `run`.",
     )
-    checking.add_argument("--url", help="of the service (default: this machine, DEDUP_HTTP_PORT)")
+    checking.add_argument("--url", help="address of the service (default: this machine, DEDUP_HTTP_PORT)")
     what = checking.add_mutually_exclusive_group()
-    what.add_argument("--health", action="store_true", help="only whether the process is alive")
-    what.add_argument("--round-trip", action="store_true", help="send a reading three times, and find it once")
-    checking.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="for the round trip")
+    what.add_argument("--health", action="store_true", help="check only whether the process is alive")
+    what.add_argument("--round-trip", action="store_true", help="send a reading three times, and expect it once")
+    checking.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="limit for the round trip")
 
 
 def _chosen(settings: Settings, arguments: argparse.Namespace) -> Coroutine[Any, Any, None]:

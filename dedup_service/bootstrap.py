@@ -114,7 +114,7 @@ def _input_ports(item: InputConfig, config: Config, azure: AzureClients, redis: 
 
 @asynccontextmanager
 async def build_fleet(settings: Settings) -> AsyncIterator[Fleet]:
-    """What is counted in Redis, without a service. Raises ConfigurationError."""
+    """Reads what is counted in Redis, without a service. Raises ConfigurationError."""
     config, azure = Config(settings), AzureClients(_network(settings))
     groups, redis = config.groups(clean_partitions=["0"]), _redis(settings, azure)
     fleet = Fleet(
@@ -139,7 +139,7 @@ async def build_round_trip(settings: Settings) -> AsyncIterator[RoundTripPorts]:
         raise ConfigurationError(f"{PREFIX}CHECK_CONNECTION_STRING", problem, HUB_EXAMPLE)
     outputs = [item for item in config.outputs if not item.name]
     if not outputs:
-        raise ConfigurationError(f"{PREFIX}OUTPUT_CONNECTION_STRING", "is missing: nothing comes out", HUB_EXAMPLE)
+        raise ConfigurationError(f"{PREFIX}OUTPUT_CONNECTION_STRING", "is missing, so nothing would come out", HUB_EXAMPLE)
     publisher = _publisher(azure, address, Dependency(DependencyKind.INPUT_HUB_SENDING), settings)
     ports = RoundTripPorts(publisher, _clean(outputs[0], settings, azure), _tail(outputs[0], settings, azure))
     try:
@@ -150,10 +150,10 @@ async def build_round_trip(settings: Settings) -> AsyncIterator[RoundTripPorts]:
 
 
 async def create_checkpoint_container(settings: Settings) -> str:
-    """Where checkpoints are in blobs, and their container is missing. Raises ConfigurationError."""
+    """Creates the container if checkpoints are in blobs, and returns what was done. Raises ConfigurationError."""
     azure, url = AzureClients(_network(settings)), settings.checkpoint_url.get_secret_value()
     if url.startswith(SQLITE_SCHEME):
-        return "checkpoints are in a file, which is made at the first start"
+        return "checkpoints are in a file, which is created at the first start"
     try:
         return await create_container(azure.blob_store(url))
     except (UnavailableError, ValueError) as error:
@@ -174,7 +174,7 @@ def _redis(settings: Settings, azure: AzureClients) -> RedisClient:
             credentials=credentials,
         )
     except ValueError:  # its message may hold the password
-        problem = "is no Redis URL; characters of the password such as / # @ must be percent-encoded"
+        problem = "is not a Redis URL; characters of the password such as / # @ must be percent-encoded"
         raise ConfigurationError(f"{PREFIX}REDIS_URL", problem, example("redis_url")) from None
     except RedisError as error:
         raise ConfigurationError(f"{PREFIX}REDIS_URL", f"can't be used: {error}", example("redis_url")) from None

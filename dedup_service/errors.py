@@ -1,4 +1,4 @@
-"""Errors, classed by what the caller does about them."""
+"""Errors, classified by what the caller does about them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class DedupError(Exception):
 class UnavailableError(DedupError):
     """Slow down and retry: a store or a hub can't be used right now, and nothing is lost by waiting.
 
-    `ambiguous` is true when the operation may have been applied all the same; `refused` when the credentials or the name
+    `ambiguous` is true when the operation may nevertheless have been applied; `refused` when the credentials or the name
     were not accepted, which at the start means that a setting is wrong.
     """
 
@@ -54,7 +54,7 @@ class UnavailableError(DedupError):
 
 
 class UndeliverableError(DedupError):
-    """Dead-letter: trying again can't help. `reason` is a metric label."""
+    """Dead-letter: repeating can't help. `reason` is a metric label."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -63,15 +63,15 @@ class UndeliverableError(DedupError):
 
 
 class LeaseLostError(DedupError):
-    """Another owner has the partition: leave everything unfinished as it is, and take the lease anew."""
+    """Another owner has the partition: leave everything unfinished as it is, and take the lease again."""
 
 
 class StoppingError(DedupError):
-    """The service is stopping while a dependency is down: leave the batch unfinished, its owner's successor does it."""
+    """The service stops while a dependency is down: leave the batch unfinished for the partition's next owner."""
 
 
 class HubRecreatedError(DedupError):
-    """The input hub is not the one that the finished position belongs to: forget the position and start anew."""
+    """The finished position belongs to another input hub: forget the position and start again."""
 
 
 class ConfigurationError(DedupError):

@@ -1,4 +1,4 @@
-"""What the pipeline needs from outside. Each docstring states guarantee, failure and idempotence.
+"""What the service needs from outside, in the order of use. Each docstring states guarantee, failure and idempotence.
 
 All of them raise UnavailableError when they can't be used right now; the caller slows down and tries again.
 """
@@ -19,6 +19,194 @@ from dedup_service.core.overview import ReplicaSeen
 from dedup_service.core.progress import Position
 from dedup_service.errors import Dependency
 
+# --- the input hub
+
+
+@dataclass(frozen=True, slots=True)
+class HubInfo:
+    incarnation: int
+    """Changes when the hub is recreated; see `incarnation_of` in core/claims.py."""
+    partition_ids: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionState:
+    first_sequence_number: int
+    last_sequence_number: int
+    """-1 while nothing was ever enqueued."""
+    last_offset: str
+    last_enqueued_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartPosition:
+    """Where reading starts, given by one of these. `offset` is that of the last finished event; "-1" is the beginning."""
+
+    offset: str | None = None
+    enqueued_ms: int | None = None
+
+    def __str__(self) -> str:
+        if self.offset is not None:
+            return f"behind offset {self.offset}"
+        return f"at enqueued time {self.enqueued_ms} ms"
+
+
+class PartitionReader(Protocol):
+    """Delivers the events of one partition in order, at least once: after a reconnect some may be delivered again."""
+
+    async def read(self, max_wait_seconds: float) -> list[InputEvent]:
+        """The next events; empty when none arrived in time. Raises UnavailableError when this reader has ended, for instance
+        because another owner took the partition; then open a new one."""
+        ...
+
+    def close(self) -> None:
+        """Stops receiving. Returns at once; the hub's `close` waits for what is under way."""
+        ...
+
+
+class InputHub(Protocol):
+    @property
+    def dependency(self) -> Dependency:
+        """Named in the hub's errors; those of its readers are of the kind INPUT_HUB_READING."""
+        ...
+
+    async def info(self) -> HubInfo: ...
+
+    async def partition_state(self, partition_id: str) -> PartitionState: ...
+
+    def open(self, partition_id: str, start: StartPosition, owner_level: int) -> PartitionReader:
+        """Reads from `start`. A reader with an equal or higher owner level ends the others in this consumer group."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Extractor(Protocol):
+    """Finds the readings of an event. Pure."""
+
+    def extract(self, event: InputEvent, pointers: Sequence[str] = ()) -> Extraction:
+        """`pointers`: JSON pointers to the parts of the data that copies must agree on; empty for all of it.
+
+        Raises UndeliverableError when the event as a whole can't be read.
+        """
+        ...
+
+
+# --- claims and the clean stream
+
+
+class ClaimStore(Protocol):
+    async def claim(self, requests: Sequence[ClaimRequest], live: Sequence[int]) -> list[bytes | None]:
+        """For each reading of the requests, in order: None when the key was free and is now claimed, else the claim that
+        holds it.
+
+        Guarantee: however many callers and calls, at most one origin holds a key until its claim expires. A duplicate's
+        replica bit is added to the claim it finds. An unconfirmed claim of a hub incarnation that is not in `live` counts as
+        free, because its winner can't be read again; an empty `live` means that the incarnations are not known. Each copy is
+        accounted for with its claim, exactly once (core/accounting.py).
+        Failure: repeat the call, also after an ambiguous one. Idempotent: a repeated call finds its own claims.
+        """
+        ...
+
+    async def confirm(self, requests: Sequence[ClaimRequest], ttl_ms: int) -> int:
+        """Marks claims as published and keeps them for `ttl_ms`. Returns how many their origin no longer held.
+
+        Confirms only if the origin still owns the claim: a claim lost to another origin is not an error, and one that has
+        disappeared is written again. Idempotent.
+        """
+        ...
+
+    async def replica_number(self, group: str, replica: str) -> int:
+        """The replica's bit in claims, allotted once and permanently for each group and name. Idempotent."""
+        ...
+
+    async def ping(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class Publisher(Protocol):
+    """Sends to a hub."""
+
+    async def partition_ids(self) -> list[str]: ...
+
+    async def open(self, partition_ids: Sequence[str]) -> None:
+        """Connects in advance, so that the first send does not wait for it. Failures are left to that send."""
+        ...
+
+    async def ends(self) -> dict[str, int]:
+        """The last enqueued sequence number of every partition, now; -1 where nothing was ever sent."""
+        ...
+
+    async def publish(
+        self, partition_id: str, events: Sequence[OutgoingEvent], permit: Callable[[float], None] | None = None
+    ) -> int:
+        """Sends the first events, as many as fit into one message, and returns how many: they are acknowledged, in order.
+
+        `permit` is called with the time-out of the send, in seconds, after all waiting and right before the attempt, and may
+        raise. After the time-out nothing of this attempt is written any more.
+        Raises UndeliverableError when the first can never be sent (then none was), and UnavailableError otherwise; an
+        ambiguous one means that any of them may be in the hub. Not idempotent.
+        """
+        ...
+
+    async def close(self) -> None: ...
+
+
+class CleanTail(Protocol):
+    """Reads the end of the clean stream back."""
+
+    async def read(self, partition_id: str, after: int) -> list[Mapping[str, Any]]:
+        """The application properties of every event behind sequence number `after`, up to the end at the time of the
+        call."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+# --- ownership and progress
+
+
+class Leases(Protocol):
+    """The right to send, one lease for each input partition, and the list of live pods that share them."""
+
+    async def renew(self, pod_id: str, held: Sequence[Lease]) -> Renewal:
+        """Prolongs the leases that this pod still holds, writes their records, and returns who is alive and what is free. A
+        lease whose epoch is not the stored one is lost, whatever the reason."""
+        ...
+
+    async def take(self, pod_id: str, partition_id: str) -> Lease | None:
+        """Takes a free partition's lease, with an epoch above all earlier ones; None when another pod holds it."""
+        ...
+
+    async def write(self, lease: Lease, record: LeaseRecord, *, release: bool = False) -> bool:
+        """Writes the record, and with `release` gives the lease up. Returns False when the lease is lost. Idempotent."""
+        ...
+
+    async def leave(self, pod_id: str) -> None:
+        """Removes this pod from the live ones."""
+        ...
+
+    async def may_sample(self, interval_seconds: float) -> bool:
+        """True for one caller among all pods in each interval."""
+        ...
+
+    async def save_sample(self, sample: EndOffsets) -> None: ...
+
+
+class Checkpoints(Protocol):
+    """Finished positions of one input hub and consumer group."""
+
+    async def load(self) -> dict[str, Position]:
+        """By partition id."""
+        ...
+
+    async def save(self, partition_id: str, position: Position) -> None:
+        """Idempotent. Unconditional: a former owner may move it back, which costs the next one some replays."""
+        ...
+
+    async def close(self) -> None: ...
+
 
 class Clock(Protocol):
     def now_ms(self) -> int:
@@ -32,15 +220,7 @@ class Clock(Protocol):
     async def sleep(self, seconds: float) -> None: ...
 
 
-class Extractor(Protocol):
-    """How an event becomes readings. Pure."""
-
-    def extract(self, event: InputEvent, pointers: Sequence[str] = ()) -> Extraction:
-        """`pointers`: JSON pointers to what of the data copies must agree on; none: all of it.
-
-        Raises UndeliverableError when the event as a whole can't be read.
-        """
-        ...
+# --- what people see
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +236,18 @@ class StoredClaim:
 
 
 class Ledger(Protocol):
-    """What the claim store has counted, for the whole deployment: every pod reads the same. See core/accounting.py."""
+    """What the claim store has counted for the whole deployment: every pod reads the same. See core/accounting.py."""
 
     async def now_ms(self) -> int:
-        """The clock that processed times are of."""
+        """The clock of processed times, in ms since the epoch."""
         ...
 
     async def minutes(self, group: str, numbers: Sequence[int]) -> list[Counts]:
-        """Counts of each minute since the epoch, for about an hour."""
+        """Counts of each minute, numbered since the epoch; kept for about an hour."""
         ...
 
     async def hours(self, group: str, numbers: Sequence[int]) -> list[Counts]:
-        """Counts of each hour since the epoch, for about a day."""
+        """Counts of each hour, numbered since the epoch; kept for about a day."""
         ...
 
     async def replicas(self, group: str) -> list[ReplicaSeen]:
@@ -91,34 +271,35 @@ class Ledger(Protocol):
 class PodStatus:
     pod: str
     status: Mapping[str, Any]
-    """See status.py."""
+    """See observability/status.py."""
 
 
 @dataclass(frozen=True, slots=True)
 class RedisMemory:
     used_bytes: int
     limit_bytes: int
-    """maxmemory, or the machine's memory; 0 where neither is known."""
+    """maxmemory, or the machine's memory; 0 when neither is known."""
     evicted_keys: int
 
 
 class PodBoard(Protocol):
-    """What the pods tell each other, so that each of them can answer for all."""
+    """What the pods report to each other, so that each of them can answer for all."""
 
     async def tell(self, pod_id: str, number: int, status: Mapping[str, Any], increments: Mapping[str, int]) -> None:
-        """Replace this pod's status, and add to the deployment's totals. Idempotent for one pod and number; numbers rise."""
+        """Replaces this pod's status, and adds to the deployment's totals. Idempotent for one pod and number, which
+        rises."""
         ...
 
     async def leave(self, pod_id: str) -> None: ...
 
     async def pods(self) -> list[PodStatus]:
-        """Those that told something within the last few seconds, by name."""
+        """Those that reported within the last few seconds, by name."""
         ...
 
     async def totals(self) -> dict[str, int]: ...
 
     async def add_examples(self, kind: str, examples: Sequence[Mapping[str, Any]]) -> None:
-        """Keep some recent examples of what was counted. Not idempotent."""
+        """Keeps some recent examples of what was counted. Not idempotent."""
         ...
 
     async def examples(self, kind: str) -> list[dict[str, Any]]:
@@ -126,172 +307,3 @@ class PodBoard(Protocol):
         ...
 
     async def memory(self) -> RedisMemory: ...
-
-
-class ClaimStore(Protocol):
-    async def claim(self, requests: Sequence[ClaimRequest], live: Sequence[int]) -> list[bytes | None]:
-        """For each reading of the requests, in order: None where the key was free and is now claimed, else the claim that
-        holds it.
-
-        Guarantee: of all callers, for ever so many calls, one origin holds a key until its claim expires. A duplicate's
-        replica bit is added to the claim it finds. An unconfirmed claim of a hub incarnation that is not among `live`
-        counts as free: its winner can't be read again. Idempotent: a repeated call finds its own claim. An ambiguous
-        failure is repaired by calling again. Each copy is accounted for with its claim, exactly once (core/accounting.py).
-        No `live` at all: nobody knows which incarnations are.
-        """
-        ...
-
-    async def confirm(self, requests: Sequence[ClaimRequest], ttl_ms: int) -> int:
-        """Mark claims as published and keep them for `ttl_ms`. Returns how many were no longer held by their origin.
-
-        Only if the origin still owns the claim: a claim lost to another origin is not an error, and one that is gone is
-        written again. Idempotent.
-        """
-        ...
-
-    async def ping(self) -> None: ...
-
-    async def close(self) -> None: ...
-
-    async def replica_number(self, group: str, replica: str) -> int:
-        """The replica's bit in claims: allotted once for each group and name, for good. Idempotent."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class HubInfo:
-    incarnation: int
-    """See core/claims.py: another one when the hub was created anew."""
-    partition_ids: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionState:
-    first_sequence_number: int
-    last_sequence_number: int
-    """-1 while nothing was ever enqueued."""
-    last_offset: str
-    last_enqueued_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class StartPosition:
-    """Where reading starts, by one of these; `offset` is that of the last finished event, "-1" the beginning."""
-
-    offset: str | None = None
-    enqueued_ms: int | None = None
-
-    def __str__(self) -> str:
-        if self.offset is not None:
-            return f"behind offset {self.offset}"
-        return f"at enqueued time {self.enqueued_ms} ms"
-
-
-class PartitionReader(Protocol):
-    """Events of one partition, in order. At least once: after a reconnect some may come again."""
-
-    async def read(self, max_wait_seconds: float) -> list[InputEvent]:
-        """The next events, or none when nothing came in time. Raises UnavailableError when this reader is at its end, for
-        instance because another owner took the partition; open a new one."""
-        ...
-
-    def close(self) -> None:
-        """Stop receiving. Returns at once; the hub's `close` waits for what is under way."""
-        ...
-
-
-class InputHub(Protocol):
-    @property
-    def dependency(self) -> Dependency:
-        """What its errors name; those of its readers are of the kind INPUT_HUB_READING."""
-        ...
-
-    async def info(self) -> HubInfo: ...
-
-    async def partition_state(self, partition_id: str) -> PartitionState: ...
-
-    def open(self, partition_id: str, start: StartPosition, owner_level: int) -> PartitionReader:
-        """Read from `start`. A reader with an equal or higher owner level ends the others of this consumer group."""
-        ...
-
-    async def close(self) -> None: ...
-
-
-class Publisher(Protocol):
-    """Sends to a hub."""
-
-    async def partition_ids(self) -> list[str]: ...
-
-    async def open(self, partition_ids: Sequence[str]) -> None:
-        """Connect beforehand, so that the first send does not wait for it. What fails is left to that send."""
-        ...
-
-    async def ends(self) -> dict[str, int]:
-        """The last enqueued sequence number of every partition, now; -1 where nothing was ever sent."""
-        ...
-
-    async def publish(
-        self, partition_id: str, events: Sequence[OutgoingEvent], permit: Callable[[float], None] | None = None
-    ) -> int:
-        """Send the first events, as many as fit into one message, and return how many: they are acknowledged, in order.
-
-        `permit` is called with the time-out of the send, in seconds, after all waiting and right before the attempt, and may
-        raise. After the time-out nothing of this attempt is written any more.
-        Raises UndeliverableError when the first can never be sent (then none was), and UnavailableError otherwise; an
-        ambiguous one means that any of them may be in the hub. Not idempotent.
-        """
-        ...
-
-    async def close(self) -> None: ...
-
-
-class CleanTail(Protocol):
-    """Reads the end of the clean stream back."""
-
-    async def read(self, partition_id: str, after: int) -> list[Mapping[str, Any]]:
-        """The application properties of every event behind sequence number `after`, up to the end at the time of the
-        call."""
-        ...
-
-    async def close(self) -> None: ...
-
-
-class Checkpoints(Protocol):
-    """Finished positions of one input hub and consumer group."""
-
-    async def load(self) -> dict[str, Position]:
-        """By partition id."""
-        ...
-
-    async def save(self, partition_id: str, position: Position) -> None:
-        """Idempotent. Unconditional: a former owner may move it back, which costs the next one some replays."""
-        ...
-
-    async def close(self) -> None: ...
-
-
-class Leases(Protocol):
-    """The right to send, one lease for each input partition; also who is there to share them."""
-
-    async def renew(self, pod_id: str, held: Sequence[Lease]) -> Renewal:
-        """Prolong what this pod still holds, write the leases' records, and say who is alive and what is free. A lease whose
-        epoch is not the stored one is lost, whatever the reason."""
-        ...
-
-    async def take(self, pod_id: str, partition_id: str) -> Lease | None:
-        """A free partition's lease, with an epoch above all before it; None when somebody holds it."""
-        ...
-
-    async def write(self, lease: Lease, record: LeaseRecord, *, release: bool = False) -> bool:
-        """Write the record, and with `release` give the lease up. False when the lease is lost. Idempotent."""
-        ...
-
-    async def leave(self, pod_id: str) -> None:
-        """This pod takes no part any more."""
-        ...
-
-    async def may_sample(self, interval_seconds: float) -> bool:
-        """True for one caller of all pods in each interval."""
-        ...
-
-    async def save_sample(self, sample: EndOffsets) -> None: ...

@@ -1,4 +1,4 @@
-"""The service as a whole: wait for what it needs, own partitions, answer over HTTP, and leave in order."""
+"""The life of the service: it waits for what it needs, owns partitions, answers over HTTP, and leaves in order."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ READY_GRACE_SECONDS = {
     DependencyKind.REDIS_CONNECTION: 0.0,
     DependencyKind.CHECKPOINTS: float("inf"),
 }
-"""How long a dependency may be away before the pod is not ready; work goes on without the checkpoint store."""
+"""How long a dependency may be unavailable before the pod is not ready; work continues without the checkpoint store."""
 DEFAULT_READY_GRACE_SECONDS = 10.0
 
 
@@ -49,7 +49,7 @@ class ServicePorts:
     check_claims: Callable[[], Awaitable[None]]
     extractor: Extractor
     close: Callable[[], Awaitable[None]]
-    """What the ports share, after they are closed."""
+    """Closes what the ports share, after they are closed."""
 
 
 class Service:
@@ -71,7 +71,7 @@ class Service:
         self._stop.set()
 
     async def run(self) -> None:
-        """Until `stop`. Raises ConfigurationError when a setting turns out to be wrong."""
+        """Runs until `stop`. Raises ConfigurationError when a setting turns out to be wrong."""
         server, serving = await self._serve()
         background = [asyncio.create_task(self._ping()), asyncio.create_task(self._status.run())]
         try:
@@ -79,7 +79,7 @@ class Service:
             if self._consumers:
                 log.info("started", pod=self._pod_id, http_port=self.http_port, mode=self._settings.mode)
                 self._warn()
-            await self._take_in()
+            await self._consume()
         finally:
             self._stop.set()
             for task in background:
@@ -90,8 +90,8 @@ class Service:
             await self._close()
             log.info("stopped", pod=self._pod_id)
 
-    async def _take_in(self) -> None:
-        """All inputs until `stop`, or until one of them is refused; the others leave in order then, too."""
+    async def _consume(self) -> None:
+        """Runs all inputs until `stop`, or until one of them is refused; then the others leave in order, too."""
         running = [asyncio.create_task(consumer.run(self._startup, self._stop)) for consumer in self._consumers]
         try:
             await asyncio.gather(*running)
@@ -155,7 +155,7 @@ class Service:
         return None if is_running else "waiting for the hubs and Redis"
 
     async def _ping(self) -> None:
-        """An idle service notices too that Redis is away."""
+        """Lets an idle service notice, too, that Redis is unavailable."""
         while not self._stop.is_set():
             try:
                 await self._ports.shared.claims.ping()
@@ -168,14 +168,14 @@ class Service:
     # --- start
 
     async def _connect(self) -> list[InputConsumer]:
-        """Wait for Redis and the hubs that are written to; nothing when stopped meanwhile."""
+        """Waits for Redis and the hubs that are written to. Returns nothing when stopped meanwhile."""
         ports, shared = self._ports, self._ports.shared
         await self._available("redis_url", ports.check_claims)
         for source in ports.inputs:
             await self._available("checkpoint_url", source.checkpoints.load)
         clean = await self._partition_ids("output_connection_string", shared.clean)
         dead_letters = await self._partition_ids("dead_letter_connection_string", shared.dead_letters)
-        if shared.clean is not None:  # before this pod takes partitions from those that are at work
+        if shared.clean is not None:  # before this pod takes partitions from working pods
             await shared.clean.open(clean)
         if self._stop.is_set():
             return []

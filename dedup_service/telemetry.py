@@ -1,4 +1,4 @@
-"""What a pod counts, and every structured log event, declared once. metrics.py shows the counts to Prometheus."""
+"""Declares what a pod counts, and every structured log event. observability/metrics.py exports the counts to Prometheus."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import structlog
 from dedup_service.errors import Dependency
 
 LOG_INTERVAL_SECONDS = 30.0
-"""A dependency that comes and goes is logged no more often; the metrics have it all."""
+"""An unstable dependency is logged at most this often; the metrics show every change."""
 MAX_KNOWN_DEFECTS = 20
 MAX_EXAMPLES = 50
 
@@ -52,7 +52,7 @@ class Count(Enum):
 
 @dataclass(slots=True)
 class PartitionFigures:
-    """One owned partition. Numbers are -1 while nothing was finished."""
+    """An owned partition. `sequence_number` is -1 while nothing is finished."""
 
     sequence_number: int = -1
     enqueued_ms: int = 0
@@ -72,7 +72,7 @@ class Telemetry:
     counts: dict[Count, dict[str, int]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(int)))
     partitions: dict[str, PartitionFigures] = field(default_factory=dict)
     paused: dict[Dependency, Pause] = field(default_factory=dict)
-    """By dependency that is unavailable."""
+    """The dependencies that are unavailable."""
     logged_at: dict[Dependency, float] = field(default_factory=dict)
     known_defects: set[str] = field(default_factory=set)
     examples: dict[str, deque[dict[str, Any]]] = field(
@@ -100,7 +100,7 @@ class Telemetry:
     # --- log events: changes of state only, the rest is counted
 
     def failed(self, dependency: Dependency) -> None:
-        """Counted only: whoever else needs the dependency says that it is away."""
+        """Only counts: another caller that needs the dependency reports it as unavailable."""
         self.add(Count.FAILURES, label=str(dependency))
 
     def unavailable(self, dependency: Dependency, problem: str) -> None:
@@ -122,7 +122,7 @@ class Telemetry:
             log.info("dependency_available", dependency=str(dependency))
 
     def forget(self, dependency: Dependency) -> None:
-        """Whoever waited for it has stopped; somebody else will find out how it is."""
+        """The caller that waited for it has stopped; whether it is available is no longer known."""
         self.paused.pop(dependency, None)
 
     def partition_taken(self, partition_id: str, start: object, epoch: int) -> None:
@@ -139,7 +139,7 @@ class Telemetry:
         log.error("input_hub_recreated", partition=partition_id, detail=detail, effect="reading from the start position")
 
     def worker_failed(self, partition_id: str, error: Exception) -> None:
-        """The traceback of each kind once; a defect that comes with every event must not fill the disk."""
+        """Logs the traceback of each kind once, because a defect that every event triggers must not fill the disk."""
         self.add(Count.WORKER_FAILURES)
         kind = f"{type(error).__name__}: {error}"[:200]
         if kind not in self.known_defects and len(self.known_defects) < MAX_KNOWN_DEFECTS:
@@ -158,14 +158,14 @@ def lag_seconds(figures: PartitionFigures, now_ms: int) -> float:
 
 
 def lag_spread_ms(partitions: Iterable[PartitionFigures], now_ms: int) -> int:
-    """How much later the slowest partition of this pod is than the fastest: copies of one reading lie that far apart in
-    processing time, on top of what the window allows for."""
+    """How far this pod's slowest partition is behind the fastest, in ms. Copies of a reading are that much further apart in
+    processing time than the window allows for."""
     lags = [max(0, now_ms - f.enqueued_ms) for f in partitions if 0 < f.enqueued_ms < f.last_enqueued_ms]
     return max(lags, default=0)
 
 
 def configure_logging(log_format: str) -> None:
-    """One line an event, to stderr: `json` for machines, `console` for people. Libraries log warnings only."""
+    """Logs one line per event to stderr: `json` for machines, `console` for people. Libraries log only warnings."""
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -188,5 +188,5 @@ def configure_logging(log_format: str) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for library in ("azure", "uvicorn", "asyncio", "redis"):
         logging.getLogger(library).setLevel(logging.WARNING)
-    # The SDK warns at every reconnect attempt; this service logs the change of state and counts the rest.
+    # The SDK warns at every attempt to reconnect; this service logs changes of state and counts the rest.
     logging.getLogger("azure.eventhub").setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""How the service waits for what is away: at the start for what it needs, later for an operation to succeed."""
+"""How the service waits for what is unavailable: for an operation to succeed, and at the start for what it needs."""
 
 from __future__ import annotations
 
@@ -27,9 +27,11 @@ class Retrier:
         self._stopping = stopping
 
     async def run(self, operation: Callable[[], Awaitable[T]], *, repeat_ambiguous: bool = True) -> T:
-        """Without `repeat_ambiguous` an ambiguous UnavailableError is raised, after the back-off, and not repeated.
+        """Backs off and repeats on UnavailableError; without `repeat_ambiguous`, an ambiguous one is raised after the
+        back-off.
 
-        Raises StoppingError when the service stops while the dependency is down, and what else the operation raises."""
+        Raises StoppingError when the service stops while the dependency is down, and any other error of the operation.
+        """
         backoff = FIRST_BACKOFF_SECONDS
         failed: Dependency | None = None
         while True:
@@ -53,14 +55,15 @@ class Retrier:
 
 @dataclass(frozen=True, slots=True)
 class StartupWait:
-    """Waiting at the start for what the service needs: it may come later, but a refusal is a wrong setting."""
+    """Waits at the start for what the service needs. It may become available later, but a refusal means a wrong setting."""
 
     clock: Clock
     telemetry: Telemetry
     stop: asyncio.Event
 
     async def available(self, setting: str, example: str, operation: Callable[[], Awaitable[T]]) -> T | None:
-        """Its result, once it succeeds; None when stopped meanwhile. Raises ConfigurationError where it is refused."""
+        """The operation's result once it succeeds; None when stopped meanwhile. Raises ConfigurationError when it is
+        refused."""
         failed: Dependency | None = None
         while not self.stop.is_set():
             try:

@@ -1,4 +1,4 @@
-"""`edge-sender run` and `edge-sender check`."""
+"""The command line: `edge-sender run` and `edge-sender check`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHECK_SECONDS = 5.0
 
 
 async def run(settings: EdgeSettings) -> None:
-    """Until SIGTERM; begins anew when the twin changes the settings."""
+    """Run until SIGTERM; restart the sender whenever the twin changes the settings."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -37,7 +37,7 @@ async def run(settings: EdgeSettings) -> None:
 
 
 async def _run_with_twin(twin: TwinSettings, settings: EdgeSettings, stop: asyncio.Event) -> None:
-    """Until SIGTERM, or until the twin desires other settings."""
+    """Run until SIGTERM or until the twin desires other settings."""
     uplink = bootstrap.make_iot_uplink(settings)
     ended = asyncio.Event()
 
@@ -64,14 +64,14 @@ async def _run_once(
 
 
 def check(path: str) -> int:
-    """The exit status: is the sender that runs here well?"""
+    """Ask the sender on this machine for its health; return the exit status, 0 if it is healthy and 1 if not."""
     host, port = http_address()
     try:
         with urlopen(f"http://{host}:{port}{path}", timeout=CHECK_SECONDS):
-            print("well")
+            print("healthy")
             return 0
     except HTTPError as error:
-        print(f"not well: {error.read().decode(errors='replace').strip()}")
+        print(f"unhealthy: {error.read().decode(errors='replace').strip()}")
     except (OSError, URLError) as error:
         print(f"no sender answers at {host}:{port}: {error}")
     return 1
@@ -80,20 +80,22 @@ def check(path: str) -> int:
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="edge-sender", description="Send a plant's readings with deterministic keys.")
     commands = parser.add_subparsers(dest="command", required=True)
-    run_help = "run the sender; its settings are environment variables, EDGE_*"
+    run_help = "run the sender; its settings are environment variables (EDGE_*)"
     run_parser = commands.add_parser("run", help=run_help, formatter_class=argparse.RawDescriptionHelpFormatter)
     run_parser.epilog = settings_help()
-    check_parser = commands.add_parser("check", help="ask the sender that runs here whether it is well")
-    check_parser.add_argument("--health", action="store_true", help="only whether the process works, as for restarts")
+    check_parser = commands.add_parser("check", help="check the health of the sender on this machine")
+    check_parser.add_argument(
+        "--health", action="store_true", help="check only that the process works, to decide on a restart"
+    )
     return parser
 
 
 def main() -> None:
     arguments = make_parser().parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    for noisy in ("asyncua", "azure", "urllib3"):  # at DEBUG they would show signatures, too
+    for noisy in ("asyncua", "azure", "urllib3"):  # at DEBUG they would also log signatures
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    logging.getLogger("asyncua.crypto").setLevel(logging.ERROR)  # at every attempt: that no host name is in the certificate
+    logging.getLogger("asyncua.crypto").setLevel(logging.ERROR)  # warns at every attempt that the certificate names no host
     try:
         if arguments.command == "check":
             raise SystemExit(check("/healthz" if arguments.health else "/readyz"))

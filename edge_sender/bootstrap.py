@@ -1,4 +1,4 @@
-"""The composition root of the edge: the only module that knows which adapters there are (sources/make.py: which sources)."""
+"""The composition root of the edge: the only module that knows all adapters (sources/make.py knows the sources)."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _spool_limits(settings: EdgeSettings) -> SpoolLimits:
 
 
 def spool_path(settings: EdgeSettings) -> Path | None:
-    """None: in memory."""
+    """The spool's file; None keeps the spool in memory."""
     return None if settings.spool_path == IN_MEMORY else Path(settings.spool_path)
 
 
@@ -71,7 +71,7 @@ def _spool(settings: EdgeSettings) -> Spool:
 
 
 def try_out(sources: SourcesDocument) -> None:
-    """Whether the sources can be made on this gateway, with its files and its environment. Raises SettingsError."""
+    """Check that the sources can be made on this gateway, with its files and its environment. Raises SettingsError."""
     try:
         for config in sources.sources:
             make_source(config, "edge-sender-trial")
@@ -80,7 +80,7 @@ def try_out(sources: SourcesDocument) -> None:
 
 
 def replica_name(settings: EdgeSettings) -> str:
-    """Unlike any other gateway's, also where nobody gave it one."""
+    """A name that no other gateway has, even if none is configured."""
     return settings.replica or os.environ.get("IOTEDGE_DEVICEID") or socket.gethostname()
 
 
@@ -108,8 +108,8 @@ def _witness(settings: EdgeSettings) -> Witness | None:
         return None
     from edge_sender.witnesses.blob import BlobWitness
 
-    # Without overlap a replica that was restarted has its lease again at once, which is the shortest gap there can be. With
-    # overlap it must not: another one still knows what was read meanwhile.
+    # Without overlap a restarted replica gets its lease back at once, which keeps the gap as short as possible. With overlap
+    # it must not, because another replica still holds what was read in the meantime.
     life = f"/{uuid.uuid4()}" if settings.overlap_seconds else ""
     try:
         return BlobWitness.from_setting(
@@ -119,15 +119,15 @@ def _witness(settings: EdgeSettings) -> Witness | None:
             lease_seconds=settings.lease_seconds,
             timeout_seconds=WITNESS_TIMEOUT_SECONDS,
         )
-    except ValueError:  # its message may hold the key
+    except ValueError:  # its message may contain the key
         raise SettingsError(
-            "EDGE_WITNESS: is neither a container's URL with a signature nor a connection string with ContainerName, "
+            "EDGE_WITNESS: must be a container's URL with a signature or a connection string with ContainerName, "
             "for example EDGE_WITNESS=https://account.blob.core.windows.net/witness?sv=…&sig=…"
         ) from None
 
 
 def make_uplink(settings: EdgeSettings) -> Uplink:
-    """The SDKs are imported where they are chosen: a gateway needs only one of them in memory. Raises SettingsError."""
+    """SDKs are imported only when chosen, since a gateway needs just one of them in memory. Raises SettingsError."""
     if settings.uplink != "event-hubs":
         return make_iot_uplink(settings)
     from edge_sender.uplinks.eventhubs import EventHubsUplink
@@ -149,7 +149,7 @@ def make_iot_uplink(settings: EdgeSettings) -> IotUplink:
         except (OSError, ClientError) as error:
             raise SettingsError(
                 f"EDGE_UPLINK: the IoT Edge runtime's environment can't be used ({error}); "
-                "outside of the runtime use EDGE_UPLINK=iot with EDGE_CONNECTION_STRING"
+                "outside the runtime use EDGE_UPLINK=iot with EDGE_CONNECTION_STRING"
             ) from None
     try:
         ca_pem = settings.ca_file.read_text() if settings.ca_file else None
@@ -169,8 +169,8 @@ def _secret(settings: EdgeSettings) -> str:
 def _connection_string_errors() -> Iterator[None]:
     try:
         yield
-    except ValueError:  # its message may hold the key
+    except ValueError:  # its message may contain the key
         raise SettingsError(
-            "EDGE_CONNECTION_STRING: is no connection string, for example "
+            "EDGE_CONNECTION_STRING: is not a connection string, for example "
             "EDGE_CONNECTION_STRING=HostName=hub.azure-devices.net;DeviceId=edge-a;SharedAccessKey=…"
         ) from None

@@ -1,4 +1,4 @@
-"""What the sender counts; telemetry.py shows it."""
+"""The sender's counters, which telemetry.py publishes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ REASONS: tuple[Reason, ...] = ("no-identity", "memory-full", "spool-full", "too-
 @dataclass(slots=True)
 class Counters:
     readings: Counter[str] = field(default_factory=Counter)
-    """Readings with an id, by source; the passive replica counts, too."""
+    """Readings that got an id, by source; a passive replica counts them, too."""
     dropped: Counter[Reason] = field(default_factory=Counter)
-    """Readings that are gone, by reason."""
+    """Readings that were dropped, by reason."""
     sent_readings: int = 0
-    """Acknowledged by the hub."""
+    """Readings that the hub acknowledged."""
     sent_messages: int = 0
     sent_bytes: int = 0
     retries: int = 0

@@ -1,9 +1,9 @@
-"""Active-passive: which replica sends, decided by a lease on a witness.
+"""Active-passive: a lease on a witness decides which replica sends.
 
-Keys are deterministic, so two senders at once cost bandwidth and nothing else, while no sender at all costs readings. That
-is why a replica that can't reach the witness goes on alone by default. Where two senders must never be,
-`send_without_witness=False` fences: a replica takes on readings only while its own view of the lease, which ends before the
-witness's, has not run out. What it took on before, it still delivers: the others do not have it.
+Keys are deterministic, so two senders at once cost only bandwidth, while no sender at all costs readings. A replica that
+can't reach the witness therefore sends alone by default. Where there must never be two senders, `send_without_witness=False`
+fences: a replica accepts readings only while its own view of the lease, which ends before the witness's, has not run out. It
+still delivers what it accepted before, because the others do not have it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 RENEWALS_PER_LEASE = 3
 POLLS_TO_LEAVE_FREE = 5
-"""So long a replica leaves a free lease to others that may be better."""
+"""For this many polls a replica leaves a free lease to others that may be better placed."""
 MAX_PATIENCE_SECONDS = 600.0
 
 
@@ -35,7 +35,7 @@ class Role(StrEnum):
     ALONE = "alone"
     """Has not heard from the witness for the length of a lease, and sends."""
     YIELDING = "yielding"
-    """Has given the lease away because it can't read or can't send, and goes on until another replica has it."""
+    """Has released the lease because it can't read or can't send, and continues until another replica has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,10 @@ class ElectionOptions:
 
 
 class Election:
-    """`is_fit`: whether this replica can do the work at the moment. One that can't offers the lease to the others, and keeps
-    what it reads until one of them has it: when none can do the work either, nothing is lost. `is_ready`: whether it could
-    also take over without a gap. One that could not leaves a free lease to those that could, for a while. `on_step`: called
-    after each step."""
+    """`is_fit`: whether this replica can do the work at the moment. One that can't offers the lease to the others and keeps
+    what it reads until one of them has it, so that nothing is lost if none of them can do the work either. `is_ready`:
+    whether it could also take over without a gap. One that could not leaves a free lease for a while to those that could.
+    `on_step` is called after each step."""
 
     def __init__(
         self,
@@ -70,13 +70,13 @@ class Election:
         self._is_ready = is_ready
         self._on_step = on_step
         self._heard = monotonic()
-        """When the last request was sent that the witness answered."""
+        """When the last request that the witness answered was sent."""
         self._lease_until = self._renew_at = self._yield_at = 0.0
         self._free_since: float | None = None
         self._patience = options.lease_seconds
 
     def is_sending(self) -> bool:
-        """Asked for every reading: a process that was frozen must not go on with a lease that ran out meanwhile."""
+        """Checked for every reading, because a process that was frozen must not go on with a lease that has run out."""
         if self.role is Role.ACTIVE:
             return self._options.send_without_witness or self._monotonic() < self._lease_until
         return self.role is not Role.PASSIVE
@@ -87,7 +87,7 @@ class Election:
             await asyncio.sleep(self._options.poll_seconds)
 
     async def step(self) -> None:
-        """Ask the witness for what is due now, and act on its answer."""
+        """Send the witness the request that is due now, if any, and act on its answer."""
         try:
             await self._ask(self._monotonic())
         except WitnessAwayError as error:
@@ -111,7 +111,7 @@ class Election:
         self._free_since = asked
         self._become(
             Role.YIELDING if self._options.send_without_witness else Role.PASSIVE,
-            "this replica can't read or can't send at the moment, and offers the lease to the others",
+            "this replica can't read or can't send at the moment and offers the lease to the others",
         )
         await self._answer(self._witness.release(), asked)
 
@@ -119,7 +119,8 @@ class Election:
         await self._hold(self._witness.acquire(), asked, "another replica holds the lease")
 
     async def _acquire_if_others_do_not(self, asked: float, fit: bool) -> None:
-        """At once where the last holder goes on until then: there is no gap to fill."""
+        """Acquire a free lease after a while. A fit replica acquires a released one at once: its last holder continues until
+        then, so there is no gap to fill."""
         state = await self._answer(self._witness.state(), asked)
         if state is LeaseState.HELD:
             self._free_since = None
@@ -130,12 +131,12 @@ class Election:
         if not waited and not (fit and state is LeaseState.RELEASED):
             return
         await self._acquire(asked)
-        if self.role is Role.ACTIVE and not fit:  # nobody wanted it: keep it for longer and longer
+        if self.role is Role.ACTIVE and not fit:  # no other replica wanted it: hold it longer each time
             self._yield_at = asked + self._patience
             self._patience = min(self._patience * 2, MAX_PATIENCE_SECONDS)
 
     async def _hold(self, call: Coroutine[Any, Any, None], asked: float, otherwise: str) -> None:
-        """By the time at which the request was sent, so that the local view ends before the witness's."""
+        """Count the lease from the time when the request was sent, so that the local view ends before the witness's."""
         try:
             await self._answer(call, asked)
         except LeaseHeldError:
@@ -170,15 +171,15 @@ class Election:
             return
         if self.role is Role.PASSIVE:
             self._counters.takeovers += 1
-        logger.warning("%s, was %s: %s", role, self.role, why)
+        logger.warning("now %s, was %s: %s", role, self.role, why)
         self.role = role
 
     async def close(self) -> None:
-        """Give the lease away, so that another replica need not wait for its end."""
+        """Release the lease, so that another replica need not wait until it ends."""
         try:
             if self.role is Role.ACTIVE:
                 await self._witness.release()
         except WitnessAwayError as error:
-            logger.info("the lease could not be given away and ends by itself: %s", error)
+            logger.info("the lease could not be released and will end by itself: %s", error)
         finally:
             await self._witness.close()

@@ -1,4 +1,4 @@
-"""What the sender needs from outside: clocks, sources of samples, an uplink and its twin, for active-passive a witness."""
+"""What the sender needs from outside: clocks, sources of samples, an uplink, its twin and, for active-passive, a witness."""
 
 from __future__ import annotations
 
@@ -29,29 +29,29 @@ class Message:
 
 
 class UplinkError(Exception):
-    """The message may or may not have arrived: send it again, with the same ids."""
+    """The message may or may not have arrived. Send it again with the same ids."""
 
 
 class MessageRefusedError(Exception):
-    """The message can never be sent; the sender counts its readings and goes on."""
+    """The message can never be sent. The sender counts its readings as refused and goes on."""
 
 
 class Uplink(Protocol):
-    """Takes messages to the hub, at least once."""
+    """Delivers messages to the hub, at least once."""
 
     async def connect(self) -> None:
-        """Raises UplinkError when the hub can't be reached; may be called again."""
+        """Raises UplinkError if the hub can't be reached. May be called again."""
         ...
 
     async def send(self, message: Message) -> None:
-        """Returns when the hub has acknowledged. Raises UplinkError or MessageRefusedError. May run concurrently."""
+        """Returns once the hub has acknowledged. Raises UplinkError or MessageRefusedError. May be called concurrently."""
         ...
 
     async def close(self) -> None: ...
 
 
 class Twin(Protocol):
-    """Of the module or device, on the uplink's connection. All calls raise UplinkError."""
+    """The twin of the module or device, on the uplink's connection. All calls raise UplinkError."""
 
     async def desired(self) -> dict[str, Any]:
         """All desired properties, with `$version`."""
@@ -65,18 +65,18 @@ class Twin(Protocol):
 
 
 class Intake(Protocol):
-    """Where a source's samples go. One for each source."""
+    """Accepts the samples of one source."""
 
     def take(self, sample: Sample, position: str | None = None) -> None:
-        """Keep the sample. `position`: how far the source has come with it, committed together with the reading."""
+        """Keep the sample. `position`: how far the source has got with it; it is committed together with the reading."""
         ...
 
     async def room(self) -> None:
-        """Returns once there is room; for sources that can wait, such as files."""
+        """Returns once there is room. For sources that can wait, such as files."""
         ...
 
     def position(self) -> str | None:
-        """The position of the last reading that was committed, also before a restart."""
+        """Where to resume: the position of the last reading that was committed before this run; None if there is none."""
         ...
 
 
@@ -88,16 +88,16 @@ class Source(Protocol):
 
     @property
     def is_up(self) -> bool:
-        """False while it can't deliver, for instance without connection to its server."""
+        """False while it can't deliver, for example without a connection to its server."""
         ...
 
     async def run(self, intake: Intake) -> None:
-        """Deliver until cancelled; connects again by itself. Returns only when the source has no more to give."""
+        """Deliver until cancelled, reconnecting as needed. Returns only when the source has nothing more to deliver."""
         ...
 
 
 class SourceConfigError(Exception):
-    """The source can't be made as it is configured; the message says where and why."""
+    """The source can't be made as configured; the message says where and why."""
 
 
 class WitnessAwayError(Exception):
@@ -111,28 +111,28 @@ class LeaseHeldError(Exception):
 class LeaseState(Enum):
     HELD = "held"
     RELEASED = "released"
-    """Its holder gave it away, and goes on until another replica has it; or nobody ever had it."""
+    """Its holder released it and continues until another replica has it, or it was never held."""
     EXPIRED = "expired"
-    """Its holder went away without a word."""
+    """Its holder disappeared without releasing it."""
 
 
 class Witness(Protocol):
     """Gives a lease to one replica at a time. All calls raise WitnessAwayError."""
 
     async def acquire(self) -> None:
-        """Hold the lease for its length from now on; also if this holder has it already. Raises LeaseHeldError."""
+        """Hold the lease for its full length from now on, even if this holder already has it. Raises LeaseHeldError."""
         ...
 
     async def state(self) -> LeaseState:
-        """Of the lease, whoever had it."""
+        """State of the lease, whoever holds or held it."""
         ...
 
     async def renew(self) -> None:
-        """Raises LeaseHeldError when it is lost."""
+        """Raises LeaseHeldError if the lease is lost."""
         ...
 
     async def release(self) -> None:
-        """Another replica may have it at once."""
+        """Release the lease, so that another replica may acquire it at once."""
         ...
 
     async def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""The sender: runs sources, store, delivery and election side by side, and stops them in order."""
+"""The sender: runs sources, store, delivery and election concurrently, and stops them in order."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SenderOptions:
     batch: BatchLimits
     max_in_flight: int
     flush_seconds: float
-    """How long to go on sending what is kept, once stopped."""
+    """How long to go on sending what is kept after the stop."""
     election: ElectionOptions | None = None
     """None: this replica always sends."""
 
@@ -42,7 +42,7 @@ class ConfiguredSource:
     rules: IdentityRules
     event_type: str
     check: IdentityCheck | None = None
-    """Looks on, to find out whether the rules suit the source."""
+    """Observes the samples, to find out whether the rules suit the source."""
 
     def intake(self, inbox: Inbox, positions: Mapping[str, str]) -> Intake:
         intake = SourceIntake(inbox, self.source.name, self.rules, self.event_type, positions)
@@ -90,22 +90,22 @@ class Sender:
         return self.delivery.uplink_is_up and all(item.source.is_up for item in self.sources)
 
     def _is_ready(self) -> bool:
-        """What this replica holds back reaches as far as it should."""
+        """Whether the readings that this replica holds back reach back over the whole overlap."""
         return self._monotonic() - self._reading_since >= self._overlap_seconds
 
     async def _note_reading(self) -> None:
-        """Since when every source has been up without interruption."""
+        """Keep track of since when every source has been up without interruption."""
         while True:
             if not all(item.source.is_up for item in self.sources):
                 self._reading_since = self._monotonic() + NOTE_SECONDS
             await asyncio.sleep(NOTE_SECONDS)
 
     async def run(self, stop: asyncio.Event, *others: Awaitable[None]) -> None:
-        """Until `stop`: sources first, then what is kept is sent, for at most `flush_seconds`; the rest stays in the spool.
+        """Run until `stop`, end the sources, and send what is kept for at most `flush_seconds`. The rest stays in the spool.
 
-        `others` run along, such as checks.
+        `others` run alongside, such as checks.
         """
-        await self.store.commit()  # drops what has become too old meanwhile, before anything is sent
+        await self.store.commit()  # drops what became too old while it was stopped, before anything is sent
         reading = [asyncio.ensure_future(work) for work in (*map(self._read, self.sources), *others)]
         keeping = [asyncio.create_task(self.store.run()), asyncio.create_task(self.delivery.run())]
         if self.election is not None:
@@ -115,7 +115,7 @@ class Sender:
         await _cancel([*reading, stopped])
         try:
             if self.election is not None:
-                await self.election.close()  # before what may take long: another replica should begin at once
+                await self.election.close()  # before anything slow: another replica should start at once
             await self.store.commit()
             await _cancel([keeping[1]])
             await self._flush()
@@ -127,14 +127,14 @@ class Sender:
 
     async def _read(self, item: ConfiguredSource) -> None:
         await item.source.run(item.intake(self.inbox, self._positions))
-        logger.info("the source %s has no more to give", item.source.name)
+        logger.info("the source %s has nothing more to deliver", item.source.name)
 
     async def _flush(self) -> None:
         try:
             async with asyncio.timeout(self._flush_seconds):
                 await self.delivery.flush()
         except TimeoutError:
-            logger.warning("stopped before the hub acknowledged everything; what is left is in the spool")
+            logger.warning("stopped before the hub acknowledged everything; the rest stays in the spool")
 
     async def _close(self, committing: asyncio.Task[None]) -> None:
         await self.delivery.close()
@@ -143,7 +143,7 @@ class Sender:
 
 
 async def _first_failure(tasks: Sequence[asyncio.Future[None]], stopped: asyncio.Task[bool]) -> BaseException | None:
-    """What ended a task before it was stopped; a task that returns has simply no more to do."""
+    """The exception that ended a task before the stop, if any. A task that returns has finished its work."""
     running: set[asyncio.Future[None] | asyncio.Task[bool]] = {*tasks, stopped}
     while not stopped.done():
         done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)

@@ -21,8 +21,8 @@ def make_parser() -> argparse.ArgumentParser:
     _add_hub(commands.add_parser("hub", help="the stand-in for IoT Hub and Event Hubs"))
     _add_plant(commands.add_parser("plant", help="an OPC UA server whose machines emit readings"))
     _add_demo(commands.add_parser("demo", help="the whole chain on this machine, with an audit at the end"))
-    _add_drill(commands.add_parser("drill", help="measure patterns of high availability by real faults"))
-    _add_chaos(commands.add_parser("chaos", help="kill services at random under load, and audit"))
+    _add_drill(commands.add_parser("drill", help="measure patterns of high availability under real faults"))
+    _add_chaos(commands.add_parser("chaos", help="kill services at random under load and audit the result"))
     return parser
 
 
@@ -37,21 +37,22 @@ def main() -> None:
 def _add_hub(parser: argparse.ArgumentParser) -> None:
     parser.description = "Prints one JSON line with its connection strings when it is ready."
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--amqp-port", type=int, default=5672, help="0 takes a free port (default: %(default)s)")
-    parser.add_argument("--mqtt-port", type=int, default=8883, help="-1 leaves MQTT out (default: %(default)s)")
+    parser.add_argument("--amqp-port", type=int, default=5672, help="0 picks a free port (default: %(default)s)")
+    parser.add_argument("--mqtt-port", type=int, default=8883, help="-1 disables MQTT (default: %(default)s)")
     parser.add_argument(
         "--hub", action="append", metavar="NAME:PARTITIONS", help="default: telemetry:4 clean:4 dead-letter:1"
     )
-    parser.add_argument("--consumer-group", action="append", metavar="NAME", help="on every hub (default: dedup)")
+    parser.add_argument("--consumer-group", action="append", metavar="NAME", help="created on every hub (default: dedup)")
     parser.add_argument(
         "--device", action="append", default=[], metavar="DEVICE[/MODULE]", help="an identity of the IoT Hub"
     )
     parser.add_argument("--retention-seconds", type=float, default=DEFAULT_RETENTION_SECONDS)
-    parser.add_argument("--advertise", metavar="HOST", help="the name under which clients reach it (default: --host)")
-    parser.add_argument("--also-at", action="append", default=[], metavar="ADDRESS", help="other addresses that lead to it")
-    parser.add_argument("--ca-file", type=Path, help="write the authority of its certificate there, for MQTT clients")
+    parser.add_argument("--advertise", metavar="HOST", help="host name for clients (default: --host)")
+    parser.add_argument("--also-at", action="append", default=[], metavar="ADDRESS", help="further address for clients")
+    parser.add_argument("--ca-file", type=Path, help="file to write its certificate authority to, for MQTT clients")
     parser.epilog = (
-        "SIGUSR1 restarts it with its log. SANDBOX_KEY in the environment: the key of its access policy (default: new)."
+        "SIGUSR1 restarts it and keeps its log. The environment variable SANDBOX_KEY sets the key of its access policy "
+        "(default: a new one)."
     )
     parser.set_defaults(run=_run_hub)
 
@@ -59,21 +60,23 @@ def _add_hub(parser: argparse.ArgumentParser) -> None:
 def _add_plant(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=4840)
-    parser.add_argument("--journal", type=Path, help="file for the readings that were emitted, a JSON object a line")
+    parser.add_argument("--journal", type=Path, help="file for the emitted readings, one JSON object per line")
     parser.add_argument(
         "--stamp-per-subscription",
         action="store_true",
-        help="every subscriber sees its own source times, as on some servers",
+        help="give every subscriber its own source timestamps, as some servers do",
     )
     parser.add_argument("--machines", type=int, default=MACHINES, help="default: %(default)s")
-    parser.add_argument("--wait-for-subscribers", type=int, default=0, metavar="N", help="emit once N clients subscribed")
-    parser.add_argument("--linger-seconds", type=float, default=1.0, help="serve on so long after the machines stopped")
+    parser.add_argument(
+        "--wait-for-subscribers", type=int, default=0, metavar="N", help="emit once N clients have subscribed"
+    )
+    parser.add_argument("--linger-seconds", type=float, default=1.0, help="keep serving after the machines stop")
     parser.set_defaults(run=_run_plant)
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, help="how long the machines run (default: until Ctrl-C)")
-    parser.add_argument("--summary", type=Path, help="file for the figures of the audit, as JSON")
+    parser.add_argument("--summary", type=Path, help="file for the audit's figures, as JSON")
     parser.set_defaults(run=_run_demo)
 
 
@@ -85,9 +88,9 @@ async def _run_demo(arguments: argparse.Namespace) -> int:
 
 def _add_chaos(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--redis-restarts", type=int, default=0, help="restart Valkey empty so often meanwhile")
+    parser.add_argument("--redis-restarts", type=int, default=0, help="number of times Valkey is restarted empty")
     parser.add_argument("--rate", type=float, default=60.0, help="readings per second (each is sent three times)")
-    parser.add_argument("--late-seconds", type=float, default=20.0, help="how far the last replica is behind")
+    parser.add_argument("--late-seconds", type=float, default=20.0, help="delay of the last replica")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--summary", type=Path, help="file for the figures, as JSON")
     parser.set_defaults(run=_run_chaos)
@@ -110,15 +113,17 @@ async def _run_chaos(arguments: argparse.Namespace) -> int:
 
 def _add_drill(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--summary", type=Path, help="file for the figures, as JSON")
-    parser.add_argument("--chart", type=Path, help="file for the picture, SVG or PNG")
+    parser.add_argument("--chart", type=Path, help="file for the chart, SVG or PNG")
     parser.add_argument(
         "--scale",
         type=float,
         default=20.0,
-        help="modelled delays run so many times shorter (default: %(default)s)",
+        help="factor by which modelled delays are shortened (default: %(default)s)",
     )
-    parser.add_argument("--pattern", action="append", metavar="NAME", help="only these, such as dup2 or apo (default: all)")
-    parser.add_argument("--fault", action="append", metavar="NAME", help="only these, such as power (default: all)")
+    parser.add_argument(
+        "--pattern", action="append", metavar="NAME", help="only these patterns, such as dup2 or apo (default: all)"
+    )
+    parser.add_argument("--fault", action="append", metavar="NAME", help="only these faults, such as power (default: all)")
     parser.set_defaults(run=_run_drill)
 
 
@@ -131,7 +136,7 @@ async def _run_drill(arguments: argparse.Namespace) -> int:
     except LookupError as error:
         raise SystemExit(f"sandbox drill: {error.args[0]}") from None
     if arguments.scale < max(1.0, shortest := shortest_scale(patterns, faults)):
-        raise SystemExit(f"sandbox drill: --scale {arguments.scale:g}: at least {max(1.0, shortest):.0f} is needed here")
+        raise SystemExit(f"sandbox drill: --scale {arguments.scale:g}: must be at least {max(1.0, shortest):.0f} here")
     return await run(DrillOptions(arguments.scale, arguments.summary, arguments.chart, patterns, faults))
 
 

@@ -1,4 +1,4 @@
-"""Fixtures that read as sentences: a stand-in, a Valkey, an Azurite."""
+"""Shared fixtures: a stand-in hub, a Valkey server, a Valkey cluster and Azurite."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def redis_url(valkey: ValkeyServer) -> str:
 
 @pytest.fixture(scope="session")
 def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Three primaries and their replicas; yields the URL."""
+    """A cluster of three primaries and their replicas; yields its URL."""
     with valkey_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
         yield cluster.url
 
@@ -40,19 +40,19 @@ def new_namespace() -> str:
 
 @pytest.fixture
 def namespace() -> str:
-    """Of the keys in Redis: another one for each test."""
+    """Prefix of the keys in Redis; a new one for each test."""
     return new_namespace()
 
 
 @pytest.fixture(scope="session")
 def fresh_namespace() -> Callable[[], str]:
-    """For property tests, which need another one for each example."""
+    """Makes namespaces, for property tests, which need a new one for each example."""
     return new_namespace
 
 
 @pytest.fixture
 async def stand_in() -> AsyncIterator[StandIn]:
-    """A hub with its AMQP face only."""
+    """A running stand-in hub that serves AMQP only."""
     running = StandIn(HubOptions(amqp_port=0, mqtt_port=None))
     await running.start()
     yield running
@@ -66,8 +66,8 @@ def azurite() -> Iterator[str]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What was left out for want of a program, and how to get it."""
+    """Names the programs whose absence made tests skip, and how to install them."""
     absent = sorted(name for name in programs.PACKAGES if shutil.which(name) is None)
     if absent:
         packages = " ".join(programs.PACKAGES[name] for name in absent)
-        terminalreporter.write_line(f"Left out: tests that need {', '.join(absent)} (apt-get install {packages}).")
+        terminalreporter.write_line(f"Skipped: tests that need {', '.join(absent)} (apt-get install {packages}).")

@@ -1,1 +1,1 @@
-"""What writes files of this repository from others, so that they can't drift apart: `make generate`."""
+"""`make generate`: writes files of this repository that are derived from others, so that they can't drift apart."""

@@ -1,4 +1,4 @@
-"""values.schema.json: types from values.yaml, settings and groups from the service's own declarations."""
+"""Generates values.schema.json: types from values.yaml, settings and groups from the service's declarations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Schema = dict[str, Any]
 SET_BY_THE_CHART = {"config_file", "ca_file"}
 ALWAYS_SECRET = {"api_token"}
 PYDANTICS_OWN = {"title", "default", "examples", "writeOnly", "format"}
-"""What its schemas say beyond what a value may be."""
+"""What pydantic's schemas contain in addition to the constraints on a value."""
 NAME = {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"}
 LOWER_CASE = {"type": "string", "pattern": "^[a-z0-9-]*$"}
 POSITIVE = {"type": "integer", "minimum": 1}
@@ -100,13 +100,13 @@ def _place(root: Schema, value: Value, special: dict[str, Schema]) -> None:
     if schema is None:
         kind = TYPES.get(type(value.default))
         if kind is None or kind == "array":
-            raise ValueError(f"{path}: what may it be? Say it in SPECIAL")
+            raise ValueError(f"{path}: its type is not known; add it to SPECIAL")
         schema = {"type": kind}
     at["properties"][value.path[-1]] = {"description": value.description, **schema}
 
 
 def _settings() -> Schema:
-    """By the name of the setting; what is no secret by nature may stand in the values."""
+    """The schema of each setting by its name, without those that are always secret: these may not be in the values."""
     properties = {}
     for name, schema in Settings.model_json_schema()["properties"].items():
         if name not in SET_BY_THE_CHART | ALWAYS_SECRET:

@@ -1,4 +1,4 @@
-"""`make generate`: write the files that are made from others; `--check` only says which of them are not up to date."""
+"""`make generate`: writes the generated files; with `--check` it only lists those that are not up to date."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""values.yaml with its comments: the one place from which the chart's schema and its README come."""
+"""Reads values.yaml with its comments, from which the chart's schema and README are generated."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Value:
 
 
 def values_with_comments(path: Path) -> list[Value]:
-    """In the order of the file. Raises ValueError where a value that is no section has no comment."""
+    """The values in the order of the file. Raises ValueError if a value that is not a section has no comment."""
     text = path.read_text()
     defaults = yaml.safe_load(text)
-    found: list[Value] = []
+    values: list[Value] = []
     parents: list[str] = []
     comment: list[str] = []
     for line in text.splitlines():
@@ -36,11 +36,11 @@ def values_with_comments(path: Path) -> list[Value]:
             default = _lookup(defaults, parents)
             is_section = isinstance(default, dict) and not match["rest"] and default
             if comment:
-                found.append(Value(tuple(parents), default, " ".join(comment)))
-            elif not is_section and not _is_inside(found, parents):
+                values.append(Value(tuple(parents), default, " ".join(comment)))
+            elif not is_section and not _is_inside(values, parents):
                 raise ValueError(f"{path.name}: {'.'.join(parents)} has no comment")
         comment = []
-    return found
+    return values
 
 
 def _lookup(values: Any, path: list[str]) -> Any:
@@ -49,6 +49,6 @@ def _lookup(values: Any, path: list[str]) -> Any:
     return values
 
 
-def _is_inside(found: list[Value], path: list[str]) -> bool:
-    """Of a map that is described as a whole."""
-    return any(tuple(path[: len(value.path)]) == value.path for value in found)
+def _is_inside(values: list[Value], path: list[str]) -> bool:
+    """Whether the path is inside a map that is described as a whole."""
+    return any(tuple(path[: len(value.path)]) == value.path for value in values)

@@ -1,1 +1,1 @@
-"""What both ends agree on, as pure code: how a reading gets its id, and what it is called on the wire."""
+"""The wire contract that both ends share, as pure code: reading ids, CloudEvents names and source times."""

@@ -1,4 +1,4 @@
-"""The names that a reading has on the wire: CloudEvents 1.0, singly or in batches.
+"""Names that readings use on the wire, as CloudEvents 1.0, singly or in batches.
 
 Source: CloudEvents 1.0.2 (JSON event format and batch, AMQP binding); docs/wire-contract.md says which attributes are used.
 """
@@ -10,12 +10,12 @@ BATCH_CONTENT_TYPE = "application/cloudevents-batch+json"
 STRUCTURED_CONTENT_TYPE = "application/cloudevents+json"
 
 PROPERTY_PREFIX = "cloudEvents_"
-"""Of the application properties that hold a single event's attributes; IoT Hub allows no colon in their names."""
+"""Prefix of the application properties that hold a single event's attributes. IoT Hub allows no colon in their names."""
 PROPERTY_PREFIXES = (PROPERTY_PREFIX, "cloudEvents:")
-"""What a reader accepts: the second is the AMQP binding's other one."""
+"""Prefixes that a reader accepts; the second is the alternative that the AMQP binding allows."""
 
 REPLICA_ATTRIBUTE = "replica"
-"""Who sent the event, as the sender says; IoT Hub's own annotation goes before it."""
+"""The replica that sent the event, as the sender states it; IoT Hub's own annotation takes precedence."""
 
 SEQUENCE_DIGITS = 20
-"""A sequence number is padded with zeros to this length, since it must order as text."""
+"""A sequence number is zero-padded to this length, because it must sort as text."""

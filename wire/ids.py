@@ -1,7 +1,7 @@
 """Deterministic ids: the same reading gets the same id on every replica.
 
 The id never depends on the device, the arrival time, a retry, a restart, the platform or the locale. The golden vectors in
-tests/vectors/reading_ids.json hold it, for implementations in other languages too; docs/identity.md is the specification.
+tests/vectors/reading_ids.json pin this down for other implementations, too; docs/identity.md is the specification.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ ID_BYTES = 16
 
 
 class NoIdentityError(ValueError):
-    """The reading lacks what its strategy needs; it is counted and not sent, since no copy of it could be recognised."""
+    """The reading lacks what its strategy needs. It is counted and not sent, since its copies could not be recognised."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What a source delivered, before it has an id."""
+    """A reading as its source delivered it, before it has an id."""
 
     source: str
-    """The same URI on every replica."""
+    """The source's URI, the same on every replica."""
     time_ns: int | None
-    """Source time, nanoseconds since the epoch."""
+    """Source time in nanoseconds since 1970; None if the source gives none."""
     data: Any
     """JSON-serialisable payload."""
 
 
 class Identity(Protocol):
-    """A strategy: the fields that make a reading of one source unlike any other."""
+    """An identity strategy: the fields that distinguish a reading from all others of its source."""
 
     @property
     def name(self) -> str: ...
@@ -48,8 +48,8 @@ class Identity(Protocol):
 def reading_id(source: str, strategy: str, fields: tuple[bytes, ...]) -> str:
     """32 lower-case hex characters: the first 128 bits of SHA-256 over length-prefixed parts.
 
-    Every part (version tag, source, strategy, each field) is preceded by its length as four bytes, big-endian, so that no
-    two lists of parts have the same bytes.
+    Every part (version tag, source, strategy, each field) is preceded by its length as four bytes, big-endian, so that
+    different lists of parts never yield the same bytes.
     """
     digest = hashlib.sha256()
     for part in (VERSION_TAG, source.encode(), strategy.encode(), *fields):
@@ -80,7 +80,7 @@ class SourceTime:
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
-    """For payloads that count: `epoch` changes when the counter starts over."""
+    """For payloads with a counter; `epoch` changes when the counter starts over."""
 
     name: str = "sequence"
 
@@ -94,7 +94,7 @@ class Sequence:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """For events that carry their own time inside: the payload itself, in canonical form (RFC 8785)."""
+    """For events that carry their own time: the field is the payload itself, in canonical form (RFC 8785)."""
 
     name: str = "content"
 
@@ -107,10 +107,10 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class TimeBucket:
-    """For sources whose server stamps each subscription by itself: the nearest point of the source's own grid.
+    """For sources whose server stamps each subscription separately: the field is the nearest point of the source's own grid.
 
-    bucket = floor((2 × (time − phase) + interval) / (2 × interval)), in whole nanoseconds. Stamps may differ by less than
-    half an interval between replicas.
+    bucket = floor((2 × (time − phase) + interval) / (2 × interval)), in whole nanoseconds. Every replica's stamp must be
+    less than half an interval from that point.
     """
 
     interval_ns: int
@@ -123,7 +123,7 @@ class TimeBucket:
 
 
 def sequence_of(data: Any) -> tuple[str, int] | None:
-    """(epoch, counter) of a payload that counts: members `sequence` and, if the counter can start over, `epoch`."""
+    """(epoch, counter) from the members `sequence` and, if the counter can start over, `epoch`; None without a counter."""
     if not isinstance(data, Mapping):
         return None
     number, epoch = data.get("sequence"), data.get("epoch", "")

@@ -1,4 +1,4 @@
-"""Source times as senders write them, in nanoseconds. Pure."""
+"""Parses and formats source times, exact to the nanosecond. Pure."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ _FRACTION = re.compile(r"^(.*T\d\d:\d\d:\d\d)\.(\d{1,9})(.*)$", re.IGNORECASE)
 
 
 def nanoseconds(stamp: datetime) -> int:
-    """Exact: datetime's float conversion would lose digits. Without zone it is UTC."""
+    """Nanoseconds since 1970, exactly: datetime's float conversion would lose digits. A stamp without a time zone is UTC."""
     delta = (stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)) - _EPOCH
     return ((delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds) * 1000
 
 
 def parse_time(value: Any, form: TimeFormat) -> int:
-    """A number of units since 1970, or RFC 3339 text. Raises ValueError."""
+    """Nanoseconds since 1970, from a number of units since then or from RFC 3339 text. Raises ValueError."""
     if form == "rfc3339":
         return _parse_rfc3339(str(value).strip())
     if isinstance(value, bool):
-        raise ValueError(f"{value} is no time")  # noqa: TRY004  # a wrong reading, not a wrong program
+        raise ValueError(f"{value} is not a time")  # noqa: TRY004  # a wrong reading, not a wrong program
     try:
         return int(Decimal(str(value)) * _NS_PER_UNIT[form])
     except (ArithmeticError, ValueError):
-        raise ValueError("the time is no number") from None
+        raise ValueError("the time is not a number") from None
 
 
 def _parse_rfc3339(text: str) -> int:
@@ -42,7 +42,7 @@ def _parse_rfc3339(text: str) -> int:
 
 
 def rfc3339(time_ns: int) -> str:
-    """UTC, with microseconds, or nanoseconds where the source has them."""
+    """RFC 3339 text in UTC, with microseconds, or with nanoseconds where the source has them."""
     microseconds, rest = divmod(time_ns, 1000)
     text = (_EPOCH + timedelta(microseconds=microseconds)).strftime("%Y-%m-%dT%H:%M:%S.%f")
     return f"{text}{rest:03d}Z" if rest else f"{text}Z"

@@ -1,5 +1,5 @@
-"""Clients of the Azure SDKs, all made here: with a key or by Entra ID, directly, over WebSocket or through a proxy, and with
-the authorities that the operator trusts."""
+"""Makes all clients of the Azure SDKs: with a key or with Entra ID, directly, over WebSocket or through a proxy, and with
+the certificate authorities that the operator trusts."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from dedup_service.config.addresses import HubAddress
 
 DEFAULT_CONTAINER = "dedup-checkpoints"
 BLOB_OPTIONS: dict[str, Any] = {"retry_total": 0, "connection_timeout": 5, "read_timeout": 5}
-"""By default one call to a store that is away takes a minute and a half; this service does its own retrying."""
+"""By default, one call to an unreachable store takes a minute and a half; this service retries by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """What lies between this service and Azure."""
+    """How this service reaches Azure."""
 
     over_websocket: bool = False
     """AMQP on port 443."""
     proxy: str | None = field(default=None, repr=False)
     """http://[USER:PASSWORD@]HOST:PORT; implies `over_websocket`."""
     ca_file: Path | None = None
-    """PEM of the authorities to trust instead of the public ones."""
+    """PEM file of the certificate authorities to trust instead of the public ones."""
 
     def of_http(self) -> dict[str, Any]:
-        """Options of the SDKs that speak HTTP: blobs, and Entra ID."""
+        """Options for the SDKs that speak HTTP: blobs and Entra ID."""
         options: dict[str, Any] = {}
         if self.ca_file is not None:
             options["connection_verify"] = str(self.ca_file)
@@ -56,12 +56,12 @@ class Network:
 
 
 def _sdk_proxy(url: str) -> dict[str, Any]:
-    """The asynchronous SDK hands the host name on as the proxy's address, which must have a scheme."""
+    """The asynchronous SDK uses the host name as the proxy's URL, so it must have a scheme."""
     parts = urlsplit(url)
-    found: dict[str, Any] = {"proxy_hostname": f"{parts.scheme}://{parts.hostname}", "proxy_port": parts.port or 80}
+    options: dict[str, Any] = {"proxy_hostname": f"{parts.scheme}://{parts.hostname}", "proxy_port": parts.port or 80}
     if parts.username:
-        found |= {"username": unquote(parts.username), "password": unquote(parts.password or "")}
-    return found
+        options |= {"username": unquote(parts.username), "password": unquote(parts.password or "")}
+    return options
 
 
 class AzureClients:
@@ -69,10 +69,11 @@ class AzureClients:
         self._network = network
         self._credential: Any = None
         self._tls = network.tls()
-        """One for all connections: the SDK would read all authorities anew for each, and it makes one for each question."""
+        """Shared by all connections: the SDK would load all authorities for each, and it connects for each metadata
+        request."""
 
     def credential(self) -> Any:
-        """Entra ID, as AKS (workload identity), a managed identity or a developer's `az login` offers it; one for all."""
+        """The one Entra ID credential, from AKS (workload identity), a managed identity or a developer's `az login`."""
         if self._credential is None:
             from azure.identity.aio import DefaultAzureCredential
 
@@ -102,7 +103,8 @@ class AzureClients:
         return options
 
     def blob_store(self, url: str) -> CheckpointStore:
-        """By URL (with a SAS, or Entra ID) or by connection string. Raises ValueError, whose message may hold secrets."""
+        """Takes a URL (with a SAS, or for Entra ID) or a connection string. Raises ValueError, whose message may hold
+        secrets."""
         from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
 
         options = {**BLOB_OPTIONS, **self._network.of_http()}

@@ -1,4 +1,4 @@
-"""What the Azure SDKs raise, as this service's own errors, and a time-out around what has none."""
+"""Turns errors of the Azure SDKs into this service's own, and adds time-outs to calls that have none."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ logger = logging.getLogger(__name__)
 
 SDK_ERRORS = (EventHubError, AzureError, OSError, asyncio.TimeoutError)
 CALL_TIMEOUT_SECONDS = 10.0
-"""For a question to a hub or a store; the SDK itself would wait for ever on a peer that has fallen silent."""
+"""Limit for one metadata or store call; the SDK itself would wait forever for a peer that has fallen silent."""
 CLOSE_TIMEOUT_SECONDS = 3.0
 _REFUSED = (AuthenticationError, ClientAuthenticationError, ResourceNotFoundError)
 _REFUSED_WORDS = ("Status code: 404", "not-found", "unauthorized")
 
 
 def problem(error: BaseException) -> str:
-    """One line: the SDK's messages repeat themselves over many."""
+    """The error on one line: the SDK's messages repeat themselves over many."""
     text = str(getattr(error, "message", None) or error)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return f"{type(error).__name__}: {' '.join(dict.fromkeys(lines))[:300] if lines else 'no message'}"
@@ -37,7 +37,7 @@ def is_refused(error: BaseException) -> bool:
 
 @contextlib.asynccontextmanager
 async def unavailable(dependency: Dependency, timeout_seconds: float = CALL_TIMEOUT_SECONDS) -> AsyncIterator[None]:
-    """Raise UnavailableError for the SDK's errors and for silence; for calls that change nothing or are idempotent."""
+    """Raises UnavailableError for the SDK's errors and for silence. Only for calls that change nothing or are idempotent."""
     try:
         async with asyncio.timeout(timeout_seconds):
             yield
@@ -46,7 +46,7 @@ async def unavailable(dependency: Dependency, timeout_seconds: float = CALL_TIME
 
 
 async def close_quietly(client: Any) -> None:
-    """Close an SDK client; one that hangs or fails in closing is left behind."""
+    """Closes an SDK client, and abandons one that hangs or fails while closing."""
     try:
         async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
             await client.close()

@@ -28,7 +28,7 @@ DASHBOARD = {
     "/dashboard.js": ("dashboard.js", "text/javascript"),
 }
 DASHBOARD_POLICY = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:"
-"""The page works in a cluster without internet, and runs no script but its own."""
+"""The page needs no internet, and runs no scripts but its own."""
 
 
 def create_app(
@@ -48,7 +48,7 @@ def create_app(
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
     )
-    patch_fastapi(app, redirect_from_root_to_docs=False)  # /docs, without a script from the internet
+    patch_fastapi(app, redirect_from_root_to_docs=False)  # serves /docs without scripts from the internet
 
     @app.exception_handler(UnavailableError)
     async def unavailable(_: Request, error: UnavailableError) -> JSONResponse:

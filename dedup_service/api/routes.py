@@ -1,4 +1,4 @@
-"""/v1: questions about the deployment. Every pod gives the same answers."""
+"""/v1: what the deployment does. Every pod gives the same answers."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ MAX_LIMIT = 500
 TEXT = {"max_length": 2048}
 
 GroupName = Annotated[str | None, Query(max_length=64, description="Only this group.", examples=["presses"])]
-Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="At most so many items.")]
-After = Annotated[str | None, Query(max_length=2400, description="`next` of the page before.")]
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="At most this many items.")]
+After = Annotated[str | None, Query(max_length=2400, description="`next` of the previous page.")]
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
     401: {"model": Problem, "description": "No valid token."},
@@ -57,10 +57,10 @@ def create_router(fleet: Fleet) -> APIRouter:
             raise HTTPException(503, "waiting for the hubs and Redis")
         if group is None:
             return fleet.groups
-        found = fleet.group(group)
-        if found is None:
+        only = fleet.group(group)
+        if only is None:
             raise HTTPException(404, "no such group; /v1/groups lists them")
-        return [found]
+        return [only]
 
     def counted(group: str | None) -> Sequence[Group]:
         if not fleet.is_counting:
@@ -92,7 +92,7 @@ def create_router(fleet: Fleet) -> APIRouter:
     async def get_replicas(
         group: GroupName = None, state: Annotated[ReplicaState | None, Query(description="Only these.")] = None
     ) -> list[ReplicaView]:
-        """Who sends, what share of the readings, how often first, and how far behind."""
+        """Which replicas send, what share of the readings they deliver, how often first, and how far behind."""
         names = {item.name for item in counted(group)}
         replicas = [r for item in (await fleet.overview()).groups if item.group.name in names for r in item.replicas]
         return [ReplicaView.of(replica) for replica in replicas if state in (None, replica.state)]
@@ -105,13 +105,13 @@ def create_router(fleet: Fleet) -> APIRouter:
         after: After = None,
     ) -> Page[SourceView]:
         """Figures of each source over 24 h, by group and name."""
-        found = [
+        seen_sources = [
             (item.name, seen)
             for item in counted(group)
             for seen in await fleet.sources(item.name)
             if contains in seen.source
         ]
-        page, following = paged(found, lambda entry: f"{entry[0]} {entry[1].source}", limit, after)
+        page, following = paged(seen_sources, lambda entry: f"{entry[0]} {entry[1].source}", limit, after)
         views = []
         for name in dict.fromkeys(name for name, _ in page):
             names = await fleet.replica_names(name)
@@ -121,21 +121,21 @@ def create_router(fleet: Fleet) -> APIRouter:
 
     @router.get("/partitions")
     async def get_partitions() -> list[PartitionView]:
-        """Who works on which partition, and how far behind."""
+        """Which pod works on which partition, and how far it is behind."""
         chosen(None)
         return partition_views(fleet.partitions_of(), await fleet.pods(), time.time_ns() // 1_000_000)
 
-    @router.get("/keys", responses={404: {"model": Problem, "description": "Nothing is remembered of it."}})
+    @router.get("/keys", responses={404: {"model": Problem, "description": "Nothing is remembered about it."}})
     async def get_key(
         source: Annotated[str, Query(min_length=1, max_length=2048, examples=["opc.tcp://plant/press-1/temperature"])],
         reading_id: Annotated[str, Query(alias="id", min_length=1, max_length=256, examples=["0f3c…"])],
     ) -> list[KeyView]:
-        """What became of one reading: who won, who else delivered it, and how long that is remembered."""
+        """What became of one reading: which copy won, which replicas delivered it, and how long that is remembered."""
         chosen(None)
-        found = await fleet.find(source, reading_id)
-        if not found:
-            raise HTTPException(404, "nothing is remembered of this reading: it never came, or its window is over")
-        return [KeyView.of(group, claim, await fleet.replica_names(group.name)) for group, claim in found]
+        claims = await fleet.find(source, reading_id)
+        if not claims:
+            raise HTTPException(404, "nothing is remembered about this reading: it never arrived, or its window is over")
+        return [KeyView.of(group, claim, await fleet.replica_names(group.name)) for group, claim in claims]
 
     @router.get("/conflicts", responses=UNKNOWN_GROUP)
     async def get_conflicts(group: GroupName = None, limit: Limit = 100) -> list[ConflictView]:
@@ -162,7 +162,7 @@ def create_router(fleet: Fleet) -> APIRouter:
         after: After = None,
     ) -> Page[GapView]:
         """Sequence numbers that no replica delivered: the readings that were really lost."""
-        found = [
+        gaps = [
             GapView(
                 group=item.name,
                 source=name,
@@ -177,7 +177,7 @@ def create_router(fleet: Fleet) -> APIRouter:
             if source in (None, name)
             for gap in history.gaps
         ]
-        page, following = paged(found, lambda gap: f"{gap.group} {gap.source} {gap.epoch} {gap.first:020}", limit, after)
+        page, following = paged(gaps, lambda gap: f"{gap.group} {gap.source} {gap.epoch} {gap.first:020}", limit, after)
         return Page(items=page, next=following)
 
     @router.get("/history", responses=UNKNOWN_GROUP)
@@ -192,14 +192,14 @@ def create_router(fleet: Fleet) -> APIRouter:
 
 
 def paged(items: list[T], key: Callable[[T], str], limit: int, after: str | None) -> tuple[list[T], str | None]:
-    """A page by key, so that what comes and goes meanwhile moves nothing else."""
+    """A page by key, so that items which appear or disappear meanwhile do not shift the others."""
     ordered = sorted(items, key=key)
     rest = [item for item in ordered if after is None or key(item) > after]
     return rest[:limit], key(rest[limit - 1]) if len(rest) > limit else None
 
 
 def partition_views(partitions: Sequence[str], pods: list[PodStatus], now_ms: int) -> list[PartitionView]:
-    """Of two pods that both think they have one, the one that is further has it."""
+    """When two pods both report a partition, the one that is further along owns it."""
     views = {
         name: PartitionView(partition=name, owner=None, sequence_number=-1, enqueued_ms=0, lag_seconds=0)
         for name in partitions

@@ -1,4 +1,4 @@
-"""What the REST API answers. Times are milliseconds since the epoch; shares are between 0 and 1, or null while unknown."""
+"""Answers of the REST API. Times are milliseconds since the epoch; shares are between 0 and 1, or null while unknown."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Problem(View):
 
 class Page(View, Generic[Item]):
     items: list[Item]
-    next: str | None = Field(None, description="Give it as `after` to get the next page; null on the last one.")
+    next: str | None = Field(None, description="Pass it as `after` to get the next page; null on the last one.")
 
 
 class Totals(View):
-    """Of all pods, since the first one started. A pod that is killed may take the last second of its counts along; what
-    /v1/groups says is exact."""
+    """Totals of all pods since the first one started. A killed pod loses the counts of its last second; the figures in
+    /v1/groups are exact."""
 
     input_events: int
     copies: int
@@ -45,8 +45,8 @@ class Totals(View):
     duplicates: int
     conflicts: int
     replays: int
-    in_doubt_found: int = Field(description="Copies in doubt that the clean stream had already.")
-    in_doubt_published: int = Field(description="Copies in doubt that it had not.")
+    in_doubt_found: int = Field(description="Copies in doubt that were found in the clean stream.")
+    in_doubt_published: int = Field(description="Copies in doubt that were not there, and were published.")
     clean_events: int
     clean_readings: int
     dead_lettered: int
@@ -55,7 +55,7 @@ class Totals(View):
     @classmethod
     def of(cls, totals: dict[str, int]) -> Totals:
         def count(what: Count, label: str = "") -> int:
-            """Counters are named `COUNTER|label`; without a label, all of them."""
+            """Counters are named `COUNTER|label`; without `label`, those of all labels are added up."""
             prefix = f"{what.name}|{label}"
             return sum(n for name, n in totals.items() if (name == prefix if label else name.startswith(prefix)))
 
@@ -138,10 +138,11 @@ class GroupView(View):
     sources: list[str]
     window_seconds: float
     window_state: WindowState = Field(
-        description="The spread of copies takes up less than half of the window, more, or 90 % and more."
+        description="The share of the window that the spread of copies takes up: `wide` below half of it, `close` above, "
+        "`short` from 90 % on."
     )
     readings_per_second: float
-    figures: dict[str, GroupFiguresView] = Field(description="By period: 1m, 15m, 24h, at least so long.")
+    figures: dict[str, GroupFiguresView] = Field(description="By period (1m, 15m, 24h), each at least this long.")
 
     @classmethod
     def of(cls, item: GroupOverview) -> GroupView:
@@ -185,7 +186,7 @@ class ReplicaView(View):
     group: str
     replica: str = Field(examples=["edge-1/sender"])
     state: ReplicaState
-    last_seen_ms: int = Field(description="When its newest copy was enqueued in the input hub.")
+    last_seen_ms: int = Field(description="When the replica's newest copy was enqueued in the input hub.")
     silent_seconds: float
     figures: dict[str, ReplicaFiguresView]
 
@@ -205,7 +206,7 @@ class SourceView(View):
     group: str
     source: str
     last_processed_ms: int
-    readings: int = Field(description="Over 24 h, as all figures here.")
+    readings: int = Field(description="Over 24 h, like all figures here.")
     copies: int
     conflicts: int
     late: int
@@ -233,8 +234,8 @@ class SourceView(View):
 class PartitionView(View):
     partition: str
     owner: str | None = Field(description="The pod that works on it; null while it changes hands.")
-    sequence_number: int = Field(description="Of the last finished event; -1 while there is none.")
-    enqueued_ms: int = Field(description="When that was enqueued.")
+    sequence_number: int = Field(description="Number of the last finished event; -1 while there is none.")
+    enqueued_ms: int = Field(description="When that event was enqueued.")
     lag_seconds: float
 
 
@@ -245,7 +246,7 @@ class GapView(View):
     first: int
     last: int
     missing: int
-    found_ms: int = Field(description="When it was noticed.")
+    found_ms: int = Field(description="When the gap was noticed.")
 
 
 class ConflictView(View):
@@ -256,7 +257,7 @@ class ConflictView(View):
     enqueued_ms: int
     content: str = Field(description="Hash of what copies must agree on.")
     bytes: int
-    winner_replicas: list[str] = Field(description="Who had delivered the reading by then.")
+    winner_replicas: list[str] = Field(description="Replicas that had delivered the reading by then.")
     winner_enqueued_ms: int
     winner_content: str
 
@@ -274,11 +275,11 @@ class DeadLetterView(View):
 class KeyView(View):
     group: str
     verdict: Literal["published", "claimed"] = Field(
-        description="`claimed`: its winner is on its way, or was when its pod ended; it will be looked at again."
+        description="`claimed`: the winner is being processed, or was when its pod ended; then it will be processed again."
     )
     winner_origin: str = Field(description="Incarnation/partition/sequence number/index of the copy that won.")
     winner_enqueued_ms: int
-    replicas: list[str] = Field(description="Who delivered it.")
+    replicas: list[str] = Field(description="Replicas that delivered it.")
     content: str = Field(description="Hash of what copies must agree on.")
     remembered_seconds: float
 

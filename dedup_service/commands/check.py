@@ -1,4 +1,4 @@
-"""`dedup-service check`: is a running service healthy, does its API answer, and does a reading get through, once?"""
+"""`dedup-service check`: whether a running service is healthy, its API answers, and a reading gets through exactly once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HTTP_SECONDS = 5.0
 
 
 class CheckFailedError(Exception):
-    """What was looked at, and what it said."""
+    """The message says what was checked, and what it answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class RoundTripPorts:
 @dataclass(frozen=True, slots=True)
 class Checker:
     url: str
-    """Of the running service, without a slash at the end."""
+    """Address of the running service, without a trailing slash."""
     token: str | None = field(repr=False)
     session: aiohttp.ClientSession
 
@@ -61,7 +61,7 @@ class Checker:
         return "healthy"
 
     async def api(self) -> str:
-        """Ready, metrics and figures. Raises CheckFailedError."""
+        """Checks readiness, metrics and figures. Raises CheckFailedError."""
         await self._ok("/readyz")
         if "dedup_input_events_total" not in await self._ok("/metrics"):
             raise CheckFailedError(f"{self.url}/metrics: lacks dedup_input_events_total")
@@ -69,7 +69,7 @@ class Checker:
         return f"ready: mode {stats['mode']}, {len(stats['pods'])} pods, {stats['totals']['clean_readings']} clean readings"
 
     async def round_trip(self, ports: RoundTripPorts, deadline_seconds: float) -> str:
-        """Send a reading to several partitions, and find it in the clean hub once. Raises CheckFailedError."""
+        """Sends a reading to several partitions, and expects it in the clean hub once. Raises CheckFailedError."""
         reading_id = uuid.uuid4().hex
         started = time.monotonic()
         try:
@@ -91,7 +91,7 @@ class Checker:
         return f"round trip: {COPIES} copies sent, 1 in the clean hub after {seconds:.1f} s"
 
     async def _published(self, reading_id: str) -> str:
-        """The origin of the copy that won, once it is published."""
+        """Waits until the reading is published, and returns the origin of the copy that won."""
         while True:
             status, answer = await self._get("/v1/keys", source=SOURCE, id=reading_id)
             if status == 200 and answer[0]["verdict"] == "published":
@@ -101,7 +101,7 @@ class Checker:
             await asyncio.sleep(POLL_SECONDS)
 
     async def _all_finished(self, sent_to: Mapping[str, int]) -> None:
-        """Until every copy has been looked at: only then can the clean hub hold a second one."""
+        """Waits until every copy has been processed: before that, a second one could still reach the clean hub."""
         while True:
             positions = {
                 item["partition"].rpartition("/")[2]: item["sequence_number"] for item in await self._ok("/v1/partitions")
@@ -112,7 +112,7 @@ class Checker:
 
 
 async def _send_copies(hub: Publisher, reading_id: str) -> dict[str, int]:
-    """The end of each partition that got a copy."""
+    """Returns the end of each partition that got a copy."""
     properties = {
         "cloudEvents_specversion": "1.0",
         "cloudEvents_type": "check",

@@ -1,4 +1,4 @@
-"""`dedup-service plan`: what a load needs, as text or JSON."""
+"""`dedup-service plan`: what a load requires, as text or JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dedup_service.core.times import duration_seconds
 
 
 def seconds_of(text: str) -> int:
-    """`90m`, `4h`, `1d`. Raises ArgumentTypeError."""
+    """Parses `90m`, `4h` or `1d`. Raises ArgumentTypeError."""
     try:
         seconds = duration_seconds(text)
     except ValueError as error:
@@ -35,15 +35,15 @@ def count(text: str) -> int:
 def add_plan(commands: Any) -> None:
     parser = commands.add_parser(
         "plan",
-        help="how large a deployment must be",
+        help="calculate how large a deployment must be",
         description="Pods, partitions, Redis, IoT Hub and Event Hubs units for a load, from measured costs "
-        "(docs/performance.md). Needs no settings, and asks nobody.",
+        "(docs/performance.md). Needs no settings and no connections.",
     )
-    parser.add_argument("--rate", type=positive, required=True, help="readings per second, each counted once")
-    parser.add_argument("--replicas", type=count, default=3, help="that send each of them (default: %(default)s)")
+    parser.add_argument("--rate", type=positive, required=True, help="unique readings per second")
+    parser.add_argument("--replicas", type=count, default=3, help="replicas that send each of them (default: %(default)s)")
     parser.add_argument("--batch", type=count, default=1, help="readings in one event (default: %(default)s)")
     parser.add_argument("--body", type=count, default=100, help="bytes of a reading's data (default: %(default)s)")
-    parser.add_argument("--window", type=seconds_of, default=14_400, metavar="4h", help="of the claims (default: 4h)")
+    parser.add_argument("--window", type=seconds_of, default=14_400, metavar="4h", help="window of the claims (default: 4h)")
     parser.add_argument("--output-partitions", type=count, default=4, help="of the clean hub (default: %(default)s)")
     parser.add_argument(
         "--headroom", type=positive, default=2.0, help="capacity over load; at 2 a backlog shrinks as fast as it grew"
@@ -65,23 +65,23 @@ def planned(arguments: argparse.Namespace) -> str:
 
 
 def as_text(load: PlannedLoad) -> str:
-    found = plan(load)
-    units = ", or ".join(f"{number} × {tier}" for tier, number in found.iot_hub_units.items()) or "none that can do it"
+    needed = plan(load)
+    units = ", or ".join(f"{number} × {tier}" for tier, number in needed.iot_hub_units.items()) or "no tier can carry it"
     rows = [
         (
             "load",
             f"{load.copies_per_second:,.0f} copies/s, {load.events_per_second:,.0f} events/s of {load.event_bytes:,} bytes",
         ),
-        ("service", f"{found.pods} pods of 1 core ({found.cores:.2f} cores at this load, {copy_us(load):.1f} µs a copy)"),
-        ("input hub", f"at least {found.partitions} partitions"),
-        ("IoT Hub", f"{found.metered_messages_per_day:,.0f} messages of 4 KB a day: {units}"),
-        ("Redis", f"{_size(found.redis_bytes)} of claims, {found.redis_cores:.2f} cores; maxmemory 1.5 times that"),
-        ("", f"{found.claims_per_second:,.0f} claims/s, {found.confirms_per_second:,.0f} confirms/s"),
+        ("service", f"{needed.pods} pods of 1 core ({needed.cores:.2f} cores at this load, {copy_us(load):.1f} µs a copy)"),
+        ("input hub", f"at least {needed.partitions} partitions"),
+        ("IoT Hub", f"{needed.metered_messages_per_day:,.0f} messages of 4 KB a day: {units}"),
+        ("Redis", f"{_size(needed.redis_bytes)} of claims, {needed.redis_cores:.2f} cores; maxmemory 1.5 times that"),
+        ("", f"{needed.claims_per_second:,.0f} claims/s, {needed.confirms_per_second:,.0f} confirms/s"),
         (
             "clean hub",
-            f"{found.clean_throughput_units} throughput units ({found.clean_events_per_second:,.0f} events/s at most)",
+            f"{needed.clean_throughput_units} throughput units ({needed.clean_events_per_second:,.0f} events/s at most)",
         ),
-        *(("note", warning) for warning in found.warnings),
+        *(("note", warning) for warning in needed.warnings),
     ]
     return "\n".join(f"{name:<10} {value}" for name, value in rows)
 

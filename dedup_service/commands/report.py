@@ -1,4 +1,4 @@
-"""`dedup-service report`: what has been measured of each source, and whether it can be deduplicated."""
+"""`dedup-service report`: what was measured for each source, and whether it can be deduplicated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_HOURS = 24
 
 
 def hours_of(text: str) -> int:
-    """`90m`, `24h`, `1d` in whole hours. Raises ValueError."""
+    """Parses `90m`, `24h` or `1d` into whole hours, rounded up. Raises ValueError."""
     hours = -(-duration_seconds(text) // 3600)
     if not 1 <= hours <= MAX_HOURS:
         raise ValueError(f"{text!r} is not between 1 hour and {MAX_HOURS} hours, which is what is kept")
@@ -79,5 +79,5 @@ def _share(value: float | None) -> str:
 
 
 def _printable(text: str) -> str:
-    """A device chooses its sources' names: they must not move the terminal's cursor."""
+    """Replaces control characters: a device chooses its sources' names, which must not move the terminal's cursor."""
     return "".join(character if character.isprintable() else "�" for character in text)

@@ -1,4 +1,4 @@
-"""What a connection string says about a hub: with a key it is used as it is, without one Entra ID is."""
+"""What a connection string says about a hub. With a key it is used as it is; without one, Entra ID is used."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dedup_service.config.settings import HUB_EXAMPLE
 from dedup_service.errors import ConfigurationError
 
 IOT_HUB_PREFIXES = ("iothub-ns-", "ihsu")
-"""How the names of IoT Hub's own namespaces begin; they take keys only.
+"""How the names of IoT Hub's own namespaces begin, which accept only keys.
 
 Source: https://learn.microsoft.com/azure/iot-hub/iot-hub-devguide-messages-read-builtin
 """
@@ -20,17 +20,17 @@ Source: https://learn.microsoft.com/azure/iot-hub/iot-hub-devguide-messages-read
 @dataclass(frozen=True, slots=True)
 class HubAddress:
     setting: str
-    """Where it stands, for messages."""
+    """The setting that holds it, for messages."""
     connection_string: SecretStr
     namespace: str
-    """Fully qualified; with a port where the connection string has one."""
+    """Fully qualified, with a port if the connection string has one."""
     hub: str
     has_key: bool
-    """Without one, Entra ID is asked for a token."""
+    """Without a key, Entra ID is asked for a token."""
     is_emulator: bool
-    """No TLS: the emulator, or the sandbox."""
+    """The emulator, or the sandbox: without TLS."""
     endpoint: str | None = None
-    """Connect there instead of to the namespace: a private endpoint, or a gateway."""
+    """Where to connect instead of the namespace: a private endpoint, or a gateway."""
 
     @property
     def name(self) -> tuple[str, str]:
@@ -46,14 +46,14 @@ def parse_hub_address(setting: str, connection_string: SecretStr, endpoint: str 
     namespace = urlsplit(fields.get("endpoint", "")).netloc
     has_key = bool(fields.get("sharedaccesskey") or fields.get("sharedaccesssignature"))
     if not namespace:
-        raise ConfigurationError(setting, "is no connection string: it has no Endpoint=sb://…", HUB_EXAMPLE)
+        raise ConfigurationError(setting, "is not a connection string: it has no Endpoint=sb://…", HUB_EXAMPLE)
     if has_key and not (fields.get("sharedaccesskeyname") or fields.get("sharedaccesssignature")):
-        raise ConfigurationError(setting, "has a SharedAccessKey and no SharedAccessKeyName", HUB_EXAMPLE)
+        raise ConfigurationError(setting, "has a SharedAccessKey but no SharedAccessKeyName", HUB_EXAMPLE)
     if not fields.get("entitypath"):
         raise ConfigurationError(setting, "does not name the hub (EntityPath)", HUB_EXAMPLE)
     if not has_key and namespace.lower().startswith(IOT_HUB_PREFIXES):
         problem = (
-            "has no SharedAccessKey, and IoT Hub's own endpoint knows no Entra ID: give it with its key, or route the "
+            "has no SharedAccessKey, but IoT Hub's own endpoint does not support Entra ID: add the key, or route the "
             "messages to an Event Hub"
         )
         raise ConfigurationError(setting, problem, HUB_EXAMPLE)

@@ -1,6 +1,7 @@
 """The YAML file (DEDUP_CONFIG_FILE) that says which devices form which redundancy group.
 
-Every message points at line and field: a plant's file grows long, and a wrong pattern silently unprotects a line.
+Every message names line and field, because a plant's file grows long, and a wrong pattern silently leaves machines
+unprotected.
 """
 
 from __future__ import annotations
@@ -22,51 +23,59 @@ Pattern = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 Pointer = Annotated[str, StringConstraints(pattern=r"^(/[^/]*)+$")]
 Location = tuple[int | str, ...]
 MAX_DEPTH = 8
-"""More than the file has; an alias may contain itself."""
+"""More levels than the file can have; an alias may contain itself."""
 
 
 class GroupSettings(BaseModel):
-    """One redundancy group. What is left out is as in the environment, or the default."""
+    """One redundancy group. What is left out comes from the environment, or is the default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Name
     devices: list[Pattern] = Field(default=["*"], min_length=1, description="IoT Hub device ids; * and ? match.")
-    sources: list[Pattern] = Field(default=["*"], min_length=1, description="What these devices may send; * and ? match.")
-    expected_replicas: int = Field(default=0, ge=0, le=31, description="0: not said; then nothing is reported as missing.")
+    sources: list[Pattern] = Field(
+        default=["*"], min_length=1, description="Sources that these devices may send; * and ? match."
+    )
+    expected_replicas: int = Field(
+        default=0, ge=0, le=31, description="0: not configured; then nothing is reported as missing."
+    )
     window_seconds: int | None = Field(default=None, gt=0, description="Default: DEDUP_WINDOW_SECONDS.")
     mode: Literal["drop", "mark", "observe"] | None = Field(default=None, description="Default: DEDUP_MODE.")
     on_conflict: Literal["first-wins", "dead-letter"] = "first-wins"
-    content: list[Pointer] = Field(default=[], description="JSON pointers to what copies must agree on; none: all bytes.")
+    content: list[Pointer] = Field(default=[], description="JSON pointers to what copies must agree on; empty: all bytes.")
     content_mode: Literal["as-received", "structured"] = "as-received"
     output: Name | None = Field(default=None, description="One of `outputs`; default: the environment's.")
     partition_by: Literal["source", "group"] | None = Field(default=None, description="Default: DEDUP_PARTITION_BY.")
-    silent_after_seconds: int = Field(default=10, gt=0, description="A replica without copies for so long counts as silent.")
+    silent_after_seconds: int = Field(
+        default=10, gt=0, description="A replica without copies for this long counts as silent."
+    )
 
 
 class InputSettings(BaseModel):
-    """One input hub. Secrets do not stand in the file: it names the environment variable that has them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: Name
-    connection_string_env: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Of its connection string.")
-    consumer_group: str = Field(min_length=1)
-    endpoint_address: str | None = Field(default=None, description="As DEDUP_INPUT_ENDPOINT_ADDRESS.")
-    retention_seconds: int | None = Field(default=None, gt=0, description="Default: DEDUP_INPUT_RETENTION_SECONDS.")
-
-
-class OutputSettings(BaseModel):
-    """One more clean hub, beside the one that the environment names."""
+    """One input hub. Secrets are not in the file: it names the environment variable that has them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Name
     connection_string_env: str = Field(
-        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Of this output's connection string."
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Variable with its connection string."
+    )
+    consumer_group: str = Field(min_length=1)
+    endpoint_address: str | None = Field(default=None, description="Like DEDUP_INPUT_ENDPOINT_ADDRESS.")
+    retention_seconds: int | None = Field(default=None, gt=0, description="Default: DEDUP_INPUT_RETENTION_SECONDS.")
+
+
+class OutputSettings(BaseModel):
+    """A clean hub in addition to the one that the environment names."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Name
+    connection_string_env: str = Field(
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Variable with its connection string."
     )
     consumer_group: str = Field(default="$Default", min_length=1, description="To look up what was published.")
-    endpoint_address: str | None = Field(default=None, description="As DEDUP_OUTPUT_ENDPOINT_ADDRESS.")
+    endpoint_address: str | None = Field(default=None, description="Like DEDUP_OUTPUT_ENDPOINT_ADDRESS.")
 
 
 class ConfigFile(BaseModel):
@@ -93,8 +102,8 @@ def load_config_file(path: Path) -> ConfigFile:
         content = {} if node is None else yaml.safe_load(path.read_text())
     except OSError as error:
         raise ConfigurationError(SETTING, f"{path} can't be read ({error.strerror})", EXAMPLE) from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: no text, or a date that is none
-        raise ConfigurationError(SETTING, f"{path} is no YAML: {' '.join(str(error).split())}", EXAMPLE) from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: not text, or an impossible date
+        raise ConfigurationError(SETTING, f"{path} is not YAML: {' '.join(str(error).split())}", EXAMPLE) from None
     lines = {} if node is None else dict(_lines(node, ()))
     try:
         return ConfigFile.model_validate(content)
@@ -104,7 +113,7 @@ def load_config_file(path: Path) -> ConfigFile:
 
 
 def _lines(node: Any, location: Location) -> Iterator[tuple[Location, int]]:
-    """The line of every value, and for a member of a mapping that of its name."""
+    """The line of every value; for a member of a mapping, the line of its name."""
     yield location, node.start_mark.line + 1
     if len(location) >= MAX_DEPTH:
         return

@@ -1,4 +1,4 @@
-"""The groups as they are configured: by the file, or one for all devices."""
+"""The groups as configured: by the file, or one for all devices."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from dedup_service.errors import ConfigurationError
 
 
 def configured_groups(settings: Settings, file: ConfigFile | None) -> list[GroupSettings]:
-    """Raises ConfigurationError, also where a group publishes and there is nothing to publish to."""
+    """Raises ConfigurationError, also when a group publishes but has no hub to publish to."""
     groups = file.groups if file is not None else [GroupSettings(name=DEFAULT_GROUP)]
     if settings.unmatched == "forward" and settings.output_connection_string is None and not only_observes(groups, settings):
         problem = "is missing, and DEDUP_UNMATCHED=forward sends there"
         raise ConfigurationError(f"{PREFIX}OUTPUT_CONNECTION_STRING", problem, example("output_connection_string"))
-    known = {output.name for output in file.outputs} if file is not None else set()
+    outputs = {output.name for output in file.outputs} if file is not None else set()
     for group in groups:
-        if group.output is not None and group.output not in known:
+        if group.output is not None and group.output not in outputs:
             problem = f"{settings.config_file}: output {group.output} of group {group.name} is not among `outputs`"
             raise ConfigurationError(f"{PREFIX}CONFIG_FILE", problem, example("config_file"))
         for name in _needed_by(group, settings):
@@ -45,7 +45,8 @@ def only_observes(groups: Sequence[GroupSettings], settings: Settings) -> bool:
 
 
 def make_group(group: GroupSettings, settings: Settings, clean_partitions: list[str]) -> Group:
-    """`clean_partitions`: of all clean hubs, `<output>:<partition>` or, of the environment's, the number alone."""
+    """`clean_partitions`: those of all clean hubs, as `<output>:<partition>`, or the number alone for the environment's
+    hub."""
     output_partitions = [name for name in clean_partitions if name.rpartition(":")[0] == (group.output or "")]
     return Group(
         name=group.name,

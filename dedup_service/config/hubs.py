@@ -1,4 +1,4 @@
-"""The hubs as they are configured: by the environment, or several by the file."""
+"""The hubs as configured: by the environment, or several by the file."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ def configured_inputs(settings: Settings, file: ConfigFile | None) -> list[Input
 
 
 def _require_different(inputs: list[InputConfig]) -> None:
-    """Two inputs on one hub would share its leases, and each take them all."""
+    """Two inputs on one hub would share its leases, and each would take them all."""
     seen: dict[tuple[str, str], InputConfig] = {}
     for item in inputs:
         name = item.address.name
         if name in seen:
-            problem = f"names the hub of input {seen[name].name} once more ({'/'.join(name)})"
+            problem = f"names the hub of input {seen[name].name} again ({'/'.join(name)})"
             raise ConfigurationError(item.address.setting, problem, HUB_EXAMPLE)
         seen[name] = item
 
@@ -95,7 +95,7 @@ def check_address(settings: Settings) -> HubAddress:
     """Raises ConfigurationError."""
     setting = f"{PREFIX}CHECK_CONNECTION_STRING"
     if settings.check_connection_string is None:
-        raise ConfigurationError(setting, "is missing, and `check --round-trip` needs it", HUB_EXAMPLE)
+        raise ConfigurationError(setting, "is missing, but `check --round-trip` needs it", HUB_EXAMPLE)
     return parse_hub_address(setting, settings.check_connection_string, settings.input_endpoint_address)
 
 

@@ -24,7 +24,7 @@ SQLITE_SCHEME = "sqlite:///"
 def _endpoint(hub: str) -> Any:
     return Field(
         None,
-        description=f"Connect to the {hub} hub there instead of at its namespace: a private endpoint, or a gateway.",
+        description=f"Connect to the {hub} hub at this address instead of its namespace: a private endpoint, or a gateway.",
         examples=["hub.plant.example:443"],
     )
 
@@ -34,60 +34,60 @@ class Settings(BaseSettings):
 
     input_connection_string: SecretStr | None = Field(
         None,
-        description="The input hub: IoT Hub's Event Hub-compatible endpoint, or an Event Hub; without a SharedAccessKey "
-        "Entra ID is used, which IoT Hub's endpoint does not know. Needed unless the file names inputs.",
+        description="The input hub: IoT Hub's Event Hub-compatible endpoint, or an Event Hub. Without a SharedAccessKey, "
+        "Entra ID is used, which IoT Hub's endpoint does not support. Needed unless the file names inputs.",
         examples=[HUB_EXAMPLE, ENTRA_HUB_EXAMPLE],
     )
     input_consumer_group: str | None = Field(
         None,
-        description="Of the input hub; no other reader may use it. Needed unless the file names inputs.",
+        description="Consumer group of the input hub, which no other reader may use. Needed unless the file names inputs.",
         examples=["dedup"],
         min_length=1,
     )
     output_connection_string: SecretStr | None = Field(
         None,
-        description="The clean hub; without a SharedAccessKey Entra ID is used. Needed unless the mode is `observe`.",
+        description="The clean hub. Without a SharedAccessKey, Entra ID is used. Needed unless the mode is `observe`.",
         examples=[HUB_EXAMPLE, ENTRA_HUB_EXAMPLE],
     )
     output_consumer_group: str = Field(
-        "$Default", description="Of the clean hub, to look up what was published.", examples=["dedup"]
+        "$Default", description="Consumer group of the clean hub, to look up what was published.", examples=["dedup"]
     )
     dead_letter_connection_string: SecretStr | None = Field(
         None,
-        description="The dead-letter hub, or the word `discard`: then what can't be processed is only counted.",
+        description="The dead-letter hub, or the word `discard`: then what can't be processed is counted and dropped.",
         examples=[HUB_EXAMPLE, ENTRA_HUB_EXAMPLE, DISCARD],
     )
     input_endpoint_address: str | None = _endpoint("input")
     output_endpoint_address: str | None = _endpoint("clean")
     dead_letter_endpoint_address: str | None = _endpoint("dead-letter")
     transport: Literal["amqp", "websocket"] = Field(
-        "amqp", description="To the hubs: port 5671, or WebSocket on port 443.", examples=["websocket"]
+        "amqp", description="How to reach the hubs: port 5671, or WebSocket on port 443.", examples=["websocket"]
     )
     http_proxy: SecretStr | None = Field(
         None,
-        description="For the hubs (then over WebSocket), blobs and Entra ID; not for Redis.",
+        description="Proxy for the hubs (then over WebSocket), blobs and Entra ID; not for Redis.",
         examples=["http://user:password@proxy.example:3128"],
     )
     ca_file: Path | None = Field(
         None,
-        description="PEM of the authorities to trust instead of the public ones, for everything that is reached by TLS.",
+        description="PEM file of the certificate authorities to trust instead of the public ones, for all TLS connections.",
         examples=["/etc/dedup/ca.pem"],
     )
     redis_url: SecretStr = Field(
-        description="Redis 6 or newer, or Valkey; rediss:// is TLS. The password stands in it, unless Entra ID is used.",
+        description="Redis 6 or newer, or Valkey; rediss:// means TLS. Contains the password, unless Entra ID is used.",
         examples=["rediss://:password@cache.example:6380/0", "redis://localhost:6379/0"],
     )
     redis_auth: Literal["url", "entra"] = Field(
-        "url", description="`url`: as the URL says; `entra`: by a token of Entra ID.", examples=["entra"]
+        "url", description="`url`: with the URL's password; `entra`: with a token from Entra ID.", examples=["entra"]
     )
     redis_cluster: bool = Field(
         False,
         description="Redis is clustered (Redis Cluster, Azure Managed Redis with the OSS policy).",
         examples=["true"],
     )
-    redis_timeout_seconds: float = Field(2.0, gt=0, description="For one call to Redis.", examples=["2"])
+    redis_timeout_seconds: float = Field(2.0, gt=0, description="Limit for one call to Redis.", examples=["2"])
     allow_eviction: bool = Field(
-        False, description="Start although Redis may evict claims; duplicates are then possible.", examples=["true"]
+        False, description="Start even though Redis may evict claims; duplicates are then possible.", examples=["true"]
     )
     namespace: str | None = Field(
         None,
@@ -99,28 +99,30 @@ class Settings(BaseSettings):
         None,
         ge=1,
         le=64,
-        description=f"Of the claims; {CLUSTER_SHARDS} where Redis is clustered, 1 elsewhere. A change forgets the claims.",
+        description=f"Shards of the claims: {CLUSTER_SHARDS} when Redis is clustered, else 1. A change forgets the claims.",
         examples=["16"],
     )
     checkpoint_url: SecretStr = Field(
-        description="sqlite:///PATH for one machine; for AKS a blob container: its URL (without a SAS: by Entra ID), or a "
-        "storage connection string followed by ;ContainerName=NAME.",
+        description="sqlite:///PATH for one machine; for AKS a blob container: its URL (Entra ID is used without a SAS), or "
+        "a storage connection string followed by ;ContainerName=NAME.",
         examples=["https://account.blob.core.windows.net/dedup-checkpoints", "sqlite:////var/lib/dedup/checkpoints.db"],
     )
-    checkpoint_interval_seconds: float = Field(1.0, gt=0, description="Between checkpoints.", examples=["1"])
-    lease_interval_seconds: float = Field(0.5, gt=0, description="Between renewals of this pod's leases.", examples=["0.5"])
+    checkpoint_interval_seconds: float = Field(1.0, gt=0, description="Interval of checkpoints.", examples=["1"])
+    lease_interval_seconds: float = Field(
+        0.5, gt=0, description="Interval of renewals of this pod's leases.", examples=["0.5"]
+    )
     lease_seconds: float = Field(
-        5.0, gt=0, description="A pod that did not renew for so long has lost its partitions.", examples=["5"]
+        5.0, gt=0, description="A pod that did not renew for this long has lost its partitions.", examples=["5"]
     )
     sample_interval_seconds: float = Field(
         3.0,
         gt=0,
-        description="Between samples of the clean hub's end: how much of it is read back after a crash.",
+        description="Interval of samples of the clean hub's end, which limit how much is read back after a crash.",
         examples=["3"],
     )
     window_seconds: int = Field(14_400, gt=0, description="How long a published key is remembered.", examples=["14400"])
     input_retention_seconds: int = Field(
-        86_400, gt=0, description="The input hub's retention; the service can't read it.", examples=["86400"]
+        86_400, gt=0, description="The input hub's retention, which the service can't read.", examples=["86400"]
     )
     start_at: str = Field(
         "earliest",
@@ -129,55 +131,64 @@ class Settings(BaseSettings):
     )
     mode: Literal["drop", "mark", "observe"] = Field(
         "drop",
-        description="`drop` duplicates, `mark` and publish them, or `observe`: publish nothing, measure.",
+        description="`drop` duplicates, `mark` and publish them, or `observe`: publish nothing, only measure.",
         examples=["drop"],
     )
     config_file: Path | None = Field(
         None,
-        description="YAML with the redundancy groups; without it all devices are one group.",
+        description="YAML file with the redundancy groups; without it, all devices are one group.",
         examples=["/etc/dedup/groups.yaml"],
     )
-    accounting: bool = Field(True, description="Count the redundancy in Redis, as /v1/groups shows it.", examples=["true"])
+    accounting: bool = Field(True, description="Count the redundancy in Redis, which /v1/groups shows.", examples=["true"])
     unmatched: Literal["ignore", "forward", "dead-letter"] = Field(
         "ignore",
-        description="What happens to events that are no telemetry, or of a device in no group.",
+        description="What happens to events that are not telemetry, or come from a device in no group.",
         examples=["ignore"],
     )
     partition_by: Literal["source", "group"] = Field(
         "source",
-        description="`source`: a source's readings stay on one output partition, and batches are split where they must "
-        "be; `group`: everything goes to one output partition.",
+        description="`source`: a source's readings stay on one output partition, and batches are split where necessary; "
+        "`group`: everything goes to one output partition.",
         examples=["source"],
     )
     kept_properties: str = Field(
         "",
-        description="Names, separated by commas, that devices may use although they steer Azure Data Explorer's ingestion.",
+        description="Property names, separated by commas, that devices may use although they control Azure Data Explorer's "
+        "ingestion.",
         examples=["Table,Format"],
     )
     max_decompressed_bytes: int = Field(
-        4 * 1024 * 1024, gt=0, description="A gzip body that is larger goes to the dead letters.", examples=["4194304"]
+        4 * 1024 * 1024,
+        gt=0,
+        description="A gzip body that decompresses to more goes to the dead letters.",
+        examples=["4194304"],
     )
     prefetch: int = Field(
-        3000, ge=1, description="Events the SDK reads ahead for each partition. Lower it for large events.", examples=["300"]
+        3000,
+        ge=1,
+        description="Events that the SDK reads ahead for each partition; lower it for large events.",
+        examples=["300"],
     )
     batch_size: int = Field(1000, ge=1, description="Events handled at once for each partition.", examples=["300"])
     send_timeout_seconds: float = Field(
-        3.0, gt=0, description="For one send to a hub; well below the lease.", examples=["3"]
+        3.0, gt=0, description="Limit for one send to a hub; well below the lease.", examples=["3"]
     )
     check_connection_string: SecretStr | None = Field(
         None,
-        description="The input hub (an Event Hub) with the right to send; only `check --round-trip` needs it.",
+        description="The input hub (an Event Hub) with the right to send, which only `check --round-trip` needs.",
         examples=[HUB_EXAMPLE, ENTRA_HUB_EXAMPLE],
     )
     http_host: str = Field("0.0.0.0", description="Where the REST API listens.", examples=["127.0.0.1"])
-    http_port: int = Field(8000, ge=0, le=65_535, description="0 takes a free port.", examples=["8000"])
+    http_port: int = Field(8000, ge=0, le=65_535, description="Port of the REST API; 0 takes a free one.", examples=["8000"])
     api_token: SecretStr | None = Field(
         None,
         min_length=1,
-        description="With it, all but health and metrics needs `Authorization: Bearer …`.",
+        description="If set, everything but health and metrics needs `Authorization: Bearer …`.",
         examples=["a-long-secret"],
     )
-    log_format: Literal["json", "console"] = Field("json", description="For machines or for people.", examples=["console"])
+    log_format: Literal["json", "console"] = Field(
+        "json", description="`json` for machines, `console` for people.", examples=["console"]
+    )
 
     @field_validator("start_at")
     @classmethod
@@ -200,7 +211,7 @@ class Settings(BaseSettings):
         if value is not None:
             parts = urlsplit(value.get_secret_value())
             if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError("is no http://HOST:PORT; characters such as @ in the password must be percent-encoded")
+                raise ValueError("is not http://HOST:PORT; characters such as @ in the password must be percent-encoded")
         return value
 
     @field_validator("ca_file")
@@ -209,7 +220,7 @@ class Settings(BaseSettings):
         if value is not None:
             try:
                 ssl.create_default_context(cafile=str(value))
-            except OSError as error:  # a missing file, and one that holds no certificate
+            except OSError as error:  # a missing file, or one without certificates
                 raise ValueError(f"{value} can't be read as PEM certificates ({error.strerror or error})") from None
         return value
 
@@ -218,7 +229,7 @@ class Settings(BaseSettings):
         if self.mode != "observe" and self.config_file is None:
             for name in ("output_connection_string", "dead_letter_connection_string"):
                 if getattr(self, name) is None:
-                    raise ValueError(f"{PREFIX}{name.upper()}: is missing, and mode {self.mode} needs it")
+                    raise ValueError(f"{PREFIX}{name.upper()}: is missing, but mode {self.mode} needs it")
         return self
 
     @model_validator(mode="after")

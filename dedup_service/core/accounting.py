@@ -11,8 +11,8 @@ the reading's winner was enqueued. Counters, where `n` is a replica's number in 
     l<n>      winners of n that came later than their window
     r<k>      readings that exactly k replicas delivered
     h<n>:<b>  n's duplicates by how long after the winner they were enqueued; b: see `bucket_ms`
-    n:<b>     winners by distance to the nearest reading of another replica (only of sources, in mode `observe`)
-    g+, g-    sequence numbers that were passed over, and those of them that came after all
+    n:<b>     winners by distance to the nearest reading of another replica (kept per source, in mode `observe`)
+    g+, g-    sequence numbers that were passed over, and those of them that were delivered later
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 MAX_SEQUENCE = 2**53
-"""Redis counts in doubles; a source that counts further is not watched for gaps."""
+"""Lua counts in doubles; gaps of a source that counts further are not tracked."""
 KNOWN_SEQUENCES = 10_000
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
@@ -38,7 +38,7 @@ Counts = Mapping[str, int]
 
 @lru_cache(KNOWN_SEQUENCES)
 def sequence_number(text: str | None) -> int | None:
-    """Of a reading's `sequence`; None where there is none, or none that can be followed."""
+    """The number in a reading's `sequence`; None when there is none, or none that can be followed."""
     if text is None or not (text.isascii() and text.isdecimal()):
         return None
     return number if (number := int(text)) < MAX_SEQUENCE else None
@@ -67,7 +67,7 @@ def total(all_counts: Iterable[Counts]) -> Counter[str]:
 
 
 def percentile(histogram: Mapping[float, int], share: float) -> float | None:
-    """The value below or at which `share` of all lie; None where there are none."""
+    """The value that `share` of all values do not exceed; None for an empty histogram."""
     needed = share * sum(histogram.values())
     seen = 0
     for value in sorted(histogram):
@@ -106,7 +106,7 @@ class ReplicaFigures:
     first_share: float | None
     """Share of the group's readings that this replica delivered first."""
     lag_p50_ms: float | None
-    """How long after the winner its duplicates were enqueued; 0 where they were enqueued before it."""
+    """How long after the winner its duplicates were enqueued; 0 for those enqueued before it."""
     lag_p99_ms: float | None
 
 
@@ -122,7 +122,7 @@ class GroupFigures:
     missing: int
     """Sequence numbers that no replica delivered."""
     spread_p999_ms: float | None
-    """Between the first and a further copy of a reading."""
+    """Time between the first and a further copy of a reading."""
 
 
 def replica_figures(counts: Counts, number: int) -> ReplicaFigures:
@@ -151,7 +151,7 @@ def group_readings(counts: Counts) -> int:
 
 
 def _by_letter(counts: Counts, letter: str) -> dict[int, int]:
-    """Counters such as `f0`, `f1` by their number."""
+    """Counters such as `f0` and `f1`, by their number."""
     return {int(name[1:]): n for name, n in counts.items() if name[0] == letter and name[1:].isdecimal()}
 
 
@@ -175,7 +175,7 @@ def group_figures(counts: Counts) -> GroupFigures:
 
 
 def distances(counts: Counts) -> Counter[float]:
-    """Of readings that had no match to the nearest of another replica, in ms; see `n:<b>`."""
+    """Distances, in ms, from unmatched readings to the nearest one of another replica; see `n:<b>`."""
     return _histogram(counts, "n:")
 
 
@@ -187,16 +187,16 @@ class Gap:
     first: int
     last: int
     found_ms: int
-    """When it was noticed."""
+    """When the gap was noticed."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceHistory:
-    """What is known of one source's sequence."""
+    """What is known about the sequence of one source."""
 
     gaps: list[Gap]
     forgotten: int
-    """Missing numbers in gaps that are remembered as a number only, since there were too many."""
+    """How many numbers are missing in further gaps, of which only the count is kept."""
 
     @property
     def missing(self) -> int:

@@ -1,4 +1,4 @@
-"""What is asked of the claim store: an event's readings together, since all but a few bytes of their claims are the same."""
+"""Requests to the claim store, one for all readings of an event, since all but a few bytes of their claims are the same."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from dedup_service.core.events import Origin, Reading
 
 
 class ClaimRequest(msgspec.Struct, frozen=True, gc=False):
-    """Readings of one event, in order."""
+    """The readings of one event, in order."""
 
     group: str
     replica: int
-    """Its number in the group."""
+    """The replica's number in the group."""
     event: Origin
-    """Of the event; a reading's own origin has its index."""
+    """The event's origin; a reading's own has its index instead."""
     enqueued_ms: int
     ttl_ms: int
-    """Of the claims while they are unconfirmed."""
+    """How long the claims are kept while they are unconfirmed."""
     readings: list[Reading]
     keys: list[bytes]
     """One for each reading."""
     late: frozenset[int]
     """Indexes of readings that came later than their window."""
     is_timed: bool = False
-    """Whether the distance to other replicas' readings is to be measured, by source time."""
+    """Whether to measure the distance in source time to other replicas' readings."""
 
     def claims_of(self, readings: Sequence[Reading]) -> list[bytes]:
-        """Packed. `readings`: some of its own."""
+        """The packed claims of some of its readings."""
         return new_claims(self.event, readings, self.replica, self.enqueued_ms)
 
     def only(self, places: Sequence[int]) -> ClaimRequest:
-        """The same of some of the readings, by their places in the request."""
+        """The same request for some of its readings, given by their places in it."""
         readings, keys = self.readings, self.keys
         if len(places) == len(keys):
             return self
@@ -51,14 +51,14 @@ class ClaimRequest(msgspec.Struct, frozen=True, gc=False):
         )
 
     def pieces(self, most: int) -> Iterator[ClaimRequest]:
-        """With no more than `most` readings each."""
+        """Splits the request into parts of at most `most` readings."""
         count = len(self.keys)
         for start in range(0, count, most):
             yield self.only(range(start, min(start + most, count)))
 
 
 def in_calls(requests: Iterable[ClaimRequest], most: int) -> Iterator[list[ClaimRequest]]:
-    """All of them in order, with no more than `most` readings in a call. An event is cut only where it alone has more."""
+    """All requests in order, with at most `most` readings in a call. An event is split only when it alone has more."""
     call: list[ClaimRequest] = []
     size = 0
     for request in requests:

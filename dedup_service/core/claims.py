@@ -1,4 +1,4 @@
-"""Claims: their binary layout, their keys, and what a copy is by the claim that it found.
+"""Claims: their binary layout, their keys, and the verdict on a copy by the claim that it found.
 
     offset  0       1-4        5-8           9-10        11-18             19-20   21-26         27-34
             state   replicas   incarnation   partition   sequence number   index   enqueued ms   content hash
@@ -24,7 +24,7 @@ UNCONFIRMED, CONFIRMED = 0, 1
 KEY_BYTES = 16
 MAX_REPLICAS = 32
 OTHER_REPLICA = MAX_REPLICAS - 1
-"""The number of all replicas of a group beyond the 31 that have their own."""
+"""Shared by all replicas of a group beyond the 31 that have a number of their own."""
 CLAIM_BYTES = 35
 
 _LAYOUT = struct.Struct(f">BIIHQHHI{CONTENT_HASH_BYTES}s")
@@ -37,16 +37,16 @@ _length = struct.Struct(">I").pack
 class Verdict(enum.Enum):
     """What a copy is."""
 
-    __hash__ = object.__hash__  # there is one of each; Enum's own hash runs in Python, and they are counted by the million
+    __hash__ = object.__hash__  # Enum's own hash runs in Python, and verdicts are counted by the million
 
     WINNER = "winner"
     """Nobody had the key, or an earlier call of this process had claimed it for this copy: publish."""
     IN_DOUBT = "in-doubt"
-    """It finds its own unconfirmed claim: a predecessor may have published it."""
+    """The copy found its own unconfirmed claim: a predecessor may have published it."""
     FOUND = "found"
-    """It was in doubt, and the clean stream has it: confirm it, and skip it."""
+    """The copy was in doubt, and the clean stream has it: confirm and skip it."""
     REPLAY = "replay"
-    """It finds its own confirmed claim: it has been published."""
+    """The copy found its own confirmed claim: it has been published."""
     DUPLICATE = "duplicate"
     CONFLICT = "conflict"
     """A duplicate whose content differs from the winner's."""
@@ -65,7 +65,7 @@ class Claim:
 
 
 def key_digest(group: str, source: str, reading_id: str) -> bytes:
-    """16 bytes. Each part is length-prefixed, so that no crafted source or id runs into another group's key."""
+    """16 bytes. Each part is length-prefixed, so that no crafted source or id can produce another group's key."""
     parts = _prefixed(group.encode()) + _prefixed(source.encode()) + _prefixed(reading_id.encode())
     return blake2b(parts, digest_size=KEY_BYTES).digest()
 
@@ -75,7 +75,7 @@ def _prefixed(part: bytes) -> bytes:
 
 
 def key_digests(group: str, readings: Sequence[Reading]) -> list[bytes]:
-    """As `key_digest`, with what depends on the source alone computed once."""
+    """Like `key_digest` for each reading; what depends on the source alone is computed once."""
     prefixes = _prefixes_of(group)
     return [
         blake2b(prefixes[source] + _length(len(name)) + name, digest_size=KEY_BYTES).digest()
@@ -85,13 +85,13 @@ def key_digests(group: str, readings: Sequence[Reading]) -> list[bytes]:
 
 @cache
 def _prefixes_of(group: str) -> MemoDict[bytes]:
-    """By source: what its keys' digests begin with."""
+    """By source: the bytes with which its keys' digests begin."""
     own = _prefixed(group.encode())
     return MemoDict(lambda source: own + _prefixed(source.encode()))
 
 
 def shard_of(source: str, shards: int) -> int:
-    """All readings of a source are in one shard, since a script's keys must share a slot of a Redis Cluster."""
+    """All readings of a source are in one shard, because a script's keys must share a slot of a Redis Cluster."""
     return shards_of(shards)[source]
 
 
@@ -102,7 +102,7 @@ def shards_of(shards: int) -> MemoDict[int]:
 
 
 def incarnation_of(namespace: str, hub: str, created_ms: int) -> int:
-    """32 bits that change when the hub is created anew or IoT Hub fails over to another one."""
+    """32 bits that change when the hub is recreated or IoT Hub fails over to another one."""
     text = f"{namespace.lower()}/{hub.lower()}/{created_ms}"
     return int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big")
 
@@ -123,7 +123,7 @@ def pack(claim: Claim) -> bytes:
 
 
 def unpack(data: bytes) -> Claim:
-    """Raises ValueError when the bytes are no claim, which means that something else writes to this namespace."""
+    """Raises ValueError when the bytes are not a claim, which means that something else writes to this namespace."""
     if len(data) != CLAIM_BYTES:
         raise ValueError(f"a claim has {CLAIM_BYTES} bytes, found {len(data)}")
     state, replicas, *origin, enqueued_high, enqueued_low, content = _LAYOUT.unpack(data)
@@ -137,7 +137,7 @@ def unpack(data: bytes) -> Claim:
 
 
 def new_claims(event: Origin, readings: Sequence[Reading], replica: int, enqueued_ms: int) -> list[bytes]:
-    """Of one event's readings, packed; the origin's index is theirs."""
+    """The packed claims of one event's readings, each with its own index in the origin."""
     bit, high, low = 1 << replica, enqueued_ms >> 32, enqueued_ms & 0xFFFFFFFF
     incarnation, partition, number = event.incarnation, event.partition, event.sequence_number
     return [
@@ -146,15 +146,15 @@ def new_claims(event: Origin, readings: Sequence[Reading], replica: int, enqueue
 
 
 def event_bytes(event: Origin) -> bytes:
-    """What the claims of an event's readings have in common of their origins."""
+    """The part of the origin that the claims of an event's readings have in common."""
     return _EVENT.pack(event.incarnation, event.partition, event.sequence_number)
 
 
 def judge(event: bytes, reading: Reading, found: bytes | None, *, in_doubt: bool) -> Verdict:
-    """The verdict on the reading of that event (see `event_bytes`) which found a claim (None: the key was free).
+    """The verdict on a reading of this event (see `event_bytes`) that found this claim; None means that the key was free.
 
     `in_doubt` says whether a predecessor, or an earlier ambiguous send, may have published this copy; without it an own
-    unconfirmed claim is just this process's repeated call.
+    unconfirmed claim stems from a repeated call of this process.
     """
     if found is None:
         return Verdict.WINNER
@@ -166,6 +166,6 @@ def judge(event: bytes, reading: Reading, found: bytes | None, *, in_doubt: bool
 
 
 def unconfirmed_ttl_ms(enqueued_ms: int, now_ms: int, retention_ms: int) -> int:
-    """What is left of the event in the input hub: an unconfirmed claim must never outlive it, or it would silence every
-    other copy for good."""
+    """How long the input hub still keeps the event. An unconfirmed claim must never outlive it (R11), or it would silence
+    every other copy permanently."""
     return max(1, min(retention_ms, enqueued_ms + retention_ms - now_ms))

@@ -1,4 +1,4 @@
-"""Clean events: the winners of an input event, without touching a reading's bytes unless its group asks for that."""
+"""Clean events: the winners of an input event, with unchanged bytes unless the group wants them structured."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class PublishFlags:
     late: frozenset[int] = frozenset()
     """Indexes of readings that were stored and forwarded for longer than their window."""
     duplicate: bool = False
-    """Mode `mark`: another copy has won."""
+    """In mode `mark`: another copy has won."""
 
 
 PLAIN = PublishFlags()
@@ -99,7 +99,8 @@ def _structured_event(
     common: dict[str, Any],
     flags: PublishFlags,
 ) -> OutgoingEvent:
-    """Always a batch, so that a consumer has one format to expect. The attributes move from the properties to the body."""
+    """Always a batch, so that consumers need to expect one format only. The attributes move from the properties to the
+    body."""
     parts = tuple(
         (r.index, structured(event, r, is_binary=extraction.binary, late=r.index in flags.late, duplicate=flags.duplicate))
         for r in readings
@@ -110,7 +111,7 @@ def _structured_event(
 
 
 def split(clean: CleanEvent) -> list[CleanEvent]:
-    """As `halves`, with the readings that belong to each."""
+    """Like `halves`, with the readings that belong to each part."""
     middle = len(clean.readings) // 2
     readings = (clean.readings[:middle], clean.readings[middle:])
     return [
@@ -120,7 +121,7 @@ def split(clean: CleanEvent) -> list[CleanEvent]:
 
 
 def forwarded(event: InputEvent, policy: OutputPolicy, origin: str) -> CleanEvent:
-    """An event that is no telemetry, passed on as it came (`unmatched: forward`); kept in order by its sender."""
+    """An event that is not telemetry, passed on unchanged (`unmatched: forward`) and in order per sender."""
     properties = {
         **kept_properties(event, policy.kept_adx_properties),
         ORIGIN_PROPERTY: origin,

@@ -1,4 +1,4 @@
-"""Dead letters: what can't be published, as it came, with the reason."""
+"""Dead letters: what can't be published, unchanged, with the reason."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ORIGINAL_SIZE_PROPERTY = "dedup_original_size"
 
 
 def dead_letter(event: InputEvent, reason: str, detail: str, kept: frozenset[str], origin: str) -> OutgoingEvent:
-    """The whole event, as it came, with the reason."""
+    """The whole event, unchanged, with the reason."""
     properties = _dead_letter_properties(event, reason, detail, kept, origin)
     return outgoing(event, event.body, event.content_type, event.content_encoding, properties, 1)
 
@@ -42,13 +42,14 @@ def dead_readings(
 
 
 def undeliverable(clean: CleanEvent, reason: str, detail: str) -> OutgoingEvent:
-    """A clean event that the clean hub will never take. Its readings keep their claims: this is where they end."""
+    """A clean event that the clean hub will never accept. Its readings keep their claims, because they end here."""
     properties = {**clean.event.properties, REASON_PROPERTY: reason, DETAIL_PROPERTY: detail[:256]}
     return msgspec.structs.replace(clean.event, properties=properties)
 
 
 def truncated(letter: OutgoingEvent) -> OutgoingEvent:
-    """Smaller, for a dead-letter hub that does not take all of it: half the body, at last only the service's own words.
+    """A smaller letter for a dead-letter hub that does not accept it: half the body, and in the end only the service's
+    properties.
 
     Raises ValueError when there is nothing left to cut.
     """
@@ -57,7 +58,7 @@ def truncated(letter: OutgoingEvent) -> OutgoingEvent:
         return msgspec.structs.replace(letter, body=letter.body[: len(letter.body) // 2], properties=properties)
     own = {name: value for name, value in letter.properties.items() if name.startswith("dedup_")}
     if letter.message_id is None and own == letter.properties:
-        raise ValueError("the dead-letter hub does not even take the service's own words")
+        raise ValueError("the dead-letter hub does not even accept the service's own properties")
     return OutgoingEvent(b"", None, None, None, None, own, letter.readings)
 
 

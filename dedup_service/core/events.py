@@ -1,6 +1,7 @@
 """Events and readings as the core sees them: plain values, no SDK types.
 
-Structs and not dataclasses, since there is one of each for every copy: they are made in a tenth of the time.
+They are structs rather than dataclasses, because there is one of each for every copy, and a struct is created in a tenth of
+the time.
 """
 
 from __future__ import annotations
@@ -29,19 +30,19 @@ class InputEvent(msgspec.Struct, frozen=True, gc=False):
     enqueued_ms: int
     body: bytes
     body_is_binary: bool = True
-    """False where the AMQP body is a value or a sequence, which no IoT Hub sends; `body` is then its text."""
+    """False when the AMQP body is a value or a sequence, which IoT Hub never sends; `body` is then its text."""
     content_type: str | None = None
     content_encoding: str | None = None
     message_id: str | None = None
     correlation_id: str | None = None
     application_properties: Mapping[str, Any] = msgspec.field(default_factory=dict)
-    """What the sender said; hostile."""
+    """Set by the sender; hostile."""
     annotations: Mapping[str, Any] = msgspec.field(default_factory=dict)
-    """What the hub said, IoT Hub's system properties among it."""
+    """Set by the hub, including IoT Hub's system properties."""
 
     @property
     def replica(self) -> str:
-        """IoT Hub's word for who sent it; where there is no IoT Hub, the sender's own."""
+        """The sender as identified by IoT Hub; without it, as it identifies itself."""
         device = self.annotations.get(DEVICE_ID)
         if device:
             module = self.annotations.get(MODULE_ID)
@@ -66,23 +67,23 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     source: str
     id: str
     elements: Elements
-    """Of its event: the elements of a batch, or the whole body as the only one."""
+    """The elements of its event: those of a batch, or the whole body as the only one."""
     content_hash: bytes
-    """Of what two copies of one reading must agree on: the data, or the group's choice of it."""
+    """Hash of what two copies of one reading must agree on: the data, or the parts of it that the group lists."""
     time: str | None = None
     """The source time as the sender wrote it (RFC 3339)."""
     sequence: str | None = None
     epoch: str | None = None
-    """Of the sequence: another one when the source's counter started over."""
+    """Epoch of the sequence; it changes when the source's counter starts over."""
 
     @property
     def raw(self) -> bytes:
-        """Its bytes."""
+        """The reading's bytes."""
         return self.elements[self.index]
 
 
 class BadReading(msgspec.Struct, frozen=True, gc=False):
-    """A copy that can't be deduplicated; it never claims."""
+    """A copy that can't be deduplicated, and therefore never claims."""
 
     index: int
     reason: str
@@ -90,22 +91,22 @@ class BadReading(msgspec.Struct, frozen=True, gc=False):
 
 
 class Extraction(msgspec.Struct, frozen=True, gc=False):
-    """What an event holds. `batch`: the body is a JSON array, of which a part can be published. `binary`: the attributes are
-    application properties, and the body is the data."""
+    """The readings of an event. `batch`: the body is a JSON array, parts of which can be published. `binary`: the attributes
+    are application properties, and the body is the data."""
 
     readings: list[Reading]
     bad: list[BadReading] = msgspec.field(default_factory=list)
     batch: bool = False
     binary: bool = False
     text_bytes: int = 0
-    """What the readings' bytes take up besides the body."""
+    """How much memory the readings' bytes take up in addition to the body."""
 
 
 class Origin(msgspec.Struct, frozen=True, gc=False):
-    """Which copy: it recognises itself when it is read again, which a mere flag could not."""
+    """Identifies a copy, so that it recognises itself when it is read again; a mere flag would not."""
 
     incarnation: int
-    """Of the input hub: a hash of its name and creation time (32 bits)."""
+    """Incarnation of the input hub: 32 bits hashed from its name and creation time."""
     partition: int
     sequence_number: int
     index: int

@@ -1,7 +1,7 @@
-"""How an event becomes readings: CloudEvents 1.0, singly or in batches.
+"""Finds the readings of an event: CloudEvents 1.0, singly or in batches.
 
-Source: CloudEvents 1.0 JSON event format and AMQP binding. Everything here is hostile input: sizes are capped, and a bad
-reading takes only itself out of its batch.
+All input is hostile: sizes are capped, and a bad reading affects only itself, not the rest of its batch.
+Source: CloudEvents 1.0 JSON event format and AMQP binding.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ MAX_SOURCE_LENGTH = 2048
 CONTENT_HASH_BYTES = 8
 MAX_ATTRIBUTE_LENGTH = 64
 MAX_READINGS = 65_535
-"""An index must fit into a claim's two bytes."""
+"""An index must fit into two bytes of a claim."""
 
 
 _Attribute = Annotated[str, msgspec.Meta(max_length=MAX_ATTRIBUTE_LENGTH)]
 
 
 class _CloudEvent(msgspec.Struct, gc=False):
-    """An event as every decent sender writes it. A batch with others is looked at one by one, as `_AnyEvent`."""
+    """A well-formed event. A batch that contains others is decoded one by one, as `_AnyEvent`."""
 
     id: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_LENGTH)]
     source: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_SOURCE_LENGTH)]
@@ -53,7 +53,7 @@ class _AnyEvent(msgspec.Struct):
 
 
 LAZY_BYTES = 256 * 1024
-"""What came compressed may be far larger, and is cut by the quick way at once."""
+"""Larger texts, which were compressed, are split into elements at once."""
 JSON_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _decode_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -72,7 +72,7 @@ class CloudEventsExtractor:
     max_decompressed_bytes: int
 
     def extract(self, event: InputEvent, pointers: Sequence[str] = ()) -> Extraction:
-        """`pointers`: what of the data copies must agree on; nothing: all of it."""
+        """`pointers`: the parts of the data that copies must agree on; empty for all of it."""
         if not event.body_is_binary:
             raise UndeliverableError("body-not-binary", "the AMQP body is a value or a sequence, not data")
         content_type = event.content_type
@@ -86,23 +86,23 @@ class CloudEventsExtractor:
 
     def _batch(self, body: bytes, encoding: str | None, pointers: Sequence[str]) -> Extraction:
         text = self._text(body, encoding)
-        if not pointers and (readings := _decent_readings(text)):
+        if not pointers and (readings := _well_formed_readings(text)):
             return Extraction(readings, batch=True, text_bytes=len(text))
         elements = _elements(text)
         if not elements:
             raise UndeliverableError("empty-batch", "the batch holds no events")
         if len(elements) > MAX_READINGS:
             raise UndeliverableError("too-many-readings", f"{len(elements)} readings in one event")
-        found = [_element(index, elements, pointers) for index in range(len(elements))]
+        items = [_element(index, elements, pointers) for index in range(len(elements))]
         return Extraction(
-            readings=[item for item in found if isinstance(item, Reading)],
-            bad=[item for item in found if isinstance(item, BadReading)],
+            readings=[item for item in items if isinstance(item, Reading)],
+            bad=[item for item in items if isinstance(item, BadReading)],
             batch=True,
             text_bytes=len(text),
         )
 
     def _text(self, body: bytes, encoding: str | None) -> bytes:
-        """The body without its compression; other content-encodings (utf-8) say nothing about the bytes."""
+        """The decompressed body. Other content-encodings (such as utf-8) do not change the bytes."""
         if encoding is None or encoding.lower() != "gzip":
             return body
         inflater = zlib.decompressobj(wbits=31)
@@ -113,7 +113,7 @@ class CloudEventsExtractor:
         if inflater.unconsumed_tail:
             raise UndeliverableError("decompressed-too-large", f"more than {self.max_decompressed_bytes} bytes")
         if not inflater.eof:
-            raise UndeliverableError("unreadable-body", "the gzip body is cut off")
+            raise UndeliverableError("unreadable-body", "the gzip body is truncated")
         return text
 
 
@@ -122,7 +122,7 @@ def _media_type(content_type: str | None) -> str:
 
 
 def _elements(text: bytes) -> list[bytes]:
-    """The elements of a batch; where it does not parse, those that can be told apart. Raises UndeliverableError."""
+    """The elements of a batch; when it does not parse, those that can be separated. Raises UndeliverableError."""
     try:
         return [bytes(raw) for raw in _decode_elements(text)]
     except JSON_ERRORS as error:
@@ -140,7 +140,7 @@ def _structured(text: bytes, pointers: Sequence[str]) -> Extraction:
 
 
 class _LazyElements:
-    """The elements of a batch, told apart when the first is asked for: nobody asks for those of duplicates."""
+    """The elements of a batch, split at the first access, because those of duplicates are never accessed."""
 
     __slots__ = ("_split", "_text")
 
@@ -156,12 +156,12 @@ class _LazyElements:
     def _cut(self) -> Sequence[msgspec.Raw | bytes]:
         try:
             return _decode_elements(self._text)
-        except RecursionError:  # it could be read when it came, but here there is less left of the stack
+        except RecursionError:  # decoding succeeded on arrival, but less of the stack is left here
             return split_elements(self._text, len(self._text))
 
 
-def _decent_readings(text: bytes) -> list[Reading]:
-    """Of a batch without anything odd, all at once; nothing where one of its events is not as it should be."""
+def _well_formed_readings(text: bytes) -> list[Reading]:
+    """Decodes a well-formed batch at once; empty when one of its events is not well-formed."""
     try:
         events = _decode_events(text)
         elements = _LazyElements(text) if len(text) <= LAZY_BYTES else [bytes(raw) for raw in _decode_elements(text)]
@@ -213,7 +213,7 @@ def _binary(event: InputEvent, pointers: Sequence[str]) -> Extraction:
             reading_id, source = properties[prefix + "id"], properties.get(prefix + "source")
             break
     else:
-        raise UndeliverableError("no-key", "no cloudEvents_id, and the content type is no CloudEvents format")
+        raise UndeliverableError("no-key", "no cloudEvents_id, and the content type is not a CloudEvents format")
     reason = _fault(reading_id, source)
     if reason is not None:
         raise UndeliverableError(reason, "the CloudEvents attributes give no key")
@@ -225,12 +225,12 @@ def _binary(event: InputEvent, pointers: Sequence[str]) -> Extraction:
 
 
 def _text_or_none(value: object) -> str | None:
-    """Attributes that nothing depends on: a wrong type or an endless text is as good as none."""
+    """For optional attributes: a wrong type or an overlong text counts as missing."""
     return value if isinstance(value, str) and len(value) <= MAX_ATTRIBUTE_LENGTH else None
 
 
 def chosen(data: bytes, pointers: Sequence[str]) -> bytes:
-    """Those parts of the data that copies must agree on; all of it where it is not JSON."""
+    """The parts of the data that copies must agree on; all of it when it is not JSON."""
     if not pointers:
         return data
     try:
@@ -241,7 +241,7 @@ def chosen(data: bytes, pointers: Sequence[str]) -> bytes:
 
 
 def _resolve(document: Any, pointer: str) -> Any:
-    """The value that a JSON pointer (RFC 6901) names, in a list of its own so that null is not the same as absent."""
+    """The value that a JSON pointer (RFC 6901) names, in a list so that null differs from absent."""
     value = document
     for token in pointer.split("/")[1:]:
         name = token.replace("~1", "/").replace("~0", "~")
@@ -259,7 +259,7 @@ def content_hash(content: bytes | msgspec.Raw) -> bytes:
 
 
 def _fault(reading_id: object, source: object) -> str | None:
-    """Why these attributes give no key, or None. There is never a fallback: a shared key would merge readings."""
+    """The reason why these attributes give no key, or None. There is no fallback: a shared key would merge readings."""
     if reading_id is None or reading_id == "":
         return "missing-id"
     if source is None or source == "":

@@ -13,33 +13,33 @@ from dedup_service.core.outgoing import OutputPolicy
 DEFAULT_GROUP = "default"
 OBSERVE = "observe"
 MAX_KNOWN_REPLICAS = 10_000
-"""Whoever makes up more names than this costs time, not memory."""
+"""How many are cached: a sender that makes up more names costs time, not memory."""
 EVERYTHING = ("*",)
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One redundancy group. Patterns know `*`, `?` and `[…]`, and are case-sensitive, as IoT Hub's device ids are."""
+    """One redundancy group. Patterns support `*`, `?` and `[…]`, and are case-sensitive, as IoT Hub's device ids are."""
 
     name: str
     window_ms: int
     mode: str
-    """`drop`: publish winners; `mark`: publish duplicates too, marked; `observe`: publish nothing, measure."""
+    """`drop`: publish winners; `mark`: also publish duplicates, marked; `observe`: publish nothing, only measure."""
     output: OutputPolicy
     devices: tuple[str, ...] = EVERYTHING
     sources: tuple[str, ...] = EVERYTHING
     expected_replicas: int = 0
-    """0: not said; then nothing is reported as missing."""
+    """0 when not configured; then nothing is reported as missing."""
     on_conflict: str = "first-wins"
     """`first-wins`, or `dead-letter`: the deviating copy goes to the dead letters."""
     content: tuple[str, ...] = ()
-    """JSON pointers into the data that copies must agree on; none: all of its bytes."""
+    """JSON pointers to the parts of the data that copies must agree on; empty for all of its bytes."""
     silent_after_ms: int = 10_000
 
     @property
     def claim_scope(self) -> str:
-        """What its keys are scoped by. Observing claims apart: what it saw first was not published, so when the mode changes
-        it must not make a later copy look like a duplicate."""
+        """The scope of the group's keys. An observing group claims separately: what it saw was not published, so after a
+        change of mode its claims must not make a copy look like a duplicate."""
         return f"{self.name}/observe" if self.mode == OBSERVE else self.name
 
 
@@ -50,16 +50,16 @@ class Groups:
     groups: Sequence[Group]
     _devices: list[re.Pattern[str]] = field(init=False)
     _sources: dict[str, re.Pattern[str] | None] = field(init=False)
-    _known: MemoDict[Group | None] = field(init=False)
+    _by_replica: MemoDict[Group | None] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._known = MemoDict(self._find, MAX_KNOWN_REPLICAS)
+        self._by_replica = MemoDict(self._find, MAX_KNOWN_REPLICAS)
         self._devices = [_any_of(group.devices) for group in self.groups]
         self._sources = {g.name: None if g.sources == EVERYTHING else _any_of(g.sources) for g in self.groups}
 
     def of_replica(self, replica: str) -> Group | None:
-        """The group of a device (`edge-1`) or module (`edge-1/sender`); None: it belongs to no group."""
-        return self._known[replica]
+        """The group of a device (`edge-1`) or module (`edge-1/sender`); None when it belongs to no group."""
+        return self._by_replica[replica]
 
     def _find(self, replica: str) -> Group | None:
         names = (replica, replica.partition("/")[0])

@@ -1,4 +1,4 @@
-"""Splitting a JSON array that does not parse, so that one broken element does not take its neighbours with it."""
+"""Splits a JSON array that does not parse, so that one broken element does not spoil its neighbours."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import re
 from itertools import islice
 
 MAX_TOKENS = 20_000
-"""Beyond them the rest is one element: this loop costs far more than parsing, and hostile input must not buy much of it."""
+"""What follows them is one element: this loop costs far more than parsing, which hostile input must not exploit."""
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[\]{}]|,', re.DOTALL)
 
 
 def split_elements(text: bytes, max_tokens: int = MAX_TOKENS) -> list[bytes]:
-    """The bytes between the commas of the outermost array; not an array: none.
+    """The bytes between the commas of the outermost array; empty when the text is not an array.
 
-    Only strings and brackets are understood, so an element may be any nonsense that keeps those in balance. What follows
-    the array's end, and what is cut off, comes as a last element.
+    Only strings and brackets are interpreted, so an element may be anything in which those are balanced. Bytes behind the
+    end of the array, and a truncated element, are returned as the last element.
     """
     text = text.strip()
     if not text.startswith(b"["):

@@ -1,7 +1,7 @@
 """Leases: the right to send for an input partition, and how partitions are shared among pods.
 
-The lease lives in Redis with an epoch and a deadline by Redis' clock. This is the pod's own, cautious view of it, and what
-the record beside it says to the next owner.
+The lease is kept in Redis with an epoch and a deadline by Redis' clock. This is the pod's own, cautious view of it, and of
+the record next to it that is meant for the next owner.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from dedup_service.errors import Dependency, DependencyKind, LeaseLostError, Una
 LEASE = Dependency(DependencyKind.LEASE)
 
 EndOffsets = Mapping[str, int]
-"""The clean hub's last enqueued sequence number by output partition, at some moment."""
+"""The clean hub's last enqueued sequence number by output partition, at some moment: a sample of where the stream ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseRecord:
     """What an owner leaves for the next one.
 
-    `sample` was known before the first send behind `finished`: whatever was sent for a later event lies behind it in the
-    clean stream. `incarnation` is that of the input hub that `finished` belongs to.
+    `sample` was known before the first send behind `finished`: whatever was sent for a later event is behind it in the clean
+    stream. `incarnation` is that of the input hub to which `finished` belongs.
     """
 
     finished: Position | None
@@ -52,15 +52,16 @@ class Lease:
     inherited: LeaseRecord | None
     is_lost: bool = False
     record: LeaseRecord | None = None
-    """To be written with the next renewal."""
+    """Written with the next renewal."""
     written: LeaseRecord | None = None
 
     def renewed(self, asked_at: float, ttl_seconds: float) -> None:
-        """Counted from before the question, so that Redis' deadline is never earlier than this one."""
+        """Counts from before the request was sent, so that Redis' deadline is never earlier than this one."""
         self.valid_until = max(self.valid_until, asked_at + ttl_seconds)
 
     def require(self, now: float, seconds: float) -> None:
-        """Raises LeaseLostError when another owner has it, UnavailableError when less than `seconds` are left for sure."""
+        """Raises LeaseLostError when another owner has the lease, and UnavailableError when not more than `seconds` are
+        surely left."""
         if self.is_lost:
             raise LeaseLostError(f"another owner has partition {self.partition_id}")
         if self.valid_until - now <= seconds:
@@ -84,10 +85,10 @@ class TakeoverState:
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """The answer to one renewal of everything that a pod holds."""
+    """The answer to a renewal of everything that a pod holds."""
 
     pods: list[str]
-    """Live pods, this one among them."""
+    """Live pods, including this one."""
     free: list[str]
     """Partitions that nobody holds."""
     lost: list[str]
@@ -97,7 +98,7 @@ class Renewal:
 
 
 def fair_share(pods: list[str], me: str, partitions: int) -> int:
-    """How many partitions `me` should hold: all pods compute the same, the remainder goes to the first by name."""
+    """How many partitions `me` should hold. All pods compute the same; the remainder goes to the first by name."""
     ranked = sorted({*pods, me})
     share, remainder = divmod(partitions, len(ranked))
     return share + (ranked.index(me) < remainder)

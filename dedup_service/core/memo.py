@@ -1,7 +1,7 @@
-"""What depends on a text alone is computed once.
+"""Caches for values that depend on a text alone.
 
-Senders choose the texts, and must not fill the memory with them: so many are remembered, and none that is longer than
-MAX_LENGTH. More or longer ones cost time.
+Senders choose the texts, and must not be able to fill the memory with them: the number of cached texts is bounded, and texts
+longer than MAX_LENGTH are not cached. More or longer ones cost time.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import lru_cache, wraps
 from typing import TypeVar, TypeVarTuple, cast
 
 SOURCES, NAMES = 20_000, 1000
-"""How many are remembered, of sources and of properties' names."""
+"""How many sources and how many property names are cached."""
 MAX_LENGTH = 256
 
 Rest = TypeVarTuple("Rest")
@@ -19,14 +19,14 @@ T = TypeVar("T")
 
 
 def memoized(count: int) -> Callable[[Callable[[str, *Rest], T]], Callable[[str, *Rest], T]]:
-    """Of functions whose first argument is such a text; the others must be hashable."""
+    """Decorates a function whose first argument is such a text; the others must be hashable."""
 
     def decorate(function: Callable[[str, *Rest], T]) -> Callable[[str, *Rest], T]:
-        known = cast("Callable[[str, *Rest], T]", lru_cache(count)(function))
+        cached = cast("Callable[[str, *Rest], T]", lru_cache(count)(function))
 
         @wraps(function)
         def look_up(text: str, /, *rest: *Rest) -> T:
-            return (known if len(text) <= MAX_LENGTH else function)(text, *rest)
+            return (cached if len(text) <= MAX_LENGTH else function)(text, *rest)
 
         return look_up
 
@@ -34,17 +34,17 @@ def memoized(count: int) -> Callable[[Callable[[str, *Rest], T]], Callable[[str,
 
 
 class MemoDict(dict[str, T]):
-    """As `remembered`, of functions of the text alone, for what runs for every copy: a look-up is a dictionary's. When there
-    are too many, all are forgotten."""
+    """A cache for a function of the text alone, for code that runs for every copy: a hit is a plain dictionary look-up. When
+    it is full, it starts over."""
 
     def __init__(self, function: Callable[[str], T], count: int = SOURCES) -> None:
         self._function = function
         self._count = count
 
     def __missing__(self, text: str) -> T:
-        found = self._function(text)
+        value = self._function(text)
         if len(text) <= MAX_LENGTH:
             if len(self) >= self._count:
                 self.clear()
-            self[text] = found
-        return found
+            self[text] = value
+        return value

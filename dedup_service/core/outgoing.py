@@ -1,4 +1,4 @@
-"""What goes out, and what all of it has in common: nothing forged, nothing that republishing would lose."""
+"""Outgoing events and what all of them have in common: no forged properties, and nothing that republishing would lose."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FORGEABLE_PREFIXES = ("dedup_", "iothub-")
 ADX_PROPERTIES = frozenset(
     name.lower() for name in ("Table", "Database", "Format", "IngestionMappingReference", "Compression", "Encoding", "Tags")
 )
-"""Application properties that steer Azure Data Explorer's ingestion: a device must not choose where its data lands."""
+"""Application properties that control Azure Data Explorer's ingestion: a device must not choose where its data goes."""
 
 
 class OutgoingEvent(msgspec.Struct, frozen=True, gc=False):
@@ -36,13 +36,13 @@ class OutgoingEvent(msgspec.Struct, frozen=True, gc=False):
     properties: Mapping[str, Any]
     readings: int
     parts: tuple[tuple[int, bytes], ...] = ()
-    """(index, bytes) of each reading, where a body that is too large can be split."""
+    """(index, bytes) of each reading, if a body that is too large can be split."""
     late: frozenset[int] = frozenset()
-    """Indexes of readings that came later than their window."""
+    """Indexes of readings that arrived later than their window."""
 
 
 def output_partition(by: str, partition_ids: list[str]) -> str:
-    """Stable in the number of partitions: the same text goes to the same partition, on every pod, for good."""
+    """The same text always goes to the same partition, on every pod, as long as the number of partitions stays."""
     digest = hashlib.blake2b(by.encode(), digest_size=8).digest()
     return partition_ids[int.from_bytes(digest, "big") % len(partition_ids)]
 
@@ -51,25 +51,25 @@ def output_partition(by: str, partition_ids: list[str]) -> str:
 class OutputPolicy:
     partition_ids: list[str]
     partition_by: str
-    """`source`: a source's readings stay on one partition, and a batch is split where it must be; `group`: all on one."""
+    """`source`: a source's readings stay on one partition, and batches are split where necessary; `group`: all on one."""
     group: str
     kept_adx_properties: frozenset[str] = frozenset()
     """Lower-case names that devices may use."""
     content_mode: str = "as-received"
-    """`structured`: everything that is known about a reading is in the body, for consumers that see nothing else."""
-    _known: MemoDict[str] = field(init=False, repr=False, compare=False)
+    """`structured`: all that is known about a reading is in the body, for consumers that see nothing else."""
+    _partitions: MemoDict[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_known", MemoDict(lambda by: output_partition(by, self.partition_ids)))
+        object.__setattr__(self, "_partitions", MemoDict(lambda by: output_partition(by, self.partition_ids)))
 
     def partition_of(self, reading: Reading) -> str:
         return self.partitions_of([reading])[0]
 
     def partitions_of(self, readings: Sequence[Reading]) -> list[str]:
-        known = self._known
+        partitions = self._partitions
         if self.partition_by == "group":
-            return [known[self.group]] * len(readings)
-        return [known[reading.source] for reading in readings]
+            return [partitions[self.group]] * len(readings)
+        return [partitions[reading.source] for reading in readings]
 
 
 def outgoing(
@@ -88,7 +88,7 @@ def outgoing(
 
 
 def kept_properties(event: InputEvent, kept_adx: frozenset[str]) -> dict[str, Any]:
-    """The sender's properties without those that only the service, IoT Hub or the operator may set, and IoT Hub's own."""
+    """The sender's properties without those that only the service, IoT Hub or the operator may set, plus IoT Hub's own."""
     kept = {name: value for name, value in event.application_properties.items() if _is_kept(name, kept_adx)}
     for name in KEPT_ANNOTATIONS:
         if name in event.annotations:
@@ -124,11 +124,11 @@ def _span(first: int, last: int) -> str:
 
 
 def index_properties(indexes: Sequence[int], late: frozenset[int]) -> dict[str, str]:
-    """Which readings of the input event these are, and which of them came late."""
-    told = {INDEXES_PROPERTY: ranges(indexes)}
+    """Properties that say which readings of the input event these are, and which of them are late."""
+    properties = {INDEXES_PROPERTY: ranges(indexes)}
     if late and (marked := [index for index in indexes if index in late]):
-        told[LATE_PROPERTY] = ranges(marked)
-    return told
+        properties[LATE_PROPERTY] = ranges(marked)
+    return properties
 
 
 def array(parts: Sequence[tuple[int, bytes]]) -> bytes:
@@ -136,7 +136,7 @@ def array(parts: Sequence[tuple[int, bytes]]) -> bytes:
 
 
 def halves(event: OutgoingEvent) -> list[OutgoingEvent]:
-    """Two batches in place of one that is too large; nothing where it is a single reading."""
+    """Splits a batch that is too large into two; empty for a single reading."""
     if len(event.parts) < 2:
         return []
     middle = len(event.parts) // 2

@@ -19,18 +19,19 @@ from dedup_service.core.accounting import (
 from dedup_service.core.groups import Group
 
 GroupState = Literal["full", "degraded", "at-risk", "silent", "empty"]
-"""All expected replicas are live; some are silent or never came; one is left; none is live; none was ever seen."""
+"""All expected replicas are live; some are silent or were never seen; one is left; none is live; none was ever seen."""
 ReplicaState = Literal["live", "silent"]
-"""Silent: nothing of it was processed for longer than its group allows."""
+"""A replica is silent when none of its copies was processed for longer than its group allows."""
 WindowState = Literal["wide", "close", "short"]
-"""The window, compared with the spread of copies over 24 h."""
+"""How the window compares with the spread of copies over 24 h."""
 PERIODS = ("1m", "15m", "24h")
-"""At least so long: the current minute (hour) and as many before it."""
+"""Each is at least this long: the current minute (hour) and as many full ones before it."""
 CLOSE_TO_WINDOW, TOO_CLOSE = 0.5, 0.9
-"""Share of the window that the spread of copies takes up: a copy that comes after the window is published again, and is no
-longer seen as a copy, so the warning must come before."""
+"""Shares of the window that the spread of copies takes up. A copy that arrives after the window is published again and no
+longer recognised as a copy, so the warning must come earlier."""
 BYTES_PER_CLAIM = 160
-"""Of Redis' memory, cautiously: 121 were measured in Valkey 9 (tests/contract/test_accounts.py); older servers need more."""
+"""Cautious estimate of Redis' memory: 121 were measured with Valkey 9 (tests/contract/test_ledger.py); older servers need
+more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +39,9 @@ class ReplicaSeen:
     name: str
     number: int
     enqueued_ms: int
-    """When its newest copy was enqueued in the input hub; 0: nothing was counted yet."""
+    """When its newest copy was enqueued in the input hub; 0 while nothing was counted."""
     processed_ms: int
-    """When that was processed, by Redis' clock."""
+    """When that copy was processed, by Redis' clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +61,13 @@ class GroupOverview:
     group: Group
     state: GroupState
     expected: int
-    """As configured; where that is not said, the replicas that were seen."""
+    """As configured, or else the number of replicas that were seen."""
     live: int
     figures: dict[str, GroupFigures]
     replicas: list[ReplicaOverview]
     window_state: WindowState
     readings_per_second: float
-    """Over the 15 minutes before the current one, or as long as there were readings."""
+    """Average over the 15 minutes before the current one, or since the first readings in them."""
 
 
 def periods(now_ms: int) -> tuple[list[int], list[int]]:
@@ -78,7 +79,7 @@ def periods(now_ms: int) -> tuple[list[int], list[int]]:
 def group_overview(
     group: Group, minutes: Sequence[Counts], hours: Sequence[Counts], seen: Sequence[ReplicaSeen], now_ms: int
 ) -> GroupOverview:
-    """`minutes` and `hours`: the counts of `periods`."""
+    """`minutes` and `hours` are the counts for `periods`."""
     counts = {"1m": total(minutes[-2:]), "15m": total(minutes), "24h": total(hours)}
     replicas = [_replica(group, item, counts, now_ms) for item in seen]
     live = sum(replica.state == "live" for replica in replicas)
@@ -135,5 +136,5 @@ def _rate(minutes: Sequence[Counts]) -> float:
 
 
 def projected_bytes(overviews: Sequence[GroupOverview]) -> int:
-    """What all claims of a full window will take up in Redis, at the present rates."""
+    """How much of Redis' memory all claims of a full window will take up at the present rates."""
     return round(sum(o.readings_per_second * o.group.window_ms / 1000 * BYTES_PER_CLAIM for o in overviews))

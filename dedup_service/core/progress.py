@@ -1,4 +1,4 @@
-"""How far a partition has been finished, and which events are old news."""
+"""How far a partition is finished, and which events have been handled before."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Progress:
     finished: Position | None = None
 
     def fresh(self, events: list[InputEvent]) -> list[InputEvent]:
-        """Without what is finished: the SDK delivers events again after a reconnect.
+        """The events that are not finished yet: after a reconnect, the SDK delivers some again.
 
         An event is old only if both its sequence number and its time are at or below the finished ones. A number that went
         back with a newer time belongs to another hub of the same name; skipping by number alone would lose it.
@@ -47,5 +47,6 @@ class Progress:
         return True
 
     def finish(self, event: InputEvent) -> None:
-        """All readings of this event, and of those before it, are published, dead-lettered, duplicates or ignored."""
+        """To be called when all readings of this event and those before it are published, dead-lettered, duplicates or
+        ignored."""
         self.finished = Position(event.sequence_number, event.offset, event.enqueued_ms)

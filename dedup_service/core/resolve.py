@@ -12,8 +12,8 @@ from dedup_service.core.outgoing import DUPLICATE_PROPERTY, INDEXES_PROPERTY, OR
 def published_origins(events: Iterable[Mapping[str, Any]], incarnation: int, partition: int) -> Iterator[Origin]:
     """The copies of one input partition that these clean events carry as winners.
 
-    By origin, never by key: in mode `mark` a duplicate has the winner's key. Events that this service did not write are
-    passed over.
+    They are found by origin, never by key, because in mode `mark` a duplicate has the winner's key. Events that this service
+    did not write are skipped.
     """
     prefix = f"{incarnation:08x}/{partition}/"
     for properties in events:

@@ -1,4 +1,4 @@
-"""How large a deployment must be for a given load: arithmetic on what was measured (docs/performance.md)."""
+"""How large a deployment must be for a given load, calculated from measured costs (docs/performance.md)."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 from dedup_service.core.overview import BYTES_PER_CLAIM
 
-# CPU of one core of the machine that docs/performance.md names.
+# CPU time on one core of the machine that docs/performance.md describes.
 EVENT_US, COPY_US, KILOBYTE_US = 34.0, 6.5, 5.5
-"""Of the service: for each event received, for each copy in it, and for each kilobyte of it."""
+"""Service: for each event received, for each copy in it, and for each kilobyte of it."""
 REDIS_COPY_US = 10.0
-"""Of Redis: claiming a copy with accounting, and its share of the confirming."""
+"""Redis: for claiming a copy with accounting, and for its share of confirming."""
 MAX_UTILIZATION = 0.7
-"""Of a core, so that bursts do not queue."""
+"""Share of a core that may be used, so that bursts do not queue."""
 
 SINGLE_OVERHEAD_BYTES, BATCHED_OVERHEAD_BYTES = 400, 230
-"""CloudEvents attributes of a reading: as properties of a message, or in a batch."""
+"""Size of a reading's CloudEvents attributes: as properties of a message, and in a batch."""
 IOT_HUB_METER_BYTES = 4096
 MAX_MESSAGE_BYTES = 256 * 1024
 DAY_SECONDS = 86_400
@@ -24,19 +24,19 @@ MAX_IOT_HUB_PARTITIONS = 32
 MIN_PODS, MIN_PARTITIONS = 2, 4
 TU_INGRESS_BYTES, TU_INGRESS_EVENTS = 1_000_000, 1000
 TU_EGRESS_BYTES, TU_EGRESS_EVENTS = 2_000_000, 4096
-"""Of an Event Hubs throughput unit, in a second."""
+"""What an Event Hubs throughput unit allows in a second."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """Of IoT Hub. Source: «IoT Hub quotas and throttling» of Microsoft's documentation."""
+    """A tier of IoT Hub. Source: "IoT Hub quotas and throttling" in Microsoft's documentation."""
 
     name: str
     messages_per_day: int
     sends_per_second: float
-    """For each unit."""
+    """Per unit."""
     free_sends_per_second: float
-    """Whatever the number of units."""
+    """Independent of the number of units."""
     max_units: int
 
 
@@ -54,11 +54,11 @@ class PlannedLoad:
     batch: int = 1
     """Readings in one event."""
     body_bytes: int = 100
-    """Of a reading's data."""
+    """Size of a reading's data."""
     window_seconds: int = 14_400
     output_partitions: int = 4
     headroom: float = 2.0
-    """Catching up: a backlog shrinks as fast as it grew at 2, not at all at 1."""
+    """Capacity over load: at 2 a backlog shrinks as fast as it grew, at 1 not at all."""
 
     @property
     def copies_per_second(self) -> float:
@@ -77,18 +77,18 @@ class PlannedLoad:
 @dataclass(frozen=True, slots=True)
 class Plan:
     cores: float
-    """That the service uses at this load."""
+    """What the service uses at this load."""
     pods: int
-    """With one core each."""
+    """Each with one core."""
     partitions: int
-    """Of the input hub, at least."""
+    """The least number for the input hub."""
     redis_bytes: int
     redis_cores: float
     claims_per_second: float
     confirms_per_second: float
     metered_messages_per_day: float
     iot_hub_units: dict[str, int]
-    """By tier; those that can't do it are missing."""
+    """By tier; tiers that can't carry the load are missing."""
     clean_events_per_second: float
     clean_throughput_units: int
     warnings: tuple[str, ...]
@@ -117,7 +117,7 @@ def plan(load: PlannedLoad) -> Plan:
 
 
 def copy_us(load: PlannedLoad) -> float:
-    """CPU of the service for one copy."""
+    """CPU time of the service for one copy, in µs."""
     return EVENT_US / load.batch + COPY_US + KILOBYTE_US * load.event_bytes / load.batch / 1000
 
 
@@ -133,26 +133,26 @@ def _units(tier: Tier, load: PlannedLoad) -> int:
 
 
 def _throughput_units(events: float, size: float) -> int:
-    """Written once and read once."""
+    """For a hub that is written once and read once."""
     shares = (size / TU_INGRESS_BYTES, events / TU_INGRESS_EVENTS, size / TU_EGRESS_BYTES, events / TU_EGRESS_EVENTS)
     return max(1, math.ceil(max(shares)))
 
 
 def _warnings(load: PlannedLoad, pods: int, redis_cores: float, units: dict[str, int]) -> list[str]:
-    found = []
+    warnings = []
     if load.event_bytes > MAX_MESSAGE_BYTES:
-        found.append(
-            f"an event of {load.event_bytes:,} bytes is more than IoT Hub takes ({MAX_MESSAGE_BYTES:,}): batch less"
+        warnings.append(
+            f"an event of {load.event_bytes:,} bytes is more than IoT Hub accepts ({MAX_MESSAGE_BYTES:,}): batch less"
         )
     if not units:
-        found.append("one IoT Hub can't take this load: batch more, or split the replicas over several hubs")
+        warnings.append("one IoT Hub can't carry this load: batch more, or split the replicas over several hubs")
     if pods > MAX_IOT_HUB_PARTITIONS:
-        found.append(f"{pods} pods need more partitions than an IoT Hub has ({MAX_IOT_HUB_PARTITIONS}): use several inputs")
+        warnings.append(f"{pods} pods need more partitions than an IoT Hub has ({MAX_IOT_HUB_PARTITIONS}): use more inputs")
     if redis_cores > MAX_UTILIZATION:
-        found.append("one Redis server can't take this load: use a cluster (DEDUP_REDIS_CLUSTER=true)")
+        warnings.append("one Redis server can't carry this load: use a cluster (DEDUP_REDIS_CLUSTER=true)")
     if load.batch == 1 and load.event_bytes * 2 <= IOT_HUB_METER_BYTES:
         fitting = IOT_HUB_METER_BYTES // (load.body_bytes + BATCHED_OVERHEAD_BYTES)
-        found.append(
+        warnings.append(
             f"{fitting} readings fit into the 4 KB that IoT Hub meters as one message: batching divides its price by that"
         )
-    return found
+    return warnings

@@ -1,4 +1,4 @@
-"""What the counters say about one source: can it be deduplicated, and if not, why not."""
+"""What the counters say about one source: whether it can be deduplicated, and if not, why."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dedup_service.core.accounting import Counts, distances, group_figures, perc
 
 GOOD_MATCH, NO_MATCH = 0.95, 0.05
 MANY = 0.01
-"""Share of copies from which conflicts or repetitions are worth a word."""
+"""Share of copies above which conflicts or repetitions are mentioned."""
 FEW_READINGS = 20
-"""Too few to say anything."""
+"""Fewer readings than this say nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class ReplicaReport:
     replica: str
     copies: int
     match_rate: float | None
-    """Share of the readings it delivered that another replica delivered too."""
+    """Share of its readings that another replica delivered too."""
     coverage: float | None
 
 
@@ -80,7 +80,7 @@ def _verdict(
     if match_rate <= NO_MATCH:
         return False, f"can't be deduplicated, because the replicas give its readings different ids; {_remedy(nearest_ms)}"
     if figures.conflicts > MANY * figures.copies:
-        return True, f"{figures.conflicts} copies differ in content: name what they must agree on (`content` of the group)"
+        return True, f"{figures.conflicts} copies differ in content: list what they must agree on (`content` of the group)"
     repeating = [
         name for number, name in names.items() if replica_figures(counts, number).self_duplicates > MANY * figures.copies
     ]
@@ -94,8 +94,8 @@ def _verdict(
 
 def _remedy(nearest_ms: float | None) -> str:
     if nearest_ms is None:
-        return "their readings carry no source time: use the identity `sequence` or `content`"
+        return "its readings carry no source time: use the identity `sequence` or `content`"
     return (
-        f"the nearest readings of two replicas are {nearest_ms:.0f} ms apart in source time, so each is stamped by itself: "
-        "use the identity `time-bucket` with the source's interval, or `sequence`"
+        f"the nearest readings of two replicas are {nearest_ms:.0f} ms apart in source time, so each replica gets its own "
+        "stamps: use the identity `time-bucket` with the source's interval, or `sequence`"
     )

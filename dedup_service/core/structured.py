@@ -1,7 +1,7 @@
-"""Structured mode: one reading as a CloudEvent in JSON, with everything in it that else stands in properties.
+"""Structured mode: one reading as a CloudEvent in JSON, which includes everything that is otherwise in properties.
 
-Azure Data Explorer, for one, sees bodies only. What this service adds has the prefix `dedup`, and what a device wrote under
-such names is removed.
+Azure Data Explorer, for one, sees only bodies. What this service adds has the prefix `dedup`; members that a device wrote
+under such names are removed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ _encode = msgspec.json.Encoder().encode
 
 
 def structured(event: InputEvent, reading: Reading, *, is_binary: bool, late: bool, duplicate: bool) -> bytes:
-    """JSON. `is_binary`: the attributes are the event's application properties, and the reading's bytes are the data."""
+    """Returns JSON. `is_binary`: the attributes are application properties of the event, and the reading's bytes are the
+    data."""
     members: dict[str, Any] = _binary_members(event, reading) if is_binary else dict(_decode_members(reading.raw))
     members = {name: value for name, value in members.items() if not name.lower().startswith(OWN_PREFIX)}
     return _encode(members | _own_members(event, late=late, duplicate=duplicate))

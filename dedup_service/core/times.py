@@ -10,12 +10,12 @@ from functools import lru_cache
 SECONDS = len("2026-01-31T06:00:00")
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 KNOWN_TIMES = 10_000
-"""All copies of a reading have the same time, and many readings of one moment."""
+"""How many are cached: all copies of a reading have the same time, as have many readings of one moment."""
 
 
 @lru_cache(KNOWN_TIMES)
 def source_time_ms(text: str | None) -> int | None:
-    """Milliseconds since the epoch; None where there is no time or no one can tell which."""
+    """Milliseconds since the epoch; None when the text is missing, has no offset, or is not a time."""
     if text is None:
         return None
     try:
@@ -26,14 +26,15 @@ def source_time_ms(text: str | None) -> int | None:
 
 
 def is_late(time: str | None, enqueued_ms: int, window_ms: int) -> bool:
-    """Whether a reading was stored and forwarded for longer than its window: the other copies may have come and gone."""
+    """Whether a reading was stored and forwarded for longer than its window, so that the claims of other copies may have
+    expired."""
     at_ms = source_time_ms(time)
     return at_ms is not None and enqueued_ms - at_ms > window_ms
 
 
 def late_places(times: Sequence[str | None], enqueued_ms: int, window_ms: int) -> list[int]:
-    """Which readings of one event are late (see `is_late`). Most are not, and times in UTC have the same order as texts; to
-    compare those is far quicker than to read times."""
+    """The places of an event's readings that are late (see `is_late`). Most are not, and times in UTC order like their
+    texts, which are far quicker to compare than to parse."""
     from_then_on = _plain(max(0, enqueued_ms - window_ms) // 1000 + 1)
     return [
         place
@@ -50,11 +51,11 @@ def _plain(at_seconds: int) -> str:
 
 
 def duration_seconds(text: str) -> int:
-    """Of `90s`, `90m`, `24h` or `1d`. Raises ValueError."""
-    found = re.fullmatch(r"(\d+)([smhd])", text.strip())
-    if found is None:
-        raise ValueError(f"{text!r} is no time such as 90m, 24h or 1d")
-    return int(found[1]) * UNIT_SECONDS[found[2]]
+    """Parses `90s`, `90m`, `24h` or `1d`. Raises ValueError."""
+    match = re.fullmatch(r"(\d+)([smhd])", text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is not a duration such as 90m, 24h or 1d")
+    return int(match[1]) * UNIT_SECONDS[match[2]]
 
 
 def rfc3339(at_ms: int) -> str:

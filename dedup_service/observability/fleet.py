@@ -1,4 +1,4 @@
-"""What any pod can say about the whole deployment, from what is counted and told in Redis."""
+"""What any pod can say about the whole deployment, from what all pods count and report in Redis."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dedup_service.core.overview import (
 from dedup_service.ports import Ledger, PodBoard, PodStatus, RedisMemory, SourceSeen, StoredClaim
 
 CACHE_SECONDS = 1.0
-"""A dashboard that many people look at costs Redis as much as one."""
+"""Overviews are cached, so that many viewers of the dashboard cost Redis no more than one."""
 HISTORY_MINUTES = 60
 
 
@@ -40,15 +40,15 @@ class SourceOverview:
 
 @dataclass(slots=True)
 class Fleet:
-    """Everything here raises UnavailableError while Redis is away."""
+    """All methods raise UnavailableError while Redis is unavailable."""
 
     ledger: Ledger
     board: PodBoard
     groups: Sequence[Group] = ()
     partitions_of: Callable[[], Sequence[str]] = tuple
-    """Names of the partitions of all input hubs, as far as they are known."""
+    """Names of the known partitions of all input hubs."""
     is_counting: bool = True
-    """Whether there are accounts to read."""
+    """Whether the redundancy is counted at all."""
     monotonic: Callable[[], float] = time.monotonic
     _overview: Overview | None = None
     _overview_at: float = field(default=float("-inf"))
@@ -66,7 +66,7 @@ class Fleet:
     async def _look(self) -> Overview:
         now_ms = await self.ledger.now_ms()
         minutes, hours = periods(now_ms)
-        found = [
+        groups = [
             group_overview(
                 group,
                 await self.ledger.minutes(group.name, minutes),
@@ -76,14 +76,14 @@ class Fleet:
             )
             for group in self.groups
         ]
-        return Overview(now_ms, found, await self.board.memory(), projected_bytes(found))
+        return Overview(now_ms, groups, await self.board.memory(), projected_bytes(groups))
 
     async def history(self, group: str) -> list[tuple[int, Counts]]:
-        """(start of the minute in ms, counts) of the last hour; the current minute is not among them."""
+        """(start of the minute in ms, counts) for the last hour, without the current minute."""
         last = await self.ledger.now_ms() // MINUTE_MS
         numbers = list(range(last - HISTORY_MINUTES, last))
-        found = await self.ledger.minutes(group, numbers)
-        return [(number * MINUTE_MS, counts) for number, counts in zip(numbers, found, strict=True)]
+        minutes = await self.ledger.minutes(group, numbers)
+        return [(number * MINUTE_MS, counts) for number, counts in zip(numbers, minutes, strict=True)]
 
     async def sources(self, group: str, hours: int = 24) -> list[SourceSeen]:
         oldest = await self.ledger.now_ms() - hours * HOUR_MS
@@ -92,18 +92,18 @@ class Fleet:
     async def source_overviews(self, group: str, sources: Sequence[SourceSeen], hours: int = 24) -> list[SourceOverview]:
         hour = await self.ledger.now_ms() // HOUR_MS
         missing = {source: history.missing for source, history in await self.ledger.gaps(group)}
-        found = []
+        overviews = []
         for seen in sources:
             counts = await self.ledger.source_counts(group, seen.source, range(hour - hours, hour + 1))
-            found.append(SourceOverview(seen, counts, group_figures(counts), missing.get(seen.source, 0)))
-        return found
+            overviews.append(SourceOverview(seen, counts, group_figures(counts), missing.get(seen.source, 0)))
+        return overviews
 
     async def replica_names(self, group: str) -> dict[int, str]:
         return {replica.number: replica.name for replica in await self.ledger.replicas(group)}
 
     async def find(self, source: str, reading_id: str) -> list[tuple[Group, StoredClaim]]:
-        found = [(group, await self.ledger.find(group.claim_scope, source, reading_id)) for group in self.groups]
-        return [(group, claim) for group, claim in found if claim is not None]
+        claims = [(group, await self.ledger.find(group.claim_scope, source, reading_id)) for group in self.groups]
+        return [(group, claim) for group, claim in claims if claim is not None]
 
     async def pods(self) -> list[PodStatus]:
         return await self.board.pods()
@@ -116,5 +116,5 @@ class Fleet:
 
 
 def coverage_by_replica(counts: Counts, names: dict[int, str]) -> dict[str, float]:
-    """Of one source: which share of its readings each replica delivered."""
+    """The share of one source's readings that each replica delivered."""
     return {name: replica_figures(counts, number).coverage or 0.0 for number, name in names.items()}

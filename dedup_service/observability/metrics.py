@@ -1,4 +1,4 @@
-"""Prometheus metrics: this pod's counters, and the state of the deployment, which every pod shows alike.
+"""Prometheus metrics: this pod's counters, and the state of the deployment, which is the same from every pod.
 
 Labels are bounded: groups by configuration, replicas by 31 and `other` in each group, reasons and dependencies by this code.
 """
@@ -21,7 +21,7 @@ from dedup_service.telemetry import Count, Telemetry, lag_seconds
 
 
 class TelemetryCollector(Collector):
-    """Prometheus's view of a Telemetry."""
+    """Exports a Telemetry to Prometheus."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
@@ -96,8 +96,8 @@ def _seconds(ms: float | None) -> float | None:
     return None if ms is None else ms / 1000
 
 
-class DeploymentCollector(Collector):
-    """The state of the deployment as this pod last saw it; nothing while it has not."""
+class FleetCollector(Collector):
+    """Exports the state of the deployment as this pod last saw it; without groups until then."""
 
     def __init__(self, overview: Callable[[], Overview | None]) -> None:
         self._overview = overview
@@ -133,7 +133,7 @@ def _gauges(
 def create_registry(telemetry: Telemetry, overview: Callable[[], Overview | None]) -> CollectorRegistry:
     registry = CollectorRegistry()
     registry.register(TelemetryCollector(telemetry))
-    registry.register(DeploymentCollector(overview))
+    registry.register(FleetCollector(overview))
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     return registry

@@ -1,4 +1,4 @@
-"""Tells the other pods about this one, keeps the deployment's state for the metrics, and logs when that state changes."""
+"""Reports this pod to the others, keeps the deployment's state for the metrics, and logs when that state changes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from dedup_service.telemetry import Telemetry, log
 
 INTERVAL_SECONDS = 1.0
 OVERVIEW_EVERY = 3
-"""Intervals between two looks at the whole deployment."""
+"""Number of intervals between two overviews of the whole deployment."""
 MAX_EXAMPLES = 20
-"""Of one kind for each message: examples, not a log."""
+"""How many of a kind go into each report: they are examples, not a log."""
 NEAR_LIMIT = 0.8
 STALE_SECONDS = 15.0
 
@@ -38,15 +38,15 @@ class Status:
     _told: Counter[str] = field(default_factory=Counter)
     _pending: tuple[dict[str, int], Counter[str]] | None = None
     _before: dict[str, str] = field(default_factory=dict)
-    """States as they were logged."""
+    """States as last logged."""
 
     @property
     def overview(self) -> Overview | None:
-        """None when this pod does not know: what it knew long ago would hide from the alerts what others see now."""
+        """None when this pod has no recent overview: an old one would hide from the alerts what others see now."""
         return self._overview if self.monotonic() - self._seen_at < STALE_SECONDS else None
 
     async def run(self) -> None:
-        """Until cancelled. What could not be told is told later."""
+        """Runs until cancelled. What could not be reported is reported later."""
         turn = 0
         while True:
             try:
@@ -54,7 +54,7 @@ class Status:
                 if turn % OVERVIEW_EVERY == 0 and self.fleet.groups and self.fleet.is_counting:
                     await self.look()
                 turn += 1
-            except UnavailableError as error:  # the work itself notices too, and says so
+            except UnavailableError as error:  # the work itself notices and logs it, too
                 self.telemetry.failed(error.dependency)
             except Exception as error:  # noqa: BLE001  # a defect here must not take the pod off the board for good
                 self.telemetry.worker_failed("status", error)
@@ -65,7 +65,7 @@ class Status:
         await self._log_changes(self._overview)
 
     async def tell(self) -> None:
-        """Counters as increments: a message whose reply was lost is repeated as it was, and then counts once."""
+        """Reports counters as increments. A report whose reply was lost is repeated unchanged, and then counts once."""
         if self._pending is None:
             counters = self._counters()
             self._pending = ({name: n - self._told[name] for name, n in counters.items() if n != self._told[name]}, counters)
@@ -102,7 +102,7 @@ class Status:
     # --- changes of state
 
     async def _log_changes(self, overview: Overview) -> None:
-        """By one pod for all: the first by name."""
+        """One pod logs for all: the first by name."""
         pods = await self.fleet.pods()
         is_speaker = not pods or pods[0].pod == self.pod_id
         states = _states(overview)

@@ -1,4 +1,5 @@
-"""Which partitions this pod works on: renews its leases, takes free ones up to its share, gives up what is above it."""
+"""Decides on which partitions this pod works: renews its leases, takes free ones up to its share, and gives up any above
+it."""
 
 from __future__ import annotations
 
@@ -15,15 +16,15 @@ from dedup_service.telemetry import Count
 
 REDIS = Dependency(DependencyKind.REDIS)
 BACKGROUND_SECONDS = 2.0
-"""For tasks that were cancelled in a call over the network."""
+"""How long to wait for tasks that were cancelled during a network call."""
 
 
 @dataclass(frozen=True, slots=True)
 class AssignmentOptions:
     interval_seconds: float
-    """Between renewals: one script call for all partitions."""
+    """Interval of renewals, each one script call for all partitions."""
     sample_interval_seconds: float
-    """Between samples of the clean stream's end, by one pod for all."""
+    """Interval of samples of the clean stream's end, which one pod takes for all."""
 
 
 class Assignment:
@@ -48,7 +49,7 @@ class Assignment:
         self._sampling: asyncio.Task[None] | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`; then every partition is finished, recorded, released and checkpointed."""
+        """Runs until `stop`; then every partition is finished, recorded, checkpointed and released."""
         try:
             while not stop.is_set():
                 await self._round()
@@ -85,7 +86,7 @@ class Assignment:
             self._shared.newest_sample.end_offsets = renewal.sample
         self._telemetry.add(Count.LEASES_LOST, len(renewal.lost))
         for worker, _ in self._workers.values():
-            if worker.lease.is_lost:  # whoever found that out: the answer of an earlier renewal may have been lost
+            if worker.lease.is_lost:  # even if another call found out: the answer of an earlier renewal may have been lost
                 worker.stop("the lease was lost")
 
     async def _balance(self, renewal: Renewal) -> None:
@@ -115,7 +116,7 @@ class Assignment:
         try:
             if await self._leases.may_sample(self._options.sample_interval_seconds):
                 await self._leases.save_sample(await clean.ends())
-        except UnavailableError as error:  # an old sample is a safe one: resolving reads more
+        except UnavailableError as error:  # an older sample is safe: resolving only reads more
             self._telemetry.failed(error.dependency)
 
     # --- the end
@@ -137,7 +138,8 @@ class Assignment:
             self._telemetry.unavailable(error.dependency, error.problem)
 
     async def _keep_leases(self, all_left: asyncio.Event) -> None:
-        """While the last batches are finished. The event is looked at too: a client library may swallow a cancellation."""
+        """Renews while the last batches are finished. It also checks the event, since a client library may swallow a
+        cancellation."""
         while not all_left.is_set():
             try:
                 self._apply(await self._leases.renew(self._pod_id, self._held()))
@@ -147,6 +149,6 @@ class Assignment:
 
     @property
     def is_working(self) -> bool:
-        """Whether no worker has ended with an error."""
+        """False when a worker has ended with an error."""
         ended = [task for _, task in self._workers.values() if task.done()]
         return not any(task.cancelled() or task.exception() is not None for task in ended)

@@ -1,6 +1,6 @@
-"""What enters: events of a group's devices, and of those the readings that their group allows.
+"""Decides what enters: events of a group's devices, and among their readings those that the group allows.
 
-R10: only what is admitted will ever claim; a refused, unreadable or ignored copy can't silence another.
+R10: only what is admitted ever claims, so that a refused, unreadable or ignored copy can't silence another.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class Admission:
     groups: Groups
     extractor: Extractor
     unmatched: str
-    """What happens to events that are not ours: `ignore`, `forward` or `dead-letter`."""
+    """What happens to events that are not telemetry of this deployment: `ignore`, `forward` or `dead-letter`."""
     kept_properties: frozenset[str] = frozenset()
     """See OutputPolicy.kept_adx_properties."""
 
     def admit(self, event: InputEvent, incarnation: int) -> EventWork:
-        """The event with its group and readings, or with the dead letters that it becomes."""
+        """Returns the event with its group and readings, or with the dead letters that it becomes."""
         work = EventWork(event, incarnation, event.replica)
         source = event.annotations.get(MESSAGE_SOURCE, TELEMETRY_SOURCE)
         if source != TELEMETRY_SOURCE:
@@ -58,7 +58,7 @@ class Admission:
         work.dead.append((reason, dead_letter(work.event, reason, detail, self.kept_properties, work.origin_text)))
 
     def refuse_copies(self, work: EventWork, reason: str, copies: list[Reading]) -> None:
-        """Readings that were extracted, and that may not be published all the same."""
+        """Dead-letters readings that were extracted but must not be published."""
         if work.extraction.batch:
             self._refuse_readings(work, reason, [BadReading(r.index, reason, r.raw) for r in copies])
         elif copies:
@@ -70,7 +70,7 @@ class Admission:
             work.dead.append((reason, letter))
 
     def _refuse_sources(self, work: EventWork, group: Group) -> None:
-        """R9: a device can't claim, and so can't suppress, what its group does not send."""
+        """R9: a device can't claim, and therefore can't suppress, readings that its group does not send."""
         if self.groups.allows_all(group):
             return
         extraction = work.extraction

@@ -1,4 +1,4 @@
-"""Claiming the readings of a batch, and confirming those that are published."""
+"""Claims the readings of a batch, and confirms those that are published."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from dedup_service.waiting import Retrier
 
 NO_INDEXES: frozenset[int] = frozenset()
 CLAIMS_PER_CALL = 1000
-"""A script blocks Redis while it runs: about 6 ms for so many keys."""
+"""A script blocks Redis while it runs, for about 6 ms with this many keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +39,23 @@ class Claimer:
     """How long the input hub keeps its events."""
 
     async def claim(self, work: list[EventWork], in_doubt_up_to: int) -> None:
-        """Gives every reading its verdict. Up to that sequence number an own unconfirmed claim may have been published."""
+        """Gives every reading its verdict. Up to the sequence number `in_doubt_up_to`, a copy that finds its own unconfirmed
+        claim may have been published."""
         numbers = await self._replica_numbers(work)
         now_ms = self.shared.ports.clock.now_ms()
         for item in work:
             if item.group is not None and item.extraction.readings:
                 item.request = self._request(item, item.group, numbers[item.group.name, item.replica], now_ms)
-        found = await self._in_calls([item.request for item in work if item.request is not None])
+        claims = await self._in_calls([item.request for item in work if item.request is not None])
         at = 0
         for item in work:
             if item.request is not None:
-                own = found[at : at + len(item.request.keys)]
+                own = claims[at : at + len(item.request.keys)]
                 at += len(own)
                 self._judge(item, item.request, own, in_doubt=item.event.sequence_number <= in_doubt_up_to)
 
     async def _replica_numbers(self, work: list[EventWork]) -> dict[tuple[str, str], int]:
-        """By group and replica. Who has sent nothing that may claim gets none."""
+        """By group and replica. A replica that has sent nothing that may claim gets no number."""
         return {
             (group, replica): await self.retrier.run(partial(self.shared.ports.claims.replica_number, group, replica))
             for group, replica in {
@@ -80,22 +81,22 @@ class Claimer:
         )
 
     async def _in_calls(self, requests: list[ClaimRequest]) -> list[bytes | None]:
-        found: list[bytes | None] = []
+        claims: list[bytes | None] = []
         for call in in_calls(requests, CLAIMS_PER_CALL):
             live = self.shared.incarnations.live()
-            found += await self.retrier.run(partial(self.shared.ports.claims.claim, call, live))
-        return found
+            claims += await self.retrier.run(partial(self.shared.ports.claims.claim, call, live))
+        return claims
 
-    def _judge(self, item: EventWork, request: ClaimRequest, found: list[bytes | None], *, in_doubt: bool) -> None:
+    def _judge(self, item: EventWork, request: ClaimRequest, claims: list[bytes | None], *, in_doubt: bool) -> None:
         event = event_bytes(request.event)
         item.verdicts = [
-            judge(event, reading, claim, in_doubt=in_doubt) for reading, claim in zip(request.readings, found, strict=True)
+            judge(event, reading, claim, in_doubt=in_doubt) for reading, claim in zip(request.readings, claims, strict=True)
         ]
         if Verdict.CONFLICT in item.verdicts:
-            self._settle_conflicts(item, found)
+            self._settle_conflicts(item, claims)
 
-    def _settle_conflicts(self, item: EventWork, found: list[bytes | None]) -> None:
-        for reading, verdict, claim in zip(item.extraction.readings, item.verdicts, found, strict=True):
+    def _settle_conflicts(self, item: EventWork, claims: list[bytes | None]) -> None:
+        for reading, verdict, claim in zip(item.extraction.readings, item.verdicts, claims, strict=True):
             if verdict is Verdict.CONFLICT and claim is not None and item.group is not None:
                 self.shared.ports.telemetry.add_example(
                     CONFLICT, **conflict_example(item, item.group, reading, unpack(claim))
@@ -104,7 +105,7 @@ class Claimer:
             self.shared.admission.refuse_copies(item, CONFLICT, item.with_verdict(Verdict.CONFLICT))
 
     async def confirm(self, work: list[EventWork], *, published_only: bool = False) -> None:
-        """Keeps the claims of what is in the clean stream for their group's window and the present spread of lag."""
+        """Keeps the claims of readings in the clean stream for their group's window plus the present spread of lag."""
         ports = self.shared.ports
         spread_ms = lag_spread_ms(ports.telemetry.partitions.values(), ports.clock.now_ms())
         by_window: dict[int, list[ClaimRequest]] = {}
@@ -120,8 +121,8 @@ class Claimer:
 
 
 def _in_clean_stream(item: EventWork, *, published_only: bool) -> Sequence[int]:
-    """The places of an event's readings that are to be confirmed. `published_only`: of those that were to be published, only
-    what the clean hub has acknowledged."""
+    """The places of an event's readings that are to be confirmed. `published_only`: winners only if the clean hub has
+    acknowledged them."""
     verdicts = item.verdicts
     won, count = verdicts.count(Verdict.WINNER), len(verdicts)
     if won == count and not published_only:

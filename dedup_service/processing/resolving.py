@@ -1,4 +1,4 @@
-"""Resolve: copies that Redis can't tell about are looked up in the clean stream, which alone knows what was published."""
+"""Resolves copies in doubt: only the clean stream shows whether they were published, so they are looked up there."""
 
 from __future__ import annotations
 

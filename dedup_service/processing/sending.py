@@ -1,4 +1,4 @@
-"""Sending what a batch becomes: clean events, once; dead letters, at least once."""
+"""Sends what a batch becomes: clean events once, dead letters at least once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Queue = list[tuple[EventWork, CleanEvent]]
 
 
 def clean_events_of(item: EventWork, forward_to: OutputPolicy | None) -> list[CleanEvent]:
-    """What becomes of one input event on the clean stream."""
+    """What one input event becomes on the clean stream."""
     group = item.group
     if item.forwarded and forward_to is not None:
         return [forwarded(item.event, forward_to, item.origin_text)]
@@ -52,7 +52,8 @@ class CleanSender:
         self._telemetry = telemetry
 
     async def send(self, work: list[EventWork], forward_to: OutputPolicy | None) -> None:
-        """Different output partitions in parallel. What the hub never takes is added to its event's dead letters."""
+        """Sends to different output partitions in parallel. What the hub never accepts is added to its event's dead
+        letters."""
         queues: dict[str, Queue] = {}
         for item in work:
             for clean in clean_events_of(item, forward_to):
@@ -109,7 +110,7 @@ class CleanSender:
 async def send_dead_letters(
     publisher: Publisher, partition: str, work: list[EventWork], retrier: Retrier, telemetry: Telemetry
 ) -> None:
-    """A letter that the hub does not take is cut until it does."""
+    """Cuts a letter that the hub does not accept until it does."""
     letters: list[tuple[EventWork, OutgoingEvent]] = [(item, letter) for item in work for _, letter in item.dead]
     while letters:
         batch = [letter for _, letter in letters]

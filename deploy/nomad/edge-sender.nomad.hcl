@@ -1,5 +1,5 @@
-# One sender that Nomad starts elsewhere when its client is lost. The readings of that time are gone: for none to be lost, run a second
-# sender with a device identity of its own on another client.
+# One sender, which Nomad starts on another client when its own is lost. The readings in between are lost. To lose none, run
+# a second sender with its own device identity on another client.
 job "edge-sender" {
   datacenters = ["*"]
   type        = "service"

@@ -14,14 +14,14 @@ BRACKETS = 2
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
     max_readings: int
-    """1: each reading is sent singly."""
+    """1 sends each reading singly."""
     max_bytes: int
     max_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """A message, the rows of the spool that it empties, and since when they are there; None for readings in memory only."""
+    """A message, the spool rows that it clears, and when the oldest was spooled; both None for readings in memory only."""
 
     message: Message
     rows: Rows | None
@@ -37,7 +37,7 @@ class Batcher:
     _deadline: float = 0.0
 
     def add(self, reading: Reading, place: Place | None, now: float) -> list[Parcel]:
-        """The parcels that are complete now. A reading above the size limit goes out alone."""
+        """Add a reading and return the parcels that are now complete. A reading above the size limit is sent alone."""
         if self.limits.max_readings == 1:
             return [_parcel(single(reading), [] if place is None else [place])]
         size = reading.size + 1
@@ -53,12 +53,12 @@ class Batcher:
         return full
 
     def due(self, now: float) -> list[Parcel]:
-        """The batch that has waited long enough."""
+        """The batch that has waited long enough, if any."""
         return self.flush() if self._readings and now >= self._deadline else []
 
     @property
     def deadline(self) -> float | None:
-        """When `due` has something to return, or None."""
+        """When `due` will have something to return; None without readings."""
         return self._deadline if self._readings else None
 
     def flush(self) -> list[Parcel]:

@@ -1,4 +1,4 @@
-"""The way out: store → message → uplink, oldest first; what fails is sent again, with the same bytes."""
+"""The way out: store → message → uplink, oldest first. A message that fails is sent again with the same bytes."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ logger = logging.getLogger(__name__)
 FIRST_BACKOFF_SECONDS = 0.2
 MAX_BACKOFF_SECONDS = 5.0
 MAX_DEFECTS = 10
-"""So often a message that ends in unexpected ways is tried."""
+"""A message is given up after this many unexpected errors."""
 
 
 class TooOldError(Exception):
-    """The message has waited for longer than the spool's limit."""
+    """The message has waited longer than the spool's age limit."""
 
 
 class Delivery:
@@ -36,7 +36,7 @@ class Delivery:
         max_in_flight: int,
     ) -> None:
         self.uplink_is_up = True
-        """False from a failure to the next success."""
+        """False from a failure until the next success."""
         self._store = store
         self._batcher = batcher
         self._uplink = uplink
@@ -57,7 +57,7 @@ class Delivery:
             await self._start_complete()
 
     async def flush(self) -> None:
-        """Send everything that the store has, and wait for the acknowledgements."""
+        """Send everything in the store, and wait for the acknowledgements."""
         await self._start_complete()
         self._outbox += self._batcher.flush()
         await self._start_complete()
@@ -84,14 +84,14 @@ class Delivery:
         deadline = self._batcher.deadline
         timeout = None if deadline is None else max(0.0, deadline - self._monotonic())
         try:
-            async with asyncio.timeout(timeout):  # wait_for would lose a cancellation that comes with the event
+            async with asyncio.timeout(timeout):  # wait_for would lose a cancellation that arrives with the event
                 await self._store.committed.wait()
         except TimeoutError:
             return
         self._store.committed.clear()
 
     async def _start_complete(self) -> None:
-        """Send the messages that are complete. Readings stay in the store until a message may be under way."""
+        """Start sending the messages that are complete. Other readings stay in the store until they can be sent."""
         while await self._fill_outbox():
             await self._slots.acquire()
             task = asyncio.create_task(self._deliver(self._outbox.popleft()))
@@ -99,8 +99,8 @@ class Delivery:
             task.add_done_callback(self._in_flight.discard)
 
     async def _fill_outbox(self) -> bool:
-        while not self._outbox and (found := await self._store.next()) is not None:
-            place, reading = found
+        while not self._outbox and (item := await self._store.next()) is not None:
+            place, reading = item
             self._outbox += self._batcher.add(reading, place, self._monotonic())
         if not self._outbox:
             self._outbox += self._batcher.due(self._monotonic())
@@ -135,16 +135,16 @@ class Delivery:
                 raise
             except UplinkError as error:
                 self._note_uplink(error)
-            except Exception as error:  # of a library, or ours: the readings may still be good
+            except Exception as error:  # a defect in a library or here: the readings may still be good
                 defects += 1
-                logger.exception("a send ended in an unexpected way")
+                logger.exception("a send failed with an unexpected error")
                 if defects == MAX_DEFECTS:
                     raise MessageRefusedError(repr(error)) from error
                 self._note_uplink(UplinkError(repr(error)))
             self._counters.retries += 1
 
     async def _attempt(self, parcel: Parcel) -> None:
-        """While the uplink is down one message tries whether it is back, and the others wait."""
+        """While the uplink is down, one message at a time probes whether it is back, and the others wait."""
         if self.uplink_is_up:
             await self._send(parcel)
             return
@@ -155,7 +155,7 @@ class Delivery:
             self._note_uplink(None)
 
     async def _send(self, parcel: Parcel) -> None:
-        """What waited for an uplink for too long would be published again by a service that has forgotten it."""
+        """Raises TooOldError for a message that waited too long: a service that has forgotten it would publish it again."""
         if parcel.spooled_at is not None and self._limits.is_too_old(parcel.spooled_at, self._now()):
             raise TooOldError
         await self._uplink.send(parcel.message)

@@ -22,14 +22,14 @@ ROOM_POLL_SECONDS = 0.05
 @dataclass(frozen=True, slots=True)
 class IntakeOptions:
     memory_readings: int
-    """Kept in memory while the disk does not take them; then `when_full` says which are dropped."""
+    """Most readings kept in memory while the disk does not accept them; above it, `when_full` says which are dropped."""
     when_full: WhenFull
     overlap_seconds: float
-    """How far back a passive replica's readings reach that it sends when it takes over."""
+    """How far back the readings reach that a passive replica sends when it takes over."""
 
 
 class Inbox:
-    """Readings on their way to the spool, oldest first. `is_sending` says whether this replica takes on readings now."""
+    """Readings on their way to the spool, oldest first. `is_sending` says whether this replica accepts readings now."""
 
     def __init__(
         self,
@@ -41,9 +41,9 @@ class Inbox:
         self.arrived = asyncio.Event()
         self.pending: deque[Reading] = deque()
         self.positions: dict[str, str] = {}
-        """Of the sources, as of the last pending reading of each."""
+        """Position of each source as of its last reading."""
         self.has_room: Callable[[], bool] = lambda: True
-        """The store's say on whether sources that can wait should."""
+        """Set by the store: False if sources that can wait should."""
         self._options = options
         self._counters = counters
         self._monotonic = monotonic
@@ -52,7 +52,7 @@ class Inbox:
 
     def take(self, source: str, reading: Reading, position: str | None) -> None:
         self._counters.readings[source] += 1
-        if position is not None:  # also of what another replica sends: a takeover must not begin with all that ever was
+        if position is not None:  # also while another replica sends, or a takeover would start with all old readings
             self.positions[source] = position
             self.arrived.set()
         if not self._is_sending():
@@ -62,13 +62,13 @@ class Inbox:
         self._put(reading)
 
     def refuse(self, error: Exception) -> None:
-        """A sample that gets no id: no copy of it could be recognised."""
+        """Count a sample that gets no id, and drop it: its copies could not be recognised."""
         self._counters.dropped["no-identity"] += 1
         if self._counters.dropped["no-identity"] == 1:
-            logger.warning("a reading can't be sent, and others like it will only be counted: %s", error)
+            logger.warning("a reading gets no id and is dropped; further ones will only be counted: %s", error)
 
     def release(self) -> None:
-        """What was held back goes on its way if this replica is sending now: duplicates of it are harmless, a gap is not."""
+        """Pass on what was held back if this replica is sending now: duplicates of it are harmless, a gap is not."""
         if self._held and self._is_sending():
             self._forget_old()
             for _, reading in self._held:
@@ -81,7 +81,7 @@ class Inbox:
             await asyncio.sleep(ROOM_POLL_SECONDS)
 
     def put_back(self, readings: Sequence[Reading]) -> None:
-        """What the disk did not take, before what came meanwhile."""
+        """Put readings that the disk did not accept in front of those that arrived in the meantime."""
         self.pending.extendleft(reversed(readings))
         drop = self.pending.popleft if self._options.when_full == "drop-oldest" else self.pending.pop
         while len(self.pending) > self._options.memory_readings:
@@ -111,14 +111,14 @@ class Inbox:
 
 @dataclass(frozen=True, slots=True)
 class SourceIntake:
-    """The inbox as one source sees it: the id is minted here, before anything else happens to the reading."""
+    """The inbox as one source sees it. The id is minted here, before anything else happens to the reading."""
 
     inbox: Inbox
     source: str
     rules: IdentityRules
     event_type: str
     committed: Mapping[str, str] = field(default_factory=dict)
-    """Positions of a former run."""
+    """Positions that former runs committed, by source."""
 
     def take(self, sample: Sample, position: str | None = None) -> None:
         try:

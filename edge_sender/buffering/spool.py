@@ -1,7 +1,7 @@
 """The spool: readings on disk, oldest first, until the hub has acknowledged them.
 
-SQLite with a write-ahead log that is synced at every commit: what `commit` returned for survives SIGKILL and loss of power,
-and a commit that was interrupted never happened (https://sqlite.org/wal.html, https://sqlite.org/pragma.html#pragma_synchronous).
+SQLite with a write-ahead log that is synced at every commit. Once `commit` has returned, its readings survive SIGKILL and
+loss of power. A commit that was interrupted never happened (https://sqlite.org/wal.html, https://sqlite.org/pragma.html#pragma_synchronous).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ logger = logging.getLogger(__name__)
 
 WhenFull = Literal["drop-oldest", "drop-newest"]
 ROW_OVERHEAD_BYTES = 64
-"""What a reading takes in the file beside its bytes."""
+"""What a reading takes up in the file in addition to its bytes."""
 CLOCK_IS_SET = 1_600_000_000.0
-"""A gateway without a battery starts in the past: what was spooled before its clock was set has no age."""
+"""Seconds since 1970. A gateway's clock may start in the past: a reading spooled before it was set has no age."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS readings (
@@ -32,7 +32,7 @@ CREATE TABLE IF NOT EXISTS positions (source TEXT PRIMARY KEY, position TEXT NOT
 
 
 class SpoolError(Exception):
-    """The disk did not do what was asked; nothing of it happened, and it may be tried again."""
+    """The disk failed. Nothing was changed, and the call may be repeated."""
 
 
 class SpoolUnusableError(Exception):
@@ -40,24 +40,24 @@ class SpoolUnusableError(Exception):
 
 
 class DamagedSpoolError(Exception):
-    """What is in the file is no spool."""
+    """The content of the file is not a spool."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpoolLimits:
     max_bytes: int
-    """Of readings, each with `ROW_OVERHEAD_BYTES`."""
+    """Total size of the readings, each with `ROW_OVERHEAD_BYTES`."""
     max_age_seconds: float
     when_full: WhenFull
 
     def is_too_old(self, at: float, now: float) -> bool:
-        """Both in seconds since the epoch. What was spooled before the clock was set has no age."""
+        """`at` and `now` in seconds since 1970. A reading spooled before the clock was set has no age."""
         return CLOCK_IS_SET <= at <= now - self.max_age_seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Consecutive rows, first and last."""
+    """Consecutive rows, from `first` to `last`."""
 
     first: int
     last: int
@@ -65,7 +65,7 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Of a reading in the spool, and when it came there, in seconds since the epoch."""
+    """The row of a reading in the spool, and when it was spooled, in seconds since 1970."""
 
     row: int
     at: float
@@ -73,16 +73,16 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """Readings that were given up by a commit."""
+    """Numbers of readings that a commit dropped."""
 
     by_size: int = 0
     by_age: int = 0
 
 
 class Spool:
-    """Used by one thread at a time, and by one process: the file is locked.
+    """Used by one thread at a time and by one process, which locks the file.
 
-    `now` is the wall clock in seconds, since ages must survive a restart.
+    `now` is the wall clock in seconds since 1970, because ages must survive a restart.
     """
 
     def __init__(self, path: Path | None, limits: SpoolLimits, now: Callable[[], float]) -> None:
@@ -104,18 +104,18 @@ class Spool:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.executescript(_SCHEMA)
-        self._db.execute("BEGIN IMMEDIATE")  # takes the lock now, and not at the first reading
+        self._db.execute("BEGIN IMMEDIATE")  # takes the lock now instead of at the first reading
         self._db.execute("COMMIT")
-        if (found := self._db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
-            raise sqlite3.DatabaseError(found)
+        if (problem := self._db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+            raise sqlite3.DatabaseError(problem)
 
     def _measure(self) -> tuple[int, int, int]:
         """(last row, readings, bytes)"""
-        found = self._db.execute(
+        last, readings, size = self._db.execute(
             "SELECT COALESCE(MAX(row), 0), COUNT(*), COALESCE(SUM(LENGTH(head) + LENGTH(data) + ?), 0) FROM readings",
             (ROW_OVERHEAD_BYTES,),
         ).fetchone()
-        return int(found[0]), int(found[1]), int(found[2])
+        return int(last), int(readings), int(size)
 
     def commit(
         self,
@@ -125,9 +125,9 @@ class Spool:
         acknowledged: Iterable[Rows] = (),
         taken: int = 0,
     ) -> Dropped:
-        """All or nothing: remove what the hub acknowledged, make room, keep the readings and the sources' positions.
+        """All or nothing: remove what the hub acknowledged, make room, store the readings and the sources' positions.
 
-        Rows up to `taken` are under way and not dropped. Raises SpoolError.
+        Rows up to `taken` are on their way to the hub and are not dropped. Raises SpoolError.
         """
         before = self.readings, self.bytes, self._next_row
         try:
@@ -147,16 +147,16 @@ class Spool:
         return Dropped(by_size, by_age)
 
     def _delete(self, condition: str, *values: float) -> int:
-        found = self._db.execute(
-            f"DELETE FROM readings WHERE {condition} RETURNING LENGTH(head) + LENGTH(data) + {ROW_OVERHEAD_BYTES}",  # noqa: S608  # of ours
+        sizes = self._db.execute(
+            f"DELETE FROM readings WHERE {condition} RETURNING LENGTH(head) + LENGTH(data) + {ROW_OVERHEAD_BYTES}",  # noqa: S608  # all parts are ours
             values,
         ).fetchall()
-        self.readings -= len(found)
-        self.bytes -= sum(size for (size,) in found)
-        return len(found)
+        self.readings -= len(sizes)
+        self.bytes -= sum(size for (size,) in sizes)
+        return len(sizes)
 
     def _drop_old(self, taken: int) -> int:
-        """Rows are in order of time, but for clocks that were set: those wait until what is before them has gone."""
+        """Rows are in time order unless the clock was set; a row out of order waits until those before it are gone."""
         oldest = self._now() - self._limits.max_age_seconds
         young = self._db.execute(
             "SELECT row FROM readings WHERE row > ? AND NOT (at BETWEEN ? AND ?) ORDER BY row LIMIT 1",
@@ -166,7 +166,7 @@ class Spool:
         return self._delete("row > ? AND row < ?", taken, before)
 
     def _make_room(self, readings: Sequence[Reading], taken: int) -> tuple[Sequence[Reading], int]:
-        """The readings that will fit, and how many were given up for it."""
+        """The readings that will fit, and how many were dropped for them."""
         excess = self.bytes + sum(map(_cost, readings)) - self._limits.max_bytes
         if excess <= 0:
             return readings, 0
@@ -207,25 +207,25 @@ class Spool:
         self.bytes += sum(map(_cost, readings))
 
     def read(self, after: int, limit: int) -> list[tuple[Place, Reading]]:
-        """The oldest rows behind `after`. Raises SpoolError."""
+        """The oldest rows after `after`. Raises SpoolError."""
         try:
-            found = self._db.execute(
+            rows = self._db.execute(
                 "SELECT row, at, head, data FROM readings WHERE row > ? ORDER BY row LIMIT ?", (after, limit)
             ).fetchall()
         except sqlite3.Error as error:
             raise SpoolError(str(error)) from error
-        return [(Place(row, at), Reading(head, data)) for row, at, head, data in found]
+        return [(Place(row, at), Reading(head, data)) for row, at, head, data in rows]
 
     def oldest_at(self) -> float | None:
-        """When the oldest reading was spooled, in seconds since the epoch. Raises SpoolError."""
+        """When the oldest reading was spooled, in seconds since 1970; None if there is none. Raises SpoolError."""
         try:
-            found = self._db.execute("SELECT at FROM readings ORDER BY row LIMIT 1").fetchone()
+            row = self._db.execute("SELECT at FROM readings ORDER BY row LIMIT 1").fetchone()
         except sqlite3.Error as error:
             raise SpoolError(str(error)) from error
-        return float(found[0]) if found else None
+        return float(row[0]) if row else None
 
     def positions(self) -> dict[str, str]:
-        """How far each source had come when its last reading was committed."""
+        """How far each source had got when its last reading was committed."""
         return dict(self._db.execute("SELECT source, position FROM positions").fetchall())
 
     def close(self) -> None:
@@ -233,13 +233,13 @@ class Spool:
 
 
 def open_spool(path: Path | None, limits: SpoolLimits, now: Callable[[], float]) -> Spool:
-    """A damaged spool is moved aside, so that an unattended gateway goes on. Raises SpoolUnusableError."""
+    """Open the spool. A damaged one is moved aside, so that an unattended gateway goes on. Raises SpoolUnusableError."""
     try:
         return Spool(path, limits, now)
     except DamagedSpoolError as error:
         assert path is not None
         aside = path.with_name(f"{path.name}.damaged")
-        logger.error("the spool %s is damaged (%s); it is kept as %s, and an empty one begins", path, error, aside)  # noqa: TRY400  # said
+        logger.error("the spool %s is damaged (%s); it is kept as %s and replaced by an empty one", path, error, aside)  # noqa: TRY400  # the message says it all
         path.replace(aside)
         for suffix in ("-wal", "-shm"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
@@ -252,5 +252,5 @@ def _cost(reading: Reading) -> int:
 
 def _why_unusable(path: Path | None, error: Exception) -> str:
     if "locked" in str(error):
-        return f"EDGE_SPOOL_PATH: {path} is in use by another process; give each sender a spool of its own"
+        return f"EDGE_SPOOL_PATH: {path} is in use by another process; give each sender its own spool"
     return f"EDGE_SPOOL_PATH: {path} can't be opened ({error}); its folder must exist and be writable"

@@ -1,4 +1,4 @@
-"""The spool as the event loop sees it: commits in groups on a thread of its own, and goes on without a disk that fails."""
+"""The spool as the event loop uses it: commits in groups on its own thread, and works from memory while the disk fails."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ logger = logging.getLogger(__name__)
 READ_ROWS = 500
 RETRY_SECONDS = 1.0
 FULL_ENOUGH = 0.9
-"""Share of the spool from which on sources that can wait do."""
+"""Share of the spool's limit above which sources that can wait do so."""
 
 T = TypeVar("T")
 
 
 class Store:
-    """From the inbox to the spool, and from the spool to whoever delivers."""
+    """Moves readings from the inbox to the spool, and from the spool to the delivery."""
 
     def __init__(self, spool: Spool, limits: SpoolLimits, inbox: Inbox, counters: Counters, commit_seconds: float) -> None:
         self.committed = asyncio.Event()
@@ -41,11 +41,11 @@ class Store:
         self._committing = asyncio.Lock()
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="spool")
         inbox.has_room = lambda: spool.bytes < limits.max_bytes * FULL_ENOUGH
-        self.committed.set()  # what a former run left
+        self.committed.set()  # for what a former run left
 
     @property
     def readings(self) -> int:
-        """On disk and in memory; those that were acknowledged since the last commit are still among them."""
+        """Number on disk and in memory, including those that were acknowledged since the last commit."""
         return self._spool.readings + len(self._inbox.pending)
 
     @property
@@ -53,7 +53,7 @@ class Store:
         return self._spool.bytes
 
     async def oldest_at(self) -> float | None:
-        """When the oldest reading on disk was spooled, in seconds since the epoch; None also while the disk fails."""
+        """When the oldest reading on disk was spooled, in seconds since 1970; None if there is none or the disk fails."""
         try:
             return await self._on_disk(self._spool.oldest_at)
         except SpoolError:
@@ -66,7 +66,7 @@ class Store:
             await asyncio.sleep(self._commit_seconds if done else RETRY_SECONDS)
 
     async def commit(self) -> bool:
-        """Everything that has arrived and was acknowledged, in one commit; whether the disk took it."""
+        """Commit everything that has arrived or was acknowledged, at once. Returns whether the disk accepted it."""
         async with self._committing:
             self._inbox.arrived.clear()
             readings, positions = list(self._inbox.pending), dict(self._inbox.positions)
@@ -97,9 +97,9 @@ class Store:
         self.committed.set()
 
     async def next(self) -> tuple[Place | None, Reading] | None:
-        """The oldest reading that was not handed out yet, with its place; None when there is none.
+        """The oldest reading that was not handed out yet, with its place; None if there is none.
 
-        While the disk fails, what it can't take goes out from memory, without a place.
+        While the disk fails, readings that it does not accept are handed out from memory, without a place.
         """
         if not self._ahead:
             await self._read_ahead()
@@ -119,7 +119,7 @@ class Store:
             self._taken = self._ahead[-1][0].row
 
     def acknowledge(self, rows: Rows) -> None:
-        """The hub has them, or never will: the next commit removes them."""
+        """The hub has these rows or never will; the next commit removes them."""
         self._acknowledged.append(rows)
         self._inbox.arrived.set()
 
@@ -136,7 +136,7 @@ class Store:
         if error is not None:
             self._counters.spool_failures += 1
         if error is not None and not self.is_failing:
-            logger.error("the disk of the spool fails, readings are kept in memory only: %s", error)
+            logger.error("the spool's disk is failing, readings are kept in memory only: %s", error)
         elif error is None and self.is_failing:
-            logger.info("the disk of the spool works again")
+            logger.info("the spool's disk works again")
         self.is_failing = error is not None

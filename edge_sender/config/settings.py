@@ -30,11 +30,11 @@ class EdgeSettings(BaseSettings):
         examples=["{sources: [{name: trial, kind: synthetic, identity: sequence}]}"],
     )
     sources_file: Path | None = Field(
-        None, description="The sources' document in a file.", examples=["/etc/edge/sources.yaml"]
+        None, description="File that holds the sources' document.", examples=["/etc/edge/sources.yaml"]
     )
     replica: str | None = Field(
         None,
-        description="This gateway's name; needed with `event-hubs` and `active-passive`.",
+        description="This gateway's name; required with `event-hubs` and `active-passive`.",
         examples=["edge-a"],
         pattern=r"^[A-Za-z0-9._\-]{1,128}$",
     )
@@ -42,56 +42,71 @@ class EdgeSettings(BaseSettings):
     uplink: Literal["iot", "iot-edge", "event-hubs"] = Field(
         "iot-edge",
         description="`iot-edge`: a module of the Edge runtime; `iot`: a device or module by connection string; "
-        "`event-hubs`: straight to an Event Hub.",
+        "`event-hubs`: directly to an Event Hub.",
         examples=["iot"],
     )
     connection_string: SecretStr | None = Field(
         None,
-        description="Of the device, the module or the Event Hub; not needed with `iot-edge`.",
+        description="Connection string of the device, the module or the Event Hub; not needed with `iot-edge`.",
         examples=["HostName=hub.azure-devices.net;DeviceId=edge-a;SharedAccessKey=…"],
     )
     ca_file: Path | None = Field(None, description="CA bundle of a private gateway.", examples=["/etc/edge/ca.pem"])
-    send_timeout_seconds: float = Field(10.0, gt=0, description="After it a message is sent again.", examples=["10"])
+    send_timeout_seconds: float = Field(
+        10.0, gt=0, description="An unacknowledged message is sent again after this time.", examples=["10"]
+    )
     max_in_flight: int = Field(32, ge=1, description="Messages sent but not yet acknowledged.", examples=["32"])
     twin: bool = Field(
         False,
-        description="Take settings and sources from the module's (or device's) twin, too; see docs/edge.md.",
+        description="Also take settings and sources from the module's (or device's) twin; see docs/edge.md.",
         examples=["true"],
     )
 
-    batch_max_readings: int = Field(20, ge=1, description="1 sends each reading singly.", examples=["20"])
-    batch_max_bytes: int = Field(4096, ge=512, le=250_000, description="IoT Hub meters in 4 KB units.", examples=["4096"])
-    batch_max_seconds: float = Field(1.0, gt=0, description="A batch waits no longer.", examples=["1"])
+    batch_max_readings: int = Field(
+        20, ge=1, description="Most readings in one message; 1 sends each reading singly.", examples=["20"]
+    )
+    batch_max_bytes: int = Field(
+        4096, ge=512, le=250_000, description="Size limit of a batch; IoT Hub meters in units of 4 KB.", examples=["4096"]
+    )
+    batch_max_seconds: float = Field(
+        1.0, gt=0, description="Longest time that a batch waits for more readings.", examples=["1"]
+    )
 
     spool_path: str = Field(
         "/var/lib/edge-sender/spool.db",
         description="Where readings are kept until the hub has them, in a folder that outlives the container; "
-        "the word `memory` keeps them in memory only.",
+        "`memory` keeps them in memory only.",
         examples=["/var/lib/edge-sender/spool.db", IN_MEMORY],
     )
     spool_max_bytes: int = Field(
-        512 * 1024 * 1024, ge=65_536, description="Of readings; 64 bytes are added for each.", examples=["536870912"]
+        512 * 1024 * 1024,
+        ge=65_536,
+        description="Total size of the readings in the spool, counting 64 extra bytes for each.",
+        examples=["536870912"],
     )
     spool_max_age_seconds: float = Field(
         10_800.0,
         gt=0,
-        description="Older readings are dropped, and counted. Stay below the service's window (4 h by default): "
-        "a copy that comes later is published again.",
+        description="Older readings are dropped and counted. Keep it below the service's window (4 h by default): "
+        "a copy that arrives later is published again.",
         examples=["10800"],
     )
     spool_when_full: Literal["drop-oldest", "drop-newest"] = Field(
-        "drop-oldest", description="What goes when the spool (or the memory before it) is full.", examples=["drop-newest"]
+        "drop-oldest",
+        description="What is dropped when the spool (or the memory in front of it) is full.",
+        examples=["drop-newest"],
     )
     spool_commit_seconds: float = Field(
         0.1,
         ge=0,
-        description="Readings are committed to disk at least so far apart; loss of power costs as much.",
+        description="Shortest time between two commits to disk; a loss of power costs the readings of that time.",
         examples=["0.1"],
     )
     memory_readings: int = Field(
-        50_000, ge=1, description="Kept in memory while the disk does not take them.", examples=["50000"]
+        50_000, ge=1, description="Most readings kept in memory while the disk does not accept them.", examples=["50000"]
     )
-    flush_seconds: float = Field(8.0, ge=0, description="To send what is kept on SIGTERM.", examples=["8"])
+    flush_seconds: float = Field(
+        8.0, ge=0, description="How long to go on sending what is kept after SIGTERM.", examples=["8"]
+    )
 
     ha: Literal["duplicate", "active-passive"] = Field(
         "duplicate",
@@ -100,44 +115,53 @@ class EdgeSettings(BaseSettings):
     )
     witness: SecretStr | None = Field(
         None,
-        description="Blob container of the lease: its URL with a signature, or a connection string with ContainerName.",
+        description="Blob container that holds the lease: its URL with a signature, or a connection string with "
+        "ContainerName.",
         examples=["https://account.blob.core.windows.net/witness?sv=…&sig=…"],
     )
     witness_blob: str = Field(
-        "edge-sender", description="One for each set of replicas that take turns.", examples=["line-1"]
+        "edge-sender", description="Name of the blob; one for each set of replicas that take turns.", examples=["line-1"]
     )
     lease_seconds: int = Field(15, ge=15, le=60, description="How long a dead replica's lease lasts.", examples=["15"])
-    poll_seconds: float = Field(1.0, gt=0, le=5, description="How often the others ask for the lease.", examples=["1"])
+    poll_seconds: float = Field(
+        1.0, gt=0, le=5, description="Interval at which the other replicas ask for the lease.", examples=["1"]
+    )
     overlap_seconds: float = Field(
         30.0,
         ge=0,
-        description="How far back the readings reach that a replica sends when it takes over; 0: none, which loses what "
-        "came between the last sender's end and the takeover.",
+        description="How far back the readings reach that a replica sends when it takes over. With 0 it sends none of them, "
+        "and the readings between the last sender's end and the takeover are lost.",
         examples=["30"],
     )
     without_witness: Literal["send", "stop"] = Field(
         "send",
-        description="When the witness can't be reached: `send` costs bandwidth, `stop` costs readings.",
+        description="What to do while the witness can't be reached: `send` costs bandwidth, `stop` costs readings.",
         examples=["stop"],
     )
 
     identity_check_seconds: float = Field(
-        40.0, ge=0, description="How long a second subscription compares ids; 0: no check.", examples=["40"]
+        40.0, ge=0, description="How long a second subscription compares ids; 0 disables the check.", examples=["40"]
     )
-    identity_check_every_seconds: float = Field(21_600.0, gt=0, description="How often.", examples=["21600"])
+    identity_check_every_seconds: float = Field(
+        21_600.0, gt=0, description="Pause between two identity checks.", examples=["21600"]
+    )
 
-    http_host: str = Field("0.0.0.0", description="Of health and metrics.", examples=["127.0.0.1"])
-    http_port: int = Field(9464, ge=0, le=65535, description="0: no health and no metrics.", examples=["9464"])
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Of the log.", examples=["WARNING"])
+    http_host: str = Field("0.0.0.0", description="Address that serves health and metrics.", examples=["127.0.0.1"])
+    http_port: int = Field(
+        9464, ge=0, le=65535, description="Port that serves health and metrics; 0 disables both.", examples=["9464"]
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Level of the log.", examples=["WARNING"]
+    )
 
     @model_validator(mode="after")
     def _needs(self) -> EdgeSettings:
         if self.uplink != "iot-edge" and self.connection_string is None:
-            raise ValueError(f"EDGE_CONNECTION_STRING: is needed with EDGE_UPLINK={self.uplink}")
+            raise ValueError(f"EDGE_CONNECTION_STRING: is required with EDGE_UPLINK={self.uplink}")
         if self.uplink == "event-hubs" and not self.replica:
-            raise ValueError("EDGE_REPLICA: is needed with EDGE_UPLINK=event-hubs, for example EDGE_REPLICA=edge-a")
+            raise ValueError("EDGE_REPLICA: is required with EDGE_UPLINK=event-hubs, for example EDGE_REPLICA=edge-a")
         if self.uplink == "event-hubs" and self.twin:
-            raise ValueError("EDGE_TWIN: an Event Hub has no twins; use EDGE_UPLINK=iot-edge or iot")
+            raise ValueError("EDGE_TWIN: an Event Hub has no twin; use EDGE_UPLINK=iot-edge or iot")
         if self.ha == "active-passive" and not (self.replica and self.witness):
             raise ValueError("EDGE_HA: active-passive needs EDGE_REPLICA and EDGE_WITNESS")
         if self.ha == "active-passive" and 0 < self.overlap_seconds < self.lease_seconds + 2 * self.poll_seconds:
@@ -155,7 +179,7 @@ class EdgeSettings(BaseSettings):
         except (OSError, SourceConfigError) as error:
             raise SettingsError(f"{name}: {error}") from None
         raise SettingsError(
-            f"EDGE_SOURCES_FILE: is needed, or EDGE_SOURCES, for example EDGE_SOURCES_FILE={_example('sources_file')}"
+            f"EDGE_SOURCES_FILE: is required, or EDGE_SOURCES, for example EDGE_SOURCES_FILE={_example('sources_file')}"
         )
 
 
@@ -166,11 +190,11 @@ TWIN_SETTINGS = frozenset(
     or name
     in ("overlap_seconds", "without_witness", "send_timeout_seconds", "max_in_flight", "memory_readings", "log_level")
 )
-"""What a twin may set: nothing that is secret, and nothing that would cut the module off from its twin."""
+"""What a twin may set: nothing secret, and nothing that could cut the module off from its twin."""
 
 
 def load(**overrides: Any) -> EdgeSettings:
-    """Read the environment. Raises SettingsError with one message about every setting that is wrong."""
+    """Read the environment. Raises SettingsError with one message about all settings that are wrong."""
     try:
         return EdgeSettings(**overrides)
     except ValidationError as error:
@@ -178,7 +202,7 @@ def load(**overrides: Any) -> EdgeSettings:
 
 
 def with_twin(settings: EdgeSettings, desired: Mapping[str, Any]) -> tuple[EdgeSettings, SourcesDocument]:
-    """The settings as the twin's desired properties change them, and the sources. Raises SettingsError."""
+    """The settings as changed by the twin's desired properties, and the sources. Raises SettingsError."""
     given = {name: value for name, value in desired.items() if not name.startswith("$") and value is not None}
     sources = given.pop("sources", None)
     if unknown := sorted(given.keys() - TWIN_SETTINGS):
@@ -195,12 +219,12 @@ def with_twin(settings: EdgeSettings, desired: Mapping[str, Any]) -> tuple[EdgeS
 
 
 def http_address() -> tuple[str, int]:
-    """Where a sender with this environment serves health, for who asks on the same machine. Raises SettingsError."""
+    """Where a sender with this environment serves health, as seen from the same machine. Raises SettingsError."""
     fields = EdgeSettings.model_fields
     host = os.environ.get(f"{PREFIX}HTTP_HOST", fields["http_host"].default)
     port = os.environ.get(f"{PREFIX}HTTP_PORT", str(fields["http_port"].default))
     if not port.isdigit():
-        raise SettingsError(f"{PREFIX}HTTP_PORT: is no number, for example {PREFIX}HTTP_PORT={_example('http_port')}")
+        raise SettingsError(f"{PREFIX}HTTP_PORT: must be a number, for example {PREFIX}HTTP_PORT={_example('http_port')}")
     return ("127.0.0.1" if host == "0.0.0.0" else host), int(port)
 
 

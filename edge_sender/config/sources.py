@@ -1,4 +1,4 @@
-"""The sources' document (YAML or JSON): which sources there are, and what makes a reading of each unlike any other.
+"""The sources' document (YAML or JSON): which sources there are, and what identifies a reading of each.
 
 sources:
   - name: presses
@@ -21,15 +21,15 @@ from edge_sender.identity.rules import IdentityRules, parse_rules
 from edge_sender.ports import SourceConfigError
 from wire.times import TimeFormat
 
-TIME_FORMAT = "`rfc3339`, or since 1970 in `s`, `ms`, `us` or `ns`."
+TIME_FORMAT = "`rfc3339`, or the time since 1970 in `s`, `ms`, `us` or `ns`."
 
 
 class _Common(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    name: str = Field(min_length=1, max_length=64, description="For logs and metrics.")
-    identity: str = Field(description="Strategy, or `pattern=strategy` rules separated by commas.")
-    event_type: str = Field("reading", description="The CloudEvents type.")
+    name: str = Field(min_length=1, max_length=64, description="Name in logs and metrics.")
+    identity: str = Field(description="One strategy, or rules `pattern=strategy` separated by commas.")
+    event_type: str = Field("reading", description="CloudEvents type of its events.")
 
     @field_validator("identity")
     @classmethod
@@ -44,21 +44,23 @@ class _Common(BaseModel):
 
 class OpcUaConfig(_Common):
     kind: Literal["opcua"]
-    endpoint: str = Field(pattern=r"^opc\.tcp://[^@]+$", description="The OPC UA server; no user belongs in it.")
+    endpoint: str = Field(pattern=r"^opc\.tcp://[^@]+$", description="URL of the OPC UA server, without a user.")
     namespace_uri: str = Field(description="Every variable of this namespace is a source.")
     payload: Literal["value", "json"] = Field("value", description="`json`: the variable holds JSON text.")
     publishing_ms: float = Field(100.0, ge=1, description="Publishing interval.")
     queue_size: int = Field(
-        1000, ge=1, description="Readings of one variable that the server keeps between two publishings."
+        1000, ge=1, description="Readings of one variable that the server queues during a publishing interval."
     )
     security_policy: Literal["None", "Basic256Sha256", "Aes128Sha256RsaOaep", "Aes256Sha256RsaPss"] = Field(
-        "None", description="Others than `None` need the three files below."
+        "None", description="Any policy other than `None` requires the three files below."
     )
-    security_mode: Literal["Sign", "SignAndEncrypt"] = Field("SignAndEncrypt", description="Of the secure channel.")
-    certificate: Path | None = Field(None, description="This client's certificate, PEM or DER; its URI names the client.")
-    private_key: Path | None = Field(None, description="Its private key, PEM or DER, not encrypted.")
-    server_certificate: Path | None = Field(None, description="The server's certificate, the only one that is trusted.")
-    username: str | None = Field(None, min_length=1, description="At the server.")
+    security_mode: Literal["Sign", "SignAndEncrypt"] = Field("SignAndEncrypt", description="Mode of the secure channel.")
+    certificate: Path | None = Field(
+        None, description="This client's certificate, PEM or DER; its URI becomes the client's application URI."
+    )
+    private_key: Path | None = Field(None, description="The certificate's private key, PEM or DER, not encrypted.")
+    server_certificate: Path | None = Field(None, description="The only server certificate that is trusted.")
+    username: str | None = Field(None, min_length=1, description="User name at the server.")
     password_env: str | None = Field(None, description="Environment variable that holds the password.")
 
     @model_validator(mode="after")
@@ -66,27 +68,29 @@ class OpcUaConfig(_Common):
         files = {name: getattr(self, name) for name in ("certificate", "private_key", "server_certificate")}
         missing = [name for name, path in files.items() if path is None]
         if self.security_policy != "None" and missing:
-            raise ValueError(f"security_policy {self.security_policy} needs {' and '.join(missing)}, too")
+            raise ValueError(f"security_policy {self.security_policy} also needs {' and '.join(missing)}")
         if self.security_policy == "None" and len(missing) < len(files):
             raise ValueError("certificates are used with a security_policy only: set it, or leave them out")
         if (self.username is None) != (self.password_env is None):
             raise ValueError("username and password_env go together")
         if self.username is not None and (self.security_policy == "None" or self.security_mode == "Sign"):
-            raise ValueError("a username needs a security_policy with SignAndEncrypt, or its password could be read")
+            raise ValueError(
+                "a username needs a security_policy with SignAndEncrypt, or the password could be read on the way"
+            )
         return self
 
 
 class MqttConfig(_Common):
     kind: Literal["mqtt"]
-    host: str = Field(description="The broker.")
-    port: int = Field(1883, ge=1, le=65535, description="Of the broker.")
+    host: str = Field(description="Host name of the broker.")
+    port: int = Field(1883, ge=1, le=65535, description="Port of the broker.")
     topics: tuple[str, ...] = Field(min_length=1, description="Topic filters.")
-    uri_prefix: str = Field(description="The source's URI is this and the topic.")
+    uri_prefix: str = Field(description="The source's URI is this prefix followed by the topic.")
     time: str | None = Field(None, description="Member of the payload that holds the source time.")
     time_format: TimeFormat = Field("rfc3339", description=TIME_FORMAT)
-    tls: bool = Field(False, description="Connect by TLS.")
+    tls: bool = Field(False, description="Connect over TLS.")
     ca_file: Path | None = Field(None, description="CA bundle of a private broker.")
-    username: str | None = Field(None, description="At the broker.")
+    username: str | None = Field(None, description="User name at the broker.")
     password_env: str | None = Field(None, description="Environment variable that holds the password.")
 
     @field_validator("topics")
@@ -95,27 +99,29 @@ class MqttConfig(_Common):
         for topic in topics:
             levels = topic.split("/")
             if not topic or any("+" in part and part != "+" for part in levels) or "#" in "/".join(levels)[:-1]:
-                raise ValueError(f"{topic!r} is no topic filter: + stands for a whole level, # for all that follow")
+                raise ValueError(f"{topic!r} is not a topic filter: + stands for a whole level, # for all that follow")
             if topic.endswith("#") and levels[-1] != "#":
-                raise ValueError(f"{topic!r} is no topic filter: # stands for whole levels")
+                raise ValueError(f"{topic!r} is not a topic filter: # stands for whole levels")
         return topics
 
 
 class FileConfig(_Common):
     kind: Literal["file"]
-    path: Path = Field(description="The file; it may come later, and grow.")
-    format: Literal["csv", "jsonl"] = Field(description="With a header line; or one JSON object a line.")
-    uri: str = Field(description="The source's URI; `{column}` stands for a value of the line.")
-    time: str | None = Field(None, description="Column that holds the source time.")
+    path: Path = Field(description="The file, which may appear later and grow.")
+    format: Literal["csv", "jsonl"] = Field(
+        description="`csv` with a header line, or `jsonl` with one JSON object per line."
+    )
+    uri: str = Field(description="The source's URI; `{column}` is replaced by that value of the line.")
+    time: str | None = Field(None, description="Column or member that holds the source time.")
     time_format: TimeFormat = Field("rfc3339", description=TIME_FORMAT)
-    follow: bool = Field(False, description="Wait for more at the end.")
+    follow: bool = Field(False, description="Wait for more lines at the end of the file.")
 
 
 class SyntheticConfig(_Common):
     kind: Literal["synthetic"]
-    uri_prefix: str = Field("urn:synthetic:", description="The source's URI is this and a number.")
-    count: int = Field(1, ge=1, description="Sources.")
-    interval_seconds: float = Field(1.0, gt=0, description="Between two readings of a source.")
+    uri_prefix: str = Field("urn:synthetic:", description="The source's URI is this prefix followed by a number.")
+    count: int = Field(1, ge=1, description="Number of sources.")
+    interval_seconds: float = Field(1.0, gt=0, description="Time between two readings of a source.")
 
 
 SourceConfig = Annotated[OpcUaConfig | MqttConfig | FileConfig | SyntheticConfig, Field(discriminator="kind")]
@@ -137,7 +143,7 @@ class SourcesDocument(BaseModel):
 
 NO_SOURCES = SourcesDocument.model_construct(sources=())
 PROBED_KINDS = ("opcua", "mqtt")
-"""Two subscriptions to the same server can be compared."""
+"""Kinds of source whose ids can be checked with a second subscription to the same server."""
 
 
 def parse_sources(text: str) -> SourcesDocument:
@@ -147,7 +153,7 @@ def parse_sources(text: str) -> SourcesDocument:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = "" if mark is None else f" in line {mark.line + 1}"
-        raise SourceConfigError(f"it is no YAML{where}: {getattr(error, 'problem', error)}") from None
+        raise SourceConfigError(f"not valid YAML{where}: {getattr(error, 'problem', error)}") from None
 
 
 def check_sources(document: Any) -> SourcesDocument:

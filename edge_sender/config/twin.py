@@ -1,4 +1,4 @@
-"""Settings from the twin: what it desires is kept beside the spool, so that a gateway that starts offline knows it, too."""
+"""Settings from the twin. Its desired properties are kept next to the spool, for a gateway that starts offline."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 5.0
 UPDATE_SECONDS = 300.0
-"""A change that was missed while the connection was down is found after it."""
+"""The twin is read again after this time, to find a change that was missed while the connection was down."""
 
 
 class TwinSettings:
-    """`path`: where the desired properties are kept; None keeps them nowhere. `try_out` raises SettingsError for sources
-    that can't be made on this gateway."""
+    """`path`: file in which the desired properties are kept; None keeps them in memory only. `try_out` raises SettingsError
+    for sources that can't be made on this gateway."""
 
     def __init__(self, settings: EdgeSettings, path: Path | None, try_out: Callable[[SourcesDocument], None]) -> None:
         self._settings = settings
@@ -34,14 +34,14 @@ class TwinSettings:
         if self._path is None or not self._path.exists():
             return {}
         try:
-            found = json.loads(self._path.read_text())
+            desired = json.loads(self._path.read_text())
         except (OSError, ValueError) as error:
-            logger.warning("%s can't be read, and is ignored until the twin is: %s", self._path, error)
+            logger.warning("%s can't be read and is ignored; the twin will replace it: %s", self._path, error)
             return {}
-        return found if isinstance(found, dict) else {}
+        return desired if isinstance(desired, dict) else {}
 
     def effective(self) -> tuple[EdgeSettings, SourcesDocument]:
-        """By what is known of the twin. Before anything is known there may be no source yet."""
+        """The settings and sources by what is known of the twin. Until anything usable is known, there may be no sources."""
         for desired in (self._desired, {}):
             try:
                 return self._usable(desired)
@@ -56,7 +56,7 @@ class TwinSettings:
         return settings, sources
 
     async def watch(self, twin: Twin) -> None:
-        """Returns when the twin desires other settings that can be used; those that can't are reported, and refused."""
+        """Returns when the twin desires other settings that can be used. Those that can't are refused and reported."""
         changed, is_watching = asyncio.Event(), False
         while True:
             changed.clear()
@@ -77,13 +77,13 @@ class TwinSettings:
                 continue
 
     async def _update(self, twin: Twin) -> bool:
-        """Whether there is something new to start with."""
+        """Read the twin and report the outcome. Returns whether there are new settings to start with."""
         desired = await twin.desired()
         version = desired.get("$version")
         try:
             self._usable(desired)
         except SettingsError as error:
-            logger.warning("the twin's settings are refused, and those before it stay: %s", error)
+            logger.warning("the twin's settings are refused, and the previous ones stay in force: %s", error)
             await twin.report({"settings": {"version": version, "accepted": False, "error": str(error)}})
             return False
         is_new = _without_version(desired) != _without_version(self._desired)
@@ -101,7 +101,9 @@ class TwinSettings:
             aside.write_text(json.dumps(desired))
             aside.replace(self._path)
         except OSError as error:
-            logger.warning("%s can't be written, a start without connection will not know the twin: %s", self._path, error)
+            logger.warning(
+                "%s can't be written; a start without a connection will not have the twin's settings: %s", self._path, error
+            )
 
 
 def _without_version(desired: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Watches whether the identity rules suit a source: a second subscription, for a while, and a comparison of the ids."""
+"""Checks whether the identity rules suit a source, by comparing the ids of a second, temporary subscription."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EXAMPLES = 3
 
 
 class IdentityCheck:
-    """`make_probe` makes another subscription to the same source."""
+    """`make_probe` makes a second subscription to the same source."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class IdentityCheck:
         every_seconds: float,
     ) -> None:
         self.findings: list[Finding] | None = None
-        """Of the last look; None before the first one is done."""
+        """Findings of the last check; None until the first one is done."""
         self._source = source
         self._make_probe = make_probe
         self._rules = rules
@@ -50,12 +50,12 @@ class IdentityCheck:
         while True:
             try:
                 self._report(await self._look())
-            except SourceConfigError as error:  # what it was made of has changed, such as a file that is being replaced
-                logger.warning("the identity check is put off: %s", error)
+            except SourceConfigError as error:  # a file that it needs has changed, or is just being replaced
+                logger.warning("the identity check is postponed: %s", error)
             await asyncio.sleep(self._every_seconds)
 
     async def _look(self) -> list[Finding]:
-        """Anew when a connection was lost meanwhile: what one side missed says nothing about the ids."""
+        """Run one comparison. Restart it if a connection was lost, since what one side missed says nothing about the ids."""
         while True:
             probe = self._make_probe()
             comparison = self._comparison = Comparison(self._rules)
@@ -83,19 +83,19 @@ class IdentityCheck:
             self._comparison.observe(0, sample, self._monotonic())
 
     def _report(self, findings: list[Finding]) -> None:
-        """One line for each kind of problem, not for each source."""
+        """Log one line for each kind of problem, not one for each source."""
         if not findings and self.findings is None:
-            logger.info("%s: two subscriptions give the same ids", self.source)
+            logger.info("%s: both subscriptions yield the same ids", self.source)
         self.findings = findings
         for problem, count in Counter(finding.problem for finding in findings).items():
             examples = [finding for finding in findings if finding.problem is problem][:EXAMPLES]
             told = "; ".join(f"{item.uri} ({item.strategy}): {item.text}" for item in examples)
-            logger.warning("%s: identity %s for %d of its sources, such as %s", self.source, problem, count, told)
+            logger.warning("%s: identity %s for %d of its sources, for example %s", self.source, problem, count, told)
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedIntake:
-    """The source's own intake, with the check looking on."""
+    """The source's own intake, observed by the check."""
 
     intake: Intake
     check: IdentityCheck
@@ -113,7 +113,7 @@ class CheckedIntake:
 
 @dataclass(frozen=True, slots=True)
 class ProbeIntake:
-    """What the second subscription delivers is compared, and goes nowhere."""
+    """Compares what the second subscription delivers, and drops it."""
 
     comparison: Comparison
     monotonic: Callable[[], float]

@@ -1,7 +1,7 @@
-"""Do two subscriptions to the same source give the same readings the same ids? Pure.
+"""Compares the ids that two subscriptions to the same source yield for the same readings. Pure.
 
-If they don't on one gateway, they won't on two. What one subscription sees near the beginning or the end of the look is only
-compared, not judged: the other one may have seen it a moment too early or too late.
+If the ids differ on one gateway, they differ between two. Readings near the start or the end of the comparison only serve as
+counterparts and are not judged themselves: the other subscription may have seen them a moment too early or too late.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from wire.ids import Identity, NoIdentityError, Sample, TimeBucket, reading_id
 
 MARGIN_SECONDS = 2.0
 TOLERATED_SHARE = 0.01
-"""Of ids without counterpart: a subscription may lose a notification."""
+"""Tolerated share of ids without a counterpart: a subscription may lose a notification."""
 TOLERATED_IDS = 1
 RISKY_OFFSET = 0.4
-"""Share of the interval: a stamp half an interval from the grid falls into the next bucket."""
+"""Share of the interval. A stamp half an interval off the grid falls into the next bucket."""
 MAX_IDS = 200_000
 
 
 class Problem(StrEnum):
     NOT_DETERMINISTIC = "not-deterministic"
-    """Copies of one reading get different ids: they are all published."""
+    """Copies of one reading get different ids, so all of them are published."""
     MERGES = "merges"
-    """Different readings get one id: all but the first are dropped."""
+    """Different readings get the same id, so all but the first are dropped."""
     AT_RISK = "at-risk"
     """Stamps come close to the border between two buckets."""
 
@@ -47,7 +47,7 @@ class _Side:
     """What one subscription saw of one source."""
 
     ids: dict[str, tuple[float, object]] = field(default_factory=dict)
-    """When it came, and what it was, by id."""
+    """Arrival time and content (source time and data), by id."""
     times_ns: list[int] = field(default_factory=list)
     merged: int = 0
     widest: float = 0.0
@@ -55,7 +55,7 @@ class _Side:
 
 @dataclass(slots=True)
 class Comparison:
-    """Readings of two subscriptions to the same sources."""
+    """Compares the readings of two subscriptions to the same sources."""
 
     rules: IdentityRules
     _sides: tuple[dict[str, _Side], dict[str, _Side]] = field(
@@ -64,24 +64,24 @@ class Comparison:
     _count: int = 0
 
     def observe(self, side: int, sample: Sample, at: float) -> None:
-        """`side`: 0 or 1; `at`: when it came, in seconds of any clock."""
+        """`side`: which subscription, 0 or 1. `at`: time of arrival in seconds, on any clock."""
         if self._count >= MAX_IDS:
             return
         try:
             identity = self.rules.of(sample.source)
-            found = reading_id(sample.source, identity.name, identity.fields(sample))
+            minted = reading_id(sample.source, identity.name, identity.fields(sample))
         except NoIdentityError:
             return
         self._count += 1
         seen = self._sides[side][sample.source]
         what = (sample.time_ns, sample.data)
-        seen.merged += seen.ids.setdefault(found, (at, what))[1] != what
+        seen.merged += seen.ids.setdefault(minted, (at, what))[1] != what
         if sample.time_ns is not None:
             seen.times_ns.append(sample.time_ns)
             seen.widest = max(seen.widest, _offset(identity, sample.time_ns))
 
     def findings(self, start: float, end: float) -> list[Finding]:
-        """Of the time in which both subscriptions were up."""
+        """Findings for the time in which both subscriptions were up, on the clock of `at`."""
         return [finding for uri in sorted(self._sides[0]) for finding in self._judge(uri, start, end)]
 
     def _judge(self, uri: str, start: float, end: float) -> Iterator[Finding]:
@@ -95,11 +95,11 @@ class Comparison:
         merged = one.merged + two.merged
         if unmatched > TOLERATED_IDS and unmatched > judged * TOLERATED_SHARE:
             text = (
-                f"{unmatched} of {judged} ids were seen by one of two subscriptions only; {_advice(identity, one.times_ns)}"
+                f"{unmatched} of {judged} ids were seen by only one of two subscriptions; {_advice(identity, one.times_ns)}"
             )
             yield Finding(uri, identity.name, Problem.NOT_DETERMINISTIC, text)
         elif one.widest > RISKY_OFFSET:
-            text = f"stamps lie up to {one.widest:.0%} of the interval from the grid, and 50 % are too many"
+            text = f"stamps are up to {one.widest:.0%} of the interval off the grid, and 50 % is too much"
             yield Finding(uri, identity.name, Problem.AT_RISK, f"{text}; check interval and phase, or use sequence")
         if merged > TOLERATED_IDS and merged > (len(one.ids) + len(two.ids)) * TOLERATED_SHARE:
             text = f"{merged} readings got the id of another one; {_advice(identity, one.times_ns)}"
@@ -119,7 +119,7 @@ def _advice(identity: Identity, times_ns: list[int]) -> str:
     steps = [later - earlier for earlier, later in pairwise(stamps) if later > earlier]
     apart = f" (they are about {median(steps) / NS_PER_SECOND:.3g} s apart)" if steps else ""
     if identity.name == "source-time":
-        return f"the server stamps each subscription by itself: use sequence, or time-bucket:SECONDS{apart}"
+        return f"the server stamps each subscription separately: use sequence, or time-bucket:SECONDS{apart}"
     if identity.name == "time-bucket":
         return f"the interval must be that of the readings{apart}, and jitter well below half of it; or use sequence"
-    return "the payload is not the same for every subscriber, or does not tell one reading from another"
+    return "the payload is not the same for every subscriber, or does not distinguish one reading from another"

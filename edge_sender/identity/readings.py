@@ -1,4 +1,4 @@
-"""Readings as the edge holds them, and as events on the wire: CloudEvents 1.0, singly or in batches.
+"""Readings as the edge holds them, and their encoding as CloudEvents 1.0, singly or in batches.
 
 Source: CloudEvents 1.0 (JSON event format and batch, AMQP binding); docs/wire-contract.md says which attributes are used.
 """
@@ -20,7 +20,7 @@ SINGLE_CONTENT_TYPE = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A reading with its id; from here on nothing about it changes, however often it is sent."""
+    """A reading with its id. It never changes again, however often it is sent."""
 
     head: bytes
     """The CloudEvents attributes, as a JSON object."""
@@ -29,24 +29,24 @@ class Reading:
 
     @property
     def attributes(self) -> dict[str, str]:
-        """Without `datacontenttype`, which is the message's content type where a reading is sent singly."""
-        found: dict[str, str] = json.loads(self.head)
-        del found["datacontenttype"]
-        return found
+        """The attributes without `datacontenttype`, which is the message's content type when a reading is sent singly."""
+        attributes: dict[str, str] = json.loads(self.head)
+        del attributes["datacontenttype"]
+        return attributes
 
     @property
     def encoded(self) -> bytes:
-        """The whole event in JSON format, as it stands in a batch."""
+        """The whole event in JSON format, as it appears in a batch."""
         return b'%b,"data":%b}' % (self.head[:-1], self.data)
 
     @property
     def size(self) -> int:
-        """Bytes of `encoded`."""
+        """Length of `encoded` in bytes."""
         return len(self.head) + len(self.data) + len(',"data":')
 
 
 def make_reading(sample: Sample, rules: IdentityRules, event_type: str) -> Reading:
-    """Mint the id and encode, once. Raises NoIdentityError."""
+    """Mint the id and encode the sample, once. Raises NoIdentityError."""
     attributes = {
         "specversion": SPEC_VERSION,
         "type": event_type,
@@ -70,7 +70,7 @@ def _dumps(value: object) -> str:
 
 
 def single(reading: Reading) -> Message:
-    """Binary mode: attributes as application properties, the payload as body."""
+    """Binary mode: the attributes are application properties, and the payload is the body."""
     attributes = reading.attributes
     properties = {PROPERTY_PREFIX + name: value for name, value in attributes.items()}
     return Message(reading.data, SINGLE_CONTENT_TYPE, properties, 1, attributes["id"])

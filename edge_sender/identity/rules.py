@@ -1,4 +1,4 @@
-"""Which identity strategy each source has, as the operator wrote it, and the id of a sample by these rules. Pure."""
+"""The operator's rules for which identity strategy a source has, and the ids minted by them. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NS_PER_SECOND = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class IdentityRules:
-    """Which strategy a source has: the first rule whose pattern matches its URI."""
+    """A source's strategy is that of the first rule whose pattern matches its URI."""
 
     rules: tuple[tuple[str, Identity], ...]
 
@@ -24,7 +24,7 @@ class IdentityRules:
 
 
 def parse_rules(text: str) -> IdentityRules:
-    """`pattern=strategy` separated by commas; a strategy alone is for all sources. Raises ValueError with the reason."""
+    """Rules `pattern=strategy` separated by commas; a strategy alone applies to all sources. Raises ValueError."""
     rules: list[tuple[str, Identity]] = []
     for item in filter(None, (part.strip() for part in text.split(","))):
         pattern, equals, strategy = item.rpartition("=")

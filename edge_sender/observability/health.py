@@ -1,6 +1,6 @@
-"""`/healthz`, `/readyz`, `/metrics` and `/v1/status`, on a few lines of HTTP: a gateway has no room for a web framework.
+"""Serves `/healthz`, `/readyz`, `/metrics` and `/v1/status` without a web framework, for which a gateway has no room.
 
-GET only, no body is read, every connection is closed after its answer.
+Only GET and HEAD are supported. No body is read, and every connection is closed after its answer.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Health:
 
     async def answer(self, method: str, path: str) -> Answer:
         if method not in ("GET", "HEAD"):
-            return 405, "text/plain", b"only GET\n"
+            return 405, "text/plain", b"only GET and HEAD are supported\n"
         match path.partition("?")[0]:
             case "/healthz":
                 return 200, "text/plain", b"ok\n"
@@ -40,9 +40,9 @@ class Health:
             case "/metrics":
                 return 200, CONTENT_TYPE_LATEST, generate_latest(self._registry)
             case "/v1/status":
-                found = telemetry.status(self._sender, await self._sender.store.oldest_at())
-                return 200, "application/json", json.dumps(found).encode()
-        return 404, "text/plain", b"there is /healthz, /readyz, /metrics and /v1/status\n"
+                content = telemetry.status(self._sender, await self._sender.store.oldest_at())
+                return 200, "application/json", json.dumps(content).encode()
+        return 404, "text/plain", b"not found; there are /healthz, /readyz, /metrics and /v1/status\n"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -50,7 +50,7 @@ class Health:
             method, path, _ = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
             status, kind, body = await self.answer(method, path)
         except (ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError, OSError):
-            method, status, kind, body = "GET", 400, "text/plain", b"no HTTP\n"
+            method, status, kind, body = "GET", 400, "text/plain", b"not an HTTP request\n"
         head_lines = f"HTTP/1.1 {status} {REASONS[status]}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
         try:
             writer.write(f"{head_lines}Connection: close\r\n\r\n".encode() + (b"" if method == "HEAD" else body))
@@ -63,7 +63,7 @@ class Health:
 
 @asynccontextmanager
 async def serving(sender: Sender, host: str, port: int) -> AsyncIterator[int]:
-    """Yields the port; `port` 0 serves nothing."""
+    """Yields the port. With `port` 0 nothing is served."""
     if port == 0:
         yield 0
         return

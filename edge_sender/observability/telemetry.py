@@ -1,4 +1,4 @@
-"""What the edge tells about itself: Prometheus metrics and a status, made from the sender's counters when somebody asks."""
+"""What the edge reports about itself: Prometheus metrics and a status, built from the sender's state on request."""
 
 from __future__ import annotations
 
@@ -55,9 +55,10 @@ class SenderCollector(Collector):
         )
         for item in sender.sources:
             up.add_metric([item.source.name], float(item.source.is_up))
-            found = None if item.check is None else item.check.findings
-            for problem in Problem if found is not None else ():
-                problems.add_metric([item.source.name, problem], sum(finding.problem is problem for finding in found or ()))
+            findings = None if item.check is None else item.check.findings
+            for problem in Problem if findings is not None else ():
+                count = sum(finding.problem is problem for finding in findings or ())
+                problems.add_metric([item.source.name, problem], count)
         yield up
         yield problems
         role = GaugeMetricFamily("edge_role", "1 for the role that this replica has.", labels=["role"])
@@ -74,15 +75,15 @@ def make_registry(sender: Sender) -> CollectorRegistry:
 
 
 def problems(sender: Sender) -> list[str]:
-    """Why this replica can't do its work at the moment."""
-    found = [f"the source {item.source.name} is away" for item in sender.sources if not item.source.is_up]
+    """The reasons why this replica can't do its work at the moment."""
+    reasons = [f"the source {item.source.name} is down" for item in sender.sources if not item.source.is_up]
     if not sender.sources:
-        found.append("there are no sources yet; the twin has to bring them")
+        reasons.append("there are no sources yet; the twin must supply them")
     if not sender.delivery.uplink_is_up:
-        found.append("the uplink is down; readings are kept")
+        reasons.append("the uplink is down; readings are kept")
     if sender.store.is_failing:
-        found.append("the spool's disk fails; readings are kept in memory")
-    return found
+        reasons.append("the spool's disk is failing; readings are kept in memory")
+    return reasons
 
 
 def status(sender: Sender, oldest_at: float | None) -> dict[str, Any]:
@@ -111,7 +112,7 @@ def status(sender: Sender, oldest_at: float | None) -> dict[str, Any]:
 
 
 def _identity(check: Any) -> Any:
-    """None: not checked (yet); else the problems that were found."""
+    """None if not checked (yet), otherwise the problems that were found."""
     if check is None or check.findings is None:
         return None
     return [{"source": f.uri, "strategy": f.strategy, "problem": f.problem, "text": f.text} for f in check.findings]

@@ -1,7 +1,7 @@
-"""Replay of a file, CSV or one JSON object a line: each line is a reading, and each is read once, also across restarts.
+"""Replays a file, CSV or one JSON object per line. Each line is a reading, and each is read once, even across restarts.
 
-The position in the file is committed together with the readings, and knows the bytes before it: a file that was replaced by
-another is read from its start.
+The position in the file is committed together with the readings, and holds a hash of the bytes before it, so that a file
+that was replaced by another is read from its start.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ FINGERPRINT_BYTES = 256
 class FileFormat:
     kind: Literal["csv", "jsonl"]
     uri: str
-    """The source's URI; `{column}` stands for a value of the line."""
+    """The source's URI; `{column}` is replaced by that value of the line."""
     time: str | None
     """Column or member that holds the source time."""
     time_format: TimeFormat
 
 
 class FileSource:
-    """`follow`: wait for more at the end of the file, instead of being done."""
+    """`follow`: wait for more lines at the end of the file instead of finishing."""
 
     def __init__(self, name: str, path: Path, form: FileFormat, *, follow: bool) -> None:
         self.name = name
         self.is_up = False
         self.skipped = 0
-        """Lines that are no readings."""
+        """Number of lines that are not readings."""
         self._path = path
         self._format = form
         self._follow = follow
@@ -53,12 +53,12 @@ class FileSource:
         position, warned = intake.position(), False
         while True:
             try:
-                with self._path.open("rb") as file:  # local, and a few lines at once
+                with self._path.open("rb") as file:  # may block: it is local, and read a few lines at a time
                     self.is_up, warned = True, False
                     position = await self._replay(file, intake, position)
             except OSError as error:
                 if not warned:
-                    logger.warning("%s: %s can't be read, trying on: %s", self.name, self._path, error.strerror)
+                    logger.warning("%s: %s can't be read, retrying: %s", self.name, self._path, error.strerror)
                 self.is_up, warned = False, True
             else:
                 if not self._follow:
@@ -66,7 +66,7 @@ class FileSource:
             await asyncio.sleep(POLL_SECONDS)
 
     async def _replay(self, file: BinaryIO, intake: Intake, position: str | None) -> str:
-        """Up to the end; returns the position there."""
+        """Read up to the end and return the position there."""
         columns = self._columns(file)
         start = max(_offset(position, file), file.tell())
         before = _bytes_before(file, start)
@@ -87,7 +87,7 @@ class FileSource:
             await asyncio.sleep(0)
 
     def _columns(self, file: BinaryIO) -> list[str]:
-        """The names in the first line of a CSV file."""
+        """The column names in the first line of a CSV file."""
         if self._format.kind == "jsonl":
             return []
         return next(csv.reader([file.readline().decode("utf-8-sig", "replace")]), [])
@@ -100,7 +100,7 @@ class FileSource:
         except (ValueError, ArithmeticError, LookupError, csv.Error, RecursionError) as error:
             self.skipped += 1
             if self.skipped == 1:
-                logger.warning("%s: a line is no reading, and others will only be counted: %s", self.name, error)
+                logger.warning("%s: a line is not a reading; further ones will only be counted: %s", self.name, error)
             return
         intake.take(sample, position)
 
@@ -114,19 +114,19 @@ class FileSource:
 def _csv_record(line: bytes, columns: list[str]) -> dict[str, Any]:
     values = next(csv.reader([line.decode()], strict=True))
     if len(values) != len(columns):
-        raise ValueError(f"it has {len(values)} fields, and the header {len(columns)}")
+        raise ValueError(f"it has {len(values)} fields, but the header has {len(columns)}")
     return dict(zip(columns, map(_typed, values), strict=True))
 
 
 def _json_record(line: bytes) -> dict[str, Any]:
     record = json.loads(line)
     if not isinstance(record, dict):
-        raise ValueError("it is no JSON object")  # noqa: TRY004  # a wrong line, not a wrong type in the program
+        raise ValueError("it is not a JSON object")  # noqa: TRY004  # a wrong line, not a wrong type in the program
     return record
 
 
 def _typed(text: str) -> Any:
-    """A number where the text is one in JSON, else the text."""
+    """A number if the text is a JSON number, otherwise the text."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -146,7 +146,7 @@ def _position(before: bytes, offset: int) -> str:
 
 
 def _offset(position: str | None, file: BinaryIO) -> int:
-    """0 where the position is of another file. Leaves the file where it was."""
+    """Offset in `position`, or 0 if that belongs to another file. Keeps the file's current offset."""
     offset = (position or "").rpartition(":")[2]
     if not offset.isdigit():
         return 0

@@ -1,4 +1,4 @@
-"""From a source's configuration to the source. Libraries are imported where they are used: a gateway loads no others."""
+"""Makes sources from their configuration. Libraries are imported only when used, so that a gateway loads no others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def make_source(config: SourceConfig, client_id: str) -> Source:
 
 
 def make_probe(config: SourceConfig, client_id: str) -> Source:
-    """Another subscription to the same source, which leaves no trace at the server. Raises SourceConfigError."""
+    """A second subscription to the same source, which leaves no trace on the server. Raises SourceConfigError."""
     return _make(config, f"{config.name} (check)", f"{client_id}-check", is_probe=True)
 
 

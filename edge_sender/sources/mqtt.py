@@ -1,4 +1,4 @@
-"""MQTT subscription: every message on the chosen topics is a sample; the topic names the source."""
+"""MQTT source: every message on the chosen topics is a sample, and its topic names the source."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class MqttBroker:
 class MqttFormat:
     topics: tuple[str, ...]
     uri_prefix: str
-    """The source's URI is this and the topic: the same on every replica, whichever broker it asks."""
+    """The source's URI is this prefix followed by the topic: the same on every replica, whichever broker it uses."""
     time: str | None
-    """Member of the payload that holds the source time; it is never the time of arrival."""
+    """Member of the payload that holds the source time. The time of arrival is never used."""
     time_format: TimeFormat
 
 
 class MqttSource:
-    """With `keep_session` the broker keeps messages for this client while it is away (QoS 1)."""
+    """With `keep_session` the broker keeps messages for this client while it is disconnected (QoS 1)."""
 
     def __init__(self, name: str, broker: MqttBroker, form: MqttFormat, client_id: str, *, keep_session: bool) -> None:
         self.name = name
@@ -59,7 +59,7 @@ class MqttSource:
         client = self._make_client()
 
         def on_message(_: paho.Client, __: Any, message: paho.MQTTMessage) -> None:
-            """On the library's thread."""
+            """Called on the library's thread."""
             sample = self._sample(message.topic, message.payload)
             loop.call_soon_threadsafe(intake.take, sample)
 
@@ -90,7 +90,7 @@ class MqttSource:
     def _make_client(self) -> paho.Client:
         client = paho.Client(self._client_id, clean_session=not self._keep_session)
         client.enable_logger(logger)
-        client.suppress_exceptions = True  # they are logged; else the library's thread would end, and nobody would know
+        client.suppress_exceptions = True  # they are logged; otherwise the library's thread would end unnoticed
         client.reconnect_delay_set(1, MAX_RECONNECT_SECONDS)
         if self._broker.username is not None:
             client.username_pw_set(self._broker.username, self._broker.password)
@@ -119,7 +119,7 @@ class MqttSource:
 
 
 def _decoded(payload: bytes) -> Any:
-    """JSON; else text; else hexadecimal digits."""
+    """JSON if it parses, otherwise text, otherwise hexadecimal digits."""
     try:
         return json.loads(payload)
     except (ValueError, RecursionError):

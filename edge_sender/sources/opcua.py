@@ -1,4 +1,4 @@
-"""OPC UA subscription: every change of value or source time of the chosen variables is a sample."""
+"""OPC UA source: every change of value or source time of the chosen variables is a sample."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CLOSE_SECONDS = 2.0
 MAX_RECONNECT_SECONDS = 2.0
 WATCH_SECONDS = 2.0
 SILENCE = 3.0
-"""So many times as long as the server is to be silent at most: the library has not made the subscription anew."""
+"""Number of keep-alive intervals after which a silent subscription is given up: the library has failed to recreate it."""
 
 
 class OpcUaSource:
@@ -64,7 +64,7 @@ class OpcUaSource:
         self._intake: Intake | None = None
         self._uris: dict[ua.NodeId, str] = {}
         self._used: tuple[bytes, bytes, bytes] | None = None
-        """What the channel's files held when it was opened."""
+        """Contents of the channel's files when it was opened."""
 
     @property
     def is_up(self) -> bool:
@@ -86,34 +86,34 @@ class OpcUaSource:
             try:
                 await self._subscribe()
                 return
-            except Exception as error:  # noqa: BLE001  # whatever a server answers: it must not end the other sources
+            except Exception as error:  # noqa: BLE001  # whatever a server answers must not end the other sources
                 if not warned:
-                    logger.warning("%s: %s can't be subscribed to, trying on: %r", self.name, self._endpoint, error)
+                    logger.warning("%s: %s can't be subscribed to, retrying: %r", self.name, self._endpoint, error)
                 warned = True
                 await self._close()
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _watch(self) -> None:
-        """While all is well. The client connects again by itself, and asks for what it missed. It is begun anew where that
-        can't work: variables that the server does not have yet when it is back are left out without a word, a subscription
-        that died is made anew once only, and certificates are the old ones."""
+        """Returns when the client must be replaced. It reconnects by itself and asks for what it missed, but it silently
+        leaves out variables that a restarted server does not have yet, recreates a dead subscription only once, and keeps
+        using the old certificates."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             if problem := self._problem():
-                logger.warning("%s: %s; it is subscribed to anew", self.name, problem)
+                logger.warning("%s: %s; subscribing again", self.name, problem)
                 return
 
     def _problem(self) -> str | None:
         if not self.is_up:
-            return "the certificates were renewed while it was away" if self._is_renewed() else None
+            return "the certificates were renewed while it was disconnected" if self._is_renewed() else None
         if self._live_items() < self._wanted_items:
             return "the server lost variables of the subscription"
         if self._subscription is not None and self._subscription.is_stale(SILENCE):
-            return "the server says nothing of the subscription"
+            return "the server is silent about the subscription"
         return None
 
     def _live_items(self) -> int:
-        """The library has no public way to ask."""
+        """Number of monitored items, for which the library has no public call."""
         return 0 if self._subscription is None else len(self._subscription._monitored_items)
 
     def _is_renewed(self) -> bool:
@@ -122,15 +122,15 @@ class OpcUaSource:
         try:
             return self._channel.contents() != self._used
         except OSError:
-            return False  # they are being replaced just now
+            return False  # they are just being replaced
 
     async def _close(self) -> None:
         client, self._client, self._is_subscribed = self._client, None, False
         if client is not None:
             try:
                 await asyncio.wait_for(client.disconnect(), CLOSE_SECONDS)
-            except Exception as error:  # noqa: BLE001  # it is given up in any case
-                logger.info("%s: the session did not close in order: %r", self.name, error)
+            except Exception as error:  # noqa: BLE001  # the session is abandoned in any case
+                logger.info("%s: the session did not close cleanly: %r", self.name, error)
 
     async def _subscribe(self) -> None:
         client = KeptAliveClient(self._endpoint, auto_reconnect=True, reconnect_max_delay=MAX_RECONNECT_SECONDS)
@@ -166,7 +166,7 @@ class OpcUaSource:
         return nodes
 
     def _request(self, node: Node, handle: int) -> ua.MonitoredItemCreateRequest:
-        """A queue on the server, and a trigger on the time stamp: an equal value at a new time is a new reading."""
+        """With a queue on the server, and triggered by the time stamp too: an equal value at a new time is a new reading."""
         parameters = ua.MonitoringParameters(
             ClientHandle=handle,
             SamplingInterval=0.0,
@@ -180,10 +180,10 @@ class OpcUaSource:
         )
 
     def datachange_notification(self, node: Node, value: Any, data: DataChangeNotif) -> None:
-        """Called by the subscription."""
+        """Called by the library's subscription."""
         data_value = data.monitored_item.Value
         if self._intake is None or data_value is None or data_value.Value is None or data_value.Value.Value is None:
-            return  # a variable that has no value yet is no reading
+            return  # a variable without a value yet is not a reading
         stamp = data_value.SourceTimestamp
         self._intake.take(
             Sample(
@@ -198,13 +198,13 @@ class OpcUaSource:
             try:
                 return json.loads(value)
             except (TypeError, ValueError, RecursionError):
-                logger.debug("a variable holds no JSON; its value is sent as it is")
+                logger.debug("a variable does not hold JSON; its value is sent as it is")
         status = data_value.StatusCode
         return {"value": plain(value), "status": 0 if status is None else status.value}
 
 
 def source_uri(server_uri: str, namespace_uri: str, node_id: ua.NodeId) -> str:
-    """The same for every replica: application and namespace URI, never the endpoint or the namespace index."""
+    """The same on every replica: made from application and namespace URI, never from the endpoint or the namespace index."""
     kind = {ua.NodeIdType.String: "s", ua.NodeIdType.Guid: "g", ua.NodeIdType.ByteString: "b"}.get(node_id.NodeIdType, "i")
     identifier = node_id.Identifier
     text = identifier.hex() if isinstance(identifier, bytes) else str(identifier)
@@ -212,7 +212,7 @@ def source_uri(server_uri: str, namespace_uri: str, node_id: ua.NodeId) -> str:
 
 
 def plain(value: Any) -> Any:
-    """JSON for a value: numbers that JSON lacks become text, as in OPC UA's own JSON encoding."""
+    """A value as JSON. Numbers that JSON lacks become text, as in OPC UA's own JSON encoding."""
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
     if value is None or isinstance(value, bool | int | float | str):

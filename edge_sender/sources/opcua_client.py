@@ -1,4 +1,4 @@
-"""The library's OPC UA client, with a subscription that is noticed when it dies."""
+"""The library's OPC UA client, made to notice when a subscription dies."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from asyncua import Client, Node, ua
 from asyncua.common.subscription import Subscription
 
 KEEP_ALIVE_SECONDS = 5.0
-"""So often the server is asked to say that the subscription lives, where there is nothing else to say. Without a word for
-half as long again the library makes it anew, since a server may drop it and keep the connection. By itself it would ask for
-a word in three quarters of an hour."""
+"""Interval at which the server is asked for a keep-alive while there is no change to publish. After a silence of 1.5 times
+this interval the library recreates the subscription, since a server may drop it and keep the connection. By default the
+library would ask for a keep-alive only every 45 minutes."""
 LIFETIME_SECONDS = 7200.0
-"""So long the server is asked to keep the subscription, and what changes meanwhile, for a client that is away."""
+"""How long the server is asked to keep the subscription, and the changes in the meantime, for a disconnected client."""
 
 
 class KeptAliveClient(Client):  # type: ignore[misc]  # the library's types are not used, see pyproject.toml
-    """With the times above, as far as the server agrees."""
+    """Requests the times above and accepts those that the server grants."""
 
     def get_subscription_revised_params(
         self, params: ua.CreateSubscriptionParameters, results: ua.CreateSubscriptionResult
     ) -> None:
-        """The server has the last word, and silence is measured by it. The library would ask once more for its own times."""
+        """Take over the server's times, by which silence is measured. The library would ask once more for its own."""
         params.RequestedPublishingInterval = results.RevisedPublishingInterval or params.RequestedPublishingInterval
         params.RequestedLifetimeCount = results.RevisedLifetimeCount
         params.RequestedMaxKeepAliveCount = results.RevisedMaxKeepAliveCount
@@ -39,8 +39,8 @@ class KeptAliveClient(Client):  # type: ignore[misc]  # the library's types are 
         )
 
     async def variables(self) -> list[Node]:
-        """All variables in the tree of objects, without properties and without what the server says about itself."""
-        found: list[Node] = []
+        """All variables below Objects, without properties and without the server's own Server object."""
+        variables: list[Node] = []
         seen, waiting = {(0, ua.ObjectIds.Server)}, [self.nodes.objects]
         while waiting:
             children = await waiting.pop().get_references(
@@ -55,7 +55,7 @@ class KeptAliveClient(Client):  # type: ignore[misc]  # the library's types are 
                 seen.add(key)
                 node = self.get_node(child.NodeId)
                 if child.NodeClass == ua.NodeClass.Variable:
-                    found.append(node)
+                    variables.append(node)
                 else:
                     waiting.append(node)
-        return found
+        return variables

@@ -1,4 +1,4 @@
-"""Who an OPC UA client is to the server, and which server it will talk to."""
+"""How an OPC UA client identifies itself, and which server it trusts."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ PEM = b"-----BEGIN"
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A secure channel. Its files may be renewed at any time: see `contents`."""
+    """Settings of a secure channel. The files may be renewed at any time; see `contents`."""
 
     policy: str
-    """`Basic256Sha256` and its like."""
+    """A policy name such as `Basic256Sha256`."""
     mode: str
     """`Sign` or `SignAndEncrypt`."""
     certificate: Path
-    """Of this client."""
+    """This client's certificate."""
     private_key: Path
     server_certificate: Path
-    """The only one that is trusted."""
+    """The only server certificate that is trusted."""
 
     def contents(self) -> tuple[bytes, bytes, bytes]:
-        """Of the files, as they are now. Raises OSError."""
+        """The current contents of the three files. Raises OSError."""
         return self.certificate.read_bytes(), self.private_key.read_bytes(), self.server_certificate.read_bytes()
 
     def check(self) -> None:
-        """Raises ValueError, which names the field and the file that can't be used."""
+        """Raises ValueError, which names the field and the file, if one can't be used."""
         checks = (
             ("certificate", self.certificate, check_own_certificate),
             ("private_key", self.private_key, check_key),
@@ -56,7 +56,7 @@ class Channel:
                 raise ValueError(f"{path} can't be used as {name}: {error}") from None
 
     async def secure(self, client: Client) -> None:
-        """Before it connects. Raises ValueError where a file can't be used."""
+        """Set the client's security before it connects. Raises ValueError if a file can't be used."""
         self.check()
         own, key, server = self.contents()
         if uri := application_uri(read_certificate(own)):
@@ -85,7 +85,7 @@ def read_certificate(content: bytes) -> Certificate:
     try:
         return load_pem_x509_certificate(content) if PEM in content else load_der_x509_certificate(content)
     except (ValueError, UnsupportedAlgorithm):
-        raise ValueError("it is no certificate in PEM or DER") from None
+        raise ValueError("it is not a certificate in PEM or DER") from None
 
 
 def check_certificate(content: bytes) -> None:
@@ -98,9 +98,9 @@ def check_certificate(content: bytes) -> None:
 def check_own_certificate(content: bytes) -> None:
     """Raises ValueError."""
     check_certificate(content)
-    found, now = read_certificate(content), datetime.now(UTC)
-    if not found.not_valid_before_utc <= now <= found.not_valid_after_utc:
-        raise ValueError(f"it is valid from {found.not_valid_before_utc} until {found.not_valid_after_utc} only")
+    certificate, now = read_certificate(content), datetime.now(UTC)
+    if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
+        raise ValueError(f"it is valid only from {certificate.not_valid_before_utc} until {certificate.not_valid_after_utc}")
 
 
 def check_key(content: bytes) -> None:
@@ -110,14 +110,14 @@ def check_key(content: bytes) -> None:
     except TypeError:
         raise ValueError("it is encrypted") from None
     except (ValueError, UnsupportedAlgorithm):
-        raise ValueError("it is no private key in PEM or DER") from None
+        raise ValueError("it is not a private key in PEM or DER") from None
     is_rsa = isinstance(key, RSAPrivateKey)
     if not is_rsa:
         raise ValueError("it is not RSA, which the security policies need")
 
 
 def application_uri(certificate: Certificate) -> str | None:
-    """The application that it was made for: servers refuse a client that calls itself otherwise. (OPC 10000-6, 6.2.2)"""
+    """URI of the application that it was issued for; servers refuse a client that states another. (OPC 10000-6, 6.2.2)"""
     for extension in certificate.extensions:
         if isinstance(extension.value, SubjectAlternativeName):
             return next(iter(extension.value.get_values_for_type(UniformResourceIdentifier)), None)

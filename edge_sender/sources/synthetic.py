@@ -1,4 +1,4 @@
-"""Synthetic sources: every replica makes the same readings, from nothing but the time. For trials and for measuring."""
+"""Synthetic sources for trials and measurements: every replica makes the same readings, from the time alone."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ MAX_TICK_SECONDS = 0.05
 
 
 class SyntheticSource:
-    """`count` sources `uri_prefix` + number, each with a reading at every multiple of the interval.
+    """`count` sources, each named `uri_prefix` + number, with a reading at every multiple of the interval.
 
-    The reading counts (`sequence`): by how many intervals have passed since 1970, so that replicas agree without talking.
+    A reading's `sequence` is the number of intervals since 1970, so that replicas agree without communicating.
     """
 
     is_up = True

@@ -1,4 +1,4 @@
-"""Uplink straight to an Event Hub, for plants that have no IoT Hub."""
+"""Uplink directly to an Event Hub, for plants without an IoT Hub."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ logger = logging.getLogger(__name__)
 
 
 class EventHubsUplink:
-    """Keyed by replica, so that a replica's events stay in order on one partition.
+    """The partition key is the replica, so that its events stay in order on one partition.
 
-    There is no IoT Hub to say who sent an event, so the replica names itself (`cloudEvents_replica`).
+    There is no IoT Hub to state who sent an event, so the replica names itself (`cloudEvents_replica`).
     """
 
     def __init__(self, connection_string: str, replica: str, *, timeout_seconds: float) -> None:
@@ -52,7 +52,7 @@ class EventHubsUplink:
 
     @asynccontextmanager
     async def _in_time(self, what: str) -> AsyncIterator[None]:
-        """The SDK waits for ever for a hub that takes a connection and stays silent."""
+        """Raises UplinkError. The SDK would wait forever for a hub that accepts a connection and stays silent."""
         try:
             async with asyncio.timeout(self._timeout):
                 yield

@@ -1,4 +1,4 @@
-"""Uplinks to IoT Hub over MQTT: as a device, or as an IoT Edge module."""
+"""Uplink to IoT Hub over MQTT, as a device or as an IoT Edge module."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from edge_sender.uplinks.twin import TROUBLE, Twin
 logger = logging.getLogger(__name__)
 
 CONNECTION = {"keep_alive": 15, "connection_retry_interval": 2}
-"""In seconds: a connection that died in silence is noticed after the first, and made anew every so often."""
+"""In seconds: the MQTT keep-alive, by which a dead connection is noticed, and the pause between attempts to reconnect."""
 MAX_MESSAGE_BYTES = 256 * 1024
 MAX_PROPERTIES_BYTES = 8 * 1024
-"""Of IoT Hub; MQTT's own limit for a topic, which holds them, is above it."""
+"""IoT Hub's limit. That of MQTT for a topic, which holds the properties, is higher."""
 
 
 class IotUplink:
     """Sends telemetry with QoS 1.
 
-    The SDK leaves a send that was under way when the connection dropped waiting for ever, so each has a time-out.
+    In the SDK a send that was in progress when the connection dropped waits forever, so each has a time-out.
     """
 
     def __init__(self, client: Any, *, timeout_seconds: float) -> None:
@@ -35,7 +35,7 @@ class IotUplink:
 
     @classmethod
     def from_connection_string(cls, connection_string: str, ca_pem: str | None, timeout_seconds: float) -> IotUplink:
-        """A module where the connection string names one, else a device."""
+        """A module if the connection string names one, otherwise a device."""
         kind = IoTHubModuleClient if "ModuleId=" in connection_string else IoTHubDeviceClient
         options: dict[str, Any] = {"server_verification_cert": ca_pem} if ca_pem else {}
         client = kind.create_from_connection_string(connection_string, **CONNECTION, **options)
@@ -43,13 +43,13 @@ class IotUplink:
 
     @classmethod
     def from_edge_environment(cls, timeout_seconds: float) -> IotUplink:
-        """A module that the IoT Edge runtime started (IOTEDGE_*), or its debugger (EdgeHubConnectionString)."""
+        """A module started by the IoT Edge runtime (IOTEDGE_*) or by its debugger (EdgeHubConnectionString)."""
         client = IoTHubModuleClient.create_from_edge_environment(**CONNECTION)
         return cls(client, timeout_seconds=timeout_seconds)
 
     @property
     def twin(self) -> Twin:
-        """On the same connection; nothing of it works before `connect`."""
+        """The twin on the same connection; its calls work only after `connect`."""
         return Twin(self._client, timeout_seconds=self._timeout)
 
     async def connect(self) -> None:
@@ -64,10 +64,10 @@ class IotUplink:
     async def send(self, message: Message) -> None:
         properties = sum(len(quote(key + value)) for key, value in message.properties.items())
         if properties > MAX_PROPERTIES_BYTES:
-            raise MessageRefusedError(f"its properties have {properties} bytes, and IoT Hub takes {MAX_PROPERTIES_BYTES}")
+            raise MessageRefusedError(f"its properties have {properties} bytes; IoT Hub accepts {MAX_PROPERTIES_BYTES}")
         size = len(message.body) + properties
         if size > MAX_MESSAGE_BYTES:
-            raise MessageRefusedError(f"it has {size} bytes, and IoT Hub takes {MAX_MESSAGE_BYTES}")
+            raise MessageRefusedError(f"it has {size} bytes; IoT Hub accepts {MAX_MESSAGE_BYTES}")
         outgoing = IotMessage(message.body, content_type=message.content_type, content_encoding="utf-8")
         outgoing.message_id = message.message_id
         outgoing.custom_properties.update(message.properties)
@@ -84,4 +84,4 @@ class IotUplink:
             async with asyncio.timeout(self._timeout):
                 await self._client.shutdown()
         except TROUBLE as error:
-            logger.info("the connection did not close in order: %r", error)
+            logger.info("the connection did not close cleanly: %r", error)

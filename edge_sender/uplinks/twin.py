@@ -1,4 +1,4 @@
-"""The module's (or device's) twin: desired properties are settings, reported ones say what became of them.
+"""The module's (or device's) twin: desired properties are settings, reported ones say whether they were accepted.
 
 Source: https://learn.microsoft.com/azure/iot-hub/iot-hub-devguide-device-twins
 """
@@ -14,7 +14,7 @@ from azure.iot.device.exceptions import ClientError, OperationCancelled, Operati
 from edge_sender.ports import UplinkError
 
 TROUBLE = (ClientError, OperationCancelled, OperationTimeout, OSError, TimeoutError)
-"""What the SDK raises when the hub can't be reached, or does not answer."""
+"""What the SDK raises if the hub can't be reached or does not answer."""
 
 
 class Twin:
@@ -31,8 +31,8 @@ class Twin:
                 twin = await self._client.get_twin()
         except TROUBLE as error:
             raise UplinkError(f"the twin can't be read: {error!r}") from error
-        found: dict[str, Any] = twin["desired"]
-        return found
+        desired: dict[str, Any] = twin["desired"]
+        return desired
 
     async def report(self, reported: dict[str, Any]) -> None:
         try:
@@ -44,7 +44,7 @@ class Twin:
     async def on_change(self, changed: Callable[[], None]) -> None:
         """`changed` is called after each change of a desired property.
 
-        The SDK calls from a thread of its own, and the assignment waits until the hub has answered it.
+        The SDK calls from its own thread, and the assignment blocks until the hub has answered.
         """
         loop = asyncio.get_running_loop()
 

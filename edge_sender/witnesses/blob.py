@@ -1,4 +1,4 @@
-"""The witness in Azure: a lease on a blob, of 15 to 60 seconds.
+"""The witness in Azure: a lease of 15 to 60 seconds on a blob.
 
 Source: https://learn.microsoft.com/rest/api/storageservices/lease-blob (states, and what each action does in each).
 """
@@ -24,9 +24,9 @@ T = TypeVar("T")
 
 
 class BlobWitness:
-    """One blob for all replicas that take turns; it is made when it is not there.
+    """One blob for all replicas that take turns. It is created if it does not exist.
 
-    The lease's id is made from `holder`: whoever comes with the same one has the lease already.
+    The lease's id is derived from `holder`, so a process with the same holder already has the lease.
     """
 
     def __init__(self, container: ContainerClient, blob: str, holder: str, *, lease_seconds: float) -> None:
@@ -55,14 +55,14 @@ class BlobWitness:
 
     @property
     def _lease(self) -> BlobLeaseClient:
-        """A new one for each call: it forgets its id when it releases."""
+        """A new client for each call, because it forgets its id on release."""
         return BlobLeaseClient(self._blob, lease_id=self._lease_id)
 
     def _acquire(self) -> None:
         self._lease.acquire(lease_duration=self._seconds)
 
     def _make_blob(self) -> None:
-        """By whoever comes first; a container may only be made by those who are allowed to."""
+        """Create the blob unless another replica was faster, and first the container if that does not exist."""
         with contextlib.suppress(ResourceExistsError, ResourceNotFoundError):
             self._blob.upload_blob(b"", overwrite=False)
             return
@@ -73,10 +73,10 @@ class BlobWitness:
 
     async def state(self) -> LeaseState:
         try:
-            found = (await self._ask(self._blob.get_blob_properties)).lease.state
+            state = (await self._ask(self._blob.get_blob_properties)).lease.state
         except ResourceNotFoundError:
             return LeaseState.RELEASED
-        return STATES.get(str(found), LeaseState.HELD)
+        return STATES.get(str(state), LeaseState.HELD)
 
     async def renew(self) -> None:
         try:
@@ -88,13 +88,13 @@ class BlobWitness:
         try:
             await self._ask(lambda: self._lease.release())
         except (LeaseHeldError, ResourceNotFoundError):
-            return  # it was not ours any more
+            return  # it was no longer ours
 
     async def close(self) -> None:
         await asyncio.to_thread(self._container.close)
 
     async def _ask(self, call: Callable[[], T]) -> T:
-        """Raises LeaseHeldError, WitnessAwayError; ResourceNotFoundError where the blob is not there."""
+        """Raises LeaseHeldError, WitnessAwayError; ResourceNotFoundError if the blob does not exist."""
         try:
             return await asyncio.to_thread(call)
         except ResourceNotFoundError:
@@ -103,20 +103,20 @@ class BlobWitness:
             if getattr(error, "error_code", None) in HELD:
                 raise LeaseHeldError from None
             raise WitnessAwayError(f"EDGE_WITNESS answered {error.status_code} {error.reason}") from None
-        except Exception as error:  # noqa: BLE001  # whatever stands there instead of a blob store: the witness is away
-            raise WitnessAwayError(f"EDGE_WITNESS did not answer as it should: {type(error).__name__}") from None
+        except Exception as error:  # noqa: BLE001  # whatever answers in place of a blob store
+            raise WitnessAwayError(f"EDGE_WITNESS did not answer properly: {type(error).__name__}") from None
 
     async def _ask_what_exists(self, call: Callable[[], None]) -> None:
         """Raises LeaseHeldError, WitnessAwayError."""
         try:
             await self._ask(call)
         except ResourceNotFoundError:
-            raise WitnessAwayError("EDGE_WITNESS names a container that is not there and can't be made") from None
+            raise WitnessAwayError("EDGE_WITNESS names a container that does not exist and can't be created") from None
 
 
 def _split(connection_string: str) -> tuple[str, str]:
     parts = [part for part in connection_string.split(";") if part]
     names = [part.partition("=")[2] for part in parts if part.lower().startswith("containername=")]
     if not names or not names[0]:
-        raise ValueError("names no ContainerName")
+        raise ValueError("has no ContainerName")
     return ";".join(part for part in parts if not part.lower().startswith("containername=")), names[0]

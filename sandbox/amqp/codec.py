@@ -1,7 +1,7 @@
-"""AMQP 1.0 type system: decode any value, encode the ones a broker says.
+"""AMQP 1.0 type system: decodes any value and encodes those that a broker sends.
 
 Source: OASIS AMQP 1.0, part 1 (types). Decoding is strict: every read is bounds-checked and nesting is limited,
-because the bytes come from whoever connects. Symbols decode to `Symbol`, described values to `Described`.
+because any client can send these bytes. Symbols decode to `Symbol`, described values to `Described`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class AmqpDecodeError(ValueError):
 
 
 class Symbol(str):
-    """An AMQP symbol; a plain str stands for an AMQP string."""
+    """An AMQP symbol; a plain str is encoded as an AMQP string."""
 
     __slots__ = ()
 
@@ -33,7 +33,7 @@ class Timestamp(int):
 
 
 class Uint(int):
-    """Encoded as an AMQP uint; a plain int stands for a long."""
+    """Encoded as an AMQP uint; a plain int is encoded as a long."""
 
 
 class Ulong(int):
@@ -96,7 +96,7 @@ def _number(data: bytes, position: int, width: int) -> int:
 
 
 def decode(data: bytes, position: int = 0, depth: int = 0) -> tuple[Any, int]:
-    """The value that starts at `position`, and the position behind it. Raises AmqpDecodeError."""
+    """Return the value that starts at `position`, and the position after it. Raises AmqpDecodeError."""
     constructor = _number(data, position, 1)
     if constructor == 0x00:
         _limit(depth)
@@ -179,7 +179,10 @@ def _as_map(items: list[Any]) -> dict[Any, Any]:
 
 
 def skip(data: bytes, position: int, depth: int = 0) -> int:
-    """The position behind the value at `position`, without building it (bodies can be large)."""
+    """Return the position after the value at `position` without building the value, because bodies can be large.
+
+    Raises AmqpDecodeError.
+    """
     constructor = _number(data, position, 1)
     if constructor == 0x00:
         _limit(depth)
@@ -195,12 +198,12 @@ def skip(data: bytes, position: int, depth: int = 0) -> int:
     else:
         raise AmqpDecodeError(f"unknown type constructor 0x{constructor:02x} at byte {position - 1}")
     if end > len(data):
-        raise AmqpDecodeError(f"value at byte {position - 1} ends behind the message")
+        raise AmqpDecodeError(f"value at byte {position - 1} ends beyond the message")
     return end
 
 
 def encode(value: Any) -> bytes:
-    """Encode a Python value; the subclasses above choose between AMQP types that Python has one name for."""
+    """Encode a Python value; the subclasses above select one of the AMQP types that share a Python type."""
     if value is None:
         return NULL
     if isinstance(value, bool):
@@ -237,7 +240,7 @@ def _encode_int(value: int) -> bytes:
 
 
 def _variable(constructor: int, data: bytes) -> bytes:
-    """`constructor` is the one with a one-byte size; the four-byte one is 0x10 above it."""
+    """`constructor` is the variant with a one-byte size; the variant with a four-byte size is 0x10 above it."""
     if len(data) < 256:
         return bytes((constructor, len(data))) + data
     return bytes((constructor + 0x10,)) + _U32.pack(len(data)) + data

@@ -1,4 +1,4 @@
-"""AMQP messages as a hub stores them: sections are cut, never re-encoded, so that bodies keep their bytes."""
+"""AMQP messages as a hub stores them: sections are sliced, never re-encoded, so that bodies keep their bytes."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _PROPERTY_NAMES = (
 
 @dataclass(frozen=True, slots=True)
 class BareMessage:
-    """What a sender wrote: its annotations, and the bytes of everything from the properties on."""
+    """A message as its sender wrote it: the annotations, and the encoded bytes from the properties section on."""
 
     annotations: dict[Any, Any]
     bare: bytes
 
 
 def sections(data: bytes) -> Iterator[tuple[int, int, int, int]]:
-    """(code, start, start of the value, end) of each section. Raises AmqpDecodeError."""
+    """Yield (code, start, start of the value, end) of each section. Raises AmqpDecodeError."""
     position = 0
     while position < len(data):
         start = position
@@ -54,7 +54,10 @@ def sections(data: bytes) -> Iterator[tuple[int, int, int, int]]:
 
 
 def split(data: bytes) -> BareMessage:
-    """Cut off what belongs to the hop (header, delivery annotations) and take the sender's annotations apart."""
+    """Drop the sections of the hop (header, delivery annotations) and decode the sender's annotations.
+
+    Raises AmqpDecodeError.
+    """
     annotations: dict[Any, Any] = {}
     kept: list[bytes] = []
     for code, start, value_at, end in sections(data):
@@ -62,7 +65,7 @@ def split(data: bytes) -> BareMessage:
             value, _ = decode(data, value_at)
             annotations = value if isinstance(value, dict) else {}
         elif code in (PROPERTIES, APPLICATION_PROPERTIES):
-            decode(data, value_at)  # every type must be readable, or no receiver could read the event
+            decode(data, value_at)  # refuse an unreadable type here: no receiver could read the event
             kept.append(data[start:end])
         elif code >= DATA:
             kept.append(data[start:end])
@@ -78,7 +81,7 @@ def unpack(message_format: int, payload: bytes) -> list[BareMessage]:
         if code == DATA:
             inner, _ = decode(payload, value_at)
             if not isinstance(inner, bytes):
-                raise AmqpDecodeError("a data section of a batch holds no binary")
+                raise AmqpDecodeError("a data section of a batch does not hold binary data")
             messages.append(split(inner))
     return messages
 

@@ -1,6 +1,6 @@
 """AMQP 1.0 frames and performatives, as a broker reads and writes them.
 
-Source: OASIS AMQP 1.0, part 2 (transport) and 5 (security). Frames are encoded with every field present.
+Source: OASIS AMQP 1.0, parts 2 (transport) and 5 (security). Frames are encoded with every field present.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _HEADER = struct.Struct(">IBBH")
 
 
 class AmqpError(Exception):
-    """An error that the peer is told, by condition; `condition` is a symbol such as `amqp:not-found`."""
+    """An error that is reported to the peer; `condition` is a symbol such as `amqp:not-found`."""
 
     def __init__(self, condition: str, description: str) -> None:
         super().__init__(f"{condition}: {description}")
@@ -58,7 +58,7 @@ def frame(channel: int, body: bytes, frame_type: int = 0) -> bytes:
 
 
 def split_frames(buffer: bytearray, max_frame_size: int = MAX_FRAME_SIZE) -> Iterator[tuple[int, int, bytes]]:
-    """Take the complete frames from the front of `buffer`: (type, channel, body). Raises AmqpError on bad framing."""
+    """Remove complete frames from the front of `buffer`; yield (type, channel, body). Raises AmqpError on bad framing."""
     position = 0
     try:
         while len(buffer) - position >= 8:
@@ -78,15 +78,15 @@ def split_frames(buffer: bytearray, max_frame_size: int = MAX_FRAME_SIZE) -> Ite
 
 
 def parse(body: bytes) -> tuple[int, list[Any], bytes]:
-    """(performative code, fields, payload). Raises AmqpDecodeError."""
+    """Return (performative code, fields, payload). Raises AmqpDecodeError."""
     value, position = decode(body)
     if not isinstance(value, Described) or not isinstance(value.value, list) or not isinstance(value.descriptor, int):
-        raise AmqpDecodeError("the frame holds no performative")
+        raise AmqpDecodeError("the frame does not hold a performative")
     return value.descriptor, value.value, body[position:]
 
 
 def field(fields: list[Any], index: int, default: Any = None) -> Any:
-    """A field that the peer may have trimmed or sent as null."""
+    """Return a field, or `default` if the peer trimmed it or sent null."""
     value = fields[index] if index < len(fields) else None
     return default if value is None else value
 
@@ -209,9 +209,9 @@ def close(error: AmqpError | None = None) -> bytes:
 
 
 class TransferEncoder:
-    """Transfer frames of one link, settled, from a template: this is the broker's hot path.
+    """Encodes the settled transfer frames of one link from a template, because this is the broker's hot path.
 
-    The SDK keeps every distinct delivery tag for ever, so all deliveries of a link share one.
+    The SDK keeps every distinct delivery tag forever, so all deliveries of a link share one.
     """
 
     def __init__(self, channel: int, handle: int) -> None:
@@ -226,7 +226,7 @@ class TransferEncoder:
 
     @staticmethod
     def _sized(start: bytes, tail: bytes) -> bytes:
-        size = len(start) - 5 + 4 + len(tail)  # everything behind the size byte of the list8
+        size = len(start) - 5 + 4 + len(tail)  # everything after the size byte of the list8
         return start[:4] + bytes((size,)) + start[5:]
 
     def frames(self, delivery_id: int, payload: bytes, max_frame_size: int) -> list[bytes]:

@@ -1,7 +1,7 @@
-"""The auditor: compares what the plant emitted with what the clean hub holds, and knows nothing else.
+"""The auditor: compares what the plant emitted with what the clean hub holds, and uses nothing else.
 
-It shares no code with the edge or the service: it recognises a reading by the plant's own counter, which travels in the
-payload, and not by the id that the edge minted.
+It shares no code with the edge or the service: it recognises a reading by the plant's own counter in the payload, not by
+the id that the edge assigned.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Verdict:
 
 
 def read_journal(path: Path) -> dict[ReadingKey, int]:
-    """Source time in ns by reading."""
+    """Source time (ns) of each emitted reading."""
     emitted: dict[ReadingKey, int] = {}
     for line in path.read_text().splitlines():
         item = json.loads(line)
@@ -67,18 +67,18 @@ def _key(source: str, data: Any) -> ReadingKey:
 
 
 async def read_clean_hub(connection_string: str, consumer_group: str) -> list[tuple[ReadingKey, int]]:
-    """Every reading up to the present end of the hub, with the time (ns) at which the hub took it."""
+    """Every reading up to the current end of the hub, with its enqueued time (ns since 1970)."""
     events = await read_hub(connection_string, consumer_group)
     return [(key, enqueued_ns(event)) for event in events for key in readings_in(event)]
 
 
 async def read_hub(connection_string: str, consumer_group: str) -> list[EventData]:
-    """Every event up to the present end of the hub."""
+    """Every event up to the current end of the hub."""
     client = EventHubConsumerClient.from_connection_string(connection_string, consumer_group)
     async with client:
         partitions = await client.get_partition_ids()
-        found = await asyncio.gather(*(_read_partition(client, partition) for partition in partitions))
-    return [event for partition in found for event in partition]
+        by_partition = await asyncio.gather(*(_read_partition(client, partition) for partition in partitions))
+    return [event for events in by_partition for event in events]
 
 
 def enqueued_ns(event: EventData) -> int:
@@ -90,11 +90,11 @@ async def _read_partition(client: EventHubConsumerClient, partition: str) -> lis
     last_sequence_number = (await client.get_partition_properties(partition))["last_enqueued_sequence_number"]
     if last_sequence_number < 0:
         return []
-    found: list[EventData] = []
+    received: list[EventData] = []
     done = asyncio.Event()
 
     async def on_batch(_: PartitionContext, events: list[EventData]) -> None:
-        found.extend(events)
+        received.extend(events)
         if any(event.sequence_number == last_sequence_number for event in events):
             done.set()
 
@@ -106,7 +106,7 @@ async def _read_partition(client: EventHubConsumerClient, partition: str) -> lis
     finally:
         receiving.cancel()
         await asyncio.gather(receiving, return_exceptions=True)
-    return [event for event in found if event.sequence_number is not None and event.sequence_number <= last_sequence_number]
+    return [e for e in received if e.sequence_number is not None and e.sequence_number <= last_sequence_number]
 
 
 def audit(emitted: dict[ReadingKey, int], clean: list[tuple[ReadingKey, int]]) -> Verdict:

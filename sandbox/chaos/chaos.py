@@ -1,4 +1,4 @@
-"""`sandbox chaos`: services are killed at random under load, and an auditor counts what was lost and what came twice."""
+"""`sandbox chaos`: kills services at random under load, then audits which readings were lost or duplicated."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ChaosOptions:
     rate: float
     late_seconds: float
     redis_restarts: int
-    """How often Valkey is restarted empty: duplicates are then possible, losses are not."""
+    """Number of times Valkey is restarted empty. Duplicates are then possible, losses are not."""
     summary: Path | None
 
 
@@ -124,7 +124,7 @@ class Chaos:
         self.console.print("Valkey was restarted empty")
 
     async def _ask_any(self, http: aiohttp.ClientSession, what: str) -> Any:
-        """Every service answers for all; some of them may be starting right now."""
+        """Ask the services until one answers: each reports for all, and some may be starting. Raises ProcessError."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             for environment in self.environments.values():
@@ -133,10 +133,10 @@ class Chaos:
                         if response.status == HTTPStatus.OK:
                             return await response.json()
             await asyncio.sleep(0.2)
-        raise ProcessError(f"no service answers\n{self.children['service-0'].log_tail()}")
+        raise ProcessError(f"no service answered\n{self.children['service-0'].log_tail()}")
 
     async def _note_in_doubt(self, http: aiohttp.ClientSession) -> None:
-        """Any service knows the totals of all, until Redis loses them."""
+        """Add the totals of all services, which any of them reports, before Redis loses them."""
         stats = await self._ask_any(http, "stats")
         for outcome in self.in_doubt:
             self.in_doubt[outcome] += stats["totals"][f"in_doubt_{outcome}"]
@@ -147,7 +147,7 @@ class Chaos:
             if (await self._ask_any(http, "stats"))["totals"]["input_events"]:
                 return
             await asyncio.sleep(0.2)
-        raise ProcessError(f"no service began to work\n{self.children['service-0'].log_tail()}")
+        raise ProcessError(f"no service started processing\n{self.children['service-0'].log_tail()}")
 
     async def _drain(self, http: aiohttp.ClientSession) -> None:
         client = EventHubConsumerClient.from_connection_string(self.hub["connection_strings"]["telemetry"], "audit")
@@ -161,7 +161,7 @@ class Chaos:
             if all(finished.get(partition, -1) >= end for partition, end in ends.items() if end >= 0):
                 return
             await asyncio.sleep(0.5)
-        raise ProcessError(f"the services did not finish\n{self.children['service-0'].log_tail()}")
+        raise ProcessError(f"the services did not finish in time\n{self.children['service-0'].log_tail()}")
 
     # --- audit
 
@@ -197,7 +197,7 @@ async def run(options: ChaosOptions) -> int:
         try:
             return await chaos.run()
         except ProcessError as error:
-            console.print(f"The run can't go on: {error}", highlight=False, markup=False)
+            console.print(f"The run cannot continue: {error}", highlight=False, markup=False)
             return 1
         finally:
             await asyncio.to_thread(chaos.valkey.stop)

@@ -1,4 +1,4 @@
-"""Load for a chaos run: every reading goes out three times, singly and in batches, in bursts, and late."""
+"""Load for a chaos run: every reading is sent three times, singly and in batches, in bursts, and with delay."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ ReadingKey = tuple[str, str, int]
 
 @dataclass
 class Load:
-    """Readings per second on average; replica n sends to partition n, and the last one is `late_seconds` behind."""
+    """Emits `rate` readings per second on average; replica n sends to partition n, the last replica `late_seconds` late."""
 
     connection_string: str
     rate: float
     late_seconds: float
     rng: random.Random
     emitted: dict[ReadingKey, int] = field(default_factory=dict)
-    """Source time in ns by reading: what the auditor compares with."""
+    """Source time (ns) of each emitted reading, for the auditor."""
     copies: int = 0
     _queues: list[deque[tuple[float, dict[str, Any]]]] = field(default_factory=lambda: [deque() for _ in range(REPLICAS)])
     _stopped: bool = False
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`; then what is queued is sent."""
+        """Emit until `stop` is set, then send what is still queued."""
         senders = [asyncio.create_task(self._send(replica)) for replica in range(REPLICAS)]
         number = 0
         while not stop.is_set():

@@ -1,4 +1,4 @@
-"""How long partitions stood still after a kill, read from the services' logs."""
+"""How long partitions were without a service after a kill, according to the services' logs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Kill:
 
 
 def takeover_seconds(logs: dict[str, Path], kills: Iterable[Kill]) -> list[float]:
-    """For each partition that a killed service held: the time until any service took it."""
+    """Seconds until any service took a partition, for each partition that a killed service held."""
     taken: list[tuple[float, str, str]] = []
     left: list[tuple[float, str, str]] = []
     for service, log in logs.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import signal
 import socket
 import tempfile
@@ -27,6 +28,7 @@ from sandbox.demo.view import View, percent
 from sandbox.peers.processes import Child, ProcessError, free_port
 
 MQTT_PORT = 8883
+MQTT_HOSTS = 200
 START_SECONDS = 90.0
 DRAIN_SECONDS = 60.0
 CYCLE_SECONDS = 60.0
@@ -42,15 +44,20 @@ class DemoOptions:
 
 
 def free_mqtt_host() -> str:
-    """The device SDK always dials port 8883, so a second stand-in needs another loopback address."""
-    for last in range(1, 32):
+    """An address for another stand-in on port 8883, the only one that the device SDK dials. Raises ProcessError.
+
+    The order is random, so that two stand-ins that start at the same time rarely choose the same address.
+    """
+    for last in random.sample(range(1, MQTT_HOSTS + 1), MQTT_HOSTS):
         host = f"127.0.0.{last}"
         try:
             socket.create_server((host, MQTT_PORT)).close()
         except OSError:
             continue
         return host
-    raise ProcessError(f"port {MQTT_PORT} is taken on every loopback address that was tried; stop what uses it")
+    raise ProcessError(
+        f"port {MQTT_PORT} is in use on every loopback address that was tried; stop the processes that use it"
+    )
 
 
 class Demo:
@@ -72,7 +79,7 @@ class Demo:
         return f"http://127.0.0.1:{self._http_port}"
 
     async def run(self) -> int:
-        """The exit status."""
+        """Run the demo and return the exit status."""
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
         try:
@@ -94,7 +101,7 @@ class Demo:
         return child
 
     async def _start(self) -> bool:
-        """False when stopped meanwhile."""
+        """Start all processes; False if the demo was stopped in the meantime."""
         self._console.print("Starting the stand-in for IoT Hub, the plant, the service and three edges …")
         hub = await self._spawn("hub", plan.hub_arguments(free_mqtt_host()))
         plant_port = free_port()
@@ -145,7 +152,7 @@ class Demo:
             elif not victim_up and at >= length * 2 / 3:
                 victim_up = True
                 await self._start_edge(plan.VICTIM)
-                view.tell(f"{plan.VICTIM.name} is started again")
+                view.tell(f"restarted {plan.VICTIM.name}")
             await self._show(http, view)
 
     async def _show(self, http: aiohttp.ClientSession, view: View) -> None:
@@ -159,24 +166,24 @@ class Demo:
             return
 
     async def _stats(self, http: aiohttp.ClientSession) -> dict[str, Any] | None:
-        """None while the service is not up yet."""
+        """The answers of the service's API by path, or None while the service is not ready."""
         try:
-            found: dict[str, Any] = {}
+            answers: dict[str, Any] = {}
             for what in ("stats", "groups", "replicas", "partitions"):
                 async with http.get(f"{self.address}/v1/{what}") as response:
                     if response.status != HTTPStatus.OK:
                         return None
-                    found[what] = await response.json()
+                    answers[what] = await response.json()
         except aiohttp.ClientError:
             return None
-        return found
+        return answers
 
     # --- end
 
     async def _drain(self, http: aiohttp.ClientSession, view: View) -> dict[str, Any]:
-        """Machines first, then the edges, then wait until the service has finished all that was sent."""
+        """Stop the machines, then the edges, and wait until the service has finished everything that was sent."""
         view.tell("stopping the machines, then the edges; the service finishes what was sent")
-        self._plant_child.terminate()  # the machines stop at once, the OPC UA server serves on for a while
+        self._plant_child.terminate()  # the machines stop at once, but the OPC UA server keeps serving for a while
         await asyncio.sleep(plan.LAST_READINGS_SECONDS)
         await asyncio.gather(*(edge.stop() for edge in self._edges.values()))
         await self._plant_child.stop()
@@ -262,5 +269,5 @@ async def run(options: DemoOptions) -> int:
             try:
                 return await Demo(options, console, Path(folder), redis_url).run()
             except ProcessError as error:
-                console.print(f"The demo can't go on: {error}", highlight=False, markup=False)
+                console.print(f"The demo cannot continue: {error}", highlight=False, markup=False)
                 return 1

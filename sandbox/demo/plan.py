@@ -1,4 +1,4 @@
-"""The demo's cast: three edges that send the same readings in different ways, and what each process is told."""
+"""The demo's setup: three edges that send the same readings in different ways, and the settings of each process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 class Edge:
     name: str
     identity: str
-    """In the IoT Hub: `device` or `device/module`."""
+    """In IoT Hub: `device` or `device/module`."""
     batch_readings: int
     batch_bytes: int
     batch_seconds: float
@@ -24,11 +24,11 @@ EDGES = (
     Edge("edge-3", "edge-3", 50, 16_384, 0.8),
 )
 VICTIM = EDGES[1]
-"""Killed one third in, back two thirds in."""
+"""Killed after one third of the time, restarted after two thirds."""
 
 LINGER_SECONDS = 2.5
 LAST_READINGS_SECONDS = 1.0
-"""After the machines stopped, so that the edges get the last readings; the publishing interval is a tenth of it."""
+"""Wait after stopping the machines, so that the edges receive the last readings; ten publishing intervals."""
 
 IDENTITY = "*/vibration=sequence,*=source-time"
 CONSUMER_GROUP = "dedup"
@@ -50,7 +50,7 @@ def plant_arguments(port: int, journal: Path) -> list[str]:
 
 
 def edge_sources(plant: dict[str, Any], publishing_ms: float = 100.0) -> str:
-    """The sources' document of an edge that reads the plant."""
+    """The sources' document (JSON) of an edge that reads the plant."""
     source = {
         "name": "plant",
         "kind": "opcua",

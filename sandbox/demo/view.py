@@ -1,4 +1,4 @@
-"""What the demo shows while it runs: a live table on a terminal, a line now and then elsewhere."""
+"""What the demo shows while it runs: a live table on a terminal, an occasional line elsewhere."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class View:
             self.console.print(stamped, highlight=False, soft_wrap=True)
 
     def show(self, answers: dict[str, Any]) -> None:
-        """`answers`: of the service's API, by path."""
+        """Show the answers of the service's API, by path."""
         rates = self._rates(answers["stats"]["totals"])
         self._tell_changes(answers)
         if self._live is not None:
@@ -57,7 +57,7 @@ class View:
             self.tell(f"{text}  replicas sending: {', '.join(alive)}")
 
     def _tell_changes(self, answers: dict[str, Any]) -> None:
-        """What an operator would be told: not that a process was killed, but that a replica fell silent."""
+        """Report what an operator would see: not that a process was killed, but that a replica fell silent."""
         group = answers["groups"][0]
         states = {item["replica"]: item["state"] for item in answers["replicas"]}
         for replica, state in states.items():
@@ -66,7 +66,7 @@ class View:
         self._states = states
 
     def _rates(self, totals: dict[str, int]) -> dict[str, float]:
-        """Over the last seconds: the service adds to its totals once a second, and looking more often would show steps."""
+        """Readings per second over RATE_SECONDS: the totals grow once a second, so a shorter time would show steps."""
         now = time.monotonic()
         self._totals.append((now, totals))
         while len(self._totals) > 2 and now - self._totals[1][0] >= RATE_SECONDS:

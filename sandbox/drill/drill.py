@@ -1,4 +1,4 @@
-"""`sandbox drill`: every pattern of high availability at once, as real processes, under one fault after the other."""
+"""`sandbox drill`: runs all patterns of high availability at once, as real processes, under one fault after another."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from sandbox.peers.processes import Child, ProcessError, free_port
 MQTT_PORT = 8883
 START_SECONDS = 120.0
 CALM_SECONDS = 15.0
-"""Without a fault, for comparison."""
+"""Length of the window without a fault, for comparison."""
 SETTLE_SECONDS = 60.0
 POLL_SECONDS = 0.5
 CAUGHT_UP_SECONDS = 1.0
@@ -72,9 +72,8 @@ class Drill:
         try:
             await self._start()
             self.calm = await self._look(CALM_SECONDS)
-            await asyncio.sleep(
-                max(pattern.overlap_seconds for pattern in self.options.patterns)
-            )  # which would send the calm time again
+            longest_overlap = max(pattern.overlap_seconds for pattern in self.options.patterns)
+            await asyncio.sleep(longest_overlap)  # so that no overlap sends readings of the calm window again
             for fault in self.options.faults:
                 await self._play(fault)
             return await self._end()
@@ -109,21 +108,21 @@ class Drill:
             self.nodes[pattern] = [await self._node(pattern, device, host, hosts[device]) for device in pattern.devices]
         for node in self.all_nodes:
             await node.start()
-        await self._until(lambda: _has_content(journal), "the machines to run: every sender has to subscribe first")
+        await self._until(lambda: _has_content(journal), "the machines to start: every sender has to subscribe first")
         await self._until_all_well()
         await self._until_published()
-        self.tell(f"{len(hosts)} senders of {len(self.options.patterns)} patterns run")
+        self.tell(f"{len(hosts)} senders of {len(self.options.patterns)} patterns are running")
 
     async def _until_published(self) -> None:
-        """The service has caught up with what came while it started."""
+        """Wait until the service has caught up with the readings received while it started."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             self._check_children()
             with contextlib.suppress(aiohttp.ClientError, TimeoutError):
                 async with self.http.get(f"http://127.0.0.1:{self.service_port}/v1/partitions") as response:
-                    found = await response.json() if response.status == HTTPStatus.OK else []
-                    works = any(item["sequence_number"] >= 0 for item in found)
-                    if works and all(item["lag_seconds"] < CAUGHT_UP_SECONDS for item in found):
+                    partitions = await response.json() if response.status == HTTPStatus.OK else []
+                    works = any(item["sequence_number"] >= 0 for item in partitions)
+                    if works and all(item["lag_seconds"] < CAUGHT_UP_SECONDS for item in partitions):
                         return
             await asyncio.sleep(POLL_SECONDS)
         raise ProcessError(f"the service did not catch up\n{self.service.log_tail()}")
@@ -148,7 +147,7 @@ class Drill:
         while not condition():
             self._check_children()
             if time.monotonic() > deadline:
-                raise ProcessError(f"waited in vain for {what}")
+                raise ProcessError(f"timed out waiting for {what}")
             await asyncio.sleep(POLL_SECONDS)
 
     def _check_children(self) -> None:
@@ -170,7 +169,7 @@ class Drill:
         await self._until_all_well()
 
     async def _victims(self, fault: Fault) -> list[Node]:
-        """Of each pattern the sender that sends at the moment; where all do, the first one."""
+        """The sender of each pattern that is sending at the moment; the first one if all are."""
         if fault.hits_all:
             return []
         victims = []
@@ -179,7 +178,7 @@ class Drill:
                 continue
             sending = [node for node in nodes if await node.is_sending(self.http)]
             if not sending:
-                raise ProcessError(f"no sender of {pattern.title} sends")
+                raise ProcessError(f"no sender of {pattern.title} is sending")
             victims.append(sending[0])
         return victims
 
@@ -216,13 +215,13 @@ class Drill:
         return Window(start, time.time_ns())
 
     async def _until_all_well(self) -> None:
-        """Everybody is back, nothing waits, and of those who take turns one sends."""
+        """Wait until all senders are running, their spools are nearly empty, and one of each active-passive pair sends."""
         deadline = time.monotonic() + SETTLE_SECONDS
         while not await self._is_settled():
             self._check_children()
             if time.monotonic() > deadline:
                 bad = {node.device: await node.status(self.http) for node in self.all_nodes}
-                raise ProcessError(f"not everybody came back: { {k: v and v['problems'] for k, v in bad.items()} }")
+                raise ProcessError(f"some senders did not recover: { {k: v and v['problems'] for k, v in bad.items()} }")
             await asyncio.sleep(POLL_SECONDS)
 
     async def _is_settled(self) -> bool:
@@ -237,7 +236,7 @@ class Drill:
     # --- end
 
     async def _end(self) -> Result:
-        self.tell("the machines stop; the senders send what they have, the service finishes it")
+        self.tell("stopping the machines; the senders empty their spools, and the service finishes its input")
         self.plant_child.terminate()
         await asyncio.sleep(plan.LAST_READINGS_SECONDS)
         await asyncio.gather(*(node.stop() for node in self.all_nodes))
@@ -261,7 +260,7 @@ def _has_content(path: Path) -> bool:
 
 
 def _addresses(devices: list[str]) -> dict[str, str]:
-    """An address of this machine for each sender: the device SDK always dials port 8883."""
+    """A loopback address for each sender, because the device SDK always dials port 8883."""
     return {device: f"127.1.{number // 250}.{number % 250 + 1}" for number, device in enumerate(devices)}
 
 
@@ -286,7 +285,7 @@ async def run(options: DrillOptions) -> int:
                 drill = Drill(options, console, Path(folder), valkey.connection_url, storage, http)
                 result = await drill.run()
         except ProcessError as error:
-            console.print(f"The drill can't go on: {error}", highlight=False, markup=False)
+            console.print(f"The drill cannot continue: {error}", highlight=False, markup=False)
             return 1
         finally:
             await asyncio.to_thread(valkey.stop)

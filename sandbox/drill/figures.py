@@ -1,7 +1,8 @@
-"""What a fault cost a pattern, from what the plant emitted, what its senders sent, and what came out. Pure.
+"""Pure functions that compute what a fault cost a pattern, from what was emitted, sent and published.
 
-RPO: readings that the plant emitted meanwhile and that never reached the clean stream. RTO: the longest silence of the clean
-stream, beyond the longest one without a fault. A reading belongs to a pattern by the device that the clean stream names.
+RPO: readings that the plant emitted during the fault and that never reached the clean stream. RTO: the longest silence of
+the clean stream, minus the longest one without a fault. A reading belongs to the pattern of the device that the clean
+stream names.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ NS_PER_SECOND = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A reading in a hub: which, of which device, and when the hub took it (ns)."""
+    """A reading in a hub: its key, the device that sent it, and its enqueued time (ns since 1970)."""
 
     key: ReadingKey
     device: str
@@ -26,7 +27,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Time that is looked at, in ns since 1970."""
+    """The observed time, in ns since 1970; the end is exclusive."""
 
     start_ns: int
     end_ns: int
@@ -40,9 +41,9 @@ class Cost:
     emitted: int
     lost: int
     lost_seconds: float
-    """Readings that were lost, as seconds of the plant."""
+    """The lost readings, as seconds of the plant's output (RPO)."""
     silence_seconds: float
-    """RTO"""
+    """The RTO."""
     copies_per_reading: float
     clean_duplicates: int
 
@@ -50,7 +51,7 @@ class Cost:
 def cost(
     emitted: Mapping[ReadingKey, int], sent: list[Arrival], clean: list[Arrival], window: Window, normal: float
 ) -> Cost:
-    """`sent`, `clean`: of one pattern, in the input hub and in the clean stream. `normal`: silence without a fault."""
+    """`sent`, `clean`: readings of one pattern in the input and the clean hub. `normal`: silence (s) without a fault."""
     meant = {key for key, at_ns in emitted.items() if window.holds(at_ns)}
     times = Counter(arrival.key for arrival in clean)
     lost = sum(key not in times for key in meant)
@@ -67,12 +68,12 @@ def cost(
 
 
 def longest_silence(at_ns: Iterable[int], window: Window) -> float:
-    """In seconds; the window's borders count as readings."""
+    """The longest time without a reading, in seconds; the window's borders count as readings."""
     inside = sorted(at for at in at_ns if window.holds(at))
     marks = [window.start_ns, *inside, window.end_ns]
     return max(later - earlier for earlier, later in pairwise(marks)) / NS_PER_SECOND
 
 
 def at_full_delay(measured_seconds: float, shortened: float, full: float) -> float:
-    """What a modelled pattern's seconds would be without the shortening of its delay."""
+    """The seconds that would have been measured if a modelled pattern's delay had not been shortened."""
     return round(measured_seconds + full - shortened, 1)

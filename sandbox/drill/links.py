@@ -1,4 +1,4 @@
-"""A network link that can be cut: a proxy that forwards nothing and tells nobody, as a cable that was pulled."""
+"""A network link that can be cut: a proxy that then forwards nothing and signals nothing, like a pulled cable."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ CHUNK_BYTES = 65_536
 
 
 class Link:
-    """From an address of this machine to another one. A cut link still accepts connections, as no end would know better."""
+    """Forwards connections from a local address to a target. A cut link still accepts them: neither end notices the cut."""
 
     def __init__(self, target_host: str, target_port: int) -> None:
         self.host, self.port = "", 0
@@ -47,7 +47,7 @@ class Link:
             far_reader, other = await asyncio.open_connection(*self._target)
             await asyncio.gather(self._pump(reader, other), self._pump(far_reader, writer))
         except (OSError, asyncio.CancelledError):
-            pass  # an end that went away takes the other one along
+            pass  # when one end disconnects, the other is disconnected too
         finally:
             self._tasks.discard(task)
             for end in (writer, other):

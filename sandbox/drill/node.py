@@ -41,7 +41,7 @@ class Node:
         return self.uplink, self.machines, self.witness
 
     async def start(self, *, elsewhere: bool = False) -> None:
-        """`elsewhere`: on another machine, which has nothing of this one's disk."""
+        """`elsewhere`: on another machine, which has none of the files on this one's disk."""
         self._life += elsewhere
         self.child = await Child.start(self.device, ["edge_sender", "run"], self._environment(), self.folder)
 
@@ -66,13 +66,13 @@ class Node:
         }
 
     async def status(self, http: aiohttp.ClientSession) -> dict[str, Any] | None:
-        """None while it does not answer."""
+        """The sender's status, or None while it does not answer."""
         try:
             async with http.get(f"http://127.0.0.1:{self.http_port}/v1/status") as response:
                 if response.status != HTTPStatus.OK:
                     return None
-                found: dict[str, Any] = json.loads(await response.text())
-                return found
+                status: dict[str, Any] = json.loads(await response.text())
+                return status
         except (aiohttp.ClientError, TimeoutError):
             return None
 

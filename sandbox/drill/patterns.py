@@ -1,7 +1,7 @@
-"""The patterns of high availability that the drill compares, and how long each takes to notice and to act.
+"""The patterns of high availability that the drill compares, and how long each takes to detect a fault and to act.
 
-Two of them run as they are; the others restart the same sender elsewhere after the delay that is usual for them, shortened
-by a stated factor, and are labelled as modelled.
+Duplicates and active-passive run as they are. The others restart the same sender elsewhere after the delay that is usual
+for them, shortened by a stated factor, and are labelled as modelled.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from typing import Literal, TypeVar
 Ha = Literal["duplicate", "active-passive"]
 
 EDGE_AGENT_RESTART_SECONDS = 10.0
-"""Until a process that died is started again on its machine, not shortened: the first back-off of IoT Edge's agent
+"""Time until a process that died is restarted on its machine, not shortened: the first back-off of IoT Edge's agent
 (RestartPolicyManager in Azure/iotedge)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
     name: str
-    """In device ids, too."""
+    """Also the prefix of the device ids."""
     title: str
     replicas: int
     ha: Ha = "duplicate"
     overlap_seconds: float = 0.0
     relocation_seconds: float | None = None
-    """Until the sender runs elsewhere after its machine was lost; None: another replica is there already."""
+    """Time until the sender runs elsewhere after its machine is lost; None: another replica is already running."""
     why: str = ""
-    """Where the delay comes from."""
+    """Source of the delay."""
     restart_seconds: float = EDGE_AGENT_RESTART_SECONDS
-    """Until a process that died is started again on its machine; not shortened."""
+    """Time until a process that died is restarted on its machine; not shortened."""
 
     @property
     def is_modelled(self) -> bool:
@@ -54,7 +54,7 @@ PATTERNS = (
         "third-party cluster (Nomad)",
         1,
         relocation_seconds=40.0,
-        why="heartbeat 10–20 s and its grace of 10 s (Nomad's server configuration), start of the task 10 s",
+        why="heartbeat 10–20 s plus 10 s of grace (Nomad's server configuration), start of the task 10 s",
         restart_seconds=15.0,  # the default delay of Nomad's restart block
     ),
     Pattern(
@@ -62,7 +62,7 @@ PATTERNS = (
         "hypervisor cluster",
         1,
         relocation_seconds=75.0,
-        why="a host counts as failed after 15 s (vSphere HA), start of the virtual machine 60 s",
+        why="a host is declared failed after 15 s (vSphere HA), start of the virtual machine 60 s",
     ),
     Pattern(
         "k8s",
@@ -77,7 +77,7 @@ PATTERNS = (
         "single device with standby",
         1,
         relocation_seconds=900.0,
-        why="an operator who is on site: an assumption",
+        why="assumption: an operator is on site",
     ),
 )
 
@@ -87,9 +87,9 @@ class Fault:
     name: str
     title: str
     seconds: float
-    """From its beginning to the end of the time that is looked at."""
+    """Length of the observed window, which opens shortly before the fault."""
     hits_all: bool = False
-    """Not one sender of each pattern, but what they share."""
+    """It hits what all patterns share, not one sender of each."""
 
 
 CUT_SECONDS = 20.0
@@ -105,11 +105,11 @@ FAULTS = (
     Fault("power", "power lost", 75.0),
 )
 SPARE_SECONDS = 15.0
-"""For a start, and for some time without a fault."""
+"""The part of a window that is reserved for a sender's start and for some time after the fault."""
 
 
 def shortest_scale(patterns: tuple[Pattern, ...], faults: tuple[Fault, ...]) -> float:
-    """By which delays must be shortened to fit into the time that is looked at."""
+    """The smallest factor by which delays must be shortened to fit into the observed window."""
     longest = max(pattern.relocation_seconds or 0.0 for pattern in patterns)
     return max((longest / (fault.seconds - SPARE_SECONDS) for fault in faults if fault.name == "power"), default=0.0)
 
@@ -118,10 +118,10 @@ Named = TypeVar("Named", Pattern, Fault)
 
 
 def chosen(known: tuple[Named, ...], names: list[str] | None) -> tuple[Named, ...]:
-    """Those with these names; without names all. Raises LookupError."""
+    """The items with these names, or all if `names` is None. Raises LookupError for an unknown name."""
     if names is None:
         return known
     by_name = {item.name: item for item in known}
     if unknown := [name for name in names if name not in by_name]:
-        raise LookupError(f"{unknown[0]!r} is none of {', '.join(by_name)}")
+        raise LookupError(f"{unknown[0]!r} is not one of {', '.join(by_name)}")
     return tuple(item for item in known if item.name in names)

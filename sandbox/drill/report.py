@@ -1,4 +1,4 @@
-"""The drill's result: read from the hubs, as a table, as JSON, as a picture."""
+"""The drill's result, computed from the hubs' content and written as a table, as JSON and as a chart."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from sandbox.hub.stand_in import RESTART_SECONDS
 
 READ_SECONDS = 90.0
 FLOOR_SECONDS = 0.05
-"""Of the picture: nothing has no place on a logarithmic scale."""
+"""Smallest value in the chart, because a logarithmic scale cannot show zero."""
 QUIET_SECONDS = 3.0
-"""The clean stream is complete when nothing has come for so long."""
+"""The clean stream counts as complete when no reading has arrived for this time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Row:
     fault: Fault
     cost: Cost
     full_lost_seconds: float
-    """Without the shortening of a modelled pattern's delay; else as measured."""
+    """With the full delay if the pattern is modelled; otherwise as measured."""
     full_silence_seconds: float
 
 
@@ -48,11 +48,11 @@ class Result:
     unknown: int
     """Readings in the clean stream that the plant never emitted."""
     lost: dict[str, int]
-    """In the whole run, by pattern."""
+    """Readings lost in the whole run, by pattern."""
 
     @property
     def is_clean(self) -> bool:
-        """Nothing twice, and nothing lost by those that promise it."""
+        """Whether there are no duplicates or unknown readings, and no losses in patterns that promise none."""
         broken = [pattern for pattern in self.patterns if pattern.promises_no_loss and self.lost[pattern.name]]
         return self.clean_duplicates == 0 and self.unknown == 0 and not broken
 
@@ -80,13 +80,13 @@ async def judge(
     return Result(scale, patterns, tuple(windows), normal, calm_copies, rows, doubled, unknown, lost)
 
 
-def _row(pattern: Pattern, fault: Fault, scale: float, found: Cost) -> Row:
-    lost, silence = found.lost_seconds, found.silence_seconds
+def _row(pattern: Pattern, fault: Fault, scale: float, measured: Cost) -> Row:
+    lost, silence = measured.lost_seconds, measured.silence_seconds
     if fault.name == "power" and pattern.relocation_seconds is not None:
         shortened = pattern.relocation_seconds / scale
         lost = at_full_delay(lost, shortened, pattern.relocation_seconds)
         silence = at_full_delay(silence, shortened, pattern.relocation_seconds)
-    return Row(pattern, fault, found, lost, silence)
+    return Row(pattern, fault, measured, lost, silence)
 
 
 def _doubled(clean: list[Arrival], emitted: dict[ReadingKey, int]) -> tuple[int, int]:
@@ -100,13 +100,13 @@ def _doubled(clean: list[Arrival], emitted: dict[ReadingKey, int]) -> tuple[int,
 
 
 async def _complete(connection_string: str) -> list[Arrival]:
-    """Once it no longer grows."""
+    """The readings in a hub, once their number no longer grows."""
     deadline, count = time.monotonic() + READ_SECONDS, -1
     while time.monotonic() < deadline:
-        found = await _arrivals(connection_string)
-        if len(found) == count:
-            return found
-        count = len(found)
+        arrivals = await _arrivals(connection_string)
+        if len(arrivals) == count:
+            return arrivals
+        count = len(arrivals)
         await asyncio.sleep(QUIET_SECONDS)
     return await _arrivals(connection_string)
 
@@ -117,13 +117,13 @@ async def _arrivals(connection_string: str) -> list[Arrival]:
 
 
 def _device(event: EventData) -> str:
-    """As IoT Hub says on the way in, and the service on the way out."""
+    """The device that IoT Hub names in the input hub and the service in the clean hub."""
     name = b"iothub-connection-device-id"
-    found: Any = event.system_properties.get(name) or event.properties.get(name) or b""
-    return str(found.decode() if isinstance(found, bytes) else found)
+    device: Any = event.system_properties.get(name) or event.properties.get(name) or b""
+    return str(device.decode() if isinstance(device, bytes) else device)
 
 
-# --- for people
+# --- output
 
 
 def show(result: Result, console: Console) -> None:
@@ -132,7 +132,7 @@ def show(result: Result, console: Console) -> None:
 
 
 def table_lines(result: Result) -> list[str]:
-    """A table in Markdown, as it stands in the README."""
+    """A Markdown table, as shown in the README."""
     header = ["pattern", *(fault.title for fault in result.faults), "copies"]
     lines = [_line(header), _line(["---"] * len(header))]
     by_place: dict[tuple[str, str], Row] = {(row.pattern.name, row.fault.name): row for row in result.rows}
@@ -144,10 +144,10 @@ def table_lines(result: Result) -> list[str]:
         )
     notes = [
         "",
-        "RPO / RTO: seconds of readings that never reached the clean stream / longest silence of it beyond the normal one.",
-        f"Modelled: the delay before a restart elsewhere ran {result.scale:g} times shorter, and what was cut is added.",
-        f"Cuts last {CUT_SECONDS:g} s, the witness's {WITNESS_CUT_SECONDS:g} s, the hub's restart {RESTART_SECONDS:g} s.",
-        f"Normal silence {max(result.normal.values()):.2f} s. Copies: sent per reading without (and with) a fault.",
+        "RPO / RTO: seconds of readings that never reached the clean stream / its longest silence minus the normal one.",
+        f"Modelled: the delay before a restart elsewhere ran {result.scale:g} times shorter; the table adds the difference.",
+        f"Cuts last {CUT_SECONDS:g} s, those of the witness {WITNESS_CUT_SECONDS:g} s, a hub restart {RESTART_SECONDS:g} s.",
+        f"Normal silence: up to {max(result.normal.values()):.2f} s. Copies: sent per reading without (and with) a fault.",
         f"In the clean stream: {result.clean_duplicates} duplicates, {result.unknown} readings that were never emitted.",
         "Lost in the whole run: " + ", ".join(f"{name} {count}" for name, count in result.lost.items()) + ".",
     ]
@@ -164,7 +164,7 @@ def _line(cells: list[str]) -> str:
 
 def _cell(row: Row) -> str:
     if row.fault.name == "witness" and row.pattern.ha == "duplicate":
-        return "–"  # it has none
+        return "–"  # it has no witness
     return f"{_seconds(row.full_lost_seconds)} / {_seconds(row.full_silence_seconds)}"
 
 
@@ -206,7 +206,7 @@ def write(result: Result, summary: Path | None, chart: Path | None) -> None:
 
 
 def draw(result: Result, path: Path) -> None:
-    """The worst of each pattern's faults of one gateway; on a logarithmic scale, as they span four orders of magnitude."""
+    """Draw each pattern's worst fault of one gateway, on a logarithmic scale as they span four orders of magnitude."""
     import matplotlib as mpl
 
     mpl.use("Agg")

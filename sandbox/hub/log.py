@@ -1,6 +1,6 @@
 """The partitioned log behind both faces of the hub: append, positions, retention.
 
-One event loop owns a log; nothing here waits. Readers ask for a slice and register a callback for new entries.
+A log belongs to one event loop, and nothing here waits. Readers fetch a slice and register a callback for new entries.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Entry:
 
 @dataclass(slots=True)
 class Partition:
-    """Sequence numbers are gapless from 0; offsets are byte positions, as in Event Hubs ordered but not dense."""
+    """Sequence numbers are gapless from 0; offsets are byte positions: ordered but not dense, as in Event Hubs."""
 
     id: str
     retention_seconds: float = DEFAULT_RETENTION_SECONDS
@@ -68,7 +68,7 @@ class Partition:
         return entry
 
     def read(self, sequence_number: int, limit: int) -> list[Entry]:
-        """Up to `limit` entries from `sequence_number` on, or from the first one that is still kept."""
+        """Return up to `limit` entries from `sequence_number` on, or from the oldest one still kept if that is later."""
         start = max(0, sequence_number - self.first_sequence_number)
         return self.entries[start : start + limit]
 
@@ -81,7 +81,7 @@ class Partition:
         return self.entries[index].sequence_number if index < len(self.entries) else self._behind(selector)
 
     def _behind(self, selector: Selector) -> int:
-        """A sequence number in the future waits for it; anything else behind the end starts at the end."""
+        """A receiver waits for a sequence number in the future; any other position beyond the end means the end."""
         if selector.by != "sequence_number":
             return self.next_sequence_number
         return max(self.next_sequence_number, selector.value + (0 if selector.inclusive else 1))
@@ -108,15 +108,15 @@ class Selector:
 
 @dataclass(slots=True)
 class Faults:
-    """What goes wrong with sends to a hub; tests and drills set these."""
+    """Faults in sending to a hub, which tests and drills set."""
 
     refuse: str | None = None
     """Reject every send with this AMQP condition, such as `com.microsoft:server-busy`."""
     lost_acks: int = 0
-    """So many of the next sends are applied and never acknowledged."""
+    """Number of upcoming sends that are applied but never acknowledged."""
     late_ack_seconds: float = 0.0
     dropped_transfers: int = 0
-    """So many of the next sends end with the connection, before they are applied."""
+    """Number of upcoming transfers at which the connection is dropped before they are applied."""
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""The MQTT face of the stand-in: devices and modules send telemetry as to IoT Hub, over TLS, on an embedded broker.
+"""The MQTT face of the stand-in: devices and modules send telemetry over TLS to an embedded broker, as to IoT Hub.
 
 Source: https://learn.microsoft.com/azure/iot-hub/iot-mqtt-connect-to-iot-hub (topics, system properties, limits).
 """
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 TWIN_PREFIX = "$iothub/twin/"
 TWIN_FILTERS = (f"{TWIN_PREFIX}res/#", f"{TWIN_PREFIX}PATCH/properties/desired/#")
 MAX_D2C_BYTES = 256 * 1024
-"""IoT Hub's limit for a device-to-cloud message: its body and its properties."""
+"""IoT Hub's limit for a device-to-cloud message: body and properties together."""
 
 _SYSTEM_PROPERTIES = {
     "$.mid": "message_id",
@@ -46,11 +46,11 @@ _SYSTEM_PROPERTIES = {
 
 
 class D2CError(Exception):
-    """IoT Hub closes the connection of a device that sends this; the message says why."""
+    """A message for which IoT Hub closes the device's connection; the text gives the reason."""
 
 
 def d2c_message(topic: str, body: bytes, device: Device) -> BareMessage:
-    """The AMQP message that IoT Hub makes of an MQTT publish. Raises D2CError."""
+    """Return the AMQP message that IoT Hub makes from an MQTT publish. Raises D2CError."""
     prefix = f"{device.resource}/messages/events"
     if topic != prefix and not topic.startswith(f"{prefix}/"):
         raise D2CError(f"{device.path} may not publish to {topic.partition('/messages/')[0]!r}")
@@ -65,7 +65,7 @@ def d2c_message(topic: str, body: bytes, device: Device) -> BareMessage:
 
 
 def d2c_annotations(device: Device) -> dict[str, Any]:
-    """What IoT Hub itself says about the message; a device cannot set these."""
+    """The annotations that IoT Hub itself adds to a message; a device cannot set them."""
     auth = {
         "scope": "module" if device.module_id else "device",
         "type": "sas",
@@ -84,7 +84,7 @@ def d2c_annotations(device: Device) -> dict[str, Any]:
 
 
 class IotHubPlugin(BaseAuthPlugin, BaseTopicPlugin):
-    """Hooks the broker's authentication and every publish to the face that configured it."""
+    """Passes the broker's authentication and every publish to the face that configured the plugin."""
 
     @dataclass
     class Config:
@@ -100,7 +100,10 @@ class IotHubPlugin(BaseAuthPlugin, BaseTopicPlugin):
     async def topic_filtering(
         self, *, session: Session | None = None, topic: str | None = None, action: Action | None = None
     ) -> bool:
-        """A device publishes through `on_mqtt_packet_received`; it may listen to its twin, which is sent to it alone."""
+        """Allow only subscriptions to the twin's topics, which are sent to that device alone.
+
+        Publishes are handled in `on_mqtt_packet_received`.
+        """
         return action is Action.SUBSCRIBE and topic in TWIN_FILTERS
 
     async def on_mqtt_packet_received(self, *, packet: MQTTPacket[Any, Any, Any], session: Session | None = None) -> None:
@@ -124,7 +127,7 @@ class MqttFace:
         self._telling: set[asyncio.Task[Any]] = set()
 
     async def start(self, host: str, port: int) -> int:
-        """Listen; returns the port."""
+        """Start listening and return the port."""
         config = BrokerConfig(
             listeners={"default": ListenerConfig(type=ListenerType.EXTERNAL)},
             plugins={f"{__name__}.{IotHubPlugin.__name__}": {"face": self}},
@@ -136,12 +139,12 @@ class MqttFace:
         return self._port
 
     async def listen(self) -> None:
-        """Again, after `disconnect_all`."""
+        """Accept connections, also again after `disconnect_all`."""
         self._server = await asyncio.start_server(self._connected, self._host, self._port, ssl=self._tls)
         self._port = self._server.sockets[0].getsockname()[1]
 
     def disconnect_all(self) -> None:
-        """Listen no more, and cut every connection."""
+        """Stop listening and abort every connection."""
         if self._server is not None:
             self._server.close()
         for writer in tuple(self._writers.values()):
@@ -177,7 +180,7 @@ class MqttFace:
 
     @staticmethod
     def _names_itself(session: Session) -> bool:
-        """IoT Hub wants the user name `{hub}/{device}[/{module}]/?api-version=…` to match the client id."""
+        """IoT Hub requires the user name `{hub}/{device}[/{module}]/?api-version=…` to match the client id."""
         resource = str(session.username or "").partition("?")[0].strip("/")
         return resource.partition("/")[2] == str(session.client_id)
 
@@ -199,7 +202,7 @@ class MqttFace:
         self._hub.append([message], partition=partition, annotations=d2c_annotations(device))
 
     def desire(self, path: str, changes: dict[str, Any]) -> None:
-        """Change the desired properties of a device's or module's twin, and tell it."""
+        """Change the desired properties of a device's or module's twin, and notify it."""
         desired = self._twin(path).desired
         desired.patch(changes)
         topic = f"{TWIN_PREFIX}PATCH/properties/desired/?$version={desired.version}"
@@ -230,11 +233,11 @@ class MqttFace:
         self._tell(device.path, f"{TWIN_PREFIX}res/204/?$rid={rid}&$version={twin.reported.version}", {})
 
     def _tell(self, path: str, topic: str, content: dict[str, Any]) -> None:
-        """To this client alone, which the broker's own subscriptions could not do."""
+        """Publish to this client alone, which the broker's own subscriptions cannot do."""
         assert self._broker is not None
-        found = self._broker.sessions.get(path)
-        if found is not None and found[0].transitions.is_connected():
-            task = asyncio.create_task(found[1].mqtt_publish(topic, json.dumps(content).encode(), 0, False))
+        client = self._broker.sessions.get(path)
+        if client is not None and client[0].transitions.is_connected():
+            task = asyncio.create_task(client[1].mqtt_publish(topic, json.dumps(content).encode(), 0, False))
             self._telling.add(task)
             task.add_done_callback(self._telling.discard)
 

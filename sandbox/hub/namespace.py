@@ -1,4 +1,4 @@
-"""What one stand-in serves: its hubs, the key of its access policy, and the devices it knows."""
+"""What one stand-in serves: its hubs, the key of its access policy, and its devices."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def new_key() -> str:
 
 
 def device_key(namespace_key: str, path: str) -> str:
-    """Of a device: whoever knows the namespace's key can compute it, as with the enrollment groups of IoT Hub."""
+    """Derive a device's key from the namespace's key, as with the enrollment groups of IoT Hub."""
     return base64.b64encode(hmac.digest(namespace_key.encode(), path.encode(), "sha256")).decode()
 
 
@@ -39,7 +39,7 @@ class Device:
 
     @property
     def resource(self) -> str:
-        """What the device's tokens must be for, behind the host name."""
+        """The resource that the device's tokens must be for, without the host name."""
         module = f"/modules/{self.module_id}" if self.module_id else ""
         return f"devices/{self.device_id}{module}"
 
@@ -51,7 +51,7 @@ class Namespace:
     devices: dict[str, Device] = field(default_factory=dict)
     iot_hub_name: str = "sandbox.azure-devices.net"
     check_jwt: Callable[[str], float] | None = None
-    """Of Entra ID's tokens, where they are accepted: returns the expiry (s since the epoch), or raises SasError."""
+    """Checks tokens of Entra ID, if they are accepted. Returns the expiry (s since the epoch); raises SasError."""
 
     def hub(self, name: str) -> Hub | None:
         return next((hub for hub in self.hubs.values() if hub.name.lower() == name.lower()), None)
@@ -63,13 +63,13 @@ class Namespace:
             raise sas.SasError(f"there is no access policy {parsed.policy!r}")
         sas.verify(parsed, self.key.encode(), time.time())
         if not sas.covers(parsed.resource, sas.path_of(audience)):
-            raise sas.SasError(f"the token is for another resource than {audience}")
+            raise sas.SasError(f"the token is for a resource other than {audience}")
         return parsed
 
     def authorize_jwt(self, token: str) -> float:
-        """Check a token of Entra ID; when it expires (s since the epoch). Raises SasError."""
+        """Check a token of Entra ID and return its expiry (s since the epoch). Raises SasError."""
         if self.check_jwt is None:
-            raise sas.SasError("no token of Entra ID is accepted here")
+            raise sas.SasError("tokens of Entra ID are not accepted here")
         return self.check_jwt(token)
 
     def authorize_device(self, token: str, path: str) -> Device:
@@ -80,7 +80,7 @@ class Namespace:
         parsed = sas.parse(token)
         sas.verify(parsed, base64.b64decode(device.key), time.time())
         if sas.path_of(parsed.resource) != device.resource.lower():
-            raise sas.SasError(f"the token is for another device than {path}")
+            raise sas.SasError(f"the token is for a device other than {path}")
         return device
 
     def expire(self) -> None:

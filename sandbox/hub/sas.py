@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, quote_plus, urlsplit
 
 
 class SasError(Exception):
-    """The token is refused; the message says why, never what the key is."""
+    """The token is refused; the message gives the reason and never contains the key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def verify(token: SasToken, key: bytes, now: float) -> None:
 
 
 def covers(resource: str, path: str) -> bool:
-    """Whether a token for `resource` (a URI or host/path) opens `path`, e.g. `telemetry/ConsumerGroups/a`."""
+    """Whether a token for `resource` (a URI or host/path) grants access to `path`, e.g. `telemetry/ConsumerGroups/a`."""
     granted = path_of(resource)
     return not granted or path.lower() == granted or path.lower().startswith(granted + "/")
 

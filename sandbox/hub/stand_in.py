@@ -20,7 +20,7 @@ from sandbox.hub.namespace import POLICY, Device, Namespace, device_key, new_key
 
 EXPIRE_INTERVAL_SECONDS = 1.0
 RESTART_SECONDS = 2.0
-"""How long it is away after SIGUSR1."""
+"""How long the hub is unavailable after SIGUSR1."""
 TELEMETRY = "telemetry"
 """The hub that devices send to; it has IoT Hub's limits."""
 
@@ -33,16 +33,16 @@ class HubOptions:
     hubs: dict[str, int] = field(default_factory=lambda: {TELEMETRY: 4, "clean": 4, "dead-letter": 1})
     consumer_groups: tuple[str, ...] = ("dedup",)
     devices: tuple[str, ...] = ()
-    """`device` or `device/module`"""
+    """Each is `device` or `device/module`."""
     retention_seconds: float = DEFAULT_RETENTION_SECONDS
     advertise: str | None = None
-    """The name under which clients reach it; default: `host`."""
+    """The host name under which clients reach the hub; default: `host`."""
     key: str | None = field(default=None, repr=False)
-    """Of the access policy; default: a new one each time."""
+    """The key of the access policy; default: a new one on each start."""
     ca_file: Path | None = None
-    """Where clients find the certificate's authority; default: a temporary file."""
+    """Where clients find the certificate authority (PEM); default: a temporary file."""
     also_at: tuple[str, ...] = ()
-    """Other addresses that lead to it, such as those of proxies; they stand in the certificate, too."""
+    """Further addresses under which clients reach the hub, such as those of proxies; the certificate includes them."""
 
     @property
     def name(self) -> str:
@@ -78,7 +78,7 @@ class StandIn:
         )
 
     async def restart(self, *, seconds_down: float, keep_log: bool) -> None:
-        """As a hub that was away, or that was created anew under its old name."""
+        """Act as a hub that was unavailable (`keep_log`), or that was recreated under its old name."""
         assert self._server is not None
         self._server.close()
         self._broker.disconnect_all()
@@ -143,7 +143,7 @@ class StandIn:
         )
 
     def desire(self, path: str, changes: dict[str, Any]) -> None:
-        """As an operator who changes a twin's desired properties."""
+        """Change the desired properties of a twin, as an operator would."""
         assert self._mqtt is not None
         self._mqtt.desire(path, changes)
 
@@ -152,7 +152,7 @@ class StandIn:
         return self._mqtt.reported(path)
 
     def describe(self) -> dict[str, Any]:
-        """What a client needs: the line that `sandbox hub` prints when it is ready."""
+        """What a client needs to connect; `sandbox hub` prints it as a JSON line when it is ready."""
         return {
             "ready": True,
             "amqp_port": self.amqp_port,

@@ -13,7 +13,7 @@ Properties = dict[str, Any]
 
 @dataclass(slots=True)
 class Section:
-    """One of a twin's two halves. `$version` grows with each patch."""
+    """One of a twin's two halves. `$version` increases with each patch."""
 
     properties: Properties = field(default_factory=dict)
     version: int = 1

@@ -1,6 +1,6 @@
-"""Azurite, Microsoft's emulator of Azure Storage, and the Node.js that runs it, from packages.
+"""Runs Azurite, Microsoft's emulator of Azure Storage, on a Node.js that is installed as a Python package.
 
-For the drill and the tests: they need a checkout, where `tests/node` names the package and its hash.
+Only in a checkout, for the drill, the benchmarks and the tests: `tests/node` names Azurite's package and its hash.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1
 
 
 def install_node_packages() -> None:
-    """`npm ci` once for each lock file, however many test processes ask."""
+    """Run `npm ci` once for each lock file, however many test processes call this."""
     lock = NODE_FOLDER / "package-lock.json"
     with (NODE_FOLDER / "package.json").open() as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
@@ -54,8 +54,10 @@ def storage_connection_string(address: str) -> str:
 
 @contextlib.contextmanager
 def azurite(certificate: tuple[Path, Path] | None = None) -> Iterator[str]:
-    """A running blob service; yields a storage connection string. With a certificate (and its key) by TLS, and then it takes
-    Entra ID's tokens, too."""
+    """Run a blob service; yields its storage connection string.
+
+    With a certificate (and its key) it serves over TLS and also accepts tokens of Entra ID. Raises ProcessError.
+    """
     install_node_packages()
     port = free_port()
     main = NODE_FOLDER / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
@@ -88,5 +90,5 @@ def _wait_for_port(port: int) -> None:
             return
         except OSError:
             if time.monotonic() > deadline:
-                raise ProcessError(f"Azurite does not listen on port {port}") from None
+                raise ProcessError(f"Azurite is not listening on port {port}") from None
             time.sleep(0.05)

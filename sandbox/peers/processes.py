@@ -1,4 +1,4 @@
-"""Child processes of a demo or drill: started with a log file each, found ready, killed or stopped."""
+"""Child processes of a demo or drill: started with a log file each, awaited until ready, killed or stopped."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ STOP_SECONDS = 15.0
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on at the moment."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port: int = found.getsockname()[1]
+    """A port of 127.0.0.1 that is currently unused."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
         return port
 
 
 class ProcessError(Exception):
-    """A child ended or was not ready in time; the message holds the end of its log."""
+    """A child ended or was not ready in time; the message includes the end of its log."""
 
 
 class Child:
@@ -59,8 +59,8 @@ class Child:
             raise ProcessError(f"{self.name} was not ready within {timeout_seconds:.0f} s\n{self.log_tail()}") from None
         if not line:
             raise ProcessError(f"{self.name} ended before it was ready\n{self.log_tail()}")
-        found: dict[str, Any] = json.loads(line)
-        return found
+        description: dict[str, Any] = json.loads(line)
+        return description
 
     @property
     def pid(self) -> int:
@@ -83,12 +83,12 @@ class Child:
             self._process.send_signal(number)
 
     def terminate(self) -> None:
-        """SIGTERM, without waiting for what it does."""
+        """Send SIGTERM without waiting for the process to end."""
         if self.is_running:
             self._process.send_signal(signal.SIGTERM)
 
     async def stop(self) -> None:
-        """SIGTERM, and SIGKILL when that does not help."""
+        """Send SIGTERM, and SIGKILL if the process has not ended after STOP_SECONDS."""
         self.terminate()
         try:
             await asyncio.wait_for(self._process.wait(), STOP_SECONDS)

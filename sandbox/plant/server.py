@@ -27,7 +27,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class PlantOptions:
     port: int = 4840
     journal: Path | None = None
-    """Where each emitted reading is recorded, one JSON object a line, before it is shown to any subscriber."""
+    """File for the emitted readings, one JSON object per line; written before any subscriber sees the reading."""
     stamping: Stamping | None = None
     """None: stamped once for all subscribers."""
     wait_for_subscribers: int = 0
@@ -85,7 +85,7 @@ class Plant:
         )
 
     async def run(self) -> None:
-        """Emit until stopped. A reading is journaled first: what no subscriber saw must still count as emitted."""
+        """Emit until stopped. A reading is journaled first: one that no subscriber saw must still count as emitted."""
         await self._wait_for_subscribers()
         schedule = Schedule(self._sources, time.time_ns())
         self._started.set()
@@ -125,7 +125,7 @@ class Plant:
         await self._server.write_attribute_value(self._nodes[reading.source].nodeid, value)
 
     async def halt(self) -> None:
-        """Stop the machines; subscribers still get what was emitted."""
+        """Stop the machines; subscribers still receive what was emitted."""
         self._stopped.set()
 
     async def stop(self) -> None:
@@ -144,7 +144,7 @@ class Plant:
 
 
 async def run(options: PlantOptions, stop: asyncio.Event, linger_seconds: float) -> None:
-    """Until `stop`; then the machines rest, and the server stays `linger_seconds` so that subscribers get the rest."""
+    """Run until `stop`; then halt the machines and serve for `linger_seconds`, so that subscribers receive the rest."""
     plant = Plant(options)
     await plant.start()
     print(json.dumps(plant.describe()), flush=True)

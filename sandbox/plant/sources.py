@@ -1,4 +1,4 @@
-"""What the plant's machines measure: sources of different pace, each with its own counter."""
+"""What the plant's machines measure: sources with different rates, each with its own counter."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 
 NS_PER_SECOND = 1_000_000_000
 PACES = (0.2, 0.5, 1.0, 1.0, 2.0, 2.0, 4.0, 5.0)
-"""Readings per second of the sources of one machine, beside its fast vibration sensor."""
+"""Readings per second of the sources of one machine, in addition to its fast vibration sensor."""
 FAST_PACES = (20.0, 20.0, 10.0, 10.0)
 QUANTITIES = ("temperature", "pressure", "torque", "speed", "current", "flow", "level", "position")
 
 
 @dataclass(slots=True)
 class Source:
-    """One measured quantity of one machine. Its readings lie on a grid of its interval."""
+    """One measured quantity of one machine. Its readings are taken at multiples of its interval."""
 
     name: str
     interval_ns: int
@@ -40,7 +40,7 @@ class Reading:
     value: float
 
     def telegram(self) -> str:
-        """The text that the OPC UA variable holds, as counting controllers send it."""
+        """The text of the OPC UA variable, in the form that a controller with a counter sends."""
         return json.dumps({"epoch": self.epoch, "sequence": self.sequence, "value": self.value}, separators=(",", ":"))
 
 
@@ -48,7 +48,7 @@ MACHINES = 5
 
 
 def machines(epoch: str, count: int = MACHINES) -> list[Source]:
-    """Presses with eight sources each; the first four have a fast vibration sensor, too."""
+    """Presses with eight sources each; the first four also have a fast vibration sensor."""
     paces = [
         (f"press-{machine}/{quantity}", pace)
         for machine in range(1, count + 1)
@@ -60,7 +60,7 @@ def machines(epoch: str, count: int = MACHINES) -> list[Source]:
 
 @dataclass(slots=True)
 class Schedule:
-    """The readings of all sources in order of time, from `start_ns` on."""
+    """The readings of all sources in chronological order, from `start_ns` on."""
 
     sources: list[Source]
     start_ns: int

@@ -1,7 +1,7 @@
-"""How the OPC UA server stamps readings: once for all subscribers, or for each subscription by itself.
+"""How the OPC UA server stamps readings: once for all subscribers, or for each subscription separately.
 
-Real servers do both. Stamping per subscription gives every gateway another SourceTimestamp for the same reading: a
-phase that stays with the subscription, and a jitter that does not.
+Real servers do both. Stamping per subscription gives every gateway a different SourceTimestamp for the same reading,
+shifted by a phase that is constant for the subscription and a jitter that is not.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from asyncua.server.subscription_service import SubscriptionService
 
 @dataclass(frozen=True, slots=True)
 class Stamping:
-    """Shares of a source's interval: the phase of a subscription lies within ± `phase`, the jitter within ± `jitter`."""
+    """Shares of a source's interval: a subscription's phase is within ± `phase`, the jitter within ± `jitter`."""
 
     phase: float = 0.2
     jitter: float = 0.1

@@ -1,6 +1,6 @@
-"""The redundancy's figures against an independent count: what the replicas really sent, and who won by the clean stream.
+"""The redundancy figures against an independent count: what the replicas sent, and the winners in the clean stream.
 
-Losses, delays, conflicts, self-duplicates, batches, a late backlog, and service processes that are killed in between.
+With losses, delays, conflicts, self-duplicates, batches, a late backlog, and service processes that are killed.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class Copy:
 
 @dataclass
 class Plant:
-    """What each replica sends, and when; nothing here knows how the service counts."""
+    """What each replica sends, and when, independent of how the service counts."""
 
     rng: random.Random
     start_ms: int
     copies: list[Copy] = field(default_factory=list)
-    """In the order of each replica's sending."""
+    """In the order in which each replica sends them."""
 
     def make(self) -> None:
         for replica in range(REPLICAS):
@@ -62,7 +62,7 @@ class Plant:
         return [Copy(replica, key, n, content, at_ms) for _ in range(times)]
 
     def messages(self) -> list[tuple[int, int, Any]]:
-        """(replica, time, message), in the order of time: singly, or in batches whose boundaries differ."""
+        """(replica, time, message) in chronological order: singly, or in batches whose boundaries differ."""
         made = []
         for replica in range(REPLICAS):
             mine = [copy for copy in self.copies if copy.replica == replica]
@@ -84,8 +84,8 @@ def _event(copy: Copy) -> dict[str, Any]:
 
 
 async def winners(stand_in: StandIn) -> dict[Key, int]:
-    """By the clean stream: whose copy of each reading was published."""
-    found: dict[Key, int] = {}
+    """The replica whose copy of each reading was published, according to the clean stream."""
+    replicas: dict[Key, int] = {}
     for event in await hub.read_all(stand_in.connection_string("clean")):
         properties = hub.properties(event)
         device = properties["iothub-connection-device-id"]
@@ -95,9 +95,9 @@ async def winners(stand_in: StandIn) -> dict[Key, int]:
         else:
             keys = [(properties["cloudEvents_source"].decode(), properties["cloudEvents_id"].decode())]
         for key in keys:
-            assert key not in found, f"{key} came twice"
-            found[key] = replica
-    return found
+            assert key not in replicas, f"{key} was published twice"
+            replicas[key] = replica
+    return replicas
 
 
 def percentile(values: list[float], share: float) -> float:
@@ -109,14 +109,14 @@ async def finish(stand_in: StandIn, service: ServiceProcess) -> None:
     ends = {p.id: p.next_sequence_number - 1 for p in stand_in.namespace.hubs["telemetry"].partitions}
     async with asyncio.timeout(DEADLINE_SECONDS):
         while True:
-            found = await asyncio.to_thread(service.ask, "partitions")
-            if found and all(item["sequence_number"] >= ends[item["partition"]] for item in found):
+            partitions = await asyncio.to_thread(service.ask, "partitions")
+            if partitions and all(item["sequence_number"] >= ends[item["partition"]] for item in partitions):
                 return
             await asyncio.sleep(0.2)
 
 
 async def until_counted(service: ServiceProcess, copies: int) -> None:
-    """An answer may be a second old."""
+    """Wait until the figures include all copies: an answer may be a second old."""
     async with asyncio.timeout(DEADLINE_SECONDS):
         while True:
             groups = await asyncio.to_thread(service.ask, "groups")

@@ -1,4 +1,4 @@
-"""As it runs in AKS: checkpoints in blobs, pods that come and go one after the other, a Redis Cluster that fails over."""
+"""The service as it runs in AKS: checkpoints in blobs, pods replaced one by one, a Redis Cluster that fails over."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.valkeys import Cluster, valkey_cluster
 
 PAUSE_SECONDS = 3.0
 SLACK = 3
-"""As in test_takeover.py."""
+"""Factor by which the limit is relaxed, as in test_takeover.py."""
 
 Pods = Callable[..., Awaitable[list[ServiceProcess]]]
 
@@ -70,7 +70,7 @@ async def test_a_rolling_restart_under_load_loses_nothing_and_hardly_pauses(stan
     assert pause < SLACK * PAUSE_SECONDS
 
 
-async def test_keda_sees_the_true_lag(stand_in: StandIn, pods: Pods, blobs: str, azurite: str, redis_url: str) -> None:
+async def test_keda_reads_the_true_lag(stand_in: StandIn, pods: Pods, blobs: str, azurite: str, redis_url: str) -> None:
     container = blobs.rpartition("=")[2]
     log = stand_in.namespace.hubs["telemetry"]
 
@@ -80,7 +80,7 @@ async def test_keda_sees_the_true_lag(stand_in: StandIn, pods: Pods, blobs: str,
     for n in range(300):  # partition 3 stays empty
         log.append([hub.encoded_single(f"first-{n}")], partition=log.partitions[n % 3])
     (pod,) = await pods(1)
-    async with asyncio.timeout(DEADLINE_SECONDS):  # and here all of them have gone idle
+    async with asyncio.timeout(DEADLINE_SECONDS):  # until all of them are idle
         while await lag() != {"0": 0, "1": 0, "2": 0, "3": 0}:
             await asyncio.sleep(0.1)
     pod.process.terminate()
@@ -106,9 +106,9 @@ async def test_a_redis_cluster_may_lose_a_primary(stand_in: StandIn, pods: Pods,
     await all_taken(running, 4)
     pulse = Pulse(stand_in, copies=2)
     await pulse.until_all_beat()
-    cluster.kill(cluster.primary_of("0"))  # it holds the leases, too
+    cluster.kill(cluster.primary_of("0"))  # it also holds the leases
     await pulse.until_all_beat()
     clean = await finished(pulse)
     assert set(clean) == set(pulse.sent)
     again = len(clean) - len(set(clean))
-    print(f"paused for {pulse.longest_pause_seconds():.1f} s; {again} of {len(pulse.sent)} readings came again")
+    print(f"paused for {pulse.longest_pause_seconds():.1f} s; {again} of {len(pulse.sent)} readings were published again")

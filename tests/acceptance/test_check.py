@@ -40,7 +40,7 @@ async def test_a_service_that_is_well_passes(service: ServiceProcess) -> None:
     assert (code, "ready: mode drop, 1 pods" in printed) == (0, True), printed
 
 
-async def test_a_reading_goes_round(service: ServiceProcess) -> None:
+async def test_a_reading_makes_the_round_trip(service: ServiceProcess) -> None:
     code, printed = await command(service.environment, "check", "--round-trip")
     assert (code, "3 copies sent, 1 in the clean hub" in printed) == (0, True), printed
 
@@ -51,7 +51,7 @@ async def test_a_service_that_publishes_nothing_fails_the_round_trip(service: Se
     assert (code, "did not get through in 5 s" in printed) == (1, True), printed
 
 
-async def test_what_does_not_answer_fails(service: ServiceProcess) -> None:
+async def test_a_service_that_does_not_answer_fails(service: ServiceProcess) -> None:
     nobody = f"http://127.0.0.1:{free_port()}"
     for flags in (["--health"], []):
         code, printed = await command(service.environment, "check", "--url", nobody, *flags)
@@ -60,10 +60,10 @@ async def test_what_does_not_answer_fails(service: ServiceProcess) -> None:
     assert (code, "/v1/stats: HTTP 401" in printed) == (1, True), printed
 
 
-async def test_init_makes_the_container_once(service: ServiceProcess, azurite: str) -> None:
+async def test_init_creates_the_container_once(service: ServiceProcess, azurite: str) -> None:
     environment = {**service.environment, "DEDUP_CHECKPOINT_URL": f"{azurite};ContainerName=made-by-init"}
     assert await command(environment, "init") == (0, "the checkpoint container was created\n")
-    assert await command(environment, "init") == (0, "the checkpoint container is there already\n")
+    assert await command(environment, "init") == (0, "the checkpoint container already exists\n")
     away = azurite.replace(azurite.rpartition("BlobEndpoint=")[2], f"http://127.0.0.1:{free_port()}/a")
     code, printed = await command({**environment, "DEDUP_CHECKPOINT_URL": away}, "init")
     assert (code, printed.startswith("dedup-service: DEDUP_CHECKPOINT_URL: ")) == (2, True), printed

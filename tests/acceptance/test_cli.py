@@ -1,4 +1,4 @@
-"""The commands as a person or an orchestrator runs them: real processes, signals, exit statuses."""
+"""The commands as a person or an orchestrator runs them: real processes, signals and exit statuses."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def test_sigterm_finishes_releases_and_exits_in_order(stand_in: StandIn, s
 
 
 async def test_sigkill_loses_nothing(stand_in: StandIn, service: ServiceProcess) -> None:
-    """R3 and R8: whatever it was doing, each reading is in the clean stream, once."""
+    """R3 and R8: whatever the service was doing, each reading is in the clean stream exactly once."""
     telemetry = stand_in.connection_string("telemetry")
     await service.until("input_events", 0)
     for kill in range(3):
@@ -114,7 +114,7 @@ async def test_a_port_that_is_taken_is_named(stand_in: StandIn, redis_url: str, 
     assert "DEDUP_HTTP_PORT: " in service.log_path.read_text()
 
 
-async def test_a_redis_that_is_away_makes_the_service_wait_and_not_fail(
+async def test_a_redis_that_is_unavailable_makes_the_service_wait_and_not_fail(
     stand_in: StandIn, tmp_path: Path, namespace: str
 ) -> None:
     service = ServiceProcess(stand_in, "redis://127.0.0.1:1", tmp_path, namespace)

@@ -1,4 +1,4 @@
-"""The demo, as a newcomer runs it, scaled down."""
+"""The demo as a newcomer runs it, but shorter."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ TIMEOUT_SECONDS = 150
 def test_the_demo_ends_by_itself_with_a_clean_audit(tmp_path: Path) -> None:
     summary = tmp_path / "out.json"
     done = subprocess.run(
-        [*COMMAND, "--seconds", "12", "--summary", str(summary)],
+        [*COMMAND, "--seconds", "18", "--summary", str(summary)],
         capture_output=True,
         text=True,
         timeout=TIMEOUT_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads(summary.read_text())
-    assert (found["lost"], found["clean_duplicates"], found["unknown"]) == (0, 0, 0)
-    assert found["plant_readings"] == found["clean_readings"] > 1000
-    assert found["copies_received"] > 2 * found["clean_readings"]
-    assert found["latency_p50_ms"] > 0
+    figures = json.loads(summary.read_text())
+    assert (figures["lost"], figures["clean_duplicates"], figures["unknown"]) == (0, 0, 0)
+    assert figures["plant_readings"] == figures["clean_readings"] > 1000
+    assert figures["copies_received"] > 2 * figures["clean_readings"]
+    assert figures["latency_p50_ms"] > 0
     assert "killed edge-2" in done.stdout
-    assert "edge-2 is started again" in done.stdout
+    assert "restarted edge-2" in done.stdout
     assert "/v1/stats" in done.stdout
     assert "edge-2/sender is silent: 2 of 3 replicas are sending" in done.stdout
     assert "edge-2/sender is live: 3 of 3 replicas are sending" in done.stdout
-    assert found["coverage"]["edge-1/sender"] == found["coverage"]["edge-3"] == 1
-    assert 0.3 < found["coverage"]["edge-2/sender"] < 0.9
+    coverage = figures["coverage"]
+    assert 0 < coverage["edge-2/sender"] < min(coverage["edge-1/sender"], coverage["edge-3"])
 
 
 def test_ctrl_c_ends_the_demo_cleanly(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The drill, with three of its patterns and one fault: its figures are what the patterns promise."""
+"""The drill with three of its patterns and one fault: its figures are what the patterns promise."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ async def test_duplicates_and_overlap_lose_nothing_where_a_restart_elsewhere_doe
     assert process.returncode == 0, printed.decode()
     assert "duplicates, 2 replicas" in printed.decode()
     assert "Kubernetes cluster (modelled)" in printed.decode()
-    found = json.loads(summary.read_text())
-    rows = {row["pattern"]: row for row in found["rows"]}
-    assert (found["clean_duplicates"], found["unknown"]) == (0, 0)
+    figures = json.loads(summary.read_text())
+    rows = {row["pattern"]: row for row in figures["rows"]}
+    assert (figures["clean_duplicates"], figures["unknown"]) == (0, 0)
     assert (rows["dup2"]["measured"]["lost"], rows["dup2"]["rpo_seconds"]) == (0, 0)
-    assert found["copies_per_reading"] == {"dup2": 2.0, "apo": 1.0, "k8s": 1.0}
-    assert (rows["apo"]["measured"]["lost"], found["lost_in_the_whole_run"]["apo"]) == (0, 0)
+    assert figures["copies_per_reading"] == {"dup2": 2.0, "apo": 1.0, "k8s": 1.0}
+    assert (rows["apo"]["measured"]["lost"], figures["lost_in_the_whole_run"]["apo"]) == (0, 0)
     assert rows["apo"]["measured"]["silence_seconds"] < LEASE_SECONDS * 2
-    shortened = rows["k8s"]["relocation_seconds"] / found["scale"]
+    shortened = rows["k8s"]["relocation_seconds"] / figures["scale"]
     assert shortened * 0.9 <= rows["k8s"]["measured"]["lost_seconds"] <= shortened * 2
     assert shortened * 0.9 <= rows["k8s"]["measured"]["silence_seconds"] <= shortened * 2
     full = rows["k8s"]["relocation_seconds"] - shortened

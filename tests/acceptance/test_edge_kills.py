@@ -1,4 +1,4 @@
-"""A sender that is killed again and again, its uplink dead half of the time: what it had committed arrives, under one id."""
+"""A sender is killed repeatedly, its uplink down half of the time: every committed reading arrives, under one id."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ Key = tuple[str, int]
 
 
 def committed(spool: Path) -> dict[Key, str]:
-    """The ids in the spool of a sender that is not running."""
-    copy = spool.with_suffix(".copy")  # so that the sender itself finds its log as the kill left it
+    """The ids in the spool of a sender that is not running, by source and sequence."""
+    copy = spool.with_suffix(".copy")  # so that the sender finds its write-ahead log as the kill left it
     for suffix in ("", "-wal"):
-        found = spool.with_name(spool.name + suffix)
-        if found.exists():
-            shutil.copy(found, copy.with_name(copy.name + suffix))
+        file = spool.with_name(spool.name + suffix)
+        if file.exists():
+            shutil.copy(file, copy.with_name(copy.name + suffix))
     with contextlib.closing(sqlite3.connect(copy)) as db:
         rows = db.execute("SELECT head, data FROM readings").fetchall()
     for suffix in ("", "-wal", "-shm"):
@@ -68,11 +68,11 @@ async def test_nothing_that_was_committed_is_lost_and_no_reading_has_two_ids(sta
     link.mend()
 
     def is_done() -> bool:
-        """The file is read to its end, and what waits are the last moments of the other source."""
+        """Whether the file is read to its end and the spool holds only the last moments of the other source."""
         status = sender.status()
         return status is not None and status["sent"]["readings"] > 0 and (status["spool"]["oldest_seconds"] or 0) < 2
 
-    await until(is_done, "the backlog does not go out")
+    await until(is_done, "the backlog is not sent")
     sender.process.terminate()
     assert await asyncio.to_thread(sender.process.wait, 30) == 0
     arrived: set[Key] = set()
@@ -83,6 +83,6 @@ async def test_nothing_that_was_committed_is_lost_and_no_reading_has_two_ids(sta
     await link.stop()
     left = committed(sender.spool)
     assert not left
-    assert set(ids) == arrived  # whatever was seen in the spool
-    assert max(len(found) for found in ids.values()) == 1
+    assert set(ids) == arrived  # everything that was ever in the spool has arrived
+    assert max(len(reading_ids) for reading_ids in ids.values()) == 1
     assert {number for source, number in arrived if source == "urn:file"} == set(range(written))

@@ -20,7 +20,7 @@ READINGS = HOUR_SECONDS // INTERVAL_SECONDS * SOURCES
 
 
 def write_hour(path: Path) -> None:
-    """What the machines emitted in the last hour, as a historian's file."""
+    """Write what the machines emitted in the last hour, in the form of a historian's file."""
     start = time.time() - HOUR_SECONDS
     with path.open("w") as file:
         for sequence in range(HOUR_SECONDS // INTERVAL_SECONDS):
@@ -33,7 +33,7 @@ def coverage(service: ServiceProcess) -> dict[str, float]:
     return {item["replica"]: item["figures"]["24h"]["coverage"] or 0.0 for item in service.ask("replicas")}
 
 
-async def test_its_backlog_makes_no_duplicate_and_fills_its_coverage(
+async def test_its_backlog_causes_no_duplicate_and_completes_its_coverage(
     stand_in: StandIn, redis_url: str, namespace: str, tmp_path: Path
 ) -> None:
     lines = tmp_path / "hour.jsonl"
@@ -60,7 +60,7 @@ async def test_its_backlog_makes_no_duplicate_and_fills_its_coverage(
             return None if status is None else int(status["spool"]["readings"])
 
         await until(lambda: spooled() == READINGS, "the offline edge does not keep the hour")
-        await until(lambda: coverage(service).get("edge-1", 0.0) == 1.0, "the other edge's readings do not come out")
+        await until(lambda: coverage(service).get("edge-1", 0.0) == 1.0, "the other edge's readings are not published")
         assert coverage(service).get("edge-2", 0.0) == 0.0
         link.mend()
         await until(lambda: coverage(service).get("edge-2", 0.0) == 1.0, "the backlog does not show in the coverage")

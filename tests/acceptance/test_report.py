@@ -1,4 +1,4 @@
-"""The first thing that an existing plant runs: observe, read the report, and then drop."""
+"""How an existing plant starts: run in mode `observe`, read the report, then run in mode `drop`."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ START_MS = 1_767_225_600_000
 
 
 def reading(source: str, reading_id: str, at_ms: int) -> dict[str, Any]:
-    told = {"specversion": "1.0", "type": "t", "source": source, "id": reading_id, "time": rfc3339(at_ms)}
-    return {**told, "data": {"value": at_ms}}
+    attributes = {"specversion": "1.0", "type": "t", "source": source, "id": reading_id, "time": rfc3339(at_ms)}
+    return {**attributes, "data": {"value": at_ms}}
 
 
 def plant(stand_in: StandIn) -> int:
@@ -48,7 +48,9 @@ def report(service: ServiceProcess, *arguments: str) -> str:
     return done.stdout
 
 
-async def test_observe_report_drop(stand_in: StandIn, redis_url: str, tmp_path: Path, namespace: str) -> None:
+async def test_after_observing_and_a_report_the_service_drops(
+    stand_in: StandIn, redis_url: str, tmp_path: Path, namespace: str
+) -> None:
     service = ServiceProcess(stand_in, redis_url, tmp_path, namespace, DEDUP_MODE="observe")
     try:
         await service.until_ready()
@@ -93,11 +95,11 @@ def test_a_report_without_redis_says_which_setting_is_wrong(stand_in: StandIn, t
 
 
 @pytest.mark.parametrize(("text", "hours"), [("90m", 2), ("24h", 24), ("1d", 1 * 24), ("1m", 1)])
-def test_times(text: str, hours: int) -> None:
+def test_a_duration_is_rounded_up_to_hours(text: str, hours: int) -> None:
     assert hours_of(text) == hours
 
 
 @pytest.mark.parametrize("text", ["", "h", "25h", "0h", "-1h", "1 week"])
-def test_no_times(text: str) -> None:
+def test_an_invalid_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"no time|not between"):
         hours_of(text)

@@ -1,4 +1,4 @@
-"""Active-passive, cut from each other and from the witness: both send, and the clean stream shows nothing of it."""
+"""Active-passive senders that are cut off from the witness: both send, and the clean stream is unaffected."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ SENDING = ("active", "alone", "yielding")
 
 
 def senders_now(senders: list[SenderProcess]) -> list[str]:
-    found = [(sender.environment["EDGE_REPLICA"], sender.status()) for sender in senders]
-    return [name for name, status in found if status is not None and status["role"] in SENDING]
+    statuses = [(sender.environment["EDGE_REPLICA"], sender.status()) for sender in senders]
+    return [name for name, status in statuses if status is not None and status["role"] in SENDING]
 
 
 def key_of(reading: Reading) -> tuple[str, int]:
@@ -65,21 +65,24 @@ async def test_a_split_brain_costs_copies_and_nothing_else(
         await until(lambda: len(senders_now(senders)) == 1, "nobody holds the lease")
         first = senders_now(senders)[0]
         other = next(name for name in NAMES if name != first)
-        links[first].cut()  # the one that sends loses the witness: it goes on alone, and the other takes the lease
-        await until(lambda: len(senders_now(senders)) == 2, "the other one does not take the lease")
+        links[first].cut()  # the active sender loses the witness: it continues alone, and the other takes the lease
+        await until(lambda: len(senders_now(senders)) == 2, "the other sender does not take the lease")
         links[other].cut()  # and now both are alone
-        await until(lambda: all((s.status() or {}).get("role") == "alone" for s in senders), "not both are alone")
+        await until(
+            lambda: all((s.status() or {}).get("role") == "alone" for s in senders), "the senders are not both alone"
+        )
         start = time.time_ns()
         await asyncio.sleep(3)
         end = time.time_ns()
-        await asyncio.sleep(1)  # until both have read what came before
+        await asyncio.sleep(1)  # until both have read the readings emitted before
         links[first].mend()
         links[other].mend()
-        await until(lambda: len(senders_now(senders)) == 1, "they do not agree again")
+        await until(lambda: len(senders_now(senders)) == 1, "both senders still send")
         await plant.halt()
         await machines
         await until(
-            lambda: all((s.status() or {"spool": {"readings": 1}})["spool"]["readings"] == 0 for s in senders), "spools"
+            lambda: all((s.status() or {"spool": {"readings": 1}})["spool"]["readings"] == 0 for s in senders),
+            "the spools are not emptied",
         )
         emitted = read_journal(journal)
         async with asyncio.timeout(60):
@@ -87,7 +90,7 @@ async def test_a_split_brain_costs_copies_and_nothing_else(
                 await asyncio.sleep(0.5)
         verdict = audit(emitted, await read_clean_hub(stand_in.connection_string("clean"), "dedup"))
         assert (verdict.lost, verdict.clean_duplicates, verdict.unknown) == (0, 0, 0)
-        service.process.kill()  # nobody else may read where it reads
+        service.process.kill()  # the consumer group admits no other reader
         service.process.wait()
         alone = {(source, number) for (source, _, number), at in read_journal(journal).items() if start <= at < end}
         events = await hub.read_all(stand_in.connection_string("telemetry"))

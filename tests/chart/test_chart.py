@@ -1,4 +1,4 @@
-"""The chart renders for every switch, by Helm's own engine; what it renders is valid, safe, and complete."""
+"""The chart renders with every switch, in Helm's own engine, and the result is valid, safe and complete."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ def changed(path: str, value: Any, base: dict[str, Any] = MINIMAL) -> dict[str, 
 # --- lint, render, schemas
 
 
-def test_helm_lint_is_content(values: dict[str, Any]) -> None:
-    found = helm.lint(CHART, values=values, strict=True)
-    assert not found.get("errors"), found
-    messages = [m for m in found.get("messages", []) if "icon is recommended" not in str(m)]
-    assert not messages, found
+def test_helm_lint_finds_no_problem(values: dict[str, Any]) -> None:
+    report = helm.lint(CHART, values=values, strict=True)
+    assert not report.get("errors"), report
+    messages = [m for m in report.get("messages", []) if "icon is recommended" not in str(m)]
+    assert not messages, report
 
 
 @pytest.mark.parametrize("version", KUBERNETES)
-def test_what_is_rendered_is_valid_kubernetes(values: dict[str, Any], version: str) -> None:
+def test_rendered_resources_are_valid_kubernetes(values: dict[str, Any], version: str) -> None:
     for resource in render(values):
         try:
             kubernetes_validate.validate(resource, version, strict=True)
@@ -68,7 +68,7 @@ def test_a_wrong_resource_is_not_valid() -> None:
         kubernetes_validate.validate(service, KUBERNETES[0], strict=True)
 
 
-def test_custom_resources_are_what_their_operators_accept(tmp_path: Path) -> None:
+def test_operators_accept_the_custom_resources(tmp_path: Path) -> None:
     install_node_packages()
     resources = [item for path in value_files() for item in render(yaml.safe_load(path.read_text()))]
     custom = [item for item in resources if item["kind"] in CUSTOM]
@@ -124,7 +124,7 @@ def test_a_mistake_is_refused_with_the_name_of_the_value(path: str, value: Any, 
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("settings.redis_url", "rediss://:hunter2@host:6380", "settings.redis_url is a secret's, too"),
+        ("settings.redis_url", "rediss://:hunter2@host:6380", "settings.redis_url is also given by a Secret"),
         (
             "settings.http_proxy",
             "http://u:hunter2@proxy:3128",
@@ -143,7 +143,7 @@ def test_a_mistake_is_refused_with_the_name_of_the_value(path: str, value: Any, 
         ("settings.checkpoint_url", "sqlite:////data/x.db", "checkpoint_url is a"),
     ],
 )
-def test_what_does_not_fit_together_is_refused_with_what_to_do(path: str, value: Any, message: str) -> None:
+def test_values_that_contradict_each_other_are_refused_with_a_remedy(path: str, value: Any, message: str) -> None:
     with pytest.raises(helm.HelmError, match=message) as caught:
         render(changed(path, value))
     assert "hunter2" not in str(caught.value)
@@ -170,13 +170,13 @@ def test_every_setting_is_reachable_from_the_values() -> None:
     assert plain == set(Settings.model_fields) - {"config_file", "ca_file"} - ALWAYS_SECRET
 
 
-def test_numbers_and_switches_arrive_as_they_were_meant() -> None:
+def test_numbers_and_switches_arrive_as_they_were_given() -> None:
     values = changed("settings", {**MINIMAL["settings"], "window_seconds": 8640000, "shards": 16, "accounting": False})
     env = {item["name"]: item.get("value") for item in service_container(render(values))["env"]}
     assert (env["DEDUP_WINDOW_SECONDS"], env["DEDUP_SHARDS"], env["DEDUP_ACCOUNTING"]) == ("8640000", "16", "false")
 
 
-def test_the_groups_are_read_by_the_service_as_they_stand_in_the_values(tmp_path: Path) -> None:
+def test_the_service_reads_the_groups_as_the_values_define_them(tmp_path: Path) -> None:
     values = load_values("everything")
     (configured,) = of_kind(render(values), "ConfigMap", "plant-dedup-service")[:1]
     file = tmp_path / "groups.yaml"
@@ -192,7 +192,7 @@ def test_a_changed_group_starts_new_pods() -> None:
     assert checksum("a") != checksum("b")
 
 
-# --- rules for everything that runs
+# --- rules for everything that the chart runs
 
 
 def test_every_container_is_confined(values: dict[str, Any]) -> None:
@@ -212,13 +212,13 @@ def test_every_container_is_confined(values: dict[str, Any]) -> None:
             assert ":" in container["image"]
 
 
-def test_what_stays_is_probed(values: dict[str, Any]) -> None:
+def test_every_long_running_container_has_probes(values: dict[str, Any]) -> None:
     for deployment in of_kind(render(values), "Deployment"):
         for container in deployment["spec"]["template"]["spec"]["containers"]:
             assert {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys()
 
 
-def test_liveness_does_not_ask_for_dependencies() -> None:
+def test_liveness_does_not_depend_on_dependencies() -> None:
     container = service_container(render(MINIMAL))
     paths = {probe: container[probe]["httpGet"]["path"] for probe in ("startupProbe", "readinessProbe", "livenessProbe")}
     assert paths == {"startupProbe": "/healthz", "readinessProbe": "/readyz", "livenessProbe": "/healthz"}
@@ -232,7 +232,7 @@ def test_a_pod_may_drain_before_it_is_killed(values: dict[str, Any]) -> None:
     assert spec["terminationGracePeriodSeconds"] >= before_term + SHUTDOWN_SECONDS
 
 
-def test_pods_are_replaced_one_by_one_and_spread() -> None:
+def test_pods_are_replaced_one_by_one_and_spread_over_nodes_and_zones() -> None:
     (deployment,) = of_kind(render(MINIMAL), "Deployment")
     assert deployment["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
     spec = deployment["spec"]["template"]["spec"]
@@ -242,7 +242,7 @@ def test_pods_are_replaced_one_by_one_and_spread() -> None:
     assert [selector] == spread == [term["podAffinityTerm"]["labelSelector"]["matchLabels"] for term in terms]
 
 
-def test_every_selector_finds_its_pods(values: dict[str, Any]) -> None:
+def test_every_selector_matches_its_pods(values: dict[str, Any]) -> None:
     resources = render(values)
     pods = [item["spec"]["template"]["metadata"]["labels"] for item in of_kind(resources, "Deployment")]
     for kind, path in {
@@ -258,7 +258,7 @@ def test_every_selector_finds_its_pods(values: dict[str, Any]) -> None:
             assert sum(selector.items() <= labels.items() for labels in pods) == 1, kind
 
 
-def test_names_lead_to_what_is_there(values: dict[str, Any]) -> None:
+def test_references_name_resources_that_exist(values: dict[str, Any]) -> None:
     resources = render(values)
     (deployment,) = (d for d in of_kind(resources, "Deployment") if "valkey" not in d["metadata"]["name"])
     name = deployment["metadata"]["name"]
@@ -277,7 +277,7 @@ def test_names_lead_to_what_is_there(values: dict[str, Any]) -> None:
         assert used <= configmaps | {external}
 
 
-def test_helm_test_looks_at_health_api_and_where_wanted_a_round_trip() -> None:
+def test_helm_test_checks_health_and_api_and_on_request_a_round_trip() -> None:
     def commands(name: str) -> set[str]:
         pods = of_kind(render(load_values(name)), "Pod")
         assert all(pod["metadata"]["annotations"]["helm.sh/hook"] == "test" for pod in pods)
@@ -287,20 +287,20 @@ def test_helm_test_looks_at_health_api_and_where_wanted_a_round_trip() -> None:
     assert commands("trial") == {"check --health", "check", "check --round-trip"}
 
 
-def test_a_proxy_or_another_port_is_let_out() -> None:
+def test_the_network_policy_lets_out_a_proxy_or_another_port() -> None:
     (policy,) = of_kind(render(load_values("everything")), "NetworkPolicy")
     ports = [item["port"] for item in policy["spec"]["egress"][0]["ports"]]
     assert ports == [53, 53, 3128]
 
 
-def test_where_few_are_let_in_the_test_pods_are() -> None:
+def test_a_network_policy_with_few_peers_still_admits_the_test_pods() -> None:
     (policy,) = of_kind(render(load_values("everything")), "NetworkPolicy")
     (test, *_) = of_kind(render(load_values("everything")), "Pod")
     peers = [peer["podSelector"]["matchLabels"] for peer in policy["spec"]["ingress"][0]["from"] if "podSelector" in peer]
     assert any(labels.items() <= test["metadata"]["labels"].items() for labels in peers)
 
 
-def test_the_alerts_and_the_dashboard_are_the_files_that_are_tested() -> None:
+def test_the_chart_installs_the_alerts_and_the_dashboard_that_are_tested() -> None:
     resources = render(load_values("everything"))
     (rule,) = of_kind(resources, "PrometheusRule")
     assert rule["spec"] == yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
@@ -312,11 +312,11 @@ def test_the_alerts_and_the_dashboard_are_the_files_that_are_tested() -> None:
 # --- the chart itself
 
 
-def test_every_switch_is_thrown_by_one_of_the_files() -> None:
+def test_every_switch_is_changed_by_one_of_the_value_files() -> None:
     switches = {
         ".".join(v.path): v.default for v in values_with_comments(CHART / "values.yaml") if isinstance(v.default, bool)
     }
-    thrown = set()
+    changed_switches = set()
     for path in value_files():
         given = yaml.safe_load(path.read_text())
         for switch, default in switches.items():
@@ -324,18 +324,18 @@ def test_every_switch_is_thrown_by_one_of_the_files() -> None:
             for name in switch.split("."):
                 at = at.get(name, {}) if isinstance(at, dict) else {}
             if at is not default and isinstance(at, bool):
-                thrown.add(switch)
-    assert thrown == set(switches)
+                changed_switches.add(switch)
+    assert changed_switches == set(switches)
 
 
-def test_chart_and_project_have_one_version() -> None:
+def test_chart_and_project_have_the_same_version() -> None:
     from dedup_service import __version__
 
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
 
 
-def test_it_packs(tmp_path: Path) -> None:
+def test_the_chart_can_be_packaged(tmp_path: Path) -> None:
     archive = Path(str(helm.package(CHART, destination=tmp_path)))
     with helm.Chart.load(archive) as chart:
         assert chart.name == "dedup-service"

@@ -1,4 +1,4 @@
-"""The edge's templates for IoT Edge, Kubernetes and Nomad: valid, and nothing in them that the sender would not accept."""
+"""The edge's templates for IoT Edge, Kubernetes and Nomad are valid, and the sender accepts everything in them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEPLOY = ROOT / "deploy"
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 IMAGE = f"ghcr.io/redundant-edge-dedup/edge-sender:{VERSION}"
 CREATE_OPTION_LIMIT = 512 * 8
-"""IoT Edge cuts longer ones into pieces of 512 characters, of which it takes eight."""
+"""Characters of a module's createOptions: IoT Edge splits them into pieces of 512, of which it accepts eight."""
 
 
 def check_environment(names: set[str]) -> None:
@@ -36,13 +36,13 @@ def check_environment(names: set[str]) -> None:
 
 @pytest.fixture
 def manifest() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((DEPLOY / "iot-edge" / "deployment.template.json").read_text())["modulesContent"]
-    return found
+    content: dict[str, Any] = json.loads((DEPLOY / "iot-edge" / "deployment.template.json").read_text())["modulesContent"]
+    return content
 
 
 def desired(manifest: dict[str, Any], module: str) -> dict[str, Any]:
-    found: dict[str, Any] = manifest[module]["properties.desired"]
-    return found
+    properties: dict[str, Any] = manifest[module]["properties.desired"]
+    return properties
 
 
 def modules(manifest: dict[str, Any]) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def modules(manifest: dict[str, Any]) -> dict[str, Any]:
     return {**agent["systemModules"], **agent["modules"]}
 
 
-def test_the_manifest_starts_the_module_with_settings_that_it_knows(manifest: dict[str, Any]) -> None:
+def test_the_manifest_starts_the_module_with_settings_that_it_accepts(manifest: dict[str, Any]) -> None:
     module = modules(manifest)["edge-sender"]
     given = {name: item["value"] for name, item in module["env"].items()}
     check_environment(set(given))
@@ -79,8 +79,8 @@ def test_the_route_takes_the_modules_messages_to_the_hub(manifest: dict[str, Any
     assert 0 <= route["priority"] <= 9
 
 
-def test_what_edge_and_runtime_keep_together_comes_within_the_services_window(manifest: dict[str, Any]) -> None:
-    """A copy that comes later is published again."""
+def test_what_edge_and_runtime_keep_arrives_within_the_services_window(manifest: dict[str, Any]) -> None:
+    """A copy that arrives later is published again."""
     hub = desired(manifest, "$edgeHub")
     kept = {route["timeToLiveSecs"] for route in hub["routes"].values()}
     kept.add(hub["storeAndForwardConfiguration"]["timeToLiveSecs"])
@@ -101,16 +101,16 @@ def test_kubernetes_accepts_the_resources(version: str) -> None:
         kubernetes_validate.validate(resource, version, strict=True)
 
 
-def test_the_deployment_starts_the_sender_with_what_is_there() -> None:
-    found = {resource["kind"]: resource for resource in resources()}
-    pod = found["Deployment"]["spec"]["template"]["spec"]
+def test_the_deployment_provides_what_its_settings_name() -> None:
+    by_kind = {resource["kind"]: resource for resource in resources()}
+    pod = by_kind["Deployment"]["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     check_environment({item["name"] for item in container["env"]})
     assert container["image"] == IMAGE
     given = {item["name"]: item.get("value") for item in container["env"]}
     mounts = {item["mountPath"]: item["name"] for item in container["volumeMounts"]}
     assert mounts[str(Path(given["EDGE_SOURCES_FILE"] or "").parent)] == "sources"
-    assert parse_sources(found["ConfigMap"]["data"][Path(given["EDGE_SOURCES_FILE"] or "").name])
+    assert parse_sources(by_kind["ConfigMap"]["data"][Path(given["EDGE_SOURCES_FILE"] or "").name])
     assert mounts[str(Path(EdgeSettings.model_fields["spool_path"].default).parent)] in {v["name"] for v in pod["volumes"]}
     assert given["EDGE_REPLICA"]
     assert container["ports"][0]["containerPort"] == EdgeSettings.model_fields["http_port"].default
@@ -120,7 +120,7 @@ def test_the_deployment_starts_the_sender_with_what_is_there() -> None:
 # --- Nomad
 
 
-def test_the_nomad_job_starts_the_sender_with_what_is_there() -> None:
+def test_the_nomad_job_provides_what_its_settings_name() -> None:
     options = hcl2.SerializationOptions(strip_string_quotes=True)
     with (DEPLOY / "nomad" / "edge-sender.nomad.hcl").open() as file:
         (job,) = hcl2.load(file, serialization_options=options)["job"]

@@ -1,4 +1,4 @@
-"""The workflows of the hosted CI are what it accepts, and name only what exists; the cluster they make suits the chart."""
+"""The workflows are valid for the hosted CI and name only what exists, and the cluster that they create suits the chart."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ KIND = ROOT / ".github" / "kind"
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_a_workflow_is_what_the_hosted_ci_accepts(path: Any) -> None:
+def test_the_hosted_ci_accepts_a_workflow(path: Any) -> None:
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_they_name_files_and_targets_that_exist() -> None:
+def test_the_workflows_name_files_and_targets_that_exist() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text()
     for path in WORKFLOWS:
         text = path.read_text()
@@ -37,7 +37,7 @@ def test_they_name_files_and_targets_that_exist() -> None:
             assert all(re.search(rf"AS {name}$", dockerfile, re.MULTILINE) for name in target.split())
 
 
-def test_no_job_may_write_more_than_it_must() -> None:
+def test_jobs_may_only_read_unless_they_ask_for_more() -> None:
     for path in WORKFLOWS:
         assert yaml.safe_load(path.read_text())["permissions"] == {"contents": "read"}
 
@@ -57,7 +57,7 @@ def test_the_peers_are_valid_and_their_commands_exist() -> None:
     sandbox_parser().parse_args(hub["spec"]["template"]["spec"]["containers"][0]["args"])
 
 
-def test_the_chart_finds_in_the_cluster_what_its_values_name() -> None:
+def test_the_cluster_contains_what_the_charts_values_name() -> None:
     values = yaml.safe_load((KIND / "values.yaml").read_text())
     (secret,) = of_kind(peers(), "Secret")
     resources = render(values)

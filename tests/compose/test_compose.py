@@ -1,4 +1,4 @@
-"""docker-compose.yml: valid, nothing in it that does not exist, and it works: run here as processes."""
+"""docker-compose.yml is valid, refers only to what exists, and works when its services are run as processes."""
 
 from __future__ import annotations
 
@@ -46,31 +46,31 @@ def test_it_is_what_compose_accepts() -> None:
 
 
 def test_every_image_is_pinned_or_built(service: tuple[str, dict[str, Any]]) -> None:
-    _, found = service
-    if target(found) is None:
-        assert re.search(r":v?\d", found["image"]), found["image"]
+    _, definition = service
+    if target(definition) is None:
+        assert re.search(r":v?\d", definition["image"]), definition["image"]
     else:
-        assert re.search(rf"^FROM .* AS {target(found)}$", DOCKERFILE, re.MULTILINE)
+        assert re.search(rf"^FROM .* AS {target(definition)}$", DOCKERFILE, re.MULTILINE)
 
 
 def test_every_command_of_ours_exists(service: tuple[str, dict[str, Any]]) -> None:
-    _, found = service
-    if (module := PARSERS.get(target(found) or "")) is not None:
-        module.make_parser().parse_args(command(found))
+    _, definition = service
+    if (module := PARSERS.get(target(definition) or "")) is not None:
+        module.make_parser().parse_args(command(definition))
 
 
 def test_every_variable_of_ours_exists_and_has_a_value_that_is_accepted(service: tuple[str, dict[str, Any]]) -> None:
-    _, found = service
-    given = {name: str(value) for name, value in found.get("environment", {}).items()}
-    if target(found) == "service":
+    _, definition = service
+    given = {name: str(value) for name, value in definition.get("environment", {}).items()}
+    if target(definition) == "service":
         fields = {name.removeprefix(PREFIX).lower(): value for name, value in given.items()}
         assert fields.keys() <= Settings.model_fields.keys()
         Settings.model_validate(fields)
-    elif target(found) == "edge":
+    elif target(definition) == "edge":
         fields = {name.removeprefix("EDGE_").lower(): value for name, value in given.items()}
         assert fields.keys() <= EdgeSettings.model_fields.keys()
         EdgeSettings.model_validate(fields).sources_document()
-    elif target(found) == "sandbox":
+    elif target(definition) == "sandbox":
         assert given.keys() <= {"SANDBOX_KEY"}
 
 
@@ -80,22 +80,22 @@ def test_every_file_that_is_mounted_exists(service: tuple[str, dict[str, Any]]) 
         assert (ROOT / source).is_file() if source.startswith("./") else source in compose_file()["volumes"]
 
 
-def test_every_name_leads_to_a_service(service: tuple[str, dict[str, Any]]) -> None:
+def test_every_host_name_is_that_of_a_service(service: tuple[str, dict[str, Any]]) -> None:
     profile = "emulator" if "emulator" in service[1].get("profiles", []) else "sandbox"
     known = services(profile)
     assert set(service[1].get("depends_on", [])) <= set(known)
     text = " ".join(str(value) for value in service[1].get("environment", {}).values())
     for host in re.findall(r"(?:sb|redis|opc\.tcp|http)://([a-z0-9-]+)|GatewayHostName=([a-z0-9-]+)", text):
-        if service[0] != "checkpoints":  # which reads none of the hubs that its settings name
+        if service[0] != "checkpoints":  # it does not connect to the hubs that its settings name
             assert "".join(host) in known, f"{service[0]}: {host}"
 
 
-def test_ports_are_those_at_which_somebody_listens() -> None:
+def test_every_published_port_is_one_on_which_its_service_listens() -> None:
     listening = {"hub": {5672, 8883}, "emulator": {5672}, "prometheus": {9090}, "grafana": {3000}}
     for profile in PROFILES:
         published: list[str] = []
-        for name, found in services(profile).items():
-            for port in found.get("ports", []):
+        for name, definition in services(profile).items():
+            for port in definition.get("ports", []):
                 host, outside, inside = port.split(":")
                 assert host == "127.0.0.1"
                 published.append(outside)
@@ -103,18 +103,20 @@ def test_ports_are_those_at_which_somebody_listens() -> None:
         assert len(published) == len(set(published))
 
 
-def test_keys_are_the_ones_of_emulators() -> None:
-    found = services("sandbox")
-    key = found["hub"]["environment"]["SANDBOX_KEY"]
+def test_keys_are_those_of_emulators() -> None:
+    definitions = services("sandbox")
+    key = definitions["hub"]["environment"]["SANDBOX_KEY"]
     assert len(base64.b64decode(key)) == 32
     for name in ("edge-1", "edge-2", "edge-3"):
-        fields = dict(part.partition("=")[::2] for part in found[name]["environment"]["EDGE_CONNECTION_STRING"].split(";"))
+        fields = dict(
+            part.partition("=")[::2] for part in definitions[name]["environment"]["EDGE_CONNECTION_STRING"].split(";")
+        )
         path = "/".join(fields[part] for part in ("DeviceId", "ModuleId") if part in fields)
-        assert path in found["hub"]["command"]
+        assert path in definitions["hub"]["command"]
         assert fields["SharedAccessKey"] == device_key(key, path)
     for name in ("dedup-1", "dedup-2"):
-        assert f"SharedAccessKey={key};" in found[name]["environment"]["DEDUP_INPUT_CONNECTION_STRING"]
-        url = found[name]["environment"]["DEDUP_CHECKPOINT_URL"]
+        assert f"SharedAccessKey={key};" in definitions[name]["environment"]["DEDUP_INPUT_CONNECTION_STRING"]
+        url = definitions[name]["environment"]["DEDUP_CHECKPOINT_URL"]
         assert f"AccountKey={AZURITE_KEY};" in url
         assert url.endswith(f"ContainerName={DEFAULT_CONTAINER}")
 
@@ -123,7 +125,7 @@ def test_the_emulator_has_the_hubs_that_are_used() -> None:
     config = json.loads((ROOT / "compose" / "emulator.json").read_text())
     (namespace,) = config["UserConfig"]["NamespaceConfig"]
     has = {item["Name"]: {group["Name"] for group in item["ConsumerGroups"]} for item in namespace["Entities"]}
-    text = str({name: found.get("environment") for name, found in services("emulator").items() if name != "checkpoints"})
+    text = str({name: item.get("environment") for name, item in services("emulator").items() if name != "checkpoints"})
     assert set(re.findall(r"EntityPath=([a-z-]+)", text)) == set(has)
     assert all(groups == {"dedup"} for groups in has.values())
 
@@ -157,7 +159,7 @@ def test_groups_are_read() -> None:
     assert load_config_file(ROOT / "compose" / "groups.yaml").groups[0].expected_replicas == 3
 
 
-# --- it works
+# --- running it
 
 
 def ask(url: str) -> Any:

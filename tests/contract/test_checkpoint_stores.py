@@ -1,4 +1,4 @@
-"""The laws of checkpoints, in memory, in SQLite, and in Azure Blob Storage on a real Azurite."""
+"""The laws of checkpoints: in memory, in SQLite, and in Azure Blob Storage (a real Azurite)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     await made.close()
 
 
-async def test_a_position_is_found_as_it_was_saved(store: Checkpoints) -> None:
+async def test_a_position_is_loaded_as_it_was_saved(store: Checkpoints) -> None:
     assert await store.load() == {}
     await store.save("0", Position(5, "500", 0))
     await store.save("1", Position(-1, "-1", 0))
@@ -67,7 +67,7 @@ async def test_hubs_and_consumer_groups_do_not_see_each_other(tmp_path: Path) ->
     await other.close()
 
 
-async def test_a_store_that_is_away_is_unavailable() -> None:
+async def test_a_store_that_cannot_be_reached_is_unavailable() -> None:
     away = "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=eA==;BlobEndpoint=http://127.0.0.1:1/a;ContainerName=c"
     store = make_checkpoints(settings(away), AzureClients(Network()), *SCOPE)
     with pytest.raises(UnavailableError, match="the checkpoint store"):

@@ -1,7 +1,7 @@
-"""The laws of a claim store: on the in-memory double, a real Valkey, a cluster, and a Valkey that is held to Redis 6.
+"""The laws of a claim store: on the in-memory double, a real Valkey, a cluster, and a Valkey that is limited to Redis 6.
 
-The last one runs as a user who may call only commands that Redis 6.0 has; the options of SET that the scripts use are
-checked by listening to the server.
+On the last one, the tests connect as a user who may call only commands that Redis 6.0 has. The options of SET that the
+scripts use are checked by monitoring the server.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ async def bench(request: pytest.FixtureRequest, redis_url: str, namespace: str) 
 
 
 def request_of(reading_id: str, sequence: int = 0, **given: Any) -> ClaimRequest:
-    """Of an event with one reading."""
+    """The claim request of an event with one reading."""
     return event_of([reading_id], sequence, **given)
 
 
@@ -102,9 +102,9 @@ def claim_of(request: ClaimRequest) -> bytes:
     return claim
 
 
-def verdicts(requests: list[ClaimRequest], found: list[bytes | None], *, in_doubt: bool = False) -> list[Verdict]:
+def verdicts(requests: list[ClaimRequest], claims: list[bytes | None], *, in_doubt: bool = False) -> list[Verdict]:
     copies = [(event_bytes(request.event), reading) for request in requests for reading in request.readings]
-    return [judge(event, reading, claim, in_doubt=in_doubt) for (event, reading), claim in zip(copies, found, strict=True)]
+    return [judge(event, reading, claim, in_doubt=in_doubt) for (event, reading), claim in zip(copies, claims, strict=True)]
 
 
 async def test_the_first_copy_gets_the_key_and_the_others_find_it(bench: Bench) -> None:
@@ -116,25 +116,25 @@ async def test_the_first_copy_gets_the_key_and_the_others_find_it(bench: Bench) 
 async def test_answers_come_in_the_order_of_the_requests_over_all_shards(bench: Bench) -> None:
     requests = [request_of(str(n), source=f"urn:{n % 7}") for n in range(30)]
     assert await bench.store.claim(requests[::2], LIVE) == [None] * 15
-    found = await bench.store.claim(requests, LIVE)
-    assert found == [claim_of(request) if n % 2 == 0 else None for n, request in enumerate(requests)]
+    claims = await bench.store.claim(requests, LIVE)
+    assert claims == [claim_of(request) if n % 2 == 0 else None for n, request in enumerate(requests)]
 
 
-async def test_an_event_s_readings_of_several_shards_are_answered_in_their_order(bench: Bench) -> None:
+async def test_the_readings_of_one_event_on_several_shards_are_answered_in_their_order(bench: Bench) -> None:
     names = [str(n) for n in range(20)]
     mixed = event_of(names)
     readings = [replace(reading, source=f"urn:{reading.index % 7}") for reading in mixed.readings]
     request = replace(mixed, readings=readings, keys=key_digests("g", readings))
     places = range(0, 20, 3)
     assert await bench.store.claim([request.only(places)], LIVE) == [None] * len(places)
-    found = await bench.store.claim([event_of(["other"], 1), request], LIVE)
-    assert found == [None, *(claim if place % 3 == 0 else None for place, claim in enumerate(request.claims_of(readings)))]
+    claims = await bench.store.claim([event_of(["other"], 1), request], LIVE)
+    assert claims == [None, *(claim if place % 3 == 0 else None for place, claim in enumerate(request.claims_of(readings)))]
 
 
-async def test_a_reading_that_is_twice_in_one_event_wins_once(bench: Bench) -> None:
+async def test_a_reading_that_occurs_twice_in_one_event_wins_once(bench: Bench) -> None:
     event = event_of(["1", "2", "1"])
-    found = await bench.store.claim([event], LIVE)
-    assert verdicts([event], found) == [Verdict.WINNER, Verdict.WINNER, Verdict.DUPLICATE]
+    claims = await bench.store.claim([event], LIVE)
+    assert verdicts([event], claims) == [Verdict.WINNER, Verdict.WINNER, Verdict.DUPLICATE]
 
 
 async def test_copies_in_one_call_are_claimed_in_order(bench: Bench) -> None:
@@ -152,8 +152,8 @@ async def test_a_confirmed_claim_is_found_confirmed(bench: Bench) -> None:
     request = request_of("1")
     await bench.store.claim([request], LIVE)
     assert await bench.store.confirm([request], TTL_MS) == 0
-    found = await bench.store.claim([request], LIVE)
-    assert verdicts([request], found, in_doubt=True) == [Verdict.REPLAY]
+    claims = await bench.store.claim([request], LIVE)
+    assert verdicts([request], claims, in_doubt=True) == [Verdict.REPLAY]
     assert await bench.store.confirm([request], TTL_MS) == 0
 
 
@@ -163,46 +163,46 @@ async def test_confirming_keeps_the_replicas_that_were_added(bench: Bench) -> No
     await bench.store.claim([request_of("1", 1, replica=31)], LIVE)
     await bench.store.confirm([first], TTL_MS)
     await bench.store.claim([request_of("1", 2, replica=5)], LIVE)
-    (found,) = await bench.store.claim([first], LIVE)
-    assert found is not None
-    assert unpack(found).replicas == 1 | 1 << 31 | 1 << 5
-    assert unpack(found).confirmed
+    (claim,) = await bench.store.claim([first], LIVE)
+    assert claim is not None
+    assert unpack(claim).replicas == 1 | 1 << 31 | 1 << 5
+    assert unpack(claim).confirmed
 
 
 async def test_only_the_origin_that_holds_the_claim_confirms_it(bench: Bench) -> None:
     first, second = request_of("1", 0), request_of("1", 1)
     await bench.store.claim([first], LIVE)
     assert await bench.store.confirm([second], TTL_MS) == 1
-    (found,) = await bench.store.claim([first], LIVE)
-    assert found is not None
-    assert not unpack(found).confirmed
+    (claim,) = await bench.store.claim([first], LIVE)
+    assert claim is not None
+    assert not unpack(claim).confirmed
 
 
 async def test_a_claim_that_is_gone_is_written_again_when_it_is_confirmed(bench: Bench) -> None:
     request = request_of("1")
     assert await bench.store.confirm([request], TTL_MS) == 0
-    found = await bench.store.claim([request_of("1", 1)], LIVE)
-    assert verdicts([request], found, in_doubt=True) == [Verdict.REPLAY]
+    claims = await bench.store.claim([request_of("1", 1)], LIVE)
+    assert verdicts([request], claims, in_doubt=True) == [Verdict.REPLAY]
 
 
 async def test_an_unconfirmed_claim_ends_with_its_ttl_and_a_confirmed_one_with_its_own(bench: Bench) -> None:
     short = [replace(r, ttl_ms=40) for r in (request_of("1"), request_of("2"))]
     await bench.store.claim(short, LIVE)
     await bench.store.confirm(short[1:], TTL_MS)
-    await bench.store.claim([request_of("1", 7), request_of("2", 7)], LIVE)  # finding it does not prolong it
+    await bench.store.claim([request_of("1", 7), request_of("2", 7)], LIVE)  # finding a claim does not extend it
     await bench.sleep_ms(80)
-    found = await bench.store.claim([request_of("1", 1), request_of("2", 1)], LIVE)
-    assert found[0] is None
-    assert found[1] is not None
+    claims = await bench.store.claim([request_of("1", 1), request_of("2", 1)], LIVE)
+    assert claims[0] is None
+    assert claims[1] is not None
 
 
 async def test_an_unconfirmed_claim_of_a_hub_that_is_gone_counts_as_free(bench: Bench) -> None:
     gone, done = request_of("1", incarnation=9), request_of("2", incarnation=9)
     await bench.store.claim([gone, done], (9,))
     await bench.store.confirm([done], TTL_MS)
-    found = await bench.store.claim([request_of("1", 1), request_of("2", 1)], LIVE)
-    assert found[0] is None
-    assert found[1] is not None
+    claims = await bench.store.claim([request_of("1", 1), request_of("2", 1)], LIVE)
+    assert claims[0] is None
+    assert claims[1] is not None
 
 
 async def test_two_callers_at_once_never_both_win(bench: Bench) -> None:
@@ -220,7 +220,7 @@ async def test_replica_numbers_are_allotted_once_for_each_group(bench: Bench) ->
     assert await bench.store.replica_number("other", "c") == 0
 
 
-async def test_replicas_beyond_the_last_number_share_one_and_fill_no_memory(bench: Bench) -> None:
+async def test_replicas_beyond_the_last_number_share_one_and_use_no_memory(bench: Bench) -> None:
     numbers = [await bench.store.replica_number("g", f"r{n}") for n in range(40)]
     assert numbers[:31] == list(range(31))
     assert set(numbers[31:]) == {OTHER_REPLICA}
@@ -257,15 +257,17 @@ async def test_the_scripts_use_no_option_that_redis_6_lacks(redis_url: str, valk
     assert seen == {"PX", "KEEPTTL"}
 
 
-async def test_the_scripts_survive_that_redis_forgets_them(redis_url: str, valkey_claims: RedisClaims) -> None:
+async def test_scripts_that_redis_has_forgotten_are_loaded_again(redis_url: str, valkey_claims: RedisClaims) -> None:
     await valkey_claims.claim([request_of("1")], LIVE)
     async with Redis.from_url(redis_url) as other:
         await other.script_flush()
     assert await valkey_claims.claim([request_of("2")], LIVE) == [None]
 
 
-async def test_what_is_no_claim_is_taken_for_none(redis_url: str, namespace: str, valkey_claims: RedisClaims) -> None:
-    """Something else writes to this namespace: to go on would be to drop readings for it."""
+async def test_foreign_bytes_under_a_key_are_not_taken_for_a_claim(
+    redis_url: str, namespace: str, valkey_claims: RedisClaims
+) -> None:
+    """Something else writes to this namespace, and going on would drop readings because of it."""
     (request,) = requests = [request_of("1")]
     await valkey_claims.claim(requests, LIVE)
     async with Redis.from_url(redis_url) as other:
@@ -285,7 +287,7 @@ async def test_a_redis_that_does_not_answer_is_unavailable_and_the_outcome_ambig
     await store.close()
 
 
-async def test_a_redis_that_may_evict_is_refused_by_the_name_of_the_setting(redis_url: str) -> None:
+async def test_a_redis_that_may_evict_is_refused_with_the_name_of_the_setting(redis_url: str) -> None:
     async with Redis.from_url(redis_url) as client:
         await check_eviction(client, allowed=False)
         await client.config_set("maxmemory-policy", "volatile-lru")

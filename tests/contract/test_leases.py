@@ -1,4 +1,4 @@
-"""The laws of leases, in memory and on a real Valkey."""
+"""The laws of leases: in memory, on a real Valkey and on a cluster."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ async def test_a_lease_that_was_not_renewed_is_free_with_its_record_and_a_higher
     assert other.inherited == RECORD
 
 
-async def test_the_former_owner_loses_its_lease_and_can_write_no_more(bench: Bench) -> None:
+async def test_the_former_owner_loses_its_lease_and_can_no_longer_write(bench: Bench) -> None:
     lease = await taken(bench)
     await bench.sleep(TTL_SECONDS * 1.2)
     other = await taken(bench, "b")

@@ -1,4 +1,4 @@
-"""Redundancy accounting: exactly once, the same in memory and in Redis, and the figures that follow."""
+"""Redundancy accounting: each copy is counted exactly once, in memory as in Redis, and the figures follow."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ async def test_coverage_first_arrivals_and_sole_sources(bench: Bench) -> None:
     assert group.spread_p999_ms == pytest.approx(2000, rel=0.05)
 
 
-async def test_a_call_that_is_repeated_counts_nothing_again(bench: Bench) -> None:
+async def test_a_repeated_call_counts_nothing_twice(bench: Bench) -> None:
     copies = [bench.copy(str(n % 7), n % 3, content=bytes([n % 2])) for n in range(30)]
     await bench.deliver(*copies)
     before = await bench.counts()
@@ -111,7 +111,7 @@ async def test_a_call_that_is_repeated_counts_nothing_again(bench: Bench) -> Non
 
 
 async def test_an_event_of_more_readings_than_fit_into_a_call_is_counted_once(bench: Bench) -> None:
-    """In pieces, of which some are asked for again; indexes need both of their bytes."""
+    """The event is claimed in several calls, some of them repeated; its indexes need both of their bytes."""
     names = [str(n) for n in range(2500)]
 
     def event_of(replica: int) -> ClaimRequest:
@@ -124,8 +124,8 @@ async def test_an_event_of_more_readings_than_fit_into_a_call_is_counted_once(be
         assert [len(call[0].keys) for call in calls] == [1000, 1000, 500]
         for call in (calls[0], calls[0], calls[1], calls[0], calls[1], calls[2], calls[2]):
             await bench.store.claim(call, LIVE)
-    found = group_figures(await bench.counts())
-    assert (found.readings, found.copies, found.by_replicas) == (2500, 5000, {2: 2500})
+    figures = group_figures(await bench.counts())
+    assert (figures.readings, figures.copies, figures.by_replicas) == (2500, 5000, {2: 2500})
 
 
 async def test_conflicts_self_duplicates_and_late_winners(bench: Bench) -> None:
@@ -144,7 +144,7 @@ async def test_groups_are_counted_apart(bench: Bench) -> None:
     assert group_figures(await bench.counts("other")).by_replicas == {1: 1}
 
 
-async def test_gaps_are_what_nobody_delivered(bench: Bench) -> None:
+async def test_gaps_are_the_numbers_that_no_replica_delivered(bench: Bench) -> None:
     await bench.deliver(*(bench.copy(str(n), 0, sequence=n) for n in (100, 101, 105, 110)))
     ((source, history),) = await bench.ledger.gaps(GROUP)
     assert source == "urn:a"
@@ -156,7 +156,7 @@ async def test_gaps_are_what_nobody_delivered(bench: Bench) -> None:
     assert group_figures(await bench.counts()).missing == 5
 
 
-async def test_a_gap_that_is_filled_is_none(bench: Bench) -> None:
+async def test_a_gap_that_is_filled_disappears(bench: Bench) -> None:
     await bench.deliver(bench.copy("1", sequence=1), bench.copy("3", sequence=3))
     await bench.deliver(bench.copy("2", 1, sequence=2))
     assert await bench.ledger.gaps(GROUP) == []
@@ -170,7 +170,7 @@ async def test_gaps_do_not_depend_on_the_order_in_which_partitions_are_read(benc
     assert sorted((gap.first, gap.last) for gap in history.gaps) == [(42, 44), (46, 48)]
 
 
-async def test_a_jump_by_millions_is_no_gap(bench: Bench) -> None:
+async def test_a_jump_by_millions_is_not_a_gap(bench: Bench) -> None:
     far = 2**53 - 1
     await bench.deliver(*(bench.copy(str(n), 0, sequence=n) for n in (1, 2, far)))
     assert await bench.ledger.gaps(GROUP) == []
@@ -199,26 +199,26 @@ async def test_sources_that_never_match_show_how_far_apart_they_are(bench: Bench
         at = bench.now_ms + 1000 * n
         await bench.deliver(bench.copy(f"a{n}", 0, time_ms=at), bench.copy(f"b{n}", 1, time_ms=at + 40))
     hour = bench.now_ms // 3_600_000
-    found = distances(await bench.ledger.source_counts(GROUP, "urn:a", range(hour - 1, hour + 1)))
-    assert sum(found.values()) == 9
-    assert min(found) == pytest.approx(40, rel=0.05)
+    by_distance = distances(await bench.ledger.source_counts(GROUP, "urn:a", range(hour - 1, hour + 1)))
+    assert sum(by_distance.values()) == 9
+    assert min(by_distance) == pytest.approx(40, rel=0.05)
 
 
-async def test_who_was_seen_and_what_a_reading_became(bench: Bench) -> None:
+async def test_the_replicas_and_sources_seen_and_the_claim_of_a_reading_can_be_looked_up(bench: Bench) -> None:
     for name in ("edge-0", "edge-1"):
         await bench.store.replica_number(GROUP, name)
     await bench.deliver(bench.copy("1", 0, after_ms=5), bench.copy("1", 1, after_ms=7))
     seen = await bench.ledger.replicas(GROUP)
     assert [(r.name, r.number, r.enqueued_ms - bench.now_ms) for r in seen] == [("edge-0", 0, 5), ("edge-1", 1, 7)]
     assert [item.source for item in await bench.ledger.sources(GROUP)] == ["urn:a"]
-    found = await bench.ledger.find(GROUP, "urn:a", "1")
-    assert found is not None
-    assert (found.claim.replicas, found.claim.origin.partition) == (0b11, 0)
+    stored = await bench.ledger.find(GROUP, "urn:a", "1")
+    assert stored is not None
+    assert (stored.claim.replicas, stored.claim.origin.partition) == (0b11, 0)
     assert await bench.ledger.find(GROUP, "urn:a", "2") is None
 
 
-async def test_what_a_claim_takes_up_in_redis(redis_url: str, namespace: str) -> None:
-    """The projection of the memory that a full window needs rests on it."""
+async def test_a_claim_takes_about_as_much_redis_memory_as_projected(redis_url: str, namespace: str) -> None:
+    """The projection of the memory that a full window needs is based on this figure."""
     client = connect(redis_url, 5.0)
     store = RedisClaims(client, namespace=namespace, shards=SHARDS)
     bench = Bench(store, RedisLedger(client, namespace=namespace, shards=SHARDS), time.time_ns() // 1_000_000)
@@ -228,7 +228,7 @@ async def test_what_a_claim_takes_up_in_redis(redis_url: str, namespace: str) ->
         await bench.deliver(*(bench.copy(str(n)) for n in range(start, start + 1000)))
     taken = ((await client.info("memory"))["used_memory"] - before) / 20_000
     await store.close()
-    print(f"{taken:.0f} bytes for a claim")
+    print(f"{taken:.0f} bytes per claim")
     assert 0.5 * BYTES_PER_CLAIM < taken < 1.2 * BYTES_PER_CLAIM
 
 
@@ -260,8 +260,8 @@ async def test_redis_counts_as_the_model_does(
         assert _tidy(await ledger.hours(group, hours)) == _tidy(await model.ledger.hours(group, hours))
         assert _tidy(await ledger.minutes(group, minutes)) == _tidy(await model.ledger.minutes(group, minutes))
         for name in ("urn:0", "urn:1", "urn:2"):
-            found = _tidy([await ledger.source_counts(group, name, hours)])
-            assert found == _tidy([await model.ledger.source_counts(group, name, hours)])
+            counts = _tidy([await ledger.source_counts(group, name, hours)])
+            assert counts == _tidy([await model.ledger.source_counts(group, name, hours)])
         gaps, expected = await ledger.gaps(group), await model.ledger.gaps(group)
         assert [(s, sorted((g.epoch, g.first, g.last) for g in h.gaps), h.missing) for s, h in gaps] == [
             (s, sorted((g.epoch, g.first, g.last) for g in h.gaps), h.missing) for s, h in expected
@@ -270,7 +270,7 @@ async def test_redis_counts_as_the_model_does(
 
 
 def _event(rng: random.Random, group: str, source: str, place: int, replica: int, number: int, now_ms: int) -> ClaimRequest:
-    """With readings of neighbouring places, of which some are of another source and one may be there twice."""
+    """An event with readings of neighbouring places; some are from another source, and one may occur twice."""
     places = sorted(rng.choices(range(place, place + 3), k=rng.randint(1, 3)))
     readings = [
         Reading(

@@ -17,7 +17,7 @@ LEASE_SECONDS = 15
 
 
 class Witnesses:
-    """Of several replicas, on one blob in a container that does not exist yet."""
+    """Makes the witnesses of several replicas, all on one blob in a container that does not exist yet."""
 
     def __init__(self, storage: str) -> None:
         self.setting = f"{storage};ContainerName=w{uuid.uuid4().hex[:8]}"
@@ -31,9 +31,9 @@ class Witnesses:
 
 @pytest.fixture
 async def witnesses(azurite: str) -> AsyncIterator[Witnesses]:
-    found = Witnesses(azurite)
-    yield found
-    for witness in found.made:
+    factory = Witnesses(azurite)
+    yield factory
+    for witness in factory.made:
         await witness.close()
 
 
@@ -49,7 +49,7 @@ async def test_one_replica_holds_the_lease(witnesses: Witnesses) -> None:
         await one.renew()
 
 
-async def test_it_tells_the_state_of_the_lease(witnesses: Witnesses) -> None:
+async def test_it_reports_the_state_of_the_lease(witnesses: Witnesses) -> None:
     one, two = witnesses.of("a"), witnesses.of("b")
     assert await two.state() is LeaseState.RELEASED
     await one.acquire()
@@ -58,14 +58,14 @@ async def test_it_tells_the_state_of_the_lease(witnesses: Witnesses) -> None:
     assert await two.state() is LeaseState.RELEASED
 
 
-async def test_whoever_comes_with_the_same_name_has_the_lease_already(witnesses: Witnesses) -> None:
+async def test_a_replica_that_restarts_under_the_same_name_still_has_the_lease(witnesses: Witnesses) -> None:
     await witnesses.of("a").acquire()
     again = witnesses.of("a")
     await again.acquire()
     await again.renew()
 
 
-async def test_a_lease_ends_by_itself(witnesses: Witnesses) -> None:
+async def test_a_lease_that_is_not_renewed_expires(witnesses: Witnesses) -> None:
     one, two = witnesses.of("a"), witnesses.of("b")
     await one.acquire()
     async with asyncio.timeout(LEASE_SECONDS * 3):
@@ -77,14 +77,14 @@ async def test_a_lease_ends_by_itself(witnesses: Witnesses) -> None:
         await one.renew()
 
 
-async def test_releasing_what_is_not_held_is_no_error(witnesses: Witnesses) -> None:
+async def test_releasing_a_lease_that_is_not_held_is_not_an_error(witnesses: Witnesses) -> None:
     one, two = witnesses.of("a"), witnesses.of("b")
     await one.acquire()
     await two.release()
     await one.renew()
 
 
-async def test_replicas_that_come_first_at_once_do_not_stumble_over_each_other(witnesses: Witnesses) -> None:
+async def test_exactly_one_of_several_simultaneous_first_acquires_succeeds(witnesses: Witnesses) -> None:
     results = await asyncio.gather(*(witnesses.of(name).acquire() for name in "abcd"), return_exceptions=True)
     assert sorted(type(result).__name__ for result in results) == ["LeaseHeldError"] * 3 + ["NoneType"]
 
@@ -101,12 +101,12 @@ async def test_a_witness_that_does_not_answer_is_away() -> None:
 ANSWERS = {
     "not-found": b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n",
     "a-login-page": b"HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nContent-Length: 3\r\n\r\n<x>",
-    "no-http": b"x",
+    "not-http": b"x",
 }
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-async def test_whatever_answers_in_place_of_the_witness_is_no_defect(answer: str) -> None:
+async def test_any_other_server_in_place_of_the_witness_causes_only_the_errors_of_a_witness(answer: str) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError):
             while await reader.readuntil(b"\r\n\r\n"):
@@ -118,11 +118,11 @@ async def test_whatever_answers_in_place_of_the_witness_is_no_defect(answer: str
     setting = f"DefaultEndpointsProtocol=http;AccountName=a;AccountKey=aaaa;BlobEndpoint={address};ContainerName=wit"
     witness = BlobWitness.from_setting(setting, "line-1", "a", lease_seconds=LEASE_SECONDS, timeout_seconds=2)
     for call in (witness.acquire, witness.renew, witness.state, witness.release):
-        with contextlib.suppress(LeaseHeldError, WitnessAwayError):  # and nothing else
+        with contextlib.suppress(LeaseHeldError, WitnessAwayError):  # nothing else may be raised
             await call()
     server.close()
 
 
-def test_a_setting_without_container_is_refused() -> None:
+def test_a_setting_without_a_container_is_refused() -> None:
     with pytest.raises(ValueError, match="ContainerName"):
         BlobWitness.from_setting("AccountName=a;AccountKey=b", "line-1", "a", lease_seconds=15, timeout_seconds=1)

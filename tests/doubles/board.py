@@ -1,4 +1,4 @@
-"""The board in memory; see redis_board.py."""
+"""The pods' board in memory; the real one is dedup_service/adapters/redis/board.py."""
 
 from __future__ import annotations
 

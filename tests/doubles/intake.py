@@ -1,4 +1,4 @@
-"""The edge's port for what sources deliver, as a list."""
+"""The edge's intake port as lists of the samples and positions that sources delivered."""
 
 from __future__ import annotations
 

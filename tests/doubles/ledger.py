@@ -1,4 +1,4 @@
-"""The accounts in memory: the same laws as accounting.lua, said in Python."""
+"""The ledger in memory: the laws of accounting.lua in Python."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KEEP_MINUTES, KEEP_HOURS = 70, 26
 
 @dataclass(slots=True)
 class Epoch:
-    """Of one source: what came of one run of its counter."""
+    """What was received of one epoch of a source's sequence."""
 
     name: str
     next: int
@@ -32,7 +32,7 @@ class Epoch:
     forgotten: int = 0
 
     def follow(self, number: int, now_ms: int) -> tuple[int, int]:
-        """(numbers missing more, missing ones that were found)"""
+        """(how many more numbers are missing, how many missing ones arrived)"""
         if number < self.next:
             filled = self._fill(number)
             return (0 if filled else self._extend_back(number, now_ms)), filled
@@ -110,14 +110,14 @@ def copies_of(request: ClaimRequest) -> list[Copy]:
 class MemoryLedger:
     claims: MemoryClaims
     counts: dict[tuple[str, str, int], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    """(minute, hour or source digest of a group, group, number)"""
+    """("minute", "hour" or "source <source>", group, number of the minute or hour) → counts"""
     accounted: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
     seen: dict[str, dict[int, tuple[int, int]]] = field(default_factory=lambda: defaultdict(dict))
     known_sources: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
     epochs: dict[tuple[str, str], list[Epoch]] = field(default_factory=lambda: defaultdict(list))
     times: dict[tuple[str, str, int], dict[int, deque[int]]] = field(default_factory=lambda: defaultdict(dict))
 
-    def count(self, copy: Copy, found: Claim | None) -> None:
+    def count(self, copy: Copy, held: Claim | None) -> None:
         mine = unpack(copy.claim)
         partition = (mine.origin.incarnation, mine.origin.partition)
         place = (mine.origin.sequence_number, mine.origin.index)
@@ -128,8 +128,8 @@ class MemoryLedger:
         last = self.seen[copy.group].get(copy.replica, (0, 0))[0]
         self.seen[copy.group][copy.replica] = (max(last, mine.enqueued_ms), now_ms)
         self.known_sources[copy.group][copy.source] = now_ms
-        winner_ms = mine.enqueued_ms if found is None else found.enqueued_ms
-        counted = self._winner(copy, winner_ms) if found is None else self._duplicate(copy, mine, found)
+        winner_ms = mine.enqueued_ms if held is None else held.enqueued_ms
+        counted = self._winner(copy, winner_ms) if held is None else self._duplicate(copy, mine, held)
         for key in self._keys(copy, winner_ms):
             for name, number in counted.items():
                 if name[0] != "h" or key[0] in ("minute", "hour"):
@@ -162,19 +162,19 @@ class MemoryLedger:
             self.counts[f"source {copy.source}", copy.group, hour][f"n:{bucket_of(min(others))}"] += 1
         times.setdefault(copy.replica, deque(maxlen=MAX_TIMES)).append(time_ms)
 
-    def _duplicate(self, copy: Copy, mine: Claim, found: Claim) -> Counter[str]:
+    def _duplicate(self, copy: Copy, mine: Claim, held: Claim) -> Counter[str]:
         counted: Counter[str] = Counter()
-        n, replicas = copy.replica, found.replicas.bit_count()
-        if found.replicas & mine.replicas:
+        n, replicas = copy.replica, held.replicas.bit_count()
+        if held.replicas & mine.replicas:
             counted[f"s{n}"] += 1
         else:
             counted[f"d{n}"] += 1
             counted[f"r{replicas}"] -= 1
             counted[f"r{replicas + 1}"] += 1
             if replicas == 1:
-                counted[f"o{found.replicas.bit_length() - 1}"] -= 1
-        counted[f"x{n}"] += found.content != mine.content
-        counted[f"h{n}:{bucket_of(mine.enqueued_ms - found.enqueued_ms)}"] += 1
+                counted[f"o{held.replicas.bit_length() - 1}"] -= 1
+        counted[f"x{n}"] += held.content != mine.content
+        counted[f"h{n}:{bucket_of(mine.enqueued_ms - held.enqueued_ms)}"] += 1
         return counted
 
     def _follow(self, copy: Copy) -> tuple[int, int]:
@@ -188,7 +188,7 @@ class MemoryLedger:
         del epochs[MAX_EPOCHS:]
         return 0, 0
 
-    # --- reading
+    # --- queries
 
     async def now_ms(self) -> int:
         return self.claims.clock.now_ms()
@@ -210,13 +210,13 @@ class MemoryLedger:
         return total(self.counts.get((f"source {source}", group, hour), {}) for hour in hours)
 
     async def gaps(self, group: str) -> list[tuple[str, SourceHistory]]:
-        found = []
+        histories = []
         for (of, source), epochs in sorted(self.epochs.items()):
             gaps = [gap for epoch in epochs for gap in epoch.gaps]
             history = SourceHistory(gaps, sum(epoch.forgotten for epoch in epochs))
             if of == group and history.missing:
-                found.append((source, history))
-        return found
+                histories.append((source, history))
+        return histories
 
     async def find(self, claim_scope: str, source: str, reading_id: str) -> StoredClaim | None:
         digest, now_ms = key_digest(claim_scope, source, reading_id), self.claims.clock.now_ms()

@@ -1,4 +1,4 @@
-"""In-memory doubles of the ports: the same laws as the real adapters (tests/contract), without network or time.
+"""In-memory doubles of the ports: the same laws as the real adapters (tests/contract), without network or real time.
 
 Unit tests and the simulation run the real pipeline on them.
 """
@@ -28,7 +28,7 @@ INPUT_HUB_READING = Dependency(DependencyKind.INPUT_HUB_READING)
 
 @dataclass(slots=True)
 class MemoryClock:
-    """Time passes only where somebody sleeps."""
+    """A clock on which time passes only while something sleeps."""
 
     ms: int = 1_700_000_000_000
 
@@ -67,22 +67,22 @@ class MemoryClaims:
             self.stored[copy.key] = (copy.claim, expiry)
             self.ledger.count(copy, None)
             return None
-        claim, expiry_found = held
-        found, mine = unpack(claim), unpack(copy.claim)
-        merged = found.replicas | mine.replicas
-        if found.origin != mine.origin:
-            self.ledger.count(copy, found)
-        if live and not found.confirmed and found.origin.incarnation not in live:
+        claim, held_until = held
+        holder, mine = unpack(claim), unpack(copy.claim)
+        merged = holder.replicas | mine.replicas
+        if holder.origin != mine.origin:
+            self.ledger.count(copy, holder)
+        if live and not holder.confirmed and holder.origin.incarnation not in live:
             self.stored[copy.key] = (pack(replace(mine, replicas=merged)), expiry)
             return None
-        self.stored[copy.key] = (pack(replace(found, replicas=merged)), expiry_found)
+        self.stored[copy.key] = (pack(replace(holder, replicas=merged)), held_until)
         return claim
 
     async def confirm(self, requests: Sequence[ClaimRequest], ttl_ms: int) -> int:
         return [self._confirm(copy, ttl_ms) for request in requests for copy in copies_of(request)].count(False)
 
     def _confirm(self, copy: Copy, ttl_ms: int) -> bool:
-        """Whether its own origin holds the claim."""
+        """Whether the copy's own origin holds the claim."""
         held = self._find(copy)
         claim = held[0] if held is not None else copy.claim
         if unpack(claim).origin != unpack(copy.claim).origin:
@@ -128,7 +128,7 @@ class MemoryReader:
 
 @dataclass(slots=True)
 class MemoryHub:
-    """An input hub. Sequence numbers are places in the list, and offsets their text."""
+    """An input hub. Sequence numbers are indexes into the list, and offsets the same numbers as text."""
 
     clock: Clock
     partitions: dict[str, list[InputEvent]]
@@ -137,14 +137,14 @@ class MemoryHub:
     batch_size: int = 100
     readers: list[MemoryReader] = field(default_factory=list)
     deaf: bool = False
-    """Readers stay open, and nothing comes through them."""
+    """Readers stay open but receive nothing."""
 
     def lose_readers(self) -> None:
-        """As when the connection drops."""
+        """Disconnects all readers, as when the connection drops."""
         self.readers.clear()
 
     def append(self, event: InputEvent) -> InputEvent:
-        """With the number, offset and time that a hub would give it."""
+        """Stores and returns the event with the number, offset and time that a hub would assign."""
         log = self.partitions[event.partition_id]
         stored = msgspec.structs.replace(
             event, sequence_number=len(log), offset=str(len(log)), enqueued_ms=self.clock.now_ms()
@@ -178,7 +178,7 @@ class MemoryHub:
 
 @dataclass(slots=True)
 class MemoryPublisher:
-    """A hub to send to, and its tail. One event goes into a message."""
+    """A hub to send to, and its tail. Each message holds one event."""
 
     partitions: dict[str, list[OutgoingEvent]]
     max_bytes: int = 1024 * 1024

@@ -1,5 +1,8 @@
-"""The images, as far as that can be shown without an engine: their Dockerfile's steps are done again in a clean folder, and
-what was installed is started as a container starts it, as a user without rights."""
+"""The images, as far as they can be tested without a container engine.
+
+The Dockerfile's steps are repeated in a clean folder, and what was installed is started as a container starts it, as an
+unprivileged user.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +27,10 @@ BUILD_SECONDS = 600
 
 
 def as_nobody(image: Image) -> dict[str, Any]:
-    """Options of a process that may write nothing of the image, as the read-only file system lets it; where this machine's
-    Python is one that others may not run, nothing can be shown of that."""
+    """Options of a process that can't write to the image's files, as on a read-only file system.
+
+    Empty where that can't be tested: without root, or where other users may not run this Python.
+    """
     user, group = (int(part) for part in image.user.split(":"))
     options: dict[str, Any] = {"user": user, "group": group, "extra_groups": []}
     if os.geteuid() != 0:
@@ -40,7 +45,7 @@ def as_nobody(image: Image) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Image]:
-    """Built once for each process that tests."""
+    """The images by target, each built once per test process."""
     return {}
 
 
@@ -55,14 +60,14 @@ def built(images: dict[str, Image], target: str, tmp_path_factory: pytest.TempPa
     return images[target]
 
 
-def test_hadolint_is_content() -> None:
+def test_hadolint_has_no_complaints() -> None:
     hadolint = Path(sys.executable).parent / "hadolint"
     done = subprocess.run([str(hadolint), str(ROOT / "Dockerfile")], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_an_image_starts_its_program_directly_and_as_a_user_without_rights(target: str) -> None:
+def test_an_image_starts_its_program_directly_and_as_an_unprivileged_user(target: str) -> None:
     stage = stages()[target]
     steps = dict(stage.steps)
     assert steps["ENTRYPOINT"].startswith("[")  # no shell in between: signals reach the process

@@ -1,4 +1,4 @@
-"""The measuring instruments measure what they say: all events, by all processes, and nothing before or behind."""
+"""The benchmarks measure what they claim to: all events, by all processes, and nothing before or after."""
 
 from __future__ import annotations
 
@@ -36,26 +36,26 @@ async def test_a_drain_publishes_every_reading_once(batch: int, redis_url: str) 
         assert await service.metric("dedup_copies_total") == load.copies
 
 
-async def test_latency_is_taken_of_every_winner(redis_url: str) -> None:
+async def test_latency_is_measured_for_every_winner(redis_url: str) -> None:
     async with running_hub(3) as hub, running_services(hub, redis_url, DEDUP_NAMESPACE=f"bench-{now_ms()}") as running:
         sent = await send(hub, rate=300, seconds=1.0)
         await until_processed(running, sent)
-        found = latencies_ms(hub, since_ms=0)
-        assert len(found) == sent / 3 == hub.published()
-        assert min(found) >= 0
+        latencies = latencies_ms(hub, since_ms=0)
+        assert len(latencies) == sent / 3 == hub.published()
+        assert min(latencies) >= 0
 
 
-async def test_latency_of_the_bare_loop_is_taken_of_every_copy() -> None:
+async def test_latency_of_the_bare_loop_is_measured_for_every_copy() -> None:
     async with running_hub(3) as hub, running_loop("forward", hub, 300, stamped=True) as process:
         process.begin()
         assert await send(hub, rate=300, seconds=1.0) == (await process.took()).events == 300
-        found = latencies_ms(hub, since_ms=0)
-        assert len(found) == hub.published() == 300
-        assert min(found) >= 0
+        latencies = latencies_ms(hub, since_ms=0)
+        assert len(latencies) == hub.published() == 300
+        assert min(latencies) >= 0
 
 
 def test_only_the_steady_part_is_measured() -> None:
-    """A start that takes long, a second of work in each step, and an end that takes long again."""
+    """A slow start, a second of work in each step, and a slow end."""
     events = [0, 0, 20, 40, 60, 80, 100]
     times = [0.0, 50.0, 51.0, 52.0, 53.0, 54.0, 99.0]
     samples = [Sample(t, n, cpu=t, redis_cpu=t, hub_cpu=t, rss_bytes=n) for t, n in zip(times, events, strict=True)]
@@ -76,7 +76,7 @@ def test_a_target_is_met_or_missed_and_never_rounded(reached: float, is_met: boo
     assert at_most("time", reached, 2.0).is_met is (reached >= 2.0)
 
 
-async def test_a_redis_far_away_answers_later(redis_url: str) -> None:
+async def test_a_distant_redis_answers_later(redis_url: str) -> None:
     from benchmarks.throughput import round_trip_ms
 
     server = await asyncio.to_thread(Server, redis_url)

@@ -1,4 +1,4 @@
-"""Every alert fires when it should and stays silent when it should not, in Prometheus' own evaluation."""
+"""Every alert fires when it should and stays silent when it should not, as evaluated by Prometheus itself."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ CASES: dict[str, tuple[str, Series, Series]] = {
     ),
     "DeadLetters": (
         "15m",
-        {'dedup_dead_lettered_total{reason="no-key",pod="a"}': "_x58 500x40"},  # all in one go
+        {'dedup_dead_lettered_total{reason="no-key",pod="a"}': "_x58 500x40"},  # all at once
         {'dedup_dead_lettered_total{reason="no-key",pod="a"}': "5x200"},
     ),
     "DependencyUnavailable": (
@@ -136,7 +136,7 @@ def promtool(action: str, file: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-# --- what the service shows
+# --- what the service exposes
 
 
 def exposed() -> dict[str, set[str]]:
@@ -146,13 +146,12 @@ def exposed() -> dict[str, set[str]]:
     telemetry.unavailable(REDIS, "away")
     telemetry.partition_taken("0", "", 1)
     registry = create_registry(telemetry, lambda: overview)
-    found: dict[str, set[str]] = {}
+    labels_of: dict[str, set[str]] = {}
     for family in registry.collect():
         if family.name.startswith("dedup_"):
             name = family.name + ("_total" if family.type == "counter" else "")
-            labels = {label for sample in family.samples for label in sample.labels}
-            found[name] = labels
-    return found
+            labels_of[name] = {label for sample in family.samples for label in sample.labels}
+    return labels_of
 
 
 def test_alerts_use_metrics_that_exist() -> None:
@@ -165,6 +164,6 @@ def test_every_metric_is_documented_and_every_documented_one_exists() -> None:
     assert documented == set(exposed())
 
 
-def test_no_label_can_grow_without_bound() -> None:
-    labels = {label for found in exposed().values() for label in found}
-    assert labels <= {"group", "replica", "reason", "dependency", "partition", "outcome"}
+def test_only_labels_with_bounded_values_are_used() -> None:
+    all_labels = {label for labels in exposed().values() for label in labels}
+    assert all_labels <= {"group", "replica", "reason", "dependency", "partition", "outcome"}

@@ -1,4 +1,4 @@
-"""The Grafana dashboard asks for what the service shows, says what it means, and agrees with the alerts."""
+"""The Grafana dashboard queries what the service exposes, explains what it shows, and agrees with the alerts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from dedup_service.observability.metrics import DeploymentCollector, create_registry
+from dedup_service.observability.metrics import FleetCollector, create_registry
 from dedup_service.telemetry import Count, Telemetry
 from tests.support.overview import overview_of
 from tests.support.programs import require
@@ -25,11 +25,11 @@ ROOT = Path(__file__).parents[2]
 FILES = ROOT / "helm" / "dedup-service" / "files"
 DASHBOARD, ALERTS = FILES / "grafana-dashboard.json", FILES / "alerts.yaml"
 SCRAPED = {"namespace", "pod", "job", "instance"}
-"""Labels that Prometheus adds to what a PodMonitor selects."""
+"""Labels that Prometheus adds to the series of a PodMonitor's targets."""
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 VALUES = {"$namespace": "plant", "$job": "plant/dedup", "$group": ".*", "$__rate_interval": "4m", "$__range": "6h"}
 WORDS = {"max", "sum", "count", "rate", "increase", "time", "clamp_min", "and", "or", "unless", "offset"}
-"""What may stand in a query beside metrics and labels."""
+"""The words that a query may contain in addition to metrics and labels."""
 UNITS = {"none", "short", "s", "bytes", "percentunit", "cps", "eps", "ops"}
 UNIT_OF = {"_seconds": "s", "_bytes": "bytes", "_ratio": "percentunit"}
 COLOR_OF = {"warning": "orange", "critical": "red"}
@@ -39,15 +39,15 @@ Json = dict[str, Any]
 Law = Callable[[Json], Iterator[str]]
 
 
-# --- what the service shows
+# --- what the service exposes
 
 
 @dataclass(frozen=True)
 class Shown:
     labels: dict[str, set[str]]
-    """By metric."""
+    """Names of labels by metric."""
     series: dict[str, float]
-    """Value by series, without the labels that Prometheus adds."""
+    """Values by series, without the labels that Prometheus adds."""
 
 
 def shown(registry: CollectorRegistry) -> Shown:
@@ -60,7 +60,7 @@ def shown(registry: CollectorRegistry) -> Shown:
 
 
 def service() -> Shown:
-    """A service that has counted everything there is."""
+    """What a service exposes once it has counted everything that it can count."""
     overview, telemetry = overview_of(), Telemetry()
     telemetry.partition_taken("0", "", 1)
     telemetry.unavailable(REDIS, "away")
@@ -70,13 +70,13 @@ def service() -> Shown:
 
 
 def deployment_wide() -> set[str]:
-    """What every pod shows alike."""
+    """The metrics for which every pod shows the same values."""
     registry, overview = CollectorRegistry(), overview_of()
-    registry.register(DeploymentCollector(lambda: overview))
+    registry.register(FleetCollector(lambda: overview))
     return set(shown(registry).labels)
 
 
-# --- what the dashboard asks
+# --- what the dashboard queries
 
 
 @dataclass(frozen=True)
@@ -107,21 +107,21 @@ def queries_of(dashboard: Json) -> list[Query]:
 
 
 def metrics_of(expr: str) -> set[str]:
-    """Every word that is no label, range, function or operator."""
+    """Every word that is not a label, range, function or operator."""
     bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]|\bby \([^)]*\)", " ", expr)
     return set(re.findall(r"(?<![\w.])[a-zA-Z_:][\w:]*", bare)) - WORDS
 
 
 def selections(expr: str) -> list[tuple[str, set[str]]]:
     """(metric, labels that select from it)."""
-    found = re.findall(r"([a-zA-Z_]\w*)\{([^}]*)\}", expr)
-    return [(metric, set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", inside))) for metric, inside in found]
+    selected = re.findall(r"([a-zA-Z_]\w*)\{([^}]*)\}", expr)
+    return [(metric, set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", inside))) for metric, inside in selected]
 
 
 def groupings(expr: str) -> list[tuple[str, set[str]]]:
     """(metric, labels that it is aggregated by)."""
-    found = re.findall(r"by \(([^)]*)\) \((?:\w+\(|\()*(\w+)", expr)
-    return [(metric, {label.strip() for label in labels.split(",")}) for labels, metric in found]
+    grouped = re.findall(r"by \(([^)]*)\) \((?:\w+\(|\()*(\w+)", expr)
+    return [(metric, {label.strip() for label in labels.split(",")}) for labels, metric in grouped]
 
 
 def filled_in(text: str) -> str:
@@ -145,7 +145,7 @@ def alert_rules() -> list[Json]:
     return [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
 
 
-# --- the laws: each yields what breaks it
+# --- the laws: each yields its violations
 
 
 def every_query_parses(dashboard: Json) -> Iterator[str]:
@@ -157,7 +157,7 @@ def every_query_parses(dashboard: Json) -> Iterator[str]:
 
 
 def every_query_finds_something(dashboard: Json) -> Iterator[str]:
-    """In Prometheus' own evaluation, with two pods that have counted everything there is."""
+    """As evaluated by Prometheus itself, with two pods that have counted everything that they can count."""
     series = []
     for shown_series, value in service().series.items():
         name, _, labels = shown_series.partition(",")
@@ -203,11 +203,11 @@ def every_legend_uses_labels_that_are_left(dashboard: Json) -> Iterator[str]:
     for query in queries_of(dashboard):
         left = {label for _, labels in groupings(query.expr) for label in labels}
         for label in set(re.findall(r"\{\{(\w+)\}\}", query.target.get("legendFormat", ""))) - left:
-            yield f"{query.name}: {label} is not left"
+            yield f"{query.name}: {label} is not left after the aggregation"
 
 
 def every_query_keeps_to_what_was_chosen(dashboard: Json) -> Iterator[str]:
-    """One deployment, and the chosen groups where there are groups."""
+    """A query selects one deployment, and the chosen groups if its metric has groups."""
     exist = service().labels
     for query in queries_of(dashboard):
         selected = selections(query.expr)
@@ -219,7 +219,7 @@ def every_query_keeps_to_what_was_chosen(dashboard: Json) -> Iterator[str]:
             yield from (f"{query.name}: {metric} is not selected by {label}" for label in needed - labels)
 
 
-def what_every_pod_shows_alike_is_never_added_up(dashboard: Json) -> Iterator[str]:
+def what_every_pod_shows_alike_is_never_summed(dashboard: Json) -> Iterator[str]:
     for query in queries_of(dashboard):
         for metric in query.metrics & deployment_wide():
             for match in re.finditer(rf"\b{metric}\b", query.expr):
@@ -292,7 +292,7 @@ def nothing_is_shown_twice(dashboard: Json) -> Iterator[str]:
 
 
 def thresholds_are_those_of_the_alerts(dashboard: Json) -> Iterator[str]:
-    """In the colour of the severity. What no alert looks at may only say that it should be 0."""
+    """A threshold has the colour of its alert's severity. Without an alert it may only say that the value should be 0."""
     for panel in panels_of(dashboard):
         metrics = {metric for target in panel["targets"] for metric in metrics_of(target["expr"])}
         rules = [rule for rule in alert_rules() if metrics & set(re.findall(r"dedup_\w+", rule["expr"]))]
@@ -358,7 +358,7 @@ LAWS: dict[Law, tuple[tuple[str, str], ...]] = {
             r"dedup_group_missing_readings{namespace=\"$namespace\",job=\"$job\"}",
         ),
     ),
-    what_every_pod_shows_alike_is_never_added_up: (
+    what_every_pod_shows_alike_is_never_summed: (
         ("max by (group) (dedup_group_missing_readings", "sum by (group) (dedup_group_missing_readings"),
         ("max(dedup_redis_used_bytes", "avg(dedup_redis_used_bytes"),
         ("max(dedup_redis_used_bytes", "(dedup_redis_used_bytes"),
@@ -398,11 +398,11 @@ LAWS: dict[Law, tuple[tuple[str, str], ...]] = {
         ('"query": "label_values(', '"query": "query_result('),
     ),
 }
-"""And for each law edits of the dashboard that break it."""
+"""The laws, and for each of them edits of the dashboard that break it."""
 
 
 def promtool(action: str, content: Json) -> Iterator[str]:
-    """Its complaints. Gives the file through a pipe, so that nothing is left behind."""
+    """Yields promtool's complaints. The file is passed through a pipe, so that nothing is left behind."""
     command = [require("promtool"), action, "rules", "/dev/stdin"]
     done = subprocess.run(command, input=yaml.safe_dump(content, width=10_000), capture_output=True, text=True, check=False)
     if done.returncode:
@@ -418,7 +418,7 @@ def test_the_dashboard_keeps_the_law(law: Law) -> None:
     ("law", "old", "new"),
     [pytest.param(law, *edit, id=f"{law.__name__}-{n}") for law, edits in LAWS.items() for n, edit in enumerate(edits)],
 )
-def test_a_dashboard_that_breaks_the_law_is_found_out(law: Law, old: str, new: str) -> None:
+def test_a_dashboard_that_breaks_the_law_is_detected(law: Law, old: str, new: str) -> None:
     text = DASHBOARD.read_text()
     assert old in text
     assert list(law(json.loads(text.replace(old, new)))) != []
@@ -434,7 +434,7 @@ def test_a_dashboard_that_breaks_the_law_is_found_out(law: Law, old: str, new: s
     ids=["the-first-ones", "more-of-them", "no-more"],
 )
 def test_a_first_burst_of_dead_letters_is_seen(values: str, expected: int) -> None:
-    """The counter of a reason begins with the first of them, so that increase() alone does not see those."""
+    """The counter of a reason appears with its first dead letters, so increase() alone does not count these."""
     query = next(q for q in queries_of(json.loads(DASHBOARD.read_text())) if "dedup_dead_lettered_total" in q.metrics)
     series = 'dedup_dead_lettered_total{namespace="plant",job="plant/dedup",pod="a",reason="no-key"}'
     case = {
@@ -454,6 +454,6 @@ def test_every_law_is_listed_and_can_fail() -> None:
     assert all(LAWS.values())
 
 
-def test_the_file_is_written_for_people() -> None:
+def test_the_file_is_formatted_for_people() -> None:
     text = DASHBOARD.read_text()
     assert text == json.dumps(json.loads(text), indent=2, ensure_ascii=False) + "\n"

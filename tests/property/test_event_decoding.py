@@ -1,4 +1,4 @@
-"""Events that are decoded here are those that the SDK would have delivered."""
+"""Events decoded here equal those that the SDK would have delivered."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ HUB = {"x-opt-sequence-number": 2**33, "x-opt-offset": "77", "x-opt-enqueued-tim
 
 
 def messages() -> st.SearchStrategy[bytes]:
-    """As hubs deliver them: annotations first, then what the sender wrote."""
+    """Messages as hubs deliver them: annotations first, then what the sender wrote."""
     properties = st.fixed_dictionaries(
         {
             "message_id": st.none() | TEXTS | st.binary(max_size=20) | st.uuids() | st.integers(0, 2**31),
@@ -60,7 +60,7 @@ def messages() -> st.SearchStrategy[bytes]:
             "content_encoding": st.none() | SYMBOLS,
         }
     ).map(lambda named: properties_section(**named))
-    application = MAPS.map(lambda found: section(APPLICATION_PROPERTIES, found))
+    application = MAPS.map(lambda named: section(APPLICATION_PROPERTIES, named))
     bodies = st.lists(st.binary(max_size=600), min_size=1, max_size=3).map(
         lambda parts: b"".join(data_section(part) for part in parts)
     )
@@ -76,14 +76,14 @@ def by_the_sdk(payload: bytes) -> InputEvent:
 
 
 @given(payload=messages(), before=st.binary(max_size=20), behind=st.binary(max_size=20))
-def test_what_is_delivered_is_the_same(payload: bytes, before: bytes, behind: bytes) -> None:
+def test_the_delivered_event_is_the_same(payload: bytes, before: bytes, behind: bytes) -> None:
     data = before + payload + behind
     assert decode("3", data, len(before), len(before) + len(payload)) == by_the_sdk(payload)
 
 
 @given(payload=messages(), cut=st.integers(1, 300))
-def test_what_is_cut_off_is_left_to_the_sdk_unless_it_is_whole_again(payload: bytes, cut: int) -> None:
-    """Between two sections of data, for instance."""
+def test_a_truncated_message_is_left_to_the_sdk_unless_it_is_whole_again(payload: bytes, cut: int) -> None:
+    """It is whole again after a cut between two data sections, for instance."""
     rest = payload[: max(0, len(payload) - cut)]
     try:
         event = decode("3", rest, 0, len(rest))
@@ -112,7 +112,7 @@ def test_sections_that_are_not_in_every_event_are_left_to_the_sdk(odd: bytes) ->
         decode("3", payload, 0, len(payload))
 
 
-def test_names_that_a_sender_makes_up_take_no_memory() -> None:
+def test_names_that_a_sender_makes_up_do_not_fill_the_memory() -> None:
     for number in range(3):
         made_up: dict[Any, Any] = {str(uuid.UUID(int=number * 10_000 + n)): n for n in range(900)}
         payload = annotated(HUB, section(APPLICATION_PROPERTIES, made_up) + data_section(b"x"))
@@ -120,13 +120,15 @@ def test_names_that_a_sender_makes_up_take_no_memory() -> None:
     assert len(decoding._names) <= decoding.MAX_NAMES
 
 
-def test_it_is_used_with_this_sdk_and_not_with_one_that_is_built_in_another_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_decoding_is_used_with_this_sdk_and_not_with_one_that_is_built_differently(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert agrees_with_the_sdk(to_input_event)
     monkeypatch.setattr(decoding, "CONTENT_TYPE", 7)
     assert not agrees_with_the_sdk(to_input_event)
 
 
-def test_what_nests_too_deeply_is_left_to_the_sdk_and_comes_through() -> None:
+def test_an_event_that_nests_too_deeply_is_left_to_the_sdk_and_gets_through() -> None:
     nested = b"\x40"
     for _ in range(4000):
         nested = b"\xd0" + (len(nested) + 4).to_bytes(4, "big") + b"\x00\x00\x00\x01" + nested
@@ -137,5 +139,5 @@ def test_what_nests_too_deeply_is_left_to_the_sdk_and_comes_through() -> None:
     with pytest.raises(NotDecodableError):
         decode("3", payload, 0, len(payload))
     make_decoding_total()
-    message = _receiver_async.decode_payload(memoryview(payload))  # type: ignore[attr-defined]  # made total
+    message = _receiver_async.decode_payload(memoryview(payload))  # type: ignore[attr-defined]  # patched by make_decoding_total
     assert to_input_event("3", EventData._from_message(message)).sequence_number == 2**33

@@ -1,4 +1,4 @@
-"""Events that are encoded here are, for whoever decodes them, those that the SDK would have sent."""
+"""Events encoded here decode to the same as those that the SDK would have sent."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def decoded(batch: EventDataBatch) -> Any:
 
 
 @given(event=EVENTS)
-def test_what_arrives_is_the_same(event: OutgoingEvent) -> None:
+def test_the_event_that_arrives_is_the_same(event: OutgoingEvent) -> None:
     ours, theirs = EventDataBatch(max_size_in_bytes=LIMIT), by_the_sdk(event)
     assert add_encoded(ours, encode(event))
     mine, its = decoded(ours), decoded(theirs)
@@ -70,7 +70,7 @@ def test_a_batch_never_holds_more_than_it_may(event: OutgoingEvent, room: int) -
     payload = encode(event)
     full = EventDataBatch(max_size_in_bytes=LIMIT)
     assert add_encoded(full, payload)
-    assume(full.size_in_bytes + room > 0)  # to the SDK no size is its own choice
+    assume(full.size_in_bytes + room > 0)  # the SDK replaces a limit of 0 by its own
     batch = EventDataBatch(max_size_in_bytes=full.size_in_bytes + room)
     assert add_encoded(batch, payload) is (room >= 0)
     assert batch.size_in_bytes <= batch.max_size_in_bytes
@@ -88,7 +88,9 @@ def publisher() -> EventHubPublisher:
     return EventHubPublisher(lambda: pytest.fail("nothing is sent"), CLEAN_HUB, send_timeout_seconds=1.0)
 
 
-def test_it_is_used_with_this_sdk_and_not_with_one_that_is_built_in_another_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_encoding_is_used_with_this_sdk_and_not_with_one_that_is_built_differently(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert agrees_with_the_sdk(to_event_data)
     monkeypatch.setattr(encoding, "DATA", 4)
     assert not agrees_with_the_sdk(to_event_data)

@@ -1,4 +1,4 @@
-"""Properties: keys and ids never collide by construction, the claim store agrees with a model, progress with the truth."""
+"""Properties: keys and ids never collide by construction, the claim store agrees with its model, progress skips replays."""
 
 from __future__ import annotations
 
@@ -73,11 +73,11 @@ readings = st.lists(
 
 
 @given(text, readings)
-def test_keys_and_claims_of_an_event_are_those_of_its_readings(group: str, found: list[Reading]) -> None:
-    assert key_digests(group, found) == [key_digest(group, reading.source, reading.id) for reading in found]
-    claims = new_claims(Origin(1, 2, 3, 0), found, 4, 5)
+def test_keys_and_claims_of_an_event_are_those_of_its_readings(group: str, drawn: list[Reading]) -> None:
+    assert key_digests(group, drawn) == [key_digest(group, reading.source, reading.id) for reading in drawn]
+    claims = new_claims(Origin(1, 2, 3, 0), drawn, 4, 5)
     assert [unpack(claim) for claim in claims] == [
-        Claim(False, 1 << 4, Origin(1, 2, 3, reading.index), 5, reading.content_hash) for reading in found
+        Claim(False, 1 << 4, Origin(1, 2, 3, reading.index), 5, reading.content_hash) for reading in drawn
     ]
 
 
@@ -111,8 +111,8 @@ def test_calls_hold_every_reading_once_in_order_and_none_has_too_many(sizes: lis
 @given(st.sets(st.integers(0, 300)))
 def test_ranges_name_each_index_once(indexes: set[int]) -> None:
     spans = [part.split("-") for part in ranges(sorted(indexes)).split(",") if part]
-    found = [n for span in spans for n in range(int(span[0]), int(span[-1]) + 1)]
-    assert found == sorted(indexes)
+    named = [n for span in spans for n in range(int(span[0]), int(span[-1]) + 1)]
+    assert named == sorted(indexes)
 
 
 @given(st.lists(json_values, max_size=6), st.sampled_from(["", " ", "\n\t"]))

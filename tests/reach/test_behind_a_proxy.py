@@ -1,5 +1,7 @@
-"""The whole service from inside a locked-down network: no way out but one proxy, no key but workload identity, and
-certificates of a private authority."""
+"""The whole service inside a locked-down network.
+
+One proxy is the only way out, workload identity replaces all keys, and certificates are issued by a private authority.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hubs by TLS with a private authority, under other addresses than their own; and what is said where that fails."""
+"""Hubs over TLS with a private authority, under addresses other than their own, and the messages where that fails."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Plant:
     key: str
 
     def address(self, endpoint: str) -> HubAddress:
-        """Nobody finds the namespace itself."""
+        """Only `endpoint` can be reached: the name of the namespace does not resolve."""
         text = (
             "Endpoint=sb://plant.servicebus.windows.net/;SharedAccessKeyName=RootManageSharedAccessKey;"
             f"SharedAccessKey={self.key};EntityPath=telemetry"
@@ -64,7 +64,7 @@ async def partitions(network: Network, address: HubAddress) -> list[str]:
         await azure.close()
 
 
-async def test_amqp_by_tls_with_a_private_authority(plant: Plant) -> None:
+async def test_amqp_over_tls_with_a_private_authority(plant: Plant) -> None:
     address = plant.address(f"localhost:{plant.amqps}")
     assert await partitions(Network(ca_file=plant.ca_file), address) == ["0", "1", "2", "3"]
 
@@ -82,7 +82,7 @@ async def test_a_certificate_that_is_not_trusted_is_not_accepted(plant: Plant, o
         await partitions(Network(over_websocket=over_websocket), address)
 
 
-async def test_a_proxy_that_refuses_is_said_without_its_password(plant: Plant) -> None:
+async def test_a_proxy_that_refuses_is_reported_without_its_password(plant: Plant) -> None:
     def network(password: str) -> Network:
         return Network(proxy=f"http://edge:{quote(password, safe='')}@127.0.0.1:{plant.proxy.port}", ca_file=plant.ca_file)
 
@@ -94,7 +94,7 @@ async def test_a_proxy_that_refuses_is_said_without_its_password(plant: Plant) -
 
 
 def test_iot_hubs_own_endpoint_needs_its_key() -> None:
-    with pytest.raises(ConfigurationError, match="^DEDUP_INPUT_CONNECTION_STRING: .*knows no Entra ID") as caught:
+    with pytest.raises(ConfigurationError, match="^DEDUP_INPUT_CONNECTION_STRING: .*does not support Entra ID") as caught:
         parse_hub_address("DEDUP_INPUT_CONNECTION_STRING", SecretStr(IOT_HUB))
     assert "route" in str(caught.value)
 
@@ -113,7 +113,7 @@ def test_what_a_connection_string_lacks_is_named(text: str, problem: str) -> Non
     assert "c2VjcmV0" not in str(caught.value)
 
 
-def test_names_are_read_as_they_are_written() -> None:
+def test_keys_of_a_connection_string_ignore_case_and_values_keep_it() -> None:
     text = "endpoint=sb://NS.servicebus.windows.net/;EntityPath=Hub;SharedAccessKeyName=n;SharedAccessKey=c2VjcmV0PT0="
     address = parse_hub_address("X", SecretStr(text))
     assert (address.name, address.has_key, address.is_emulator) == (("NS.servicebus.windows.net", "Hub"), True, False)

@@ -1,4 +1,4 @@
-"""Redis as Azure offers it: by TLS, clustered, by Entra ID; and what is said where it can't be reached so."""
+"""Redis as Azure offers it: over TLS, clustered, with Entra ID; and the messages where it can't be reached that way."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HOST = "redis.plant.test"
 
 @pytest.fixture(autouse=True)
 def name_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    """HOST is this machine; the client library treats `localhost` in a way of its own."""
+    """Resolves HOST to this machine, since the client library treats `localhost` specially."""
     original = socket.getaddrinfo
 
     def getaddrinfo(host: Any, *arguments: Any, **options: Any) -> Any:
@@ -45,7 +45,7 @@ def name_service(monkeypatch: pytest.MonkeyPatch) -> None:
 class Authority:
     ca_file: Path
     tls: ssl.SSLContext
-    """Of a server whose certificate names hosts, and no address."""
+    """For a server whose certificate names hosts, but no IP address."""
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def authority(tmp_path: Path) -> Authority:
 
 @pytest.fixture
 async def cluster_behind_tls(authority: Authority, tmp_path: Path) -> AsyncIterator[str]:
-    """As Azure Managed Redis: the nodes announce addresses, and the certificate names a host."""
+    """As with Azure Managed Redis: the nodes announce addresses, but the certificate names a host."""
     async with AsyncExitStack() as stack:
         announced = free_port()
         port = stack.enter_context(clustered_node(tmp_path / "node", announced))
@@ -77,7 +77,7 @@ async def test_a_cluster_whose_nodes_announce_addresses_is_called_by_its_name(
 
 
 @pytest.mark.parametrize("is_cluster", [False, True])
-async def test_a_certificate_that_is_not_trusted_is_said(cluster_behind_tls: str, is_cluster: bool) -> None:
+async def test_a_certificate_that_is_not_trusted_is_reported(cluster_behind_tls: str, is_cluster: bool) -> None:
     client = connect(cluster_behind_tls, 5.0, is_cluster=is_cluster)
     with pytest.raises(UnavailableError, match="DEDUP_CA_FILE") as caught:
         await check_clustering(client, "n")
@@ -85,7 +85,7 @@ async def test_a_certificate_that_is_not_trusted_is_said(cluster_behind_tls: str
     await client.aclose()
 
 
-async def test_a_cluster_that_is_taken_for_one_server_is_said(redis_cluster: str) -> None:
+async def test_a_cluster_that_is_configured_as_one_server_is_reported(redis_cluster: str) -> None:
     client = connect(redis_cluster, 5.0)
     with pytest.raises(UnavailableError, match="DEDUP_REDIS_CLUSTER=true") as caught:
         await check_clustering(client, "n")
@@ -93,7 +93,7 @@ async def test_a_cluster_that_is_taken_for_one_server_is_said(redis_cluster: str
     await client.aclose()
 
 
-async def test_one_server_that_is_taken_for_a_cluster_is_said(redis_url: str) -> None:
+async def test_one_server_that_is_configured_as_a_cluster_is_reported(redis_url: str) -> None:
     client = connect(redis_url, 5.0, is_cluster=True)
     with pytest.raises(UnavailableError, match="DEDUP_REDIS_CLUSTER=false") as caught:
         await check_clustering(client, "n")
@@ -127,7 +127,7 @@ async def test_wrong_credentials_are_refused(redis_cluster: str, redis_url: str)
 
 @pytest.fixture
 def identity(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """As AKS gives it to a pod; returns the file with the service account's token."""
+    """Workload identity as AKS gives it to a pod; returns the file with the service account's token."""
     token_file = tmp_path / "token"
     token_file.write_text(entra.SERVICE_ACCOUNT_TOKEN)
     monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "WorkloadIdentityCredential")
@@ -143,7 +143,7 @@ async def authentications(admin: Redis) -> int:
 
 @pytest.fixture(params=[False, True], ids=["server", "cluster"])
 def lone_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[int, bool]]:
-    """(port, whether it is a cluster) of one whose users may be changed."""
+    """(port, whether it is a cluster) of a server whose users this test may change."""
     if request.param:
         with clustered_node(tmp_path / "node", announced_port=0) as port:
             yield port, True
@@ -171,7 +171,7 @@ async def test_live_connections_get_the_new_token_before_the_old_one_expires(
         async with asyncio.timeout(DEADLINE_SECONDS):
             while len(tokens.issued) < 2 or await authentications(admin) == before:
                 await asyncio.sleep(0.1)
-        assert (await admin.info("clients"))["connected_clients"] == connected  # not by connecting anew
+        assert (await admin.info("clients"))["connected_clients"] == connected  # not by reconnecting
         assert await call(client, client.get("x")) is None
         credentials.close()
         await client.aclose()
@@ -179,7 +179,7 @@ async def test_live_connections_get_the_new_token_before_the_old_one_expires(
         await credential.close()
 
 
-async def test_an_identity_that_is_refused_is_said(
+async def test_an_identity_that_is_refused_is_reported(
     authority: Authority, identity: Path, monkeypatch: pytest.MonkeyPatch, redis_url: str
 ) -> None:
     identity.write_text("somebody else's token")

@@ -1,4 +1,4 @@
-"""The auditor: knows what the plant emitted and what the clean stream holds. It shares no code with the service."""
+"""The auditor compares what the plant emitted with what the clean stream holds. It shares no code with the service."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ class Verdict:
 
 
 def audit(emitted: Iterable[str], clean: Iterable[Any]) -> Verdict:
-    """`clean`: objects with `body` and `properties`. Readings are recognised by what the plant wrote into the payload;
-    marked duplicates do not count."""
+    """The readings that the clean stream lacks or holds more than once. `clean`: objects with `body` and `properties`.
+
+    Readings are recognised by what the plant wrote into the payload. Marked duplicates do not count.
+    """
     seen: Counter[str] = Counter()
     for event in clean:
         if event.properties.get("dedup_duplicate"):

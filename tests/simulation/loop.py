@@ -14,7 +14,7 @@ class StuckError(Exception):
 
 
 class _NoIo(selectors.SelectSelector):
-    """Instead of waiting for sockets, time is moved on."""
+    """Advances the virtual time instead of waiting for sockets."""
 
     loop: SimulatedLoop
 
@@ -26,7 +26,7 @@ class _NoIo(selectors.SelectSelector):
 
 
 class SimulatedLoop(asyncio.SelectorEventLoop):
-    """What is ready runs in random order; what sleeps wakes in order of virtual time."""
+    """Ready callbacks run in random order, and sleeping ones wake in the order of virtual time."""
 
     def __init__(self, rng: random.Random) -> None:
         selector = _NoIo()

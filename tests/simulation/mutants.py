@@ -1,7 +1,4 @@
-"""Ways to get the protocol wrong, each as a patch of the real code: the simulation must catch every one.
-
-Those of the exhaustive model of the protocol, and some of its neighbours.
-"""
+"""Ways to get the protocol wrong, each as a patch of the real code: the simulation must catch every one."""
 
 from __future__ import annotations
 
@@ -33,10 +30,10 @@ Mutant = Callable[[Patch], None]
 
 
 def naive(patch: Patch) -> None:
-    """SET NX: who finds a claim, even its own, is a duplicate."""
+    """Like SET NX: a copy that finds a claim, even its own, is a duplicate."""
 
-    def judge(event: bytes, reading: Reading, found: bytes | None, *, in_doubt: bool) -> Verdict:
-        return Verdict.WINNER if found is None else Verdict.DUPLICATE
+    def judge(event: bytes, reading: Reading, held: bytes | None, *, in_doubt: bool) -> Verdict:
+        return Verdict.WINNER if held is None else Verdict.DUPLICATE
 
     patch.setattr(claiming, "judge", judge)
 
@@ -64,7 +61,7 @@ def no_tail(patch: Patch) -> None:
 
 
 def sample_late(patch: Patch) -> None:
-    """The newest sample is written with an old position, after sends behind it."""
+    """The newest sample is written with an old position, although events after that position were already sent."""
     renew = SimulatedLeases.renew
 
     async def late(self: SimulatedLeases, pod_id: str, held: list[Lease]) -> Any:
@@ -78,7 +75,7 @@ def sample_late(patch: Patch) -> None:
 
 
 def sample_not_inherited(patch: Patch) -> None:
-    """Below the horizon, too, the record takes the newest sample."""
+    """The record takes the newest sample even below the horizon."""
 
     def finish_with_newest(self: Resolver, _: Any, newest: EndOffsets) -> None:
         self.sample = newest or self.sample
@@ -104,13 +101,13 @@ def _has_key(event: OutgoingEvent, reading: Reading) -> bool:
 
 
 def clean_stream(resolver: Resolver) -> list[OutgoingEvent]:
-    """All of it, as only a test can see it."""
+    """The whole clean stream, which only a test can see."""
     tail: Any = resolver._tail
     return [event for log in tail.hub.partitions.values() for event in log]
 
 
 def no_fence(patch: Patch) -> None:
-    """Nobody looks at the lease before sending."""
+    """The lease is not checked before sending."""
     patch.setattr(Lease, "require", lambda *_: None)
 
 
@@ -135,7 +132,7 @@ def confirm_before_publish(patch: Patch) -> None:
 
 
 def claim_by_a_refused_copy(patch: Patch) -> None:
-    """An event that will be ignored claims its keys all the same."""
+    """An event that will be ignored claims its keys nevertheless."""
     admit = Admission.admit
 
     def claiming(self: Admission, event: Any, incarnation: int) -> EventWork:
@@ -155,7 +152,7 @@ def claim_by_a_refused_copy(patch: Patch) -> None:
 
 
 def origin_without_index(patch: Patch) -> None:
-    """The clean stream names the event, not which of its readings."""
+    """The clean stream names the event, but not which of its readings were published."""
     original = sending.CleanSender._drop_published
 
     def by_event(self: Any, queue: Any, published: set[Any]) -> None:
@@ -181,10 +178,10 @@ def origin_without_index(patch: Patch) -> None:
 
 
 def skip_in_doubt_as_own_call(patch: Patch) -> None:
-    """The horizon is forgotten: what a predecessor claimed looks like one's own repeated call."""
+    """The horizon is forgotten: a predecessor's claim looks like the result of one's own repeated call."""
 
-    def never(event: bytes, reading: Reading, found: bytes | None, *, in_doubt: bool) -> Verdict:
-        return claims.judge(event, reading, found, in_doubt=False)
+    def never(event: bytes, reading: Reading, held: bytes | None, *, in_doubt: bool) -> Verdict:
+        return claims.judge(event, reading, held, in_doubt=False)
 
     patch.setattr(claiming, "judge", never)
 
@@ -213,8 +210,10 @@ def claims_that_outlive_their_events(patch: Patch) -> None:
 
 
 def skip_by_sequence_number(patch: Patch) -> None:
-    """What has a finished number is skipped, whatever its time, and nobody asks whether it is still the same hub: a new one
-    of the same name counts anew."""
+    """Events up to the finished number are skipped, whatever their time, and nothing checks whether the hub is the same.
+
+    A recreated hub starts its numbers over.
+    """
 
     def fresh(self: Progress, events: list[Any]) -> list[Any]:
         finished = -1 if self.finished is None else self.finished.sequence_number
@@ -228,12 +227,12 @@ def skip_by_sequence_number(patch: Patch) -> None:
 
 
 def replays_are_counted(patch: Patch) -> None:
-    """The accounts do not remember how far each partition was counted."""
+    """The ledger does not remember how far each partition was counted."""
     count = MemoryLedger.count
 
-    def again(self: MemoryLedger, request: Any, found: Any) -> None:
+    def again(self: MemoryLedger, request: Any, held: Any) -> None:
         self.accounted.clear()
-        count(self, request, found)
+        count(self, request, held)
 
     patch.setattr(MemoryLedger, "count", again)
 
@@ -257,4 +256,4 @@ CAUGHT_BY: dict[str, tuple[Mutant, str]] = {
     "skip-by-sequence-number": (skip_by_sequence_number, "recreated"),
 }
 MAY_STAND_STILL = {"skip-by-sequence-number"}
-"""Where it is failure enough that a partition is never finished: the new hub's events are skipped, and wait for ever."""
+"""Mutants that are caught by a partition that is never finished: the new hub's events are skipped and wait forever."""

@@ -1,4 +1,4 @@
-"""Run seeds of the simulation: `python -m tests.simulation.simulate [SEED …]`, or without seeds until told to stop."""
+"""Runs seeds of the simulation: `python -m tests.simulation.simulate [SEED …]`; without seeds, until interrupted."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SCENARIOS = {
 }
 STUCK = "the pods did not finish"
 MAY_DOUBLE = {"redis forgets", "retention", "recreated"}
-"""What was published is known by Redis or by reading the winner again; where both are gone, it is published once more."""
+"""Only Redis and reading the winner again show what was published; where both are gone, it is published once more."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def _check_accounts(seed: int, name: str, world: World) -> Failure | None:
 
 
 def _abandon(loop: SimulatedLoop) -> None:
-    """End what the dead pods left behind, and what that starts in ending."""
+    """Cancels the tasks that dead pods left behind, and those that these start while they end."""
     while tasks := asyncio.all_tasks(loop):
         for task in tasks:
             task.cancel()

@@ -1,4 +1,4 @@
-"""R3, R4 and R8 on the real code in a simulated world; and that the auditor can fail."""
+"""R3, R4 and R8 on the real code in a simulated world, and proof that the auditor can fail."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MUTANT_SEEDS = 600
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
-def test_nothing_is_lost_and_nothing_comes_twice(chunk: int) -> None:
+def test_nothing_is_lost_and_nothing_is_published_twice(chunk: int) -> None:
     size = SEEDS // CHUNKS
     failures = [failure for seed in range(chunk * size, (chunk + 1) * size) if (failure := run(seed)) is not None]
     assert not failures, "\n".join(map(str, failures))

@@ -1,8 +1,8 @@
 """A whole deployment in one event loop: the real assignment, worker and pipeline of several pods on in-memory stores.
 
-Faults, all drawn from the seed: pods are killed at any await and started again, frozen for longer than their lease, replies
-are lost, sends are applied without acknowledgement or not at all, connections drop, events are delivered again, wall clocks
-are wrong and jump, partitions are slow, Redis forgets.
+The faults, all drawn from the seed: pods are killed at any await and started again or frozen for longer than their lease,
+replies are lost, sends are applied without acknowledgement or not at all, connections drop, events are delivered again, wall
+clocks are wrong and jump, partitions are slow, and Redis forgets.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ INPUTS, OUTPUTS = 3, 2
 
 @dataclass(frozen=True)
 class Scenario:
-    """How often what happens. Rates are per call of a port, numbers are per run."""
+    """How often each fault happens. Rates are per call of a port, numbers are per run."""
 
     readings: int = 24
     pods: int = 2
@@ -74,12 +74,12 @@ class Scenario:
     mode: str = "drop"
     trouble_seconds: float = 25.0
     queueing_seconds: float = 0.02
-    """How long a send may wait for its turn before the lease is looked at."""
+    """How long a send may wait for its turn before the lease is checked."""
     retention_seconds: float = RETENTION_MS / 1000
     outage_seconds: float = 0.0
-    """After the trouble all pods are dead for so long, and one replica sends its copies only then."""
+    """How long all pods are dead after the other faults. One replica sends its copies only at the end of this time."""
     recreations: int = 0
-    """How often the input hub is replaced by a new one of the same name, with whatever is sent from then on."""
+    """How often the input hub is replaced by a new one of the same name, which gets new readings."""
     wrong_clocks: bool = True
 
 
@@ -101,7 +101,7 @@ class SimulatedClock:
 
 @dataclass
 class PodClock:
-    """A pod's clock: its wall time is off, and jumps."""
+    """A pod's clock, whose wall time is wrong and jumps."""
 
     clock: SimulatedClock
     skew_ms: int
@@ -139,7 +139,7 @@ class World:
     # --- the plant and its replicas
 
     def emit(self) -> None:
-        """Each replica has its own partition, order, batch boundaries and age; some sources are on two replicas only."""
+        """Each replica has its own partition and batch boundaries, and lacks about half the readings of some sources."""
         first = len(self.emitted)
         self.emitted += [f"{n % 4}-{n}" for n in range(first, first + self.scenario.readings)]
         oldest = self.clock.now_ms() - self.rng.choice([10_000, min(BACKLOG_MS, int(self.retention_ms / 2))])
@@ -151,7 +151,7 @@ class World:
                 chunk, mine = mine[:size], mine[size:]
                 body, content_type, properties = self._encode(chunk)
                 annotations = {DEVICE_ID: f"edge-{replica}", MESSAGE_SOURCE: "Telemetry"}
-                if self.rng.random() < 0.1:  # no telemetry, though it looks like it: it must silence nobody
+                if self.rng.random() < 0.1:  # not telemetry, although it looks like it; it must not suppress any
                     self._append(
                         log, replica, body, content_type, properties, {**annotations, MESSAGE_SOURCE: "twin"}, oldest
                     )
@@ -195,14 +195,14 @@ class World:
         return int(self.scenario.retention_seconds * 1000)
 
     def first_kept(self, partition: str) -> int:
-        """The first sequence number that retention has left."""
+        """The first sequence number that is still within the retention."""
         log, oldest = self.hub.partitions[partition], self.clock.now_ms() - self.retention_ms
         return next((event.sequence_number for event in log if event.enqueued_ms >= oldest), len(log))
 
-    # --- the accounts
+    # --- accounting
 
     def arrived_copies(self) -> dict[str, int]:
-        """By replica: the copies of readings in its partition."""
+        """Replica → number of copies of readings in its partition."""
         return {
             f"edge-{partition}": sum(
                 event.body.decode().count('"reading"') for event in log if event.annotations[MESSAGE_SOURCE] == "Telemetry"
@@ -218,7 +218,7 @@ class World:
     # --- a run
 
     async def run(self) -> None:
-        """Raises TimeoutError when the pods do not finish although all trouble is over."""
+        """Raises TimeoutError when the pods do not finish although all faults are over."""
         self.emit()
         if self.scenario.outage_seconds:
             self._hold_back()
@@ -242,7 +242,7 @@ class World:
             pod.kill()
 
     def _is_finished(self) -> bool:
-        """By record or checkpoint: a former owner may have moved a checkpoint back."""
+        """Judged by record or checkpoint, because a former owner may have moved a checkpoint back."""
         return all(
             max(self._finished(partition), self.first_kept(partition) - 1) >= len(log) - 1
             for partition, log in self.hub.partitions.items()
@@ -251,7 +251,7 @@ class World:
     def _finished(self, partition: str) -> int:
         lease = self.leases.stored.get(partition)
         record = LeaseRecord.decode(lease.record) if lease is not None and lease.record is not None else None
-        if self.hub.incarnation > 1:  # a checkpoint does not say which hub it is of
+        if self.hub.incarnation > 1:  # a checkpoint does not say which incarnation it belongs to
             is_of_this_hub = record is not None and record.incarnation == self.hub.incarnation
             return record.finished.sequence_number if record and record.finished and is_of_this_hub else -1
         positions = [self.checkpoints.positions.get(partition), record.finished if record is not None else None]
@@ -267,8 +267,10 @@ class World:
         self.rng.choice(self.pods).freeze(self.rng.uniform(1.0, 3 * LEASE_SECONDS))
 
     def _hold_back(self) -> None:
-        """The last replica sends nothing for now. What the others sent may run out of retention before anybody reads it,
-        so that what the last one holds is what must arrive."""
+        """Keeps back all that the last replica has sent.
+
+        The retention may drop what the others sent before it is read, so only what the last replica holds must arrive.
+        """
         log = self.hub.partitions[str(INPUTS - 1)]
         self.late, log[:] = log[:], []
         held = "".join(event.body.decode() for event in self.late if event.annotations[MESSAGE_SOURCE] == "Telemetry")
@@ -284,7 +286,7 @@ class World:
             pod.start()
 
     async def _recreate(self) -> None:
-        """What was in the old hub is gone with it; the new one must arrive whole."""
+        """The readings in the old hub are gone with it; all those in the new one must arrive."""
         for log in self.hub.partitions.values():
             log.clear()
         self.hub.incarnation += 1
@@ -300,7 +302,7 @@ class World:
 
 
 class Pod:
-    """One process: real code on ports that fail, and that stop working for good when it is killed."""
+    """A pod: real code on ports that fail, and that stop working for good when the pod is killed."""
 
     def __init__(self, world: World, name: str) -> None:
         self.world, self.name = world, name
@@ -315,7 +317,7 @@ class Pod:
         self._main = asyncio.create_task(Process(self, self.life).run())
 
     def kill(self) -> None:
-        """Nothing that this life does has an effect any more."""
+        """Ends this life of the pod: none of its further calls has an effect."""
         self.life += 1
         if self._main is not None:
             self._main.cancel()
@@ -327,7 +329,7 @@ class Pod:
 
 @dataclass
 class Process:
-    """One life of a pod. As the ports of the service, each method is a call over the network."""
+    """One life of a pod: a process whose ports are called over a simulated network."""
 
     pod: Pod
     life: int
@@ -366,7 +368,7 @@ class Process:
         await assignment.run(asyncio.Event())
 
     async def pause(self, slowness: float = 0.002) -> None:
-        """Some time passes; a frozen process waits, and a dead one never comes back."""
+        """Lets some time pass; a frozen process waits, and a dead one never continues."""
         await asyncio.sleep(self.world.rng.random() * slowness)
         await self.pod.thawed.wait()
         if self.life != self.pod.life:
@@ -445,7 +447,7 @@ class SimulatedCheckpoints:
 
 @dataclass
 class SimulatedPublisher:
-    """A send takes effect before its time-out or never; the process may die or freeze at any other moment."""
+    """A send takes effect before its timeout or never; the process may die or freeze at any other moment."""
 
     process: Process
     hub: MemoryPublisher
@@ -468,7 +470,7 @@ class SimulatedPublisher:
             permit(SEND_TIMEOUT_SECONDS)
         await asyncio.sleep(world.rng.random() * world.rng.choice([0.002, 0.9 * SEND_TIMEOUT_SECONDS]))
         if process.life != process.pod.life and world.rng.random() < 0.5:
-            raise asyncio.CancelledError  # killed before the bytes had left; else the hub still gets them
+            raise asyncio.CancelledError  # killed before the bytes were sent; otherwise the hub still gets them
         count = world.rng.randint(1, len(events))
         fate = world.rng.random() if world.in_trouble else 1.0
         if fate < world.scenario.failed_sends:
@@ -501,7 +503,7 @@ class SimulatedReader:
         if world.in_trouble and world.rng.random() < world.scenario.dropped_readers:
             raise UnavailableError(INPUT_HUB_READING, "connection lost")
         log = world.hub.partitions[self.partition_id]
-        if self.incarnation != world.hub.incarnation:  # the SDK connects again by itself, and may not even notice
+        if self.incarnation != world.hub.incarnation:  # the SDK reconnects by itself and may not notice
             if world.rng.random() < 0.5:
                 raise UnavailableError(INPUT_HUB_READING, "connection lost")
             self.incarnation, self.position = world.hub.incarnation, 0

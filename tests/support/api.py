@@ -57,7 +57,7 @@ class Plant:
         )
 
     async def run(self, minutes: int = 5) -> None:
-        """The third edge dies half-way."""
+        """Readings of `minutes` minutes from three edges, of which the third dies halfway; then a conflict and examples."""
         for replica in range(3):
             await self.claims.replica_number("presses", f"edge-{replica}")
         for n in range(60 * minutes):

@@ -11,7 +11,7 @@ from helm_python import Chart
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "dedup-service"
 KUBERNETES = ("1.30", "1.37")
-"""The oldest supported version, and the newest whose schemas are at hand."""
+"""The oldest supported version, and the newest whose schemas are available."""
 
 Resource = dict[str, Any]
 
@@ -21,20 +21,20 @@ def value_files() -> list[Path]:
 
 
 def load_values(name: str) -> dict[str, Any]:
-    """Of ci/<name>-values.yaml."""
+    """The values in ci/<name>-values.yaml."""
     values: dict[str, Any] = yaml.safe_load((CHART / "ci" / f"{name}-values.yaml").read_text())
     return values
 
 
 def render(values: dict[str, Any], *, namespace: str = "dedup") -> list[Resource]:
-    """Raises the engine's errors."""
+    """The rendered resources. Raises the engine's errors."""
     with Chart.load(CHART) as chart:
         files = chart.render(values=values, name="plant", namespace=namespace)
-    found = []
+    resources: list[Resource] = []
     for name, text in files.items():
         if name.endswith(".yaml"):
-            found += [resource for resource in yaml.safe_load_all(text) if resource]
-    return found
+            resources += [resource for resource in yaml.safe_load_all(text) if resource]
+    return resources
 
 
 def of_kind(resources: list[Resource], kind: str, name_contains: str = "") -> list[Resource]:
@@ -43,8 +43,8 @@ def of_kind(resources: list[Resource], kind: str, name_contains: str = "") -> li
 
 def pod_specs(resources: list[Resource]) -> list[tuple[str, Resource]]:
     """(name, pod spec) of everything that becomes pods."""
-    found = [(item["metadata"]["name"], item["spec"]["template"]["spec"]) for item in of_kind(resources, "Deployment")]
-    return found + [(item["metadata"]["name"], item["spec"]) for item in of_kind(resources, "Pod")]
+    specs = [(item["metadata"]["name"], item["spec"]["template"]["spec"]) for item in of_kind(resources, "Deployment")]
+    return specs + [(item["metadata"]["name"], item["spec"]) for item in of_kind(resources, "Pod")]
 
 
 def service_container(resources: list[Resource]) -> Resource:

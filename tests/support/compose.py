@@ -1,4 +1,4 @@
-"""docker-compose.yml run as processes of this machine: each service has a loopback address of its own instead of a name."""
+"""Runs docker-compose.yml as local processes: each service has its own loopback address instead of a name."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from sandbox.peers.azurite import NODE, NODE_FOLDER, install_node_packages
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
 MODULES = {"service": "dedup_service", "edge": "edge_sender", "sandbox": "sandbox"}
-"""What runs in the image of each build target."""
+"""Build target → the module that runs in its image."""
 DEFAULT_COMMANDS = {"service": ["run"], "edge": ["run"], "sandbox": ["hub", "--host", "0.0.0.0"]}
 AZURITE = NODE_FOLDER / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
 
 HOST = "(?:(?<=//)|(?<=@)|(?<=GatewayHostName=)){}(?=[:;/]|$)"
-"""A service's name where an address stands."""
+"""Matches a service's name where it is used as an address."""
 
 Service = dict[str, Any]
 
 
 def compose_file() -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())
-    return found
+    content: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())
+    return content
 
 
 def services(profile: str) -> dict[str, Service]:
@@ -40,9 +40,9 @@ def services(profile: str) -> dict[str, Service]:
 
 
 def target(service: Service) -> str | None:
-    """The build target, where the image is ours."""
-    found: str | None = service.get("build", {}).get("target")
-    return found
+    """The build target, or None where the image is not built here."""
+    name: str | None = service.get("build", {}).get("target")
+    return name
 
 
 def command(service: Service) -> list[str]:
@@ -53,7 +53,7 @@ def command(service: Service) -> list[str]:
 class Composition:
     folder: Path
     prefix: str
-    """Of three numbers: the services' addresses follow."""
+    """The first three numbers of the services' addresses, such as "127.0.77"."""
     profile: str = "sandbox"
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -62,7 +62,7 @@ class Composition:
         self.addresses = {name: f"{self.prefix}.{n}" for n, name in enumerate(self.services, start=1)}
 
     def local(self, text: str, name: str) -> str:
-        """With addresses instead of names, and paths of this machine instead of a container's."""
+        """The text with addresses instead of names, and local paths instead of the container's."""
         text = text.replace("0.0.0.0", self.addresses[name]).replace("/shared", str(self.folder))
         for service, address in self.addresses.items():
             text = re.sub(HOST.format(re.escape(service)), address, text)
@@ -82,7 +82,7 @@ class Composition:
             return [sys.executable, "-m", module, first, *given]
         if first == "valkey-server":
             return [str(get_binary_path()), "--bind", self.addresses[name], "--dir", str(self.folder), *rest]
-        assert first == "azurite", f"{name}: what is {first}?"
+        assert first == "azurite", f"{name}: unknown command {first}"
         options = rest[: rest.index("--queueHost")] + rest[rest.index("--skipApiVersionCheck") :]
         return [str(NODE), str(AZURITE), *(self.local(part, name) for part in options)]
 

@@ -1,4 +1,4 @@
-"""A Dockerfile's install and start steps, done again on this machine: a folder stands for the image's file system."""
+"""Runs the steps of the Dockerfile without Docker: a folder takes the place of the image's file system."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 BASE = "base"
 VENV = "/opt/venv"
 ACCOUNTS = "groupadd"
-"""The step that makes the user; a folder has no users."""
+"""Marks the step that creates the user, which is skipped because a folder has no users."""
 
 
 @dataclass
@@ -27,26 +27,26 @@ class Stage:
 
 def stages() -> dict[str, Stage]:
     text = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text())
-    found: dict[str, Stage] = {}
+    by_name: dict[str, Stage] = {}
     current: Stage | None = None
     for line in text.splitlines():
         instruction, _, rest = line.partition(" ")
         if instruction == "FROM":
             parent, _, name = rest.partition(" AS ")
-            current = found[name] = Stage(name, parent)
+            current = by_name[name] = Stage(name, parent)
         elif current is not None and instruction.isupper():
             current.steps.append((instruction, rest.strip()))
-    return found
+    return by_name
 
 
 @dataclass
 class Image:
-    """Built of one target; each stage has a folder of its own below the root."""
+    """The image of one build target; each stage has its own folder below the root."""
 
     root: Path
     target: str
     venv: Path | None = None
-    """Where it was made: a virtual environment does not work elsewhere."""
+    """The folder in which it was created, because a virtual environment does not work elsewhere."""
     environment: dict[str, str] = field(default_factory=dict)
     user: str = "0"
     entrypoint: list[str] = field(default_factory=list)
@@ -91,16 +91,16 @@ class Image:
 
     def _copy(self, sources: list[str], destination: Path) -> None:
         for source in sources:
-            found = ROOT / source
-            if found.is_dir():
-                shutil.copytree(found, destination, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+            path = ROOT / source
+            if path.is_dir():
+                shutil.copytree(path, destination, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
             else:
                 is_folder = destination.is_dir() or len(sources) > 1
                 (destination if is_folder else destination.parent).mkdir(parents=True, exist_ok=True)
-                shutil.copy(found, destination)
+                shutil.copy(path, destination)
 
     def variables(self) -> dict[str, str]:
-        """As the image has them; what pip needs to reach its index comes from this machine."""
+        """The image's environment variables, and those of this process that pip needs to reach its index."""
         path = f"{self.inside(VENV) / 'bin'}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.defpath}"
         kept = {name: value for name, value in os.environ.items() if name.startswith("PIP_") or name.endswith("_CA_BUNDLE")}
         return {**kept, **self.environment, "PATH": path, "HOME": str(self.root)}

@@ -1,4 +1,4 @@
-"""Messages as IoT Hub stores those of its devices, for tests that fill the log without a connection."""
+"""Devices' messages as IoT Hub stores them, for tests that fill the log without a connection."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def single(attributes: dict[str, Any]) -> BareMessage:
 
 
 def deliver(hub: Hub, partition: int, device: str, message: BareMessage, at_ms: int, source: str = "Telemetry") -> None:
-    """As the hub would have stored it at that time."""
+    """Stores the message as the hub would have stored it at that time."""
     annotations = {"iothub-connection-device-id": device, "iothub-message-source": source, "iothub-enqueuedtime": at_ms}
     hub.partitions[partition].append(message, annotations, at_ms)
     hub.partitions[partition].notify()

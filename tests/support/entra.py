@@ -1,4 +1,4 @@
-"""A token endpoint as Entra ID's: it trades a pod's service account token for access tokens, signed for others to check."""
+"""A token endpoint like Entra ID's: it exchanges a pod's service account token for signed access tokens."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sandbox.hub.sas import SasError
 TENANT = "11111111-2222-3333-4444-555555555555"
 CLIENT = "66666666-7777-8888-9999-000000000000"
 PRINCIPAL = "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee"
-"""The identity's object id, which Redis takes for the user name."""
+"""The identity's object id, which Redis uses as the user name."""
 SERVICE_ACCOUNT_TOKEN = "the-service-account-token-of-the-pod"
 LIFE_SECONDS = 3600
 EVENT_HUBS = "https://eventhubs.azure.net/"
-"""The SDK asks for it with this slash."""
+"""The audience of tokens for Event Hubs; the SDK requests it with the trailing slash."""
 
 
 @dataclass
@@ -29,9 +29,9 @@ class TokenEndpoint:
     life_seconds: float = LIFE_SECONDS
     port: int = 0
     issued: list[str] = field(default_factory=list)
-    """The audiences of the tokens."""
+    """The audiences of the tokens, one for each request."""
     tokens: dict[str, str] = field(default_factory=dict)
-    """By audience; the same one for as long as it lives."""
+    """Audience → the token that every request for it gets."""
 
     def token(self, audience: str) -> str:
         if audience not in self.tokens:
@@ -51,7 +51,7 @@ class TokenEndpoint:
         return jwt.encode(claims, self.key, algorithm="HS256")
 
     def check(self, token: str) -> float:
-        """For Event Hubs. Raises SasError."""
+        """Expiry of a token for Event Hubs, in Unix seconds. Raises SasError."""
         try:
             claims = jwt.decode(token, self.key, algorithms=["HS256"], audience=EVENT_HUBS)
         except jwt.InvalidTokenError as error:

@@ -1,4 +1,4 @@
-"""What lies between a plant and Azure: a WebSocket gateway in front of AMQP, and an HTTP proxy."""
+"""What is between a plant and Azure: a WebSocket gateway in front of AMQP, a TLS gateway and an HTTP proxy."""
 
 from __future__ import annotations
 
@@ -75,10 +75,10 @@ async def tls_gateway(target_port: int, tls: ssl.SSLContext, port: int = 0) -> A
 
 @dataclass
 class ConnectProxy:
-    """An HTTP proxy that is the only one to know the names in `routes`: whoever does not go through it gets nowhere."""
+    """An HTTP proxy that alone can resolve the names in `routes`: connections that bypass it fail."""
 
     routes: dict[str, int]
-    """Local port by host name."""
+    """Host name → local port."""
     user: str = "edge"
     password: str = "p@ss/word"
     port: int = 0

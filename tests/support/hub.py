@@ -1,4 +1,4 @@
-"""Talking to a hub through the unmodified SDK."""
+"""Sends events to a hub and reads them back through the unmodified SDK."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def single(reading_id: str, body: bytes = b"{}", source: str = "urn:plant:a", **
 
 
 def element(reading_id: str, data: Any = None, source: str = "urn:plant:a") -> dict[str, Any]:
-    """A reading as it stands in a batch."""
+    """A reading as an element of a batch."""
     return {"specversion": "1.0", "type": "t", "source": source, "id": reading_id, "data": data}
 
 
@@ -53,12 +53,12 @@ async def receive(
     connection_string: str, partition_id: str, count: int, consumer_group: str = "dedup", **options: Any
 ) -> list[EventData]:
     """The next `count` events from a start position (default: the beginning)."""
-    found: list[EventData] = []
+    received: list[EventData] = []
     done = asyncio.Event()
 
     async def on_batch(_: PartitionContext, events: list[EventData]) -> None:
-        found.extend(events)
-        if len(found) >= count:
+        received.extend(events)
+        if len(received) >= count:
             done.set()
 
     client = EventHubConsumerClient.from_connection_string(connection_string, consumer_group, retry_total=0)
@@ -70,7 +70,7 @@ async def receive(
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-    return found
+    return received
 
 
 async def read_all(connection_string: str) -> list[EventData]:
@@ -80,7 +80,7 @@ async def read_all(connection_string: str) -> list[EventData]:
         states = [await client.get_partition_properties(partition) for partition in partitions]
     counts = {s["id"]: s["last_enqueued_sequence_number"] - s["beginning_sequence_number"] + 1 for s in states}
     reads = [receive(connection_string, partition, count) for partition, count in counts.items() if count]
-    return [found for part in await asyncio.gather(*reads) for found in part]
+    return [item for part in await asyncio.gather(*reads) for item in part]
 
 
 def body(received: EventData) -> bytes:
@@ -95,8 +95,8 @@ def properties(received: EventData) -> dict[str, Any]:
 
 def elements(received: EventData) -> list[dict[str, Any]]:
     """The readings of a batch."""
-    found: Any = received.body_as_json()
-    return list(found)
+    content: Any = received.body_as_json()
+    return list(content)
 
 
 def encoded_single(reading_id: str, body: bytes = b"{}", source: str = "urn:plant:a") -> BareMessage:

@@ -11,7 +11,7 @@ from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
 
 async def lag(hub: str, consumer_group: str, azurite: str, container: str) -> dict[str, int]:
     """Unprocessed events by partition."""
-    found: dict[str, int] = {}
+    by_partition: dict[str, int] = {}
     async with (
         EventHubConsumerClient.from_connection_string(hub, consumer_group) as client,
         BlobCheckpointStore.from_connection_string(azurite, container) as store,
@@ -20,8 +20,8 @@ async def lag(hub: str, consumer_group: str, azurite: str, container: str) -> di
             state = await client.get_partition_properties(partition)
             namespace = client._address.hostname.partition("/")[0]
             blob = f"{namespace}/{client.eventhub_name}/{consumer_group.lower()}/checkpoint/{partition}"
-            found[partition] = await _unprocessed(state, store, blob)
-    return found
+            by_partition[partition] = await _unprocessed(state, store, blob)
+    return by_partition
 
 
 async def _unprocessed(state: dict[str, int], store: BlobCheckpointStore, blob: str) -> int:

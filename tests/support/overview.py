@@ -1,4 +1,4 @@
-"""A deployment's state, made of hand-written counts."""
+"""An overview of a deployment, made from hand-written counts."""
 
 from __future__ import annotations
 

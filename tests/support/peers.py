@@ -1,4 +1,4 @@
-"""Programs that others wrote and the tests run against: Valkey, Azurite, the JavaScript SDK."""
+"""Helpers for third-party programs that the tests run against: Node.js and Azurite."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class ServiceProcess:
         self.process = subprocess.Popen(command, env=self.environment, stderr=self._log)
 
     def ask(self, path: str) -> Any:
-        """What the API answers, or an empty list while it does not."""
+        """The API's answer as JSON, or an empty list while it does not answer."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/v1/{path}", timeout=5) as response:
                 return json.load(response)
@@ -59,8 +59,8 @@ class ServiceProcess:
     def all_stats(self) -> dict[str, Any]:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/v1/stats", timeout=5) as response:
-                found: dict[str, Any] = json.load(response)
-                return found
+                stats: dict[str, Any] = json.load(response)
+                return stats
         except OSError:
             return {"totals": {"input_events": -1, "clean_readings": -1}, "pods": []}
 
@@ -69,12 +69,12 @@ class ServiceProcess:
         return totals
 
     async def partitions(self) -> set[str]:
-        found = await asyncio.to_thread(self.all_stats)
-        mine = [pod for pod in found["pods"] if f"-{self.process.pid}-" in pod["pod"]]
+        stats = await asyncio.to_thread(self.all_stats)
+        mine = [pod for pod in stats["pods"] if f"-{self.process.pid}-" in pod["pod"]]
         return {partition for pod in mine for partition in pod["partitions"]}
 
     def status(self, path: str) -> int:
-        """HTTP status, or 0 while nobody listens."""
+        """HTTP status, or 0 while nothing listens."""
         try:
             return int(urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5).status)
         except urllib.error.HTTPError as error:

@@ -1,4 +1,4 @@
-"""Programs of the system's package manager: tests that need one are left out where it is missing, except in CI."""
+"""Programs from the system's package manager: tests that need one are skipped where it is missing, except in CI."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import shutil
 import pytest
 
 PACKAGES = {"chromium": "chromium", "chromedriver": "chromium-driver", "promtool": "prometheus"}
-"""Program → Debian's package."""
+"""Program → Debian package."""
 
 
 def require(program: str) -> str:
-    """Its path. Skips the test where it is missing, or fails it where CI=true."""
+    """The program's path. If it is missing, skips the test, or fails it where CI=true."""
     path = shutil.which(program)
     if path is not None:
         return path

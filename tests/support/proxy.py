@@ -1,4 +1,4 @@
-"""A TCP proxy that does to a connection what networks do."""
+"""A TCP proxy that disturbs connections the way networks do."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from contextlib import asynccontextmanager
 
 
 class Proxy:
-    """Set the attributes at any time; they hold for what comes through from then on."""
+    """The attributes may be set at any time and apply to everything that passes from then on."""
 
     def __init__(self, port: int) -> None:
         self._target = port
         self.port = 0
         self.is_down = False
-        """Connections are cut, and new ones refused."""
+        """New connections are refused; `go_down` also cuts the existing ones."""
         self.reply_delay_seconds = 0.0
         self.lost_replies = 0
-        """So many of the next replies vanish, with the connection: the server has done what it was asked."""
+        """How many of the next replies are lost together with their connection, although the server has done its work."""
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
 

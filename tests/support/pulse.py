@@ -1,4 +1,4 @@
-"""A small load that never stops, and what becomes of it in the clean stream."""
+"""A small constant load, and when it arrives in the clean stream."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tests.support import hub
 from tests.support.processes import DEADLINE_SECONDS
 
 SOURCES = 50
-"""So many that their claims are on every node of a cluster."""
+"""Enough sources to have claims on every node of a cluster."""
 
 
 class Pulse:
-    """A reading on every partition all the time; tells when one of each was published again."""
+    """Sends readings to every partition all the time, and measures when one from each was published."""
 
     def __init__(self, stand_in: StandIn, copies: int = 1) -> None:
         self._copies = copies
@@ -41,7 +41,7 @@ class Pulse:
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def until_all_beat(self) -> float:
-        """Seconds until a reading that was sent from now on is out for every input partition."""
+        """Seconds until, for every input partition, a reading sent from now on is published."""
         started, first = time.monotonic(), len(self.sent)
         waiting = set(self.partitions)
         async with asyncio.timeout(DEADLINE_SECONDS):
@@ -59,11 +59,11 @@ class Pulse:
         return [reading_id for _, reading_id in self._entries()]
 
     def longest_pause_seconds(self) -> float:
-        """For which the clean stream got nothing of some input partition."""
+        """Longest time in which the clean stream received nothing from some input partition."""
         times: dict[str, list[int]] = {partition: [] for partition in self.partitions}
         for enqueued_ms, reading_id in sorted(self._entries()):
             times[reading_id.partition("-")[0]].append(enqueued_ms)
-        return max(after - before for found in times.values() for before, after in pairwise(found)) / 1000
+        return max(after - before for enqueued in times.values() for before, after in pairwise(enqueued)) / 1000
 
 
 async def finished(pulse: Pulse) -> list[str]:

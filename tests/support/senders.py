@@ -1,4 +1,4 @@
-"""Edge senders in this process or as processes, for tests."""
+"""Edge senders for tests, in the test process or as processes of their own."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def sources(plant: Plant, identity: str) -> str:
 
 
 def make(**given: Any) -> Sender:
-    """Without spool on disk, health and identity check, unless they are asked for."""
+    """A sender without spool on disk, health endpoint and identity check, unless `given` turns them on."""
     settings = load(**{"spool_path": "memory", "flush_seconds": 10, "http_port": 0, "identity_check_seconds": 0, **given})
     return make_sender(settings, settings.sources_document(), make_uplink(settings))
 
 
 def readings_of(event: EventData) -> list[Reading]:
-    """Of an input or clean event, single or batched."""
+    """The readings of an input or clean event, single or batched."""
     if event.content_type == hub.BATCH:
         return [(part["source"], part["id"], part["data"]) for part in hub.elements(event)]
     properties = hub.properties(event)
@@ -71,17 +71,17 @@ async def until(condition: Callable[[], bool], what: str, seconds: float = 60.0)
 
 
 def status(port: int) -> dict[str, Any] | None:
-    """Of a sender process; None while it does not answer."""
+    """The status of a sender process; None while it does not answer."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/status", timeout=5) as response:
-            found: dict[str, Any] = json.load(response)
-            return found
+            answer: dict[str, Any] = json.load(response)
+            return answer
     except (OSError, urllib.error.URLError):
         return None
 
 
 class SenderProcess:
-    """An `edge-sender run` process, by Event Hubs uplink."""
+    """An `edge-sender run` process with the Event Hubs uplink."""
 
     def __init__(self, folder: Path, replica: str, connection_string: str, sources_text: str, **overrides: str) -> None:
         self.port = free_port()

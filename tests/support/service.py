@@ -1,4 +1,4 @@
-"""The dedup service inside the test, with its real adapters."""
+"""The dedup service inside the test process, with its real adapters."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class RunningService:
             except urllib.error.HTTPError as error:
                 return error.code, error.read().decode()
             except urllib.error.URLError:
-                return 0, "nobody listens yet"
+                return 0, "nothing listens yet"
 
         return await asyncio.to_thread(fetch)
 
@@ -48,7 +48,7 @@ class RunningService:
                 await asyncio.sleep(0.02)
 
     async def until_events(self, count: int) -> None:
-        """So many input events are finished."""
+        """Waits until `count` input events are finished."""
         await self.until(lambda: self.telemetry.total(Count.INPUT_EVENTS) >= count)
 
     async def until_ready(self) -> None:
@@ -57,17 +57,17 @@ class RunningService:
                 await asyncio.sleep(0.05)
 
     async def ask(self, path: str) -> Any:
-        """What the API answers; the test fails unless it does."""
+        """The API's answer as JSON; the test fails if the status is not 200."""
         status, text = await self.get(path, self.token)
         assert status == HTTPStatus.OK, text
         return json.loads(text)
 
     async def until_totals(self, **totals: int) -> dict[str, Any]:
-        """Until the deployment's totals, which pods add to once a second, are these."""
+        """Waits until the deployment's totals, to which pods add once a second, are these; returns the stats."""
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while not totals.items() <= (found := await self.ask("/v1/stats"))["totals"].items():
+            while not totals.items() <= (stats := await self.ask("/v1/stats"))["totals"].items():
                 await asyncio.sleep(0.1)
-        return dict(found)
+        return dict(stats)
 
     def count(self, what: Count) -> int:
         return self.telemetry.total(what)

@@ -1,4 +1,4 @@
-"""Valkey as Azure offers it: a cluster with replicas, and one whose nodes are known under other addresses than their own."""
+"""Valkey as Azure offers it: a cluster with replicas, and one whose node announces another address than its own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sandbox.peers.processes import free_port
 
 START_SECONDS = 30.0
 NODE_TIMEOUT_MS = 1500
-"""After which a cluster's primary that is silent is replaced."""
+"""Time after which a cluster replaces a silent primary."""
 PRIMARIES = 3
 SLOTS = 16384
 
@@ -56,15 +56,15 @@ class Cluster:
         return Redis(port=self.ports[index], socket_timeout=5)
 
     def ask(self, index: int, *command: Any) -> Any:
-        return self.node(index).execute_command(*command)  # type: ignore[no-untyped-call]  # of redis-py
+        return self.node(index).execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py has no types here
 
     def primary_of(self, tag: str) -> int:
-        """Which node holds the keys with `{tag}`."""
+        """Index of the primary that holds the keys with `{tag}`."""
         slot = int(self.ask(0, "CLUSTER", "KEYSLOT", f"{{{tag}}}"))
         for first, last, primary, *_ in self.ask(0, "CLUSTER", "SLOTS"):
             if int(first) <= slot <= int(last):
                 return self.ports.index(int(primary[1]))
-        raise AssertionError(f"nobody holds slot {slot}")
+        raise AssertionError(f"no node holds slot {slot}")
 
     def kill(self, index: int) -> None:
         self.processes[index].kill()
@@ -87,7 +87,7 @@ def _join(cluster: Cluster) -> None:
         first, last = SLOTS * i // PRIMARIES, SLOTS * (i + 1) // PRIMARIES - 1
         cluster.ask(i, "CLUSTER", "ADDSLOTSRANGE", first, last)
         cluster.ask(i, "CLUSTER", "SET-CONFIG-EPOCH", i + 1)
-    for i in nodes:  # each with each: gossip would take its time
+    for i in nodes:  # every node meets every other, because gossip would take too long
         for port, bus_port in zip(cluster.ports[:i], cluster.bus_ports[:i], strict=True):
             cluster.ask(i, "CLUSTER", "MEET", "127.0.0.1", port, bus_port)
     for i in nodes:
@@ -130,7 +130,7 @@ def valkey_cluster(folder: Path, *options: str) -> Iterator[Cluster]:
 
 @contextmanager
 def clustered_node(folder: Path, announced_port: int) -> Iterator[int]:
-    """A cluster of one, which tells its clients another port than its own; yields its own."""
+    """A cluster of one node that announces another port than its own; yields its own."""
     port, bus_port = free_port(), free_port()
     announcing = ("--cluster-announce-ip", "127.0.0.1", "--cluster-announce-port", str(announced_port))
     ports = ("--port", str(port), "--cluster-port", str(bus_port))

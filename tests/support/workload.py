@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @contextmanager
 def workload_api(module: str, generation: str, key: str, ca_pem: str) -> Iterator[str]:
-    """Yields the address for IOTEDGE_WORKLOADURI. On a thread of its own: the SDK asks while it blocks the caller."""
+    """Yields the address for IOTEDGE_WORKLOADURI. Runs on its own thread, because the SDK blocks its caller meanwhile."""
 
     class Api(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -31,9 +31,9 @@ def workload_api(module: str, generation: str, key: str, ca_pem: str) -> Iterato
             digest = hmac.digest(base64.b64decode(key), base64.b64decode(asked["data"]), "sha256")
             self._answer({"digest": base64.b64encode(digest).decode()})
 
-        def _answer(self, found: dict[str, str] | None) -> None:
-            body = json.dumps(found or {}).encode()
-            self.send_response(404 if found is None else 200)
+        def _answer(self, content: dict[str, str] | None) -> None:
+            body = json.dumps(content or {}).encode()
+            self.send_response(404 if content is None else 200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

@@ -1,4 +1,4 @@
-"""The REST API: what it says, whom it tells, and that nothing which is asked breaks it."""
+"""The REST API: what it answers, to whom, and that no request breaks it."""
 
 from __future__ import annotations
 
@@ -50,28 +50,28 @@ async def test_the_state_of_a_group_and_its_replicas(plant: Plant) -> None:
     assert silent[0]["figures"]["24h"]["coverage"] == pytest.approx(150 / 301)
 
 
-async def test_pages_hold_everything_once_and_in_order(plant: Plant) -> None:
-    found: list[str] = []
+async def test_pages_contain_everything_once_and_in_order(plant: Plant) -> None:
+    sources: list[str] = []
     after: dict[str, Any] = {}
     while True:
         page = await ask(plant.app(), "/v1/sources", limit=2, **after)
-        found += [item["source"] for item in page["items"]]
+        sources += [item["source"] for item in page["items"]]
         if page["next"] is None:
             break
         after = {"after": page["next"]}
-    assert found == sorted([HOSTILE, *(f"urn:press-{n}" for n in range(5))])
+    assert sources == sorted([HOSTILE, *(f"urn:press-{n}" for n in range(5))])
     assert [item["source"] for item in (await ask(plant.app(), "/v1/sources", contains="press-3"))["items"]] == [
         "urn:press-3"
     ]
 
 
-async def test_what_became_of_a_reading(plant: Plant) -> None:
+async def test_the_api_says_what_became_of_a_reading(plant: Plant) -> None:
     (key,) = await ask(plant.app(), "/v1/keys", source=HOSTILE, id="7")
     assert (key["group"], key["verdict"], key["replicas"]) == ("presses", "claimed", ["edge-0", "edge-1"])
     assert "nothing is remembered" in (await ask(plant.app(), "/v1/keys", 404, source="urn:none", id="7"))["detail"]
 
 
-async def test_gaps_name_what_nobody_delivered(plant: Plant) -> None:
+async def test_gaps_name_what_no_replica_delivered(plant: Plant) -> None:
     for number in (1000, 1004):
         await plant.deliver(0, f"g{number}", "urn:gappy", sequence=number)
     gaps = (await ask(plant.app(), "/v1/gaps", source="urn:gappy"))["items"]
@@ -118,7 +118,7 @@ async def test_what_is_not_counted_is_not_shown_as_silent(plant: Plant) -> None:
     await ask(plant.app(), "/v1/partitions")
 
 
-async def test_before_the_start_is_over_it_says_so() -> None:
+async def test_before_the_start_is_complete_the_answer_says_so() -> None:
     assert "waiting" in (await ask(Plant(groups=[]).app(), "/v1/groups", 503))["detail"]
 
 
@@ -153,19 +153,19 @@ async def _loaded_app(token: str | None) -> FastAPI:
 
 WITHOUT_TOKEN = schemathesis.openapi.from_asgi("/openapi.json", asyncio.run(_loaded_app(None)))
 WITH_TOKEN = schemathesis.openapi.from_asgi("/openapi.json", asyncio.run(_loaded_app("sesame")))
-"""Both are asked what their OpenAPI document allows, and what it does not."""
+"""Both receive requests that their OpenAPI document allows, and requests that it does not allow."""
 relaxed = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @WITHOUT_TOKEN.parametrize()
 @relaxed
-def test_no_question_breaks_it_or_gets_an_answer_that_is_not_documented(case: Any) -> None:
+def test_no_request_breaks_it_or_gets_an_undocumented_answer(case: Any) -> None:
     case.call_and_validate()
 
 
 @WITH_TOKEN.parametrize()
 @relaxed
-def test_nor_where_it_needs_a_token_that_nobody_has(case: Any) -> None:
+def test_no_request_without_the_token_breaks_it_or_gets_an_undocumented_answer(case: Any) -> None:
     case.call_and_validate()
 
 
@@ -173,8 +173,8 @@ async def test_the_documentation_needs_nothing_from_the_internet(plant: Plant) -
     async with client_of(plant.app()) as client:
         page = (await client.get("/docs")).text
         assert "SwaggerUIBundle" in page
-        found = re.findall(r'(?:src|href)="([^"]+)"', page)
-        assert len(found) >= 2
-        for address in found:
+        addresses = re.findall(r'(?:src|href)="([^"]+)"', page)
+        assert len(addresses) >= 2
+        for address in addresses:
             answer = await client.get(httpx.URL("http://service/docs").join(address))
             assert (answer.status_code, answer.url.host, bool(answer.content)) == (200, "service", True), address

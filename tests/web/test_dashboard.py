@@ -1,4 +1,4 @@
-"""The dashboard in a real browser: it shows who is in trouble, in light and dark, and loads nothing from elsewhere."""
+"""The dashboard in a real browser shows which replica is in trouble, in light and dark, and loads nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ async def plant() -> Plant:
 
 
 def shown(browser: webdriver.Chrome, css: str) -> str:
-    """At once: the page replaces its parts every two seconds."""
+    """The text of all matching elements, read at once because the page replaces its parts every two seconds."""
     script = "return [...document.querySelectorAll(arguments[0])].map(e => e.innerText).join('\\n')"
     return str(browser.execute_script(script, css))
 
 
 def bottom(browser: webdriver.Chrome, css: str) -> float:
-    """Of the first such element, in pixels below the top of the page."""
+    """The lower edge of the first matching element, in pixels below the top of the page."""
     return float(browser.execute_script("return document.querySelector(arguments[0]).getBoundingClientRect().bottom", css))
 
 
@@ -87,7 +87,7 @@ def look(browser: webdriver.Chrome, url: str, name: str, scheme: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_who_is_in_trouble_is_on_the_first_screen(browser: webdriver.Chrome, plant: Plant, scheme: str) -> None:
+async def test_the_replica_in_trouble_is_on_the_first_screen(browser: webdriver.Chrome, plant: Plant, scheme: str) -> None:
     async with served(plant) as url:
         await asyncio.to_thread(look, browser, url, f"dashboard-{scheme}", scheme)
         assert "edge-2 (presses) is silent" in shown(browser, "#alerts")
@@ -99,11 +99,11 @@ async def test_who_is_in_trouble_is_on_the_first_screen(browser: webdriver.Chrom
         assert "1001 – 1003" in shown(browser, "#gaps")
         assert "no-key" in shown(browser, "#dead-letters")
         assert browser.find_elements(By.CSS_SELECTOR, "#flow path[d^='M']")
-        grounds = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
-        assert (grounds == "rgb(246, 247, 249)") == (scheme == "light")
+        background = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+        assert (background == "rgb(246, 247, 249)") == (scheme == "light")
 
 
-async def test_what_devices_say_is_text_and_nothing_comes_from_elsewhere(browser: webdriver.Chrome, plant: Plant) -> None:
+async def test_device_texts_stay_text_and_nothing_is_loaded_from_elsewhere(browser: webdriver.Chrome, plant: Plant) -> None:
     async with served(plant) as url:
         await asyncio.to_thread(look, browser, url, "dashboard-hostile", "light")
         assert "<img src=x" in shown(browser, "#conflicts")
@@ -125,7 +125,7 @@ async def test_a_replica_that_comes_back_is_live_again_without_reloading(browser
         assert "silent" not in shown(browser, "#alerts")
 
 
-async def test_with_a_token_it_asks_for_it(browser: webdriver.Chrome, plant: Plant) -> None:
+async def test_a_dashboard_that_needs_a_token_asks_for_it(browser: webdriver.Chrome, plant: Plant) -> None:
     def log_in(url: str) -> None:
         browser.get(url)
         field = browser.find_element(By.ID, "token")
@@ -139,7 +139,7 @@ async def test_with_a_token_it_asks_for_it(browser: webdriver.Chrome, plant: Pla
     browser.execute_script("sessionStorage.clear()")
 
 
-async def test_a_service_that_is_gone_is_said_to_be_gone(browser: webdriver.Chrome, plant: Plant) -> None:
+async def test_a_service_that_does_not_answer_is_shown_as_such(browser: webdriver.Chrome, plant: Plant) -> None:
     async with served(plant) as url:
         await asyncio.to_thread(look, browser, url, "dashboard-gone", "light")
     await asyncio.to_thread(until_shown, browser, "#freshness", "no answer")

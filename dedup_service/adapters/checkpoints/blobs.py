@@ -1,7 +1,7 @@
 """Checkpoints through the SDK's public CheckpointStore interface: Azure Blob Storage.
 
-The blobs are the SDK's own, so KEDA's scaler reads the lag from them. Its ownership blobs are not used: the leases in Redis
-say who works on what.
+The blobs have the SDK's own format, from which KEDA's scaler reads the lag. The SDK's ownership blobs are not used, since
+the leases in Redis say who works on which partition.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ UNKNOWN_TIME = 0
 
 
 class SdkCheckpoints:
-    """One input hub and consumer group in a store that may serve many."""
+    """The checkpoints of one input hub and consumer group, in a store that may serve many."""
 
     def __init__(self, store: CheckpointStore, namespace: str, hub: str, consumer_group: str) -> None:
         self._store = store
@@ -30,10 +30,10 @@ class SdkCheckpoints:
 
     async def load(self) -> dict[str, Position]:
         async with unavailable(DEPENDENCY):
-            found = await self._store.list_checkpoints(*self._scope)
+            checkpoints = await self._store.list_checkpoints(*self._scope)
         return {
             str(item["partition_id"]): Position(int(item["sequence_number"]), str(item["offset"]), UNKNOWN_TIME)
-            for item in found
+            for item in checkpoints
         }
 
     async def save(self, partition_id: str, position: Position) -> None:
@@ -53,12 +53,12 @@ class SdkCheckpoints:
 
 
 async def create_container(store: Any) -> str:
-    """Make the store's container unless it is there: the SDK's public interface has no way. Raises UnavailableError."""
+    """Creates the store's container if it is missing, for which the SDK has no public interface. Raises UnavailableError."""
     async with unavailable(DEPENDENCY):
         try:
             await store._container_client.create_container()
         except ResourceExistsError:
-            return "the checkpoint container is there already"
+            return "the checkpoint container already exists"
         finally:
             await store.close()
     return "the checkpoint container was created"

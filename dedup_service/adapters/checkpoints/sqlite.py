@@ -1,4 +1,4 @@
-"""Checkpoints in an SQLite file, for one machine. Several processes may share it."""
+"""Checkpoints in an SQLite file, for one machine; several processes may share it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ T = TypeVar("T")
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    """Raises OSError. Processes that start together wait for each other: SQLite itself does not wait to change the mode."""
+    """Raises OSError. Processes that start together wait for each other here, because SQLite does not wait for a change of
+    the journal mode."""
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
@@ -52,7 +53,7 @@ class SqliteCheckpoints:
         self._connection = _open(path)
 
     async def _run(self, operation: Callable[[], T]) -> T:
-        """In a thread, since a commit waits for the disk."""
+        """Runs in a thread, since a commit waits for the disk."""
 
         def locked() -> T:
             with self._lock:

@@ -1,7 +1,7 @@
 """The input hub, read through the Event Hubs SDK: one receiver for each owned partition.
 
-The SDK's own load balancing is not used: it cancels handlers on ownership loss, swallows errors of its callbacks and
-idles for a cycle after each; here the owner decides (dedup_service/assignment.py), and the SDK only receives.
+The SDK's own load balancing is not used: it cancels handlers on ownership loss, swallows errors that callbacks raise, and
+then idles for a cycle. Here the owner decides (partitions/assignment.py), and the SDK only receives.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from dedup_service.errors import Dependency, DependencyKind, UnavailableError
 from dedup_service.ports import HubInfo, PartitionReader, PartitionState, StartPosition
 
 RETRY_INTERVAL_SECONDS = 1.0
-"""The client's `load_balancing_interval`: here it is only the pause between the SDK's own attempts."""
+"""The client's `load_balancing_interval`, which is only the pause between the SDK's own attempts here."""
 
 
 class EventHubInput:
@@ -45,22 +45,21 @@ class EventHubInput:
 
     async def info(self) -> HubInfo:
         async with unavailable(self.dependency):
-            found = await self._client.get_eventhub_properties()
+            properties = await self._client.get_eventhub_properties()
+        created_ms = int(properties["created_at"].timestamp() * 1000)
         return HubInfo(
-            incarnation=incarnation_of(
-                self._namespace, str(found["eventhub_name"]), int(found["created_at"].timestamp() * 1000)
-            ),
-            partition_ids=sorted(found["partition_ids"], key=int),
+            incarnation=incarnation_of(self._namespace, str(properties["eventhub_name"]), created_ms),
+            partition_ids=sorted(properties["partition_ids"], key=int),
         )
 
     async def partition_state(self, partition_id: str) -> PartitionState:
         async with unavailable(self.dependency):
-            found = await self._client.get_partition_properties(partition_id)
+            properties = await self._client.get_partition_properties(partition_id)
         return PartitionState(
-            first_sequence_number=found["beginning_sequence_number"],
-            last_sequence_number=found["last_enqueued_sequence_number"],
-            last_offset=str(found["last_enqueued_offset"]),
-            last_enqueued_ms=int(found["last_enqueued_time_utc"].timestamp() * 1000),
+            first_sequence_number=properties["beginning_sequence_number"],
+            last_sequence_number=properties["last_enqueued_sequence_number"],
+            last_offset=str(properties["last_enqueued_offset"]),
+            last_enqueued_ms=int(properties["last_enqueued_time_utc"].timestamp() * 1000),
         )
 
     def open(self, partition_id: str, start: StartPosition, owner_level: int) -> PartitionReader:
@@ -85,8 +84,8 @@ class EventHubInput:
 
 
 class EventHubReader:
-    """Hands batches from the SDK's callback to `read`, one at a time: while one is being worked on, the next one grows where
-    it is received. The worker is never inside the callback, so the SDK can't cancel it."""
+    """Passes batches from the SDK's callback to `read`, one at a time. While the worker processes one, the receiver collects
+    the next. The worker is never inside the callback, so the SDK can't cancel it."""
 
     def __init__(
         self,
@@ -100,12 +99,12 @@ class EventHubReader:
         batch_size: int,
         after: EventHubReader | None,
     ) -> None:
-        """`after`: the client's former reader of this partition, which it must have let go."""
+        """`after`: the client's previous reader of this partition, which must end before this one starts."""
         self._reading = reading
         self._partition_id = partition_id
         self._batches: asyncio.Queue[Sequence[EventData | InputEvent] | UnavailableError] = asyncio.Queue(maxsize=1)
         self._failure: UnavailableError | None = None
-        """Also where nobody takes it from the queue."""
+        """Kept here too, in case nobody takes it from the queue."""
         position, inclusive = _sdk_position(start)
         self._receive = partial(
             client.receive_batch,
@@ -126,13 +125,13 @@ class EventHubReader:
         await self._receive()
 
     async def _on_batch(self, _: PartitionContext, events: Sequence[EventData | InputEvent]) -> None:
-        """Returns once the worker has taken them."""
+        """Returns once the worker has taken the events."""
         if events:
             await self._batches.put(events)
             await self._batches.join()
 
     async def _on_error(self, _: PartitionContext | None, error: Exception) -> None:
-        """The first error is the end: left alone, the SDK tries again without a pause while the hub is away."""
+        """Ends the reader at the first error: by itself, the SDK would retry without a pause while the hub is away."""
         asyncio.get_running_loop().call_soon(self._receiving.cancel)
         self._failure = UnavailableError(self._reading, problem(error), refused=is_refused(error))
         await self._batches.put(self._failure)
@@ -187,9 +186,9 @@ def to_input_event(partition_id: str, event: EventData) -> InputEvent:
 
 
 def _body(message: AmqpAnnotatedMessage) -> tuple[bytes, bool]:
-    """The bytes of the data sections, or the text of what is there instead of them."""
+    """The bytes of the data sections and True, or the text of any other body and False."""
     content: Any = message.body
-    if content is None:  # the SDK's word for a message without any body section
+    if content is None:  # how the SDK presents a message without a body section
         return b"", True
     if message.body_type == AmqpMessageBodyType.DATA:
         sections = list(content)

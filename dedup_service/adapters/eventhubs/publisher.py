@@ -1,6 +1,6 @@
 """Sending to the clean hub and the dead-letter hub through the Event Hubs SDK.
 
-The SDK's own retries are off, since it re-sends silently, and every send has a time-out, since by default it has none.
+The SDK's own retries are off, because they re-send silently. Every send has a time-out, because by default it has none.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dedup_service.adapters.eventhubs.below_sdk.encoding import NotEncodableErro
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.errors import Dependency, UnavailableError, UndeliverableError
 
-QUESTIONS = "questions"
+METADATA = "metadata"
 Permit = Callable[[float], None]
 
 UNKNOWN = "unknown-error"
@@ -31,14 +31,14 @@ PERMANENT = {
     "not-implemented": "refused",
     "argument-error": "refused",
 }
-"""Conditions of a rejected send that no retry can cure, as the SDK names them, with the reason of the dead letter."""
+"""Conditions of a rejected send that no retry can cure, as the SDK names them, and the dead letter's reason for each."""
 
 
 class EventHubPublisher:
     def __init__(
         self, connect: Callable[[], EventHubProducerClient], dependency: Dependency, *, send_timeout_seconds: float
     ) -> None:
-        """One client for each partition, and one for questions."""
+        """There is one client for each partition, and one for metadata."""
         self._connect = connect
         self._dependency = dependency
         self._timeout = send_timeout_seconds
@@ -54,7 +54,7 @@ class EventHubPublisher:
 
     async def partition_ids(self) -> list[str]:
         async with unavailable(self._dependency):
-            return sorted(await self._client(QUESTIONS).get_partition_ids(), key=int)
+            return sorted(await self._client(METADATA).get_partition_ids(), key=int)
 
     async def open(self, partition_ids: Sequence[str]) -> None:
         opened = await asyncio.gather(*(self._open(partition) for partition in partition_ids), return_exceptions=True)
@@ -67,21 +67,21 @@ class EventHubPublisher:
             await open_link(self._client(partition_id), partition_id)
 
     async def ends(self) -> dict[str, int]:
-        client = self._client(QUESTIONS)
+        client = self._client(METADATA)
         async with unavailable(self._dependency):
             partitions = await client.get_partition_ids()
             states = await asyncio.gather(*(client.get_partition_properties(partition) for partition in partitions))
         return {state["id"]: state["last_enqueued_sequence_number"] for state in states}
 
     async def publish(self, partition_id: str, events: Sequence[OutgoingEvent], permit: Permit | None = None) -> int:
-        """The lock is taken here and not left to the SDK, so that `permit` is asked after the waiting."""
+        """The lock is taken here rather than inside the SDK, so that `permit` is called after all waiting."""
         async with self._locks.setdefault(partition_id, asyncio.Lock()):
             try:
                 return await self._send(partition_id, events, permit)
             except UndeliverableError:
                 if len(events) == 1:
                     raise
-                return await self._send(partition_id, events[:1], permit)  # to blame the one that is to blame
+                return await self._send(partition_id, events[:1], permit)  # so that the error is about this event alone
 
     async def _send(self, partition_id: str, events: Sequence[OutgoingEvent], permit: Permit | None) -> int:
         client = self._client(partition_id)
@@ -107,14 +107,14 @@ class EventHubPublisher:
         raise failure
 
     def _forget(self, partition_id: str) -> None:
-        """What an abandoned send left in the client's queue must never be written: a new client starts empty."""
+        """Drops the partition's client, because what an abandoned send left in its queue must never be written."""
         client = self._clients.pop(partition_id)
         closing = asyncio.create_task(close_quietly(client))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
 
     def _fill(self, batch: EventDataBatch, events: Sequence[OutgoingEvent]) -> int:
-        """How many events fit. Raises UndeliverableError when not even the first does."""
+        """Adds events while they fit, and returns how many. Raises UndeliverableError when not even the first fits."""
         for count, event in enumerate(events):
             if not self._add(batch, event):
                 if count == 0:
@@ -124,7 +124,7 @@ class EventHubPublisher:
         return len(events)
 
     def _add(self, batch: EventDataBatch, event: OutgoingEvent) -> bool:
-        """False: it does not fit."""
+        """Returns False when the event does not fit."""
         if self._encodes_itself:
             try:
                 return add_encoded(batch, encode(event))
@@ -140,7 +140,7 @@ class EventHubPublisher:
         condition = error.error or ""
         if condition in PERMANENT:
             return UndeliverableError(PERMANENT[condition], f"{self._dependency} refused it: {problem(error)}")
-        # Without a condition the link went away before the hub answered: the events may be in it.
+        # Without a condition, the link was lost before the hub answered: the events may have been stored.
         ambiguous = condition in ("", UNKNOWN)
         return UnavailableError(self._dependency, f"the send was refused: {problem(error)}", ambiguous=ambiguous)
 
@@ -149,8 +149,8 @@ class EventHubPublisher:
 
 
 async def open_link(client: EventHubProducerClient, partition_id: str) -> None:
-    """Connect before the send: its short time-out is for the send alone, and a connection that takes longer than that would
-    otherwise be begun anew for ever. The SDK has no public way; with one that is built differently nothing is done."""
+    """Connects before the send, whose short time-out is for the send alone: a connection that takes longer than that would
+    otherwise restart indefinitely. The SDK has no public way to do it; if its internals change, this does nothing."""
     start = getattr(client, "_start_producer", None)
     if start is None:
         return
@@ -173,5 +173,5 @@ def to_event_data(event: OutgoingEvent) -> EventData:
 
 
 def _symbol(text: str | None) -> str | None:
-    """These two properties are symbols, which are ASCII; a sender may have written anything."""
+    """Content type and encoding are symbols, which are ASCII, but a sender may have written anything."""
     return None if text is None else text.encode("ascii", "replace").decode()

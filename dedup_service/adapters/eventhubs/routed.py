@@ -1,6 +1,6 @@
-"""Several clean hubs as one.
+"""Several clean hubs presented as one.
 
-Their partitions are called `<output>:<partition>`; those of the hub that the environment names, by their number alone.
+Their partitions are named `<output>:<partition>`; those of the hub that the environment names have their number alone.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class RoutedPublisher:
     outputs: Mapping[str, Publisher]
 
     async def partition_ids(self) -> list[str]:
-        found = await asyncio.gather(*(publisher.partition_ids() for publisher in self.outputs.values()))
-        return [qualified(name, partition) for name, ids in zip(self.outputs, found, strict=True) for partition in ids]
+        ids_of_hubs = await asyncio.gather(*(publisher.partition_ids() for publisher in self.outputs.values()))
+        return [qualified(name, partition) for name, ids in zip(self.outputs, ids_of_hubs, strict=True) for partition in ids]
 
     async def open(self, partition_ids: Sequence[str]) -> None:
         places = [_split(partition_id) for partition_id in partition_ids]
@@ -43,10 +43,10 @@ class RoutedPublisher:
         )
 
     async def ends(self) -> dict[str, int]:
-        """Of all hubs, or none: a sample that lacks one would send its readers to the beginning of that hub."""
-        found = await asyncio.gather(*(publisher.ends() for publisher in self.outputs.values()))
-        ends = zip(self.outputs, found, strict=True)
-        return {qualified(name, partition): number for name, own in ends for partition, number in own.items()}
+        """The ends of all hubs or an error: where a sample lacks a hub, that hub would be read back from its beginning."""
+        ends_of_hubs = await asyncio.gather(*(publisher.ends() for publisher in self.outputs.values()))
+        named = zip(self.outputs, ends_of_hubs, strict=True)
+        return {qualified(name, partition): number for name, ends in named for partition, number in ends.items()}
 
     async def publish(
         self, partition_id: str, events: Sequence[OutgoingEvent], permit: Callable[[float], None] | None = None

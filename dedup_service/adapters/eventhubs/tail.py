@@ -1,4 +1,4 @@
-"""Reading the end of the clean hub back, through the Event Hubs SDK."""
+"""Reads the end of the clean hub back, through the Event Hubs SDK."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BATCH_SIZE = 1000
 
 
 class EventHubTail:
-    """Needs the right to listen, and a consumer group. A partition has room for five readers at a time."""
+    """Needs the right to listen, and a consumer group, in which a partition allows five readers at a time."""
 
     def __init__(self, client: EventHubConsumerClient, *, timeout_seconds: float) -> None:
         self._client = client
@@ -40,12 +40,12 @@ class EventHubTail:
             self._release_when_closed(partition_id, lock)
 
     async def _receive(self, partition_id: str, after: int, end: int) -> list[Mapping[str, Any]]:
-        found: list[Mapping[str, Any]] = []
+        properties: list[Mapping[str, Any]] = []
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         progress = asyncio.Event()
 
         async def on_batch(_: PartitionContext, events: list[EventData]) -> None:
-            found.extend(readable_map(event.properties) for event in events)
+            properties.extend(readable_map(event.properties) for event in events)
             progress.set()
             if events and (events[-1].sequence_number or 0) >= end and not ended.done():
                 ended.set_result(None)
@@ -65,10 +65,11 @@ class EventHubTail:
             )
         )
         await self._wait(ended, progress)
-        return found
+        return properties
 
     def _release_when_closed(self, partition_id: str, lock: asyncio.Lock) -> None:
-        """The SDK takes its time to close a receiver, and allows one for each partition; a takeover does not wait for it."""
+        """Frees the partition once the SDK has closed its receiver. That takes a while, and a takeover does not wait for
+        it."""
         receiving = self._receiving.pop(partition_id, None)
         if receiving is None:
             lock.release()
@@ -77,7 +78,7 @@ class EventHubTail:
             receiving.cancel()
 
     async def _wait(self, ended: asyncio.Future[None], progress: asyncio.Event) -> None:
-        """Until the end; a reader that makes no progress for the time-out is given up."""
+        """Waits for the end, and gives up on a reader that makes no progress within the time-out."""
         while not ended.done():
             progress.clear()
             moved = asyncio.create_task(progress.wait())

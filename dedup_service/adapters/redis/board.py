@@ -1,4 +1,4 @@
-"""What the pods tell each other, so that each of them can answer for all."""
+"""What the pods report to each other, so that each of them can answer for all."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class RedisPodBoard:
     async def pods(self) -> list[PodStatus]:
         now_ms = await time_ms(self._client, self._prefix)
         statuses = await call(self._client, cast("Any", self._client.hgetall(self._prefix + "pods")))
-        found = []
+        live = []
         for pod, text in sorted(statuses.items()):
             at, _, status = text.decode().partition(" ")
             if now_ms - int(at) < LIVE_MS:
-                found.append(PodStatus(pod.decode(), json.loads(status)))
-        return found
+                live.append(PodStatus(pod.decode(), json.loads(status)))
+        return live
 
     async def totals(self) -> dict[str, int]:
         totals = await call(self._client, cast("Any", self._client.hgetall(self._prefix + "totals")))
@@ -51,8 +51,8 @@ class RedisPodBoard:
         await call(self._client, pipeline.execute())
 
     async def examples(self, kind: str) -> list[dict[str, Any]]:
-        found = await call(self._client, cast("Any", self._client.lrange(f"{self._prefix}notes:{kind}", 0, -1)))
-        return [json.loads(item) for item in found]
+        items = await call(self._client, cast("Any", self._client.lrange(f"{self._prefix}notes:{kind}", 0, -1)))
+        return [json.loads(item) for item in items]
 
     async def memory(self) -> RedisMemory:
         memory, stats = await infos(self._client, "memory"), await infos(self._client, "stats")

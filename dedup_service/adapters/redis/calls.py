@@ -1,4 +1,4 @@
-"""Calling Redis, one server or a cluster: scripts from files beside this module, and its errors as this service's own."""
+"""Calls to Redis, one server or a cluster: the Lua scripts, and Redis' errors as this service's own."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ RedisClient = Redis | RedisCluster
 DEPENDENCY = Dependency(DependencyKind.REDIS)
 CALL_OF_SCRIPT = "EVALSHA"
 WRONG_SERVER = (ReadOnlyError, BusyLoadingError)
-"""After a fail-over: the connection leads to a server that is the primary no more, or not yet."""
+"""After a fail-over, the connection may lead to a server that is no longer, or not yet, the primary."""
 REFUSALS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
     (AzureError, "Entra ID gave no token for it (DEDUP_REDIS_AUTH=entra): {text}"),
     ((AuthenticationError, AuthorizationError), "it refused the credentials ({name})"),
     (
         ssl.SSLCertVerificationError,
-        "its certificate is of no authority that is trusted here (DEDUP_CA_FILE), or of another name",
+        "its certificate comes from no authority that is trusted here (DEDUP_CA_FILE), or is for another name",
     ),
 )
-"""What no retry cures: a setting is wrong."""
+"""Errors that no retry cures, because a setting is wrong."""
 CONNECTION_LOST = (RedisConnectionError, RedisTimeoutError, OSError, asyncio.TimeoutError)
 
 
@@ -63,7 +63,7 @@ def connect(
     ca_file: Path | None = None,
     credentials: CredentialProvider | None = None,
 ) -> RedisClient:
-    """A client without retries of its own: it would re-send a whole call after a lost reply, at a time of its choosing.
+    """Makes a client without retries of its own, which would re-send a whole call after a lost reply, at any later time.
 
     Raises ValueError, whose message may hold the password.
     """
@@ -80,9 +80,7 @@ def connect(
         options["ssl_ca_certs"] = str(ca_file)
     if not is_cluster:
         return _single(url, options)
-    options["reinitialize_steps"] = (
-        0  # after a slot has moved, learn where it is; all connections would be closed, busy or not
-    )
+    options["reinitialize_steps"] = 0  # after some moved slots, the client would close all connections, busy or not
     if is_tls:
         options["address_remap"] = _known_by_name(urlsplit(url).hostname or "")
     return RedisCluster.from_url(url.removesuffix("/0"), **options)
@@ -96,7 +94,7 @@ def _single(url: str, options: dict[str, Any]) -> Redis:
 
 
 def _from_url(url: str, options: dict[str, Any]) -> Redis:
-    """With credentials that change, redis-py's own would not hand the new ones to connections that live."""
+    """redis-py's own `from_url` does not pass renewed credentials to live connections."""
     if "credential_provider" not in options:
         return Redis.from_url(url, **options)
     parsed: dict[str, Any] = {**parse_url(url)}
@@ -105,7 +103,8 @@ def _from_url(url: str, options: dict[str, Any]) -> Redis:
 
 
 class _Packing:
-    """The asynchronous client packs a call's arguments one by one in Python, and a claim call has a thousand."""
+    """Packs script calls in C: the asynchronous client packs arguments one by one in Python, and a claim call has a
+    thousand."""
 
     _packer = HiredisRespSerializer()
 
@@ -131,8 +130,9 @@ PACKING: dict[type[AbstractConnection], type[AbstractConnection]] = {
 
 
 def _known_by_name(host: str) -> Callable[[tuple[str, int]], tuple[str, int]]:
-    """Nodes that announce the address which `host` stands for are called by that name: certificates name no addresses (Azure
-    Managed Redis announces its nodes so). Looked up anew with each topology, which is asked for after a failure only."""
+    """Maps a node that announces the address of `host` back to that name, because certificates contain no addresses (Azure
+    Managed Redis announces its nodes by address). Resolved again with each topology, which is requested after a failure
+    only."""
 
     def remap(announced: tuple[str, int]) -> tuple[str, int]:
         address, port = announced
@@ -146,7 +146,7 @@ def _known_by_name(host: str) -> Callable[[tuple[str, int]], tuple[str, int]]:
 
 
 async def call(client: RedisClient, answer: Awaitable[T]) -> T:
-    """Raises UnavailableError, ambiguous where the reply was lost."""
+    """Raises UnavailableError, which is ambiguous when the reply was lost."""
     try:
         return await _answer(client, answer)
     except WRONG_SERVER as error:
@@ -157,7 +157,7 @@ async def call(client: RedisClient, answer: Awaitable[T]) -> T:
 
 
 def _unavailable(error: BaseException) -> UnavailableError:
-    """A cluster's client wraps what its nodes say, so causes are looked at, too."""
+    """The cluster client wraps its nodes' errors, so causes are examined, too."""
     if isinstance(error, MovedError):
         return UnavailableError(DEPENDENCY, "it is clustered: set DEDUP_REDIS_CLUSTER=true", refused=True)
     causes = _causes(error)
@@ -174,7 +174,7 @@ def _unavailable(error: BaseException) -> UnavailableError:
 
 
 async def _answer(client: RedisClient, answer: Awaitable[T]) -> T:
-    """A cluster is looked at first: a call before that goes to any node, and is sent on by it."""
+    """Discovers a cluster first: a call before that would go to any node, and be redirected."""
     try:
         if isinstance(client, RedisCluster):
             await client.initialize()
@@ -186,21 +186,22 @@ async def _answer(client: RedisClient, answer: Awaitable[T]) -> T:
 
 
 async def all_of(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """All at once. When one fails, the others have ended too: what is repeated then never overlaps with itself."""
-    found = await asyncio.gather(*calls, return_exceptions=True)
-    for item in found:
+    """Runs all calls concurrently. When one fails, the others have ended too, so that a repetition never overlaps with
+    them."""
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    for item in results:
         if isinstance(item, BaseException):
             raise item
-    return cast("list[T]", found)
+    return cast("list[T]", results)
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:
-    """The error, and what it was raised from."""
-    found: list[BaseException] = []
-    while error is not None and error not in found:
-        found.append(error)
+    """The error and the chain of errors that it was raised from."""
+    causes: list[BaseException] = []
+    while error is not None and error not in causes:
+        causes.append(error)
         error = error.__cause__ or error.__context__
-    return found
+    return causes
 
 
 def _one_line(error: BaseException) -> str:
@@ -209,13 +210,13 @@ def _one_line(error: BaseException) -> str:
 
 async def _reconnect(client: RedisClient) -> None:
     if isinstance(client, RedisCluster):
-        await client.aclose()  # it opens again by itself
+        await client.aclose()  # it reopens by itself
     else:
         await client.connection_pool.disconnect()
 
 
 async def infos(client: RedisClient, section: str) -> list[dict[str, Any]]:
-    """INFO of every server that holds keys; managed Redis forbids CONFIG. Raises UnavailableError."""
+    """INFO of every server that holds keys, since managed Redis forbids CONFIG. Raises UnavailableError."""
     if not isinstance(client, RedisCluster):
         return [await call(client, client.info(section))]
     await call(client, client.initialize())
@@ -223,7 +224,7 @@ async def infos(client: RedisClient, section: str) -> list[dict[str, Any]]:
 
 
 async def time_ms(client: RedisClient, key: str) -> int:
-    """By the clock of the server that holds `key`. Raises UnavailableError."""
+    """The time, in ms since the epoch, on the server that holds `key`. Raises UnavailableError."""
     if isinstance(client, RedisCluster):
         await call(client, client.initialize())
         answer = client.time(target_nodes=client.get_node_from_key(key))

@@ -29,7 +29,7 @@ LATE, COUNTED, TIMED = 1, 2, 4
 
 
 class Numbers(dict[str, int]):
-    """Names, numbered in the order in which they are first asked for."""
+    """Names, numbered in the order of their first look-up."""
 
     def __missing__(self, name: str) -> int:
         self[name] = number = len(self) + 1
@@ -37,7 +37,7 @@ class Numbers(dict[str, int]):
 
 
 class SourceNumbers(dict[str, int]):
-    """A group's sources, numbered together with those of the other groups of a call."""
+    """A group's sources, numbered together with those of the other groups in a call."""
 
     def __init__(self, group: str, named: list[tuple[str, str]]) -> None:
         self._group = group

@@ -19,7 +19,6 @@ from dedup_service.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
 
-
 FREE = ord("0")
 CLAIM_SCRIPT = ("accounting_tables.lua", "accounting_gaps.lua", "accounting_counts.lua", "claim.lua")
 CLUSTER_TAGS = 16
@@ -48,15 +47,15 @@ class RedisClaims:
 
         async def claim_part(part: ShardPart) -> list[bytes | None]:
             keys = self._keys(part)
-            return _found(await self._claim(keys, [incarnations, *self._told(part)]), len(keys))
+            return _claims_found(await self._claim(keys, [incarnations, *self._encoded(part)]), len(keys))
 
         parts = by_shard(requests, self._shards)
         return in_order(parts, await all_of([claim_part(part) for part in parts]))
 
-    def _told(self, part: ShardPart) -> tuple[bytes, bytes]:
-        telling = ClaimEncoder(part.pieces)
-        names = telling.names(account_prefix(self._namespace, part.shard)) if self._accounting else b""
-        return names, telling.records
+    def _encoded(self, part: ShardPart) -> tuple[bytes, bytes]:
+        encoder = ClaimEncoder(part.pieces)
+        names = encoder.names(account_prefix(self._namespace, part.shard)) if self._accounting else b""
+        return names, encoder.records
 
     async def confirm(self, requests: Sequence[ClaimRequest], ttl_ms: int) -> int:
         async def confirm_part(part: ShardPart) -> int:
@@ -66,13 +65,13 @@ class RedisClaims:
         return sum(await all_of([confirm_part(part) for part in by_shard(requests, self._shards)]))
 
     async def replica_number(self, group: str, replica: str) -> int:
-        known = self._numbers.get((group, replica))
-        if known is None:
+        number = self._numbers.get((group, replica))
+        if number is None:
             key = b"%s{0}replicas:%s" % (self._namespace, group.encode())
-            known = int(await self._replica_number([key], [replica, MAX_REPLICAS]))
-            if known != OTHER_REPLICA:
-                self._numbers[group, replica] = known
-        return known
+            number = int(await self._replica_number([key], [replica, MAX_REPLICAS]))
+            if number != OTHER_REPLICA:
+                self._numbers[group, replica] = number
+        return number
 
     async def ping(self) -> None:
         """Raises UnavailableError."""
@@ -83,22 +82,22 @@ class RedisClaims:
         await self._client.aclose()
 
 
-def _found(answer: bytes, keys: int) -> list[bytes | None]:
-    found: list[bytes | None] = []
+def _claims_found(answer: bytes, keys: int) -> list[bytes | None]:
+    claims: list[bytes | None] = []
     at = keys
     for flag in answer[:keys]:
         if flag == FREE:
-            found.append(None)
+            claims.append(None)
         else:
-            found.append(answer[at : at + CLAIM_BYTES])
+            claims.append(answer[at : at + CLAIM_BYTES])
             at += CLAIM_BYTES
-    return found
+    return claims
 
 
 async def check_eviction(client: RedisClient, *, allowed: bool) -> None:
-    """Refuse a Redis that may evict claims: eviction lets duplicates through without a word.
+    """Refuses a Redis that may evict claims, since eviction silently lets duplicates through.
 
-    INFO is read because managed Redis forbids CONFIG. Raises ConfigurationError, or UnavailableError.
+    The policy is read from INFO, because managed Redis forbids CONFIG. Raises ConfigurationError, or UnavailableError.
     """
     policies = {str(info.get("maxmemory_policy", "unknown")) for info in await infos(client, "memory")} - {"noeviction"}
     if not policies:
@@ -113,9 +112,9 @@ async def check_eviction(client: RedisClient, *, allowed: bool) -> None:
 
 
 async def check_clustering(client: RedisClient, namespace: str) -> None:
-    """A client that takes a cluster for one server would fail at the first key that is elsewhere; so some are asked for.
+    """Looks up some keys, because a client that takes a cluster for one server fails at the first key of another node.
 
-    Not by INFO: what managed Redis says there of its proxies is its own affair. Raises UnavailableError that is refused.
+    INFO is not used, because managed Redis may describe its proxies there. Raises UnavailableError, marked as refused.
     """
     if isinstance(client, RedisCluster):
         await call(client, client.initialize())

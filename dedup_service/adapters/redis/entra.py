@@ -1,7 +1,7 @@
-"""Redis by Entra ID: the token is the password, and live connections get the next one before it expires.
+"""Redis with Entra ID: the token is the password, and live connections get the next one before it expires.
 
-redis-entraid does the same, but asks for tokens inside the event loop (all partitions would stand still meanwhile) and
-gives up renewing after one failure.
+redis-entraid does the same, but requests tokens with blocking calls inside the event loop, which would stop all partitions
+meanwhile, and it stops renewing after one failure.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ logger = logging.getLogger(__name__)
 
 SCOPE = "https://redis.azure.com/.default"
 BEFORE_EXPIRY_SECONDS = 200.0
-"""Less than the 300 s for which the identity library would still answer with the old token."""
+"""Less than 300 s: until then the identity library still returns the old token."""
 RETRY_SECONDS = 10.0
 MIN_INTERVAL_SECONDS = 1.0
 
 
 class EntraCredentials(StreamingCredentialProvider):
-    """The user name is the identity's object id, as Azure's Redis wants it."""
+    """The user name is the identity's object id, as Azure's Redis requires."""
 
     def __init__(self, credential: Any) -> None:
         """`credential`: one of azure.identity.aio."""
@@ -38,7 +38,7 @@ class EntraCredentials(StreamingCredentialProvider):
         self._renewing: asyncio.Task[None] | None = None
 
     async def get_credentials_async(self) -> tuple[str, str]:
-        """For a new connection. Raises AzureError."""
+        """User name and token for a new connection. Raises AzureError."""
         token = await self._credential.get_token(SCOPE)
         if self._renewing is None or self._renewing.done():
             self._renewing = asyncio.create_task(self._renew(token.expires_on))
@@ -51,26 +51,27 @@ class EntraCredentials(StreamingCredentialProvider):
             try:
                 token = await self._credential.get_token(SCOPE)
             except AzureError as error:
-                logger.warning("no new token for Redis, whose connections end with the old one: %s", problem(error))
+                logger.warning("no new token for Redis; its connections end with the old one: %s", problem(error))
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             expires_on = token.expires_on
             await self._hand_on(JWToken(token.token))
 
     async def _hand_on(self, token: JWToken) -> None:
-        """To the connections that live; one that fails here ends, and the next one begins with the new token."""
+        """Passes the token to the live connections. One that fails here ends, and its successor starts with the new
+        token."""
         if self._on_next is None:
             return
         try:
             await self._on_next(token)
         except (RedisError, OSError) as error:
-            logger.warning("a connection to Redis did not take its new token: %s", problem(error))
+            logger.warning("a connection to Redis did not accept its new token: %s", problem(error))
 
     def on_next(self, callback: Callable[[Any], Any]) -> None:
         self._on_next = callback
 
     def on_error(self, callback: Callable[[Exception], Any]) -> None:
-        """Nothing to tell: a connection whose token has expired says so itself."""
+        """Not needed: a connection whose token has expired reports that itself."""
 
     def is_streaming(self) -> bool:
         return self._renewing is not None

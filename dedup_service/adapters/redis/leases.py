@@ -14,7 +14,7 @@ NOT_HELD = ("", b"")
 
 
 class RedisLeases:
-    """Of one input hub, `scope`. All keys are in one slot: `<namespace>{0}…`."""
+    """The leases of one input hub, which `scope` names. All keys are in one slot: `<namespace>{0}…`."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Reading what the claim script has counted. All shards are added up; nothing is cached, so every pod says the same."""
+"""Reads what the claim script has counted. Adds up all shards and caches nothing, so every pod gives the same answer."""
 
 from __future__ import annotations
 
@@ -84,12 +84,12 @@ class RedisLedger:
         return await call(self._client, cast("Awaitable[Any]", method(*arguments, **options)))
 
     async def _summed(self, names: list[str]) -> list[Counts]:
-        """For each name, what all shards together hold."""
+        """For each name, the counts of all shards together."""
         by_shard = await all_of([self._hashes([f"{prefix}:{name}" for name in names]) for prefix in self._prefixes])
         return [total(counts) for counts in zip(*by_shard, strict=True)]
 
     async def _hashes(self, keys: list[str]) -> list[Counts]:
-        """One round trip: the keys of one call are of one shard."""
+        """Takes one round trip. All keys must be of one shard."""
         pipeline = self._client.pipeline(transaction=False)
         for key in keys:
             pipeline.hgetall(key)

@@ -1,4 +1,4 @@
-"""The names of the accounts' keys in Redis; the accounting scripts build the same ones.
+"""Names of the ledger's keys in Redis; the accounting scripts build the same ones.
 
 All of them carry the shard of the claims that they account for, since a script's keys must share a slot.
 """
@@ -15,7 +15,7 @@ def account_prefix(namespace: bytes, shard: int) -> str:
 
 
 def source_digest(group: str, source: str) -> str:
-    """32 hex characters; a source may be long, and hostile."""
+    """32 hex characters in place of a source, which may be long and hostile."""
     return _digest(source, group)
 
 

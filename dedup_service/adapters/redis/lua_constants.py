@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dedup_service.adapters.redis.claim_records import COUNTED, HEAD_BYTES, LATE, RECORD_BYTES, TIMED
-from dedup_service.core.accounting import BUCKET_RATIO, KEEP_HOURS, KEEP_MINUTES
+from dedup_service.core.accounting import BUCKET_RATIO, HOUR_MS, KEEP_HOURS, KEEP_MINUTES, MINUTE_MS
 from dedup_service.core.claims import (
     CLAIM_BYTES,
     CONFIRMED,
@@ -18,7 +18,6 @@ from dedup_service.core.claims import (
     REPLICAS_AT,
     UNCONFIRMED,
 )
-from dedup_service.core.overview import HOUR_MS, MINUTE_MS
 
 CLAIM_CONSTANTS = {
     "CLAIM_BYTES": CLAIM_BYTES,

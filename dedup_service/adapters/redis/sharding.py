@@ -1,4 +1,4 @@
-"""Claim requests by shard, since the keys of one script call must share a slot where Redis is clustered."""
+"""Splits claim requests by shard: where Redis is clustered, all keys of one script call must share a slot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 Piece = tuple[ClaimRequest, list[Reading], list[bytes]]
-"""A request, those of its readings that are of one shard, and their keys."""
+"""A request, its readings that belong to one shard, and their keys."""
 
 
 @dataclass(slots=True)
@@ -22,7 +22,7 @@ class ShardPart:
     shard: int
     pieces: list[Piece] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
-    """Of its readings among those of all requests."""
+    """Positions of its readings among those of all requests."""
 
 
 def by_shard(requests: Sequence[ClaimRequest], shards: int) -> list[ShardPart]:
@@ -46,11 +46,11 @@ def by_shard(requests: Sequence[ClaimRequest], shards: int) -> list[ShardPart]:
     return [part for part in parts if part.pieces]
 
 
-def in_order(parts: Sequence[ShardPart], found: Sequence[Sequence[T]]) -> list[T]:
-    """What was found for the readings of each part, in the order of the requests."""
+def in_order(parts: Sequence[ShardPart], answers: Sequence[Sequence[T]]) -> list[T]:
+    """The answers for the readings of each part, put in the order of the requests."""
     if len(parts) == 1:
-        return list(found[0])
-    items = [item for own in found for item in own]
+        return list(answers[0])
+    items = [item for own in answers for item in own]
     positions = [position for part in parts for position in part.positions]
     ordered = items.copy()
     for position, item in zip(positions, items, strict=True):

@@ -1,4 +1,4 @@
-{{/* What a schema can't say, or could not say helpfully. Every message names the value. */}}
+{{/* Checks that a schema can't express, or could not report helpfully. Every message names the value. */}}
 {{- define "dedup.checks" -}}
 {{- $keys := include "dedup.secretKeys" . | fromYaml -}}
 {{- $settings := .Values.settings -}}
@@ -14,34 +14,34 @@
 {{- end -}}
 {{- range $required -}}
 {{- if not (or (hasKey $settings .) (hasKey $keys .)) -}}
-{{- fail (printf "%s is missing: name its key in a Secret under secrets.keys.%s, or, where it is no secret, set settings.%s" . . .) -}}
+{{- fail (printf "%s is missing: name its key in a Secret under secrets.keys.%s, or, if it is not a secret, set settings.%s" . . .) -}}
 {{- end -}}
 {{- end -}}
 {{- range $name, $value := $settings -}}
 {{- if hasKey $keys $name -}}
-{{- fail (printf "settings.%s is a secret's, too: give it in one place" $name) -}}
+{{- fail (printf "settings.%s is also given by a Secret: set it in one place only" $name) -}}
 {{- end -}}
 {{- if regexMatch "(?i)(SharedAccessKey|SharedAccessSignature|AccountKey)=|[?&]sig=|://[^/]*:[^/]+@" (toString $value) -}}
 {{- fail (printf "settings.%s holds a secret: put it into a Secret and name its key under secrets.keys.%s" $name $name) -}}
 {{- end -}}
 {{- end -}}
 {{- if and $keys (not (include "dedup.secretName" .)) -}}
-{{- fail "secrets.existingSecret is missing: secrets.keys name keys of it" -}}
+{{- fail "secrets.existingSecret is missing: the entries of secrets.keys are keys of that Secret" -}}
 {{- end -}}
 {{- if and .Values.valkey.enabled (or (hasKey $settings "redis_url") (hasKey $keys "redis_url")) -}}
-{{- fail "valkey.enabled and redis_url exclude each other: which Redis is it?" -}}
+{{- fail "valkey.enabled and redis_url exclude each other: use either the bundled Valkey or your own Redis" -}}
 {{- end -}}
 {{- if and .Values.secretsStore.enabled (not (and .Values.secretsStore.keyVaultName .Values.secretsStore.tenantId)) -}}
 {{- fail "secretsStore.keyVaultName and secretsStore.tenantId are needed with secretsStore.enabled" -}}
 {{- end -}}
 {{- if and .Values.secretsStore.enabled (not .Values.workloadIdentity.enabled) -}}
-{{- fail "workloadIdentity.enabled is needed with secretsStore.enabled: the Key Vault wants to know who asks" -}}
+{{- fail "workloadIdentity.enabled is needed with secretsStore.enabled: the Key Vault requires an identity" -}}
 {{- end -}}
 {{- if and .Values.workloadIdentity.enabled (not .Values.workloadIdentity.clientId) -}}
 {{- fail "workloadIdentity.clientId is missing: the client id of the managed identity" -}}
 {{- end -}}
 {{- if hasPrefix "sqlite:" (toString (get $settings "checkpoint_url")) -}}
-{{- fail "settings.checkpoint_url is a file: pods don't share files, and the root file system is read-only; name a blob container" -}}
+{{- fail "settings.checkpoint_url is a file, but pods don't share files and their root file system is read-only: name a blob container" -}}
 {{- end -}}
 {{- if and .Values.autoscaling.hpa.enabled .Values.autoscaling.keda.enabled -}}
 {{- fail "autoscaling.hpa.enabled and autoscaling.keda.enabled exclude each other" -}}
@@ -49,7 +49,7 @@
 {{- range $kind := list "hpa" "keda" -}}
 {{- $scaling := get $.Values.autoscaling $kind -}}
 {{- if and $scaling.enabled (gt (int $scaling.maxReplicas) (int $.Values.partitions)) -}}
-{{- fail (printf "autoscaling.%s.maxReplicas is %d, and the input hub has %d partitions (partitions): further pods would be idle" $kind (int $scaling.maxReplicas) (int $.Values.partitions)) -}}
+{{- fail (printf "autoscaling.%s.maxReplicas is %d, and the input hub has only %d partitions (partitions): further pods would be idle" $kind (int $scaling.maxReplicas) (int $.Values.partitions)) -}}
 {{- end -}}
 {{- if and $scaling.enabled (gt (int $scaling.minReplicas) (int $scaling.maxReplicas)) -}}
 {{- fail (printf "autoscaling.%s.minReplicas is above autoscaling.%s.maxReplicas" $kind $kind) -}}
@@ -59,18 +59,18 @@
 {{- if and .enabled (not .existingSecret) -}}
 {{- range $name := list "eventHubNamespace" "eventHubName" "storageAccountName" -}}
 {{- if not (get $.Values.autoscaling.keda $name) -}}
-{{- fail (printf "autoscaling.keda.%s is missing; KEDA needs it with workload identity" $name) -}}
+{{- fail (printf "autoscaling.keda.%s is missing: KEDA needs it with workload identity" $name) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 {{- if and .enabled (not (get $settings "input_consumer_group")) -}}
-{{- fail "settings.input_consumer_group is missing; autoscaling.keda needs it, and can look at one input only" -}}
+{{- fail "settings.input_consumer_group is missing: autoscaling.keda needs it, and can watch one input only" -}}
 {{- end -}}
 {{- if and .enabled (not .blobContainer) -}}
 {{- fail "autoscaling.keda.blobContainer is missing: the container of the checkpoints" -}}
 {{- end -}}
 {{- end -}}
 {{- if and .Values.tests.roundTrip (not (or (hasKey $settings "check_connection_string") (hasKey $keys "check_connection_string"))) -}}
-{{- fail "check_connection_string is missing, and tests.roundTrip needs it: the input hub with the right to send" -}}
+{{- fail "check_connection_string is missing: tests.roundTrip needs the input hub with the right to send" -}}
 {{- end -}}
 {{- end -}}

@@ -19,7 +19,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 
-{{/* Of what stands beside the service; called with the context and a component. */}}
+{{/* Labels of what runs alongside the service; called with the context and a component. */}}
 {{- define "dedup.componentLabels" -}}
 app.kubernetes.io/name: {{ .context.Chart.Name }}
 app.kubernetes.io/instance: {{ .context.Release.Name }}
@@ -60,7 +60,7 @@ app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 {{- end -}}
 
-{{/* setting: key of the Secret */}}
+{{/* A map from each setting to its key in the Secret. */}}
 {{- define "dedup.secretKeys" -}}
 {{- if .Values.secretsStore.enabled -}}
 {{- range $setting, $_ := .Values.secretsStore.objects }}
@@ -71,7 +71,7 @@ app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 {{- end -}}
 
-{{/* A number that Helm read as a float is written in full, not as 8.64e+04. */}}
+{{/* A value as text. A number that Helm read as a float is written in full, not as 8.64e+04. */}}
 {{- define "dedup.text" -}}
 {{- if kindIs "float64" . -}}
 {{- if eq (floor .) . -}}{{- int64 . -}}{{- else -}}{{- . -}}{{- end -}}
@@ -158,8 +158,8 @@ capabilities:
   drop: [ALL]
 {{- end -}}
 
-{{/* From observing pods to publishing ones, the old must be gone before the new begin: an observing pod that still has a
-     partition publishes nothing of it. Seen only where Helm can look into the cluster. */}}
+{{/* When publishing pods replace observing ones, the old must be gone before the new start: an observing pod that still owns
+     a partition publishes nothing from it. Detected only where Helm can query the cluster. */}}
 {{- define "dedup.strategy" -}}
 {{- $old := lookup "apps/v1" "Deployment" .Release.Namespace (include "dedup.fullname" .) | default dict -}}
 {{- $annotations := dig "spec" "template" "metadata" "annotations" dict $old | default dict -}}

@@ -1,6 +1,6 @@
-"""The AMQP face of the hub: which link an attach becomes, and the nodes `$cbs` and `$management`.
+"""The AMQP face of the hub: creates the link for each attach, and serves the nodes `$cbs` and `$management`.
 
-Source: the Event Hubs AMQP protocol guide, and what the SDKs send.
+Source: the Event Hubs AMQP protocol guide, and the frames that the SDKs send.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from sandbox.hub.namespace import Namespace
 
 MAX_RECEIVERS = 5
 JWT = "jwt"
-"""The type of Entra ID's tokens; the others are shared access signatures."""
+"""The type of Entra ID's tokens; all other tokens are shared access signatures."""
 NAMESPACE = "sb://namespace/"
-"""What a role that is assigned on the namespace gives the right to: every hub in it."""
+"""The resource to which a role assigned on the namespace grants access: every hub in it."""
 EPOCH = Symbol("com.microsoft:epoch")
 RUNTIME_METRICS = "com.microsoft:enable-receiver-runtime-metric"
 _SELECTOR = re.compile(r"amqp\.annotation\.x-opt-(offset|sequence-number|enqueued-time)\s*(>=|>)\s*'([^']*)'")
@@ -125,7 +125,7 @@ class Broker:
     # --- $cbs and $management
 
     def _answer(self, session: Session, node: str, request: Request, payload: bytes) -> None:
-        """To the link that the request names, or else to the connection's own for this node."""
+        """Send the response on the link that the request names, or else on the session's link for this node."""
         for link in _response_links(session, request.reply_to, node):
             link.send(payload)
             return
@@ -153,7 +153,7 @@ class Broker:
         if hub is None:
             return _reply(request, 404, f"the messaging entity {name!r} could not be found")
         if request.properties.get("operation") != "READ":
-            return _reply(request, 400, f"operation {request.properties.get('operation')!r} is not known")
+            return _reply(request, 400, f"operation {request.properties.get('operation')!r} is not supported")
         if request.properties.get("type") == "com.microsoft:eventhub":
             return _reply(request, 200, "OK", _hub_properties(hub))
         partition = hub.partition(str(request.properties.get("partition", "")))
@@ -164,7 +164,7 @@ class Broker:
 
 def _path(node: str | None) -> str:
     if not node:
-        raise AmqpError("amqp:invalid-field", "the attach names no address")
+        raise AmqpError("amqp:invalid-field", "the attach has no address")
     return unquote(urlsplit(node).path if "://" in node else node).strip("/")
 
 
@@ -173,7 +173,7 @@ def _require_authorized(session: Session, path: str) -> None:
     for resource, expiry in session.connection.authorized.items():
         if expiry > now and sas.covers(resource, path):
             return
-    raise AmqpError("amqp:unauthorized-access", f"no valid token was put for {path!r}")
+    raise AmqpError("amqp:unauthorized-access", f"there is no valid token for {path!r}")
 
 
 def _partition(hub: Hub, partition_id: str) -> Partition:
@@ -220,13 +220,13 @@ def _start_position(annotation: str, operator: str, value: str) -> Selector:
 
 
 def _evict(receivers: set[EventsOut], epoch: int | None) -> None:
-    """One receiver with an epoch at a time: an equal or higher one takes the link, a lower one is refused."""
+    """Admit one receiver with an epoch at a time: an equal or higher epoch takes the link, a lower one is refused."""
     current = max((link.epoch for link in receivers if link.epoch is not None), default=None)
     if epoch is None:
         if current is not None:
-            raise AmqpError("amqp:link:stolen", f"a receiver with epoch '{current}' exists, and so one without is refused")
+            raise AmqpError("amqp:link:stolen", f"a receiver with epoch '{current}' exists, so one without is refused")
         if len(receivers) >= MAX_RECEIVERS:
-            raise AmqpError("amqp:resource-limit-exceeded", f"{MAX_RECEIVERS} receivers read this partition already")
+            raise AmqpError("amqp:resource-limit-exceeded", f"{MAX_RECEIVERS} receivers already read this partition")
         return
     if current is not None and current > epoch:
         raise AmqpError("amqp:link:stolen", f"a receiver with the higher epoch '{current}' exists")

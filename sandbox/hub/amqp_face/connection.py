@@ -1,6 +1,6 @@
 """One AMQP connection of the hub: handshake, heartbeats, sessions, and the links on them.
 
-Everything runs on the event loop's callbacks; nothing here awaits. Source: OASIS AMQP 1.0, parts 2 and 5.
+Everything runs in callbacks of the event loop; nothing here awaits. Source: OASIS AMQP 1.0, parts 2 and 5.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Link(Protocol):
 
 
 LinkFactory = Callable[["Session", list[Any]], None]
-"""Answers an attach: attaches a link to the session, or refuses it with AmqpError."""
+"""Handles an attach: adds a link to the session, or raises AmqpError to refuse it."""
 
 
 class Session:
@@ -53,7 +53,7 @@ class Session:
         elif code == amqp.TRANSFER:
             self.next_incoming_id += 1
             link = self.links.get(self._handle(fields))
-            if link is not None:  # frames that were under way when the link was detached are dropped
+            if link is not None:  # frames in flight when the link was detached are dropped
                 link.on_transfer(fields, payload)
         elif code == amqp.DETACH:
             handle = self._handle(fields)
@@ -103,7 +103,7 @@ class Session:
             if link is not None:
                 link.on_flow(fields)
         for link in list(self.links.values()):
-            link.on_writable()  # the session's window may have been what they waited for
+            link.on_writable()  # they may have been waiting for the session's window
 
     def detach(self, handle: int, error: AmqpError | None = None) -> None:
         if (link := self.links.pop(handle, None)) is not None:
@@ -143,7 +143,7 @@ class Connection(asyncio.Protocol):
         self._closed = closed
         self.attach = attach
         self.authorized: dict[str, float] = {}
-        """Resources opened by tokens put on `$cbs`, with the time (s) until which they are open."""
+        """Resources to which tokens put on `$cbs` grant access, each with its token's expiry (s since the epoch)."""
         self.max_frame_size = amqp.MIN_MAX_FRAME_SIZE
         self.writable = True
         self._transport: asyncio.Transport | None = None
@@ -207,7 +207,7 @@ class Connection(asyncio.Protocol):
             self.write(amqp.SASL_HEADER + amqp.sasl_mechanisms())
             self._expect = self._on_sasl_frame
             self._expect()
-        elif header is not None:  # the protocol's answer to a wrong header: the right one, then goodbye
+        elif header is not None:  # the protocol requires the right header in reply, and closing
             self.write(amqp.SASL_HEADER)
             self._hang_up()
 
@@ -250,7 +250,7 @@ class Connection(asyncio.Protocol):
             self.write(amqp.close())
             self._hang_up()
         elif not self._opened:
-            raise AmqpError("amqp:not-allowed", "the connection is not open yet")
+            raise AmqpError("amqp:not-allowed", "the connection is not open")
         elif code == amqp.BEGIN:
             self._ended.discard(channel)
             self._sessions[channel] = Session(self, channel, fields)
@@ -287,7 +287,7 @@ class Connection(asyncio.Protocol):
         if self._heartbeat_seconds:
             self._schedule(self._heartbeat_seconds)
 
-    # --- heartbeats and the end
+    # --- heartbeats and closing
 
     def _schedule(self, seconds: float) -> None:
         if self._timer is not None:
@@ -313,7 +313,7 @@ class Connection(asyncio.Protocol):
         self._hang_up()
 
     def _hang_up(self) -> None:
-        """Close once written; a peer that never reads is cut off after a grace period."""
+        """Close once everything is written; a peer that never reads is cut off after a grace period."""
         transport = self._transport
         if transport is None:
             return

@@ -16,11 +16,11 @@ from sandbox.hub.log import Entry, Faults, Partition, now_ms
 INCOMING_CREDIT = 1000
 PUMP_EVENTS = 256
 PUMP_BYTES = 256 * 1024
-"""What is written before the socket is asked again whether it takes more."""
+"""How much is written before checking again whether the socket accepts more."""
 
 
 class Incoming:
-    """Assembles transfers of one link into deliveries and settles them. Subclasses say what a delivery does."""
+    """Assembles transfers of one link into deliveries and settles them. Subclasses define what a delivery does."""
 
     def __init__(self, session: Session, handle: int, max_message_size: int) -> None:
         self.session = session
@@ -86,7 +86,7 @@ class Incoming:
         self.session.write(amqp.disposition(self.session.channel, delivery_id, state))
 
     def accept(self, message_format: int, payload: bytes) -> None:
-        """Take a whole delivery. Raises AmqpError or AmqpDecodeError, which reject it."""
+        """Handle a complete delivery. Raises AmqpError or AmqpDecodeError, which reject it."""
         raise NotImplementedError
 
     def on_flow(self, fields: list[Any]) -> None:
@@ -94,7 +94,7 @@ class Incoming:
             self.session.send_flow(self.handle, self._delivery_count, self._credit)
 
     def on_writable(self) -> None:
-        """Dispositions are small; they wait in the transport's own buffer."""
+        """Nothing to do: dispositions are small and wait in the transport's buffer."""
 
     def on_closed(self) -> None:
         self._payload.clear()
@@ -161,7 +161,7 @@ class Outgoing:
         count = int(field(fields, 5, 0))
         self.credit = count + int(field(fields, 6, 0)) - self._delivery_count
         self.on_writable()
-        if field(fields, 8, False) and self.credit > 0:  # drain: use it up
+        if field(fields, 8, False) and self.credit > 0:  # drain: use up the credit
             self._delivery_count += self.credit
             self.credit = 0
             self.session.send_flow(self.handle, self._delivery_count, 0)
@@ -209,7 +209,7 @@ class Responses(Outgoing):
 
 
 class EventsOut(Outgoing):
-    """A consumer's link: reads the log from a position on, as credit, window and socket allow."""
+    """A consumer's link: sends the log from a position on, as fast as credit, window and socket allow."""
 
     def __init__(
         self,
@@ -238,7 +238,7 @@ class EventsOut(Outgoing):
             self._write(entries)
 
     def _write(self, entries: list[Entry]) -> None:
-        """Some of them: what a slow client has not read yet waits in the log and not in its connection's buffer."""
+        """Write about PUMP_BYTES: what a slow client has not read yet waits in the log, not in its connection's buffer."""
         prefix = self._metrics() if self._runtime_metrics else b""
         frames: list[bytes] = []
         size = 0

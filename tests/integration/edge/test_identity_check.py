@@ -1,4 +1,4 @@
-"""On a plant that stamps each subscription by itself, with 10 % jitter: which identity is right, which is wrong."""
+"""Which identity strategies suit a plant that stamps each subscription separately, with 10 % jitter."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class ListUplink:
         return
 
     def ids(self) -> dict[tuple[str, int], str]:
-        """By the machine's own counter."""
+        """Ids by source and the machine's own counter."""
         parts = [part for message in self.messages for part in json.loads(message.body)]
         return {(part["source"], part["data"]["sequence"]): part["id"] for part in parts}
 
 
 @pytest.mark.parametrize("identity", RULES)
-async def test_two_replicas_and_the_check_of_one(tmp_path: Path, identity: str) -> None:
+async def test_the_check_of_one_replica_predicts_whether_the_ids_of_two_agree(tmp_path: Path, identity: str) -> None:
     plant = Plant(PlantOptions(free_port(), stamping=Stamping(phase=0.0, jitter=0.1), wait_for_subscribers=2, seed=3))
     await plant.start()
     uplinks = [ListUplink(), ListUplink()]
@@ -81,7 +81,7 @@ async def test_two_replicas_and_the_check_of_one(tmp_path: Path, identity: str) 
     for (source, _), reading_id in one.items():
         merged[source, reading_id] += 1
     assert len(one) == len(two) == plant.emitted > 500
-    assert max(merged.values()) == 1  # no two readings of one source have one id
+    assert max(merged.values()) == 1  # no two readings of a source share an id
     if identity == "source-time":
         assert matched < 0.1
         assert problems[Problem.NOT_DETERMINISTIC] > 10

@@ -1,4 +1,4 @@
-"""The MQTT source against a real broker: what it takes, and that it comes back."""
+"""The MQTT source against a real broker: what it delivers, and that it reconnects."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ async def test_messages_become_samples_and_the_topic_names_the_source(broker: tu
     ]
 
 
-async def test_it_comes_back_when_the_broker_does(broker: tuple[int, list[Broker]]) -> None:
+async def test_it_reconnects_when_the_broker_is_back(broker: tuple[int, list[Broker]]) -> None:
     port, running_brokers = broker
     source, intake = make_source(source_config(port), "client-2"), ListIntake()
     running = asyncio.create_task(source.run(intake))
@@ -90,7 +90,7 @@ async def test_it_comes_back_when_the_broker_does(broker: tuple[int, list[Broker
     await running_brokers.pop().shutdown()
     await until(lambda: not source.is_up, "it does not notice")
     running_brokers.append(await start_broker(port))
-    await until(lambda: source.is_up, "it does not come back")
+    await until(lambda: source.is_up, "it does not reconnect")
     await publish(port, [("plant/a/meter", b"7")])
     await until(lambda: len(intake.samples) == 1, "the message is missing")
     running.cancel()

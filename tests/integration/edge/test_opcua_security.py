@@ -1,4 +1,4 @@
-"""The OPC UA source behind a server that wants certificates and a user."""
+"""The OPC UA source against a server that requires certificates and a user."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Users:
 
 
 def make_certificate(folder: Path, name: str, uri: str) -> tuple[Path, Path]:
-    """The server's is in DER, the client's in PEM: both are met in plants."""
+    """The server's certificate is in DER, the client's in PEM, since plants have both."""
     key = generate_private_key()
     usage = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
     names = [UniformResourceIdentifier(uri), DNSName("localhost")]
@@ -79,7 +79,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @asynccontextmanager
 async def plc(files: dict[str, Path], *, for_users: bool = True, port: int | None = None) -> AsyncIterator[str]:
-    """One variable; only by secure channels, for one user or any, and for clients that are who their certificate says."""
+    """A server with one variable, for secure channels only, one user or any, and clients that match their certificate."""
     server = Server(user_manager=Users() if for_users else None)
     await server.init()
     endpoint = f"opc.tcp://127.0.0.1:{port or free_port()}"
@@ -158,7 +158,7 @@ async def test_readings_come_through_a_secure_channel(
     ],
     ids=["another server", "wrong password", "no security", "no user"],
 )
-async def test_a_connection_that_is_not_as_it_should_be_is_tried_on_and_said(
+async def test_a_connection_that_is_refused_is_retried_and_logged(
     files: dict[str, Path],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -172,14 +172,14 @@ async def test_a_connection_that_is_not_as_it_should_be_is_tried_on_and_said(
     async with plc(files) as endpoint:
         source = made(config(endpoint, files, **given))
         async with reading(source) as intake:
-            await until(lambda: "can't be subscribed to" in caplog.text, "nothing is said")
+            await until(lambda: "can't be subscribed to" in caplog.text, "nothing is logged")
             assert not source.is_up
             assert not intake.samples
     assert password not in caplog.text
     assert password not in repr(source._user)
 
 
-async def test_a_certificate_that_the_server_gets_meanwhile_is_taken_once_it_is_in_the_file(
+async def test_a_renewed_server_certificate_is_trusted_once_it_is_in_the_file(
     files: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PLC_PASSWORD", PASSWORD)
@@ -197,17 +197,15 @@ async def test_a_certificate_that_the_server_gets_meanwhile_is_taken_once_it_is_
             await until(lambda: source.is_up and len(intake.samples) > before, "the renewed server is not read")
 
 
-async def test_an_answer_that_no_one_expects_does_not_end_the_source(
-    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It would end the sender with all its other sources."""
+async def test_an_unexpected_answer_does_not_end_the_source(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise it would end the sender with all its other sources."""
     monkeypatch.setenv("PLC_PASSWORD", PASSWORD)
     secure, attempts = Channel.secure, []
 
     async def odd(channel: Channel, client: Client) -> None:
         attempts.append(client)
         if len(attempts) == 1:
-            raise InvalidSignature  # as cryptography says it
+            raise InvalidSignature  # as cryptography raises it
         await secure(channel, client)
 
     monkeypatch.setattr(Channel, "secure", odd)
@@ -219,7 +217,7 @@ async def test_an_answer_that_no_one_expects_does_not_end_the_source(
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"private_key": None, "server_certificate": None}, "needs private_key and server_certificate, too"),
+        ({"private_key": None, "server_certificate": None}, "also needs private_key and server_certificate"),
         ({"security_policy": "None"}, "set it, or leave them out"),
         ({"password_env": None}, "username and password_env go together"),
         (WITHOUT_FILES, "a username needs a security_policy with SignAndEncrypt"),
@@ -228,13 +226,13 @@ async def test_an_answer_that_no_one_expects_does_not_end_the_source(
         ({"username": ""}, "username: String should have at least 1"),
     ],
 )
-def test_what_is_missing_is_named(files: dict[str, Path], given: dict[str, Any], message: str) -> None:
+def test_what_is_missing_or_wrong_is_named(files: dict[str, Path], given: dict[str, Any], message: str) -> None:
     with pytest.raises(SourceConfigError, match=message):
         config("opc.tcp://127.0.0.1", files, **given)
 
 
 def test_a_user_in_the_endpoint_is_refused_and_not_repeated(files: dict[str, Path]) -> None:
-    """It would be in logs, and on its way without protection."""
+    """It would appear in logs and be sent unprotected."""
     with pytest.raises(SourceConfigError, match="endpoint") as caught:
         config("opc.tcp://edge:secret@plc:4840", files)
     assert "secret" not in str(caught.value)
@@ -245,10 +243,10 @@ def test_a_user_in_the_endpoint_is_refused_and_not_repeated(files: dict[str, Pat
     ("content", "problem"),
     [
         (None, "No such file"),
-        (b"", "it is no (certificate|private key) in PEM or DER"),
-        (b"-----BEGIN nothing", "it is no (certificate|private key) in PEM or DER"),
+        (b"", "it is not a (certificate|private key) in PEM or DER"),
+        (b"-----BEGIN nothing", "it is not a (certificate|private key) in PEM or DER"),
         ("elliptic", "not RSA"),
-        ("encrypted", "it is encrypted|it is no certificate"),
+        ("encrypted", "it is encrypted|it is not a certificate"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named(
@@ -276,7 +274,7 @@ def unfit(kind: str, field: str) -> bytes:
 
 
 def signed(key: Any, since: datetime) -> bytes:
-    """A certificate for a day."""
+    """A self-issued certificate that is valid for a day."""
     name = Name([NameAttribute(NameOID.COMMON_NAME, "x")])
     unsigned = CertificateBuilder(name, name, key.public_key(), 1, since, since + timedelta(days=1))
     return unsigned.sign(key, SHA256()).public_bytes(Encoding.PEM)
@@ -289,7 +287,7 @@ def test_a_certificate_of_this_client_that_is_not_valid_now_is_named(
     monkeypatch.setenv("PLC_PASSWORD", PASSWORD)
     path = tmp_path / "file"
     path.write_bytes(signed(generate_private_key(), datetime.now(UTC) + timedelta(days=days)))
-    with pytest.raises(SourceConfigError, match="file can't be used as certificate: it is valid from .* until .* only"):
+    with pytest.raises(SourceConfigError, match="file can't be used as certificate: it is valid only from .* until .*"):
         made(config("opc.tcp://127.0.0.1", files, certificate=str(path)))
 
 

@@ -1,4 +1,4 @@
-"""Plant → edge sender → hub: both stampings, every identity strategy, all uplinks, with the real OPC UA and Azure SDKs."""
+"""Plant → edge sender → hub: both stampings, all identity strategies and uplinks, with the real OPC UA and Azure SDKs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.support.workload import workload_api
 EDGES = ("edge-1/sender", "edge-2")
 EMITTED = 300
 BUCKETS = ",".join(f"*/{name}=time-bucket:{1 / pace}" for name, pace in zip(QUANTITIES, PACES, strict=True)) + ",*=sequence"
-"""Each source's own interval; phase and jitter of the plant stay below half of it."""
+"""Each source's own interval; the plant's phase and jitter stay below half of it."""
 DEADLINE_SECONDS = 60.0
 
 
@@ -76,14 +76,14 @@ def sender_for(iot_hub: StandIn, plant: Plant, edge: str, identity: str, **overr
 
 
 def ids_by_counter(events: list[EventData], replica: str | None = None) -> dict[tuple[str, int], str]:
-    """The id that each (source, counter) got, in single events and batches alike."""
-    found: dict[tuple[str, int], str] = {}
+    """The id of each (source, counter), from single events and batches alike."""
+    ids: dict[tuple[str, int], str] = {}
     for item in events:
         if replica is not None and device_of(item) != replica:
             continue
         for source, reading_id, data in readings_of(item):
-            found[source, data["sequence"]] = reading_id
-    return found
+            ids[source, data["sequence"]] = reading_id
+    return ids
 
 
 async def received(iot_hub: StandIn) -> list[EventData]:
@@ -119,7 +119,7 @@ async def test_two_replicas_give_the_same_reading_the_same_id(
     assert {(item["source"], item["sequence"]) for item in journal} == {(s.rpartition(";s=")[2], n) for s, n in one}
 
 
-async def test_stamping_per_subscription_shows_each_replica_other_times(iot_hub: StandIn, tmp_path: Path) -> None:
+async def test_stamping_per_subscription_gives_each_replica_other_times(iot_hub: StandIn, tmp_path: Path) -> None:
     plant = Plant(PlantOptions(free_port(), stamping=Stamping(), wait_for_subscribers=2, seed=1))
     senders = [sender_for(iot_hub, plant, edge, identity="source-time") for edge in EDGES]
     await emit(plant, senders)
@@ -129,7 +129,7 @@ async def test_stamping_per_subscription_shows_each_replica_other_times(iot_hub:
     assert not set(one.values()) & set(two.values())
 
 
-async def test_an_edge_sends_straight_to_an_event_hub_and_names_itself(iot_hub: StandIn, tmp_path: Path) -> None:
+async def test_an_edge_sends_directly_to_an_event_hub_and_names_itself(iot_hub: StandIn, tmp_path: Path) -> None:
     plant = Plant(PlantOptions(free_port(), wait_for_subscribers=1))
     sender = sender_for(
         iot_hub,
@@ -148,7 +148,7 @@ async def test_an_edge_sends_straight_to_an_event_hub_and_names_itself(iot_hub: 
 
 
 async def test_an_edge_runs_as_an_iot_edge_module(iot_hub: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the environment that the Edge runtime's debugger gives a module."""
+    """With the environment that the Edge runtime's debugger gives a module."""
     monkeypatch.setenv("EdgeHubConnectionString", iot_hub.device_connection_string("edge-1/sender"))
     monkeypatch.setenv("EdgeModuleCACertificateFile", str(iot_hub.ca_file))
     plant = Plant(PlantOptions(free_port(), wait_for_subscribers=1))
@@ -160,7 +160,7 @@ async def test_an_edge_runs_as_an_iot_edge_module(iot_hub: StandIn, tmp_path: Pa
 
 
 async def test_the_iot_edge_runtime_starts_it_as_a_module(iot_hub: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the environment that the runtime gives a module, and the runtime's workload API."""
+    """With the environment that the runtime gives a module, and the runtime's workload API."""
     device = iot_hub.namespace.devices["edge-1/sender"]
     assert iot_hub.ca_file is not None
     with workload_api("sender", device.generation_id, device.key, iot_hub.ca_file.read_text()) as address:
@@ -182,7 +182,7 @@ async def test_the_iot_edge_runtime_starts_it_as_a_module(iot_hub: StandIn, monk
     assert len(ids_by_counter(events, "edge-1")) == plant.emitted
 
 
-async def test_readings_wait_for_an_uplink_that_comes_late(tmp_path: Path) -> None:
+async def test_readings_wait_for_a_hub_that_starts_late(tmp_path: Path) -> None:
     late = StandIn(HubOptions(amqp_port=free_port(), mqtt_port=None))
     plant = Plant(PlantOptions(free_port(), wait_for_subscribers=1))
     sender = make(
@@ -206,7 +206,7 @@ async def test_readings_wait_for_an_uplink_that_comes_late(tmp_path: Path) -> No
     await late.stop()
 
 
-async def test_a_hub_that_takes_connections_and_stays_silent_is_down(tmp_path: Path) -> None:
+async def test_a_hub_that_accepts_connections_and_stays_silent_is_down(tmp_path: Path) -> None:
     async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
 
@@ -224,8 +224,8 @@ async def test_a_hub_that_takes_connections_and_stays_silent_is_down(tmp_path: P
 
 
 @pytest.mark.parametrize("slower", [1, 4], ids=["as asked", "revised by the server"])
-async def test_a_subscription_that_the_server_drops_is_made_anew(monkeypatch: pytest.MonkeyPatch, slower: int) -> None:
-    """The connection stays, and nothing is said. What lives is left alone."""
+async def test_a_subscription_that_the_server_drops_is_recreated(monkeypatch: pytest.MonkeyPatch, slower: int) -> None:
+    """The server keeps the connection and stays silent. A live subscription is left alone."""
     monkeypatch.setattr(opcua_client, "KEEP_ALIVE_SECONDS", 0.5)
     endpoint, intake = f"opc.tcp://127.0.0.1:{free_port()}", ListIntake()
     server = Server()
@@ -258,7 +258,7 @@ async def test_a_subscription_that_the_server_drops_is_made_anew(monkeypatch: py
 
 
 async def test_variables_that_a_restarted_server_has_only_later_are_read_again() -> None:
-    """The library reconnects and leaves out what is not there yet, without a word."""
+    """The library reconnects and silently leaves out the variables that do not exist yet."""
     port, intake = free_port(), ListIntake()
     source = OpcUaSource(
         "late", f"opc.tcp://127.0.0.1:{port}", NAMESPACE_URI, payload="value", publishing_ms=50, queue_size=10
@@ -278,7 +278,7 @@ async def test_variables_that_a_restarted_server_has_only_later_are_read_again()
     async def add_variable(server: Server, namespace: int) -> None:
         machine = await server.nodes.objects.add_object(ua.NodeId("m", namespace), ua.QualifiedName("m", namespace))
         variable = await machine.add_variable(ua.NodeId("a", namespace), ua.QualifiedName("a", namespace), 1.0)
-        await variable.add_property(namespace, "unit", "°C")  # which is no source
+        await variable.add_property(namespace, "unit", "°C")  # not a source
 
     server, _ = await start_server(with_variable=True)
     reading = asyncio.create_task(source.run(intake))

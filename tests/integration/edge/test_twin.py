@@ -1,4 +1,4 @@
-"""The module's twin as the edge's settings: taken, refused, remembered, over the real device SDK."""
+"""The module's twin as the edge's settings: accepted, refused and remembered, with the real device SDK."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def uplink(iot_hub: StandIn) -> AsyncIterator[IotUplink]:
     await made.close()
 
 
-async def test_what_the_twin_desires_is_taken_reported_and_remembered(
+async def test_what_the_twin_desires_is_accepted_reported_and_remembered(
     iot_hub: StandIn, uplink: IotUplink, tmp_path: Path
 ) -> None:
     settings = TwinSettings(settings_for(iot_hub), tmp_path / "twin.json", try_out)
@@ -90,8 +90,8 @@ def test_before_the_twin_is_known_there_are_no_sources(iot_hub: StandIn, tmp_pat
     assert sources.sources == ()
 
 
-async def test_a_sender_waits_for_its_twin_and_begins_anew_with_each_change(iot_hub: StandIn, tmp_path: Path) -> None:
-    """The whole process: first without sources, then with those that the twin brings, then with others."""
+async def test_a_sender_waits_for_its_twin_and_restarts_with_each_change(iot_hub: StandIn, tmp_path: Path) -> None:
+    """The whole process: first without sources, then with those that the twin supplies, then with others."""
     sender = SenderProcess(
         tmp_path,
         "edge-1",
@@ -111,7 +111,7 @@ async def test_a_sender_waits_for_its_twin_and_begins_anew_with_each_change(iot_
         iot_hub.desire(MODULE, {"sources": [SOURCE]})
         await until(lambda: reads("a"), "the twin's source is not read")
         iot_hub.desire(MODULE, {"sources": [{**SOURCE, "name": "b"}]})
-        await until(lambda: reads("b"), "the change is not taken")
+        await until(lambda: reads("b"), "the change is not applied")
         await until(lambda: (sender.status() or {"sent": {"readings": 0}})["sent"]["readings"] > 0, "nothing is sent")
         sender.process.terminate()
         assert await asyncio.to_thread(sender.process.wait, 30) == 0

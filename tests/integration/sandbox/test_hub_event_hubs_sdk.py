@@ -1,4 +1,4 @@
-"""The stand-in against the unmodified Event Hubs SDKs."""
+"""The stand-in, used by the unmodified Event Hubs SDKs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def telemetry(stand_in: StandIn) -> str:
 
 @pytest.fixture
 async def filled(telemetry: str) -> list[EventData]:
-    """Partition 1 with five events, a little apart."""
+    """Five events in partition 1, a few milliseconds apart."""
     await hub.send(telemetry, [hub.event(f"e{number}") for number in range(5)], "1", apart_seconds=0.005)
     return await hub.receive(telemetry, "1", 5)
 
@@ -55,7 +55,7 @@ async def test_what_is_sent_is_received(telemetry: str) -> None:
     assert got.sequence_number == 0
 
 
-async def test_batches_to_a_partition_to_a_key_and_to_any(telemetry: str) -> None:
+async def test_batches_to_a_partition_with_a_key_and_with_neither(telemetry: str) -> None:
     async with EventHubProducerClient.from_connection_string(telemetry) as client:
         choices: list[dict[str, Any]] = [{"partition_id": "3"}, {"partition_key": "key"}, {}]
         for options in choices:
@@ -84,11 +84,11 @@ async def test_every_start_position(telemetry: str, filled: list[EventData]) -> 
         hub.receive(telemetry, "1", 5 - first, group, starting_position=position, starting_position_inclusive=inclusive)
         for ((position, inclusive), first), group in zip(expected.items(), ["dedup", "$Default"] * 4, strict=False)
     ]
-    found = [received[0].sequence_number for received in await asyncio.gather(*reads)]
-    assert dict(zip(expected, found, strict=True)) == expected
+    first_numbers = [received[0].sequence_number for received in await asyncio.gather(*reads)]
+    assert dict(zip(expected, first_numbers, strict=True)) == expected
 
 
-async def test_latest_sees_only_what_comes_later(telemetry: str, filled: list[EventData]) -> None:
+async def test_latest_receives_only_what_is_sent_later(telemetry: str, filled: list[EventData]) -> None:
     waiting = asyncio.create_task(hub.receive(telemetry, "1", 1, starting_position="@latest"))
     async with asyncio.timeout(hub.TIMEOUT_SECONDS):
         while not waiting.done():

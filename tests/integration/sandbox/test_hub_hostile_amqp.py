@@ -1,4 +1,4 @@
-"""The stand-in's AMQP face against clients that break the protocol: an error for them, and nothing for their neighbours."""
+"""The stand-in's AMQP face against clients that break the protocol: they get an error, other clients notice nothing."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ class Peer:
             size = int.from_bytes(await self._read(4), "big")
             body = await self._read(size - 4)
             if size > 8:
-                found, fields, _ = amqp.parse(body[4:])
-                if found == code:
+                received, fields, _ = amqp.parse(body[4:])
+                if received == code:
                     return fields
 
     async def put_token(self, stand_in: StandIn) -> None:
@@ -123,7 +123,7 @@ async def _neighbour_is_fine(stand_in: StandIn) -> AsyncIterator[None]:
 
 
 @pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\n\r\n", b"AMQP\x00\x00\x09\x01", bytes(64)])
-async def test_another_protocol_is_shown_the_right_header_and_the_door(peer: Peer, data: bytes) -> None:
+async def test_another_protocol_gets_the_right_header_and_is_disconnected(peer: Peer, data: bytes) -> None:
     peer.write(data)
     assert await peer._read(8) == amqp.SASL_HEADER
     await peer.hung_up()
@@ -159,7 +159,7 @@ async def test_without_a_token_no_link_is_opened(peer: Peer, address: str, role:
     assert await peer.error(amqp.DETACH, 2) == "amqp:unauthorized-access"
 
 
-async def test_a_message_that_can_not_be_decoded_is_rejected_and_the_link_goes_on(stand_in: StandIn, peer: Peer) -> None:
+async def test_a_message_that_cannot_be_decoded_is_rejected_and_the_link_stays_open(stand_in: StandIn, peer: Peer) -> None:
     await peer.handshake()
     await peer.put_token(stand_in)
     peer.write(attach("telemetry/Partitions/0", 2, amqp.SENDER))
@@ -174,7 +174,7 @@ async def test_a_message_that_can_not_be_decoded_is_rejected_and_the_link_goes_o
     assert b"good" in bodies
 
 
-async def test_heartbeats_are_sent_as_often_as_the_client_wants_them(peer: Peer) -> None:
+async def test_heartbeats_are_sent_as_often_as_the_client_requests(peer: Peer) -> None:
     idle_ms = 200
     peer.write(HANDSHAKE, amqp.frame(0, described(amqp.OPEN, [encode("c"), NULL, NULL, NULL, encode(Uint(idle_ms))])))
     assert await peer._read(8) == amqp.SASL_HEADER
@@ -193,7 +193,7 @@ async def test_a_client_that_falls_silent_is_disconnected(peer: Peer, monkeypatc
     await peer.hung_up()
 
 
-async def test_a_client_that_never_reads_does_not_fill_the_memory_nor_slow_its_neighbours(
+async def test_a_client_that_never_reads_does_not_fill_the_memory_or_block_other_clients(
     stand_in: StandIn, peer: Peer
 ) -> None:
     telemetry = stand_in.connection_string("telemetry")

@@ -1,4 +1,4 @@
-"""The stand-in's MQTT face against the unmodified IoT device SDK, and against clients that misbehave."""
+"""The stand-in's MQTT face, used by the unmodified IoT device SDK and by clients that misbehave."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ async def test_a_bad_credential_is_refused(iot_hub: StandIn, fault: str) -> None
         await asyncio.wait_for(client_of(iot_hub, "edge-1", bad), hub.TIMEOUT_SECONDS)
 
 
-# --- raw MQTT: what no SDK would do
+# --- raw MQTT: what an SDK would not do
 
 
 class RawClient:
@@ -134,7 +134,7 @@ class RawClient:
         await self._writer.drain()
 
     async def login(self, iot_hub: StandIn, path: str, password: str) -> int:
-        """The return code of CONNACK: 0 is accepted."""
+        """The return code of CONNACK; 0 means accepted."""
         fields = (path, f"{iot_hub.namespace.iot_hub_name}/{path}/{API}", password)
         payload = text("MQTT") + bytes([4, 0b1100_0010]) + struct.pack(">H", 60) + b"".join(map(text, fields))
         await self.send(0x10, payload)
@@ -142,7 +142,7 @@ class RawClient:
         return answer[3] if len(answer) == 4 else -1
 
     async def publish(self, topic: str, body: bytes, packet_id: int = 1) -> bytes:
-        """The next bytes from the broker: a PUBACK, or nothing when it hung up."""
+        """The next bytes from the broker: a PUBACK, or nothing if it closed the connection."""
         try:
             await self.send(0x32, text(topic) + struct.pack(">H", packet_id) + body)
             return await asyncio.wait_for(self._reader.read(4), hub.TIMEOUT_SECONDS)
@@ -203,7 +203,7 @@ async def test_a_device_that_breaks_the_rules_is_disconnected_and_nothing_enters
     neighbour.close()
 
 
-async def test_garbage_on_the_port_harms_nobody(iot_hub: StandIn) -> None:
+async def test_garbage_on_the_port_does_not_affect_other_clients(iot_hub: StandIn) -> None:
     assert iot_hub.mqtt_port is not None
     with socket.create_connection((iot_hub.options.host, iot_hub.mqtt_port)) as plain:
         plain.sendall(b"GET / HTTP/1.1\r\n\r\n" * 100)

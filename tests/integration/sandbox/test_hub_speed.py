@@ -1,4 +1,4 @@
-"""The stand-in is the measuring instrument, so it must be much faster than what it measures."""
+"""The stand-in is used for measurements, so it must be much faster than what is measured with it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def bare_receive_loop(connection_string: str) -> None:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_the_stand_in_delivers_three_times_as_many_events_per_cpu_second_as_the_sdk_takes() -> None:
+async def test_the_stand_in_delivers_three_times_as_many_events_per_cpu_second_as_the_sdk_receives() -> None:
     hub = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "sandbox", "hub", "--amqp-port", "0", "--mqtt-port", "-1", "--hub", "telemetry:1"),
         stdout=asyncio.subprocess.PIPE,
@@ -65,4 +65,4 @@ async def test_the_stand_in_delivers_three_times_as_many_events_per_cpu_second_a
     finally:
         hub.terminate()
         await hub.wait()
-    assert sdk_cpu >= 3 * hub_cpu, f"SDK {sdk_cpu / EVENTS * 1e6:.1f} µs, stand-in {hub_cpu / EVENTS * 1e6:.1f} µs an event"
+    assert sdk_cpu >= 3 * hub_cpu, f"SDK {sdk_cpu / EVENTS * 1e6:.1f} µs, stand-in {hub_cpu / EVENTS * 1e6:.1f} µs per event"

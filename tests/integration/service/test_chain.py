@@ -44,17 +44,17 @@ async def dead(stand_in: StandIn) -> dict[str, list[EventData]]:
 
 def readings(events: list[EventData]) -> list[tuple[str, str]]:
     """(source, id) of every reading in the clean stream."""
-    found: list[tuple[str, str]] = []
+    pairs: list[tuple[str, str]] = []
     for item in events:
         if item.content_type == hub.BATCH:
-            found += [(part["source"], part["id"]) for part in hub.elements(item)]
+            pairs += [(part["source"], part["id"]) for part in hub.elements(item)]
         else:
             properties = hub.properties(item)
-            found.append((properties["cloudEvents_source"].decode(), properties["cloudEvents_id"].decode()))
-    return found
+            pairs.append((properties["cloudEvents_source"].decode(), properties["cloudEvents_id"].decode()))
+    return pairs
 
 
-async def test_three_replicas_with_other_batch_boundaries_and_partly_other_sources(
+async def test_three_replicas_with_different_batch_boundaries_and_partly_different_sources(
     stand_in: StandIn, service: RunningService
 ) -> None:
     """Each reading is in the clean stream once, with its bytes unchanged."""
@@ -92,7 +92,7 @@ async def test_a_batch_that_is_half_duplicates_keeps_its_other_half(stand_in: St
     assert second.properties[b"dedup_origin"].split(b"/")[1:] == [b"1", b"0"]
 
 
-async def test_an_event_without_duplicates_passes_byte_identical(stand_in: StandIn, service: RunningService) -> None:
+async def test_an_event_without_duplicates_passes_byte_for_byte(stand_in: StandIn, service: RunningService) -> None:
     body = b'[ {"specversion":"1.0","type":"t","source":"urn:a","id":"1","data":1.0e0},\n {"id":"2","source":"urn:a"} ]'
     sent = event(body, hub.BATCH, own="kept", dedup_origin="forged", Table="forged")
     sent.message_id, sent.correlation_id = "m", "c"
@@ -115,7 +115,7 @@ async def test_opaque_bodies_pass_untouched(stand_in: StandIn, service: RunningS
     assert [hub.body(item) for item in await clean(stand_in)] == [body]
 
 
-async def test_bad_input_ends_in_the_dead_letters_with_its_reason_and_harms_no_neighbour(
+async def test_bad_input_ends_in_the_dead_letters_with_its_reason_and_does_not_affect_its_neighbours(
     stand_in: StandIn, service: RunningService
 ) -> None:
     gzipped = event(gzip.compress(b"0" * 50_000_000), hub.BATCH)
@@ -148,7 +148,7 @@ async def test_bad_input_ends_in_the_dead_letters_with_its_reason_and_harms_no_n
 
 
 async def test_events_with_properties_of_every_type_pass(stand_in: StandIn, service: RunningService) -> None:
-    """Written into the log as bytes: no SDK sends all of these."""
+    """The events are written into the log as bytes, because no SDK sends all of these types."""
     extra = (
         b"\xa1\x01c\x73\x00\x00\x00A" + b"\xa1\x02d4\x74abcd" + b"\xa1\x02d8\x84abcdefgh" + b"\xa1\x01l\x80" + b"\xff" * 8
     )
@@ -173,7 +173,7 @@ async def test_events_with_properties_of_every_type_pass(stand_in: StandIn, serv
     assert b"hi" in hub.body(letters["body-not-binary"][0])
 
 
-async def test_events_that_the_sdk_can_not_decode_end_in_the_dead_letters_and_block_nobody(
+async def test_events_that_the_sdk_cannot_decode_end_in_the_dead_letters_and_block_nothing(
     stand_in: StandIn, service: RunningService
 ) -> None:
     decimal = b"\x00\x53\x74\xc1\x15\x02\xa1\x01d\x94" + b"\x22" * 16
@@ -193,12 +193,12 @@ async def test_order_within_a_source_is_kept(stand_in: StandIn, service: Running
     await service.until_events(100)
     received = await clean(stand_in)
     for source in range(5):
-        ids = [reading_id for found, reading_id in readings(received) if found == f"urn:{source}"]
+        ids = [reading_id for name, reading_id in readings(received) if name == f"urn:{source}"]
         assert ids == sorted(ids)
         assert len(ids) == 20
 
 
-async def test_a_restarted_service_goes_on_and_publishes_nothing_twice(
+async def test_a_restarted_service_continues_and_publishes_nothing_twice(
     stand_in: StandIn, redis_url: str, tmp_path: Path, namespace: str
 ) -> None:
     telemetry = stand_in.connection_string("telemetry")

@@ -1,4 +1,4 @@
-"""Every fault that a deployment must survive, injected for real under load: nothing lost, nothing twice, on by itself."""
+"""Every fault that a deployment must survive, injected under load: nothing lost, nothing twice, automatic recovery."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from tests.support.service import RunningService, running_service
 from tests.support.shared import CHECKPOINTS, CLEAN_HUB, DEAD_LETTER_HUB, REDIS
 
 OUTAGE_SECONDS = float(os.environ.get("REDIS_OUTAGE_SECONDS", "6"))
-"""60 in the long version."""
+"""60 in the long version of the tests."""
 RESUME_SECONDS = 5.0
 SLACK = 3
-"""The test machine runs other tests at the same time."""
+"""Factor on deadlines, because the machine runs other tests at the same time."""
 QUICK = {"redis_timeout_seconds": 0.5, "send_timeout_seconds": 1.0, "lease_seconds": 3.0}
 
 
 class Bench:
-    """A service under load: readings come all the time, each three times on three partitions."""
+    """A service under constant load: each reading is sent three times, on three partitions."""
 
     def __init__(self, stand_in: StandIn, service: RunningService, redis: Proxy) -> None:
         self.stand_in, self.service, self.redis = stand_in, service, redis
@@ -65,7 +65,7 @@ class Bench:
         return self.service.count(Count.CLEAN_READINGS)
 
     async def until_published(self, more: int, seconds: float = 60.0) -> float:
-        """Until so many more readings are out; how long it took."""
+        """Waits until `more` further readings are published; returns the seconds that it took."""
         started, target = time.monotonic(), self.published + more
         async with asyncio.timeout(seconds):
             while self.published < target:
@@ -76,7 +76,7 @@ class Bench:
         await self.service.until(condition)
 
     async def finish(self) -> list[str]:
-        """Stop the load, let the service finish, and give the ids of the clean stream."""
+        """Stops the load, lets the service finish, and returns the ids in the clean stream."""
         self._stop.set()
         await self._loading
         logs = self.stand_in.namespace.hubs["telemetry"].partitions
@@ -91,19 +91,19 @@ class Bench:
 
 
 async def clean_ids(stand_in: StandIn) -> list[str]:
-    found: list[str] = []
+    ids: list[str] = []
     for event in await hub.read_all(stand_in.connection_string("clean")):
         is_batch = event.content_type == hub.BATCH
-        found += (
+        ids += (
             [part["id"] for part in hub.elements(event)] if is_batch else [hub.properties(event)["cloudEvents_id"].decode()]
         )
-    return found
+    return ids
 
 
-def assert_complete(bench: Bench, found: list[str], *, once: bool = True) -> None:
-    assert set(found) == set(bench.sent)
+def assert_complete(bench: Bench, ids: list[str], *, once: bool = True) -> None:
+    assert set(ids) == set(bench.sent)
     if once:
-        assert len(found) == len(set(found))
+        assert len(ids) == len(set(ids))
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ async def bench(stand_in: StandIn, redis: Proxy, tmp_path: Path, namespace: str)
 # --- Redis
 
 
-async def test_a_redis_outage_pauses_and_everything_goes_on_when_it_is_over(bench: Bench) -> None:
+async def test_a_redis_outage_pauses_the_work_which_continues_when_it_is_over(bench: Bench) -> None:
     with structlog.testing.capture_logs() as logs:
         bench.redis.go_down()
         started = time.monotonic()
@@ -172,7 +172,7 @@ async def test_a_redis_whose_memory_is_full(stand_in: StandIn, tmp_path: Path, n
             assert_complete(bench, await bench.finish())
 
 
-async def test_a_redis_that_forgot_everything_costs_duplicates_and_no_reading(
+async def test_a_redis_that_forgot_everything_causes_duplicates_and_loses_no_reading(
     bench: Bench, redis_url: str, namespace: str
 ) -> None:
     async with Redis.from_url(redis_url) as admin:
@@ -207,7 +207,7 @@ async def test_a_redis_that_is_killed_and_comes_back_with_its_data(
     await asyncio.to_thread(server.stop)
 
 
-async def test_a_redis_that_evicts_claims_costs_duplicates_and_no_reading(
+async def test_a_redis_that_evicts_claims_causes_duplicates_and_loses_no_reading(
     stand_in: StandIn, tmp_path: Path, namespace: str
 ) -> None:
     with ValkeyServer(port=free_port(), config={"maxmemory-policy": "volatile-random"}) as own:
@@ -220,7 +220,7 @@ async def test_a_redis_that_evicts_claims_costs_duplicates_and_no_reading(
         ):
             bench = Bench(stand_in, service, proxy)
             await bench.until_published(100)
-            # Keys that may go, so that there is always room for what must stay: else Redis is full, and evicts nothing.
+            # Keys that may be evicted make room for those that must stay; otherwise Redis would be full and evict nothing.
             await admin.mset(ballast := {f"ballast:{n}": "x" * 1000 for n in range(4000)})
             for key in ballast:
                 await admin.expire(key, 3600)
@@ -231,10 +231,10 @@ async def test_a_redis_that_evicts_claims_costs_duplicates_and_no_reading(
             assert_complete(bench, await bench.finish(), once=False)
 
 
-# --- the hubs that are written to
+# --- the hubs that the service writes to
 
 
-async def test_a_dead_letter_hub_that_is_away_blocks_and_loses_nothing(bench: Bench) -> None:
+async def test_an_unavailable_dead_letter_hub_blocks_and_loses_nothing(bench: Bench) -> None:
     dead_letters = bench.stand_in.namespace.hubs["dead-letter"]
     dead_letters.faults.refuse = "com.microsoft:server-busy"
     await hub.send(bench.stand_in.connection_string("telemetry"), [hub.event("no key")], "3")
@@ -285,7 +285,7 @@ async def test_events_that_the_clean_hub_refuses_for_good_end_in_the_dead_letter
     bench.clean_hub.faults.refuse = "amqp:decode-error"
     await bench.until(lambda: bench.service.telemetry.counts[Count.DEAD_LETTERED]["refused"] > 0)
     bench.clean_hub.faults.refuse = None
-    found = await bench.finish()
+    published = await bench.finish()
     letters = await hub.read_all(bench.stand_in.connection_string("dead-letter"))
     dead = [
         item
@@ -296,14 +296,14 @@ async def test_events_that_the_clean_hub_refuses_for_good_end_in_the_dead_letter
             else [hub.properties(letter)["cloudEvents_id"].decode()]
         )
     ]
-    assert set(found) | set(dead) == set(bench.sent)
-    assert not set(found) & set(dead)
+    assert set(published) | set(dead) == set(bench.sent)
+    assert not set(published) & set(dead)
 
 
 # --- the input hub and the checkpoint store
 
 
-async def test_hubs_that_are_away_for_a_while(bench: Bench) -> None:
+async def test_hubs_that_are_unavailable_for_a_while(bench: Bench) -> None:
     await bench.stand_in.restart(seconds_down=3, keep_log=True)
     await bench.until_published(20)
     assert_complete(bench, await bench.finish())
@@ -323,7 +323,7 @@ async def test_an_input_hub_that_was_recreated_is_read_from_its_beginning(
     assert sorted(await clean_ids(stand_in)) == sorted(f"new-{n}" for n in range(30))
 
 
-async def test_work_goes_on_while_the_checkpoint_store_is_away(
+async def test_work_continues_while_the_checkpoint_store_is_unavailable(
     stand_in: StandIn, redis: Proxy, tmp_path: Path, namespace: str
 ) -> None:
     with azurite_server() as storage:

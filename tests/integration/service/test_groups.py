@@ -1,4 +1,4 @@
-"""Groups and policies in the running service: late drains, foreign devices, refused sources, silent replicas."""
+"""Groups and policies in the running service: late backlogs, foreign devices, refused sources, silent replicas."""
 
 from __future__ import annotations
 
@@ -68,10 +68,10 @@ async def clean(stand_in: StandIn) -> list[Any]:
     return await hub.read_all(stand_in.connection_string("clean"))
 
 
-async def test_replicas_that_were_offline_for_twice_the_window_and_drain_together(
+async def test_replicas_that_were_offline_for_twice_the_window_and_reconnect_together(
     stand_in: StandIn, service: RunningService
 ) -> None:
-    """Each reading once, marked late: its other copies could have come and gone."""
+    """Each reading is published once and marked late, because the claim of an earlier copy could have expired."""
     then = rfc3339(now_ms() - 2 * WINDOW_SECONDS * 1000)
     backlog = [reading("urn:press:1", n, time=then) for n in range(40)]
     for replica, size in enumerate((1, 7, 10)):
@@ -93,7 +93,7 @@ async def test_replicas_that_were_offline_for_twice_the_window_and_drain_togethe
 
 
 async def test_a_hub_full_of_strangers_and_twins(stand_in: StandIn, service: RunningService) -> None:
-    """No dead letters from those who are no members, and the group's coverage is not touched."""
+    """Devices outside the groups cause no dead letters and do not affect a group's coverage."""
     for n in range(30):
         for replica in range(3):
             send(stand_in, replica, f"edge-press-{replica}", reading("urn:press:1", n))
@@ -108,7 +108,7 @@ async def test_a_hub_full_of_strangers_and_twins(stand_in: StandIn, service: Run
     assert [r["figures"]["24h"]["coverage"] for r in await service.ask("/v1/replicas?group=presses")] == [1, 1, 1]
 
 
-async def test_a_device_can_not_suppress_or_read_what_another_group_sends(
+async def test_a_device_cannot_suppress_or_publish_what_another_group_sends(
     stand_in: StandIn, service: RunningService
 ) -> None:
     stolen = reading("urn:oven:1", 1)
@@ -126,7 +126,7 @@ async def test_a_device_can_not_suppress_or_read_what_another_group_sends(
 
 
 async def test_a_consumer_that_sees_bodies_only_gets_everything(stand_in: StandIn, service: RunningService) -> None:
-    """As Azure Data Explorer: id, source, time, device and marks stand in the body; deviating copies in the dead letters."""
+    """Like Azure Data Explorer: id, source, time, device and marks are in the body, and conflicts in the dead letters."""
     time_text = rfc3339(now_ms())
     send(stand_in, 0, "edge-oven-0", reading("urn:oven:1", 1, time=time_text))
     send(stand_in, 0, "edge-oven-0", reading("urn:oven:1", 2, time=time_text), reading("urn:oven:1", 3, time=time_text))
@@ -135,9 +135,9 @@ async def test_a_consumer_that_sees_bodies_only_gets_everything(stand_in: StandI
     other = {**reading("urn:oven:1", 2), "data": {"value": 7}}
     send(stand_in, 1, "edge-oven-1", same, other)
     await service.until_events(3)
-    found = [part for event in await clean(stand_in) for part in hub.elements(event)]
-    assert [part["id"] for part in found] == [f"urn:oven:1#{n}" for n in (1, 2, 3)]
-    for part in found:
+    parts = [part for event in await clean(stand_in) for part in hub.elements(event)]
+    assert [part["id"] for part in parts] == [f"urn:oven:1#{n}" for n in (1, 2, 3)]
+    for part in parts:
         assert (part["source"], part["time"], part["dedupdevice"]) == ("urn:oven:1", time_text, "edge-oven-0")
         assert (part["deduplate"], part["dedupduplicate"]) == (False, False)
         assert part["dedupenqueuedtime"].endswith("Z")
@@ -175,7 +175,7 @@ async def test_an_edge_that_dies_is_silent_in_the_api_and_in_the_metrics(stand_i
     await until(replicas=3, live=3)
     died = time.monotonic()
     await until(replicas=2, live=2)
-    assert time.monotonic() - died > 3  # not before its time
+    assert time.monotonic() - died > 3  # not too early
     silent = await service.ask("/v1/replicas?state=silent")
     assert [item["replica"] for item in silent] == ["edge-press-2"]
     await until(replicas=3, live=3)

@@ -1,4 +1,4 @@
-"""Receiving all frames at once gives what the SDK's own receiving gives, in the same order."""
+"""Receiving all frames at once delivers what the SDK's own receiving delivers, in the same order."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from sandbox.hub.stand_in import StandIn
 
 DEADLINE_SECONDS = 60.0
 LIFETIME_SECONDS = 0.3
-"""Of a token, until another one is due."""
+"""Lifetime of a token, after which a new one is due."""
 SIZES = (10, 100, 3_000, 70_000, 200_000)
-"""Of bodies: the last two are longer than a frame."""
+"""Sizes of bodies in bytes; the last two are longer than a frame."""
 
 
 def bodies(count: int) -> list[bytes]:
@@ -63,7 +63,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(request.param)
 
 
-async def test_events_of_all_sizes_come_whole_and_in_order(stand_in: StandIn, way: str) -> None:
+async def test_events_of_all_sizes_arrive_whole_and_in_order(stand_in: StandIn, way: str) -> None:
     texts = bodies(1500)
     append(stand_in, texts)
     async with reading(stand_in) as reader:
@@ -75,7 +75,7 @@ async def test_events_of_all_sizes_come_whole_and_in_order(stand_in: StandIn, wa
 
 
 async def test_while_the_worker_is_busy_batches_are_bounded_and_nothing_is_left_out(stand_in: StandIn, way: str) -> None:
-    """The worker takes one batch and nothing more, for longer than all events need to arrive."""
+    """The worker takes one batch, and then nothing for longer than all events need to arrive."""
     texts = [b"x" * 200] * 5000
     async with reading(stand_in, prefetch=1000) as reader:
         append(stand_in, texts[:1])
@@ -93,7 +93,7 @@ async def test_while_the_worker_is_busy_batches_are_bounded_and_nothing_is_left_
 async def test_the_token_is_renewed_while_the_worker_takes_nothing(
     stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The hub ends a connection whose token runs out, however full the service is."""
+    """The hub closes a connection whose token expires, even if the receiver is full."""
     texts = [b"x" * 200] * 2000
     authorize, let_sdk_work = Namespace.authorize, receiving._Receiver._let_sdk_work
     put = [0.0]
@@ -127,7 +127,7 @@ async def test_the_token_is_renewed_while_the_worker_takes_nothing(
     assert [event.sequence_number for batch in batches for event in batch] == list(range(len(texts)))
 
 
-async def test_events_that_come_one_by_one_are_delivered_one_by_one(stand_in: StandIn) -> None:
+async def test_events_that_arrive_one_by_one_are_delivered_one_by_one(stand_in: StandIn) -> None:
     async with reading(stand_in, batch_size=1000) as reader:
         for n in range(20):
             append(stand_in, [b"x"])

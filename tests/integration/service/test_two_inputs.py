@@ -1,5 +1,7 @@
-"""Replicas split over two IoT Hubs, as over two regions: their copies are duplicates of each other, and one region that is
-away does not hold up the other."""
+"""Replicas split over two IoT Hubs, for instance in two regions.
+
+Their copies are duplicates of each other, and a region that is unavailable does not hold up the other.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ READINGS = 30
 
 @pytest.fixture
 async def east() -> AsyncIterator[StandIn]:
-    """Made, and not started."""
+    """The second hub, created but not started."""
     running = StandIn(HubOptions(amqp_port=free_port(), mqtt_port=None))
     yield running
     await running.stop()
@@ -41,8 +43,8 @@ def send(stand_in: StandIn, device: str, numbers: range) -> None:
 
 
 async def clean_ids(stand_in: StandIn) -> list[int]:
-    found = await hub.read_all(stand_in.connection_string("clean"))
-    return sorted(int(hub.properties(event)["cloudEvents_id"]) for event in found)
+    events = await hub.read_all(stand_in.connection_string("clean"))
+    return sorted(int(hub.properties(event)["cloudEvents_id"]) for event in events)
 
 
 async def until_clean(stand_in: StandIn, ids: range) -> None:
@@ -66,7 +68,7 @@ async def test_two_regions_are_one_stream(
     overrides: dict[str, Any] = {"input_connection_string": None, "input_consumer_group": None, "config_file": path}
     async with running_service(stand_in, redis_url, tmp_path, namespace, **overrides) as service:
         send(stand_in, "edge-west", range(READINGS))
-        await until_clean(stand_in, range(READINGS))  # although the east was never there
+        await until_clean(stand_in, range(READINGS))  # although the east has never been up
 
         await east.start()
         send(east, "edge-east", range(2 * READINGS))

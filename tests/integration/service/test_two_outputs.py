@@ -1,4 +1,4 @@
-"""A clean hub for each group: every reading in its group's hub, once, also after a service was killed."""
+"""A clean hub for each group: every reading is in its group's hub, once, even after the service was killed."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def send(stand_in: StandIn, numbers: range) -> None:
 
 
 async def clean_ids(stand_in: StandIn) -> list[str]:
-    found = await hub.read_all(stand_in.connection_string("clean"))
-    return sorted(hub.properties(event)["cloudEvents_id"].decode() for event in found)
+    events = await hub.read_all(stand_in.connection_string("clean"))
+    return sorted(hub.properties(event)["cloudEvents_id"].decode() for event in events)
 
 
 async def test_each_group_has_its_own_clean_hub(

@@ -1,4 +1,4 @@
-"""Active-passive: who sends when, on a witness and a clock that the test holds in its hands."""
+"""Active-passive: who sends when, with a witness and a clock that the test controls."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class World:
 
 @dataclass
 class FakeWitness:
-    """As a blob lease: the holder may acquire again, and a lease that ran out may still be renewed while nobody has it."""
+    """Like a blob lease: the holder may acquire again, and a lease that ran out may be renewed while no one else has it."""
 
     world: World
     replica: str
@@ -84,7 +84,7 @@ class Replica:
 
 
 async def advance(world: World, replicas: list[Replica], seconds: float) -> list[list[str]]:
-    """Who sent, at every poll."""
+    """The replicas that sent, at every poll."""
     sent = []
     for _ in range(int(seconds / POLL)):
         world.now += POLL
@@ -100,12 +100,12 @@ def make(*names: str, **options: bool) -> tuple[World, list[Replica]]:
     return world, [Replica(world, name, **options) for name in names]
 
 
-async def test_one_of_them_sends() -> None:
+async def test_exactly_one_replica_sends() -> None:
     world, replicas = make("a", "b", "c")
     assert all(sending == ["a"] for sending in await advance(world, replicas, 100))
 
 
-async def test_another_takes_over_when_the_lease_of_a_dead_one_ends() -> None:
+async def test_another_takes_over_when_the_lease_of_a_dead_replica_ends() -> None:
     world, (a, b) = make("a", "b")
     await advance(world, [a, b], 30)
     a.is_running = False
@@ -116,7 +116,7 @@ async def test_another_takes_over_when_the_lease_of_a_dead_one_ends() -> None:
     assert b.counters.takeovers == 1
 
 
-async def test_one_that_ends_in_order_gives_the_lease_away() -> None:
+async def test_a_replica_that_stops_in_order_releases_the_lease() -> None:
     world, (a, b) = make("a", "b")
     await advance(world, [a, b], 5)
     await a.election.close()
@@ -124,14 +124,14 @@ async def test_one_that_ends_in_order_gives_the_lease_away() -> None:
     assert (await advance(world, [a, b], 1)) == [["b"]]
 
 
-async def test_one_that_was_restarted_has_its_own_lease_again_at_once() -> None:
+async def test_a_restarted_replica_gets_its_own_lease_back_at_once() -> None:
     world, (a, b) = make("a", "b")
     await advance(world, [a, b], 5)
     again = Replica(world, "a")
     assert all(sending == ["a"] for sending in await advance(world, [b, again], 20))
 
 
-async def test_one_that_cannot_work_hands_over_without_a_gap() -> None:
+async def test_a_replica_that_cannot_work_hands_over_without_a_gap() -> None:
     world, (a, b) = make("a", "b")
     await advance(world, [a, b], 5)
     a.is_fit = False
@@ -142,7 +142,7 @@ async def test_one_that_cannot_work_hands_over_without_a_gap() -> None:
 
 
 async def test_when_none_can_work_one_of_them_keeps_what_it_reads() -> None:
-    """The hub is away for all: what is read is kept, and the lease does not go to and fro all the time."""
+    """The hub is unreachable for all: readings are kept, and the lease does not change hands all the time."""
     world, (a, b) = make("a", "b")
     await advance(world, [a, b], 5)
     a.is_fit = b.is_fit = False
@@ -154,7 +154,7 @@ async def test_when_none_can_work_one_of_them_keeps_what_it_reads() -> None:
 
 
 @pytest.mark.parametrize("cut", [{"a"}, {"b"}, {"a", "b"}], ids=["from-a", "from-b", "from-both"])
-async def test_without_the_witness_somebody_sends_at_every_moment(cut: set[str]) -> None:
+async def test_without_the_witness_some_replica_sends_at_every_moment(cut: set[str]) -> None:
     world, (a, b) = make("a", "b")
     await advance(world, [a, b], 5)
     world.cut = cut
@@ -164,7 +164,7 @@ async def test_without_the_witness_somebody_sends_at_every_moment(cut: set[str])
 
 
 @pytest.mark.parametrize("cut", [{"a"}, {"b"}, {"a", "b"}], ids=["from-a", "from-b", "from-both"])
-async def test_with_fencing_two_never_send_at_once(cut: set[str]) -> None:
+async def test_with_fencing_two_replicas_never_send_at_once(cut: set[str]) -> None:
     world, (a, b) = make("a", "b", send_without_witness=False)
     await advance(world, [a, b], 5)
     world.cut = cut
@@ -176,16 +176,16 @@ async def test_with_fencing_two_never_send_at_once(cut: set[str]) -> None:
     assert all(len(sending) == 1 for sending in (await advance(world, [a, b], 40))[2:])
 
 
-async def test_a_process_that_was_frozen_does_not_go_on_with_a_lease_that_ran_out() -> None:
+async def test_a_process_that_was_frozen_does_not_go_on_with_a_lease_that_has_run_out() -> None:
     world, (a, b) = make("a", "b", send_without_witness=False)
     await advance(world, [a, b], 5)
-    await advance(world, [b], LEASE + 2)  # a stands still meanwhile
+    await advance(world, [b], LEASE + 2)  # a is frozen meanwhile
     assert (a.is_sending, b.is_sending) == (False, True)
     assert (await advance(world, [a, b], 10))[-1] == ["b"]
 
 
-async def test_one_that_was_restarted_leaves_the_lease_to_one_that_can_take_over_without_a_gap() -> None:
-    """With overlap: what the other one holds back reaches over the time in which nobody sent."""
+async def test_a_restarted_replica_leaves_the_lease_to_one_that_can_take_over_without_a_gap() -> None:
+    """With overlap: what the other replica holds back covers the time in which no replica sent."""
     world, (a, b) = make("a", "b")
     await advance(world, [a, b], 5)
     a.is_running = False
@@ -195,13 +195,13 @@ async def test_one_that_was_restarted_leaves_the_lease_to_one_that_can_take_over
     assert sent[-1] == ["b"]
 
 
-async def test_when_all_are_new_one_of_them_begins_at_once() -> None:
+async def test_when_all_replicas_are_new_one_of_them_starts_at_once() -> None:
     world, replicas = make("a", "b", is_ready=False)
     assert await advance(world, replicas, 2) == [["a"], ["a"]]
 
 
-async def test_one_that_is_new_takes_over_from_one_that_offers_the_lease() -> None:
-    """Which goes on meanwhile: there is no gap to fill."""
+async def test_a_new_replica_takes_over_from_one_that_offers_the_lease() -> None:
+    """The one that offers it continues until then, so there is no gap to fill."""
     world, (a, b) = make("a", "b")
     await advance(world, [a, b], 5)
     b.is_ready = a.is_fit = False
@@ -210,7 +210,7 @@ async def test_one_that_is_new_takes_over_from_one_that_offers_the_lease() -> No
     assert sent[-1] == ["b"]
 
 
-async def test_when_all_that_are_left_are_new_one_of_them_begins_soon_after_the_lease_ended() -> None:
+async def test_when_only_new_replicas_are_left_one_of_them_starts_soon_after_the_lease_ends() -> None:
     world, (a, b) = make("a", "b")
     await advance(world, [a, b], 5)
     a.is_running = b.is_ready = False

@@ -1,4 +1,4 @@
-"""The edge sender: R2, retries that reuse ids, bounded memory, a spool that survives, an orderly end."""
+"""The edge sender: R2, retries that reuse ids, bounded memory, a spool that survives, an orderly stop."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class FakeUplink:
 
     @property
     def numbers(self) -> list[int]:
-        """The counters of what was delivered, in order."""
+        """Sequence numbers of what was delivered, in order."""
         return [data["sequence"] for message in self.delivered for data in payloads(message)]
 
 
@@ -164,7 +164,7 @@ async def test_what_a_stop_leaves_is_sent_by_the_next_run_with_the_same_bytes(tm
 
 
 class SlowUplink(FakeUplink):
-    """Notes how many sends are under way."""
+    """Records how many sends are in progress at once."""
 
     under_way = 0
     most: list[int]
@@ -179,13 +179,13 @@ class SlowUplink(FakeUplink):
             self.under_way -= 1
 
 
-async def test_while_the_uplink_is_down_one_message_tries() -> None:
+async def test_while_the_uplink_is_down_only_one_message_probes_it() -> None:
     uplink = SlowUplink(failures=[UplinkError("lost")] * 20)
     uplink.most = []
     uplink.gate.set()
     sender, source = make(uplink)
     await play(sender, source, 30, lambda: len(uplink.delivered) == 30)
-    assert max(uplink.most[:4]) == 4  # they did not know yet
+    assert max(uplink.most[:4]) == 4  # no send has failed yet
     assert max(uplink.most[7:20]) == 1
 
 
@@ -215,7 +215,7 @@ async def test_a_reading_without_identity_is_counted_and_not_sent() -> None:
 
 
 class FailingSpool(Spool):
-    """A disk that is full from the start until told otherwise."""
+    """A disk that is full until the test says otherwise."""
 
     is_full = True
 
@@ -225,7 +225,7 @@ class FailingSpool(Spool):
         return super().commit(*arguments, **options)
 
 
-async def test_a_disk_that_fails_is_gone_around() -> None:
+async def test_a_failing_disk_is_bypassed() -> None:
     uplink = FakeUplink()
     uplink.gate.set()
     spool = FailingSpool(None, LIMITS, time.time)
@@ -279,8 +279,8 @@ def test_a_passive_replica_holds_back_what_it_sends_when_it_takes_over(overlap: 
     assert [json.loads(kept.data)["sequence"] for kept in inbox.pending] == expected
 
 
-async def test_what_waited_for_too_long_is_not_sent_though_it_was_under_way() -> None:
-    """A service that has forgotten it would publish it again."""
+async def test_what_waited_too_long_is_not_sent_even_if_a_send_was_in_progress() -> None:
+    """A service that has forgotten its key would publish it again."""
     clock = [1_700_000_000.0]
     uplink = FakeUplink()
     spool = Spool(None, LIMITS, lambda: clock[0])
@@ -306,7 +306,7 @@ async def test_a_defect_of_the_uplink_does_not_cost_the_reading() -> None:
     assert sender.counters.dropped.total() == 0
 
 
-async def test_a_message_that_always_meets_a_defect_does_not_block_the_others_for_ever() -> None:
+async def test_a_message_that_always_meets_a_defect_does_not_block_the_others_forever() -> None:
     uplink = FakeUplink(failures=[KeyError("a defect")] * module.MAX_DEFECTS)
     uplink.gate.set()
     sender, source = make(uplink)
@@ -314,8 +314,8 @@ async def test_a_message_that_always_meets_a_defect_does_not_block_the_others_fo
     assert uplink.delivered == []
 
 
-async def test_one_that_stops_gives_the_lease_away_before_it_sends_what_it_has() -> None:
-    """Its uplink may be dead: another replica should not wait until it has given up."""
+async def test_a_stopping_replica_releases_the_lease_before_it_sends_what_it_has() -> None:
+    """Its uplink may be dead, and another replica should not have to wait until it gives up."""
     told: list[str] = []
 
     class Witness:
@@ -369,7 +369,7 @@ async def test_a_source_that_breaks_ends_the_sender_and_what_it_took_is_kept(tmp
     assert Spool(path, LIMITS, time.time).readings == 1
 
 
-async def test_it_shows_what_it_counts() -> None:
+async def test_metrics_and_status_show_what_was_counted() -> None:
     uplink = FakeUplink()
     uplink.gate.set()
     sender, source = make(uplink)

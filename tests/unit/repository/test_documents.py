@@ -1,4 +1,4 @@
-"""What the documentation says can be done exists: alerts, values, commands, links."""
+"""What the documentation names exists: alerts, values, variables, commands, metrics, links."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 
 
 def indented_block(text: str, beginning: str) -> str:
-    """The lines of the code block that begins so, without their indent."""
-    found = re.search(rf"^    {re.escape(beginning)}.*?(?=^\S|^\n\S|\Z)", text, re.MULTILINE | re.DOTALL)
-    assert found, beginning
-    return "\n".join(line[4:] for line in found[0].splitlines())
+    """The code block whose first line starts with `beginning`, without its indentation."""
+    match = re.search(rf"^    {re.escape(beginning)}.*?(?=^\S|^\n\S|\Z)", text, re.MULTILINE | re.DOTALL)
+    assert match, beginning
+    return "\n".join(line[4:] for line in match[0].splitlines())
 
 
 def test_every_alert_is_explained() -> None:
@@ -67,6 +67,6 @@ def test_metrics_of_the_edge_exist(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_point_to_files_that_exist(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
         assert target.startswith("https://") or (page.parent / target).exists(), target

@@ -1,4 +1,4 @@
-"""R1: the id never depends on anything but source, strategy and identity fields."""
+"""R1: the id depends on nothing but source, strategy and identity fields."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def test_the_order_of_members_does_not_change_a_content_id() -> None:
     assert one == Content().fields(Sample("s", None, {"b": 2, "a": 1}))
 
 
-def test_fields_that_run_into_each_other_give_different_ids() -> None:
+def test_moving_bytes_between_parts_changes_the_id() -> None:
     assert reading_id("s", "x", (b"ab", b"c")) != reading_id("s", "x", (b"a", b"bc"))
     assert reading_id("s", "x", (b"ab",)) != reading_id("s", "x", (b"a", b"b"))
     assert reading_id("sx", "y", ()) != reading_id("s", "xy", ())
 
 
-def test_a_time_bucket_takes_jitter_below_half_an_interval() -> None:
+def test_a_time_bucket_tolerates_jitter_below_half_an_interval() -> None:
     bucket = TimeBucket(interval_ns=1000)
     at = [bucket.fields(Sample("s", 5000 + jitter, None)) for jitter in (-500, -400, 0, 400, 499)]
     assert len(set(at)) == 1
@@ -77,7 +77,7 @@ def test_a_phase_moves_the_grid() -> None:
 
 
 @pytest.mark.parametrize("data", [None, 5, {}, {"sequence": -1}, {"sequence": True}, {"sequence": 1.5}, {"sequence": "7"}])
-def test_a_payload_that_does_not_count_has_no_sequence_identity(data: Any) -> None:
+def test_a_payload_without_a_counter_has_no_sequence_identity(data: Any) -> None:
     with pytest.raises(NoIdentityError):
         Sequence().fields(Sample("s", 1, data))
 

@@ -1,9 +1,9 @@
-"""The few AMQP types that the SDK's codec lacks, or picks wrongly.
+"""The few AMQP types that the SDK's codec lacks or chooses wrongly.
 
-Senders may put any AMQP type into application properties. Where the SDK has no decoder (char, decimal32, decimal64) it fails
-on the whole event, and the partition would stand still on it for ever; where it has no choice (a whole number above 31
-bits) it can't encode what it has just decoded. `tests/unit/service/adapters/test_amqp_types.py` holds both against the SDK
-in use; with an SDK whose table looks different nothing is changed.
+Senders may put any AMQP type into application properties. Where the SDK has no decoder (char, decimal32, decimal64), it
+fails on the whole event, and the partition would be stuck on it forever. Where it picks a type by the Python value (a whole
+number above 31 bits), it can't encode what it has just decoded. `tests/unit/service/adapters/test_amqp_types.py` checks both
+against the SDK in use. If the SDK's table looks different, nothing is changed.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _INT_MAX, _LONG_MAX = 2**31, 2**63
 
 
 def make_decoding_total() -> None:
-    """Let the SDK deliver every event, so that none can stand in the way of those behind it.
+    """Makes the SDK deliver every event, so that none can block those behind it.
 
-    The missing types become text or bytes; an event that it can't decode at all comes as its annotations (which the hub
-    wrote) and, as value, its bytes. With an SDK that is built differently nothing is changed.
+    The missing types become text or bytes. An event that the SDK can't decode at all is delivered with its annotations,
+    which the hub wrote, and with its bytes as the AMQP value. If the SDK's internals look different, nothing is changed.
     """
     from azure.eventhub._pyamqp import _decode
     from azure.eventhub._pyamqp.aio import _receiver_async
@@ -55,22 +55,22 @@ class _TotalDecoder:
     def __call__(self, payload: memoryview) -> Any:
         try:
             return self._original(payload)
-        except Exception:  # noqa: BLE001  # whatever it is, the event must come through
+        except Exception:  # noqa: BLE001  # whatever it is, the event must be delivered
             return Message(message_annotations=self._annotations(payload), value=bytes(payload))
 
     def _annotations(self, payload: memoryview) -> dict[Any, Any]:
-        """Of the first sections: a hub writes its annotations before what the sender wrote."""
+        """Found among the first sections: a hub writes its annotations before what the sender wrote."""
         rest = payload
         while True:
             code, rest = rest[2], rest[3:]
             rest, value = self._table[rest[0]](rest[1:])
             if code == MESSAGE_ANNOTATIONS:
-                found: dict[Any, Any] = value
-                return found
+                annotations: dict[Any, Any] = value
+                return annotations
 
 
 def readable(value: Any) -> Any:
-    """A decoded value with text as str: the SDK gives strings, symbols and binaries as bytes, all alike."""
+    """A decoded value with text as str: the SDK returns strings, symbols and binaries alike as bytes."""
     if isinstance(value, bytes):
         try:
             return value.decode()
@@ -86,7 +86,7 @@ def readable_map(properties: Mapping[Any, Any] | None) -> dict[str, Any]:
 
 
 def encodable(value: Any) -> Any:
-    """A value that the SDK can encode as an application property: simple types, whole numbers in a width that fits."""
+    """A value that the SDK can encode as an application property: simple types, and integers in a width that fits."""
     if isinstance(value, bool) or value is None or isinstance(value, str | bytes | float | uuid.UUID | datetime):
         return value
     if isinstance(value, int):

@@ -1,8 +1,8 @@
-"""Received events decoded once, straight into what the pipeline works on. The SDK decodes each into a message, wraps that
-into an annotated message and that into event data, of which most is never looked at.
+"""Decodes received events once, straight into what the pipeline works on. The SDK decodes each into a message, wraps that in
+an annotated message and that in event data, most of which is never used.
 
-Below the SDK's public interface, and so checked against it: `agrees_with_the_sdk` says whether an event that is decoded
-here is what the SDK would have made of it. What is not decoded here is left to the SDK.
+This is below the SDK's public interface and therefore checked against it: `agrees_with_the_sdk` says whether an event
+decoded here equals the SDK's result. Whatever is not decoded here is left to the SDK.
 
 Source: AMQP 1.0, parts 1.6 and 3.2.
 """
@@ -30,7 +30,7 @@ LIST, LONG_LIST, EMPTY_LIST = 0xC0, 0xD0, 0x45
 MAP, LONG_MAP = 0xC1, 0xD1
 MESSAGE_ID, CORRELATION_ID, CONTENT_TYPE, CONTENT_ENCODING = 0, 5, 6, 7
 MAX_NAMES = 1000
-"""Of properties, which are decoded once. Whoever makes up more names than this costs time, not memory."""
+"""How many property names are kept decoded. A sender that makes up more of them costs time, not memory."""
 
 _names: dict[bytes, str] = {}
 _unsigned_4 = struct.Struct(">I").unpack_from
@@ -53,19 +53,19 @@ _FIXED: dict[int, tuple[int, Callable[[bytes, int], tuple[Any, ...]]]] = {
         0x83: struct.Struct(">q"),
     }.items()
 }
-"""Numbers and timestamps: their size, and how to read them."""
+"""For numbers and timestamps: their size, and the function that reads them."""
 _CONSTANTS = {0x40: None, 0x41: True, 0x42: False, 0x43: 0, 0x44: 0}
 
 
 class NotDecodableError(Exception):
-    """An event of a kind that is left to the SDK."""
+    """The event is of a kind that is left to the SDK."""
 
 
 def decode(partition_id: str, data: bytes, at: int, end: int) -> InputEvent:
-    """The AMQP message that lies in `data` from `at` to `end`. Raises NotDecodableError."""
+    """Decodes the AMQP message in `data` from `at` to `end`. Raises NotDecodableError."""
     try:
         return _decode_event(partition_id, data, at, end)
-    except Exception as error:  # whatever a sender made up: no event may stand in the way of those behind it
+    except Exception as error:  # whatever a sender made up, no event may block those behind it
         raise NotDecodableError(str(error)) from error
 
 
@@ -76,7 +76,7 @@ def _decode_event(partition_id: str, data: bytes, at: int, end: int) -> InputEve
     body: list[bytes] = []
     while at < end:
         if data[at] != DESCRIBED or data[at + 1] != SMALL_ULONG:
-            raise NotDecodableError("a section's descriptor is of an unusual kind")
+            raise NotDecodableError("a section has an unusual descriptor")
         section, at = data[at + 2], at + 3
         if section == DATA:
             content, at = _bytes(data, at)
@@ -88,9 +88,9 @@ def _decode_event(partition_id: str, data: bytes, at: int, end: int) -> InputEve
         elif section == PROPERTIES:
             properties, at = _list(data, at)
         else:
-            raise NotDecodableError("a section that is not in every event")
+            raise NotDecodableError("an unusual section")
     if at != end or not body:
-        raise NotDecodableError("cut off, or no data")
+        raise NotDecodableError("truncated, or without data")
     properties += [None] * (CONTENT_ENCODING + 1 - len(properties))
     return InputEvent(
         partition_id,
@@ -113,7 +113,7 @@ def _text(value: Any) -> str | None:
 
 
 def _bytes(data: bytes, at: int) -> tuple[bytes, int]:
-    """The bytes of a binary, string or symbol, and where it ends."""
+    """The bytes of a binary, string or symbol, and the position behind it."""
     code = data[at]
     if code in BYTES:
         start = at + 2
@@ -134,7 +134,7 @@ def _map(data: bytes, at: int) -> tuple[dict[str, Any], int]:
         count, at = _unsigned_4(data, at + 5)[0], at + 9
     else:
         raise NotDecodableError("not a map")
-    found: dict[str, Any] = {}
+    items: dict[str, Any] = {}
     names, fixed = _names, _FIXED
     for _ in range(count // 2):
         code = data[at]
@@ -154,16 +154,16 @@ def _map(data: bytes, at: int) -> tuple[dict[str, Any], int]:
             start = at + 2
             at = start + data[at + 1]
             try:
-                found[name] = data[start:at].decode()
+                items[name] = data[start:at].decode()
             except UnicodeDecodeError:
-                found[name] = data[start:at]
+                items[name] = data[start:at]
         elif code in fixed:
             size, unpack = fixed[code]
-            (found[name],) = unpack(data, at + 1)
+            (items[name],) = unpack(data, at + 1)
             at += 1 + size
         else:
-            found[name], at = _value(data, at)
-    return found, at
+            items[name], at = _value(data, at)
+    return items, at
 
 
 def _learn(raw: bytes) -> str:
@@ -184,18 +184,18 @@ def _list(data: bytes, at: int) -> tuple[list[Any], int]:
         count, at = 0, at + 1
     else:
         raise NotDecodableError("not a list")
-    found = []
+    values = []
     for _ in range(count):
         if data[at] == 0x40:
             value, at = None, at + 1
         else:
             value, at = _value(data, at)
-        found.append(value)
-    return found, at
+        values.append(value)
+    return values, at
 
 
 def _value(data: bytes, at: int) -> tuple[Any, int]:
-    """Any value, with text as str, and where it ends."""
+    """Any value, with text as str, and the position behind it."""
     code = data[at]
     if code in BYTES or code in LONG_BYTES:
         raw, at = _bytes(data, at)
@@ -223,10 +223,10 @@ SAMPLE = Message(
 
 
 def agrees_with_the_sdk(to_input_event: Callable[[str, EventData], InputEvent]) -> bool:
-    """Whether an event comes out the same both ways. `to_input_event`: what is made of the SDK's event data."""
+    """Whether both ways decode an event to the same result. `to_input_event` converts the SDK's event data."""
     try:
         payload = bytes(encode_payload(bytearray(), SAMPLE))
         theirs = to_input_event("0", EventData._from_message(_decode.decode_payload(memoryview(payload))))
         return decode("0", b"?" + payload, 1, len(payload) + 1) == theirs
-    except Exception:  # noqa: BLE001  # an SDK that is built in another way may fail in any way, and is then used as it is
+    except Exception:  # noqa: BLE001  # an SDK with other internals may fail in any way; then it is used as it is
         return False

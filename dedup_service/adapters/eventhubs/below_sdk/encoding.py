@@ -1,7 +1,8 @@
-"""Outgoing events encoded once. The SDK encodes each event twice: to see whether it fits into its batch, and to put it in.
+"""Encodes outgoing events once. The SDK encodes each event twice: to see whether it fits into its batch, and to add it.
 
-Below the SDK's public interface, and so checked against it: `agrees_with_the_sdk` says whether an event that is added here
-is what the SDK would have added. Where it is not, and for values that are not encoded here, the SDK's own way is used.
+This is below the SDK's public interface and therefore checked against it: `agrees_with_the_sdk` says whether an event added
+here equals what the SDK would have added. If it does not, and for values that are not encoded here, the SDK's own way is
+used.
 
 Source: AMQP 1.0, parts 1.6 and 3.2.
 """
@@ -18,10 +19,10 @@ from dedup_service.core.memo import NAMES, MemoDict
 from dedup_service.core.outgoing import OutgoingEvent
 
 DATA = 5
-"""Where the SDK's message has its data sections."""
+"""Index of the data sections in the SDK's message."""
 SHORT = 256
 SHORT_OVERHEAD, LONG_OVERHEAD = 5, 8
-"""Of a data section in a batch, by the length of the event."""
+"""Bytes that a data section adds to a batch, for a short and for a long event."""
 INT_MAX, LONG_MAX = 2**31, 2**63
 
 PROPERTIES = b"\x00\x53\x73"
@@ -39,15 +40,15 @@ _compound = struct.Struct(">BII").pack
 
 
 class NotEncodableError(Exception):
-    """A value of a kind that is left to the SDK."""
+    """The value is of a kind that is left to the SDK."""
 
 
 def encode(event: OutgoingEvent) -> bytes:
-    """A whole AMQP message. Raises NotEncodableError."""
+    """Encodes a whole AMQP message. Raises NotEncodableError."""
     try:
         return _encode(event)
     except UnicodeEncodeError as error:
-        raise NotEncodableError("text that is no Unicode") from error
+        raise NotEncodableError("text that is not Unicode") from error
 
 
 def _encode(event: OutgoingEvent) -> bytes:
@@ -77,11 +78,11 @@ def _text(text: str | None) -> bytes:
 
 
 _NAMES = MemoDict(_text, NAMES)
-"""Of properties."""
+"""Encoded names of properties."""
 
 
 def _symbol(text: str | None) -> bytes:
-    """ASCII; a sender may have written anything."""
+    """Symbols are ASCII, but a sender may have written anything."""
     if text is None:
         return NULL
     encoded = text.encode("ascii", "replace")
@@ -112,7 +113,7 @@ def _value(value: Any) -> bytes:
 
 
 def _integer(value: int) -> bytes:
-    """In a width that fits."""
+    """Encodes an integer in a width that fits."""
     if -INT_MAX <= value < INT_MAX:
         return _int(0x71, value)
     if -LONG_MAX <= value < LONG_MAX:
@@ -131,7 +132,7 @@ def _map(content: bytes, count: int) -> bytes:
 
 
 def add_encoded(batch: EventDataBatch, payload: bytes) -> bool:
-    """False: it does not fit."""
+    """Returns False when the event does not fit."""
     size = batch._size + len(payload) + (SHORT_OVERHEAD if len(payload) < SHORT else LONG_OVERHEAD)
     if size > batch.max_size_in_bytes:
         return False
@@ -154,7 +155,7 @@ SAMPLE = OutgoingEvent(
 
 
 def agrees_with_the_sdk(to_event_data: Callable[[OutgoingEvent], EventData]) -> bool:
-    """Whether a batch ends up the same both ways. `to_event_data`: what the SDK is given."""
+    """Whether both ways lead to the same batch. `to_event_data` makes what the SDK is given."""
     try:
         from azure.eventhub._pyamqp._decode import decode_payload
 
@@ -163,7 +164,7 @@ def agrees_with_the_sdk(to_event_data: Callable[[OutgoingEvent], EventData]) -> 
         is_added = add_encoded(ours, encode(SAMPLE))
         (mine,), (its,) = (batch._message[DATA] for batch in (ours, theirs))
         same = decode_payload(memoryview(mine)) == decode_payload(memoryview(bytes(its)))
-        slack = len(mine) - len(its)  # its compact lists
+        slack = len(mine) - len(its)  # the SDK encodes lists in their compact form
         return is_added and same and len(ours) == len(theirs) == 1 and ours._size == theirs._size + slack
-    except Exception:  # noqa: BLE001  # an SDK that is built in another way may fail in any way, and is then used as it is
+    except Exception:  # noqa: BLE001  # an SDK with other internals may fail in any way; then it is used as it is
         return False

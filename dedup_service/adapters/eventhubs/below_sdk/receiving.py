@@ -1,9 +1,9 @@
-"""Receiving through the SDK, with all frames that have arrived taken at once. The SDK reads each by itself, with a task, a
-lock and a time-out, wraps its message twice (adapters/event_decoding.py), and sleeps 50 ms between its passes.
+"""Receives through the SDK, but takes all frames that have arrived at once. The SDK reads each frame separately, with a
+task, a lock and a time-out, wraps its message twice (decoding.py), and sleeps 50 ms between its passes.
 
-Connection, authentication and link stay the SDK's. Only plain transfers of the link's events are taken from what its
-connection has read; whatever else comes next is left where it is, for the SDK to read as it always does. Over WebSocket
-everything is left to it.
+Connection, authentication and link remain the SDK's. Only plain transfers of the link's events are taken from the bytes that
+its connection has received. Any other frame is left there for the SDK to read as usual. Over WebSocket everything is left to
+the SDK.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from dedup_service.adapters.eventhubs.below_sdk.decoding import NotDecodableErro
 from dedup_service.core.events import InputEvent
 
 SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.02, 0.25
-"""While the worker is busy, what has come meanwhile is fetched so often; the longer, the longer nothing has come."""
+"""How long to wait between fetches while the worker is busy; the pause doubles while nothing arrives."""
 SDK_TURN_SECONDS = 10.0
-"""So often the SDK gets its turn although there are events: it renews the connection's token and answers heartbeats."""
+"""How often the SDK gets a turn even while events are waiting, to renew the connection's token and answer heartbeats."""
 TRANSFER = 0x14
 LIST, LONG_LIST = 0xC0, 0xD0
 AMQP_FRAME, EMPTY_FRAME_BYTES = 0x00, 8
 MORE = 5
-"""The field of a transfer that says that its message goes on in the next frame."""
+"""Index of the transfer field that says that its message continues in the next frame."""
 _FIELD_SIZES = {0x40: 0, 0x41: 0, 0x42: 0, 0x43: 0, 0x44: 0, 0x50: 1, 0x52: 1, 0x53: 1, 0x56: 1, 0x70: 4, 0x80: 8}
 _frame_header = struct.Struct(">IBBH").unpack_from
 _size = struct.Struct(">I").unpack_from
@@ -41,7 +41,7 @@ ToInputEvent = Callable[[str, EventData], InputEvent]
 
 
 def receive_directly(client: EventHubConsumerClient, to_input_event: ToInputEvent) -> None:
-    """Let the client's receivers hand over input events. `to_input_event`: of what the SDK decodes all the same."""
+    """Makes the client's receivers deliver input events. `to_input_event` converts those that the SDK still decodes."""
     if client._config.transport_type != TransportType.Amqp:
         return
 
@@ -52,39 +52,39 @@ def receive_directly(client: EventHubConsumerClient, to_input_event: ToInputEven
 
 
 class DirectTransport(PyamqpTransportAsync):
-    """The SDK's transport with another way of receiving."""
+    """The SDK's transport with a different way of receiving."""
 
     convert: ToInputEvent
 
     @staticmethod
     def create_receive_client(**options: Any) -> Any:
-        """Without the SDK's keep-alive, which would read frames beside this."""
+        """Turns off the SDK's keep-alive, which would read frames concurrently."""
         return PyamqpTransportAsync.create_receive_client(**{**options, "keep_alive_interval": None})
 
     @classmethod
     async def receive_messages_async(
         cls, consumer: Any, batch: bool, max_batch_size: int, max_wait_time: float | None
     ) -> None:
-        """Until an error, which ends the receiver: whoever reads opens another one where it is at."""
+        """Runs until an error, which ends the receiver; the reader then opens another one at its position."""
         receiver = _Receiver(consumer, max_batch_size, cls.convert)
         try:
             await consumer._open()
             while True:
                 await receiver.receive()
                 await receiver.hand_over()
-        except Exception as error:  # noqa: BLE001  # the SDK classes it, as it does in its own loop
+        except Exception as error:  # noqa: BLE001  # the SDK classifies it, as in its own loop
             raise await consumer._handle_exception(error) from None
         finally:
             receiver.close()
 
 
 class _Receiver:
-    """Goes on receiving while the events before are worked on, until there are as many as may be handed over at once."""
+    """Receives while the worker processes earlier events, until there are as many as may be handed over at once."""
 
     def __init__(self, consumer: Any, batch_size: int, convert: ToInputEvent) -> None:
         self._consumer = consumer
         self._events: deque[Any] = consumer._message_buffer
-        """Input events, and messages that the SDK has read by itself."""
+        """Input events, and messages that the SDK itself has read."""
         self._batch_size = batch_size
         self._convert = convert
         self._loop = asyncio.get_running_loop()
@@ -97,7 +97,7 @@ class _Receiver:
         return len(self._events) >= self._batch_size
 
     async def receive(self) -> None:
-        """Some more events, or none where there are enough, or the SDK found something else."""
+        """Fetches more events; none when there are enough, or when the SDK found something else."""
         if self._loop.time() >= self._sdk_is_due:
             await self._let_sdk_work()
         if self._is_full:
@@ -112,8 +112,9 @@ class _Receiver:
             await self._let_sdk_work()
 
     async def _let_sdk_work(self) -> None:
-        """It reads a frame, or waits for one for a moment; it answers heartbeats and renews the connection's token. What is
-        on its way comes before the answer to that: where nothing more is wanted, all of it is read, and no credit given."""
+        """Lets the SDK read a frame, or briefly wait for one; it also answers heartbeats and renews the connection's token.
+        The answer to a renewal arrives behind the events on their way. So when no more events are wanted, all of those are
+        read, but no new credit is given."""
         handler = self._consumer._handler
         if self._is_full:
             if await handler.client_ready_async():
@@ -124,7 +125,7 @@ class _Receiver:
         self._sdk_is_due = self._loop.time() + SDK_TURN_SECONDS
 
     async def hand_over(self) -> None:
-        """Give what there is to the worker, once it has taken what it was given before; until then there may come more."""
+        """Passes the events to the worker once it has taken the previous ones; until then, more may arrive."""
         if self._handing is not None and self._handing.done():
             self._handing.result()
             self._handing = None
@@ -151,14 +152,14 @@ class _Receiver:
 
 
 def take(handler: Any, events: deque[InputEvent], partition_id: str, convert: ToInputEvent) -> int:
-    """Move the frames that are plain transfers, from the front of what has been read, to `events`. Returns how many."""
+    """Moves plain transfer frames from the front of the received bytes to `events`. Returns how many."""
     connection, link = handler._connection, handler._link
-    buffer = _what_was_read(handler)
+    buffer = _received_bytes(handler)
     if not buffer or not _is_between_frames(connection._transport, link):
         return 0
     data, at, taken = bytes(buffer), 0, 0
     session = link._session
-    room = session.incoming_window - 1  # the last one is the SDK's, which then renews the window
+    room = session.incoming_window - 1  # the last one is left to the SDK, which then renews the window
     while taken < room and len(data) - at > EMPTY_FRAME_BYTES:
         size, offset, kind, channel = _frame_header(data, at)
         end = at + size
@@ -186,20 +187,22 @@ def take(handler: Any, events: deque[InputEvent], partition_id: str, convert: To
     return taken
 
 
-def _what_was_read(handler: Any) -> bytearray | None:
-    """Of the socket, and not yet looked at."""
-    found: bytearray | None = getattr(getattr(handler._connection._transport, "reader", None), "_buffer", None)
-    return found
+def _received_bytes(handler: Any) -> bytearray | None:
+    """Bytes received, not yet parsed."""
+    buffer: bytearray | None = getattr(getattr(handler._connection._transport, "reader", None), "_buffer", None)
+    return buffer
 
 
 def _has_whole_frame(handler: Any) -> bool:
-    """That is not to be taken here. One that is not whole yet is better waited for, since then it may be."""
-    read = _what_was_read(handler)
-    return read is not None and len(read) >= EMPTY_FRAME_BYTES and _size(read)[0] <= len(read)
+    """Whether a whole frame is waiting, which `take` has left to the SDK. For an incomplete one it is better to wait, since
+    `take` may accept it then."""
+    buffer = _received_bytes(handler)
+    return buffer is not None and len(buffer) >= EMPTY_FRAME_BYTES and _size(buffer)[0] <= len(buffer)
 
 
 def _is_between_frames(transport: Any, link: Any) -> bool:
-    """Nothing of a frame or a message is in the SDK's hands, and nobody else reads. Over WebSocket frames come otherwise."""
+    """Whether the SDK holds no part of a frame or message, and nobody else is reading. Never over WebSocket, which frames
+    differently."""
     if not isinstance(transport, AsyncTransport) or transport.socket_lock.locked() or link._received_payload:
         return False
     kept = transport._read_buffer
@@ -207,7 +210,7 @@ def _is_between_frames(transport: Any, link: Any) -> bool:
 
 
 def _payload_of_transfer(data: bytes, at: int, handle: int) -> int | None:
-    """Where the message of a transfer begins; None where it is no transfer, of another link, or its message is in parts."""
+    """Where the message of a transfer begins; None for another performative, another link, or a message in parts."""
     if data[at + 2] != TRANSFER:
         return None
     code = data[at + 3]
@@ -236,5 +239,5 @@ def _event(partition_id: str, data: bytes, at: int, end: int, convert: ToInputEv
     try:
         return decode(partition_id, data, at, end)
     except NotDecodableError:
-        message = _receiver_async.decode_payload(memoryview(data)[at:end])  # type: ignore[attr-defined]  # made total
+        message = _receiver_async.decode_payload(memoryview(data)[at:end])  # type: ignore[attr-defined]  # see make_decoding_total
         return convert(partition_id, EventData._from_message(message))

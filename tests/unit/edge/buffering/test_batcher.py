@@ -1,4 +1,4 @@
-"""Edge batches: limits by count, size and age; encodings."""
+"""Batches of the edge: limits by count, size and age, and encodings."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_single_readings_go_out_in_binary_mode() -> None:
     assert json.loads(message.body)["sequence"] == 7
 
 
-def test_a_reading_is_the_same_bytes_in_a_batch_and_singly() -> None:
+def test_a_reading_has_the_same_payload_in_a_batch_and_singly() -> None:
     assert json.loads(reading(7).encoded)["data"] == json.loads(single(reading(7)).body)
 
 

@@ -1,4 +1,4 @@
-"""The spool: what was committed is there whatever happens to the process, in order, within its bounds."""
+"""The spool: what was committed survives whatever happens to the process, in order and within its bounds."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def readings(*numbers: int) -> list[Reading]:
 
 
 def numbers(spool: Spool, after: int = 0) -> list[int]:
-    return [int(found.data) for _, found in spool.read(after, 10_000)]
+    return [int(kept.data) for _, kept in spool.read(after, 10_000)]
 
 
 def limits(**changed: Any) -> SpoolLimits:
     return SpoolLimits(**{"max_bytes": 100 * COST, "max_age_seconds": 100.0, "when_full": "drop-oldest", **changed})
 
 
-def test_it_gives_back_what_was_committed_oldest_first_also_to_the_next_process(tmp_path: Path) -> None:
+def test_committed_readings_are_read_oldest_first_even_by_the_next_process(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "s.db", limits(), Clock())
     spool.commit(readings(1, 2))
     spool.commit(readings(3), positions={"file": "7"})
@@ -80,7 +80,7 @@ def test_a_full_spool_drops_by_the_policy(when_full: str, kept: list[int]) -> No
     assert spool.bytes == 4 * COST
 
 
-def test_what_is_under_way_is_not_dropped() -> None:
+def test_what_is_on_its_way_is_not_dropped() -> None:
     spool = Spool(None, limits(max_bytes=4 * COST), Clock())
     spool.commit(readings(1, 2, 3))
     assert spool.commit(readings(4, 5, 6, 7), taken=2) == Dropped(by_size=3)
@@ -93,7 +93,7 @@ def test_more_than_fits_at_once_keeps_the_newest() -> None:
     assert numbers(spool) == [6, 7, 8, 9]
 
 
-def test_what_is_too_old_is_dropped_and_counted_but_not_what_is_under_way() -> None:
+def test_what_is_too_old_is_dropped_and_counted_unless_it_is_on_its_way() -> None:
     clock = Clock()
     spool = Spool(None, limits(), clock)
     spool.commit(readings(1, 2, 3))
@@ -127,7 +127,7 @@ def test_a_commit_that_fails_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_commits_are_synced() -> None:
-    """Loss of power: SQLite's own promise for a log that is synced at every commit."""
+    """Surviving a loss of power relies on SQLite's guarantee for a log that is synced at every commit."""
     assert Spool(None, limits(), Clock())._db.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
@@ -143,10 +143,10 @@ def test_the_file_stays_near_its_bound(tmp_path: Path) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(cut=st.integers(0, 60_000), commits=st.lists(st.integers(1, 5), min_size=1, max_size=12))
-def test_after_loss_of_power_there_are_the_first_commits_whole(
+def test_a_loss_of_power_leaves_the_first_commits_whole(
     tmp_path_factory: pytest.TempPathFactory, cut: int, commits: list[int]
 ) -> None:
-    """The log's end was not written, at any byte: what is found are whole commits, and the first of them."""
+    """The log is cut off at any byte: what remains are whole commits, without a gap from the first one."""
     folder = tmp_path_factory.mktemp("power")
     spool = Spool(folder / "s.db", limits(), Clock())
     ends, count = {0}, 0
@@ -160,14 +160,14 @@ def test_after_loss_of_power_there_are_the_first_commits_whole(
     log.write_bytes(log.read_bytes()[: max(0, log.stat().st_size - cut)])
     spool.close()
     after = Spool(folder / "lost-s.db", limits(), Clock())
-    found = numbers(after)
-    assert found == list(range(len(found)))
-    assert len(found) in ends
+    remaining = numbers(after)
+    assert remaining == list(range(len(remaining)))
+    assert len(remaining) in ends
 
 
 def test_a_damaged_spool_is_moved_aside(tmp_path: Path) -> None:
     path = tmp_path / "s.db"
-    path.write_bytes(b"this is no database, whatever it was" * 200)
+    path.write_bytes(b"this is not a database, whatever it was" * 200)
     spool = open_spool(path, limits(), Clock())
     spool.commit(readings(1))
     assert numbers(spool) == [1]
@@ -181,10 +181,10 @@ def test_one_spool_serves_one_process(tmp_path: Path) -> None:
     spool.close()
 
 
-def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(SpoolUnusableError, match="EDGE_SPOOL_PATH: .*folder must exist"):
         open_spool(tmp_path / "no" / "s.db", limits(), Clock())
 
 
-def test_sqlite_is_one_that_returns_what_it_deletes() -> None:
+def test_sqlite_supports_returning_what_it_deletes() -> None:
     assert sqlite3.sqlite_version_info >= (3, 35)

@@ -1,4 +1,4 @@
-"""The edge's settings, its sources' document and its twin: what is wrong is named, and secrets stay secret."""
+"""The edge's settings, sources' document and twin: errors name what is wrong, and secrets stay secret."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ SOURCES = "{sources: [{name: a, kind: synthetic, identity: sequence}]}"
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"uplink": "iot"}, "EDGE_CONNECTION_STRING: is needed"),
-        ({"uplink": "event-hubs", "connection_string": "x"}, "EDGE_REPLICA: is needed"),
+        ({"uplink": "iot"}, "EDGE_CONNECTION_STRING: is required"),
+        ({"uplink": "event-hubs", "connection_string": "x"}, "EDGE_REPLICA: is required"),
         ({"ha": "active-passive"}, "EDGE_HA: active-passive needs"),
         ({"spool_when_full": "explode"}, "EDGE_SPOOL_WHEN_FULL: .*example"),
         (
@@ -32,8 +32,8 @@ def test_the_edge_names_the_setting_that_is_wrong(given: dict[str, Any], message
 @pytest.mark.parametrize(
     ("sources", "message"),
     [
-        (None, "EDGE_SOURCES_FILE: is needed.*example EDGE_SOURCES_FILE="),
-        ("sources: [", "EDGE_SOURCES: it is no YAML in line 1"),
+        (None, "EDGE_SOURCES_FILE: is required.*example EDGE_SOURCES_FILE="),
+        ("sources: [", "EDGE_SOURCES: not valid YAML in line 1"),
         ("{sources: []}", "EDGE_SOURCES: sources"),
         (SOURCES.replace("sequence", "guid"), r"sources\[0\].synthetic.identity: 'guid' is not one of source-time"),
         (SOURCES.replace("name: a", "name: a, sped: 3"), r"sources\[0\].synthetic.sped: Extra"),

@@ -1,4 +1,4 @@
-"""The check of identities: what it finds, and what it does not."""
+"""What the identity check finds, and what it leaves alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Stamp = Callable[[int, int], float]
 def problems(
     rules: str, stamp: Stamp, *, value: Callable[[int], object] = lambda n: n, lost: frozenset[int] = frozenset()
 ) -> list[Problem]:
-    """What is found when both subscriptions see a reading every half second; the second one misses those in `lost`."""
+    """Problems found when both subscriptions see a reading every half second and the second one misses those in `lost`."""
     comparison = Comparison(parse_rules(rules))
     for number in range(int((END - START) / INTERVAL)):
         at = START + number * INTERVAL
@@ -52,7 +52,7 @@ def test_source_time_with_a_stamp_for_each_subscription_is_found() -> None:
 
 
 @pytest.mark.parametrize(("width", "expected"), [(0.3, []), (0.45, [Problem.AT_RISK]), (0.7, [Problem.NOT_DETERMINISTIC])])
-def test_a_bucket_takes_jitter_up_to_half_its_interval_and_warns_before(width: float, expected: list[Problem]) -> None:
+def test_a_bucket_tolerates_jitter_up_to_half_its_interval_and_warns_before(width: float, expected: list[Problem]) -> None:
     found = problems("time-bucket:0.5", jittering(width))
     assert [problem for problem in found if problem is not Problem.MERGES] == expected
 
@@ -69,16 +69,16 @@ def test_content_that_repeats_itself_is_found() -> None:
     assert [finding.problem for finding in comparison.findings(START, END)] == [Problem.MERGES]
 
 
-def test_a_lost_notification_is_no_problem_of_the_identity() -> None:
+def test_a_lost_notification_is_not_an_identity_problem() -> None:
     assert problems("source-time", exact, lost=frozenset({40})) == []
 
 
-def test_readings_at_the_border_are_not_judged() -> None:
-    """The second subscription came later and ended earlier."""
+def test_readings_near_the_start_and_the_end_are_not_judged() -> None:
+    """The second subscription started later and ended earlier."""
     assert problems("source-time", exact, lost=frozenset({0, 1, 2, 77, 78, 79})) == []
 
 
-def test_the_advice_says_how_far_readings_are_apart() -> None:
+def test_the_advice_says_how_far_apart_readings_are() -> None:
     comparison = Comparison(parse_rules("source-time"))
     for number in range(80):
         for side in (0, 1):

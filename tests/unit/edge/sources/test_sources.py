@@ -1,4 +1,4 @@
-"""Sources that need no server: files and synthetic ones. What they deliver, in which order, and where they go on."""
+"""Sources that need no server, files and synthetic ones: what they deliver, in which order, and where they resume."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def test_each_line_of_a_json_file_is_a_reading_and_others_are_counted(tmp_
     assert source.skipped == 3
 
 
-async def test_it_goes_on_behind_the_last_reading_that_was_committed(tmp_path: Path) -> None:
+async def test_a_file_is_resumed_after_the_last_reading_that_was_committed(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(CSV)
     whole = await replay(csv_source(path))
@@ -88,7 +88,7 @@ async def test_another_file_with_the_same_long_header_is_read_from_its_start(tmp
 
 
 @pytest.mark.parametrize("line", ["1e999999,a", "1e30,a", "x,a", "NaN,a", "1,\udcff", '1,"', "1,a,b"])
-async def test_a_line_that_is_no_reading_does_not_stop_the_others(tmp_path: Path, line: str) -> None:
+async def test_a_line_that_is_not_a_reading_does_not_stop_the_others(tmp_path: Path, line: str) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b"time,machine\n" + line.encode("utf-8", "surrogateescape") + b"\n5,good\n")
     source = FileSource("file", path, FileFormat("csv", "urn:{machine}", "time", "s"), follow=False)
@@ -97,7 +97,7 @@ async def test_a_line_that_is_no_reading_does_not_stop_the_others(tmp_path: Path
     inbox = Inbox(IntakeOptions(10, "drop-oldest", 0.0), Counters(), lambda: 0.0)
     intake = SourceIntake(inbox, "file", parse_rules("source-time"), "t")
     for sample in taken:
-        intake.take(sample)  # what has no place on the calendar gets no id
+        intake.take(sample)  # a time outside the calendar gets no id
     assert len(inbox.pending) == 1
 
 
@@ -114,7 +114,7 @@ async def test_following_waits_for_whole_lines(tmp_path: Path) -> None:
     assert intake.samples[2].source == "urn:plant:press-9"
 
 
-async def test_a_file_that_comes_later_is_waited_for(tmp_path: Path) -> None:
+async def test_a_file_that_appears_later_is_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     source, intake = csv_source(path), ListIntake()
     running = asyncio.create_task(source.run(intake))
@@ -126,8 +126,8 @@ async def test_a_file_that_comes_later_is_waited_for(tmp_path: Path) -> None:
 
 
 async def test_replicas_make_the_same_synthetic_readings_at_different_moments() -> None:
-    """One asks the time rarely, the other often."""
-    found: list[list[Sample]] = []
+    """One replica reads the clock rarely, the other often."""
+    runs: list[list[Sample]] = []
     for step in (2.0, 7.3):
         now, intake = [1000.0], ListIntake()
 
@@ -138,9 +138,9 @@ async def test_replicas_make_the_same_synthetic_readings_at_different_moments() 
         running = asyncio.create_task(SyntheticSource("s", "urn:s:", 2, 0.5, clock).run(intake))
         await until(lambda intake=intake: len(intake.samples) >= 80)  # type: ignore[misc]  # binds the loop's value
         running.cancel()
-        found.append([sample for sample in intake.samples if 2020 <= sample.data["sequence"] < 2026])
-    assert found[0] == found[1]
-    assert len(found[0]) == 12
+        runs.append([sample for sample in intake.samples if 2020 <= sample.data["sequence"] < 2026])
+    assert runs[0] == runs[1]
+    assert len(runs[0]) == 12
 
 
 @pytest.mark.parametrize(
@@ -162,6 +162,6 @@ def test_times_are_exact(value: object, form: TimeFormat, expected: int) -> None
 @pytest.mark.parametrize(
     ("value", "form"), [("x", "s"), (None, "s"), (True, "s"), ("NaN", "s"), ("soon", "rfc3339"), ("", "ms")]
 )
-def test_what_is_no_time_is_refused(value: object, form: TimeFormat) -> None:
+def test_what_is_not_a_time_is_refused(value: object, form: TimeFormat) -> None:
     with pytest.raises(ValueError, match=r".+"):
         parse_time(value, form)

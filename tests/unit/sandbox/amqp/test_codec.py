@@ -1,4 +1,4 @@
-"""The stand-in's AMQP codec: against the SDK's own, and against garbage."""
+"""The stand-in's AMQP codec, tested against the SDK's own and against garbage."""
 
 from __future__ import annotations
 
@@ -118,23 +118,23 @@ def test_arrays_described_values_and_every_fixed_type() -> None:
 
 def test_frames_are_split_as_they_arrive() -> None:
     stream = amqp.frame(0, b"one") + amqp.EMPTY_FRAME + amqp.frame(3, b"three", frame_type=1)
-    buffer, found = bytearray(), []
+    buffer, frames = bytearray(), []
     for byte in stream:
         buffer.append(byte)
-        found += list(amqp.split_frames(buffer))
-    assert found == [(0, 0, b"one"), (0, 0, b""), (1, 3, b"three")]
+        frames += list(amqp.split_frames(buffer))
+    assert frames == [(0, 0, b"one"), (0, 0, b""), (1, 3, b"three")]
 
 
 @pytest.mark.parametrize(
     "header", [b"\x00\x00\x00\x07\x02\x00\x00\x00", b"\x7f\xff\xff\xff\x02\x00\x00\x00", b"GET / HTTP/1.1"]
 )
-def test_a_frame_that_is_none_is_an_error(header: bytes) -> None:
+def test_bytes_that_are_not_a_frame_are_an_error(header: bytes) -> None:
     with pytest.raises(amqp.AmqpError, match="framing-error"):
         list(amqp.split_frames(bytearray(header)))
 
 
 def test_every_performative_has_all_its_fields() -> None:
-    """The SDK indexes them without defaults."""
+    """The SDK indexes the fields without defaults."""
     terminus = amqp.source_terminus("a")
     attach = amqp.attach(0, name="n", handle=0, role=True, source=terminus, target=terminus, max_message_size=1)
     flow = amqp.flow(0, next_incoming_id=0, next_outgoing_id=0, handle=1, delivery_count=0, credit=1)

@@ -1,4 +1,4 @@
-"""The demo's auditor can fail."""
+"""The demo's auditor detects what it must detect."""
 
 from __future__ import annotations
 

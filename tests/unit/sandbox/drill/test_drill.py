@@ -1,4 +1,4 @@
-"""What a fault cost: the drill's arithmetic."""
+"""The drill's arithmetic: what a fault cost."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ def arrivals(numbers: range | list[int], device: str = "x-1", late: float = 0.5)
     return [Arrival(key(number), device, round((number + late) * NS_PER_SECOND)) for number in numbers]
 
 
-def test_nothing_is_lost_and_nothing_silent_when_all_arrive_in_time() -> None:
-    found = cost(EMITTED, arrivals(range(90, 130)), arrivals(range(90, 130)), WINDOW, normal=1.0)
-    assert (found.emitted, found.lost, found.silence_seconds, found.copies_per_reading) == (20, 0, 0.0, 1.0)
+def test_there_is_no_loss_and_no_silence_when_all_arrive_in_time() -> None:
+    result = cost(EMITTED, arrivals(range(90, 130)), arrivals(range(90, 130)), WINDOW, normal=1.0)
+    assert (result.emitted, result.lost, result.silence_seconds, result.copies_per_reading) == (20, 0, 0.0, 1.0)
 
 
-def test_what_never_arrives_is_lost_and_its_time_silent() -> None:
+def test_what_never_arrives_is_lost_and_its_time_is_silence() -> None:
     there = [n for n in range(90, 130) if not 105 <= n < 110]
-    found = cost(EMITTED, arrivals(there), arrivals(there), WINDOW, normal=1.0)
-    assert (found.lost, found.lost_seconds, found.silence_seconds) == (5, 5.0, 5.0)
+    result = cost(EMITTED, arrivals(there), arrivals(there), WINDOW, normal=1.0)
+    assert (result.lost, result.lost_seconds, result.silence_seconds) == (5, 5.0, 5.0)
 
 
-def test_what_arrives_late_is_silence_and_no_loss() -> None:
+def test_what_arrives_late_is_silence_but_not_lost() -> None:
     clean = arrivals([n for n in range(90, 130) if not 105 <= n < 110]) + arrivals(range(105, 110), late=200)
-    found = cost(EMITTED, clean, clean, WINDOW, normal=1.0)
-    assert (found.lost, found.silence_seconds) == (0, 5.0)
+    result = cost(EMITTED, clean, clean, WINDOW, normal=1.0)
+    assert (result.lost, result.silence_seconds) == (0, 5.0)
 
 
 def test_copies_and_duplicates_are_counted_for_the_readings_of_the_window() -> None:
     sent = arrivals(range(90, 130)) + arrivals(range(90, 130), "x-2")
     clean = arrivals(range(90, 130)) + arrivals([95, 101, 101])
-    found = cost(EMITTED, sent, clean, WINDOW, normal=0)
-    assert (found.copies_per_reading, found.clean_duplicates) == (2.0, 2)
+    result = cost(EMITTED, sent, clean, WINDOW, normal=0)
+    assert (result.copies_per_reading, result.clean_duplicates) == (2.0, 2)
 
 
 def test_silence_at_the_borders_counts() -> None:
@@ -48,7 +48,7 @@ def test_silence_at_the_borders_counts() -> None:
     assert longest_silence([], WINDOW) == 20
 
 
-def test_a_scale_that_does_not_fit_is_known() -> None:
+def test_the_shortest_scale_fits_the_longest_delay_into_the_window() -> None:
     assert 10 < shortest_scale(PATTERNS, FAULTS) < 20
     assert shortest_scale(chosen(PATTERNS, ["dup2"]), FAULTS) == 0
 

@@ -47,7 +47,7 @@ def test_every_start_position(selector: Selector, first: int) -> None:
     assert filled().position(selector) == first
 
 
-def test_an_offset_starts_behind_or_at_its_entry() -> None:
+def test_an_offset_starts_after_or_at_its_entry() -> None:
     partition = filled()
     offset = partition.entries[2].offset
     assert partition.position(Selector("offset", offset)) == 3
@@ -65,7 +65,7 @@ def test_retention_drops_the_oldest_and_keeps_the_numbers() -> None:
     assert (partition.first_sequence_number, partition.next_sequence_number) == (5, 5)
 
 
-def test_events_go_to_the_given_partition_or_the_keys_or_the_next() -> None:
+def test_events_go_to_the_given_partition_or_that_of_the_key_or_the_next_in_turn() -> None:
     hub = Hub.create("h", 4, set())
     assert hub.append([message()], partition=hub.partitions[2]).id == "2"
     keyed = {hub.append([message(x_opt_partition_key="k")]).id for _ in range(5)}
@@ -73,7 +73,7 @@ def test_events_go_to_the_given_partition_or_the_keys_or_the_next() -> None:
     assert {hub.append([message()]).id for _ in range(4)} == {"0", "1", "2", "3"}
 
 
-def test_listeners_hear_of_new_entries() -> None:
+def test_listeners_are_notified_of_new_entries() -> None:
     hub = Hub.create("h", 1, set())
     heard: list[int] = []
     hub.partitions[0].listeners.add(lambda: heard.append(1))

@@ -1,4 +1,4 @@
-"""The SDK's gaps, and that they are filled."""
+"""AMQP types that the SDK does not decode or encode by itself, and that are supported here."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def decode(data: bytes) -> Any:
     return value
 
 
-def test_the_sdk_can_not_encode_whole_numbers_above_31_bits_by_itself() -> None:
+def test_the_sdk_cannot_encode_whole_numbers_above_31_bits_by_itself() -> None:
     event = EventData(b"x")
     event.properties = {"n": 2**31}
     with pytest.raises(ValueError, match="int invalid"):

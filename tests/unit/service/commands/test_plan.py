@@ -36,17 +36,17 @@ def test_more_load_never_needs_less(load: PlannedLoad) -> None:
 
 @given(load=LOADS)
 def test_pods_have_the_headroom_that_was_asked_for(load: PlannedLoad) -> None:
-    found = plan(load)
-    assert found.pods * MAX_UTILIZATION >= found.cores * load.headroom * 0.999
-    assert found.cores == pytest.approx(load.copies_per_second * copy_us(load) / 1e6)
+    needed = plan(load)
+    assert needed.pods * MAX_UTILIZATION >= needed.cores * load.headroom * 0.999
+    assert needed.cores == pytest.approx(load.copies_per_second * copy_us(load) / 1e6)
 
 
 @given(load=LOADS)
 def test_iot_hub_units_suffice_for_the_day_and_for_the_second(load: PlannedLoad) -> None:
-    found = plan(load)
+    needed = plan(load)
     for tier in TIERS:
-        if units := found.iot_hub_units.get(tier.name):
-            assert units * tier.messages_per_day >= found.metered_messages_per_day * 0.999
+        if units := needed.iot_hub_units.get(tier.name):
+            assert units * tier.messages_per_day >= needed.metered_messages_per_day * 0.999
             assert max(units * tier.sends_per_second, tier.free_sends_per_second) >= load.events_per_second * 0.999
             assert units <= tier.max_units
 
@@ -65,26 +65,26 @@ def test_the_window_costs_redis_memory_and_nothing_else() -> None:
     assert replace(long, redis_bytes=0) == replace(short, redis_bytes=0)
 
 
-def test_what_can_not_be_is_said() -> None:
-    found = plan(PlannedLoad(100_000, replicas=5, batch=2000, body_bytes=4000))
-    text = " ".join(found.warnings)
-    assert not found.iot_hub_units
+def test_an_impossible_load_is_warned_about() -> None:
+    needed = plan(PlannedLoad(100_000, replicas=5, batch=2000, body_bytes=4000))
+    text = " ".join(needed.warnings)
+    assert not needed.iot_hub_units
     assert "batch less" in text
     assert "DEDUP_REDIS_CLUSTER" in text
 
 
-def test_it_is_printed_for_people_and_for_programs() -> None:
+def test_the_plan_is_printed_for_people_and_for_programs() -> None:
     words = ["plan", "--rate", "1000", "--replicas", "3", "--batch", "20", "--window", "4h"]
     text = planned(make_parser().parse_args(words))
     assert "2.3 GB of claims" in text
     assert "3,000 copies/s, 150 events/s" in text
-    found = json.loads(planned(make_parser().parse_args([*words, "--json"])))
-    assert found["plan"]["pods"] == 2
-    assert found["load"]["batch"] == 20
+    printed = json.loads(planned(make_parser().parse_args([*words, "--json"])))
+    assert printed["plan"]["pods"] == 2
+    assert printed["load"]["batch"] == 20
 
 
 @pytest.mark.parametrize("wrong", [["--rate", "0"], ["--rate", "1", "--window", "4"], ["--rate", "1", "--batch", "0"], []])
-def test_what_makes_no_sense_is_refused_with_its_name(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_argument_is_refused_with_its_name(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         make_parser().parse_args(["plan", *wrong])
     assert (wrong[-2] if wrong else "--rate") in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The groups' file: every mistake is answered with line and field."""
+"""The groups file: every mistake is reported with its line and field."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
-def test_a_good_file(tmp_path: Path) -> None:
+def test_a_good_file_is_loaded(tmp_path: Path) -> None:
     first, second = load_config_file(write(tmp_path, GOOD)).groups
     assert (first.name, first.window_seconds, first.mode, first.content) == ("presses", 7200, "mark", ["/value", "/a~1b"])
     assert (second.sources, second.window_seconds, second.on_conflict) == (["*"], None, "first-wins")
@@ -65,12 +65,12 @@ def test_a_mistake_is_named_with_its_line_and_field(tmp_path: Path, wrong: str, 
 @pytest.mark.parametrize(
     "text", ["", "groups: []", "[]", "groups", "groups: {a: b}", "groups: 2026-13-01", "\x00", "a: &a [*a]"]
 )
-def test_what_is_no_such_file_is_said_to_be_none(tmp_path: Path, text: str) -> None:
+def test_a_file_of_another_kind_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigurationError):
         load_config_file(write(tmp_path, text))
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigurationError, match=r"DEDUP_CONFIG_FILE: .*/none\.yaml can't be read \(No such file or directory\)"
     ):

@@ -42,7 +42,7 @@ def test_a_missing_setting_is_named_with_an_example(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["input_connection_string", "input_consumer_group"])
-def test_an_input_that_is_missing_is_named_too(name: str) -> None:
+def test_a_missing_input_is_named_too(name: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         bootstrap.build(load(**{**GOOD, name: None}), Telemetry())
     assert str(caught.value).startswith(f"DEDUP_{name.upper()}: is missing. Example: DEDUP_{name.upper()}=")
@@ -73,7 +73,7 @@ groups: [{name: plant}]
     assert "c2VjcmV0" not in repr(west)
 
 
-async def test_a_round_trip_is_for_one_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_round_trip_needs_a_single_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "groups.yaml"
     inputs = ", ".join(f"{{name: {n}, connection_string_env: {n.upper()}, consumer_group: dedup}}" for n in ("west", "east"))
     file.write_text(f"inputs: [{inputs}]\ngroups: [{{name: plant}}]\n")
@@ -85,13 +85,13 @@ async def test_a_round_trip_is_for_one_input(tmp_path: Path, monkeypatch: pytest
             pytest.fail("it was built")
 
 
-def test_a_hub_can_not_be_two_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_cannot_be_two_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "groups.yaml"
     inputs = ", ".join(f"{{name: {n}, connection_string_env: {n.upper()}, consumer_group: {n}}}" for n in ("west", "east"))
     file.write_text(f"inputs: [{inputs}]\ngroups: [{{name: plant}}]\n")
     monkeypatch.setenv("WEST", HUB)
     monkeypatch.setenv("EAST", HUB)
-    with pytest.raises(ConfigurationError, match="^EAST: names the hub of input west once more"):
+    with pytest.raises(ConfigurationError, match="^EAST: names the hub of input west again"):
         bootstrap.build(load(**{**GOOD, "config_file": file, "namespace": "plant"}), Telemetry())
 
 
@@ -141,7 +141,7 @@ def test_secrets_do_not_show() -> None:
     assert "c2VjcmV0" not in text
 
 
-def test_what_is_made_of_secrets_does_not_show_them() -> None:
+def test_objects_that_hold_secrets_do_not_show_them() -> None:
     assert "hunter2" not in repr(Network(proxy="http://edge:hunter2@proxy:3128"))
     assert "hunter2" not in repr(Checker("http://service", "hunter2", MagicMock()))
 
@@ -177,7 +177,7 @@ def test_a_wrong_connection_string_is_named(name: str, value: str) -> None:
     assert "c2VjcmV0" not in str(caught.value)
 
 
-def test_a_checkpoint_file_that_can_not_be_opened_is_named(tmp_path: Path) -> None:
+def test_a_checkpoint_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="^DEDUP_CHECKPOINT_URL: "):
         bootstrap.make_checkpoints(
             load(**{**GOOD, "checkpoint_url": f"sqlite:///{tmp_path}/no/such/x.db"}),

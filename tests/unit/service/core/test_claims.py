@@ -28,10 +28,10 @@ def claim(origin: Origin = ORIGIN, content: bytes = b"x") -> bytes:
     return pack(Claim(False, 1 << 4, origin, 1_700_000_000_123, content_hash(content)))
 
 
-def verdict(found: bytes | None, *, in_doubt: bool) -> Verdict:
-    """On the copy at ORIGIN."""
+def verdict(held: bytes | None, *, in_doubt: bool) -> Verdict:
+    """The verdict on the copy at ORIGIN, whose key is held by this claim."""
     reading = Reading(ORIGIN.index, "urn:a", "1", [], content_hash(b"x"))
-    return judge(event_bytes(ORIGIN), reading, found, in_doubt=in_doubt)
+    return judge(event_bytes(ORIGIN), reading, held, in_doubt=in_doubt)
 
 
 def confirmed(data: bytes) -> bytes:
@@ -45,21 +45,21 @@ def test_a_claim_packs_into_its_fixed_layout() -> None:
     assert pack(unpack(packed)) == packed
 
 
-def test_foreign_bytes_are_no_claim() -> None:
+def test_foreign_bytes_are_not_a_claim() -> None:
     with pytest.raises(ValueError, match="35 bytes"):
         unpack(b"1")
 
 
 @pytest.mark.parametrize("in_doubt", [False, True])
-def test_who_finds_nothing_wins(in_doubt: bool) -> None:
+def test_a_copy_that_finds_no_claim_wins(in_doubt: bool) -> None:
     assert verdict(None, in_doubt=in_doubt) is Verdict.WINNER
 
 
-def test_who_finds_its_own_confirmed_claim_is_a_replay() -> None:
+def test_a_copy_that_finds_its_own_confirmed_claim_is_a_replay() -> None:
     assert verdict(confirmed(claim()), in_doubt=True) is Verdict.REPLAY
 
 
-def test_who_finds_its_own_unconfirmed_claim_is_in_doubt_unless_only_this_process_can_have_made_it() -> None:
+def test_a_copy_that_finds_its_own_unconfirmed_claim_is_in_doubt_unless_only_this_process_can_have_made_it() -> None:
     assert verdict(claim(), in_doubt=True) is Verdict.IN_DOUBT
     assert verdict(claim(), in_doubt=False) is Verdict.WINNER
 
@@ -88,7 +88,7 @@ def test_replicas_that_were_added_do_not_make_another_origin() -> None:
     assert verdict(bytes(packed), in_doubt=False) is Verdict.WINNER
 
 
-def test_keys_are_scoped_by_group_and_no_crafted_id_runs_into_another() -> None:
+def test_keys_are_scoped_by_group_and_no_crafted_id_collides_with_another() -> None:
     keys = {key_digest("g", "s", "i"), key_digest("gs", "", "i"), key_digest("g", "si", ""), key_digest("", "gs", "i")}
     assert len(keys) == 4
 
@@ -100,7 +100,7 @@ def test_a_source_stays_on_one_shard() -> None:
     assert shard_of("urn:a", 1) == 0
 
 
-def test_a_hub_that_was_created_anew_has_another_incarnation() -> None:
+def test_a_recreated_hub_has_another_incarnation() -> None:
     assert incarnation_of("NS.example", "Hub", 1) == incarnation_of("ns.example", "hub", 1)
     assert incarnation_of("ns", "hub", 1) != incarnation_of("ns", "hub", 2)
 

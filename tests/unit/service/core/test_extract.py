@@ -1,4 +1,4 @@
-"""How events become readings, and what hostile ones become."""
+"""How events become readings, and how hostile ones are refused."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def reason_of(bad: InputEvent) -> str:
 
 
 def test_a_single_event_is_one_reading_with_an_opaque_body() -> None:
-    found = extract(single("7", b"\x00\xff not json"))
-    assert [(r.index, r.source, r.id, r.raw) for r in found.readings] == [(0, "urn:a", "7", b"\x00\xff not json")]
-    assert not found.batch
+    extraction = extract(single("7", b"\x00\xff not json"))
+    assert [(r.index, r.source, r.id, r.raw) for r in extraction.readings] == [(0, "urn:a", "7", b"\x00\xff not json")]
+    assert not extraction.batch
 
 
 def test_the_prefix_of_the_amqp_binding_is_read_too() -> None:
@@ -36,16 +36,16 @@ def test_the_prefix_of_the_amqp_binding_is_read_too() -> None:
 
 def test_each_element_of_a_batch_keeps_its_bytes() -> None:
     odd = b'{ "id":"1",  "source":"urn:a", "data": 1.0e0, "x":"\\u00e4" }'
-    found = extract(batch_of([odd, element("2")]))
-    assert [reading.raw for reading in found.readings] == [odd, element("2")]
-    assert found.batch
+    extraction = extract(batch_of([odd, element("2")]))
+    assert [reading.raw for reading in extraction.readings] == [odd, element("2")]
+    assert extraction.batch
 
 
-def test_a_bad_reading_takes_only_itself_out_of_its_batch() -> None:
+def test_a_bad_reading_removes_only_itself_from_its_batch() -> None:
     bad = [b"7", b'{"id":5,"source":"a"}', b'{"source":"a"}', b'{"id":"x"}', b'{"id":"\xff","source":"a"}']
-    found = extract(batch_of([element("1"), *bad, element("2")]))
-    assert [(reading.index, reading.id) for reading in found.readings] == [(0, "1"), (6, "2")]
-    reasons = [(item.index, item.reason, item.raw) for item in found.bad]
+    extraction = extract(batch_of([element("1"), *bad, element("2")]))
+    assert [(reading.index, reading.id) for reading in extraction.readings] == [(0, "1"), (6, "2")]
+    reasons = [(item.index, item.reason, item.raw) for item in extraction.bad]
     assert [reason for _, reason, _ in reasons] == [
         "unreadable-reading",
         "invalid-id",
@@ -64,20 +64,20 @@ DEEP = b'{"id":"d","source":"a","data":' + b"[" * 5_000 + b"]" * 5_000 + b"}"
     [b'{"id":', b'{"id":"x" "source":1}', b"{nonsense}", b'{"a":"\\\\",}', b"NaN", DEEP],
     ids=lambda b: b[:20].decode(),
 )
-def test_broken_json_takes_only_its_own_element_out(broken: bytes) -> None:
-    found = extract(batch_of([element("1"), broken, element("2")]))
+def test_broken_json_removes_only_its_own_element(broken: bytes) -> None:
+    extraction = extract(batch_of([element("1"), broken, element("2")]))
     if broken == b'{"id":':  # an unclosed bracket swallows what follows it
-        assert [reading.id for reading in found.readings] == ["1"]
+        assert [reading.id for reading in extraction.readings] == ["1"]
     else:
-        assert [reading.id for reading in found.readings] == ["1", "2"]
-        assert [item.raw for item in found.bad] == [broken]
+        assert [reading.id for reading in extraction.readings] == ["1", "2"]
+        assert [item.raw for item in extraction.bad] == [broken]
 
 
 def test_a_batch_that_was_cut_off_keeps_its_whole_readings() -> None:
     whole = batch_of([element("1"), element("2"), element("3", data="x" * 50)])
-    found = extract(event(whole.body[:-30], content_type=BATCH_CONTENT_TYPE))
-    assert [reading.id for reading in found.readings] == ["1", "2"]
-    assert len(found.bad) == 1
+    extraction = extract(event(whole.body[:-30], content_type=BATCH_CONTENT_TYPE))
+    assert [reading.id for reading in extraction.readings] == ["1", "2"]
+    assert len(extraction.bad) == 1
 
 
 def test_a_structured_event_is_one_reading() -> None:
@@ -105,7 +105,7 @@ def test_gzip_is_read_up_to_the_cap() -> None:
         (gzip.compress(b"[]")[:-4], "unreadable-body"),
         (b"no gzip", "unreadable-body"),
     ],
-    ids=["bomb", "cut off", "no gzip"],
+    ids=["bomb", "cut off", "not gzip"],
 )
 def test_a_hostile_gzip_body_is_refused(body: bytes, reason: str) -> None:
     assert reason_of(event(body, content_type=BATCH_CONTENT_TYPE, content_encoding="gzip")) == reason
@@ -143,19 +143,19 @@ def test_properties_of_any_type_never_break_extraction(value: Any) -> None:
     assert extract(event(b"x", application_properties=properties)).readings[0].id == "1"
 
 
-def test_what_could_be_read_is_cut_out_later_however_deep_it_is_nested_and_whatever_is_left_of_the_stack() -> None:
+def test_a_reading_can_be_cut_out_later_however_deep_it_is_nested_and_however_little_stack_is_left() -> None:
     def at_depth(frames: int, reading: Reading) -> bytes:
         return at_depth(frames - 1, reading) if frames else reading.raw
 
     for depth in range(1200, 0, -1):
         deep = b'{"id":"1","source":"s","data":' + b"[" * depth + b"]" * depth + b"}"
-        found = extract(batch_of([deep, element("2")]))
-        if len(found.readings) == 2:
+        extraction = extract(batch_of([deep, element("2")]))
+        if len(extraction.readings) == 2:
             break
-    assert [at_depth(50, reading) for reading in found.readings] == [deep, element("2")]
+    assert [at_depth(50, reading) for reading in extraction.readings] == [deep, element("2")]
 
 
-def test_what_a_structured_event_takes_up_besides_its_body_is_counted() -> None:
+def test_the_decompressed_text_of_a_structured_event_is_counted() -> None:
     text = b'{"id":"1","source":"s","data":"' + b"x" * 90_000 + b'"}'
-    found = extract(structured(gzip.compress(text), content_encoding="gzip"))
-    assert found.text_bytes == len(text)
+    extraction = extract(structured(gzip.compress(text), content_encoding="gzip"))
+    assert extraction.text_bytes == len(text)

@@ -1,4 +1,4 @@
-"""R9 and R9a: a device can neither claim nor suppress what is not its group's, nor forge what is said about it."""
+"""R9 and R9a: a device can neither claim nor suppress readings of another group, nor forge its own identity."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def reasons(work: EventWork) -> list[str]:
     [("edge-press-1", "presses"), ("edge-oven-12", "ovens"), ("edge-press-12", None), ("EDGE-PRESS-1", None), ("x", None)],
 )
 def test_a_device_is_in_the_first_group_that_names_it(device: str, name: str | None) -> None:
-    found = Groups([PRESSES, OVENS]).of_replica(device)
-    assert (found and found.name) == name
+    group = Groups([PRESSES, OVENS]).of_replica(device)
+    assert (group and group.name) == name
 
 
 def test_a_module_is_in_its_devices_group_or_in_one_that_names_it() -> None:
@@ -43,11 +43,11 @@ def test_a_module_is_in_its_devices_group_or_in_one_that_names_it() -> None:
     assert Groups([alone]).of_replica("edge-press-1/other") is None
 
 
-def test_a_flood_of_made_up_names_takes_no_memory() -> None:
+def test_a_flood_of_made_up_names_does_not_fill_the_memory() -> None:
     groups = Groups([PRESSES])
     for n in range(25_000):
         groups.of_replica(f"made-up-{n}")
-    assert len(groups._known) <= 10_000
+    assert len(groups._by_replica) <= 10_000
 
 
 def test_a_source_of_another_group_is_refused_and_claims_nothing() -> None:
@@ -78,7 +78,7 @@ def test_one_reading_in_two_groups_has_two_keys_whatever_is_crafted() -> None:
 
 
 @pytest.mark.parametrize("name", ["iothub-connection-device-id", "cloudEvents_replica"])
-def test_a_device_can_not_say_that_it_is_another_one(name: str) -> None:
+def test_a_device_cannot_pose_as_another_one(name: str) -> None:
     forged = single("1", source="opc.tcp://plant/oven-1", device="edge-press-1")
     work = admitted(replace(forged, application_properties={**forged.application_properties, name: "edge-oven-1"}))
     assert (work.replica, reasons(work)) == ("edge-press-1", ["source-not-allowed"])
@@ -87,7 +87,7 @@ def test_a_device_can_not_say_that_it_is_another_one(name: str) -> None:
 @pytest.mark.parametrize(
     ("unmatched", "dead", "forwarded"), [("ignore", 0, False), ("dead-letter", 1, False), ("forward", 0, True)]
 )
-def test_events_that_are_not_ours_claim_nothing_and_are_no_dead_letters_by_default(
+def test_events_of_unknown_devices_or_without_telemetry_claim_nothing_and_are_not_dead_letters_by_default(
     unmatched: str, dead: int, forwarded: bool
 ) -> None:
     twin = single("1", source="opc.tcp://plant/press-1", device="edge-press-1")
@@ -98,7 +98,7 @@ def test_events_that_are_not_ours_claim_nothing_and_are_no_dead_letters_by_defau
         assert (len(work.dead), work.forwarded) == (dead, forwarded)
 
 
-def test_content_is_what_the_group_says() -> None:
+def test_a_group_defines_what_its_content_is() -> None:
     group = group_of(content=("/value", "/quality/0"))
 
     def content(data: Any) -> bytes:

@@ -37,8 +37,8 @@ def clean(origin: Any = "000000ab/3/17", indexes: Any = "0-2,5", **more: Any) ->
 
 
 def test_the_origins_of_one_partition_are_read_back() -> None:
-    found = set(published_origins([clean(), clean("000000ab/3/18", "0")], 0xAB, 3))
-    assert found == {Origin(0xAB, 3, 17, index) for index in (0, 1, 2, 5)} | {Origin(0xAB, 3, 18, 0)}
+    origins = set(published_origins([clean(), clean("000000ab/3/18", "0")], 0xAB, 3))
+    assert origins == {Origin(0xAB, 3, 17, index) for index in (0, 1, 2, 5)} | {Origin(0xAB, 3, 18, 0)}
 
 
 @pytest.mark.parametrize(
@@ -55,5 +55,5 @@ def test_the_origins_of_one_partition_are_read_back() -> None:
         clean("garbage"),
     ],
 )
-def test_what_is_not_a_winner_of_this_partition_is_passed_over(event: dict[str, Any]) -> None:
+def test_an_event_that_is_not_a_winner_of_this_partition_is_skipped(event: dict[str, Any]) -> None:
     assert list(published_origins([event], 0xAB, 3)) == []

@@ -1,4 +1,4 @@
-"""What senders choose is remembered within bounds."""
+"""Results for texts that senders choose are remembered within bounds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_a_text_is_computed_once_unless_it_is_too_long_or_others_came_between() 
     assert computed[4:] == [long, long]
 
 
-def test_what_is_known_is_bounded_too() -> None:
+def test_a_memo_dict_is_bounded_too() -> None:
     computed: list[str] = []
 
     def shout(text: str) -> str:

@@ -43,7 +43,7 @@ def test_a_batch_with_duplicates_becomes_a_batch_of_its_winners_with_their_bytes
     assert clean.event.properties["dedup_indexes"] == "1-2"
 
 
-def test_an_event_without_winners_does_not_go_out() -> None:
+def test_an_event_without_winners_is_not_published() -> None:
     assert cleaned(batch_of([element("1")]), set()) == []
 
 
@@ -57,12 +57,12 @@ def test_sources_keep_their_partition_and_a_batch_is_split_where_it_must_be() ->
     assert sorted(r.index for clean in cleans for r in clean.readings) == list(range(20))
 
 
-def test_by_group_nothing_is_split() -> None:
+def test_partitioning_by_group_splits_nothing() -> None:
     by_group = OutputPolicy(["0", "1", "2", "3"], "group", "default")
     assert len(cleaned(batch_of([element(str(n), f"urn:{n}") for n in range(20)]), set(range(20)), by_group)) == 1
 
 
-def test_iot_hubs_annotations_survive_as_properties_and_the_origin_is_told() -> None:
+def test_iot_hubs_annotations_survive_as_properties_and_the_origin_is_added() -> None:
     annotations = {DEVICE_ID: "edge-1", MODULE_ID: "m", IOTHUB_ENQUEUED_TIME: 5, "x-opt-offset": "9"}
     (clean,) = cleaned(event(b"[" + element("1") + b"]", content_type=BATCH_CONTENT_TYPE, annotations=annotations), {0})
     expected = {DEVICE_ID: "edge-1", MODULE_ID: "m", IOTHUB_ENQUEUED_TIME: 5, "dedup_origin": "000000ab/0/0"}
@@ -70,7 +70,7 @@ def test_iot_hubs_annotations_survive_as_properties_and_the_origin_is_told() -> 
 
 
 @pytest.mark.parametrize("name", ["dedup_origin", "DEDUP_late", "iothub-connection-device-id", "Table", "database", "Tags"])
-def test_a_device_can_not_forge_what_the_service_or_iot_hub_says_or_steer_ingestion(name: str) -> None:
+def test_a_device_cannot_forge_the_properties_of_the_service_or_iot_hub_or_steer_ingestion(name: str) -> None:
     forged = event(
         b"x",
         application_properties={"cloudEvents_id": "1", "cloudEvents_source": "a", name: "forged", "own": 1},
@@ -88,7 +88,7 @@ def test_the_operator_can_allow_a_name_that_steers_ingestion() -> None:
     assert cleaned(tabled, {0}, allowing)[0].event.properties["Table"] == "T"
 
 
-def test_marked_duplicates_say_so() -> None:
+def test_a_published_duplicate_carries_its_mark() -> None:
     (clean,) = cleaned(single(), {0}, flags=PublishFlags(duplicate=True))
     assert clean.event.properties["dedup_duplicate"] is True
 
@@ -107,7 +107,7 @@ def test_bad_readings_of_a_batch_keep_their_bytes_in_the_dead_letter() -> None:
     assert (letter.body, letter.properties["dedup_indexes"], letter.readings) == (b'[7,{ "a":1}]', "1,3", 2)
 
 
-def test_a_dead_letter_shrinks_until_any_hub_takes_it() -> None:
+def test_a_dead_letter_shrinks_until_any_hub_accepts_it() -> None:
     (clean,) = cleaned(single("1", b"x" * 1000), {0})
     letter = undeliverable(clean, "too-large", "")
     sizes = []
@@ -150,7 +150,7 @@ def structured(given: Any, flags: PublishFlags = PLAIN) -> list[dict[str, Any]]:
     return items
 
 
-def test_in_structured_mode_the_body_says_everything() -> None:
+def test_in_structured_mode_the_body_contains_everything() -> None:
     properties = {"cloudEvents_id": "1", "cloudEvents_source": "urn:a", "cloudEvents_time": "2026-01-01T00:00:00Z", "own": 1}
     given = event(b'{"v":1.0}', application_properties=properties, annotations={DEVICE_ID: "edge-1", MODULE_ID: "m"})
     assert structured(given, PublishFlags(late=frozenset({0}))) == [
@@ -169,7 +169,7 @@ def test_in_structured_mode_the_body_says_everything() -> None:
     ]
 
 
-def test_in_structured_mode_a_batch_keeps_what_its_events_say_except_what_they_forge() -> None:
+def test_in_structured_mode_a_batch_keeps_the_attributes_of_its_events_except_forged_ones() -> None:
     elements = [b'{"id":"1","source":"urn:a","data":1e400,"x":"y","deduplate":true,"DedupDevice":"forged"}', element("2")]
     first, second = structured(batch_of(elements), PublishFlags(duplicate=True))
     assert (first["x"], first["dedupdevice"], first["deduplate"], first["dedupduplicate"]) == ("y", "edge-1", False, True)
@@ -177,5 +177,5 @@ def test_in_structured_mode_a_batch_keeps_what_its_events_say_except_what_they_f
     assert second["id"] == "2"
 
 
-def test_in_structured_mode_data_that_is_no_json_is_base64() -> None:
+def test_in_structured_mode_data_that_is_not_json_is_base64() -> None:
     assert structured(single("1", b"\xff\x00"))[0]["data_base64"] == "/wA="

@@ -1,4 +1,4 @@
-"""Source times are the sender's words: understood where they can be, and otherwise none."""
+"""Source times are free text from the sender: parsed where possible, and otherwise none."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_source_time(text: str | None, at_ms: int | None) -> None:
     assert source_time_ms(text) == at_ms
 
 
-def test_late_is_what_was_on_its_way_for_longer_than_the_window() -> None:
+def test_a_reading_is_late_if_it_was_under_way_for_longer_than_the_window() -> None:
     time = rfc3339(AT_MS)
     assert not is_late(time, AT_MS + 1000, 1000)
     assert is_late(time, AT_MS + 1001, 1000)
@@ -52,8 +52,6 @@ FORMS = (
 
 @given(st.integers(-100_000, 100_000), st.sampled_from(FORMS), st.sampled_from([0, 30_000, 3_600_000]))
 @example(30, "%Y-%m-%dT%H:%MZ", 0)
-def test_the_quick_way_to_tell_the_late_ones_gives_what_reading_every_time_gives(
-    seconds: int, form: str, window_ms: int
-) -> None:
+def test_the_quick_check_for_late_readings_agrees_with_parsing_every_time(seconds: int, form: str, window_ms: int) -> None:
     time = (datetime.fromtimestamp(AT_MS // 1000, UTC) + timedelta(seconds=seconds)).strftime(form)
     assert late_places([None, time], AT_MS, window_ms) == ([1] if is_late(time, AT_MS, window_ms) else [])

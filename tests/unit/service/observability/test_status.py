@@ -1,4 +1,4 @@
-"""What a pod tells the others: each count once, whatever reply was lost, and nothing that it no longer knows."""
+"""What a pod reports to the others: each count once, even if a reply is lost, and nothing that is outdated."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def make() -> tuple[Status, FlakyBoard]:
     return Status("pod", board, fleet, Telemetry()), board
 
 
-async def test_a_message_whose_reply_was_lost_counts_once() -> None:
+async def test_a_report_whose_reply_was_lost_counts_once() -> None:
     status, board = make()
     status.telemetry.add(Count.COPIES, 5, "edge-1")
     board.lost_replies = 1
@@ -44,7 +44,7 @@ async def test_a_message_whose_reply_was_lost_counts_once() -> None:
     assert await board.totals() == {"COPIES|edge-1": 7}
 
 
-async def test_notes_are_examples_and_not_a_log() -> None:
+async def test_only_the_newest_examples_are_reported() -> None:
     status, board = make()
     for n in range(500):
         status.telemetry.add_example("conflict", id=str(n))
@@ -52,7 +52,7 @@ async def test_notes_are_examples_and_not_a_log() -> None:
     assert [note["id"] for note in await board.examples("conflict")] == [str(n) for n in range(499, 479, -1)]
 
 
-async def test_who_leaves_is_not_shown_any_more() -> None:
+async def test_a_pod_that_leaves_is_no_longer_shown() -> None:
     status, board = make()
     await status.tell()
     assert [pod.pod for pod in await board.pods()] == ["pod"]
@@ -60,7 +60,7 @@ async def test_who_leaves_is_not_shown_any_more() -> None:
     assert await board.pods() == []
 
 
-async def test_what_a_pod_knew_long_ago_does_not_hide_the_present() -> None:
+async def test_an_outdated_overview_is_not_shown() -> None:
     status, _ = make()
     now = 1000.0
     status.monotonic = lambda: now

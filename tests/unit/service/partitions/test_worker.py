@@ -36,7 +36,7 @@ TURNS = 10_000
 
 @dataclass
 class Plant:
-    """One input hub with its surroundings, and as many workers as a test wants."""
+    """One input hub with its surroundings, and as many workers as a test needs."""
 
     clock: MemoryClock = field(default_factory=MemoryClock)
     telemetry: Telemetry = field(default_factory=Telemetry)
@@ -59,13 +59,13 @@ class Plant:
             self.hub.append(single(reading_id, reading_id.encode(), partition_id=partition))
 
     async def worker(self, start_at: str | int = "earliest", partition: str = "0") -> PartitionWorker:
-        self.clock.ms += round(self.leases.ttl_seconds * 1000)  # whoever had the lease is gone
+        self.clock.ms += round(self.leases.ttl_seconds * 1000)  # an earlier lease has expired
         lease = await self.leases.take("pod", partition)
         assert lease is not None
         return self.worker_of(lease, start_at)
 
     def worker_of(self, lease: Lease, start_at: str | int = "earliest") -> PartitionWorker:
-        lease.valid_until = float("inf")  # time flies here; leases have their own tests
+        lease.valid_until = float("inf")  # the clock runs fast here, and leases have their own tests
         source = input_of(self.hub, self.checkpoints, self.leases, RETENTION_MS)
         options = WorkerOptions(start_at, checkpoint_interval_seconds=1.0)
         return PartitionWorker(lease, source, self.shared(), self.leases, options)
@@ -100,7 +100,7 @@ async def until(condition: Callable[[], bool]) -> None:
         if condition():
             return
         await asyncio.sleep(0)
-    raise AssertionError("the condition did not come true")
+    raise AssertionError("the condition never became true")
 
 
 async def run_until(worker: PartitionWorker, condition: Callable[[], bool]) -> None:
@@ -111,7 +111,7 @@ async def run_until(worker: PartitionWorker, condition: Callable[[], bool]) -> N
 
 
 async def kill(worker: PartitionWorker, condition: Callable[[], bool]) -> None:
-    """Until the condition holds; then the process is gone, whatever it was doing."""
+    """Runs until the condition holds, then cancels the worker wherever it is, as when its process dies."""
     task = asyncio.create_task(worker.run())
     await until(condition)
     task.cancel()
@@ -127,7 +127,7 @@ async def test_a_partition_is_read_from_the_beginning_and_checkpointed_at_its_en
     assert plant.published == ["a", "b", "c"]
 
 
-async def test_the_next_owner_goes_on_where_the_last_one_checkpointed() -> None:
+async def test_the_next_owner_continues_where_the_last_one_checkpointed() -> None:
     plant = Plant()
     plant.emit("a", "b")
     await run_until(await plant.worker(), lambda: len(plant.published) == 2)
@@ -146,7 +146,7 @@ async def test_latest_is_pinned_before_anything_is_processed() -> None:
     assert plant.published == ["while-nobody-was-there"]
 
 
-async def test_a_time_is_a_start_position() -> None:
+async def test_a_time_can_be_the_start_position() -> None:
     plant = Plant()
     plant.emit("a")
     plant.clock.ms += 1000
@@ -156,7 +156,7 @@ async def test_a_time_is_a_start_position() -> None:
     assert plant.published == ["b"]
 
 
-async def test_a_hub_that_ends_before_the_checkpoint_is_read_anew_and_loudly() -> None:
+async def test_a_hub_that_ends_before_the_checkpoint_is_read_from_its_beginning_and_counted_as_recreated() -> None:
     plant = Plant()
     plant.checkpoints.positions["0"] = Position(500, "500", 0)
     plant.emit("a")
@@ -179,7 +179,7 @@ async def test_a_hub_that_is_recreated_under_a_running_worker_loses_nothing() ->
     assert plant.telemetry.total(Count.HUB_RECREATED) == 1
 
 
-async def test_work_goes_on_while_the_checkpoint_store_is_away() -> None:
+async def test_work_continues_while_the_checkpoint_store_is_unavailable() -> None:
     checkpoints = FlakyCheckpoints()
     plant = Plant(checkpoints=checkpoints)
     plant.emit("a")
@@ -203,7 +203,7 @@ async def test_an_unexpected_error_restarts_the_partition_from_its_finished_posi
     plant.emit("a", "b", "c")
     process, failures = Pipeline.process, [RuntimeError("defect")]
 
-    async def failing(self: Pipeline, events: list) -> None:  # type: ignore[type-arg]  # of any events
+    async def failing(self: Pipeline, events: list) -> None:  # type: ignore[type-arg]  # events of any kind
         if plant.published == ["a"] and failures:
             raise failures.pop()
         await process(self, events)
@@ -214,7 +214,7 @@ async def test_an_unexpected_error_restarts_the_partition_from_its_finished_posi
     assert plant.telemetry.total(Count.WORKER_FAILURES) == 1
 
 
-async def test_an_event_that_fails_again_and_again_is_given_up_and_its_neighbours_go_on(
+async def test_an_event_that_fails_again_and_again_is_given_up_and_its_neighbours_are_published(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     plant = Plant()
@@ -232,7 +232,7 @@ async def test_an_event_that_fails_again_and_again_is_given_up_and_its_neighbour
     assert dict(plant.telemetry.counts[Count.DEAD_LETTERED]) == {"processing-failed": 1}
 
 
-async def test_a_reader_that_fell_silent_is_found_out_and_replaced() -> None:
+async def test_a_reader_that_fell_silent_is_noticed_and_replaced() -> None:
     plant = Plant()
     plant.emit("a")
     task = asyncio.create_task((worker := await plant.worker()).run())
@@ -246,7 +246,7 @@ async def test_a_reader_that_fell_silent_is_found_out_and_replaced() -> None:
     await task
 
 
-async def test_an_end_that_is_not_up_to_date_is_asked_again_and_not_taken_for_another_hub() -> None:
+async def test_an_outdated_end_is_queried_again_and_not_taken_for_a_recreated_hub() -> None:
     plant = Plant()
     plant.emit("a", "b")
     await run_until(await plant.worker(), lambda: len(plant.published) == 2)
@@ -261,7 +261,7 @@ async def test_an_end_that_is_not_up_to_date_is_asked_again_and_not_taken_for_an
     assert plant.telemetry.total(Count.HUB_RECREATED) == 0
 
 
-async def test_a_hub_that_was_recreated_while_nobody_was_there_loses_nothing() -> None:
+async def test_a_hub_that_was_recreated_while_no_worker_ran_loses_nothing() -> None:
     plant = Plant()
     plant.emit("a", "b")
     await run_until(await plant.worker(), lambda: len(plant.published) == 2)
@@ -332,7 +332,7 @@ async def test_a_pod_that_lost_a_lease_stops_without_releasing_it() -> None:
     stop = asyncio.Event()
     assignment = pod(plant, "a")
     running = asyncio.create_task(assignment.run(stop))
-    await eventually(lambda: "0" in plant.telemetry.partitions)  # before, its worker would find out by itself
+    await eventually(lambda: "0" in plant.telemetry.partitions)  # earlier, its worker would notice by itself
     plant.leases.stored["0"].epoch += 10  # another pod took it
     await eventually(lambda: not assignment._held())
     stop.set()

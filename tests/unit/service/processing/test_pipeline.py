@@ -34,7 +34,7 @@ WINDOW_MS, RETENTION_MS = 1000, 10_000
 
 @dataclass
 class World:
-    """Everything around a pipeline; `pipeline()` makes another owner of the same partition."""
+    """The surroundings of a pipeline; `pipeline()` makes another owner of the same partition."""
 
     clock: MemoryClock = field(default_factory=MemoryClock)
     telemetry: Telemetry = field(default_factory=Telemetry)
@@ -68,13 +68,13 @@ class World:
         return Pipeline(shared, Retrier(self.clock, self.telemetry, self.stopping), state, RETENTION_MS)
 
     async def claim(self, *events: InputEvent, pipeline: Pipeline | None = None) -> list[EventWork]:
-        """Claimed by an owner that goes no further."""
+        """Claims the events as an owner that stops after claiming; returns its work."""
         owner, work = pipeline or self.pipeline(), self.admitted(*events)
         await owner._claimer.claim(work, owner._resolver.in_doubt_up_to)
         return work
 
     def admitted(self, *events: InputEvent) -> list[EventWork]:
-        """As the pipeline would take them in."""
+        """The events as the pipeline would admit them."""
         admission = admission_of(group_of(mode=self.mode, window_ms=WINDOW_MS, **self.group))
         return [admission.admit(event, self.incarnation) for event in events]
 
@@ -101,8 +101,8 @@ async def test_readings_are_deduplicated_across_batch_boundaries_and_single_send
     await world.pipeline().process([world.at(batch_of(elements[:4]), 0, "0")])
     await world.pipeline().process([world.at(batch_of(elements[2:], device="edge-2"), 0, "1")])
     await world.pipeline().process([world.at(single("5", b"null", device="edge-3"), 0, "2")])
-    found = [item["id"] for body in world.clean_bodies() for item in json.loads(body)]
-    assert found == ["0", "1", "2", "3", "4", "5"]
+    ids = [item["id"] for body in world.clean_bodies() for item in json.loads(body)]
+    assert ids == ["0", "1", "2", "3", "4", "5"]
     assert world.telemetry.total(Count.CONFLICTS) == 0
 
 
@@ -135,11 +135,11 @@ async def test_a_claim_whose_reply_was_lost_is_repeated_and_not_taken_for_a_dupl
         lost = 2
 
         async def claim(self, requests: list[ClaimRequest], live: list[int]) -> list[bytes | None]:  # type: ignore[override]  # a narrower double
-            found = await super().claim(requests, live)
+            answers = await super().claim(requests, live)
             if self.lost:
                 self.lost -= 1
                 raise UnavailableError(REDIS, "no answer", ambiguous=True)
-            return found
+            return answers
 
     world = World()
     world.claims = Forgetful(world.clock)
@@ -148,7 +148,7 @@ async def test_a_claim_whose_reply_was_lost_is_repeated_and_not_taken_for_a_dupl
     assert not world.telemetry.paused
 
 
-async def test_publishing_waits_for_the_hub_and_confirms_after_it() -> None:
+async def test_publishing_waits_for_the_hub_and_confirms_afterwards() -> None:
     world = World()
     world.clean.failures = [UnavailableError(CLEAN_HUB, "busy")] * 3
     await world.pipeline().process([world.at(single("1", b"x"), 0)])
@@ -195,7 +195,7 @@ async def test_bad_readings_go_to_the_dead_letters_and_their_neighbours_to_the_c
     assert letters == {"missing-id": b"[{}]", "unreadable-reading": b"[7]"}
 
 
-async def test_an_event_that_the_clean_hub_never_takes_ends_in_the_dead_letters() -> None:
+async def test_an_event_that_the_clean_hub_never_accepts_ends_in_the_dead_letters() -> None:
     world = World()
     world.clean.max_bytes = 10
     await world.pipeline().process([world.at(single("1", b"x" * 11), 0), world.at(single("2", b"y"), 1)])
@@ -213,7 +213,7 @@ async def test_a_dead_letter_that_is_too_large_is_cut_and_says_so() -> None:
 
 
 @pytest.mark.parametrize(("unmatched", "clean", "dead"), [("ignore", 0, 0), ("forward", 1, 0), ("dead-letter", 0, 1)])
-async def test_events_that_are_no_telemetry(unmatched: str, clean: int, dead: int) -> None:
+async def test_events_that_are_not_telemetry_are_handled_as_unmatched(unmatched: str, clean: int, dead: int) -> None:
     world = World(unmatched=unmatched)
     twin = replace(single("1", b"x"), annotations={MESSAGE_SOURCE: "twinChangeEvents"})
     pipeline = world.pipeline()
@@ -268,8 +268,8 @@ async def test_events_delivered_again_are_skipped_and_counted() -> None:
     assert world.telemetry.total(Count.REDELIVERED) == 3
 
 
-async def test_a_device_of_which_nothing_may_claim_gets_no_replica_number() -> None:
-    """There are 31 of them in a group, and a sender that is refused must not use them up."""
+async def test_a_device_whose_readings_are_all_refused_gets_no_replica_number() -> None:
+    """A group has 31 numbers, and refused senders must not use them up."""
     world = World(group={"sources": ("urn:b*",)})
     for number, device in enumerate(("edge-1", "edge-2")):
         source = f"urn:{'ab'[number]}"
@@ -305,7 +305,7 @@ async def test_dead_readings_that_are_too_many_for_one_letter_are_split_and_not_
     assert not any("dedup_original_size" in letter.properties for letter in letters)
 
 
-async def test_memory_is_bounded_by_slices_and_each_slice_is_finished_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_memory_is_bounded_by_slices_and_each_slice_is_finished_on_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SLICE_BYTES", 500)
     world = World()
     pipeline = world.pipeline()
@@ -332,16 +332,16 @@ async def test_an_event_that_is_given_up_ends_in_the_dead_letters() -> None:
     assert pipeline.progress.finished.sequence_number == 7
 
 
-# --- resolve: what Redis can't tell, the clean stream does
+# --- resolving: the clean stream settles what Redis cannot
 
 
 async def published_but_not_confirmed(world: World, event: InputEvent) -> None:
-    """An owner that died between publishing and confirming."""
+    """Handles the event as an owner that dies between publishing and confirming."""
     pipeline = world.pipeline()
     await pipeline._publish(await world.claim(event, pipeline=pipeline))
 
 
-async def test_an_owner_that_died_after_publishing_is_not_repeated() -> None:
+async def test_what_an_owner_published_before_it_died_is_not_published_again() -> None:
     world = World()
     event = world.at(batch_of([element("1"), element("2")]), 0)
     await published_but_not_confirmed(world, event)
@@ -361,7 +361,7 @@ async def test_a_copy_in_doubt_that_is_not_in_the_clean_stream_is_published() ->
     assert dict(world.telemetry.counts[Count.IN_DOUBT]) == {"found": 1, "published": 1}
 
 
-async def test_a_marked_duplicate_is_no_proof_that_the_winner_was_published() -> None:
+async def test_a_marked_duplicate_does_not_prove_that_the_winner_was_published() -> None:
     world = World(mode="mark")
     winner, duplicate = world.at(single("1", b"x"), 0, "0"), world.at(single("1", b"x", device="edge-2"), 0, "1")
     await world.claim(winner)
@@ -379,12 +379,12 @@ async def test_an_ambiguous_send_is_looked_up_and_never_simply_repeated() -> Non
     assert not world.telemetry.paused
 
 
-async def test_a_batch_that_failed_half_way_is_looked_up_when_it_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_batch_that_failed_halfway_is_looked_up_when_it_is_processed_again(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     pipeline = world.pipeline()
     events = [world.at(single("1", b"x"), 0)]
     with monkeypatch.context() as patch:
-        patch.setattr(Claimer, "confirm", None)  # a defect behind the send
+        patch.setattr(Claimer, "confirm", None)  # a defect after the send
         with pytest.raises(TypeError):
             await pipeline.process(events)
     await pipeline.process(events)
@@ -427,7 +427,7 @@ async def test_a_sample_that_arrives_during_a_batch_is_not_used_for_what_was_fin
     assert pipeline._lease.record.sample == {"0": 0}
 
 
-async def test_a_group_can_send_deviating_copies_to_the_dead_letters() -> None:
+async def test_a_group_can_send_conflicting_copies_to_the_dead_letters() -> None:
     world = World(group={"on_conflict": "dead-letter"})
     await world.pipeline().process([world.at(batch_of([element("1", data=1), element("2", data=2)]), 0)])
     second = world.at(batch_of([element("1", data=1), element("2", data=3)], device="edge-2"), 0, "1")
@@ -450,7 +450,7 @@ async def test_a_group_that_observes_publishes_nothing_and_counts_everything() -
     assert (counts["f0"], counts["d1"], counts["r1"], counts["r2"]) == (2, 1, 1, 1)
 
 
-async def test_what_was_stored_and_forwarded_for_longer_than_the_window_is_published_once_and_marked() -> None:
+async def test_a_reading_held_back_for_longer_than_the_window_is_published_once_and_marked_late() -> None:
     world = World()
     old = {"cloudEvents_id": "1", "cloudEvents_source": "urn:a", "cloudEvents_time": "2020-01-01T00:00:00Z"}
     for replica in ("0", "1", "2"):

@@ -6,7 +6,6 @@ Source: CloudEvents 1.0 JSON event format and AMQP binding.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -14,6 +13,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from dedup_service.core.content_encoding import decoded
 from dedup_service.core.events import BadReading, Extraction, InputEvent, Reading
 from dedup_service.core.json_array import split_elements
 from dedup_service.errors import UndeliverableError
@@ -102,19 +102,7 @@ class CloudEventsExtractor:
         )
 
     def _text(self, body: bytes, encoding: str | None) -> bytes:
-        """The decompressed body. Other content-encodings (such as utf-8) do not change the bytes."""
-        if encoding is None or encoding.lower() != "gzip":
-            return body
-        inflater = zlib.decompressobj(wbits=31)
-        try:
-            text = inflater.decompress(body, self.max_decompressed_bytes)
-        except zlib.error as error:
-            raise UndeliverableError("unreadable-body", f"the body is not gzip: {error}") from None
-        if inflater.unconsumed_tail:
-            raise UndeliverableError("decompressed-too-large", f"more than {self.max_decompressed_bytes} bytes")
-        if not inflater.eof:
-            raise UndeliverableError("unreadable-body", "the gzip body is truncated")
-        return text
+        return decoded(body, encoding, self.max_decompressed_bytes)
 
 
 def _media_type(content_type: str | None) -> str:

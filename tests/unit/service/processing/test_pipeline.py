@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gzip
 import json
 from dataclasses import dataclass, field
 from typing import Any
@@ -276,6 +277,20 @@ async def test_a_device_whose_readings_are_all_refused_gets_no_replica_number() 
         await world.pipeline().process([world.at(single("1", source=source, device=device), number)])
     await world.pipeline().process([world.at(batch_of([b"{}", element("1", source="urn:a")], device="edge-3"), 2)])
     assert world.claims.numbers == {("g", "edge-2"): 0}
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+async def test_readings_of_all_members_of_a_gzip_batch_are_claimed(batch_first: bool) -> None:
+    """R3: a part of the body must not pass for the whole, whichever copy comes first."""
+    world = World()
+    packed = gzip.compress(b"[" + element("1") + b",") + gzip.compress(element("2") + b"]")
+    both = replace(batch_of([], device="edge-1"), body=packed, content_encoding="gzip")
+    alone = batch_of([element("1"), element("2")], device="edge-2")
+    for number, event in enumerate((both, alone) if batch_first else (batch_of([element("1")], device="edge-2"), both)):
+        await world.pipeline().process([world.at(event, 0, str(number))])
+    bodies = [gzip.decompress(body) if body.startswith(b"\x1f\x8b") else body for body in world.clean_bodies()]
+    assert sorted(item["id"] for body in bodies for item in json.loads(body)) == ["1", "2"]
+    assert not world.dead.events
 
 
 async def test_every_replica_that_delivered_a_reading_is_remembered_in_its_claim() -> None:

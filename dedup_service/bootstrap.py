@@ -33,6 +33,7 @@ from dedup_service.config.config import Config
 from dedup_service.config.hubs import InputConfig, OutputConfig
 from dedup_service.config.settings import HUB_EXAMPLE, PREFIX, SQLITE_SCHEME, Settings, example
 from dedup_service.core.extract import CloudEventsExtractor
+from dedup_service.core.retention import Retention
 from dedup_service.errors import ConfigurationError, Dependency, DependencyKind, UnavailableError
 from dedup_service.observability.fleet import Fleet
 from dedup_service.partitions.input_ports import InputPorts
@@ -108,6 +109,7 @@ def _input_ports(item: InputConfig, config: Config, azure: AzureClients, redis: 
         hub=EventHubInput(client, item.address.namespace, name, prefetch=settings.prefetch, batch_size=settings.batch_size),
         checkpoints=make_checkpoints(settings, azure, *item.address.name, item.consumer_group),
         make_leases=make_leases,
+        retention=Retention(item.retention_ms),
         label=f"{name}/" if name else "",
     )
 

@@ -6,7 +6,6 @@ import logging
 import sys
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -47,6 +46,11 @@ class Count(Enum):
     FAILURES = ("dedup_failures", "dependency", "Operations that failed because a dependency was unavailable.")
     TAKEOVERS = ("dedup_takeovers", None, "Partitions that this pod took over.")
     WORKER_FAILURES = ("dedup_worker_failures", None, "Unexpected errors in a partition's worker; a defect.")
+    BEYOND_RETENTION = (
+        "dedup_retention_disproved",
+        "input",
+        "Times that an input delivered an event older than its retention as it is set (DEDUP_INPUT_RETENTION_SECONDS).",
+    )
     HUB_RECREATED = ("dedup_hub_recreated", None, "Times the input hub turned out to be a new one of the same name.")
 
 
@@ -57,6 +61,8 @@ class PartitionFigures:
     sequence_number: int = -1
     enqueued_ms: int = 0
     last_enqueued_ms: int = 0
+    oldest_ms: int = 0
+    """Age of the oldest event that was received, when it was received."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,8 @@ class Pause:
 class Telemetry:
     counts: dict[Count, dict[str, int]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(int)))
     partitions: dict[str, PartitionFigures] = field(default_factory=dict)
+    elsewhere: dict[str, PartitionFigures] = field(default_factory=dict)
+    """Partitions of other pods, as those last reported them."""
     paused: dict[Dependency, Pause] = field(default_factory=dict)
     """The dependencies that are unavailable."""
     logged_at: dict[Dependency, float] = field(default_factory=dict)
@@ -138,6 +146,24 @@ class Telemetry:
         self.add(Count.HUB_RECREATED)
         log.error("input_hub_recreated", partition=partition_id, detail=detail, effect="reading from the start position")
 
+    def retention_disproved(self, name: str, configured_ms: int, age_ms: int) -> None:
+        self.add(Count.BEYOND_RETENTION, label=name)
+        log.warning(
+            "retention_disproved",
+            input=name,
+            setting="DEDUP_INPUT_RETENTION_SECONDS",
+            configured_seconds=configured_ms // 1000,
+            event_age_seconds=age_ms // 1000,
+            effect="claims of older events live for 15 minutes; set it to the hub's retention, or check the clock",
+        )
+
+    def lag_spread_ms(self, now_ms: int) -> int:
+        """How far the slowest partition of all pods is behind the fastest one. Copies of a reading are that much further
+        apart in processing time than the window allows for."""
+        everywhere = {**self.elsewhere, **self.partitions}
+        lags = [lag_ms(figures, now_ms) for figures in everywhere.values() if figures.enqueued_ms]
+        return max(lags) - min(lags) if lags else 0
+
     def worker_failed(self, partition_id: str, error: Exception) -> None:
         """Logs the traceback of each kind once, because a defect that every event triggers must not fill the disk."""
         self.add(Count.WORKER_FAILURES)
@@ -150,18 +176,15 @@ class Telemetry:
         log.error("dead_letter_truncated", origin=origin, body_bytes=size, effect="only the start of the body is kept")
 
 
-def lag_seconds(figures: PartitionFigures, now_ms: int) -> float:
+def lag_ms(figures: PartitionFigures, now_ms: int) -> int:
     """0 once everything that was enqueued is finished."""
     if figures.enqueued_ms >= figures.last_enqueued_ms:
-        return 0.0
-    return max(0.0, (now_ms - figures.enqueued_ms) / 1000)
+        return 0
+    return max(0, now_ms - figures.enqueued_ms)
 
 
-def lag_spread_ms(partitions: Iterable[PartitionFigures], now_ms: int) -> int:
-    """How far this pod's slowest partition is behind the fastest, in ms. Copies of a reading are that much further apart in
-    processing time than the window allows for."""
-    lags = [max(0, now_ms - f.enqueued_ms) for f in partitions if 0 < f.enqueued_ms < f.last_enqueued_ms]
-    return max(lags, default=0)
+def lag_seconds(figures: PartitionFigures, now_ms: int) -> float:
+    return lag_ms(figures, now_ms) / 1000
 
 
 def configure_logging(log_format: str) -> None:

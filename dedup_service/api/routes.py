@@ -201,7 +201,9 @@ def paged(items: list[T], key: Callable[[T], str], limit: int, after: str | None
 def partition_views(partitions: Sequence[str], pods: list[PodStatus], now_ms: int) -> list[PartitionView]:
     """When two pods both report a partition, the one that is further along owns it."""
     views = {
-        name: PartitionView(partition=name, owner=None, sequence_number=-1, enqueued_ms=0, lag_seconds=0)
+        name: PartitionView(
+            partition=name, owner=None, sequence_number=-1, enqueued_ms=0, lag_seconds=0, oldest_event_seconds=0
+        )
         for name in partitions
     }
     for pod in pods:
@@ -214,5 +216,6 @@ def partition_views(partitions: Sequence[str], pods: list[PodStatus], now_ms: in
                     sequence_number=number,
                     enqueued_ms=enqueued_ms,
                     lag_seconds=lag_seconds(figures, now_ms),
+                    oldest_event_seconds=pod.status.get("oldest", {}).get(name, 0) / 1000,  # a pod of before says nothing
                 )
     return list(views.values())

@@ -237,6 +237,9 @@ class PartitionView(View):
     sequence_number: int = Field(description="Number of the last finished event; -1 while there is none.")
     enqueued_ms: int = Field(description="When that event was enqueued.")
     lag_seconds: float
+    oldest_event_seconds: float = Field(
+        description="Age of the oldest event received since the pod took the partition, which the hub still kept."
+    )
 
 
 class GapView(View):

@@ -163,9 +163,3 @@ def judge(event: bytes, reading: Reading, found: bytes | None, *, in_doubt: bool
             return Verdict.REPLAY
         return Verdict.IN_DOUBT if in_doubt else Verdict.WINNER
     return Verdict.DUPLICATE if found[CONTENT_AT] == reading.content_hash else Verdict.CONFLICT
-
-
-def unconfirmed_ttl_ms(enqueued_ms: int, now_ms: int, retention_ms: int) -> int:
-    """How long the input hub still keeps the event. An unconfirmed claim must never outlive it (R11), or it would silence
-    every other copy permanently."""
-    return max(1, min(retention_ms, enqueued_ms + retention_ms - now_ms))

@@ -45,6 +45,14 @@ class TelemetryCollector(Collector):
         for partition_id, figures in tuple(telemetry.partitions.items()):
             lag.add_metric([partition_id], lag_seconds(figures, now_ms))
         yield lag
+        oldest = GaugeMetricFamily(
+            "dedup_partition_oldest_event_seconds",
+            "Age of the oldest event that was received since the partition was taken; the hub's retention is at least that.",
+            labels=["partition"],
+        )
+        for partition_id, figures in tuple(telemetry.partitions.items()):
+            oldest.add_metric([partition_id], figures.oldest_ms / 1000)
+        yield oldest
         yield GaugeMetricFamily("dedup_partitions_owned", "Partitions that this pod owns.", len(telemetry.partitions))
         paused = GaugeMetricFamily("dedup_paused", "1 while a dependency is unavailable.", labels=["dependency"])
         for dependency in tuple(telemetry.paused):

@@ -14,7 +14,7 @@ from dedup_service.core.overview import ReplicaOverview
 from dedup_service.errors import UnavailableError
 from dedup_service.observability.fleet import Fleet, Overview
 from dedup_service.ports import PodBoard
-from dedup_service.telemetry import Telemetry, log
+from dedup_service.telemetry import PartitionFigures, Telemetry, log
 
 INTERVAL_SECONDS = 1.0
 OVERVIEW_EVERY = 3
@@ -51,14 +51,24 @@ class Status:
         while True:
             try:
                 await self.tell()
-                if turn % OVERVIEW_EVERY == 0 and self.fleet.groups and self.fleet.is_counting:
-                    await self.look()
+                if turn % OVERVIEW_EVERY == 0:
+                    await self.hear()
+                    if self.fleet.groups and self.fleet.is_counting:
+                        await self.look()
                 turn += 1
             except UnavailableError as error:  # the work itself notices and logs it, too
                 self.telemetry.failed(error.dependency)
             except Exception as error:  # noqa: BLE001  # a defect here must not take the pod off the board for good
                 self.telemetry.worker_failed("status", error)
             await asyncio.sleep(INTERVAL_SECONDS)
+
+    async def hear(self) -> None:
+        """Learns how far the other pods are: the spread of lag is that of all partitions (R11)."""
+        for pod in await self.fleet.pods():
+            if pod.pod != self.pod_id:
+                self.telemetry.elsewhere |= {
+                    name: PartitionFigures(*figures) for name, figures in pod.status["partitions"].items()
+                }
 
     async def look(self) -> None:
         self._overview, self._seen_at = await self.fleet.overview(), self.monotonic()
@@ -96,6 +106,7 @@ class Status:
                 name: [figures.sequence_number, figures.enqueued_ms, figures.last_enqueued_ms]
                 for name, figures in telemetry.partitions.items()
             },
+            "oldest": {name: figures.oldest_ms for name, figures in telemetry.partitions.items()},
             "paused": {str(dependency): pause.problem for dependency, pause in telemetry.paused.items()},
         }
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dedup_service.config.hubs import InputConfig
+from dedup_service.core.retention import Retention
 from dedup_service.ports import Checkpoints, InputHub, Leases
 
 
@@ -16,5 +17,6 @@ class InputPorts:
     checkpoints: Checkpoints
     make_leases: Callable[[list[str]], Leases]
     """Takes the ids of the hub's partitions."""
+    retention: Retention
     label: str = ""
     """Stands before the partition's number in logs and figures, where there are several inputs."""

@@ -22,6 +22,7 @@ from dedup_service.partitions.takeover import Takeover
 from dedup_service.ports import Leases, PartitionReader
 from dedup_service.processing.pipeline import Pipeline
 from dedup_service.processing.shared import Shared
+from dedup_service.telemetry import PartitionFigures
 from dedup_service.waiting import Retrier
 
 IDLE_WAIT_SECONDS = 0.5
@@ -100,7 +101,7 @@ class PartitionWorker:
         self._checkpointer.restart(state.finished)
         start = self._takeover.start_position(state.finished)
         self._telemetry.partition_taken(self._label, start, self.lease.epoch)
-        return Pipeline(self._shared, self._retrier, state, self._source.config.retention_ms)
+        return Pipeline(self._shared, self._retrier, state, self._source.retention)
 
     async def _read(self, pipeline: Pipeline) -> None:
         """Opens a reader and processes what it delivers, until the reader ends."""
@@ -127,6 +128,7 @@ class PartitionWorker:
                 heard_at = self._clock.monotonic()
                 self._telemetry.available(self._reading)
                 figures.last_enqueued_ms = max(figures.last_enqueued_ms, events[-1].enqueued_ms)
+                self._observe_age(events[0], figures)
                 await self._process(pipeline, events)
             elif self._clock.monotonic() - heard_at >= SILENCE_SECONDS:
                 heard_at = self._clock.monotonic()
@@ -135,6 +137,13 @@ class PartitionWorker:
             if finished is not None:
                 figures.sequence_number, figures.enqueued_ms = finished.sequence_number, finished.enqueued_ms
             self._checkpointer.save_if_due(finished, idle=not events)
+
+    def _observe_age(self, oldest: InputEvent, figures: PartitionFigures) -> None:
+        """The service can't read the hub's retention, but an event that is older than the setting disproves it."""
+        now_ms, retention = self._clock.now_ms(), self._source.retention
+        figures.oldest_ms = max(figures.oldest_ms, now_ms - oldest.enqueued_ms)
+        if retention.observe(oldest.enqueued_ms, now_ms):
+            self._telemetry.retention_disproved(self._source.config.name, retention.configured_ms, retention.oldest_ms)
 
     async def _check_hub(self, pipeline: Pipeline) -> None:
         """After a reader ended, or has begun to deliver: is it still the same hub? Raises HubRecreatedError.

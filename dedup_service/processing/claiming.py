@@ -13,15 +13,15 @@ from dedup_service.core.claims import (
     event_bytes,
     judge,
     key_digests,
-    unconfirmed_ttl_ms,
     unpack,
 )
 from dedup_service.core.groups import Group
+from dedup_service.core.retention import Retention
 from dedup_service.core.times import late_places
 from dedup_service.processing.counting import CONFLICT, conflict_example
 from dedup_service.processing.event_work import EventWork
 from dedup_service.processing.shared import Shared
-from dedup_service.telemetry import Count, lag_spread_ms
+from dedup_service.telemetry import Count
 from dedup_service.waiting import Retrier
 
 NO_INDEXES: frozenset[int] = frozenset()
@@ -35,8 +35,7 @@ class Claimer:
 
     shared: Shared
     retrier: Retrier
-    retention_ms: int
-    """How long the input hub keeps its events."""
+    retention: Retention
 
     async def claim(self, work: list[EventWork], in_doubt_up_to: int) -> None:
         """Gives every reading its verdict. Up to the sequence number `in_doubt_up_to`, a copy that finds its own unconfirmed
@@ -73,7 +72,7 @@ class Claimer:
             number,
             item.first_origin,
             event.enqueued_ms,
-            unconfirmed_ttl_ms(event.enqueued_ms, now_ms, self.retention_ms),
+            self.retention.unconfirmed_ttl_ms(event.enqueued_ms, now_ms),
             readings,
             key_digests(group.claim_scope, readings),
             frozenset([readings[place].index for place in late]) if late else NO_INDEXES,
@@ -107,7 +106,7 @@ class Claimer:
     async def confirm(self, work: list[EventWork], *, published_only: bool = False) -> None:
         """Keeps the claims of readings in the clean stream for their group's window plus the present spread of lag."""
         ports = self.shared.ports
-        spread_ms = lag_spread_ms(ports.telemetry.partitions.values(), ports.clock.now_ms())
+        spread_ms = ports.telemetry.lag_spread_ms(ports.clock.now_ms())
         by_window: dict[int, list[ClaimRequest]] = {}
         for item in work:
             if item.group is not None and item.request is not None:

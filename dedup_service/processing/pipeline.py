@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dedup_service.core.events import InputEvent
 from dedup_service.core.leases import LeaseRecord, TakeoverState
 from dedup_service.core.progress import Progress
+from dedup_service.core.retention import Retention
 from dedup_service.errors import StoppingError
 from dedup_service.processing.claiming import Claimer
 from dedup_service.processing.counting import count_finished
@@ -37,14 +38,14 @@ class Pipeline:
     `process` must not be cancelled: it is awaited on close (R7).
     """
 
-    def __init__(self, shared: Shared, retrier: Retrier, state: TakeoverState, retention_ms: int) -> None:
+    def __init__(self, shared: Shared, retrier: Retrier, state: TakeoverState, retention: Retention) -> None:
         ports = shared.ports
         self._shared = shared
         self._retrier = retrier
         self._lease = state.lease
         self.incarnation = state.incarnation
         self.progress = Progress(state.finished)
-        self._claimer = Claimer(shared, retrier, retention_ms)
+        self._claimer = Claimer(shared, retrier, retention)
         self._resolver = Resolver(ports.tail, retrier, ports.telemetry, state)
         self._sender: CleanSender | None = None
         if ports.clean is not None:

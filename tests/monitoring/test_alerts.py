@@ -79,6 +79,16 @@ CASES: dict[str, tuple[str, Series, Series]] = {
         {'dedup_paused{dependency="Redis",pod="a"}': "1x40"},
         {'dedup_paused{dependency="Redis",pod="a"}': "1 1 stale"},
     ),
+    "ClaimsLost": (
+        "15m",
+        {'dedup_claims_lost_total{pod="a"}': "0x30 3x40"},
+        {'dedup_claims_lost_total{pod="a"}': "3x200"},
+    ),
+    "RetentionSetTooShort": (
+        "2m",
+        {'dedup_retention_disproved_total{input="default",pod="a"}': "1x40"},
+        {'dedup_retention_disproved_total{input="default",pod="a"}': "0x40"},
+    ),
     "RedisEvicts": (
         "5m",
         {f"dedup_redis_evicted_keys_total{POD}": "0+5x40"},
@@ -166,4 +176,4 @@ def test_every_metric_is_documented_and_every_documented_one_exists() -> None:
 
 def test_only_labels_with_bounded_values_are_used() -> None:
     all_labels = {label for labels in exposed().values() for label in labels}
-    assert all_labels <= {"group", "replica", "reason", "dependency", "partition", "outcome"}
+    assert all_labels <= {"group", "replica", "reason", "dependency", "partition", "outcome", "input"}

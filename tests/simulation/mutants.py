@@ -14,6 +14,7 @@ from dedup_service.core.events import Reading
 from dedup_service.core.leases import EndOffsets, Lease, LeaseRecord, TakeoverState
 from dedup_service.core.outgoing import INDEXES_PROPERTY, ORIGIN_PROPERTY, OutgoingEvent
 from dedup_service.core.progress import Position, Progress
+from dedup_service.core.retention import Retention
 from dedup_service.partitions.takeover import Takeover
 from dedup_service.partitions.worker import PartitionWorker
 from dedup_service.processing import claiming, sending
@@ -206,7 +207,16 @@ def no_first_record(patch: Patch) -> None:
 
 def claims_that_outlive_their_events(patch: Patch) -> None:
     """An unconfirmed claim is kept for longer than the input hub keeps its event."""
-    patch.setattr(claiming, "unconfirmed_ttl_ms", lambda *_: 10 * 86_400_000)
+    patch.setattr(Retention, "unconfirmed_ttl_ms", lambda *_: 10 * 86_400_000)
+
+
+def claims_that_end_with_the_configured_retention(patch: Patch) -> None:
+    """An event that is older than the setting gets a claim that is gone before it is confirmed."""
+
+    def left(self: Retention, enqueued_ms: int, now_ms: int) -> int:
+        return max(1, min(self.configured_ms, enqueued_ms + self.configured_ms - now_ms))
+
+    patch.setattr(Retention, "unconfirmed_ttl_ms", left)
 
 
 def skip_by_sequence_number(patch: Patch) -> None:
@@ -252,6 +262,7 @@ CAUGHT_BY: dict[str, tuple[Mutant, str]] = {
     "horizon-forgotten": (skip_in_doubt_as_own_call, "many crashes"),
     "no-first-record": (no_first_record, "many crashes"),
     "claims-that-outlive-their-events": (claims_that_outlive_their_events, "retention"),
+    "claims-that-end-with-the-configured-retention": (claims_that_end_with_the_configured_retention, "backlog"),
     "replays-are-counted": (replays_are_counted, "many crashes"),
     "skip-by-sequence-number": (skip_by_sequence_number, "recreated"),
 }

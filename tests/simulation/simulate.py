@@ -32,6 +32,7 @@ SCENARIOS = {
         kills=6, freezes=0, trouble_seconds=4, retention_seconds=30, outage_seconds=40, wrong_clocks=False
     ),
     "recreated": Scenario(kills=1, recreations=1),
+    "backlog": Scenario(kills=3, configured_retention_seconds=300),
 }
 STUCK = "the pods did not finish"
 MAY_DOUBLE = {"redis forgets", "retention", "recreated"}

@@ -76,6 +76,8 @@ class Scenario:
     queueing_seconds: float = 0.02
     """How long a send may wait for its turn before the lease is checked."""
     retention_seconds: float = RETENTION_MS / 1000
+    configured_retention_seconds: float | None = None
+    """What the operator says about it; None for the truth."""
     outage_seconds: float = 0.0
     """How long all pods are dead after the other faults. One replica sends its copies only at the end of this time."""
     recreations: int = 0
@@ -193,6 +195,11 @@ class World:
     @property
     def retention_ms(self) -> int:
         return int(self.scenario.retention_seconds * 1000)
+
+    @property
+    def configured_retention_ms(self) -> int:
+        configured = self.scenario.configured_retention_seconds
+        return self.retention_ms if configured is None else int(configured * 1000)
 
     def first_kept(self, partition: str) -> int:
         """The first sequence number that is still within the retention."""
@@ -355,7 +362,7 @@ class Process:
             clean=SimulatedPublisher(self, world.clean),
             dead_letters=SimulatedPublisher(self, world.dead),
         )
-        source = input_of(SimulatedHub(self), SimulatedCheckpoints(self), leases, world.retention_ms)
+        source = input_of(SimulatedHub(self), SimulatedCheckpoints(self), leases, world.configured_retention_ms)
         options = WorkerOptions("earliest", checkpoint_interval_seconds=1.0)
         assignment = Assignment(
             name,

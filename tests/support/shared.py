@@ -10,6 +10,7 @@ from dedup_service.config.addresses import HubAddress
 from dedup_service.config.hubs import InputConfig
 from dedup_service.core.incarnations import Incarnations
 from dedup_service.core.leases import NewestSample
+from dedup_service.core.retention import Retention
 from dedup_service.errors import Dependency, DependencyKind
 from dedup_service.partitions.input_ports import InputPorts
 from dedup_service.ports import Leases
@@ -56,4 +57,4 @@ def shared_of(
 
 def input_of(hub: Any, checkpoints: Any, leases: Leases, retention_ms: int) -> InputPorts:
     config = InputConfig(INPUT, ADDRESS, "dedup", retention_ms)
-    return InputPorts(config, hub, checkpoints, make_leases=lambda _: leases)
+    return InputPorts(config, hub, checkpoints, make_leases=lambda _: leases, retention=Retention(retention_ms))

@@ -15,7 +15,6 @@ from dedup_service.core.claims import (
     key_digest,
     pack,
     shard_of,
-    unconfirmed_ttl_ms,
     unpack,
 )
 from dedup_service.core.events import Origin, Reading
@@ -103,11 +102,3 @@ def test_a_source_stays_on_one_shard() -> None:
 def test_a_recreated_hub_has_another_incarnation() -> None:
     assert incarnation_of("NS.example", "Hub", 1) == incarnation_of("ns.example", "hub", 1)
     assert incarnation_of("ns", "hub", 1) != incarnation_of("ns", "hub", 2)
-
-
-def test_an_unconfirmed_claim_never_outlives_its_event() -> None:
-    retention, enqueued = 1000, 50_000
-    for age in (0, 400, 999):
-        assert enqueued + age + unconfirmed_ttl_ms(enqueued, enqueued + age, retention) <= enqueued + retention
-    assert unconfirmed_ttl_ms(enqueued, enqueued + 5000, retention) == 1
-    assert unconfirmed_ttl_ms(enqueued, enqueued - 5000, retention) == retention

@@ -10,7 +10,7 @@ import pytest
 from dedup_service.errors import UnavailableError
 from dedup_service.observability.fleet import Fleet
 from dedup_service.observability.status import Status
-from dedup_service.telemetry import Count, Telemetry
+from dedup_service.telemetry import Count, PartitionFigures, Telemetry
 from tests.doubles.board import MemoryPodBoard
 from tests.doubles.memory import MemoryClaims, MemoryClock
 from tests.support.shared import REDIS
@@ -69,3 +69,21 @@ async def test_an_outdated_overview_is_not_shown() -> None:
     assert status.overview is not None
     now += 60
     assert status.overview is None
+
+
+async def test_the_spread_of_lag_is_that_of_the_partitions_of_all_pods() -> None:
+    """R11: copies of a reading are as far apart as the slowest partition is behind the fastest, wherever these are."""
+    now_ms, hour_ms = 100 * 3_600_000, 3_600_000
+    status, board = make()
+    behind = PartitionFigures(1, now_ms - 21 * hour_ms, now_ms)
+    status.telemetry.partitions = {"0": behind, "1": PartitionFigures(1, now_ms - 20 * hour_ms, now_ms)}
+    assert status.telemetry.lag_spread_ms(now_ms) == hour_ms
+    await board.tell("other", 1, {"partitions": {"2": [5, now_ms, now_ms], "3": [-1, 0, 0]}}, {})
+    await status.hear()
+    assert status.telemetry.lag_spread_ms(now_ms) == 21 * hour_ms
+    status.telemetry.partitions["2"] = behind
+    assert status.telemetry.lag_spread_ms(now_ms) == hour_ms
+
+
+def test_without_partitions_there_is_no_spread() -> None:
+    assert Telemetry().lag_spread_ms(5) == 0

@@ -118,6 +118,14 @@ async def kill(worker: PartitionWorker, condition: Callable[[], bool]) -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
+async def test_an_event_that_is_older_than_the_retention_disproves_the_setting_once() -> None:
+    plant = Plant()
+    plant.emit("a", "b")
+    plant.clock.ms += 2 * RETENTION_MS
+    await run_until(await plant.worker(), lambda: len(plant.published) == 2)
+    assert plant.telemetry.total(Count.BEYOND_RETENTION) == 1
+
+
 async def test_a_partition_is_read_from_the_beginning_and_checkpointed_at_its_end() -> None:
     plant = Plant()
     plant.emit("a", "b", "c")

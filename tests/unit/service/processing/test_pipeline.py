@@ -18,6 +18,7 @@ from dedup_service.core.events import MESSAGE_SOURCE, InputEvent
 from dedup_service.core.leases import Lease, LeaseRecord, NewestSample, TakeoverState
 from dedup_service.core.outgoing import OutputPolicy
 from dedup_service.core.progress import Position
+from dedup_service.core.retention import Retention
 from dedup_service.errors import LeaseLostError, StoppingError, UnavailableError
 from dedup_service.processing import pipeline as module
 from dedup_service.processing.claiming import Claimer
@@ -66,7 +67,7 @@ class World:
         )
         lease = Lease(partition, epoch=1, valid_until=float("inf"), inherited=None)
         state = TakeoverState(lease, self.incarnation, horizon, sample={"0": -1})
-        return Pipeline(shared, Retrier(self.clock, self.telemetry, self.stopping), state, RETENTION_MS)
+        return Pipeline(shared, Retrier(self.clock, self.telemetry, self.stopping), state, Retention(RETENTION_MS))
 
     async def claim(self, *events: InputEvent, pipeline: Pipeline | None = None) -> list[EventWork]:
         """Claims the events as an owner that stops after claiming; returns its work."""

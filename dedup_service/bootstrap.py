@@ -42,13 +42,16 @@ from dedup_service.processing.shared import SharedPorts
 from dedup_service.service import Service, ServicePorts
 from dedup_service.telemetry import Telemetry
 
+SUSPENDING_CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 
 class SystemClock:
     def now_ms(self) -> int:
         return time.time_ns() // 1_000_000
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        """Includes the time for which the machine was suspended, where the system can tell: a lease runs out meanwhile."""
+        return time.clock_gettime(SUSPENDING_CLOCK)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -103,10 +106,12 @@ def _input_ports(item: InputConfig, config: Config, azure: AzureClients, redis: 
             monotonic=clock.monotonic,
         )
 
-    client = azure.consumer(item.address, item.consumer_group, load_balancing_interval=RETRY_INTERVAL_SECONDS)
+    connect_to = partial(azure.consumer, item.address, item.consumer_group, load_balancing_interval=RETRY_INTERVAL_SECONDS)
     return InputPorts(
         config=item,
-        hub=EventHubInput(client, item.address.namespace, name, prefetch=settings.prefetch, batch_size=settings.batch_size),
+        hub=EventHubInput(
+            connect_to, item.address.namespace, name, prefetch=settings.prefetch, batch_size=settings.batch_size
+        ),
         checkpoints=make_checkpoints(settings, azure, *item.address.name, item.consumer_group),
         make_leases=make_leases,
         retention=Retention(item.retention_ms),

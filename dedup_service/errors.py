@@ -28,6 +28,9 @@ class Dependency:
     kind: DependencyKind
     name: str = ""
     """Which one, where there are several of a kind."""
+    part: str = ""
+    """The part of it that is meant, such as a partition: it is unavailable by itself, but not named in messages and
+    metrics."""
 
     def __str__(self) -> str:
         what, bracket, use = self.kind.partition(" (")
@@ -51,6 +54,11 @@ class UnavailableError(DedupError):
         self.problem = problem
         self.ambiguous = ambiguous
         self.refused = refused
+
+
+TOO_LARGE = "too-large"
+PROCESSING_FAILED = "processing-failed"
+"""Reasons of UndeliverableError that decide what happens next."""
 
 
 class UndeliverableError(DedupError):

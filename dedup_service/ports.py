@@ -153,12 +153,19 @@ class Publisher(Protocol):
     async def close(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class TailEvents:
+    properties: list[Mapping[str, Any]]
+    """The application properties of each event."""
+    is_complete: bool = True
+    """False when some of the events, or all, have expired in the clean hub."""
+
+
 class CleanTail(Protocol):
     """Reads the end of the clean stream back."""
 
-    async def read(self, partition_id: str, after: int) -> list[Mapping[str, Any]]:
-        """The application properties of every event behind sequence number `after`, up to the end at the time of the
-        call."""
+    async def read(self, partition_id: str, after: int) -> TailEvents:
+        """Every event behind sequence number `after` that the hub still keeps, up to the end at the time of the call."""
         ...
 
     async def close(self) -> None: ...
@@ -169,6 +176,15 @@ class CleanTail(Protocol):
 
 class Leases(Protocol):
     """The right to send, one lease for each input partition, and the list of live pods that share them."""
+
+    def add_partitions(self, partition_ids: Sequence[str]) -> None:
+        """The hub has got these partitions in addition."""
+        ...
+
+    async def known_at_first(self, incarnation: int, partition_ids: Sequence[str]) -> frozenset[str]:
+        """The partitions that this incarnation of the hub had when the deployment first read it: those of the first call, by
+        whichever pod. Idempotent."""
+        ...
 
     async def renew(self, pod_id: str, held: Sequence[Lease]) -> Renewal:
         """Prolongs the leases that this pod still holds, writes their records, and returns who is alive and what is free. A

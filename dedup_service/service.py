@@ -201,5 +201,6 @@ class Service:
             dead_letter_partitions=dead_letters,
             incarnations=Incarnations(source.config.name for source in ports.inputs),
             newest_sample=NewestSample(),
+            clean_partitions=clean,
         )
         return [InputConsumer(settings, source, shared, self._pod_id) for source in ports.inputs]

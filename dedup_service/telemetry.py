@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 from collections import defaultdict, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -81,7 +82,7 @@ class Telemetry:
     """Partitions of other pods, as those last reported them."""
     paused: dict[Dependency, Pause] = field(default_factory=dict)
     """The dependencies that are unavailable."""
-    logged_at: dict[Dependency, float] = field(default_factory=dict)
+    logged_at: dict[str, float] = field(default_factory=dict)
     known_defects: set[str] = field(default_factory=set)
     examples: dict[str, deque[dict[str, Any]]] = field(
         default_factory=lambda: defaultdict(lambda: deque(maxlen=MAX_EXAMPLES))
@@ -116,9 +117,9 @@ class Telemetry:
         if dependency in self.paused:
             return
         now = time.monotonic()
-        is_quiet = now - self.logged_at.get(dependency, float("-inf")) < LOG_INTERVAL_SECONDS
+        is_quiet = now - self.logged_at.get(str(dependency), float("-inf")) < LOG_INTERVAL_SECONDS
         if not is_quiet:
-            self.logged_at[dependency] = now
+            self.logged_at[str(dependency)] = now
             log.warning(
                 "dependency_unavailable", dependency=str(dependency), problem=problem, effect="paused, nothing is lost"
             )
@@ -126,7 +127,7 @@ class Telemetry:
 
     def available(self, dependency: Dependency) -> None:
         pause = self.paused.pop(dependency, None)
-        if pause is not None and pause.logged:
+        if pause is not None and pause.logged and str(dependency) not in map(str, self.paused):
             log.info("dependency_available", dependency=str(dependency))
 
     def forget(self, dependency: Dependency) -> None:
@@ -141,6 +142,9 @@ class Telemetry:
     def partition_left(self, partition_id: str, reason: str) -> None:
         self.partitions.pop(partition_id, None)
         log.info("partition_left", partition=partition_id, reason=reason)
+
+    def partitions_added(self, name: str, partition_ids: Sequence[str]) -> None:
+        log.info("partitions_added", input=name, partitions=list(partition_ids), effect="read from their beginning")
 
     def hub_recreated(self, partition_id: str, detail: str) -> None:
         self.add(Count.HUB_RECREATED)

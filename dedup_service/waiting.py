@@ -26,6 +26,12 @@ class Retrier:
         self._telemetry = telemetry
         self._stopping = stopping
 
+    def raise_if_stopping(self) -> None:
+        """To be called between steps that may take long. Raises StoppingError; what is unfinished then is left to the next
+        owner, as after a crash."""
+        if self._stopping.is_set():
+            raise StoppingError("stopped between two sends")
+
     async def run(self, operation: Callable[[], Awaitable[T]], *, repeat_ambiguous: bool = True) -> T:
         """Backs off and repeats on UnavailableError; without `repeat_ambiguous`, an ambiguous one is raised after the
         back-off.

@@ -11,7 +11,7 @@ from typing import Any
 from azure.core.exceptions import AzureError, ClientAuthenticationError, ResourceNotFoundError
 from azure.eventhub.exceptions import AuthenticationError, EventHubError
 
-from dedup_service.errors import Dependency, UnavailableError
+from dedup_service.errors import DedupError, Dependency, UnavailableError
 
 logger = logging.getLogger(__name__)
 
@@ -37,11 +37,14 @@ def is_refused(error: BaseException) -> bool:
 
 @contextlib.asynccontextmanager
 async def unavailable(dependency: Dependency, timeout_seconds: float = CALL_TIMEOUT_SECONDS) -> AsyncIterator[None]:
-    """Raises UnavailableError for the SDK's errors and for silence. Only for calls that change nothing or are idempotent."""
+    """Raises UnavailableError for any error of the SDK, and for silence. Only for calls that change nothing or are
+    idempotent."""
     try:
         async with asyncio.timeout(timeout_seconds):
             yield
-    except SDK_ERRORS as error:
+    except DedupError:
+        raise
+    except Exception as error:  # also a defect of the SDK
         raise UnavailableError(dependency, problem(error), refused=is_refused(error)) from error
 
 
@@ -50,5 +53,5 @@ async def close_quietly(client: Any) -> None:
     try:
         async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
             await client.close()
-    except SDK_ERRORS as error:
+    except Exception as error:  # noqa: BLE001  # whatever it is, nobody needs the client any more
         logger.debug("a client did not close in order: %s", problem(error))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -141,8 +141,8 @@ async def _count(tail: CleanTail, before: Mapping[str, int], origin: str) -> int
     wanted = (int(incarnation, 16), int(partition), int(number), int(index))
     found = 0
     for output, end in before.items():
-        events: Sequence[Mapping[str, Any]] = await tail.read(output, end)
-        for item in published_origins(events, wanted[0], wanted[1]):
+        events = await tail.read(output, end)
+        for item in published_origins(events.properties, wanted[0], wanted[1]):
             found += (item.incarnation, item.partition, item.sequence_number, item.index) == wanted
     return found
 

@@ -114,6 +114,12 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(
         5.0, gt=0, description="A pod that did not renew for this long has lost its partitions.", examples=["5"]
     )
+    partition_check_seconds: float = Field(
+        60.0,
+        gt=0,
+        description="Interval of checks whether the input hub has got more partitions.",
+        examples=["60"],
+    )
     sample_interval_seconds: float = Field(
         3.0,
         gt=0,

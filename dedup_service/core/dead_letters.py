@@ -47,19 +47,21 @@ def undeliverable(clean: CleanEvent, reason: str, detail: str) -> OutgoingEvent:
     return msgspec.structs.replace(clean.event, properties=properties)
 
 
-def truncated(letter: OutgoingEvent) -> OutgoingEvent:
-    """A smaller letter for a dead-letter hub that does not accept it: half the body, and in the end only the service's
-    properties.
+def can_shrink(letter: OutgoingEvent) -> bool:
+    """Whether `halves` or `truncated` makes the letter smaller."""
+    return bool(letter.body) or letter.message_id is not None or _own_properties(letter) != letter.properties
 
-    Raises ValueError when there is nothing left to cut.
-    """
+
+def truncated(letter: OutgoingEvent) -> OutgoingEvent:
+    """A smaller letter, if it `can_shrink`: half the body, and in the end only the service's properties."""
     if letter.body:
         properties = {ORIGINAL_SIZE_PROPERTY: len(letter.body), **letter.properties}
         return msgspec.structs.replace(letter, body=letter.body[: len(letter.body) // 2], properties=properties)
-    own = {name: value for name, value in letter.properties.items() if name.startswith("dedup_")}
-    if letter.message_id is None and own == letter.properties:
-        raise ValueError("the dead-letter hub does not even accept the service's own properties")
-    return OutgoingEvent(b"", None, None, None, None, own, letter.readings)
+    return OutgoingEvent(b"", None, None, None, None, _own_properties(letter), letter.readings)
+
+
+def _own_properties(letter: OutgoingEvent) -> dict[str, Any]:
+    return {name: value for name, value in letter.properties.items() if name.startswith("dedup_")}
 
 
 def _dead_letter_properties(

@@ -6,6 +6,7 @@ import fnmatch
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
 from dedup_service.core.memo import MemoDict
 from dedup_service.core.outgoing import OutputPolicy
@@ -73,6 +74,13 @@ class Groups:
         """R9: a device may only send its group's sources."""
         pattern = self._sources[group.name]
         return pattern is None or pattern.fullmatch(source) is not None
+
+
+def routing_rule(groups: Sequence[Group]) -> str:
+    """Changes when a reading may go to another output partition than before: with the partitions, outputs or
+    `partition_by`."""
+    parts = [(g.name, g.output.partition_by, g.output.partition_ids) for g in sorted(groups, key=lambda group: group.name)]
+    return blake2b(repr(parts).encode(), digest_size=8).hexdigest()
 
 
 def _any_of(patterns: Sequence[str]) -> re.Pattern[str]:

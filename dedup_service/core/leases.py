@@ -14,6 +14,9 @@ from dedup_service.core.progress import Position
 from dedup_service.errors import Dependency, DependencyKind, LeaseLostError, UnavailableError
 
 LEASE = Dependency(DependencyKind.LEASE)
+RULE_PREFIX = "rule:"
+MIXED_RULES = ""
+"""More than one routing rule was in force behind the sample, or nobody knows which."""
 
 EndOffsets = Mapping[str, int]
 """The clean hub's last enqueued sequence number by output partition, at some moment: a sample of where the stream ends."""
@@ -30,16 +33,22 @@ class LeaseRecord:
     finished: Position | None
     sample: EndOffsets
     incarnation: int
+    rule: str = MIXED_RULES
+    """The routing rule (see `routing_rule`) of everything that was sent behind the sample."""
 
     def encode(self) -> bytes:
+        """The rule is among the offsets, where pods of before it do not look."""
         finished = self.finished
         position = None if finished is None else [finished.sequence_number, finished.offset, finished.enqueued_ms]
-        return json.dumps([position, dict(self.sample), self.incarnation], separators=(",", ":")).encode()
+        sample = {**self.sample, **({RULE_PREFIX + self.rule: 0} if self.rule else {})}
+        return json.dumps([position, sample, self.incarnation], separators=(",", ":")).encode()
 
     @classmethod
     def decode(cls, data: bytes) -> LeaseRecord:
-        position, sample, incarnation = json.loads(data)
-        return cls(None if position is None else Position(*position), sample, incarnation)
+        position, entries, incarnation = json.loads(data)
+        rules = [name.removeprefix(RULE_PREFIX) for name in entries if name.startswith(RULE_PREFIX)]
+        sample = {name: number for name, number in entries.items() if not name.startswith(RULE_PREFIX)}
+        return cls(None if position is None else Position(*position), sample, incarnation, *rules[:1])
 
 
 @dataclass(slots=True)
@@ -79,6 +88,8 @@ class TakeoverState:
     """Sequence numbers up to here may have been handled by a predecessor."""
     sample: EndOffsets
     """Inherited from the predecessor, or taken before the first send."""
+    rule: str = MIXED_RULES
+    """The routing rule of everything that predecessors sent behind the sample, if it is also the present one."""
     finished: Position | None = None
     """The last event that a predecessor finished; None when the partition is read from a time onwards."""
 

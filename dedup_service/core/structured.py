@@ -32,6 +32,18 @@ def structured(event: InputEvent, reading: Reading, *, is_binary: bool, late: bo
     return _encode(members | _own_members(event, late=late, duplicate=duplicate))
 
 
+def is_structurable(reading: Reading, *, is_binary: bool) -> bool:
+    """Whether `structured` can render the reading. This must be known before the reading claims (R10): afterwards its copies
+    are duplicates."""
+    try:
+        if not is_binary:
+            reading.raw.decode()
+            _decode_members(reading.raw)
+    except JSON_ERRORS:
+        return False
+    return True
+
+
 def _own_members(event: InputEvent, *, late: bool, duplicate: bool) -> dict[str, Any]:
     module = event.annotations.get(MODULE_ID)
     return {
@@ -54,6 +66,7 @@ def _binary_members(event: InputEvent, reading: Reading) -> dict[str, Any]:
 
 def _data(body: bytes) -> dict[str, Any]:
     try:
+        body.decode()  # what is decoded as raw JSON is not checked for this
         return {"data": _decode_raw(body)}
     except JSON_ERRORS:
         return {"data_base64": base64.b64encode(body).decode()}

@@ -55,8 +55,8 @@ class TelemetryCollector(Collector):
         yield oldest
         yield GaugeMetricFamily("dedup_partitions_owned", "Partitions that this pod owns.", len(telemetry.partitions))
         paused = GaugeMetricFamily("dedup_paused", "1 while a dependency is unavailable.", labels=["dependency"])
-        for dependency in tuple(telemetry.paused):
-            paused.add_metric([str(dependency)], 1)
+        for dependency in dict.fromkeys(map(str, tuple(telemetry.paused))):
+            paused.add_metric([dependency], 1)
         yield paused
 
 

@@ -4,7 +4,7 @@ it."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dedup_service.core.leases import Lease, Renewal, fair_share
@@ -48,6 +48,11 @@ class Assignment:
         self._workers: dict[str, tuple[PartitionWorker, asyncio.Task[None]]] = {}
         self._sampling: asyncio.Task[None] | None = None
 
+    def add_partitions(self, partition_ids: Sequence[str]) -> None:
+        """From the next round on, they are shared like the others."""
+        self._partition_ids = [*self._partition_ids, *partition_ids]
+        self._leases.add_partitions(partition_ids)
+
     async def run(self, stop: asyncio.Event) -> None:
         """Runs until `stop`; then every partition is finished, recorded, checkpointed and released."""
         try:
@@ -74,6 +79,9 @@ class Assignment:
             await self._balance(renewal)
         except UnavailableError as error:
             self._telemetry.unavailable(error.dependency, error.problem)
+            return
+        except Exception as error:  # noqa: BLE001  # a defect must not end the pod: the next round tries again
+            self._telemetry.worker_failed("assignment", error)
             return
         self._telemetry.available(REDIS)
         self._sample()
@@ -118,6 +126,8 @@ class Assignment:
                 await self._leases.save_sample(await clean.ends())
         except UnavailableError as error:  # an older sample is safe: resolving only reads more
             self._telemetry.failed(error.dependency)
+        except Exception as error:  # noqa: BLE001  # a defect; the next sample is taken all the same
+            self._telemetry.worker_failed("assignment", error)
 
     # --- the end
 
@@ -136,6 +146,8 @@ class Assignment:
             await self._leases.leave(self._pod_id)
         except UnavailableError as error:
             self._telemetry.unavailable(error.dependency, error.problem)
+        except Exception as error:  # noqa: BLE001  # a defect; the others stop counting on this pod after a while
+            self._telemetry.worker_failed("assignment", error)
 
     async def _keep_leases(self, all_left: asyncio.Event) -> None:
         """Renews while the last batches are finished. It also checks the event, since a client library may swallow a
@@ -145,6 +157,8 @@ class Assignment:
                 self._apply(await self._leases.renew(self._pod_id, self._held()))
             except UnavailableError as error:
                 self._telemetry.unavailable(error.dependency, error.problem)
+            except Exception as error:  # noqa: BLE001  # a defect; the last batches are finished as far as the leases last
+                self._telemetry.worker_failed("assignment", error)
             await self._clock.sleep(self._options.interval_seconds)
 
     @property

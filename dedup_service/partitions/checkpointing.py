@@ -66,6 +66,8 @@ class Checkpointer:
             await self._store.save(self._lease.partition_id, position)
         except UnavailableError as error:
             self._telemetry.unavailable(error.dependency, error.problem)
+        except Exception as error:  # noqa: BLE001  # a defect; the next save tries again
+            self._telemetry.worker_failed(self._lease.partition_id, error)
         else:
             self._telemetry.available(STORE)
             self._saved = position

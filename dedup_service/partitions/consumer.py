@@ -7,19 +7,21 @@ through the other. Each waits for its own hub, so that one region that is away d
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 
-from dedup_service.config.settings import HUB_EXAMPLE, Settings
+from dedup_service.config.settings import HUB_EXAMPLE, Settings, example
 from dedup_service.core.leases import Lease
 from dedup_service.errors import UnavailableError
 from dedup_service.partitions.assignment import Assignment, AssignmentOptions
 from dedup_service.partitions.input_ports import InputPorts
 from dedup_service.partitions.worker import PartitionWorker, WorkerOptions
-from dedup_service.ports import Leases
+from dedup_service.ports import HubInfo, Leases
 from dedup_service.processing.shared import Shared
 from dedup_service.waiting import StartupWait
 
-WATCH_SECONDS = 15.0
+INCARNATION_CHECK_SECONDS = 15.0
+EARLIEST = "earliest"
 
 
 class InputConsumer:
@@ -28,7 +30,8 @@ class InputConsumer:
         self._shared = shared
         self._pod_id = pod_id
         self._assignment_options = AssignmentOptions(settings.lease_interval_seconds, settings.sample_interval_seconds)
-        self._worker_options = WorkerOptions(settings.start_position, settings.checkpoint_interval_seconds)
+        self._settings = settings
+        self._known_at_first: frozenset[str] = frozenset()
         self._assignment: Assignment | None = None
         self.partitions: list[str] = []
         """As they are called everywhere; empty while the hub has not been reached."""
@@ -50,6 +53,10 @@ class InputConsumer:
         self._shared.incarnations.saw(source.config.name, info.incarnation)
         self.partitions = [source.label + partition for partition in info.partition_ids]
         leases = source.make_leases(info.partition_ids)
+        known = await startup.available("DEDUP_REDIS_URL", example("redis_url"), partial(self._known, leases, info))
+        if known is None:
+            return
+        self._known_at_first = known
         self._assignment = Assignment(
             self._pod_id,
             info.partition_ids,
@@ -58,24 +65,44 @@ class InputConsumer:
             self._shared,
             partial(self._make_worker, leases),
         )
-        watching = asyncio.create_task(self._watch_incarnation())
+        watching = asyncio.create_task(self._watch_hub(self._assignment))
         try:
             await self._assignment.run(stop)
         finally:
             watching.cancel()
 
-    def _make_worker(self, leases: Leases, lease: Lease) -> PartitionWorker:
-        return PartitionWorker(lease, self._source, self._shared, leases, self._worker_options)
+    async def _known(self, leases: Leases, info: HubInfo) -> frozenset[str]:
+        return await leases.known_at_first(info.incarnation, info.partition_ids)
 
-    async def _watch_incarnation(self) -> None:
-        """Only where there are several inputs: this pod may own no partition of this one, but must know all the same when
-        its hub is replaced. Otherwise it would take the old hub's claims for live ones and drop the other inputs' copies."""
-        ports, incarnations = self._shared.ports, self._shared.incarnations
-        while incarnations.has_several:
-            await ports.clock.sleep(WATCH_SECONDS)
+    def _make_worker(self, leases: Leases, lease: Lease) -> PartitionWorker:
+        """A partition that was added later is read from its beginning, wherever the operator wanted to start in the others:
+        what it holds came after that."""
+        start_at = self._settings.start_position if lease.partition_id in self._known_at_first else EARLIEST
+        options = WorkerOptions(start_at, self._settings.checkpoint_interval_seconds)
+        return PartitionWorker(lease, self._source, self._shared, leases, options)
+
+    async def _watch_hub(self, assignment: Assignment) -> None:
+        """Looks for partitions that were added while this service runs, and for a hub that was replaced.
+
+        Where there are several inputs, this pod may own no partition of this one, but must know all the same when its hub is
+        replaced. Otherwise it would take the old hub's claims for live ones and drop the other inputs' copies."""
+        ports, incarnations, seconds = self._shared.ports, self._shared.incarnations, self._settings.partition_check_seconds
+        if incarnations.has_several:
+            seconds = min(seconds, INCARNATION_CHECK_SECONDS)
+        while True:
+            await ports.clock.sleep(seconds)
             try:
                 info = await self._source.hub.info()
             except UnavailableError as error:
                 ports.telemetry.failed(error.dependency)
-            else:
-                incarnations.saw(self._source.config.name, info.incarnation)
+                continue
+            incarnations.saw(self._source.config.name, info.incarnation)
+            self._add_partitions(assignment, info.partition_ids)
+
+    def _add_partitions(self, assignment: Assignment, partition_ids: Sequence[str]) -> None:
+        label = self._source.label
+        added = [partition for partition in partition_ids if label + partition not in self.partitions]
+        if added:
+            self._shared.ports.telemetry.partitions_added(self._source.config.name, added)
+            self.partitions = [*self.partitions, *(label + partition for partition in added)]
+            assignment.add_partitions(added)

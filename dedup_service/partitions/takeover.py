@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
-from dedup_service.core.leases import EndOffsets, Lease, LeaseRecord, TakeoverState
+from dedup_service.core.leases import MIXED_RULES, Lease, LeaseRecord, TakeoverState
 from dedup_service.core.progress import Position
 from dedup_service.errors import HubRecreatedError, LeaseLostError, UnavailableError
 from dedup_service.partitions.input_ports import InputPorts
@@ -51,7 +51,7 @@ class Takeover:
             self._refuse_position(finished, state, is_same_hub=inherited is not None)
         if finished is None:
             finished = await self._pin(state)
-        return await self._begin(info, state, finished, inherited.sample if inherited else None)
+        return await self._begin(info, state, finished, inherited)
 
     async def start_again(self) -> TakeoverState:
         """Reads a recreated hub from its beginning, wherever the operator wanted to start in the old one: nothing in it has
@@ -81,18 +81,20 @@ class Takeover:
         )
 
     async def _begin(
-        self, info: HubInfo, state: PartitionState, finished: Position | None, sample: EndOffsets | None
+        self, info: HubInfo, state: PartitionState, finished: Position | None, inherited: LeaseRecord | None
     ) -> TakeoverState:
         """The record is written before the first send, since the next owner needs its sample."""
         clean, run = self._shared.ports.clean, self._retrier.run
-        if sample is None:
-            sample = await run(clean.ends) if clean else {}
-        record = LeaseRecord(finished, sample, info.incarnation)
+        if inherited is not None:
+            sample, rule = inherited.sample, inherited.rule if inherited.rule == self._shared.rule else MIXED_RULES
+        else:
+            sample, rule = await run(clean.ends) if clean else {}, self._shared.rule
+        record = LeaseRecord(finished, sample, info.incarnation, rule)
         if not await run(partial(self._leases.write, self._lease, record)):
             raise LeaseLostError(f"another owner has partition {self._partition_id}")
         self._lease.record = record
         self._shared.incarnations.saw(self._source.config.name, info.incarnation)
-        return TakeoverState(self._lease, info.incarnation, state.last_sequence_number, sample, finished)
+        return TakeoverState(self._lease, info.incarnation, state.last_sequence_number, sample, rule, finished)
 
     async def _pin(self, state: PartitionState) -> Position | None:
         """Writes the first checkpoint before anything is processed (R6): after a crash `latest` would be a later place.

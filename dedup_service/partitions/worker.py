@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from dedup_service.core.events import InputEvent
 from dedup_service.core.leases import Lease
 from dedup_service.errors import (
-    DedupError,
     Dependency,
     DependencyKind,
     HubRecreatedError,
@@ -49,7 +48,7 @@ class PartitionWorker:
         self._leases = leases
         self._clock = ports.clock
         self._telemetry = ports.telemetry
-        self._reading = Dependency(DependencyKind.INPUT_HUB_READING, source.hub.dependency.name)
+        self._reading = Dependency(DependencyKind.INPUT_HUB_READING, source.hub.dependency.name, lease.partition_id)
         self._stopping = asyncio.Event()
         self._reason = "stopped"
         self._retrier = Retrier(ports.clock, ports.telemetry, self._stopping)
@@ -92,7 +91,7 @@ class PartitionWorker:
                 self._checkpointer.restart(None)
             except (LeaseLostError, StoppingError):
                 raise
-            except Exception as error:  # noqa: BLE001  # a defect in one partition must not stop the others
+            except Exception as error:  # noqa: BLE001  # a defect, but not of an event: all is tried again, and others go on
                 self._telemetry.worker_failed(self._label, error)
                 await self._clock.sleep(REOPEN_SECONDS)
 
@@ -127,9 +126,10 @@ class PartitionWorker:
             if events:
                 heard_at = self._clock.monotonic()
                 self._telemetry.available(self._reading)
+                figures.enqueued_ms = figures.enqueued_ms or events[0].enqueued_ms - 1  # a checkpoint holds no time
                 figures.last_enqueued_ms = max(figures.last_enqueued_ms, events[-1].enqueued_ms)
                 self._observe_age(events[0], figures)
-                await self._process(pipeline, events)
+                await pipeline.process(events)
             elif self._clock.monotonic() - heard_at >= SILENCE_SECONDS:
                 heard_at = self._clock.monotonic()
                 await self._check_silence(pipeline)
@@ -167,26 +167,6 @@ class PartitionWorker:
         if is_behind and state.last_sequence_number >= state.first_sequence_number and finished is not None:
             raise UnavailableError(self._reading, f"events wait in partition {self._partition_id}, but none arrives")
 
-    async def _process(self, pipeline: Pipeline, events: list[InputEvent]) -> None:
-        """When the pipeline fails, each event is tried alone; one that makes it fail again is given up to the dead
-        letters."""
-        try:
-            await pipeline.process(events)
-        except DedupError:
-            raise
-        except Exception as error:  # noqa: BLE001  # a defect must not block the partition; it is counted and logged
-            self._telemetry.worker_failed(self._label, error)
-            for event in events:
-                await self._process_alone(pipeline, event)
-
-    async def _process_alone(self, pipeline: Pipeline, event: InputEvent) -> None:
-        try:
-            await pipeline.process([event])
-        except DedupError:
-            raise
-        except Exception as error:  # noqa: BLE001  # as above
-            await pipeline.give_up(event, error)
-
     async def _leave(self) -> None:
         """Checkpoint first, then release."""
         await self._checkpointer.close()
@@ -195,4 +175,7 @@ class PartitionWorker:
                 await self._leases.write(self.lease, self.lease.record, release=True)
             except UnavailableError as error:  # then the lease ends at its deadline
                 self._telemetry.unavailable(error.dependency, error.problem)
+            except Exception as error:  # noqa: BLE001  # a defect; the lease ends at its deadline, too
+                self._telemetry.worker_failed(self._label, error)
+        self._telemetry.forget(self._reading)
         self._telemetry.partition_left(self._label, self._reason)

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 import msgspec
 
+from dedup_service.core.clean_events import STRUCTURED
 from dedup_service.core.dead_letters import dead_letter, dead_readings
 from dedup_service.core.events import MESSAGE_SOURCE, BadReading, InputEvent, Reading
 from dedup_service.core.groups import Group, Groups
 from dedup_service.core.outgoing import OutgoingEvent
+from dedup_service.core.structured import is_structurable
 from dedup_service.errors import UndeliverableError
 from dedup_service.ports import Extractor
 from dedup_service.processing.event_work import EventWork
@@ -21,6 +23,7 @@ TELEMETRY_SOURCE = "Telemetry"
 NOT_TELEMETRY = "not-telemetry"
 NO_GROUP = "no-group"
 SOURCE_NOT_ALLOWED = "source-not-allowed"
+UNREADABLE_READING = "unreadable-reading"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class Admission:
             return work
         work.group = group
         work.extraction = extraction
+        self._refuse_unrenderable(work, group)
         self._refuse_sources(work, group)
         if extraction.bad:
             for reason in dict.fromkeys(bad.reason for bad in extraction.bad):
@@ -69,18 +73,27 @@ class Admission:
             letter: OutgoingEvent = dead_readings(work.event, reason, bad, self.kept_properties, work.origin_text)
             work.dead.append((reason, letter))
 
+    def _refuse_unrenderable(self, work: EventWork, group: Group) -> None:
+        """R10: what can't be published in the group's content mode must not claim."""
+        if group.output.content_mode == STRUCTURED:
+            extraction = work.extraction
+            broken = [r for r in extraction.readings if not is_structurable(r, is_binary=extraction.binary)]
+            self._take_out(work, UNREADABLE_READING, broken)
+
     def _refuse_sources(self, work: EventWork, group: Group) -> None:
         """R9: a device can't claim, and therefore can't suppress, readings that its group does not send."""
-        if self.groups.allows_all(group):
+        if not self.groups.allows_all(group):
+            foreign = [r for r in work.extraction.readings if not self.groups.allows(group, r.source)]
+            self._take_out(work, SOURCE_NOT_ALLOWED, foreign)
+
+    def _take_out(self, work: EventWork, reason: str, refused: list[Reading]) -> None:
+        if not refused:
             return
-        extraction = work.extraction
-        foreign = [reading for reading in extraction.readings if not self.groups.allows(group, reading.source)]
-        if not foreign:
-            return
-        self.refuse_copies(work, SOURCE_NOT_ALLOWED, foreign)
-        allowed = [reading for reading in extraction.readings if self.groups.allows(group, reading.source)]
-        refused = [BadReading(reading.index, SOURCE_NOT_ALLOWED, reading.raw) for reading in foreign]
-        work.extraction = msgspec.structs.replace(extraction, readings=allowed, bad=[*extraction.bad, *refused])
+        self.refuse_copies(work, reason, refused)
+        extraction, places = work.extraction, {reading.index for reading in refused}
+        kept = [reading for reading in extraction.readings if reading.index not in places]
+        bad = [BadReading(reading.index, reason, reading.raw) for reading in refused]
+        work.extraction = msgspec.structs.replace(extraction, readings=kept, bad=[*extraction.bad, *bad])
 
     def _unmatched(self, work: EventWork, reason: str, detail: str) -> EventWork:
         work.ignored = reason

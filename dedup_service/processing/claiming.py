@@ -19,7 +19,7 @@ from dedup_service.core.groups import Group
 from dedup_service.core.retention import Retention
 from dedup_service.core.times import late_places
 from dedup_service.processing.counting import CONFLICT, conflict_example
-from dedup_service.processing.event_work import EventWork
+from dedup_service.processing.event_work import NOTHING, EventWork
 from dedup_service.processing.shared import Shared
 from dedup_service.telemetry import Count
 from dedup_service.waiting import Retrier
@@ -44,7 +44,12 @@ class Claimer:
         now_ms = self.shared.ports.clock.now_ms()
         for item in work:
             if item.group is not None and item.extraction.readings:
-                item.request = self._request(item, item.group, numbers[item.group.name, item.replica], now_ms)
+                number = numbers[item.group.name, item.replica]
+                try:
+                    item.request = self._request(item, item.group, number, now_ms)
+                except Exception as error:  # noqa: BLE001  # see give_up
+                    self.shared.give_up(item, error)
+                    item.extraction = NOTHING
         claims = await self._in_calls([item.request for item in work if item.request is not None])
         at = 0
         for item in work:

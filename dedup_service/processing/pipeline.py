@@ -46,10 +46,10 @@ class Pipeline:
         self.incarnation = state.incarnation
         self.progress = Progress(state.finished)
         self._claimer = Claimer(shared, retrier, retention)
-        self._resolver = Resolver(ports.tail, retrier, ports.telemetry, state)
+        self._resolver = Resolver(shared, retrier, state)
         self._sender: CleanSender | None = None
         if ports.clean is not None:
-            self._sender = CleanSender(ports.clean, retrier, self._resolver, state.lease, ports.clock, ports.telemetry)
+            self._sender = CleanSender(ports.clean, shared, retrier, self._resolver, state.lease)
 
     async def process(self, events: list[InputEvent]) -> None:
         """Returns when every event is finished.
@@ -59,6 +59,7 @@ class Pipeline:
         fresh = self.progress.fresh(events)
         self._shared.ports.telemetry.add(Count.REDELIVERED, len(events) - len(fresh))
         for work in self._slices(fresh):
+            self._retrier.raise_if_stopping()
             await self._handle(work)
 
     def _slices(self, events: list[InputEvent]) -> Iterator[list[EventWork]]:
@@ -67,7 +68,7 @@ class Pipeline:
         work: list[EventWork] = []
         size = 0
         for event in events:
-            item = self._shared.admission.admit(event, self.incarnation)
+            item = self._admitted(event)
             work.append(item)
             size += len(event.body) + item.extraction.text_bytes
             if size >= SLICE_BYTES:
@@ -91,17 +92,17 @@ class Pipeline:
         self._finish(last)
         count_finished(work, self._shared.ports.telemetry)
 
-    async def give_up(self, event: InputEvent, error: Exception) -> None:
-        """Dead-letters an event on which this service fails again and again, so that those behind it can go on."""
-        item = EventWork(event, self.incarnation, event.replica)
-        self._shared.admission.refuse(item, "processing-failed", f"{type(error).__name__}: {error}")
-        await self._send_dead_letters([item])
-        self._finish(event)
-        count_finished([item], self._shared.ports.telemetry)
+    def _admitted(self, event: InputEvent) -> EventWork:
+        try:
+            return self._shared.admission.admit(event, self.incarnation)
+        except Exception as error:  # noqa: BLE001  # see give_up
+            item = EventWork(event, self.incarnation, event.replica)
+            self._shared.give_up(item, error)
+            return item
 
     async def _publish(self, work: list[EventWork]) -> None:
         if self._sender is not None:
-            await self._sender.send(work, self._shared.forward_to)
+            await self._sender.send(work)
 
     async def _send_dead_letters(self, work: list[EventWork]) -> None:
         ports, partitions = self._shared.ports, self._shared.dead_letter_partitions
@@ -113,4 +114,6 @@ class Pipeline:
         """What the next owner needs is written with the next renewal of the lease."""
         self.progress.finish(last)
         self._resolver.finish(last, self._shared.newest_sample.end_offsets)
-        self._lease.record = LeaseRecord(self.progress.finished, self._resolver.sample, self.incarnation)
+        self._lease.record = LeaseRecord(
+            self.progress.finished, self._resolver.sample, self.incarnation, self._resolver.rule
+        )

@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
 
 from dedup_service.core.claims import Verdict
 from dedup_service.core.events import InputEvent, Origin
 from dedup_service.core.leases import EndOffsets, TakeoverState
 from dedup_service.core.resolve import published_origins
-from dedup_service.ports import CleanTail
 from dedup_service.processing.event_work import EventWork
-from dedup_service.telemetry import Count, Telemetry
+from dedup_service.processing.shared import Shared
+from dedup_service.telemetry import Count
 from dedup_service.waiting import Retrier
+
+FOUND, PUBLISHED, EXPIRED = "found", "published", "expired"
+"""What becomes of a copy in doubt: it is in the clean stream; it is not, and gets published; the part of the clean stream
+where it might be has expired, and it gets published, since a duplicate can be undone and a loss can't (R3 before R8)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What a part of the clean stream holds of one input partition."""
+
+    origins: frozenset[Origin]
+    is_complete: bool = True
+    """False when some of that part has expired."""
+
+
+def outcome_of(origin: Origin, published: Iterable[Published]) -> str:
+    if any(origin in part.origins for part in published):
+        return FOUND
+    return PUBLISHED if all(part.is_complete for part in published) else EXPIRED
 
 
 class Resolver:
@@ -22,19 +43,23 @@ class Resolver:
     last attempt, which this process may have published in a batch that it did not finish.
     """
 
-    def __init__(self, tail: CleanTail | None, retrier: Retrier, telemetry: Telemetry, state: TakeoverState) -> None:
-        """`tail` is None where every group only observes; then nothing was ever published."""
-        self._tail = tail
+    def __init__(self, shared: Shared, retrier: Retrier, state: TakeoverState) -> None:
+        self._tail = shared.ports.tail
+        self._telemetry = shared.ports.telemetry
+        self._clean_partitions = shared.clean_partitions
+        self._present_rule = shared.rule
         self._retrier = retrier
-        self._telemetry = telemetry
         self._incarnation = state.incarnation
         self._partition = int(state.lease.partition_id)
         self._horizon = state.horizon
         self._inherited = state.sample
+        self._inherited_rule = state.rule
         self._attempted = -1
-        self._by_predecessors: dict[str, set[Origin]] = {}
+        self._by_predecessors: dict[str, Published] = {}
         self.sample = state.sample
         """Where the clean stream ended before the first send behind the finished position."""
+        self.rule = state.rule
+        """The routing rule of everything that was sent behind the sample."""
 
     @property
     def in_doubt_up_to(self) -> int:
@@ -42,14 +67,15 @@ class Resolver:
         return max(self._horizon, self._attempted)
 
     def attempt(self, last: InputEvent) -> None:
-        """From now on, events up to this one may be sent."""
-        self._attempted = last.sequence_number
+        """From now on, events up to this one may be sent. After an error the next batch may be shorter than the one that
+        failed, whose later events have been attempted all the same."""
+        self._attempted = max(self._attempted, last.sequence_number)
 
     def finish(self, last: InputEvent, newest: EndOffsets) -> None:
         """Everything up to this event is finished. The sample becomes the newest one known now, before the next batch sends
         anything. Below the horizon it stays the inherited one, since a predecessor may have sent what lies there."""
         if last.sequence_number >= self._horizon and newest:
-            self.sample = newest
+            self.sample, self.rule = newest, self._present_rule
 
     async def resolve(self, work: list[EventWork]) -> None:
         """Turns each verdict IN_DOUBT into FOUND, or into WINNER where the clean stream does not have the copy."""
@@ -60,34 +86,40 @@ class Resolver:
         for item in doubtful:
             for place, (reading, verdict) in enumerate(zip(item.extraction.readings, item.verdicts, strict=True)):
                 if verdict is Verdict.IN_DOUBT:
-                    origin = item.origin(reading)
-                    is_found = any(origin in origins for origins in published)
-                    self._telemetry.add(Count.IN_DOUBT, label="found" if is_found else "published")
-                    item.verdicts[place] = Verdict.FOUND if is_found else Verdict.WINNER
+                    outcome = outcome_of(item.origin(reading), published)
+                    self._telemetry.add(Count.IN_DOUBT, label=outcome)
+                    item.verdicts[place] = Verdict.FOUND if outcome == FOUND else Verdict.WINNER
 
-    async def _published(self, doubtful: list[EventWork]) -> list[set[Origin]]:
-        """What the output partitions of the copies in doubt hold; each is looked up once."""
+    async def _published(self, doubtful: list[EventWork]) -> list[Published]:
+        """What the output partitions of the copies in doubt hold; each is looked up once. Where predecessors sent by another
+        rule, a copy may be in any partition."""
         lookups = {
-            (item.output_partition(reading), item.event.sequence_number <= self._attempted): None
+            (partition, is_own): None
             for item in doubtful
             for reading in item.with_verdict(Verdict.IN_DOUBT)
+            for is_own in [item.event.sequence_number <= self._attempted]
+            for partition in self._candidates(item.output_partition(reading), is_own=is_own)
         }
         return await asyncio.gather(
             *(self.published_by_this_process(p) if is_own else self._published_by_predecessors(p) for p, is_own in lookups)
         )
 
-    async def _published_by_predecessors(self, output_partition: str) -> set[Origin]:
+    def _candidates(self, partition: str, *, is_own: bool) -> list[str]:
+        return [partition] if is_own or self._inherited_rule == self._present_rule else self._clean_partitions
+
+    async def _published_by_predecessors(self, output_partition: str) -> Published:
         """From the inherited sample to the end; read once, since predecessors can send nothing more."""
         if output_partition not in self._by_predecessors:
             self._by_predecessors[output_partition] = await self._since(self._inherited, output_partition)
         return self._by_predecessors[output_partition]
 
-    async def published_by_this_process(self, output_partition: str) -> set[Origin]:
+    async def published_by_this_process(self, output_partition: str) -> Published:
         """From this process's sample to the present end: what its last, ambiguous sends may have added."""
         return await self._since(self.sample, output_partition)
 
-    async def _since(self, sample: EndOffsets, output_partition: str) -> set[Origin]:
+    async def _since(self, sample: EndOffsets, output_partition: str) -> Published:
         if self._tail is None:
-            return set()
-        read = partial(self._tail.read, output_partition, sample.get(output_partition, -1))
-        return set(published_origins(await self._retrier.run(read), self._incarnation, self._partition))
+            return Published(frozenset())
+        events = await self._retrier.run(partial(self._tail.read, output_partition, sample.get(output_partition, -1)))
+        origins = published_origins(events.properties, self._incarnation, self._partition)
+        return Published(frozenset(origins), events.is_complete)

@@ -7,16 +7,24 @@ from functools import partial
 
 from dedup_service.core.claims import Verdict
 from dedup_service.core.clean_events import CleanEvent, PublishFlags, clean_events, forwarded, split
-from dedup_service.core.dead_letters import ORIGINAL_SIZE_PROPERTY, truncated, undeliverable
-from dedup_service.core.events import Origin
+from dedup_service.core.dead_letters import ORIGINAL_SIZE_PROPERTY, can_shrink, truncated, undeliverable
 from dedup_service.core.leases import Lease
 from dedup_service.core.outgoing import OutgoingEvent, OutputPolicy, halves
-from dedup_service.errors import UnavailableError, UndeliverableError
-from dedup_service.ports import Clock, Publisher
+from dedup_service.errors import (
+    TOO_LARGE,
+    Dependency,
+    DependencyKind,
+    UnavailableError,
+    UndeliverableError,
+)
+from dedup_service.ports import Publisher
 from dedup_service.processing.event_work import EventWork
-from dedup_service.processing.resolving import Resolver
+from dedup_service.processing.resolving import FOUND, PUBLISHED, Published, Resolver, outcome_of
+from dedup_service.processing.shared import Shared
 from dedup_service.telemetry import Count, Telemetry
 from dedup_service.waiting import Retrier
+
+DEAD_LETTER_HUB = Dependency(DependencyKind.DEAD_LETTER_HUB)
 
 Queue = list[tuple[EventWork, CleanEvent]]
 
@@ -41,22 +49,21 @@ class CleanSender:
     """One partition's sends to the clean hub. Each of them needs the lease, and an ambiguous one is never simply
     repeated."""
 
-    def __init__(
-        self, publisher: Publisher, retrier: Retrier, resolver: Resolver, lease: Lease, clock: Clock, telemetry: Telemetry
-    ) -> None:
+    def __init__(self, publisher: Publisher, shared: Shared, retrier: Retrier, resolver: Resolver, lease: Lease) -> None:
         self._publisher = publisher
+        self._shared = shared
+        self._clock = shared.ports.clock
+        self._telemetry = shared.ports.telemetry
         self._retrier = retrier
         self._resolver = resolver
         self._lease = lease
-        self._clock = clock
-        self._telemetry = telemetry
 
-    async def send(self, work: list[EventWork], forward_to: OutputPolicy | None) -> None:
+    async def send(self, work: list[EventWork]) -> None:
         """Sends to different output partitions in parallel. What the hub never accepts is added to its event's dead
         letters."""
         queues: dict[str, Queue] = {}
         for item in work:
-            for clean in clean_events_of(item, forward_to):
+            for clean in self._clean_events_of(item):
                 queues.setdefault(clean.output_partition, []).append((item, clean))
         sends = [self._send_queue(partition, queue) for partition, queue in queues.items()]
         # Not a TaskGroup: one partition that gives up must not cancel another's send half-way.
@@ -64,19 +71,27 @@ class CleanSender:
             if isinstance(result, BaseException):
                 raise result
 
+    def _clean_events_of(self, item: EventWork) -> list[CleanEvent]:
+        try:
+            return clean_events_of(item, self._shared.forward_to)
+        except Exception as error:  # noqa: BLE001  # see give_up
+            self._shared.give_up(item, error)
+            return []
+
     def _permit(self, seconds: float) -> None:
         self._lease.require(self._clock.monotonic(), seconds)
 
     async def _send_queue(self, partition: str, queue: Queue) -> None:
         failed: UnavailableError | None = None
         while queue:
+            self._retrier.raise_if_stopping()
             events = [clean.event for _, clean in queue]
             attempt = partial(self._publisher.publish, partition, events, self._permit)
             try:
                 sent = await self._retrier.run(attempt, repeat_ambiguous=False)
             except UndeliverableError as error:
                 item, clean = queue.pop(0)
-                if smaller := split(clean):
+                if error.reason == TOO_LARGE and (smaller := split(clean)):
                     queue[:0] = [(item, half) for half in smaller]
                 else:
                     item.dead.append((error.reason, undeliverable(clean, error.reason, error.detail)))
@@ -90,14 +105,14 @@ class CleanSender:
         if failed is not None:
             self._telemetry.available(failed.dependency)
 
-    def _drop_published(self, queue: Queue, published: set[Origin]) -> None:
+    def _drop_published(self, queue: Queue, published: Published) -> None:
         remaining: Queue = []
         for item, clean in queue:
-            if clean.readings and item.origin(clean.readings[0]) in published:
+            outcome = outcome_of(item.origin(clean.readings[0]), [published]) if clean.readings else PUBLISHED
+            self._telemetry.add(Count.IN_DOUBT, len(clean.readings), outcome)
+            if outcome == FOUND:
                 self._acknowledged(item, clean)
-                self._telemetry.add(Count.IN_DOUBT, len(clean.readings), "found")
             else:
-                self._telemetry.add(Count.IN_DOUBT, len(clean.readings), "published")
                 remaining.append((item, clean))
         queue[:] = remaining
 
@@ -110,12 +125,22 @@ class CleanSender:
 async def send_dead_letters(
     publisher: Publisher, partition: str, work: list[EventWork], retrier: Retrier, telemetry: Telemetry
 ) -> None:
-    """Cuts a letter that the hub does not accept until it does."""
+    """Cuts a letter that is too large for the hub until it fits. Any other refusal is treated as an unavailable hub."""
+
+    async def publish(batch: list[OutgoingEvent]) -> int:
+        try:
+            return await publisher.publish(partition, batch)
+        except UndeliverableError as error:
+            if error.reason == TOO_LARGE and can_shrink(batch[0]):
+                raise
+            raise UnavailableError(DEAD_LETTER_HUB, f"it does not accept a dead letter ({error})") from error
+
     letters: list[tuple[EventWork, OutgoingEvent]] = [(item, letter) for item in work for _, letter in item.dead]
     while letters:
+        retrier.raise_if_stopping()
         batch = [letter for _, letter in letters]
         try:
-            sent = await retrier.run(partial(publisher.publish, partition, batch))
+            sent = await retrier.run(partial(publish, batch))
         except UndeliverableError:
             item, letter = letters[0]
             if smaller := halves(letter):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
+from dedup_service.core.groups import routing_rule
 from dedup_service.core.incarnations import Incarnations
 from dedup_service.core.leases import NewestSample
 from dedup_service.core.outgoing import OutputPolicy
+from dedup_service.errors import PROCESSING_FAILED
 from dedup_service.ports import ClaimStore, CleanTail, Clock, Publisher
 from dedup_service.processing.admission import Admission
+from dedup_service.processing.event_work import EventWork
 from dedup_service.telemetry import Telemetry
 
 
@@ -25,7 +29,7 @@ class SharedPorts:
     telemetry: Telemetry
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Shared:
     ports: SharedPorts
     admission: Admission
@@ -34,3 +38,15 @@ class Shared:
     dead_letter_partitions: list[str]
     incarnations: Incarnations
     newest_sample: NewestSample
+    clean_partitions: list[str]
+    """Those of all clean hubs."""
+
+    @cached_property
+    def rule(self) -> str:
+        return routing_rule(self.admission.groups.groups)
+
+    def give_up(self, item: EventWork, error: Exception) -> None:
+        """Dead-letters an event on which pure code has failed: it would fail on it again, and block those behind it. Errors
+        of anything else are never an event's fault."""
+        self.ports.telemetry.worker_failed(item.event.partition_id, error)
+        self.admission.refuse(item, PROCESSING_FAILED, f"{type(error).__name__}: {error}")

@@ -158,3 +158,16 @@ async def test_leases_that_redis_forgot_are_lost_and_get_higher_epochs(redis_url
     assert again is not None
     assert again.epoch > lease.epoch
     await client.aclose()
+
+
+async def test_the_partitions_of_the_first_call_are_remembered_for_each_incarnation(bench: Bench) -> None:
+    assert await bench.leases.known_at_first(1, ["0", "1"]) == {"0", "1"}
+    assert await bench.leases.known_at_first(1, PARTITIONS) == {"0", "1"}
+    assert await bench.leases.known_at_first(2, PARTITIONS) == set(PARTITIONS)
+
+
+async def test_a_partition_that_was_added_is_free_for_one_pod(bench: Bench) -> None:
+    bench.leases.add_partitions(["7"])
+    assert (await bench.leases.renew("a", [])).free == [*PARTITIONS, "7"]
+    lease = await taken(bench, partition="7")
+    assert (await bench.leases.renew("a", [lease])).free == PARTITIONS

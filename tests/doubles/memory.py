@@ -6,9 +6,8 @@ Unit tests and the simulation run the real pipeline on them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import msgspec
 
@@ -19,11 +18,10 @@ from dedup_service.core.leases import EndOffsets, Lease, LeaseRecord, Renewal
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.core.progress import Position
 from dedup_service.errors import Dependency, DependencyKind, UnavailableError, UndeliverableError
-from dedup_service.ports import Clock, HubInfo, PartitionState, StartPosition
+from dedup_service.ports import Clock, HubInfo, PartitionState, StartPosition, TailEvents
 from tests.doubles.ledger import Copy, MemoryLedger, copies_of
 
 INPUT_HUB = Dependency(DependencyKind.INPUT_HUB)
-INPUT_HUB_READING = Dependency(DependencyKind.INPUT_HUB_READING)
 
 
 @dataclass(slots=True)
@@ -113,7 +111,8 @@ class MemoryReader:
 
     async def read(self, max_wait_seconds: float) -> list[InputEvent]:
         if self not in self.hub.readers:
-            raise UnavailableError(INPUT_HUB_READING, "the reader was disconnected")
+            reading = Dependency(DependencyKind.INPUT_HUB_READING, part=self.partition_id)
+            raise UnavailableError(reading, "the reader was disconnected")
         events = self.hub.partitions[self.partition_id][self.position : self.position + self.hub.batch_size]
         if self.hub.deaf:
             events = []
@@ -183,6 +182,12 @@ class MemoryPublisher:
     partitions: dict[str, list[OutgoingEvent]]
     max_bytes: int = 1024 * 1024
     timeout_seconds: float = 1.0
+    before_send: Callable[[], None] = lambda: None
+    """Called at the beginning of each send."""
+    expired: int = 0
+    """How many events of each partition can no longer be read."""
+    refusals: list[UndeliverableError] = field(default_factory=list)
+    """Raised by the next sends, one each, before `failures`."""
     failures: list[UnavailableError] = field(default_factory=list)
     """Raised by the next sends, one each; an ambiguous one is raised after the event was stored."""
 
@@ -203,8 +208,11 @@ class MemoryPublisher:
         self, partition_id: str, events: Sequence[OutgoingEvent], permit: Callable[[float], None] | None = None
     ) -> int:
         await asyncio.sleep(0)
+        self.before_send()
         if len(events[0].body) > self.max_bytes:
             raise UndeliverableError("too-large", f"{len(events[0].body)} bytes")
+        if self.refusals:
+            raise self.refusals.pop(0)
         if permit is not None:
             permit(self.timeout_seconds)
         failure = self.failures.pop(0) if self.failures else None
@@ -214,8 +222,11 @@ class MemoryPublisher:
             raise failure
         return 1
 
-    async def read(self, partition_id: str, after: int) -> list[Mapping[str, Any]]:
-        return [event.properties for event in self.partitions[partition_id][after + 1 :]]
+    async def read(self, partition_id: str, after: int) -> TailEvents:
+        log = self.partitions[partition_id]
+        first = min(self.expired, len(log))
+        kept = [event.properties for event in log[max(after + 1, first) :]]
+        return TailEvents(kept, is_complete=after + 1 >= first or len(log) - 1 <= after)
 
     async def close(self) -> None:
         return
@@ -250,8 +261,15 @@ class MemoryLeases:
     ttl_seconds: float = 5.0
     stored: dict[str, StoredLease] = field(default_factory=dict)
     pods: dict[str, float] = field(default_factory=dict)
+    known: dict[int, frozenset[str]] = field(default_factory=dict)
     sample: EndOffsets | None = None
     sampled_at: float = float("-inf")
+
+    def add_partitions(self, partition_ids: Sequence[str]) -> None:
+        self.partition_ids = [*self.partition_ids, *partition_ids]
+
+    async def known_at_first(self, incarnation: int, partition_ids: Sequence[str]) -> frozenset[str]:
+        return self.known.setdefault(incarnation, frozenset(partition_ids))
 
     def _is_free(self, partition_id: str) -> bool:
         lease = self.stored.get(partition_id)

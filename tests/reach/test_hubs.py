@@ -6,6 +6,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -56,7 +57,7 @@ async def plant(stand_in: StandIn, tmp_path: Path) -> AsyncIterator[Plant]:
 
 async def partitions(network: Network, address: HubAddress) -> list[str]:
     azure = AzureClients(network)
-    hub = EventHubInput(azure.consumer(address, "dedup"), address.namespace, "the input hub", prefetch=10, batch_size=10)
+    hub = EventHubInput(partial(azure.consumer, address, "dedup"), address.namespace, "", prefetch=10, batch_size=10)
     try:
         return (await hub.info()).partition_ids
     finally:

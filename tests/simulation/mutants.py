@@ -19,9 +19,10 @@ from dedup_service.partitions.takeover import Takeover
 from dedup_service.partitions.worker import PartitionWorker
 from dedup_service.processing import claiming, sending
 from dedup_service.processing.admission import Admission
+from dedup_service.processing.claiming import Claimer
 from dedup_service.processing.event_work import EventWork
 from dedup_service.processing.pipeline import Pipeline
-from dedup_service.processing.resolving import Resolver
+from dedup_service.processing.resolving import Published, Resolver
 from dedup_service.waiting import Retrier
 from tests.doubles.ledger import MemoryLedger
 from tests.simulation.world import SimulatedLeases
@@ -46,7 +47,7 @@ def checkpoint_first(patch: Patch) -> None:
     async def early(self: Pipeline, work: list[EventWork]) -> None:
         last = work[-1].event
         position = Position(last.sequence_number, last.offset, last.enqueued_ms)
-        self._lease.record = LeaseRecord(position, self._resolver.sample, self.incarnation)
+        self._lease.record = LeaseRecord(position, self._resolver.sample, self.incarnation, self._resolver.rule)
         await publish(self, work)
 
     patch.setattr(Pipeline, "_publish", early)
@@ -55,8 +56,8 @@ def checkpoint_first(patch: Patch) -> None:
 def no_tail(patch: Patch) -> None:
     """Copies in doubt are published without asking the clean stream."""
 
-    async def nothing(*_: Any) -> set[Any]:
-        return set()
+    async def nothing(*_: Any) -> Published:
+        return Published(frozenset())
 
     patch.setattr(Resolver, "_since", nothing)
 
@@ -156,20 +157,20 @@ def origin_without_index(patch: Patch) -> None:
     """The clean stream names the event, but not which of its readings were published."""
     original = sending.CleanSender._drop_published
 
-    def by_event(self: Any, queue: Any, published: set[Any]) -> None:
-        numbers = {(origin.partition, origin.sequence_number) for origin in published}
+    def by_event(self: Any, queue: Any, published: Published) -> None:
+        numbers = {(origin.partition, origin.sequence_number) for origin in published.origins}
         everything = {
             item.origin(reading)
             for item, clean in queue
             for reading in clean.readings
             if (int(item.event.partition_id), item.event.sequence_number) in numbers
         }
-        original(self, queue, published | everything)
+        original(self, queue, Published(published.origins | everything))
 
-    async def any_of_it(self: Resolver, doubtful: list[EventWork]) -> list[set[Any]]:
+    async def any_of_it(self: Resolver, doubtful: list[EventWork]) -> list[Published]:
         origins = {event.properties[ORIGIN_PROPERTY] for event in clean_stream(self) if INDEXES_PROPERTY in event.properties}
         return [
-            {item.origin(reading) for reading in item.extraction.readings}
+            Published(frozenset(item.origin(reading) for reading in item.extraction.readings))
             for item in doubtful
             if item.origin_text in origins
         ]
@@ -203,6 +204,43 @@ def no_first_record(patch: Patch) -> None:
         return state
 
     patch.setattr(Takeover, "_begin", unrecorded)
+
+
+def unsent_is_confirmed(patch: Patch) -> None:
+    """A pod that stops between two sends confirms everything that it has claimed."""
+    confirm = Claimer.confirm
+
+    async def all_of_it(self: Claimer, work: list[EventWork], *, published_only: bool = False) -> None:
+        await confirm(self, work, published_only=False)
+
+    patch.setattr(Claimer, "confirm", all_of_it)
+
+
+def attempts_forgotten(patch: Patch) -> None:
+    """After an error, only what is tried again counts as attempted."""
+
+    def attempt(self: Resolver, last: Any) -> None:
+        self._attempted = last.sequence_number
+
+    patch.setattr(Resolver, "attempt", attempt)
+
+
+def given_up_for_any_error(patch: Patch) -> None:
+    """An error that nobody expects is taken for the fault of the event that was being handled."""
+    process = Pipeline.process
+
+    async def give_up(self: Pipeline, events: list[Any]) -> None:
+        try:
+            await process(self, events)
+        except ArithmeticError:
+            self._finish(events[-1])
+
+    patch.setattr(Pipeline, "process", give_up)
+
+
+def looked_up_by_the_present_rule(patch: Patch) -> None:
+    """Copies in doubt are looked up where the present rule would have put them."""
+    patch.setattr(Resolver, "_candidates", lambda self, partition, *, is_own: [partition])
 
 
 def claims_that_outlive_their_events(patch: Patch) -> None:
@@ -263,6 +301,10 @@ CAUGHT_BY: dict[str, tuple[Mutant, str]] = {
     "no-first-record": (no_first_record, "many crashes"),
     "claims-that-outlive-their-events": (claims_that_outlive_their_events, "retention"),
     "claims-that-end-with-the-configured-retention": (claims_that_end_with_the_configured_retention, "backlog"),
+    "unsent-is-confirmed": (unsent_is_confirmed, "stops"),
+    "attempts-forgotten": (attempts_forgotten, "defects"),
+    "given-up-for-any-error": (given_up_for_any_error, "defects"),
+    "looked-up-by-the-present-rule": (looked_up_by_the_present_rule, "reroutes"),
     "replays-are-counted": (replays_are_counted, "many crashes"),
     "skip-by-sequence-number": (skip_by_sequence_number, "recreated"),
 }

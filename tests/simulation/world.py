@@ -25,7 +25,7 @@ from dedup_service.core.progress import Position
 from dedup_service.errors import Dependency, UnavailableError
 from dedup_service.partitions.assignment import Assignment, AssignmentOptions
 from dedup_service.partitions.worker import PartitionWorker, WorkerOptions
-from dedup_service.ports import HubInfo, PartitionState, StartPosition
+from dedup_service.ports import HubInfo, PartitionState, StartPosition, TailEvents
 from dedup_service.telemetry import Telemetry
 from tests.doubles.memory import (
     MemoryCheckpoints,
@@ -52,6 +52,7 @@ T = TypeVar("T")
 START_MS = 1_700_000_000_000
 LEASE_SECONDS = 6.0
 SEND_TIMEOUT_SECONDS = 2.0
+GRACE_SECONDS = 30.0
 WINDOW_MS = 14_400_000
 RETENTION_MS = 86_400_000
 BACKLOG_MS = 8 * 3_600_000
@@ -66,8 +67,12 @@ class Scenario:
     pods: int = 2
     kills: int = 3
     freezes: int = 1
+    stops: int = 0
+    """How often a pod is asked to leave, and then started again."""
     forgets: int = 0
     lost_replies: float = 0.03
+    defects: float = 0.0
+    """How often a call ends with an error that nobody expects, before or after it has had its effect."""
     failed_sends: float = 0.06
     dropped_readers: float = 0.02
     redeliveries: float = 0.1
@@ -83,6 +88,8 @@ class Scenario:
     recreations: int = 0
     """How often the input hub is replaced by a new one of the same name, which gets new readings."""
     wrong_clocks: bool = True
+    reroutes: bool = False
+    """Whether each life of a pod has another idea of where in the clean stream readings belong."""
 
 
 class SimulatedClock:
@@ -233,6 +240,7 @@ class World:
         for pod in self.pods:
             pod.start()
         troubles = [self._kill] * self.scenario.kills + [self._freeze] * self.scenario.freezes
+        troubles += [self._stop] * self.scenario.stops
         troubles += [self._forget] * self.scenario.forgets + [self._recreate] * self.scenario.recreations
         times = sorted(self.rng.uniform(0.0, self.scenario.trouble_seconds) for _ in troubles)
         self.rng.shuffle(troubles)
@@ -267,6 +275,12 @@ class World:
     async def _kill(self) -> None:
         pod = self.rng.choice(self.pods)
         pod.kill()
+        await asyncio.sleep(self.rng.choice([0.0, 0.5, 8.0]))
+        pod.start()
+
+    async def _stop(self) -> None:
+        pod = self.rng.choice(self.pods)
+        await pod.stop()
         await asyncio.sleep(self.rng.choice([0.0, 0.5, 8.0]))
         pod.start()
 
@@ -317,11 +331,20 @@ class Pod:
         self.thawed = asyncio.Event()
         self.thawed.set()
         self._main: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
 
     def start(self) -> None:
         self.life += 1
         self.thawed.set()
-        self._main = asyncio.create_task(Process(self, self.life).run())
+        self._stopping = asyncio.Event()
+        self._main = asyncio.create_task(Process(self, self.life).run(self._stopping))
+
+    async def stop(self) -> None:
+        """Asks the pod to leave, and kills it when that takes too long."""
+        self._stopping.set()
+        if self._main is not None:
+            await asyncio.wait({self._main}, timeout=GRACE_SECONDS)
+        self.kill()
 
     def kill(self) -> None:
         """Ends this life of the pod: none of its further calls has an effect."""
@@ -346,13 +369,20 @@ class Process:
     def world(self) -> World:
         return self.pod.world
 
-    async def run(self) -> None:
+    async def run(self, stopping: asyncio.Event) -> None:
         world = self.world
         name = f"{self.pod.name}-{self.life}"
         clock: Any = PodClock(world.clock, world.rng.choice([0, -5_000, 90_000]), world.rng)
         if not world.scenario.wrong_clocks:
             clock = world.clock
-        output = OutputPolicy(sorted(world.clean.partitions), "source", "g")
+        partitions = sorted(world.clean.partitions)
+        by = "source"
+        if world.scenario.reroutes:
+            partitions, by = (
+                world.rng.choice([partitions, partitions[:1], partitions[1:]]),
+                world.rng.choice(["source", "group"]),
+            )
+        output = OutputPolicy(partitions, by, "g")
         leases = SimulatedLeases(self)
         shared = shared_of(
             admission_of(group_of(mode=world.scenario.mode, window_ms=WINDOW_MS, output=output)),
@@ -361,6 +391,7 @@ class Process:
             claims=SimulatedClaims(self),
             clean=SimulatedPublisher(self, world.clean),
             dead_letters=SimulatedPublisher(self, world.dead),
+            clean_partitions=world.clean.partitions,
         )
         source = input_of(SimulatedHub(self), SimulatedCheckpoints(self), leases, world.configured_retention_ms)
         options = WorkerOptions("earliest", checkpoint_interval_seconds=1.0)
@@ -372,7 +403,7 @@ class Process:
             shared,
             lambda lease: PartitionWorker(lease, source, shared, leases, options),
         )
-        await assignment.run(asyncio.Event())
+        await assignment.run(stopping)
 
     async def pause(self, slowness: float = 0.002) -> None:
         """Lets some time pass; a frozen process waits, and a dead one never continues."""
@@ -385,12 +416,16 @@ class Process:
         """A request and its reply; either may be lost."""
         rng, world = self.world.rng, self.world
         await self.pause()
+        if world.in_trouble and rng.random() < world.scenario.defects / 2:
+            raise ArithmeticError("a defect of a client library, before the request")
         if world.in_trouble and rng.random() < world.scenario.lost_replies / 2:
             raise UnavailableError(dependency, "request lost", ambiguous=True)
         result = await operation()
         await self.pause()
         if world.in_trouble and rng.random() < world.scenario.lost_replies:
             raise UnavailableError(dependency, "reply lost", ambiguous=True)
+        if world.in_trouble and rng.random() < world.scenario.defects / 2:
+            raise ArithmeticError("a defect of a client library, after the request")
         return result
 
 
@@ -417,6 +452,12 @@ class SimulatedClaims:
 @dataclass
 class SimulatedLeases:
     process: Process
+
+    def add_partitions(self, partition_ids: Sequence[str]) -> None:
+        self.process.world.leases.add_partitions(partition_ids)
+
+    async def known_at_first(self, incarnation: int, partition_ids: Sequence[str]) -> frozenset[str]:
+        return await self.process.call(lambda: self.process.world.leases.known_at_first(incarnation, partition_ids))
 
     async def renew(self, pod_id: str, held: Sequence[Lease]) -> Renewal:
         return await self.process.call(lambda: self.process.world.leases.renew(pod_id, held))
@@ -488,9 +529,11 @@ class SimulatedPublisher:
         await process.pause()
         if fate < 2.5 * world.scenario.failed_sends:
             raise UnavailableError(CLEAN_HUB, "not acknowledged", ambiguous=True)
+        if world.in_trouble and world.rng.random() < world.scenario.defects:
+            raise ArithmeticError("a defect of a client library, after the send")
         return count
 
-    async def read(self, partition_id: str, after: int) -> list[Mapping[str, Any]]:
+    async def read(self, partition_id: str, after: int) -> TailEvents:
         return await self.process.call(lambda: self.hub.read(partition_id, after), CLEAN_HUB_READING)
 
     async def close(self) -> None:

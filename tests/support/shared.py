@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import SecretStr
@@ -40,6 +41,7 @@ def shared_of(
     dead_letters: Any,
     incarnation: int | None = None,
     newest_sample: NewestSample | None = None,
+    clean_partitions: Iterable[str] = ("0",),
 ) -> Shared:
     """`clean` is the clean hub and its tail; None where every group only observes."""
     incarnations = Incarnations([INPUT])
@@ -52,6 +54,7 @@ def shared_of(
         dead_letter_partitions=["0"],
         incarnations=incarnations,
         newest_sample=newest_sample or NewestSample(),
+        clean_partitions=sorted(clean_partitions),
     )
 
 

@@ -7,7 +7,7 @@ then idles for a cycle. Here the owner decides (partitions/assignment.py), and t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -30,22 +30,35 @@ RETRY_INTERVAL_SECONDS = 1.0
 
 
 class EventHubInput:
-    """Raises UnavailableError from every method when the hub can't be reached."""
+    """Raises UnavailableError from every method when the hub can't be reached.
 
-    def __init__(self, client: EventHubConsumerClient, namespace: str, name: str, *, prefetch: int, batch_size: int) -> None:
+    Each reader has a client of its own: a client refuses to receive from a partition while an earlier receive from it is
+    still closing, and that one, when it has closed at last, removes the later one.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], EventHubConsumerClient],
+        namespace: str,
+        name: str,
+        *,
+        prefetch: int,
+        batch_size: int,
+    ) -> None:
+        """`name` says which input this is, where there are several."""
         make_decoding_total()
-        if agrees_with_the_sdk(to_input_event):
-            receive_directly(client, to_input_event)
         self.dependency = Dependency(DependencyKind.INPUT_HUB, name)
-        self._client = client
+        self._receives_directly = agrees_with_the_sdk(to_input_event)
+        self._connect = connect
+        self._metadata = connect()
         self._namespace = namespace
         self._prefetch = prefetch
         self._batch_size = batch_size
-        self._readers: dict[str, EventHubReader] = {}
+        self._readers: set[EventHubReader] = set()
 
     async def info(self) -> HubInfo:
         async with unavailable(self.dependency):
-            properties = await self._client.get_eventhub_properties()
+            properties = await self._metadata.get_eventhub_properties()
         created_ms = int(properties["created_at"].timestamp() * 1000)
         return HubInfo(
             incarnation=incarnation_of(self._namespace, str(properties["eventhub_name"]), created_ms),
@@ -54,7 +67,7 @@ class EventHubInput:
 
     async def partition_state(self, partition_id: str) -> PartitionState:
         async with unavailable(self.dependency):
-            properties = await self._client.get_partition_properties(partition_id)
+            properties = await self._metadata.get_partition_properties(partition_id)
         return PartitionState(
             first_sequence_number=properties["beginning_sequence_number"],
             last_sequence_number=properties["last_enqueued_sequence_number"],
@@ -63,24 +76,28 @@ class EventHubInput:
         )
 
     def open(self, partition_id: str, start: StartPosition, owner_level: int) -> PartitionReader:
+        client = self._connect()
+        if self._receives_directly:
+            receive_directly(client, to_input_event)
         reader = EventHubReader(
-            self._client,
-            Dependency(DependencyKind.INPUT_HUB_READING, self.dependency.name),
+            client,
+            Dependency(DependencyKind.INPUT_HUB_READING, self.dependency.name, partition_id),
             partition_id,
             start,
             owner_level=owner_level,
             prefetch=self._prefetch,
             batch_size=self._batch_size,
-            after=self._readers.get(partition_id),
         )
-        self._readers[partition_id] = reader
+        self._readers.add(reader)
+        reader.receiving.add_done_callback(lambda _: self._readers.discard(reader))
         return reader
 
     async def close(self) -> None:
-        for reader in self._readers.values():
+        readers = tuple(self._readers)
+        for reader in readers:
             reader.close()
-        await asyncio.gather(*(reader.ended() for reader in self._readers.values()))
-        await close_quietly(self._client)
+        await asyncio.gather(*(reader.ended() for reader in readers))
+        await close_quietly(self._metadata)
 
 
 class EventHubReader:
@@ -97,9 +114,8 @@ class EventHubReader:
         owner_level: int,
         prefetch: int,
         batch_size: int,
-        after: EventHubReader | None,
     ) -> None:
-        """`after`: the client's previous reader of this partition, which must end before this one starts."""
+        self._client = client
         self._reading = reading
         self._partition_id = partition_id
         self._batches: asyncio.Queue[Sequence[EventData | InputEvent] | UnavailableError] = asyncio.Queue(maxsize=1)
@@ -117,12 +133,13 @@ class EventHubReader:
             starting_position_inclusive=inclusive,
             on_error=self._on_error,
         )
-        self._receiving = asyncio.create_task(self._run(after))
+        self.receiving = asyncio.create_task(self._run())
 
-    async def _run(self, after: EventHubReader | None) -> None:
-        if after is not None:
-            await after.ended()
-        await self._receive()
+    async def _run(self) -> None:
+        try:
+            await self._receive()
+        finally:
+            await close_quietly(self._client)
 
     async def _on_batch(self, _: PartitionContext, events: Sequence[EventData | InputEvent]) -> None:
         """Returns once the worker has taken the events."""
@@ -132,7 +149,7 @@ class EventHubReader:
 
     async def _on_error(self, _: PartitionContext | None, error: Exception) -> None:
         """Ends the reader at the first error: by itself, the SDK would retry without a pause while the hub is away."""
-        asyncio.get_running_loop().call_soon(self._receiving.cancel)
+        asyncio.get_running_loop().call_soon(self.receiving.cancel)
         self._failure = UnavailableError(self._reading, problem(error), refused=is_refused(error))
         await self._batches.put(self._failure)
 
@@ -141,7 +158,7 @@ class EventHubReader:
             item = await asyncio.wait_for(self._batches.get(), max_wait_seconds)
             self._batches.task_done()
         except TimeoutError:
-            if not self._receiving.done():
+            if not self.receiving.done():
                 return []
             ended = UnavailableError(self._reading, f"receiving from partition {self._partition_id} ended")
             raise self._failure or ended from None
@@ -150,10 +167,10 @@ class EventHubReader:
         return [event if isinstance(event, InputEvent) else to_input_event(self._partition_id, event) for event in item]
 
     def close(self) -> None:
-        self._receiving.cancel()
+        self.receiving.cancel()
 
     async def ended(self) -> None:
-        await asyncio.wait({self._receiving}, timeout=CLOSE_TIMEOUT_SECONDS)
+        await asyncio.wait({self.receiving}, timeout=CLOSE_TIMEOUT_SECONDS)
 
 
 def _sdk_position(start: StartPosition) -> tuple[str | datetime, bool]:

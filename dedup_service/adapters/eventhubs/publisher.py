@@ -13,18 +13,18 @@ from azure.eventhub.aio import EventHubProducerClient
 from azure.eventhub.amqp import AmqpMessageProperties
 from azure.eventhub.exceptions import AuthenticationError, EventDataSendError
 
-from dedup_service.adapters.azure_errors import SDK_ERRORS, close_quietly, problem, unavailable
+from dedup_service.adapters.azure_errors import close_quietly, problem, unavailable
 from dedup_service.adapters.eventhubs.below_sdk.amqp_types import encodable
 from dedup_service.adapters.eventhubs.below_sdk.encoding import NotEncodableError, add_encoded, agrees_with_the_sdk, encode
 from dedup_service.core.outgoing import OutgoingEvent
-from dedup_service.errors import Dependency, UnavailableError, UndeliverableError
+from dedup_service.errors import PROCESSING_FAILED, TOO_LARGE, Dependency, UnavailableError, UndeliverableError
 
 METADATA = "metadata"
 Permit = Callable[[float], None]
 
 UNKNOWN = "unknown-error"
 PERMANENT = {
-    "link:message-size-exceeded": "too-large",
+    "link:message-size-exceeded": TOO_LARGE,
     "decode-error": "refused",
     "invalid-field": "refused",
     "not-allowed": "refused",
@@ -85,9 +85,7 @@ class EventHubPublisher:
 
     async def _send(self, partition_id: str, events: Sequence[OutgoingEvent], permit: Permit | None) -> int:
         client = self._client(partition_id)
-        async with unavailable(self._dependency):
-            await open_link(client, partition_id)
-            batch = await client.create_batch(partition_id=partition_id)
+        batch = await self._new_batch(client, partition_id)
         count = self._fill(batch, events)
         if permit is not None:
             permit(self._timeout)
@@ -96,30 +94,46 @@ class EventHubPublisher:
                 await client.send_batch(batch, timeout=self._timeout)
         except EventDataSendError as error:
             failure: UnavailableError | UndeliverableError = self._rejected(error)
-        except SDK_ERRORS as error:
-            failure = UnavailableError(
-                self._dependency, problem(error), ambiguous=not isinstance(error, AuthenticationError)
-            )
+        except AuthenticationError as error:
+            failure = UnavailableError(self._dependency, problem(error))
+        except Exception as error:  # noqa: BLE001  # also a defect of the SDK: the events are good, and may have been sent
+            failure = UnavailableError(self._dependency, problem(error), ambiguous=True)
         else:
             return count
         if isinstance(failure, UnavailableError) and failure.ambiguous:
             self._forget(partition_id)
         raise failure
 
+    async def _new_batch(self, client: EventHubProducerClient, partition_id: str) -> EventDataBatch:
+        try:
+            async with unavailable(self._dependency):
+                await open_link(client, partition_id)
+                return await client.create_batch(partition_id=partition_id)
+        except UnavailableError:
+            self._forget(partition_id)
+            raise
+
     def _forget(self, partition_id: str) -> None:
-        """Drops the partition's client, because what an abandoned send left in its queue must never be written."""
+        """Drops the partition's client: what an abandoned send left in its queue must never be written, and a client in an
+        unknown state may never work again."""
         client = self._clients.pop(partition_id)
         closing = asyncio.create_task(close_quietly(client))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
 
     def _fill(self, batch: EventDataBatch, events: Sequence[OutgoingEvent]) -> int:
-        """Adds events while they fit, and returns how many. Raises UndeliverableError when not even the first fits."""
+        """Adds events while they fit, and returns how many. Raises UndeliverableError when the first can't be added."""
         for count, event in enumerate(events):
-            if not self._add(batch, event):
+            try:
+                is_added = self._add(batch, event)
+            except Exception as error:  # encoding is pure: it fails because of this event, and will fail again
                 if count == 0:
-                    detail = f"{len(event.body)} bytes, and {self._dependency} takes {batch.max_size_in_bytes}"
-                    raise UndeliverableError("too-large", detail)
+                    raise UndeliverableError(PROCESSING_FAILED, f"it can't be encoded: {problem(error)}") from error
+                return count
+            if not is_added:
+                if count == 0:
+                    detail = f"{len(event.body)} bytes, and {self._dependency} accepts {batch.max_size_in_bytes}"
+                    raise UndeliverableError(TOO_LARGE, detail)
                 return count
         return len(events)
 

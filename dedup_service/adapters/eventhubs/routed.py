@@ -8,10 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from dedup_service.core.outgoing import OutgoingEvent
-from dedup_service.ports import CleanTail, Publisher
+from dedup_service.ports import CleanTail, Publisher, TailEvents
 
 DEFAULT_OUTPUT = ""
 
@@ -62,7 +61,7 @@ class RoutedPublisher:
 class RoutedTail:
     outputs: Mapping[str, CleanTail]
 
-    async def read(self, partition_id: str, after: int) -> list[Mapping[str, Any]]:
+    async def read(self, partition_id: str, after: int) -> TailEvents:
         output, partition = _split(partition_id)
         return await self.outputs[output].read(partition, after)
 

@@ -12,6 +12,7 @@ from azure.eventhub.aio import EventHubConsumerClient, PartitionContext
 from dedup_service.adapters.azure_errors import close_quietly, problem, unavailable
 from dedup_service.adapters.eventhubs.below_sdk.amqp_types import readable_map
 from dedup_service.errors import Dependency, DependencyKind, UnavailableError
+from dedup_service.ports import TailEvents
 
 DEPENDENCY = Dependency(DependencyKind.CLEAN_HUB_READING)
 PREFETCH = 3000
@@ -27,15 +28,19 @@ class EventHubTail:
         self._locks: dict[str, asyncio.Lock] = {}
         self._receiving: dict[str, asyncio.Task[None]] = {}
 
-    async def read(self, partition_id: str, after: int) -> list[Mapping[str, Any]]:
+    async def read(self, partition_id: str, after: int) -> TailEvents:
         async with unavailable(DEPENDENCY):
-            end = (await self._client.get_partition_properties(partition_id))["last_enqueued_sequence_number"]
+            partition = await self._client.get_partition_properties(partition_id)
+        first, end = partition["beginning_sequence_number"], partition["last_enqueued_sequence_number"]
         if end <= after:
-            return []
+            return TailEvents([])
+        if partition["is_empty"] or first > end:
+            return TailEvents([], is_complete=False)
         lock = self._locks.setdefault(partition_id, asyncio.Lock())
         await lock.acquire()
         try:
-            return await self._receive(partition_id, after, end)
+            properties = await self._receive(partition_id, max(after, first - 1), end)
+            return TailEvents(properties, is_complete=first <= after + 1)
         finally:
             self._release_when_closed(partition_id, lock)
 

@@ -154,6 +154,8 @@ async def call(client: RedisClient, answer: Awaitable[T]) -> T:
         raise UnavailableError(DEPENDENCY, str(error)) from error
     except (RedisError, RedisClusterException, AzureError, *CONNECTION_LOST) as error:
         raise _unavailable(error) from error
+    except Exception as error:  # also a defect of the client, whose call may have been carried out
+        raise UnavailableError(DEPENDENCY, f"{type(error).__name__}: {_one_line(error)}", ambiguous=True) from error
 
 
 def _unavailable(error: BaseException) -> UnavailableError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from dedup_service.adapters.redis.calls import RedisClient, Script, call
 from dedup_service.core.leases import EndOffsets, Lease, LeaseRecord, Renewal
@@ -27,7 +27,7 @@ class RedisLeases:
         monotonic: Callable[[], float],
     ) -> None:
         self._client = client
-        self._partition_ids = partition_ids
+        self._partition_ids = list(partition_ids)
         self._ttl_seconds = ttl_seconds
         self._monotonic = monotonic
         self._prefix = f"{namespace}{{0}}"
@@ -41,6 +41,15 @@ class RedisLeases:
     def _lease(self, partition_id: str) -> bytes:
         return f"{self._prefix}lease:{self._scope}:{partition_id}".encode()
 
+    def add_partitions(self, partition_ids: Sequence[str]) -> None:
+        self._partition_ids += partition_ids
+
+    async def known_at_first(self, incarnation: int, partition_ids: Sequence[str]) -> frozenset[str]:
+        key = f"{self._prefix}partitions:{self._scope}:{incarnation:08x}".encode()
+        await call(self._client, self._client.set(key, json.dumps(list(partition_ids)), nx=True))
+        stored = await call(self._client, cast("Any", self._client.get(key)))
+        return frozenset(json.loads(stored)) if stored else frozenset(partition_ids)
+
     @property
     def _ttl_ms(self) -> int:
         return int(self._ttl_seconds * 1000)
@@ -50,13 +59,14 @@ class RedisLeases:
         mine = {lease.partition_id: lease for lease in held}
         records = {lease.partition_id: lease.record for lease in held}
         args: list[Any] = [pod_id, self._ttl_ms]
-        for partition in self._partition_ids:
+        partitions = tuple(self._partition_ids)
+        for partition in partitions:
             lease, record = mine.get(partition), records.get(partition)
             args += NOT_HELD if lease is None else (lease.epoch, b"" if record is None else record.encode())
-        keys = [self._pods, self._sample, *(self._lease(partition) for partition in self._partition_ids)]
+        keys = [self._pods, self._sample, *(self._lease(partition) for partition in partitions)]
         pods, sample, states = await self._renew(keys, args)
         by_state: dict[bytes, list[str]] = {}
-        for partition, state in zip(self._partition_ids, states, strict=True):
+        for partition, state in zip(partitions, states, strict=True):
             by_state.setdefault(state, []).append(partition)
         for partition in by_state.get(b"held", []):
             mine[partition].renewed(asked_at, self._ttl_seconds)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 from azure.eventhub._pyamqp.aio import _cbs_async
 from azure.eventhub.aio import EventHubConsumerClient
+from azure.eventhub.aio._eventprocessor.event_processor import EventProcessor
 
+from dedup_service.adapters.azure_errors import CLOSE_TIMEOUT_SECONDS
 from dedup_service.adapters.eventhubs import input as hub_input
 from dedup_service.adapters.eventhubs.below_sdk import receiving
 from dedup_service.adapters.eventhubs.input import EventHubInput
@@ -38,10 +41,14 @@ def append(stand_in: StandIn, texts: list[bytes]) -> None:
     hub.append(made, partition=hub.partitions[0])
 
 
+def connect_to(stand_in: StandIn) -> Callable[[], EventHubConsumerClient]:
+    address = stand_in.connection_string("telemetry")
+    return partial(EventHubConsumerClient.from_connection_string, address, "dedup", retry_total=0)
+
+
 @asynccontextmanager
 async def reading(stand_in: StandIn, *, prefetch: int = 300, batch_size: int = 100) -> AsyncIterator[PartitionReader]:
-    client = EventHubConsumerClient.from_connection_string(stand_in.connection_string("telemetry"), "dedup", retry_total=0)
-    hub = EventHubInput(client, "namespace", "the hub", prefetch=prefetch, batch_size=batch_size)
+    hub = EventHubInput(connect_to(stand_in), "namespace", "", prefetch=prefetch, batch_size=batch_size)
     try:
         yield hub.open("0", StartPosition(offset="-1"), owner_level=1)
     finally:
@@ -133,3 +140,33 @@ async def test_events_that_arrive_one_by_one_are_delivered_one_by_one(stand_in: 
             append(stand_in, [b"x"])
             ((event,),) = await read(reader, 1)
             assert event.sequence_number == n
+
+
+async def test_a_partition_is_read_again_while_the_former_reader_still_closes(
+    stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A receive that is slow to close must neither keep the next one from starting, nor end it when it has closed."""
+    slow, closed = asyncio.Event(), asyncio.Event()
+    stop = EventProcessor.stop
+
+    async def stop_slowly(self: EventProcessor) -> None:
+        if not slow.is_set():
+            slow.set()
+            await asyncio.sleep(3 * CLOSE_TIMEOUT_SECONDS)
+        await stop(self)
+        closed.set()
+
+    append(stand_in, bodies(10))
+    hub = EventHubInput(connect_to(stand_in), "namespace", "", prefetch=300, batch_size=100)
+    try:
+        former = hub.open("0", StartPosition(offset="-1"), owner_level=1)
+        await read(former, 10)
+        monkeypatch.setattr(EventProcessor, "stop", stop_slowly)
+        former.close()
+        reader = hub.open("0", StartPosition(offset="-1"), owner_level=1)
+        await read(reader, 10)
+        await asyncio.wait_for(closed.wait(), DEADLINE_SECONDS)
+        append(stand_in, bodies(10))
+        await read(reader, 10)
+    finally:
+        await hub.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -10,9 +11,9 @@ from msgspec.structs import replace
 
 from dedup_service.core.claims import key_digest
 from dedup_service.core.events import MESSAGE_SOURCE, InputEvent
-from dedup_service.core.groups import Group, Groups
+from dedup_service.core.groups import Group, Groups, routing_rule
 from dedup_service.processing.event_work import EventWork
-from tests.support.groups import admission_of, group_of
+from tests.support.groups import OUTPUT, admission_of, group_of
 from tests.support.readings import batch_of, element, event, single
 
 PRESSES = group_of(name="presses", devices=("edge-press-?",), sources=("opc.tcp://plant/press-*",))
@@ -118,3 +119,12 @@ def test_a_group_defines_what_its_content_is() -> None:
         7,
     ]
     assert len({same, *map(content, others)}) == 6
+
+
+def test_the_routing_rule_changes_with_everything_that_sends_a_reading_elsewhere() -> None:
+    def rule(**fields: Any) -> str:
+        return routing_rule([PRESSES, group_of(name="ovens", output=dataclasses.replace(OUTPUT, **fields))])
+
+    same = rule()
+    assert same == rule(content_mode="structured") == routing_rule([group_of(name="ovens"), PRESSES])
+    assert len({same, rule(partition_by="group"), rule(partition_ids=["0", "1"]), rule(partition_ids=["other:0"])}) == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -28,8 +29,15 @@ def test_a_pod_that_is_not_listed_yet_counts_itself() -> None:
 
 @pytest.mark.parametrize("finished", [None, Position(5, "50", 500)])
 def test_records_survive_encoding(finished: Position | None) -> None:
-    record = LeaseRecord(finished, {"0": 7, "1": -1}, 2**32 - 1)
-    assert LeaseRecord.decode(record.encode()) == record
+    for rule in ("", "0123abcd"):
+        record = LeaseRecord(finished, {"0": 7, "1": -1}, 2**32 - 1, rule)
+        assert LeaseRecord.decode(record.encode()) == record
+
+
+def test_a_pod_of_before_reads_a_record_with_a_rule() -> None:
+    """It unpacks three parts, and looks up partitions in the second."""
+    _, sample, incarnation = json.loads(LeaseRecord(None, {"0": 7}, 5, "0123abcd").encode())
+    assert (sample["0"], incarnation) == (7, 5)
 
 
 def clean(origin: Any = "000000ab/3/17", indexes: Any = "0-2,5", **more: Any) -> dict[str, Any]:

@@ -12,12 +12,12 @@ from dedup_service.core.events import Extraction, InputEvent
 from dedup_service.core.extract import CloudEventsExtractor
 from dedup_service.core.leases import Lease, LeaseRecord, NewestSample
 from dedup_service.core.progress import Position
-from dedup_service.errors import UnavailableError
+from dedup_service.errors import Dependency, DependencyKind, UnavailableError
 from dedup_service.partitions.assignment import Assignment, AssignmentOptions
 from dedup_service.partitions.worker import PartitionWorker, WorkerOptions
 from dedup_service.processing.pipeline import Pipeline
 from dedup_service.processing.shared import Shared
-from dedup_service.telemetry import Count, Telemetry
+from dedup_service.telemetry import Count, Telemetry, lag_ms
 from tests.doubles.memory import (
     MemoryCheckpoints,
     MemoryClaims,
@@ -116,6 +116,48 @@ async def kill(worker: PartitionWorker, condition: Callable[[], bool]) -> None:
     await until(condition)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_partition_that_is_stuck_is_shown_while_its_neighbour_works() -> None:
+    plant = Plant(partitions=2)
+    plant.emit("a", partition="0")
+    stuck = Dependency(DependencyKind.INPUT_HUB_READING, part="0")
+    working = await plant.worker(partition="1")
+    plant.telemetry.unavailable(stuck, "events wait in partition 0, but none arrives")
+    plant.emit("b", partition="1")
+    await run_until(working, lambda: plant.published == ["b"])
+    assert list(plant.telemetry.paused) == [stuck]
+    await run_until(await plant.worker(partition="0"), lambda: len(plant.published) == 2)
+    assert not plant.telemetry.paused
+
+
+async def test_a_partition_that_another_pod_has_now_is_not_shown_as_stuck_here() -> None:
+    plant = Plant()
+    worker = await plant.worker()
+    plant.telemetry.unavailable(Dependency(DependencyKind.INPUT_HUB_READING, part="0"), "away")
+    worker.stop("given up to another pod")
+    await worker.run()
+    assert not plant.telemetry.paused
+
+
+async def test_the_lag_is_the_age_of_what_is_unfinished_also_right_after_a_takeover() -> None:
+    """A checkpoint holds no time; a lag since 1970 would be the alternative."""
+    plant = Plant()
+    plant.emit("a", "b")
+    plant.clock.ms += 7000
+    lags: list[int] = []
+    worker = await plant.worker()
+    now_ms = plant.clock.now_ms()
+    process = Pipeline.process
+
+    async def watched(self: Pipeline, events: list[InputEvent]) -> None:
+        lags.append(lag_ms(plant.telemetry.partitions["0"], plant.clock.now_ms()))
+        await process(self, events)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Pipeline, "process", watched)
+        await run_until(worker, lambda: len(plant.published) == 2)
+    assert 0 < lags[0] <= now_ms - plant.hub.partitions["0"][0].enqueued_ms + 1
 
 
 async def test_an_event_that_is_older_than_the_retention_disproves_the_setting_once() -> None:

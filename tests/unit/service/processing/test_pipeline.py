@@ -15,11 +15,11 @@ from msgspec.structs import replace
 from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import unpack
 from dedup_service.core.events import MESSAGE_SOURCE, InputEvent
-from dedup_service.core.leases import Lease, LeaseRecord, NewestSample, TakeoverState
+from dedup_service.core.leases import MIXED_RULES, Lease, LeaseRecord, NewestSample, TakeoverState
 from dedup_service.core.outgoing import OutputPolicy
 from dedup_service.core.progress import Position
 from dedup_service.core.retention import Retention
-from dedup_service.errors import LeaseLostError, StoppingError, UnavailableError
+from dedup_service.errors import LeaseLostError, StoppingError, UnavailableError, UndeliverableError
 from dedup_service.processing import pipeline as module
 from dedup_service.processing.claiming import Claimer
 from dedup_service.processing.event_work import EventWork
@@ -27,7 +27,7 @@ from dedup_service.processing.pipeline import Pipeline
 from dedup_service.telemetry import Count, Telemetry
 from dedup_service.waiting import Retrier
 from tests.doubles.memory import MemoryClaims, MemoryClock, MemoryPublisher
-from tests.support.groups import admission_of, group_of
+from tests.support.groups import OUTPUT, admission_of, group_of
 from tests.support.readings import batch_of, element, single
 from tests.support.shared import CLEAN_HUB, DEAD_LETTER_HUB, REDIS, shared_of
 
@@ -161,7 +161,7 @@ async def test_publishing_waits_for_the_hub_and_confirms_afterwards() -> None:
 
 async def test_a_claim_is_not_confirmed_before_it_is_published() -> None:
     world = World()
-    world.stopping.set()
+    world.clean.before_send = world.stopping.set
     world.clean.failures = [UnavailableError(CLEAN_HUB, "busy")]
     pipeline = world.pipeline()
     with pytest.raises(StoppingError):
@@ -173,12 +173,28 @@ async def test_a_claim_is_not_confirmed_before_it_is_published() -> None:
 
 async def test_what_was_published_before_the_stop_is_confirmed() -> None:
     world = World()
-    world.stopping.set()
+    world.dead.before_send = world.stopping.set
     world.dead.failures = [UnavailableError(DEAD_LETTER_HUB, "busy")]
     with pytest.raises(StoppingError):
         await world.pipeline().process([world.at(batch_of([element("1"), b"{}"]), 0)])
     ((claim, _),) = world.claims.stored.values()
     assert unpack(claim).confirmed
+
+
+async def test_a_pod_that_leaves_stops_between_two_sends_and_its_successor_goes_on() -> None:
+    world = World()
+    events = [world.at(single(str(n), str(n).encode()), n) for n in range(10)]
+    sends = iter(range(10))
+    world.clean.before_send = lambda: world.stopping.set() if next(sends) == 3 else None
+    pipeline = world.pipeline()
+    with pytest.raises(StoppingError):
+        await pipeline.process(events)
+    assert world.clean_bodies() == [b"0", b"1", b"2", b"3"]
+    assert pipeline.progress.finished is None
+    world.stopping.clear()
+    world.clean.before_send = lambda: None
+    await world.pipeline(horizon=9).process(events)
+    assert sorted(world.clean_bodies()) == [str(n).encode() for n in range(10)]
 
 
 async def test_a_refused_copy_does_not_claim() -> None:
@@ -338,14 +354,68 @@ async def test_memory_is_bounded_by_slices_and_each_slice_is_finished_on_its_own
     assert len(world.clean.events) == 10
 
 
-async def test_an_event_that_is_given_up_ends_in_the_dead_letters() -> None:
+async def test_an_event_on_which_pure_code_fails_ends_in_the_dead_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object) -> None:
+        raise ArithmeticError("defect")
+
+    for place in ("dedup_service.processing.claiming.late_places", "dedup_service.processing.sending.clean_events"):
+        world = World()
+        pipeline = world.pipeline()
+        with monkeypatch.context() as patch:
+            patch.setattr(place, failing)
+            await pipeline.process([world.at(single("1", b"poison"), 7)])
+        (letter,) = world.dead.events
+        assert (letter.body, letter.properties["dedup_reason"]) == (b"poison", "processing-failed")
+        assert pipeline.progress.finished is not None
+        assert pipeline.progress.finished.sequence_number == 7
+
+
+@pytest.mark.parametrize("mode", ["as-received", "structured"])
+async def test_a_reading_that_can_not_be_rendered_does_not_claim_and_spares_its_neighbours(mode: str) -> None:
+    """R10: otherwise the good copies of the whole batch would be duplicates of what no one can publish."""
+    world = World(group={"output": dataclasses.replace(OUTPUT, content_mode=mode)})
+    broken = b'{"id":"2","source":"urn:a","\xff":1}'
+    await world.pipeline().process([world.at(batch_of([element("1"), broken, element("3")], device="edge-1"), 0, "0")])
+    await world.pipeline().process([world.at(batch_of([element("2"), element("3")], device="edge-2"), 0, "1")])
+    if mode == "structured":
+        found = [item["id"] for body in world.clean_bodies() for item in json.loads(body)]
+        assert sorted(found) == ["1", "2", "3"]
+        (letter,) = world.dead.events
+        assert (letter.body, letter.properties["dedup_reason"]) == (b"[" + broken + b"]", "unreadable-reading")
+    else:
+        assert not world.dead.events
+
+
+async def test_a_dead_letter_that_is_refused_for_another_reason_than_its_size_is_kept_whole() -> None:
     world = World()
-    pipeline = world.pipeline()
-    await pipeline.give_up(world.at(single("1", b"poison"), 7), RuntimeError("defect"))
+    world.dead.refusals = [UndeliverableError("refused", "not now")] * 3
+    await world.pipeline().process([world.at(single(None, b"x" * 100), 0)])
     (letter,) = world.dead.events
-    assert (letter.body, letter.properties["dedup_reason"]) == (b"poison", "processing-failed")
-    assert pipeline.progress.finished is not None
-    assert pipeline.progress.finished.sequence_number == 7
+    assert letter.body == b"x" * 100
+    assert "dedup_original_size" not in letter.properties
+    assert world.telemetry.counts[Count.FAILURES]["the dead-letter hub"] == 3
+
+
+async def test_a_dead_letter_hub_that_accepts_nothing_is_waited_for() -> None:
+    world = World()
+    world.dead.max_bytes = -1
+    task = asyncio.create_task(world.pipeline().process([world.at(single(None, b"x"), 0)]))
+    async with asyncio.timeout(10):
+        while world.telemetry.counts[Count.FAILURES]["the dead-letter hub"] < 3:
+            await asyncio.sleep(0)
+    world.dead.max_bytes = 1000
+    await asyncio.wait_for(task, 10)
+    assert [letter.properties["dedup_original_size"] for letter in world.dead.events] == [1]
+
+
+async def test_a_clean_event_that_is_refused_for_another_reason_than_its_size_is_not_split() -> None:
+    world = World()
+    world.clean.refusals = [UndeliverableError("refused", "not-allowed")]
+    whole = batch_of([element(str(n)) for n in range(4)])
+    await world.pipeline().process([world.at(whole, 0)])
+    assert not world.clean.events
+    (letter,) = world.dead.events
+    assert (letter.body, letter.properties["dedup_reason"], letter.readings) == (whole.body, "refused", 4)
 
 
 # --- resolving: the clean stream settles what Redis cannot
@@ -375,6 +445,17 @@ async def test_a_copy_in_doubt_that_is_not_in_the_clean_stream_is_published() ->
     await world.pipeline(horizon=1).process([world.at(single("1", b"x"), 0), second])
     assert world.clean_bodies() == [b"x", b"y"]
     assert dict(world.telemetry.counts[Count.IN_DOUBT]) == {"found": 1, "published": 1}
+
+
+async def test_a_copy_in_doubt_whose_part_of_the_clean_stream_has_expired_is_published_and_counted() -> None:
+    """R3 goes before R8: what can't be found out must not be lost."""
+    world = World()
+    event = world.at(single("1", b"x"), 0)
+    await published_but_not_confirmed(world, event)
+    world.clean.expired = 1
+    await world.pipeline(horizon=0).process([event])
+    assert world.clean_bodies() == [b"x", b"x"]
+    assert dict(world.telemetry.counts[Count.IN_DOUBT]) == {"expired": 1}
 
 
 async def test_a_marked_duplicate_does_not_prove_that_the_winner_was_published() -> None:
@@ -409,11 +490,12 @@ async def test_a_batch_that_failed_halfway_is_looked_up_when_it_is_processed_aga
 
 async def test_nothing_is_sent_without_enough_of_the_lease_left() -> None:
     world = World()
-    world.stopping.set()
+    world.clean.before_send = world.stopping.set
     pipeline = world.pipeline()
     pipeline._lease.valid_until = world.clock.monotonic() + world.clean.timeout_seconds
     with pytest.raises(StoppingError, match="the lease"):
         await pipeline.process([world.at(single("1"), 0)])
+    world.stopping.clear()
     pipeline._lease.is_lost = True
     with pytest.raises(LeaseLostError):
         await pipeline.process([world.at(single("1"), 0)])
@@ -428,9 +510,9 @@ async def test_the_record_keeps_the_inherited_sample_below_the_horizon_and_then_
     for number in range(3):
         await pipeline.process([world.at(single(str(number)), number)])
         records.append(pipeline._lease.record)
-    now = world.clock.now_ms()
-    expected = [(0, {"0": -1}), (1, {"0": 7}), (2, {"0": 7})]
-    assert records == [LeaseRecord(Position(n, str(n), now), sample, 1) for n, sample in expected]
+    now, present = world.clock.now_ms(), pipeline._shared.rule
+    expected = [(0, {"0": -1}, MIXED_RULES), (1, {"0": 7}, present), (2, {"0": 7}, present)]
+    assert records == [LeaseRecord(Position(n, str(n), now), sample, 1, rule) for n, sample, rule in expected]
 
 
 async def test_a_sample_that_arrives_during_a_batch_is_not_used_for_what_was_finished_before_it() -> None:

@@ -1,0 +1,87 @@
+"""Sending through the SDK: an error that nobody expects is not the event's fault, and may hide a send that worked."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
+
+import pytest
+from azure.eventhub.aio import EventHubProducerClient
+
+from dedup_service.adapters.eventhubs import publisher as module
+from dedup_service.adapters.eventhubs.below_sdk.encoding import encode
+from dedup_service.adapters.eventhubs.publisher import EventHubPublisher
+from dedup_service.core.outgoing import OutgoingEvent
+from dedup_service.errors import Dependency, DependencyKind, UnavailableError, UndeliverableError
+from sandbox.hub.stand_in import StandIn
+
+CLEAN_HUB = Dependency(DependencyKind.CLEAN_HUB)
+
+
+def event(body: bytes) -> OutgoingEvent:
+    return OutgoingEvent(body, "application/json", None, "m", None, {"n": 1}, 1)
+
+
+@pytest.fixture
+async def publisher(stand_in: StandIn) -> AsyncIterator[EventHubPublisher]:
+    connect = partial(EventHubProducerClient.from_connection_string, stand_in.connection_string("clean"), retry_total=0)
+    made = EventHubPublisher(connect, CLEAN_HUB, send_timeout_seconds=5)
+    yield made
+    await made.close()
+
+
+def stored(stand_in: StandIn) -> int:
+    return len(stand_in.namespace.hubs["clean"].partitions[0].entries)
+
+
+async def test_a_defect_of_the_sdk_in_a_send_is_an_ambiguous_outcome(
+    publisher: EventHubPublisher, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = EventHubProducerClient.send_batch
+
+    async def sends_and_fails(self: EventHubProducerClient, *arguments: Any, **options: Any) -> None:
+        await send(self, *arguments, **options)
+        raise AttributeError("'NoneType' object has no attribute '_link'")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EventHubProducerClient, "send_batch", sends_and_fails)
+        with pytest.raises(UnavailableError, match="the clean hub: AttributeError") as caught:
+            await publisher.publish("0", [event(b"1")])
+    assert caught.value.ambiguous
+    assert stored(stand_in) == 1
+    assert await publisher.publish("0", [event(b"2")]) == 1
+    assert stored(stand_in) == 2
+
+
+async def test_a_defect_before_the_send_is_an_unavailable_hub(
+    publisher: EventHubPublisher, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: Any, **__: Any) -> None:
+        raise AttributeError("a defect")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EventHubProducerClient, "create_batch", fails)
+        with pytest.raises(UnavailableError, match="AttributeError"):
+            await publisher.publish("0", [event(b"1")])
+    assert await publisher.publish("0", [event(b"1")]) == 1
+    assert stored(stand_in) == 1
+
+
+async def test_only_an_event_that_can_not_be_encoded_is_undeliverable(
+    publisher: EventHubPublisher, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+
+    def fails_on_poison(one: OutgoingEvent) -> bytes:
+        if one.body == b"poison":
+            raise ArithmeticError("a defect")
+        return encode(one)
+
+    monkeypatch.setattr(module, "encode", fails_on_poison)
+    events = [event(b"1"), event(b"poison"), event(b"2")]
+    assert await publisher.publish("0", events) == 1
+    with pytest.raises(UndeliverableError) as caught:
+        await publisher.publish("0", events[1:])
+    assert caught.value.reason == "processing-failed"
+    assert await publisher.publish("0", events[2:]) == 1
+    assert stored(stand_in) == 2

@@ -74,6 +74,7 @@ def test_a_coding_that_can_not_be_undone_is_refused_by_its_name(name: str) -> No
         (zlib.compress(b"one")[:-1], "deflate"),
         (b"[]", "deflate"),
     ],
+    ids=range(10),
 )
 def test_what_can_not_be_read_to_its_end_is_refused_as_a_whole(body: bytes, name: str) -> None:
     assert reason_of(body, name) == "unreadable-body"

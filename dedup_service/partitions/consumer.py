@@ -10,13 +10,13 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 
-from dedup_service.config.settings import HUB_EXAMPLE, Settings, example
+from dedup_service.config.settings import HUB_EXAMPLE, PREFIX, Settings, example
 from dedup_service.core.leases import Lease
 from dedup_service.errors import UnavailableError
 from dedup_service.partitions.assignment import Assignment, AssignmentOptions
 from dedup_service.partitions.input_ports import InputPorts
 from dedup_service.partitions.worker import PartitionWorker, WorkerOptions
-from dedup_service.ports import HubInfo, Leases
+from dedup_service.ports import Leases
 from dedup_service.processing.shared import Shared
 from dedup_service.waiting import StartupWait
 
@@ -53,7 +53,8 @@ class InputConsumer:
         self._shared.incarnations.saw(source.config.name, info.incarnation)
         self.partitions = [source.label + partition for partition in info.partition_ids]
         leases = source.make_leases(info.partition_ids)
-        known = await startup.available("DEDUP_REDIS_URL", example("redis_url"), partial(self._known, leases, info))
+        ask = partial(leases.known_at_first, info.incarnation, info.partition_ids)
+        known = await startup.available(f"{PREFIX}REDIS_URL", example("redis_url"), ask)
         if known is None:
             return
         self._known_at_first = known
@@ -70,9 +71,6 @@ class InputConsumer:
             await self._assignment.run(stop)
         finally:
             watching.cancel()
-
-    async def _known(self, leases: Leases, info: HubInfo) -> frozenset[str]:
-        return await leases.known_at_first(info.incarnation, info.partition_ids)
 
     def _make_worker(self, leases: Leases, lease: Lease) -> PartitionWorker:
         """A partition that was added later is read from its beginning, wherever the operator wanted to start in the others:

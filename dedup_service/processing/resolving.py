@@ -105,7 +105,9 @@ class Resolver:
         )
 
     def _candidates(self, partition: str, *, is_own: bool) -> list[str]:
-        return [partition] if is_own or self._inherited_rule == self._present_rule else self._clean_partitions
+        """An event that this process has attempted may still have been published by a predecessor, below the horizon."""
+        rule = self.rule if is_own else self._inherited_rule
+        return [partition] if rule == self._present_rule else self._clean_partitions
 
     async def _published_by_predecessors(self, output_partition: str) -> Published:
         """From the inherited sample to the end; read once, since predecessors can send nothing more."""

@@ -243,6 +243,16 @@ def looked_up_by_the_present_rule(patch: Patch) -> None:
     patch.setattr(Resolver, "_candidates", lambda self, partition, *, is_own: [partition])
 
 
+def attempts_looked_up_by_the_present_rule(patch: Patch) -> None:
+    """What this process has attempted is not looked up where a predecessor of another rule may have published it."""
+    candidates = Resolver._candidates
+
+    def own_only(self: Resolver, partition: str, *, is_own: bool) -> list[str]:
+        return [partition] if is_own else candidates(self, partition, is_own=False)
+
+    patch.setattr(Resolver, "_candidates", own_only)
+
+
 def claims_that_outlive_their_events(patch: Patch) -> None:
     """An unconfirmed claim is kept for longer than the input hub keeps its event."""
     patch.setattr(Retention, "unconfirmed_ttl_ms", lambda *_: 10 * 86_400_000)
@@ -305,6 +315,7 @@ CAUGHT_BY: dict[str, tuple[Mutant, str]] = {
     "attempts-forgotten": (attempts_forgotten, "defects"),
     "given-up-for-any-error": (given_up_for_any_error, "defects"),
     "looked-up-by-the-present-rule": (looked_up_by_the_present_rule, "reroutes"),
+    "attempts-looked-up-by-the-present-rule": (attempts_looked_up_by_the_present_rule, "reroutes"),
     "replays-are-counted": (replays_are_counted, "many crashes"),
     "skip-by-sequence-number": (skip_by_sequence_number, "recreated"),
 }

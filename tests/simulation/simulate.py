@@ -32,7 +32,7 @@ SCENARIOS = {
         kills=6, freezes=0, trouble_seconds=4, retention_seconds=30, outage_seconds=40, wrong_clocks=False
     ),
     "recreated": Scenario(kills=1, recreations=1),
-    "reroutes": Scenario(kills=12, pods=3, trouble_seconds=60, reroutes=True),
+    "reroutes": Scenario(kills=12, pods=3, trouble_seconds=60, reroutes=True, defects=0.05),
     "stops": Scenario(kills=2, freezes=0, stops=8, pods=3, trouble_seconds=40, queueing_seconds=0.5),
     "defects": Scenario(defects=0.05),
     "backlog": Scenario(kills=3, configured_retention_seconds=300),

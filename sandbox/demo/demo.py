@@ -11,7 +11,7 @@ import socket
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -33,6 +33,8 @@ START_SECONDS = 90.0
 DRAIN_SECONDS = 60.0
 CYCLE_SECONDS = 60.0
 """Length of a cycle (edge killed, edge back) when the demo runs until Ctrl-C."""
+RETURN_SECONDS = 60.0
+"""How long a demo of fixed length is prolonged at most until the restarted edge sends again, on a slow machine."""
 POLL_SECONDS = 0.5
 
 
@@ -135,14 +137,16 @@ class Demo:
 
     async def _play(self, http: aiohttp.ClientSession, view: View) -> None:
         length = self._options.seconds or CYCLE_SECONDS
-        started, cycle, victim_up = time.monotonic(), 0, True
+        started, cycle, victim_up, victim_live = time.monotonic(), 0, True, True
         view.tell(f"running; dashboard: {self.address}/  API: {self.address}/docs  statistics: {self.address}/v1/stats")
         while not self._stop.is_set():
             elapsed = time.monotonic() - started
-            if self._options.seconds is not None and elapsed >= self._options.seconds:
+            if self._options.seconds is not None and elapsed >= self._options.seconds + (
+                0 if victim_live else RETURN_SECONDS
+            ):
                 return
             at = elapsed - cycle * length
-            if at >= length:
+            if at >= length and self._options.seconds is None:
                 cycle += 1
             elif victim_up and length / 3 <= at < length * 2 / 3:
                 victim_up = False
@@ -153,17 +157,17 @@ class Demo:
                 victim_up = True
                 await self._start_edge(plan.VICTIM)
                 view.tell(f"restarted {plan.VICTIM.name}")
-            await self._show(http, view)
+            stats = await self._show(http, view)
+            victim_live = victim_up and stats is not None and _is_live(stats, plan.VICTIM)
 
-    async def _show(self, http: aiohttp.ClientSession, view: View) -> None:
+    async def _show(self, http: aiohttp.ClientSession, view: View) -> dict[str, Any] | None:
         stats = await self._stats(http)
         if stats is not None:
             view.show(stats)
         self._check(in_time=True)
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(self._stop.wait(), POLL_SECONDS)
-        except TimeoutError:
-            return
+        return stats
 
     async def _stats(self, http: aiohttp.ClientSession) -> dict[str, Any] | None:
         """The answers of the service's API by path, or None while the service is not ready."""
@@ -241,6 +245,10 @@ class Demo:
         self._console.print(
             "  nothing lost, nothing twice" if verdict.is_clean else "  NOT CLEAN", highlight=False, soft_wrap=True
         )
+
+
+def _is_live(stats: dict[str, Any], edge: plan.Edge) -> bool:
+    return any(item["replica"] == edge.identity and item["state"] == "live" for item in stats["replicas"])
 
 
 def _finished(stats: dict[str, Any], ends: dict[str, int]) -> bool:

@@ -13,7 +13,7 @@ from dedup_service.core.accounting import Counts, SourceHistory
 from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import Claim
 from dedup_service.core.events import Extraction, InputEvent
-from dedup_service.core.leases import EndOffsets, Lease, LeaseRecord, Renewal
+from dedup_service.core.leases import PRESENT, EndOffsets, Lease, LeaseRecord, Presence, Renewal
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.core.overview import ReplicaSeen
 from dedup_service.core.progress import Position
@@ -36,6 +36,10 @@ class PartitionState:
     """-1 while nothing was ever enqueued."""
     last_offset: str
     last_enqueued_ms: int
+
+    def has_more_than(self, finished: int) -> bool:
+        """Whether the hub keeps events behind sequence number `finished`; -1 when none is finished."""
+        return self.last_sequence_number >= max(self.first_sequence_number, finished + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +190,9 @@ class Leases(Protocol):
         whichever pod. Idempotent."""
         ...
 
-    async def renew(self, pod_id: str, held: Sequence[Lease]) -> Renewal:
-        """Prolongs the leases that this pod still holds, writes their records, and returns who is alive and what is free. A
-        lease whose epoch is not the stored one is lost, whatever the reason."""
+    async def renew(self, pod_id: str, held: Sequence[Lease], presence: Presence = PRESENT) -> Renewal:
+        """Prolongs the leases that this pod still holds, writes their records, and returns who takes part and what is free.
+        A lease whose epoch is not the stored one is lost, whatever the reason."""
         ...
 
     async def take(self, pod_id: str, partition_id: str) -> Lease | None:

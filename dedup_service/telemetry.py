@@ -39,6 +39,11 @@ class Count(Enum):
         "Copies in doubt after a takeover or an ambiguous send: found in the clean stream, or not there and published.",
     )
     LEASES_LOST = ("dedup_leases_lost", None, "Partitions whose lease another pod had taken, or Redis had forgotten.")
+    GIVEN_UP = (
+        "dedup_partitions_given_up",
+        None,
+        "Partitions that this pod gave up, because it made no progress there and other pods did.",
+    )
     IGNORED = ("dedup_ignored_events", "reason", "Events that are not telemetry of this deployment.")
     DEAD_LETTERED = ("dedup_dead_lettered", "reason", "Readings sent to the dead-letter hub, or discarded by setting.")
     CLEAN_EVENTS = ("dedup_clean_events", None, "Events published to the clean hub.")
@@ -61,9 +66,22 @@ class PartitionFigures:
 
     sequence_number: int = -1
     enqueued_ms: int = 0
+    """Everything that was enqueued up to then is finished."""
     last_enqueued_ms: int = 0
+    """When the newest event that is known to be in the hub was enqueued."""
     oldest_ms: int = 0
     """Age of the oldest event that was received, when it was received."""
+    stalled_since_ms: int = 0
+    """Since when the worker can't get on, so that the partition may hold anything by now; 0 while it does."""
+
+    def saw_end(self, last_enqueued_ms: int, *, is_behind: bool) -> None:
+        """What the hub says of its end. While events wait whose times are not known, the newest one's age is the least that
+        the lag can be."""
+        self.last_enqueued_ms = max(self.last_enqueued_ms, last_enqueued_ms)
+        if not is_behind:
+            self.enqueued_ms = max(self.enqueued_ms, self.last_enqueued_ms)
+        elif not self.enqueued_ms:  # a checkpoint holds no time
+            self.enqueued_ms = self.last_enqueued_ms - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +154,6 @@ class Telemetry:
 
     def partition_taken(self, partition_id: str, start: object, epoch: int) -> None:
         self.add(Count.TAKEOVERS)
-        self.partitions[partition_id] = PartitionFigures()
         log.info("partition_taken", partition=partition_id, start=str(start), epoch=epoch)
 
     def partition_left(self, partition_id: str, reason: str) -> None:
@@ -145,6 +162,16 @@ class Telemetry:
 
     def partitions_added(self, name: str, partition_ids: Sequence[str]) -> None:
         log.info("partitions_added", input=name, partitions=list(partition_ids), effect="read from their beginning")
+
+    def takes_no_part(self, seconds: float) -> None:
+        log.warning(
+            "pod_takes_no_part",
+            problem="no partition of this pod makes progress, although other pods do",
+            effect=f"its partitions go to the others; it comes back after {seconds:.0f} s, once it reaches the hubs",
+        )
+
+    def takes_part_again(self) -> None:
+        log.info("pod_takes_part")
 
     def hub_recreated(self, partition_id: str, detail: str) -> None:
         self.add(Count.HUB_RECREATED)
@@ -181,10 +208,11 @@ class Telemetry:
 
 
 def lag_ms(figures: PartitionFigures, now_ms: int) -> int:
-    """0 once everything that was enqueued is finished."""
-    if figures.enqueued_ms >= figures.last_enqueued_ms:
-        return 0
-    return max(0, now_ms - figures.enqueued_ms)
+    """0 once everything that was enqueued is finished. Where nothing is known, because the hub can't be read, it is the time
+    since then."""
+    stalled_ms = now_ms - figures.stalled_since_ms if figures.stalled_since_ms else 0
+    behind_ms = now_ms - figures.enqueued_ms if figures.enqueued_ms < figures.last_enqueued_ms else 0
+    return max(0, behind_ms, stalled_ms)
 
 
 def lag_seconds(figures: PartitionFigures, now_ms: int) -> float:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from dedup_service.errors import ConfigurationError, Dependency, StoppingError, UnavailableError
 from dedup_service.ports import Clock
-from dedup_service.telemetry import Telemetry
+from dedup_service.telemetry import PartitionFigures, Telemetry
 
 FIRST_BACKOFF_SECONDS = 0.1
 MAX_BACKOFF_SECONDS = 2.0
@@ -18,13 +18,51 @@ STARTUP_RETRY_SECONDS = 1.0
 T = TypeVar("T")
 
 
+@dataclass(slots=True)
+class Activity:
+    """Whether a partition's worker gets on. Times are monotonic seconds."""
+
+    clock: Clock
+    figures: PartitionFigures
+    taken_at: float = field(init=False)
+    progressed_at: float = field(init=False)
+    """When the worker last finished something, or heard from the hub that nothing is waiting."""
+    stalled_since: float | None = field(init=False, default=None)
+    """When the operation began that fails since then; None while the worker gets on."""
+
+    def __post_init__(self) -> None:
+        self.taken_at = self.progressed_at = self.clock.monotonic()
+
+    @property
+    def is_stalled(self) -> bool:
+        return self.stalled_since is not None
+
+    def progressed(self) -> None:
+        self.progressed_at = self.clock.monotonic()
+        self.goes_on()
+
+    def goes_on(self) -> None:
+        """What failed works again."""
+        self.stalled_since, self.figures.stalled_since_ms = None, 0
+
+    def fails(self, began_at: float) -> bool:
+        """An operation that began then has failed. Returns whether a stall begins with it."""
+        if self.stalled_since is not None:
+            return False
+        self.stalled_since = began_at
+        self.figures.stalled_since_ms = self.clock.now_ms() - round((self.clock.monotonic() - began_at) * 1000)
+        return True
+
+
 class Retrier:
     """Runs an operation until it succeeds. The operation must be safe to repeat."""
 
-    def __init__(self, clock: Clock, telemetry: Telemetry, stopping: asyncio.Event) -> None:
+    def __init__(self, clock: Clock, telemetry: Telemetry, stopping: asyncio.Event, activity: Activity) -> None:
+        """`activity` is that of the worker, which stands still while it waits here."""
         self._clock = clock
         self._telemetry = telemetry
         self._stopping = stopping
+        self._activity = activity
 
     def raise_if_stopping(self) -> None:
         """To be called between steps that may take long. Raises StoppingError; what is unfinished then is left to the next
@@ -40,11 +78,14 @@ class Retrier:
         """
         backoff = FIRST_BACKOFF_SECONDS
         failed: Dependency | None = None
+        begins_stall = False
         while True:
+            began_at = self._clock.monotonic()
             try:
                 result = await operation()
             except UnavailableError as error:
                 failed = error.dependency
+                begins_stall = self._activity.fails(began_at) or begins_stall
                 self._telemetry.unavailable(error.dependency, error.problem)
                 if self._stopping.is_set():
                     self._telemetry.forget(error.dependency)
@@ -56,6 +97,8 @@ class Retrier:
             else:
                 if failed is not None:
                     self._telemetry.available(failed)
+                if begins_stall:
+                    self._activity.goes_on()
                 return result
 
 

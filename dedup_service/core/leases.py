@@ -78,6 +78,19 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Presence:
+    """What a pod says of itself when it renews."""
+
+    takes_part: bool = True
+    """False while it can't work: then the others share the partitions without it."""
+    progressed_ago: float | None = None
+    """Seconds since it last made progress on any partition; None when it never did."""
+
+
+PRESENT = Presence()
+
+
+@dataclass(frozen=True, slots=True)
 class TakeoverState:
     """What an owner knows when it begins with a partition."""
 
@@ -92,6 +105,10 @@ class TakeoverState:
     """The routing rule of everything that predecessors sent behind the sample, if it is also the present one."""
     finished: Position | None = None
     """The last event that a predecessor finished; None when the partition is read from a time onwards."""
+    is_behind: bool = False
+    """Whether events are waiting that nobody has finished."""
+    last_enqueued_ms: int = 0
+    """When the hub's last event was enqueued."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +116,15 @@ class Renewal:
     """The answer to a renewal of everything that a pod holds."""
 
     pods: list[str]
-    """Live pods, including this one."""
+    """Live pods that take part."""
     free: list[str]
     """Partitions that nobody holds."""
     lost: list[str]
     """Partitions that this pod thought it held."""
     sample: EndOffsets | None
     """The newest sample that any pod took."""
+    others_progressed_ago: float = float("inf")
+    """Seconds since any other pod last made progress."""
 
 
 def fair_share(pods: list[str], me: str, partitions: int) -> int:

@@ -4,11 +4,12 @@ it."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from dedup_service.core.leases import Lease, Renewal, fair_share
 from dedup_service.errors import Dependency, DependencyKind, UnavailableError
+from dedup_service.partitions.giving_up import GivingUp
 from dedup_service.partitions.worker import PartitionWorker
 from dedup_service.ports import Leases, Publisher
 from dedup_service.processing.shared import Shared
@@ -17,6 +18,8 @@ from dedup_service.telemetry import Count
 REDIS = Dependency(DependencyKind.REDIS)
 BACKGROUND_SECONDS = 2.0
 """How long to wait for tasks that were cancelled during a network call."""
+LEFT_ALONE_SECONDS = 10.0
+"""A partition that is free for so long is taken by any pod, whatever its share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,9 @@ class Assignment:
         leases: Leases,
         shared: Shared,
         make_worker: Callable[[Lease], PartitionWorker],
+        probe: Callable[[], Awaitable[None]],
     ) -> None:
+        """`probe` asks everything that a worker needs, and raises UnavailableError."""
         self._pod_id = pod_id
         self._partition_ids = partition_ids
         self._options = options
@@ -47,6 +52,8 @@ class Assignment:
         self._make_worker = make_worker
         self._workers: dict[str, tuple[PartitionWorker, asyncio.Task[None]]] = {}
         self._sampling: asyncio.Task[None] | None = None
+        self._giving_up = GivingUp(self._clock, self._telemetry, probe)
+        self._free_since: dict[str, float] = {}
 
     def add_partitions(self, partition_ids: Sequence[str]) -> None:
         """From the next round on, they are shared like the others."""
@@ -74,8 +81,8 @@ class Assignment:
     async def _round(self) -> None:
         self._workers = {p: (worker, task) for p, (worker, task) in self._workers.items() if not task.done()}
         try:
-            renewal = await self._leases.renew(self._pod_id, self._held())
-            self._apply(renewal)
+            renewal = await self._renew()
+            self._giving_up.review([worker for worker, _ in self._workers.values()], renewal)
             await self._balance(renewal)
         except UnavailableError as error:
             self._telemetry.unavailable(error.dependency, error.problem)
@@ -85,6 +92,12 @@ class Assignment:
             return
         self._telemetry.available(REDIS)
         self._sample()
+
+    async def _renew(self) -> Renewal:
+        presence = self._giving_up.presence(worker for worker, _ in self._workers.values())
+        renewal = await self._leases.renew(self._pod_id, self._held(), presence)
+        self._apply(renewal)
+        return renewal
 
     def _held(self) -> list[Lease]:
         return [worker.lease for worker, _ in self._workers.values() if not worker.lease.is_lost]
@@ -98,15 +111,24 @@ class Assignment:
                 worker.stop("the lease was lost")
 
     async def _balance(self, renewal: Renewal) -> None:
+        """Those that were held longest go first, so that a partition which others left alone is not left alone again."""
         share = fair_share(renewal.pods, self._pod_id, len(self._partition_ids))
-        mine = sorted(self._workers, key=int)
-        for partition in mine[share:]:
-            self._workers[partition][0].stop("given up to another pod")
-        wanted = [partition for partition in renewal.free if partition not in self._workers]
-        for partition in wanted[: max(0, share - len(mine))]:
+        mine = list(self._workers)
+        if self._giving_up.takes_part:
+            for partition in mine[: max(0, len(mine) - share)]:
+                self._workers[partition][0].stop("given up to another pod")
+        for partition in self._wanted(renewal.free, share - len(mine)):
             lease = await self._leases.take(self._pod_id, partition)
             if lease is not None:
                 self._start(lease)
+
+    def _wanted(self, free: list[str], missing: int) -> list[str]:
+        """As many as this pod lacks, and any that nobody takes: the pod in whose share it is may be unable to work on it."""
+        now = self._clock.monotonic()
+        self._free_since = {partition: self._free_since.get(partition, now) for partition in free}
+        wanted = [p for p in free if p not in self._workers and self._giving_up.may_take(p)]
+        left_alone = [p for p in wanted if now - self._free_since[p] >= LEFT_ALONE_SECONDS]
+        return list(dict.fromkeys([*wanted[: max(0, missing)], *left_alone]))
 
     def _start(self, lease: Lease) -> None:
         worker = self._make_worker(lease)
@@ -138,6 +160,7 @@ class Assignment:
         renewing = asyncio.create_task(self._keep_leases(all_left))
         await asyncio.gather(*(task for _, task in self._workers.values()), return_exceptions=True)
         all_left.set()
+        self._giving_up.close()
         background = {renewing} | ({self._sampling} if self._sampling is not None else set())
         for task in background:
             task.cancel()
@@ -154,7 +177,7 @@ class Assignment:
         cancellation."""
         while not all_left.is_set():
             try:
-                self._apply(await self._leases.renew(self._pod_id, self._held()))
+                await self._renew()
             except UnavailableError as error:
                 self._telemetry.unavailable(error.dependency, error.problem)
             except Exception as error:  # noqa: BLE001  # a defect; the last batches are finished as far as the leases last

@@ -65,12 +65,21 @@ class InputConsumer:
             leases,
             self._shared,
             partial(self._make_worker, leases),
+            self._probe,
         )
         watching = asyncio.create_task(self._watch_hub(self._assignment))
         try:
             await self._assignment.run(stop)
         finally:
             watching.cancel()
+
+    async def _probe(self) -> None:
+        """Asks the hubs that a worker needs. Raises UnavailableError."""
+        ports = self._shared.ports
+        await self._source.hub.info()
+        for publisher in (ports.clean, ports.dead_letters):
+            if publisher is not None:
+                await publisher.partition_ids()
 
     def _make_worker(self, leases: Leases, lease: Lease) -> PartitionWorker:
         """A partition that was added later is read from its beginning, wherever the operator wanted to start in the others:

@@ -94,7 +94,16 @@ class Takeover:
             raise LeaseLostError(f"another owner has partition {self._partition_id}")
         self._lease.record = record
         self._shared.incarnations.saw(self._source.config.name, info.incarnation)
-        return TakeoverState(self._lease, info.incarnation, state.last_sequence_number, sample, rule, finished)
+        return TakeoverState(
+            lease=self._lease,
+            incarnation=info.incarnation,
+            horizon=state.last_sequence_number,
+            sample=sample,
+            rule=rule,
+            finished=finished,
+            is_behind=state.has_more_than(finished.sequence_number if finished else -1),
+            last_enqueued_ms=state.last_enqueued_ms,
+        )
 
     async def _pin(self, state: PartitionState) -> Position | None:
         """Writes the first checkpoint before anything is processed (R6): after a crash `latest` would be a later place.

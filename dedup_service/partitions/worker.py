@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from dedup_service.core.events import InputEvent
-from dedup_service.core.leases import Lease
+from dedup_service.core.leases import Lease, TakeoverState
 from dedup_service.errors import (
     Dependency,
     DependencyKind,
@@ -16,18 +16,21 @@ from dedup_service.errors import (
     UnavailableError,
 )
 from dedup_service.partitions.checkpointing import Checkpointer
+from dedup_service.partitions.hub_end import HubEnd
 from dedup_service.partitions.input_ports import InputPorts
 from dedup_service.partitions.takeover import Takeover
 from dedup_service.ports import Leases, PartitionReader
 from dedup_service.processing.pipeline import Pipeline
 from dedup_service.processing.shared import Shared
 from dedup_service.telemetry import PartitionFigures
-from dedup_service.waiting import Retrier
+from dedup_service.waiting import Activity, Retrier
 
 IDLE_WAIT_SECONDS = 0.5
 REOPEN_SECONDS = 1.0
 SILENCE_SECONDS = 15.0
 """How long a reader may stay empty before the hub's metadata is asked whether events are waiting."""
+STALLED_SILENCE_SECONDS = 3.0
+"""The same after a failure: only an answer shows that the partition is read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +54,18 @@ class PartitionWorker:
         self._reading = Dependency(DependencyKind.INPUT_HUB_READING, source.hub.dependency.name, lease.partition_id)
         self._stopping = asyncio.Event()
         self._reason = "stopped"
-        self._retrier = Retrier(ports.clock, ports.telemetry, self._stopping)
+        self._figures = PartitionFigures()
+        self.activity = Activity(ports.clock, self._figures)
+        self._retrier = Retrier(ports.clock, ports.telemetry, self._stopping, self.activity)
         self._takeover = Takeover(lease, source, shared, leases, self._retrier, options.start_at)
         self._checkpointer = Checkpointer(
             source.checkpoints, lease, ports.clock, ports.telemetry, options.checkpoint_interval_seconds
         )
+        self._hub_end = HubEnd(source.hub, lease.partition_id, self._figures, ports.clock, ports.telemetry)
+
+    @property
+    def is_stopping(self) -> bool:
+        return self._stopping.is_set()
 
     def stop(self, reason: str) -> None:
         """The batch under way is finished first."""
@@ -66,6 +76,7 @@ class PartitionWorker:
     async def run(self) -> None:
         """Until stopped, or the lease is lost. At the end everything finished is in record and checkpoint, and the lease,
         if it is still held, is released."""
+        self._telemetry.partitions[self._label] = self._figures
         try:
             await self._work()
         except (LeaseLostError, StoppingError) as error:
@@ -83,6 +94,7 @@ class PartitionWorker:
                     is_recreated = False
                 await self._read(pipeline)
             except UnavailableError as error:
+                self.activity.fails(self._clock.monotonic())
                 self._telemetry.unavailable(error.dependency, error.problem)
                 await self._clock.sleep(REOPEN_SECONDS)
             except HubRecreatedError as error:
@@ -92,15 +104,25 @@ class PartitionWorker:
             except (LeaseLostError, StoppingError):
                 raise
             except Exception as error:  # noqa: BLE001  # a defect, but not of an event: all is tried again, and others go on
+                self.activity.fails(self._clock.monotonic())
                 self._telemetry.worker_failed(self._label, error)
                 await self._clock.sleep(REOPEN_SECONDS)
 
     async def _begin(self, *, is_recreated: bool) -> Pipeline:
         state = await (self._takeover.start_again() if is_recreated else self._takeover.take_over())
         self._checkpointer.restart(state.finished)
+        self._show_begin(state)
         start = self._takeover.start_position(state.finished)
         self._telemetry.partition_taken(self._label, start, self.lease.epoch)
         return Pipeline(self._shared, self._retrier, state, self._source.retention)
+
+    def _show_begin(self, state: TakeoverState) -> None:
+        figures, finished = self._figures, state.finished
+        figures.sequence_number = finished.sequence_number if finished else -1
+        start = self._takeover.start_position(finished)
+        figures.enqueued_ms = finished.enqueued_ms if finished else (start.enqueued_ms or 1) - 1
+        figures.last_enqueued_ms = figures.oldest_ms = 0
+        figures.saw_end(state.last_enqueued_ms, is_behind=state.is_behind)
 
     async def _read(self, pipeline: Pipeline) -> None:
         """Opens a reader and processes what it delivers, until the reader ends."""
@@ -116,7 +138,7 @@ class PartitionWorker:
             raise
 
     async def _pump(self, reader: PartitionReader, pipeline: Pipeline) -> None:
-        figures = self._telemetry.partitions[self._label]
+        figures = self._figures
         heard_at, is_checked = self._clock.monotonic(), False
         while not self._stopping.is_set():
             events = await reader.read(IDLE_WAIT_SECONDS)
@@ -126,17 +148,22 @@ class PartitionWorker:
             if events:
                 heard_at = self._clock.monotonic()
                 self._telemetry.available(self._reading)
-                figures.enqueued_ms = figures.enqueued_ms or events[0].enqueued_ms - 1  # a checkpoint holds no time
+                figures.enqueued_ms = max(figures.enqueued_ms, events[0].enqueued_ms - 1)
                 figures.last_enqueued_ms = max(figures.last_enqueued_ms, events[-1].enqueued_ms)
                 self._observe_age(events[0], figures)
                 await pipeline.process(events)
-            elif self._clock.monotonic() - heard_at >= SILENCE_SECONDS:
+                self.activity.progressed()
+            elif self._clock.monotonic() - heard_at >= (
+                STALLED_SILENCE_SECONDS if self.activity.is_stalled else SILENCE_SECONDS
+            ):
                 heard_at = self._clock.monotonic()
                 await self._check_silence(pipeline)
             finished = pipeline.progress.finished
             if finished is not None:
-                figures.sequence_number, figures.enqueued_ms = finished.sequence_number, finished.enqueued_ms
+                figures.sequence_number = finished.sequence_number
+                figures.enqueued_ms = max(figures.enqueued_ms, finished.enqueued_ms)
             self._checkpointer.save_if_due(finished, idle=not events)
+            self._hub_end.ask_if_due()
 
     def _observe_age(self, oldest: InputEvent, figures: PartitionFigures) -> None:
         """The service can't read the hub's retention, but an event that is older than the setting disproves it."""
@@ -160,15 +187,16 @@ class PartitionWorker:
         """Nothing came for a while. Is there nothing, has the connection died without a word, or is this another hub, whose
         events are still behind the place where this reader waits?"""
         await self._check_hub(pipeline)
-        state = await self._source.hub.partition_state(self._partition_id)
-        self._telemetry.available(self._reading)
+        state = await self._hub_end.ask()
         finished = pipeline.progress.finished
-        is_behind = state.last_sequence_number > (finished.sequence_number if finished else -1)
-        if is_behind and state.last_sequence_number >= state.first_sequence_number and finished is not None:
+        if finished is not None and state.has_more_than(finished.sequence_number):
             raise UnavailableError(self._reading, f"events wait in partition {self._partition_id}, but none arrives")
+        self._telemetry.available(self._reading)
+        self.activity.progressed()
 
     async def _leave(self) -> None:
         """Checkpoint first, then release."""
+        self._hub_end.close()
         await self._checkpointer.close()
         if not self.lease.is_lost and self.lease.record is not None:
             try:

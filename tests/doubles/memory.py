@@ -14,7 +14,7 @@ import msgspec
 from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import CONFIRMED, OTHER_REPLICA, pack, unpack
 from dedup_service.core.events import InputEvent
-from dedup_service.core.leases import EndOffsets, Lease, LeaseRecord, Renewal
+from dedup_service.core.leases import PRESENT, EndOffsets, Lease, LeaseRecord, Presence, Renewal
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.core.progress import Position
 from dedup_service.errors import Dependency, DependencyKind, UnavailableError, UndeliverableError
@@ -261,6 +261,7 @@ class MemoryLeases:
     ttl_seconds: float = 5.0
     stored: dict[str, StoredLease] = field(default_factory=dict)
     pods: dict[str, float] = field(default_factory=dict)
+    progressed: dict[str, float] = field(default_factory=dict)
     known: dict[int, frozenset[str]] = field(default_factory=dict)
     sample: EndOffsets | None = None
     sampled_at: float = float("-inf")
@@ -275,14 +276,17 @@ class MemoryLeases:
         lease = self.stored.get(partition_id)
         return lease is None or lease.released or lease.deadline <= self.clock.monotonic()
 
-    async def renew(self, pod_id: str, held: Sequence[Lease]) -> Renewal:
+    async def renew(self, pod_id: str, held: Sequence[Lease], presence: Presence = PRESENT) -> Renewal:
         now = self.clock.monotonic()
-        self.pods[pod_id] = now
+        if presence.progressed_ago is not None:
+            self.progressed[pod_id] = now - presence.progressed_ago
+        others = max((at for pod, at in self.progressed.items() if pod != pod_id), default=float("-inf"))
+        self.pods[pod_id] = now if presence.takes_part else float("-inf")
         self.pods = {pod: seen for pod, seen in self.pods.items() if now - seen < self.ttl_seconds}
         lost = [lease.partition_id for lease in held if not self._renew(lease, now)]
         mine = {lease.partition_id for lease in held}
         free = [p for p in self.partition_ids if p not in mine and self._is_free(p)]
-        return Renewal(sorted(self.pods), free, lost, self.sample)
+        return Renewal(sorted(self.pods), free, lost, self.sample, now - others)
 
     def _renew(self, lease: Lease, now: float) -> bool:
         stored = self.stored.get(lease.partition_id)

@@ -15,9 +15,12 @@ from dedup_service.core.leases import EndOffsets, Lease, LeaseRecord, TakeoverSt
 from dedup_service.core.outgoing import INDEXES_PROPERTY, ORIGIN_PROPERTY, OutgoingEvent
 from dedup_service.core.progress import Position, Progress
 from dedup_service.core.retention import Retention
+from dedup_service.errors import UnavailableError
+from dedup_service.partitions.giving_up import GivingUp
 from dedup_service.partitions.takeover import Takeover
 from dedup_service.partitions.worker import PartitionWorker
-from dedup_service.processing import claiming, sending
+from dedup_service.ports import TailEvents
+from dedup_service.processing import claiming, resolving, sending
 from dedup_service.processing.admission import Admission
 from dedup_service.processing.claiming import Claimer
 from dedup_service.processing.event_work import EventWork
@@ -25,7 +28,8 @@ from dedup_service.processing.pipeline import Pipeline
 from dedup_service.processing.resolving import Published, Resolver
 from dedup_service.waiting import Retrier
 from tests.doubles.ledger import MemoryLedger
-from tests.simulation.world import SimulatedLeases
+from tests.simulation.world import SimulatedLeases, SimulatedPublisher
+from tests.support.shared import CLEAN_HUB_READING
 
 Patch = pytest.MonkeyPatch
 Mutant = Callable[[Patch], None]
@@ -66,12 +70,12 @@ def sample_late(patch: Patch) -> None:
     """The newest sample is written with an old position, although events after that position were already sent."""
     renew = SimulatedLeases.renew
 
-    async def late(self: SimulatedLeases, pod_id: str, held: list[Lease]) -> Any:
+    async def late(self: SimulatedLeases, pod_id: str, held: list[Lease], *presence: Any) -> Any:
         ends = await self.process.world.clean.ends()
         for lease in held:
             if lease.record is not None:
                 lease.record = replace(lease.record, sample=ends)
-        return await renew(self, pod_id, held)
+        return await renew(self, pod_id, held, *presence)
 
     patch.setattr(SimulatedLeases, "renew", late)
 
@@ -267,6 +271,35 @@ def claims_that_end_with_the_configured_retention(patch: Patch) -> None:
     patch.setattr(Retention, "unconfirmed_ttl_ms", left)
 
 
+def keeps_what_it_cannot_read(patch: Patch) -> None:
+    """A pod that is cut off from the input hub keeps its partitions for as long as it reaches Redis."""
+    patch.setattr(GivingUp, "review", lambda *_: None)
+
+
+def waits_for_what_has_expired(patch: Patch) -> None:
+    """A takeover insists on reading the clean stream as a whole."""
+    read = SimulatedPublisher.read
+
+    async def insist(self: SimulatedPublisher, partition_id: str, after: int) -> TailEvents:
+        events = await read(self, partition_id, after)
+        if not events.is_complete:
+            raise UnavailableError(CLEAN_HUB_READING, "the end was not reached")
+        return events
+
+    patch.setattr(SimulatedPublisher, "read", insist)
+
+
+def takes_what_has_expired_for_published(patch: Patch) -> None:
+    """A copy in doubt that may have been published in the part that is gone counts as published."""
+    outcome_of = resolving.outcome_of
+
+    def outcome(origin: Any, published: Any) -> str:
+        found = outcome_of(origin, published)
+        return resolving.FOUND if found == resolving.EXPIRED else found
+
+    patch.setattr(resolving, "outcome_of", outcome)
+
+
 def skip_by_sequence_number(patch: Patch) -> None:
     """Events up to the finished number are skipped, whatever their time, and nothing checks whether the hub is the same.
 
@@ -316,8 +349,11 @@ CAUGHT_BY: dict[str, tuple[Mutant, str]] = {
     "given-up-for-any-error": (given_up_for_any_error, "defects"),
     "looked-up-by-the-present-rule": (looked_up_by_the_present_rule, "reroutes"),
     "attempts-looked-up-by-the-present-rule": (attempts_looked_up_by_the_present_rule, "reroutes"),
+    "keeps-what-it-cannot-read": (keeps_what_it_cannot_read, "cut off"),
+    "waits-for-what-has-expired": (waits_for_what_has_expired, "expired"),
+    "takes-what-has-expired-for-published": (takes_what_has_expired_for_published, "expired"),
     "replays-are-counted": (replays_are_counted, "many crashes"),
     "skip-by-sequence-number": (skip_by_sequence_number, "recreated"),
 }
-MAY_STAND_STILL = {"skip-by-sequence-number"}
-"""Mutants that are caught by a partition that is never finished: the new hub's events are skipped and wait forever."""
+MAY_STAND_STILL = {"skip-by-sequence-number", "keeps-what-it-cannot-read", "waits-for-what-has-expired"}
+"""Mutants that are caught by a partition that is never finished."""

@@ -35,11 +35,14 @@ SCENARIOS = {
     "reroutes": Scenario(kills=12, pods=3, trouble_seconds=60, reroutes=True, defects=0.05),
     "stops": Scenario(kills=2, freezes=0, stops=8, pods=3, trouble_seconds=40, queueing_seconds=0.5),
     "defects": Scenario(defects=0.05),
+    "cut off": Scenario(kills=1, freezes=0, pods=3, cut_offs=3, trouble_seconds=90),
+    "expired": Scenario(kills=8, pods=3, expiries=6, failed_sends=0.2, trouble_seconds=40),
     "backlog": Scenario(kills=3, configured_retention_seconds=300),
 }
 STUCK = "the pods did not finish"
-MAY_DOUBLE = {"redis forgets", "retention", "recreated"}
-"""Only Redis and reading the winner again show what was published; where both are gone, it is published once more."""
+MAY_DOUBLE = {"redis forgets", "retention", "recreated", "expired"}
+"""Only Redis, reading the winner again and the clean stream show what was published; where they are gone, it is published
+once more."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from dedup_service.core.accounting import total
 from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.events import DEVICE_ID, MESSAGE_SOURCE, InputEvent
-from dedup_service.core.leases import EndOffsets, Lease, LeaseRecord, Renewal
+from dedup_service.core.leases import PRESENT, EndOffsets, Lease, LeaseRecord, Presence, Renewal
 from dedup_service.core.outgoing import OutgoingEvent, OutputPolicy
 from dedup_service.core.progress import Position
 from dedup_service.errors import Dependency, UnavailableError
@@ -53,6 +53,8 @@ START_MS = 1_700_000_000_000
 LEASE_SECONDS = 6.0
 SEND_TIMEOUT_SECONDS = 2.0
 GRACE_SECONDS = 30.0
+CALL_SECONDS = 10.0
+"""How long a call waits for a hub that does not answer."""
 WINDOW_MS = 14_400_000
 RETENTION_MS = 86_400_000
 BACKLOG_MS = 8 * 3_600_000
@@ -87,6 +89,10 @@ class Scenario:
     """How long all pods are dead after the other faults. One replica sends its copies only at the end of this time."""
     recreations: int = 0
     """How often the input hub is replaced by a new one of the same name, which gets new readings."""
+    cut_offs: int = 0
+    """How often a pod, and no other, loses the input hub. The first one never gets it back."""
+    expiries: int = 0
+    """How often all that the clean hub holds expires, so that nobody can look it up any more."""
     wrong_clocks: bool = True
     reroutes: bool = False
     """Whether each life of a pod has another idea of where in the clean stream readings belong."""
@@ -144,6 +150,7 @@ class World:
         self.emitted: list[str] = []
         self.late: list[InputEvent] = []
         self.pods: list[Pod] = []
+        self.cut_off: Pod | None = None
 
     # --- the plant and its replicas
 
@@ -241,6 +248,7 @@ class World:
             pod.start()
         troubles = [self._kill] * self.scenario.kills + [self._freeze] * self.scenario.freezes
         troubles += [self._stop] * self.scenario.stops
+        troubles += [self._cut_off] * self.scenario.cut_offs + [self._expire] * self.scenario.expiries
         troubles += [self._forget] * self.scenario.forgets + [self._recreate] * self.scenario.recreations
         times = sorted(self.rng.uniform(0.0, self.scenario.trouble_seconds) for _ in troubles)
         self.rng.shuffle(troubles)
@@ -317,6 +325,17 @@ class World:
         for log in self.hub.partitions.values():
             log[:] = [replace(event, enqueued_ms=self.clock.now_ms()) for event in log]
 
+    async def _cut_off(self) -> None:
+        self.cut_off = self.cut_off or self.rng.choice(self.pods)
+        pod = self.rng.choice(self.pods)
+        if pod is not self.cut_off and self.cut_off.reaches_hub_at != float("inf"):
+            pod = self.cut_off
+        pod.reaches_hub_at = float("inf") if pod is self.cut_off else self.loop.time() + self.rng.uniform(1.0, 60.0)
+        pod.hub_is_silent = self.rng.random() < 0.5
+
+    async def _expire(self) -> None:
+        self.clean.expired = max(len(log) for log in self.clean.partitions.values())
+
     async def _forget(self) -> None:
         self.claims.stored.clear()
         self.leases.stored.clear()
@@ -328,6 +347,9 @@ class Pod:
     def __init__(self, world: World, name: str) -> None:
         self.world, self.name = world, name
         self.life = 0
+        self.reaches_hub_at = 0.0
+        self.hub_is_silent = False
+        """While the hub is not reached: whether its connections stay open without a word."""
         self.thawed = asyncio.Event()
         self.thawed.set()
         self._main: asyncio.Task[None] | None = None
@@ -402,8 +424,16 @@ class Process:
             leases,
             shared,
             lambda lease: PartitionWorker(lease, source, shared, leases, options),
+            self.probe,
         )
         await assignment.run(stopping)
+
+    @property
+    def is_cut_off(self) -> bool:
+        return self.world.loop.time() < self.pod.reaches_hub_at
+
+    async def probe(self) -> None:
+        await SimulatedHub(self).info()
 
     async def pause(self, slowness: float = 0.002) -> None:
         """Lets some time pass; a frozen process waits, and a dead one never continues."""
@@ -459,8 +489,8 @@ class SimulatedLeases:
     async def known_at_first(self, incarnation: int, partition_ids: Sequence[str]) -> frozenset[str]:
         return await self.process.call(lambda: self.process.world.leases.known_at_first(incarnation, partition_ids))
 
-    async def renew(self, pod_id: str, held: Sequence[Lease]) -> Renewal:
-        return await self.process.call(lambda: self.process.world.leases.renew(pod_id, held))
+    async def renew(self, pod_id: str, held: Sequence[Lease], presence: Presence = PRESENT) -> Renewal:
+        return await self.process.call(lambda: self.process.world.leases.renew(pod_id, held, presence))
 
     async def take(self, pod_id: str, partition_id: str) -> Lease | None:
         return await self.process.call(lambda: self.process.world.leases.take(pod_id, partition_id))
@@ -550,6 +580,11 @@ class SimulatedReader:
     async def read(self, max_wait_seconds: float) -> list[InputEvent]:
         process, world = self.process, self.process.world
         await process.pause(world.slowness[self.partition_id])
+        if process.is_cut_off:
+            await asyncio.sleep(max_wait_seconds)
+            if process.pod.hub_is_silent:
+                return []
+            raise UnavailableError(INPUT_HUB_READING, "no route")
         if world.in_trouble and world.rng.random() < world.scenario.dropped_readers:
             raise UnavailableError(INPUT_HUB_READING, "connection lost")
         log = world.hub.partitions[self.partition_id]
@@ -577,9 +612,16 @@ class SimulatedHub:
     dependency: Dependency = INPUT_HUB
 
     async def info(self) -> HubInfo:
+        await self._reach()
         return await self.process.call(self.process.world.hub.info, INPUT_HUB)
 
+    async def _reach(self) -> None:
+        if self.process.is_cut_off:
+            await asyncio.sleep(CALL_SECONDS)
+            raise UnavailableError(INPUT_HUB, "no route")
+
     async def partition_state(self, partition_id: str) -> PartitionState:
+        await self._reach()
         return await self.process.call(lambda: self.process.world.hub.partition_state(partition_id), INPUT_HUB)
 
     def open(self, partition_id: str, start: StartPosition, owner_level: int) -> SimulatedReader:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from dedup_service.adapters.redis.calls import RedisClient, Script, call
-from dedup_service.core.leases import EndOffsets, Lease, LeaseRecord, Renewal
+from dedup_service.core.leases import PRESENT, EndOffsets, Lease, LeaseRecord, Presence, Renewal
 
 NOT_HELD = ("", b"")
 
@@ -33,6 +33,7 @@ class RedisLeases:
         self._prefix = f"{namespace}{{0}}"
         self._scope = hashlib.blake2b(scope.lower().encode(), digest_size=4).hexdigest()
         self._pods = f"{self._prefix}pods:{self._scope}".encode()
+        self._progress = f"{self._prefix}progress:{self._scope}".encode()
         self._sample = f"{self._prefix}sample".encode()
         self._renew = Script(client, "lease_renew.lua")
         self._take = Script(client, "lease_take.lua")
@@ -54,17 +55,18 @@ class RedisLeases:
     def _ttl_ms(self) -> int:
         return int(self._ttl_seconds * 1000)
 
-    async def renew(self, pod_id: str, held: Sequence[Lease]) -> Renewal:
+    async def renew(self, pod_id: str, held: Sequence[Lease], presence: Presence = PRESENT) -> Renewal:
         asked_at = self._monotonic()
         mine = {lease.partition_id: lease for lease in held}
         records = {lease.partition_id: lease.record for lease in held}
-        args: list[Any] = [pod_id, self._ttl_ms]
+        ago_ms = "" if presence.progressed_ago is None else round(presence.progressed_ago * 1000)
+        args: list[Any] = [pod_id, self._ttl_ms, int(presence.takes_part), ago_ms]
         partitions = tuple(self._partition_ids)
         for partition in partitions:
             lease, record = mine.get(partition), records.get(partition)
             args += NOT_HELD if lease is None else (lease.epoch, b"" if record is None else record.encode())
-        keys = [self._pods, self._sample, *(self._lease(partition) for partition in partitions)]
-        pods, sample, states = await self._renew(keys, args)
+        keys = [self._pods, self._progress, self._sample, *(self._lease(partition) for partition in partitions)]
+        pods, others_ms, sample, states = await self._renew(keys, args)
         by_state: dict[bytes, list[str]] = {}
         for partition, state in zip(partitions, states, strict=True):
             by_state.setdefault(state, []).append(partition)
@@ -79,6 +81,7 @@ class RedisLeases:
             free=by_state.get(b"free", []),
             lost=lost,
             sample=json.loads(sample) if sample else None,
+            others_progressed_ago=int(others_ms) / 1000 if others_ms else float("inf"),
         )
 
     async def take(self, pod_id: str, partition_id: str) -> Lease | None:

@@ -1,13 +1,34 @@
--- Renews all leases of a pod, writes their records, and returns who is alive and what is free.
--- KEYS[1]: the pods. KEYS[2]: the sample. Then the lease of each partition.
--- ARGV[1]: the pod. ARGV[2]: TTL in ms. Then for each lease the epoch that the pod holds and its record, or '' and ''.
--- Returns the pods, the sample, and for each lease `held`, `lost`, `free` or `taken`.
+-- Renews all leases of a pod, writes their records, and returns who takes part and what is free.
+-- KEYS[1]: the pods that take part. KEYS[2]: when each pod last made progress. KEYS[3]: the sample. Then the lease of each partition.
+-- ARGV[1]: the pod. ARGV[2]: TTL in ms. ARGV[3]: whether it takes part (0 or 1). ARGV[4]: how long ago it made progress, in ms, or ''.
+-- Then for each lease the epoch that the pod holds and its record, or '' and ''.
+-- Returns the pods, how long ago any other pod made progress in ms (or ''), the sample, and for each lease `held`, `lost`, `free` or
+-- `taken`.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local ttl = tonumber(ARGV[2])
+local pod, ttl = ARGV[1], tonumber(ARGV[2])
+local PROGRESS_MS = 60000
 
-redis.call('ZADD', KEYS[1], now, ARGV[1])
+if ARGV[3] == '1' then
+  redis.call('ZADD', KEYS[1], now, pod)
+else
+  redis.call('ZREM', KEYS[1], pod)
+end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ttl)
+if ARGV[4] ~= '' then
+  redis.call('ZADD', KEYS[2], now - ARGV[4], pod)
+end
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - PROGRESS_MS)
+
+local function others_progressed_ago()
+  local latest = redis.call('ZREVRANGE', KEYS[2], 0, 1, 'WITHSCORES')
+  for i = 1, #latest, 2 do
+    if latest[i] ~= pod then
+      return string.format('%.0f', math.max(0, now - latest[i + 1]))
+    end
+  end
+  return ''
+end
 
 local function is_free(lease)
   local deadline, released = unpack(redis.call('HMGET', lease, 'deadline', 'released'))
@@ -15,18 +36,18 @@ local function is_free(lease)
 end
 
 local states = {}
-for i = 3, #KEYS do
+for i = 4, #KEYS do
   local lease, epoch, record = KEYS[i], ARGV[2 * i - 3], ARGV[2 * i - 2]
   if epoch == '' then
-    states[i - 2] = is_free(lease) and 'free' or 'taken'
+    states[i - 3] = is_free(lease) and 'free' or 'taken'
   elseif redis.call('HGET', lease, 'epoch') == epoch then
     redis.call('HSET', lease, 'deadline', now + ttl)
     if record ~= '' then
       redis.call('HSET', lease, 'record', record)
     end
-    states[i - 2] = 'held'
+    states[i - 3] = 'held'
   else
-    states[i - 2] = 'lost'
+    states[i - 3] = 'lost'
   end
 end
-return {redis.call('ZRANGE', KEYS[1], 0, -1), redis.call('GET', KEYS[2]) or '', states}
+return {redis.call('ZRANGE', KEYS[1], 0, -1), others_progressed_ago(), redis.call('GET', KEYS[3]) or '', states}

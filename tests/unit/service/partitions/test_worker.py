@@ -81,6 +81,9 @@ class Plant:
             newest_sample=self.newest_sample,
         )
 
+    async def probe(self) -> None:
+        await self.hub.info()
+
     @property
     def published(self) -> list[str]:
         return [event.body.decode() for event in self.clean.events]
@@ -333,6 +336,7 @@ def pod(plant: Plant, name: str) -> Assignment:
         plant.leases,
         plant.shared(),
         plant.worker_of,
+        plant.probe,
     )
 
 

@@ -24,8 +24,8 @@ from dedup_service.processing import pipeline as module
 from dedup_service.processing.claiming import Claimer
 from dedup_service.processing.event_work import EventWork
 from dedup_service.processing.pipeline import Pipeline
-from dedup_service.telemetry import Count, Telemetry
-from dedup_service.waiting import Retrier
+from dedup_service.telemetry import Count, PartitionFigures, Telemetry
+from dedup_service.waiting import Activity, Retrier
 from tests.doubles.memory import MemoryClaims, MemoryClock, MemoryPublisher
 from tests.support.groups import OUTPUT, admission_of, group_of
 from tests.support.readings import batch_of, element, single
@@ -67,7 +67,8 @@ class World:
         )
         lease = Lease(partition, epoch=1, valid_until=float("inf"), inherited=None)
         state = TakeoverState(lease, self.incarnation, horizon, sample={"0": -1})
-        return Pipeline(shared, Retrier(self.clock, self.telemetry, self.stopping), state, Retention(RETENTION_MS))
+        retrier = Retrier(self.clock, self.telemetry, self.stopping, Activity(self.clock, PartitionFigures()))
+        return Pipeline(shared, retrier, state, Retention(RETENTION_MS))
 
     async def claim(self, *events: InputEvent, pipeline: Pipeline | None = None) -> list[EventWork]:
         """Claims the events as an owner that stops after claiming; returns its work."""

@@ -16,7 +16,8 @@ from benchmarks.results import Section, at_least, middle
 from benchmarks.stage import running_hub
 from dedup_service.adapters.eventhubs.below_sdk.decoding import decode
 from dedup_service.adapters.eventhubs.publisher import EventHubPublisher, to_event_data
-from dedup_service.core.outgoing import OutgoingEvent, kept_properties, origin_text, outgoing
+from dedup_service.core.input_log import InputLog
+from dedup_service.core.outgoing import OutgoingEvent, kept_properties, outgoing
 from dedup_service.errors import Dependency, DependencyKind
 
 CLEAN_HUB = Dependency(DependencyKind.CLEAN_HUB)
@@ -30,7 +31,11 @@ def clean_events() -> list[OutgoingEvent]:
     made = []
     for entry in input_log(Load(EVENTS, replicas=1, partitions=1))["0"]:
         event = decode("0", entry.message, 0, len(entry.message))
-        properties = {**kept_properties(event, frozenset()), "dedup_origin": origin_text(event, 1), "dedup_indexes": "0"}
+        properties = {
+            **kept_properties(event, frozenset()),
+            "dedup_origin": InputLog.of(1, event.partition_id).event_text(event.sequence_number),
+            "dedup_indexes": "0",
+        }
         made.append(outgoing(event, event.body, event.content_type, None, properties, 1))
     return made
 

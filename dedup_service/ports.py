@@ -37,21 +37,30 @@ class PartitionState:
     last_offset: str
     last_enqueued_ms: int
 
-    def has_more_than(self, finished: int) -> bool:
-        """Whether the hub keeps events behind sequence number `finished`; -1 when none is finished."""
-        return self.last_sequence_number >= max(self.first_sequence_number, finished + 1)
+    def has_more_than(self, finished: Position | None) -> bool:
+        """Whether the hub keeps events behind this position."""
+        if finished is not None and finished.is_a_time and self.last_enqueued_ms <= finished.enqueued_ms:
+            return False
+        following = 0 if finished is None else finished.sequence_number + 1
+        return self.last_sequence_number >= max(self.first_sequence_number, following)
+
+    def went_back(self, finished: Position) -> bool:
+        """Whether the numbers start over behind an event that was finished: the hub ends before it, and yet has later
+        events."""
+        return self.last_sequence_number < finished.sequence_number and self.last_enqueued_ms > finished.enqueued_ms > 0
 
 
 @dataclass(frozen=True, slots=True)
 class StartPosition:
-    """Where reading starts, given by one of these. `offset` is that of the last finished event; "-1" is the beginning."""
+    """Where reading starts, given by one of these. `offset` is that of the last finished event, which is delivered again as
+    a proof that this is still the same log; "-1" is the beginning."""
 
     offset: str | None = None
     enqueued_ms: int | None = None
 
     def __str__(self) -> str:
         if self.offset is not None:
-            return f"behind offset {self.offset}"
+            return f"at offset {self.offset}"
         return f"at enqueued time {self.enqueued_ms} ms"
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 
+from dedup_service.core.input_log import InputLog
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.core.resolve import published_origins
 from dedup_service.errors import UnavailableError
@@ -142,7 +143,7 @@ async def _count(tail: CleanTail, before: Mapping[str, int], origin: str) -> int
     found = 0
     for output, end in before.items():
         events = await tail.read(output, end)
-        for item in published_origins(events.properties, wanted[0], wanted[1]):
+        for item in published_origins(events.properties, InputLog(wanted[0], wanted[1])):
             found += (item.incarnation, item.partition, item.sequence_number, item.index) == wanted
     return found
 

@@ -55,7 +55,7 @@ def clean_events(
     origin: str,
     flags: PublishFlags = PLAIN,
 ) -> list[CleanEvent]:
-    """The clean events of one input event, at most one for each output partition. `origin`: see `origin_text`."""
+    """The clean events of one input event, at most one for each output partition. `origin`: see InputLog.event_text."""
     by_partition: dict[str, list[Reading]] = {}
     for partition, reading in zip(policy.partitions_of(chosen), chosen, strict=True):
         by_partition.setdefault(partition, []).append(reading)

@@ -10,11 +10,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from dedup_service.core.input_log import InputLog
 from dedup_service.core.progress import Position
 from dedup_service.errors import Dependency, DependencyKind, LeaseLostError, UnavailableError
 
 LEASE = Dependency(DependencyKind.LEASE)
 RULE_PREFIX = "rule:"
+GENERATION = "generation:"
 MIXED_RULES = ""
 """More than one routing rule was in force behind the sample, or nobody knows which."""
 
@@ -35,20 +37,26 @@ class LeaseRecord:
     incarnation: int
     rule: str = MIXED_RULES
     """The routing rule (see `routing_rule`) of everything that was sent behind the sample."""
+    generation: int = 0
+    """How often the partition's sequence numbers have gone back under this incarnation; see InputLog."""
 
     def encode(self) -> bytes:
-        """The rule is among the offsets, where pods of before it do not look."""
+        """The rule and the generation are among the offsets, where pods of before them do not look."""
         finished = self.finished
         position = None if finished is None else [finished.sequence_number, finished.offset, finished.enqueued_ms]
         sample = {**self.sample, **({RULE_PREFIX + self.rule: 0} if self.rule else {})}
+        if self.generation:
+            sample[GENERATION] = self.generation
         return json.dumps([position, sample, self.incarnation], separators=(",", ":")).encode()
 
     @classmethod
     def decode(cls, data: bytes) -> LeaseRecord:
         position, entries, incarnation = json.loads(data)
         rules = [name.removeprefix(RULE_PREFIX) for name in entries if name.startswith(RULE_PREFIX)]
+        generation = entries.pop(GENERATION, 0)
         sample = {name: number for name, number in entries.items() if not name.startswith(RULE_PREFIX)}
-        return cls(None if position is None else Position(*position), sample, incarnation, *rules[:1])
+        finished = None if position is None else Position(*position)
+        return cls(finished, sample, incarnation, rules[0] if rules else MIXED_RULES, generation)
 
 
 @dataclass(slots=True)
@@ -109,6 +117,12 @@ class TakeoverState:
     """Whether events are waiting that nobody has finished."""
     last_enqueued_ms: int = 0
     """When the hub's last event was enqueued."""
+    generation: int = 0
+    """See LeaseRecord."""
+
+    @property
+    def log(self) -> InputLog:
+        return InputLog.of(self.incarnation, self.lease.partition_id, self.generation)
 
 
 @dataclass(frozen=True, slots=True)

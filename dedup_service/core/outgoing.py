@@ -102,11 +102,6 @@ def _is_kept(name: str, kept_adx: frozenset[str]) -> bool:
     return not plain.startswith(FORGEABLE_PREFIXES) and (plain not in ADX_PROPERTIES or plain in kept_adx)
 
 
-def origin_text(event: InputEvent, incarnation: int) -> str:
-    """`incarnation/partition/sequence number` of the input event."""
-    return f"{incarnation:08x}/{event.partition_id}/{event.sequence_number}"
-
-
 def ranges(indexes: Iterable[int]) -> str:
     """`0-4,7` for 0, 1, 2, 3, 4, 7."""
     spans: list[str] = []

@@ -10,11 +10,17 @@ from dedup_service.errors import HubRecreatedError
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """The last finished event."""
+    """The last finished event, or the place where reading begins."""
 
     sequence_number: int
     offset: str
+    """Empty where reading goes on at a time: everything is finished that was enqueued up to `enqueued_ms`."""
     enqueued_ms: int
+    """0 where it is not known: a checkpoint holds no time."""
+
+    @property
+    def is_a_time(self) -> bool:
+        return not self.offset
 
 
 @dataclass(slots=True)
@@ -39,7 +45,7 @@ class Progress:
         assert finished is not None
         if event.sequence_number > finished.sequence_number:
             return False
-        if event.enqueued_ms > finished.enqueued_ms:
+        if finished.enqueued_ms and event.enqueued_ms > finished.enqueued_ms:
             raise HubRecreatedError(
                 f"partition {event.partition_id}: sequence number {event.sequence_number} came after "
                 f"{finished.sequence_number}, with a later time: the input hub was recreated"

@@ -6,16 +6,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from dedup_service.core.events import Origin
+from dedup_service.core.input_log import InputLog
 from dedup_service.core.outgoing import DUPLICATE_PROPERTY, INDEXES_PROPERTY, ORIGIN_PROPERTY
 
 
-def published_origins(events: Iterable[Mapping[str, Any]], incarnation: int, partition: int) -> Iterator[Origin]:
-    """The copies of one input partition that these clean events carry as winners.
+def published_origins(events: Iterable[Mapping[str, Any]], log: InputLog) -> Iterator[Origin]:
+    """The copies of one input log that these clean events carry as winners.
 
     They are found by origin, never by key, because in mode `mark` a duplicate has the winner's key. Events that this service
     did not write are skipped.
     """
-    prefix = f"{incarnation:08x}/{partition}/"
+    prefix = log.event_text(0).removesuffix("0")
     for properties in events:
         origin, indexes = properties.get(ORIGIN_PROPERTY), properties.get(INDEXES_PROPERTY)
         if not isinstance(origin, str) or not isinstance(indexes, str) or not origin.startswith(prefix):
@@ -24,7 +25,7 @@ def published_origins(events: Iterable[Mapping[str, Any]], incarnation: int, par
             continue
         number = origin.removeprefix(prefix)
         if number.isdecimal():
-            yield from (Origin(incarnation, partition, int(number), index) for index in _indexes(indexes))
+            yield from (log.origin(int(number), index) for index in _indexes(indexes))
 
 
 def _indexes(text: str) -> Iterator[int]:

@@ -39,7 +39,7 @@ class Assignment:
         leases: Leases,
         shared: Shared,
         make_worker: Callable[[Lease], PartitionWorker],
-        probe: Callable[[], Awaitable[None]],
+        probe: Callable[[], Awaitable[object]],
     ) -> None:
         """`probe` asks everything that a worker needs, and raises UnavailableError."""
         self._pod_id = pod_id

@@ -35,6 +35,11 @@ class Checkpointer:
         self._finished = finished
         self._saved = None
 
+    async def settle(self) -> None:
+        """Waits for a save under way, which must not overwrite what is saved next."""
+        if self._saving is not None:
+            await asyncio.wait({self._saving})
+
     def save_if_due(self, finished: Position | None, *, idle: bool) -> None:
         """Every interval, and at once when the partition goes idle."""
         self._finished = finished

@@ -22,7 +22,7 @@ PROBE_SECONDS = 10.0
 class GivingUp:
     clock: Clock
     telemetry: Telemetry
-    probe: Callable[[], Awaitable[None]]
+    probe: Callable[[], Awaitable[object]]
     """Asks everything that a worker needs, and raises UnavailableError when one of it does not answer."""
     _declined: dict[str, float] = field(default_factory=dict)
     """Partition → until when it is not taken back."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from dedup_service.core.progress import Position
 from dedup_service.errors import UnavailableError
 from dedup_service.ports import Clock, InputHub, PartitionState
 from dedup_service.telemetry import PartitionFigures, Telemetry
@@ -25,25 +26,24 @@ class HubEnd:
         self._asked_at = clock.monotonic()
         self._asking: asyncio.Task[None] | None = None
 
-    async def ask(self) -> PartitionState:
+    async def ask(self, finished: Position | None) -> PartitionState:
         """Raises UnavailableError."""
         self._asked_at = self._clock.monotonic()
         state = await self._hub.partition_state(self._partition_id)
-        is_behind = state.has_more_than(self._figures.sequence_number)
-        self._figures.saw_end(state.last_enqueued_ms, is_behind=is_behind)
+        self._figures.saw_end(state.last_enqueued_ms, is_behind=state.has_more_than(finished))
         return state
 
-    def ask_if_due(self) -> None:
+    def ask_if_due(self, finished: Position | None) -> None:
         """Asks beside the work, which does not wait for the answer."""
         is_asking = self._asking is not None and not self._asking.done()
         is_behind = self._figures.enqueued_ms < self._figures.last_enqueued_ms
         if is_asking or is_behind or self._clock.monotonic() - self._asked_at < ASK_SECONDS:
             return
-        self._asking = asyncio.create_task(self._ask())
+        self._asking = asyncio.create_task(self._ask(finished))
 
-    async def _ask(self) -> None:
+    async def _ask(self, finished: Position | None) -> None:
         try:
-            await self.ask()
+            await self.ask(finished)
         except UnavailableError as error:  # the work itself notices and says so
             self._telemetry.failed(error.dependency)
         except Exception as error:  # noqa: BLE001  # a defect; the next question is asked all the same

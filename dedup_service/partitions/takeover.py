@@ -40,39 +40,46 @@ class Takeover:
         when the hub's answer is stale.
         """
         inherited = self._lease.inherited
-        info, state = await self._hub_state()
+        info, state = await self.hub_state()
         checkpoint = (await self._retrier.run(self._source.checkpoints.load)).get(self._partition_id)
         if inherited is not None and inherited.incarnation != info.incarnation:
             raise HubRecreatedError(f"partition {self._partition_id}: the record belongs to another hub of this name")
-        recorded = inherited.finished if inherited is not None else None
-        known = [position for position in (checkpoint, recorded) if position is not None]
-        finished = max(known, key=lambda position: position.sequence_number, default=None)
+        finished = _furthest(inherited, checkpoint, state)
         if finished is not None and finished.sequence_number > state.last_sequence_number:
             self._refuse_position(finished, state, is_same_hub=inherited is not None)
         if finished is None:
             finished = await self._pin(state)
-        return await self._begin(info, state, finished, inherited)
+        return await self._begin(info, state, finished, inherited, inherited.generation if inherited else 0)
 
     async def start_again(self) -> TakeoverState:
-        """Reads a recreated hub from its beginning, wherever the operator wanted to start in the old one: nothing in it has
-        been seen. Claims name the incarnation, so those of the old hub do not match."""
-        info, state = await self._hub_state()
-        finished = _beginning(state)
-        await self._save_checkpoint(finished)
-        return await self._begin(info, state, finished, None)
+        """After a HubRecreatedError: reads a recreated hub from its beginning, wherever the operator wanted to start in the
+        old one, since nothing in it has been seen. Claims name the incarnation, so those of the old hub do not match.
+
+        A hub that says it is the same has failed over to a copy that lacked its last events: what was enqueued up to the
+        finished position has been seen, and what came later has not, whatever its numbers.
+        """
+        info, state = await self.hub_state()
+        last = self._lease.record or self._lease.inherited
+        finished, generation = _beginning(state), 0
+        if last is not None and last.finished is not None and last.incarnation == info.incarnation:
+            finished, generation = Position(finished.sequence_number, "", last.finished.enqueued_ms), last.generation + 1
+        await self._save_checkpoint(_beginning(state))
+        return await self._begin(info, state, finished, None, generation)
 
     def start_position(self, finished: Position | None) -> StartPosition:
         if finished is None:
             assert isinstance(self._start_at, int)
             return StartPosition(enqueued_ms=self._start_at)
+        if finished.is_a_time:
+            return StartPosition(enqueued_ms=finished.enqueued_ms + 1)
         return StartPosition(offset=finished.offset)
 
-    async def _hub_state(self) -> tuple[HubInfo, PartitionState]:
+    async def hub_state(self) -> tuple[HubInfo, PartitionState]:
         run, hub = self._retrier.run, self._source.hub
         return await asyncio.gather(run(hub.info), run(partial(hub.partition_state, self._partition_id)))
 
     def _refuse_position(self, finished: Position, state: PartitionState, *, is_same_hub: bool) -> None:
-        if is_same_hub:
+        if is_same_hub and not state.went_back(finished):
             problem = f"its end of partition {self._partition_id} is not up to date"
             raise UnavailableError(self._source.hub.dependency, problem)
         raise HubRecreatedError(
@@ -81,7 +88,12 @@ class Takeover:
         )
 
     async def _begin(
-        self, info: HubInfo, state: PartitionState, finished: Position | None, inherited: LeaseRecord | None
+        self,
+        info: HubInfo,
+        state: PartitionState,
+        finished: Position | None,
+        inherited: LeaseRecord | None,
+        generation: int,
     ) -> TakeoverState:
         """The record is written before the first send, since the next owner needs its sample."""
         clean, run = self._shared.ports.clean, self._retrier.run
@@ -89,7 +101,7 @@ class Takeover:
             sample, rule = inherited.sample, inherited.rule if inherited.rule == self._shared.rule else MIXED_RULES
         else:
             sample, rule = await run(clean.ends) if clean else {}, self._shared.rule
-        record = LeaseRecord(finished, sample, info.incarnation, rule)
+        record = LeaseRecord(finished, sample, info.incarnation, rule, generation)
         if not await run(partial(self._leases.write, self._lease, record)):
             raise LeaseLostError(f"another owner has partition {self._partition_id}")
         self._lease.record = record
@@ -101,8 +113,9 @@ class Takeover:
             sample=sample,
             rule=rule,
             finished=finished,
-            is_behind=state.has_more_than(finished.sequence_number if finished else -1),
+            is_behind=state.has_more_than(finished),
             last_enqueued_ms=state.last_enqueued_ms,
+            generation=generation,
         )
 
     async def _pin(self, state: PartitionState) -> Position | None:
@@ -120,6 +133,22 @@ class Takeover:
 
     async def _save_checkpoint(self, position: Position) -> None:
         await self._retrier.run(partial(self._source.checkpoints.save, self._partition_id, position))
+
+
+def _furthest(inherited: LeaseRecord | None, checkpoint: Position | None, state: PartitionState) -> Position | None:
+    """The record, or the checkpoint where that is further: Redis may have lost the newest record.
+
+    But a checkpoint does not say which log it belongs to. It is not believed beyond the end of the hub, where the record is
+    within it, nor once the numbers have gone back: then it may be that of a former owner, saved late.
+    """
+    recorded = inherited.finished if inherited is not None else None
+    if recorded is None or checkpoint is None:
+        return recorded or checkpoint
+    end = state.last_sequence_number
+    is_of_another_log = checkpoint.sequence_number > end >= recorded.sequence_number
+    if is_of_another_log or (inherited is not None and inherited.generation):
+        return recorded
+    return max(recorded, checkpoint, key=lambda position: position.sequence_number)
 
 
 def _beginning(state: PartitionState) -> Position:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from dedup_service.core.events import InputEvent
 from dedup_service.core.leases import Lease, TakeoverState
+from dedup_service.core.progress import Position
 from dedup_service.errors import (
     Dependency,
     DependencyKind,
@@ -18,8 +19,8 @@ from dedup_service.errors import (
 from dedup_service.partitions.checkpointing import Checkpointer
 from dedup_service.partitions.hub_end import HubEnd
 from dedup_service.partitions.input_ports import InputPorts
-from dedup_service.partitions.takeover import Takeover
-from dedup_service.ports import Leases, PartitionReader
+from dedup_service.partitions.takeover import BEGINNING_OFFSET, Takeover
+from dedup_service.ports import Leases, PartitionReader, PartitionState
 from dedup_service.processing.pipeline import Pipeline
 from dedup_service.processing.shared import Shared
 from dedup_service.telemetry import PartitionFigures
@@ -100,6 +101,7 @@ class PartitionWorker:
             except HubRecreatedError as error:
                 self._telemetry.hub_recreated(self._label, str(error))
                 pipeline, is_recreated = None, True
+                await self._checkpointer.settle()
                 self._checkpointer.restart(None)
             except (LeaseLostError, StoppingError):
                 raise
@@ -143,7 +145,7 @@ class PartitionWorker:
         while not self._stopping.is_set():
             events = await reader.read(IDLE_WAIT_SECONDS)
             if events and not is_checked:
-                await self._check_hub(pipeline)
+                await self._check_hub(pipeline, events[0])
                 is_checked = True
             if events:
                 heard_at = self._clock.monotonic()
@@ -163,7 +165,7 @@ class PartitionWorker:
                 figures.sequence_number = finished.sequence_number
                 figures.enqueued_ms = max(figures.enqueued_ms, finished.enqueued_ms)
             self._checkpointer.save_if_due(finished, idle=not events)
-            self._hub_end.ask_if_due()
+            self._hub_end.ask_if_due(finished)
 
     def _observe_age(self, oldest: InputEvent, figures: PartitionFigures) -> None:
         """The service can't read the hub's retention, but an event that is older than the setting disproves it."""
@@ -172,24 +174,31 @@ class PartitionWorker:
         if retention.observe(oldest.enqueued_ms, now_ms):
             self._telemetry.retention_disproved(self._source.config.name, retention.configured_ms, retention.oldest_ms)
 
-    async def _check_hub(self, pipeline: Pipeline) -> None:
-        """After a reader ended, or has begun to deliver: is it still the same hub? Raises HubRecreatedError.
+    async def _check_hub(self, pipeline: Pipeline, delivered: InputEvent | None = None) -> None:
+        """After a reader ended, or has delivered its first event: is it still the same hub, and do its numbers go on where
+        they were? Raises HubRecreatedError.
 
         Asked again once the reader delivers, since the hub may have been replaced between the last answer and its opening.
         """
         if self._stopping.is_set():
             return
-        info = await self._retrier.run(self._source.hub.info)
+        info, state = await self._takeover.hub_state()
         if info.incarnation != pipeline.incarnation:
             raise HubRecreatedError(f"partition {self._partition_id}: the input hub was recreated")
+        finished = pipeline.progress.finished
+        if finished is not None and (state.went_back(finished) or _is_passed_over(finished, state, delivered)):
+            raise HubRecreatedError(
+                f"partition {self._partition_id}: event {finished.sequence_number} was finished, but the hub has lost it "
+                "and gives its number to another event"
+            )
 
     async def _check_silence(self, pipeline: Pipeline) -> None:
         """Nothing came for a while. Is there nothing, has the connection died without a word, or is this another hub, whose
         events are still behind the place where this reader waits?"""
         await self._check_hub(pipeline)
-        state = await self._hub_end.ask()
         finished = pipeline.progress.finished
-        if finished is not None and state.has_more_than(finished.sequence_number):
+        state = await self._hub_end.ask(finished)
+        if finished is not None and state.has_more_than(finished):
             raise UnavailableError(self._reading, f"events wait in partition {self._partition_id}, but none arrives")
         self._telemetry.available(self._reading)
         self.activity.progressed()
@@ -207,3 +216,11 @@ class PartitionWorker:
                 self._telemetry.worker_failed(self._label, error)
         self._telemetry.forget(self._reading)
         self._telemetry.partition_left(self._label, self._reason)
+
+
+def _is_passed_over(finished: Position, state: PartitionState, delivered: InputEvent | None) -> bool:
+    """Whether the reader began behind the finished event, which it was to deliver again, although the hub claims to keep
+    that number: then it belongs to another event by now."""
+    if delivered is None or not finished.enqueued_ms or finished.is_a_time or finished.offset == BEGINNING_OFFSET:
+        return False
+    return delivered.sequence_number > finished.sequence_number >= state.first_sequence_number

@@ -13,6 +13,7 @@ from dedup_service.core.clean_events import STRUCTURED
 from dedup_service.core.dead_letters import dead_letter, dead_readings
 from dedup_service.core.events import MESSAGE_SOURCE, BadReading, InputEvent, Reading
 from dedup_service.core.groups import Group, Groups
+from dedup_service.core.input_log import InputLog
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.core.structured import is_structurable
 from dedup_service.errors import UndeliverableError
@@ -35,9 +36,9 @@ class Admission:
     kept_properties: frozenset[str] = frozenset()
     """See OutputPolicy.kept_adx_properties."""
 
-    def admit(self, event: InputEvent, incarnation: int) -> EventWork:
+    def admit(self, event: InputEvent, log: InputLog) -> EventWork:
         """Returns the event with its group and readings, or with the dead letters that it becomes."""
-        work = EventWork(event, incarnation, event.replica)
+        work = EventWork(event, log, event.replica)
         source = event.annotations.get(MESSAGE_SOURCE, TELEMETRY_SOURCE)
         if source != TELEMETRY_SOURCE:
             return self._unmatched(work, NOT_TELEMETRY, f"message source is {source}")

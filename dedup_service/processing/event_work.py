@@ -8,7 +8,8 @@ from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import Verdict
 from dedup_service.core.events import Extraction, InputEvent, Origin, Reading
 from dedup_service.core.groups import OBSERVE, Group
-from dedup_service.core.outgoing import OutgoingEvent, origin_text
+from dedup_service.core.input_log import InputLog
+from dedup_service.core.outgoing import OutgoingEvent
 
 NOTHING = Extraction([])
 
@@ -16,8 +17,8 @@ NOTHING = Extraction([])
 @dataclass(slots=True)
 class EventWork:
     event: InputEvent
-    incarnation: int
-    """The incarnation of the input hub that the event came from."""
+    log: InputLog
+    """Where the event came from."""
     replica: str
     group: Group | None = None
     """None when the event is not telemetry of this deployment; then nothing of it is claimed."""
@@ -41,14 +42,14 @@ class EventWork:
 
     @property
     def first_origin(self) -> Origin:
-        return Origin(self.incarnation, int(self.event.partition_id), self.event.sequence_number, 0)
+        return self.log.origin(self.event.sequence_number, 0)
 
     @property
     def origin_text(self) -> str:
-        return origin_text(self.event, self.incarnation)
+        return self.log.event_text(self.event.sequence_number)
 
     def origin(self, reading: Reading) -> Origin:
-        return Origin(self.incarnation, int(self.event.partition_id), self.event.sequence_number, reading.index)
+        return self.log.origin(self.event.sequence_number, reading.index)
 
     def with_verdict(self, *verdicts: Verdict) -> list[Reading]:
         return [r for r, v in zip(self.extraction.readings, self.verdicts, strict=True) if v in verdicts]

@@ -44,6 +44,8 @@ class Pipeline:
         self._retrier = retrier
         self._lease = state.lease
         self.incarnation = state.incarnation
+        self._generation = state.generation
+        self._log = state.log
         self.progress = Progress(state.finished)
         self._claimer = Claimer(shared, retrier, retention)
         self._resolver = Resolver(shared, retrier, state)
@@ -94,9 +96,9 @@ class Pipeline:
 
     def _admitted(self, event: InputEvent) -> EventWork:
         try:
-            return self._shared.admission.admit(event, self.incarnation)
+            return self._shared.admission.admit(event, self._log)
         except Exception as error:  # noqa: BLE001  # see give_up
-            item = EventWork(event, self.incarnation, event.replica)
+            item = EventWork(event, self._log, event.replica)
             self._shared.give_up(item, error)
             return item
 
@@ -115,5 +117,5 @@ class Pipeline:
         self.progress.finish(last)
         self._resolver.finish(last, self._shared.newest_sample.end_offsets)
         self._lease.record = LeaseRecord(
-            self.progress.finished, self._resolver.sample, self.incarnation, self._resolver.rule
+            self.progress.finished, self._resolver.sample, self.incarnation, self._resolver.rule, self._generation
         )

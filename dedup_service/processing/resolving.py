@@ -49,8 +49,7 @@ class Resolver:
         self._clean_partitions = shared.clean_partitions
         self._present_rule = shared.rule
         self._retrier = retrier
-        self._incarnation = state.incarnation
-        self._partition = int(state.lease.partition_id)
+        self._log = state.log
         self._horizon = state.horizon
         self._inherited = state.sample
         self._inherited_rule = state.rule
@@ -123,5 +122,5 @@ class Resolver:
         if self._tail is None:
             return Published(frozenset())
         events = await self._retrier.run(partial(self._tail.read, output_partition, sample.get(output_partition, -1)))
-        origins = published_origins(events.properties, self._incarnation, self._partition)
+        origins = published_origins(events.properties, self._log)
         return Published(frozenset(origins), events.is_complete)

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from dedup_service.adapters.redis.calls import connect
 from dedup_service.adapters.redis.leases import RedisLeases
-from dedup_service.core.leases import Lease, LeaseRecord
+from dedup_service.core.leases import Lease, LeaseRecord, Presence
 from dedup_service.core.progress import Position
 from dedup_service.errors import LeaseLostError, UnavailableError
 from dedup_service.ports import Leases
@@ -171,3 +171,19 @@ async def test_a_partition_that_was_added_is_free_for_one_pod(bench: Bench) -> N
     assert (await bench.leases.renew("a", [])).free == [*PARTITIONS, "7"]
     lease = await taken(bench, partition="7")
     assert (await bench.leases.renew("a", [lease])).free == PARTITIONS
+
+
+async def test_a_pod_that_takes_no_part_is_not_counted_but_keeps_its_leases(bench: Bench) -> None:
+    lease = await taken(bench)
+    await bench.leases.renew("b", [])
+    assert (await bench.leases.renew("a", [lease], Presence(takes_part=False))).pods == ["b"]
+    assert await bench.leases.take("b", "0") is None
+    assert sorted((await bench.leases.renew("a", [lease])).pods) == ["a", "b"]
+
+
+async def test_pods_hear_when_any_other_made_progress(bench: Bench) -> None:
+    assert (await bench.leases.renew("a", [], Presence(progressed_ago=1.0))).others_progressed_ago == float("inf")
+    heard = (await bench.leases.renew("b", [], Presence(progressed_ago=30.0))).others_progressed_ago
+    assert 1.0 <= heard < 30.0
+    assert (await bench.leases.renew("a", [])).others_progressed_ago >= 30.0
+    assert (await bench.leases.renew("c", [])).others_progressed_ago < 30.0

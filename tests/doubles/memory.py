@@ -135,6 +135,8 @@ class MemoryHub:
     dependency: Dependency = INPUT_HUB
     batch_size: int = 100
     readers: list[MemoryReader] = field(default_factory=list)
+    first_kept: int = 0
+    """Events before this number have expired."""
     deaf: bool = False
     """Readers stay open but receive nothing."""
 
@@ -157,17 +159,17 @@ class MemoryHub:
     async def partition_state(self, partition_id: str) -> PartitionState:
         log = self.partitions[partition_id]
         last_ms = log[-1].enqueued_ms if log else 0
-        return PartitionState(0, len(log) - 1, str(len(log) - 1), last_ms)
+        return PartitionState(self.first_kept, len(log) - 1, str(len(log) - 1), last_ms)
 
     def open(self, partition_id: str, start: StartPosition, owner_level: int) -> MemoryReader:
         log = self.partitions[partition_id]
         position = 0
         if start.offset is not None:
-            position = int(start.offset) + 1
+            position = max(0, int(start.offset))
         elif start.enqueued_ms is not None:
             earliest = start.enqueued_ms
             position = next((i for i, event in enumerate(log) if event.enqueued_ms >= earliest), len(log))
-        reader = MemoryReader(self, partition_id, position)
+        reader = MemoryReader(self, partition_id, max(position, self.first_kept))
         self.readers.append(reader)
         return reader
 

@@ -11,15 +11,17 @@ import pytest
 from dedup_service.core import claims
 from dedup_service.core.claims import Verdict
 from dedup_service.core.events import Reading
+from dedup_service.core.input_log import InputLog
 from dedup_service.core.leases import EndOffsets, Lease, LeaseRecord, TakeoverState
 from dedup_service.core.outgoing import INDEXES_PROPERTY, ORIGIN_PROPERTY, OutgoingEvent
 from dedup_service.core.progress import Position, Progress
 from dedup_service.core.retention import Retention
 from dedup_service.errors import UnavailableError
+from dedup_service.partitions import worker
 from dedup_service.partitions.giving_up import GivingUp
 from dedup_service.partitions.takeover import Takeover
 from dedup_service.partitions.worker import PartitionWorker
-from dedup_service.ports import TailEvents
+from dedup_service.ports import PartitionState, TailEvents
 from dedup_service.processing import claiming, resolving, sending
 from dedup_service.processing.admission import Admission
 from dedup_service.processing.claiming import Claimer
@@ -141,8 +143,8 @@ def claim_by_a_refused_copy(patch: Patch) -> None:
     """An event that will be ignored claims its keys nevertheless."""
     admit = Admission.admit
 
-    def claiming(self: Admission, event: Any, incarnation: int) -> EventWork:
-        work = admit(self, event, incarnation)
+    def claiming(self: Admission, event: Any, log: InputLog) -> EventWork:
+        work = admit(self, event, log)
         if not work.extraction.readings and not work.dead:
             work.extraction = self.extractor.extract(event)
             work.group = self.groups.groups[0]
@@ -289,6 +291,18 @@ def waits_for_what_has_expired(patch: Patch) -> None:
     patch.setattr(SimulatedPublisher, "read", insist)
 
 
+def trusts_numbers(patch: Patch) -> None:
+    """As long as the hub says that it is the same, its numbers are taken to go on where they were."""
+    patch.setattr(PartitionState, "went_back", lambda *_: False)
+    patch.setattr(worker, "_is_passed_over", lambda *_: False)
+
+    def fresh(self: Progress, events: list[Any]) -> list[Any]:
+        finished = -1 if self.finished is None else self.finished.sequence_number
+        return [event for event in events if event.sequence_number > finished]
+
+    patch.setattr(Progress, "fresh", fresh)
+
+
 def takes_what_has_expired_for_published(patch: Patch) -> None:
     """A copy in doubt that may have been published in the part that is gone counts as published."""
     outcome_of = resolving.outcome_of
@@ -352,6 +366,7 @@ CAUGHT_BY: dict[str, tuple[Mutant, str]] = {
     "keeps-what-it-cannot-read": (keeps_what_it_cannot_read, "cut off"),
     "waits-for-what-has-expired": (waits_for_what_has_expired, "expired"),
     "takes-what-has-expired-for-published": (takes_what_has_expired_for_published, "expired"),
+    "trusts-numbers": (trusts_numbers, "failover"),
     "replays-are-counted": (replays_are_counted, "many crashes"),
     "skip-by-sequence-number": (skip_by_sequence_number, "recreated"),
 }

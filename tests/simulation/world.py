@@ -91,6 +91,8 @@ class Scenario:
     """How often the input hub is replaced by a new one of the same name, which gets new readings."""
     cut_offs: int = 0
     """How often a pod, and no other, loses the input hub. The first one never gets it back."""
+    failovers: int = 0
+    """How often the input hub fails over to a copy that lacks its last events, while no pod is at work on them."""
     expiries: int = 0
     """How often all that the clean hub holds expires, so that nobody can look it up any more."""
     wrong_clocks: bool = True
@@ -151,6 +153,7 @@ class World:
         self.late: list[InputEvent] = []
         self.pods: list[Pod] = []
         self.cut_off: Pod | None = None
+        self.failovers = 0
 
     # --- the plant and its replicas
 
@@ -249,6 +252,7 @@ class World:
         troubles = [self._kill] * self.scenario.kills + [self._freeze] * self.scenario.freezes
         troubles += [self._stop] * self.scenario.stops
         troubles += [self._cut_off] * self.scenario.cut_offs + [self._expire] * self.scenario.expiries
+        troubles += [self._fail_over] * self.scenario.failovers
         troubles += [self._forget] * self.scenario.forgets + [self._recreate] * self.scenario.recreations
         times = sorted(self.rng.uniform(0.0, self.scenario.trouble_seconds) for _ in troubles)
         self.rng.shuffle(troubles)
@@ -266,14 +270,21 @@ class World:
 
     def _is_finished(self) -> bool:
         """Judged by record or checkpoint, because a former owner may have moved a checkpoint back."""
-        return all(
-            max(self._finished(partition), self.first_kept(partition) - 1) >= len(log) - 1
-            for partition, log in self.hub.partitions.items()
-        )
+        return all(self._is_finished_in(partition, log) for partition, log in self.hub.partitions.items())
+
+    def _is_finished_in(self, partition: str, log: list[InputEvent]) -> bool:
+        record = self._record(partition)
+        finished = record.finished if record is not None else None
+        if self.failovers or (finished is not None and finished.is_a_time):  # numbers say nothing
+            return not log or (finished.enqueued_ms if finished else 0) >= log[-1].enqueued_ms
+        return max(self._finished(partition), self.first_kept(partition) - 1) >= len(log) - 1
+
+    def _record(self, partition: str) -> LeaseRecord | None:
+        lease = self.leases.stored.get(partition)
+        return LeaseRecord.decode(lease.record) if lease is not None and lease.record is not None else None
 
     def _finished(self, partition: str) -> int:
-        lease = self.leases.stored.get(partition)
-        record = LeaseRecord.decode(lease.record) if lease is not None and lease.record is not None else None
+        record = self._record(partition)
         if self.hub.incarnation > 1:  # a checkpoint does not say which incarnation it belongs to
             is_of_this_hub = record is not None and record.incarnation == self.hub.incarnation
             return record.finished.sequence_number if record and record.finished and is_of_this_hub else -1
@@ -332,6 +343,26 @@ class World:
             pod = self.cut_off
         pod.reaches_hub_at = float("inf") if pod is self.cut_off else self.loop.time() + self.rng.uniform(1.0, 60.0)
         pod.hub_is_silent = self.rng.random() < 0.5
+
+    async def _fail_over(self) -> None:
+        """The numbers of the events that are lost go to new ones. Pods read on, or were dead meanwhile."""
+        while not self._is_finished():
+            await asyncio.sleep(0.5)
+        are_dead = self.rng.random() < 0.5
+        for pod in self.pods if are_dead else []:
+            pod.kill()
+        await asyncio.sleep(self.rng.uniform(5.0, 20.0))
+        kept = {name: self.rng.randint(0, len(log)) for name, log in self.hub.partitions.items()}
+        for name, log in self.hub.partitions.items():
+            del log[kept[name] :]
+        self.emit()
+        now_ms = self.clock.now_ms()
+        for name, log in self.hub.partitions.items():
+            log[kept[name] :] = [replace(event, enqueued_ms=now_ms + n) for n, event in enumerate(log[kept[name] :])]
+        self.failovers += 1
+        await asyncio.sleep(self.rng.uniform(0.0, 20.0))
+        for pod in self.pods if are_dead else []:
+            pod.start()
 
     async def _expire(self) -> None:
         self.clean.expired = max(len(log) for log in self.clean.partitions.values())
@@ -576,6 +607,7 @@ class SimulatedReader:
     partition_id: str
     position: int
     incarnation: int
+    failovers: int
 
     async def read(self, max_wait_seconds: float) -> list[InputEvent]:
         process, world = self.process, self.process.world
@@ -588,6 +620,8 @@ class SimulatedReader:
         if world.in_trouble and world.rng.random() < world.scenario.dropped_readers:
             raise UnavailableError(INPUT_HUB_READING, "connection lost")
         log = world.hub.partitions[self.partition_id]
+        if self.failovers != world.failovers:
+            raise UnavailableError(INPUT_HUB_READING, "connection lost")
         if self.incarnation != world.hub.incarnation:  # the SDK reconnects by itself and may not notice
             if world.rng.random() < 0.5:
                 raise UnavailableError(INPUT_HUB_READING, "connection lost")
@@ -625,8 +659,12 @@ class SimulatedHub:
         return await self.process.call(lambda: self.process.world.hub.partition_state(partition_id), INPUT_HUB)
 
     def open(self, partition_id: str, start: StartPosition, owner_level: int) -> SimulatedReader:
-        assert start.offset is not None
-        return SimulatedReader(self.process, partition_id, int(start.offset) + 1, self.process.world.hub.incarnation)
+        world = self.process.world
+        log = world.hub.partitions[partition_id]
+        position = max(0, int(start.offset or 0))
+        if start.enqueued_ms is not None:
+            position = next((n for n, event in enumerate(log) if event.enqueued_ms >= (start.enqueued_ms or 0)), len(log))
+        return SimulatedReader(self.process, partition_id, position, world.hub.incarnation, world.failovers)
 
     async def close(self) -> None:
         return

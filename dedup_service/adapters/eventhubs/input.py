@@ -25,6 +25,7 @@ from dedup_service.core.events import InputEvent
 from dedup_service.errors import Dependency, DependencyKind, UnavailableError
 from dedup_service.ports import HubInfo, PartitionReader, PartitionState, StartPosition
 
+BEGINNING_OFFSET = "-1"
 RETRY_INTERVAL_SECONDS = 1.0
 """The client's `load_balancing_interval`, which is only the pause between the SDK's own attempts here."""
 
@@ -175,10 +176,10 @@ class EventHubReader:
 
 def _sdk_position(start: StartPosition) -> tuple[str | datetime, bool]:
     if start.offset is not None:
-        return start.offset, False
+        return start.offset, start.offset != BEGINNING_OFFSET
     if start.enqueued_ms is not None:
         return datetime.fromtimestamp(start.enqueued_ms / 1000, UTC), True
-    return "-1", False
+    return BEGINNING_OFFSET, False
 
 
 def to_input_event(partition_id: str, event: EventData) -> InputEvent:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from dedup_service.core.claims import key_digest
 from dedup_service.core.events import MESSAGE_SOURCE, InputEvent
 from dedup_service.core.groups import Group, Groups, routing_rule
+from dedup_service.core.input_log import InputLog
 from dedup_service.processing.event_work import EventWork
 from tests.support.groups import OUTPUT, admission_of, group_of
 from tests.support.readings import batch_of, element, event, single
@@ -21,7 +22,7 @@ OVENS = group_of(name="ovens", devices=("edge-oven-*",), sources=("opc.tcp://pla
 
 
 def admitted(given: InputEvent, *groups: Group, unmatched: str = "ignore") -> EventWork:
-    return admission_of(*(groups or (PRESSES, OVENS)), unmatched=unmatched).admit(given, 1)
+    return admission_of(*(groups or (PRESSES, OVENS)), unmatched=unmatched).admit(given, InputLog(1, 0))
 
 
 def reasons(work: EventWork) -> list[str]:

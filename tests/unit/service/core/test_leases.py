@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from dedup_service.core.events import Origin
+from dedup_service.core.input_log import InputLog
 from dedup_service.core.leases import LeaseRecord, fair_share
 from dedup_service.core.progress import Position
 from dedup_service.core.resolve import published_origins
@@ -45,7 +46,7 @@ def clean(origin: Any = "000000ab/3/17", indexes: Any = "0-2,5", **more: Any) ->
 
 
 def test_the_origins_of_one_partition_are_read_back() -> None:
-    origins = set(published_origins([clean(), clean("000000ab/3/18", "0")], 0xAB, 3))
+    origins = set(published_origins([clean(), clean("000000ab/3/18", "0")], InputLog(0xAB, 3)))
     assert origins == {Origin(0xAB, 3, 17, index) for index in (0, 1, 2, 5)} | {Origin(0xAB, 3, 18, 0)}
 
 
@@ -64,4 +65,4 @@ def test_the_origins_of_one_partition_are_read_back() -> None:
     ],
 )
 def test_an_event_that_is_not_a_winner_of_this_partition_is_skipped(event: dict[str, Any]) -> None:
-    assert list(published_origins([event], 0xAB, 3)) == []
+    assert list(published_origins([event], InputLog(0xAB, 3))) == []

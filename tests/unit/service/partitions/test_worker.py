@@ -4,89 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 import pytest
 
 from dedup_service.core.events import Extraction, InputEvent
 from dedup_service.core.extract import CloudEventsExtractor
-from dedup_service.core.leases import Lease, LeaseRecord, NewestSample
+from dedup_service.core.leases import LeaseRecord
 from dedup_service.core.progress import Position
 from dedup_service.errors import Dependency, DependencyKind, UnavailableError
-from dedup_service.partitions.assignment import Assignment, AssignmentOptions
-from dedup_service.partitions.worker import PartitionWorker, WorkerOptions
+from dedup_service.partitions.worker import PartitionWorker
 from dedup_service.processing.pipeline import Pipeline
-from dedup_service.processing.shared import Shared
-from dedup_service.telemetry import Count, Telemetry, lag_ms
+from dedup_service.telemetry import Count, lag_ms
 from tests.doubles.memory import (
     MemoryCheckpoints,
-    MemoryClaims,
-    MemoryClock,
-    MemoryHub,
-    MemoryLeases,
-    MemoryPublisher,
 )
-from tests.support.groups import admission_of
-from tests.support.readings import single
-from tests.support.shared import CHECKPOINTS, input_of, shared_of
-
-RETENTION_MS = 10**9
-TURNS = 10_000
-
-
-@dataclass
-class Plant:
-    """One input hub with its surroundings, and as many workers as a test needs."""
-
-    clock: MemoryClock = field(default_factory=MemoryClock)
-    telemetry: Telemetry = field(default_factory=Telemetry)
-    checkpoints: MemoryCheckpoints = field(default_factory=MemoryCheckpoints)
-    clean: MemoryPublisher = field(default_factory=lambda: MemoryPublisher({"0": []}))
-    partitions: int = 1
-    newest_sample: NewestSample = field(default_factory=NewestSample)
-    hub: MemoryHub = field(init=False)
-    claims: MemoryClaims = field(init=False)
-    leases: MemoryLeases = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.hub = MemoryHub(self.clock, {str(n): [] for n in range(self.partitions)})
-        self.claims = MemoryClaims(self.clock)
-        self.leases = MemoryLeases(self.clock, list(self.hub.partitions))
-
-    def emit(self, *ids: str, partition: str = "0") -> None:
-        for reading_id in ids:
-            self.clock.ms += 10
-            self.hub.append(single(reading_id, reading_id.encode(), partition_id=partition))
-
-    async def worker(self, start_at: str | int = "earliest", partition: str = "0") -> PartitionWorker:
-        self.clock.ms += round(self.leases.ttl_seconds * 1000)  # an earlier lease has expired
-        lease = await self.leases.take("pod", partition)
-        assert lease is not None
-        return self.worker_of(lease, start_at)
-
-    def worker_of(self, lease: Lease, start_at: str | int = "earliest") -> PartitionWorker:
-        lease.valid_until = float("inf")  # the clock runs fast here, and leases have their own tests
-        source = input_of(self.hub, self.checkpoints, self.leases, RETENTION_MS)
-        options = WorkerOptions(start_at, checkpoint_interval_seconds=1.0)
-        return PartitionWorker(lease, source, self.shared(), self.leases, options)
-
-    def shared(self) -> Shared:
-        return shared_of(
-            admission_of(),
-            self.clock,
-            self.telemetry,
-            claims=self.claims,
-            clean=self.clean,
-            dead_letters=None,
-            newest_sample=self.newest_sample,
-        )
-
-    async def probe(self) -> None:
-        await self.hub.info()
-
-    @property
-    def published(self) -> list[str]:
-        return [event.body.decode() for event in self.clean.events]
+from tests.support.plant import RETENTION_MS, Plant, eventually, pod, until
+from tests.support.shared import CHECKPOINTS, CLEAN_HUB
 
 
 class FlakyCheckpoints(MemoryCheckpoints):
@@ -96,14 +29,6 @@ class FlakyCheckpoints(MemoryCheckpoints):
         if self.is_away:
             raise UnavailableError(CHECKPOINTS, "gone")
         await super().save(partition_id, position)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    for _ in range(TURNS):
-        if condition():
-            return
-        await asyncio.sleep(0)
-    raise AssertionError("the condition never became true")
 
 
 async def run_until(worker: PartitionWorker, condition: Callable[[], bool]) -> None:
@@ -325,25 +250,71 @@ async def test_a_hub_that_was_recreated_while_no_worker_ran_loses_nothing() -> N
     assert plant.telemetry.total(Count.HUB_RECREATED) == 1
 
 
+# --- a hub that fails over to a copy that lacks its last events
+
+
+def fail_over(plant: Plant, kept: int, *ids: str) -> None:
+    """The copy keeps the first events, and gives the numbers of the others to new ones."""
+    plant.clock.ms += 60_000
+    del plant.hub.partitions["0"][kept:]
+    plant.emit(*ids)
+
+
+@pytest.mark.parametrize("new", [1, 2, 3, 5])
+async def test_numbers_that_went_back_while_nobody_read_are_another_log(new: int) -> None:
+    """Whether the new numbers are still behind the finished one, at it, or have caught up."""
+    plant = Plant()
+    plant.emit("a", "b", "c", "d")
+    await run_until(await plant.worker(), lambda: len(plant.published) == 4)
+    fail_over(plant, 2, *(f"new-{n}" for n in range(new)))
+    await run_until(await plant.worker(), lambda: len(plant.published) == 4 + new)
+    assert plant.published == ["a", "b", "c", "d", *(f"new-{n}" for n in range(new))]
+    assert plant.telemetry.total(Count.HUB_RECREATED) == 1
+    plant.emit("later")
+    await run_until(await plant.worker(), lambda: plant.published[-1] == "later")
+    assert len(plant.published) == 5 + new
+
+
+@pytest.mark.parametrize("new", [1, 2, 3, 5])
+async def test_numbers_that_go_back_while_a_pod_reads_are_another_log(new: int) -> None:
+    plant = Plant()
+    plant.emit("a", "b", "c", "d")
+    worker = await plant.worker()
+    running = asyncio.create_task(worker.run())
+    await until(lambda: len(plant.published) == 4)
+    fail_over(plant, 2, *(f"new-{n}" for n in range(new)))
+    plant.hub.lose_readers()
+    await until(lambda: len(plant.published) == 4 + new)
+    worker.stop("test")
+    await running
+    assert plant.published[4:] == [f"new-{n}" for n in range(new)]
+
+
+async def test_what_was_published_of_a_lost_event_is_not_taken_for_what_its_number_means_now() -> None:
+    """The new event of the same number was claimed by a pod that died. The clean stream has the old one's origin."""
+    plant = Plant()
+    plant.emit("a", "b", "c")
+    await run_until(await plant.worker(), lambda: len(plant.published) == 3)
+    fail_over(plant, 2, "new")
+    plant.clean.failures = [UnavailableError(CLEAN_HUB, "away")] * 10_000
+    dying = await plant.worker()
+    await kill(dying, lambda: len(plant.claims.stored) == 4)
+    plant.clean.failures = []
+    await run_until(await plant.worker(), lambda: len(plant.published) == 4)
+    assert plant.published == ["a", "b", "c", "new"]
+
+
+async def test_an_event_that_the_retention_took_is_no_sign_of_another_log() -> None:
+    plant = Plant()
+    plant.emit("a", "b")
+    await run_until(await plant.worker(), lambda: len(plant.published) == 2)
+    plant.emit("c")
+    plant.hub.first_kept = 2
+    await run_until(await plant.worker(), lambda: len(plant.published) == 3)
+    assert plant.telemetry.total(Count.HUB_RECREATED) == 0
+
+
 # --- several pods
-
-
-def pod(plant: Plant, name: str) -> Assignment:
-    return Assignment(
-        name,
-        list(plant.hub.partitions),
-        AssignmentOptions(interval_seconds=0.001, sample_interval_seconds=0.01),
-        plant.leases,
-        plant.shared(),
-        plant.worker_of,
-        plant.probe,
-    )
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 async def test_pods_share_the_partitions_and_hand_them_over() -> None:

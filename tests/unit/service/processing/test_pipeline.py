@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import unpack
 from dedup_service.core.events import MESSAGE_SOURCE, InputEvent
+from dedup_service.core.input_log import InputLog
 from dedup_service.core.leases import MIXED_RULES, Lease, LeaseRecord, NewestSample, TakeoverState
 from dedup_service.core.outgoing import OutputPolicy
 from dedup_service.core.progress import Position
@@ -79,7 +80,7 @@ class World:
     def admitted(self, *events: InputEvent) -> list[EventWork]:
         """The events as the pipeline would admit them."""
         admission = admission_of(group_of(mode=self.mode, window_ms=WINDOW_MS, **self.group))
-        return [admission.admit(event, self.incarnation) for event in events]
+        return [admission.admit(event, InputLog.of(self.incarnation, event.partition_id)) for event in events]
 
     def at(self, event: InputEvent, number: int, partition: str = "0") -> InputEvent:
         now = self.clock.now_ms()
@@ -92,7 +93,8 @@ class World:
 async def test_of_all_copies_one_is_published() -> None:
     world = World()
     for partition, device in enumerate(("edge-1", "edge-2", "edge-3")):
-        await world.pipeline().process([world.at(single("1", b"x", device=device), 0, str(partition))])
+        owner = world.pipeline(partition=str(partition))
+        await owner.process([world.at(single("1", b"x", device=device), 0, str(partition))])
     assert world.clean_bodies() == [b"x"]
     assert dict(world.telemetry.counts[Count.WINNERS]) == {"edge-1": 1}
     assert dict(world.telemetry.counts[Count.DUPLICATES]) == {"edge-2": 1, "edge-3": 1}

@@ -1,0 +1,34 @@
+"""Which log of an input partition a sequence number belongs to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dedup_service.core.events import Origin
+
+MAX_PARTITIONS = 2048
+"""More than any hub has."""
+GENERATIONS = 32
+"""As many as fit into the 16 bits of an origin's partition; after that they start over."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputLog:
+    """One partition of one incarnation of an input hub, in which each sequence number names one event."""
+
+    incarnation: int
+    partition: int
+    """The partition's number, plus MAX_PARTITIONS for each time that its sequence numbers went back under one incarnation,
+    as after a geo-replicated hub has failed over and lost its last events. What was sent of an earlier event is then never
+    taken for what was sent of a later one of the same number."""
+
+    @classmethod
+    def of(cls, incarnation: int, partition_id: str, generation: int = 0) -> InputLog:
+        return cls(incarnation, int(partition_id) + MAX_PARTITIONS * (generation % GENERATIONS))
+
+    def origin(self, sequence_number: int, index: int) -> Origin:
+        return Origin(self.incarnation, self.partition, sequence_number, index)
+
+    def event_text(self, sequence_number: int) -> str:
+        """`incarnation/partition/sequence number`, as clean events name the input event."""
+        return f"{self.incarnation:08x}/{self.partition}/{sequence_number}"

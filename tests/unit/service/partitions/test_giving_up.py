@@ -93,7 +93,7 @@ async def test_a_pod_that_is_cut_off_from_the_hub_leaves_its_partitions_to_an_id
     route = Route(plant.hub, is_silent=is_silent)
     cut_off, healthy = pod(plant, "a", route), pod(plant, "b")
     async with running(cut_off, healthy):
-        await eventually(lambda: held(cut_off) == {"0"})
+        await eventually(lambda: held(cut_off) == {"0"} and plant.telemetry.total(Count.TAKEOVERS) == 1)
         route.is_open = False
         plant.emit("x", "y")
         await eventually(lambda: plant.published == ["x", "y"])

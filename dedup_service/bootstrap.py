@@ -63,7 +63,13 @@ def build(settings: Settings, telemetry: Telemetry) -> Service:
     publishes, inputs, outputs = not config.only_observes, config.inputs, config.outputs
     redis, namespace = _redis(settings, azure), config.namespace
     shared = SharedPorts(
-        claims=RedisClaims(redis, namespace=namespace, shards=settings.shard_count, accounting=settings.accounting),
+        claims=RedisClaims(
+            redis,
+            namespace=namespace,
+            shards=settings.shard_count,
+            accounting=settings.accounting,
+            report=telemetry.unreadable,
+        ),
         clean=RoutedPublisher({o.name: _clean(o, settings, azure) for o in outputs}) if publishes else None,
         tail=RoutedTail({o.name: _tail(o, settings, azure) for o in outputs}) if publishes else None,
         dead_letters=_dead_letters(config, azure) if publishes else None,
@@ -71,10 +77,10 @@ def build(settings: Settings, telemetry: Telemetry) -> Service:
         telemetry=telemetry,
     )
     ports = ServicePorts(
-        inputs=[_input_ports(item, config, azure, redis, clock) for item in inputs],
+        inputs=[_input_ports(item, config, azure, redis, clock, telemetry) for item in inputs],
         shared=shared,
-        ledger=RedisLedger(redis, namespace=namespace, shards=settings.shard_count),
-        board=RedisPodBoard(redis, namespace=namespace),
+        ledger=RedisLedger(redis, namespace=namespace, shards=settings.shard_count, report=telemetry.unreadable),
+        board=RedisPodBoard(redis, namespace=namespace, report=telemetry.unreadable),
         check_claims=partial(_check_redis, redis, config),
         extractor=CloudEventsExtractor(settings.max_decompressed_bytes),
         close=azure.close,
@@ -92,7 +98,9 @@ async def _check_redis(redis: RedisClient, config: Config) -> None:
     await check_eviction(redis, allowed=config.settings.allow_eviction)
 
 
-def _input_ports(item: InputConfig, config: Config, azure: AzureClients, redis: RedisClient, clock: Clock) -> InputPorts:
+def _input_ports(
+    item: InputConfig, config: Config, azure: AzureClients, redis: RedisClient, clock: Clock, telemetry: Telemetry
+) -> InputPorts:
     settings = config.settings
     name = item.name if len(config.inputs) > 1 else ""
 
@@ -104,6 +112,7 @@ def _input_ports(item: InputConfig, config: Config, azure: AzureClients, redis: 
             partition_ids=partition_ids,
             ttl_seconds=settings.lease_seconds,
             monotonic=clock.monotonic,
+            report=telemetry.unreadable,
         )
 
     connect_to = partial(azure.consumer, item.address, item.consumer_group, load_balancing_interval=RETRY_INTERVAL_SECONDS)

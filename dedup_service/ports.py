@@ -16,6 +16,7 @@ from dedup_service.core.events import Extraction, InputEvent
 from dedup_service.core.leases import PRESENT, EndOffsets, Lease, LeaseRecord, Presence, Renewal
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.core.overview import ReplicaSeen
+from dedup_service.core.pod_report import PodReport
 from dedup_service.core.progress import Position
 from dedup_service.errors import Dependency
 
@@ -299,8 +300,7 @@ class Ledger(Protocol):
 @dataclass(frozen=True, slots=True)
 class PodStatus:
     pod: str
-    status: Mapping[str, Any]
-    """See observability/status.py."""
+    report: PodReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,8 +314,8 @@ class RedisMemory:
 class PodBoard(Protocol):
     """What the pods report to each other, so that each of them can answer for all."""
 
-    async def tell(self, pod_id: str, number: int, status: Mapping[str, Any], increments: Mapping[str, int]) -> None:
-        """Replaces this pod's status, and adds to the deployment's totals. Idempotent for one pod and number, which
+    async def tell(self, pod_id: str, number: int, report: PodReport, increments: Mapping[str, int]) -> None:
+        """Replaces this pod's report, and adds to the deployment's totals. Idempotent for one pod and number, which
         rises."""
         ...
 

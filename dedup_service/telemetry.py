@@ -57,6 +57,7 @@ class Count(Enum):
         "input",
         "Times that an input delivered an event older than its retention as it is set (DEDUP_INPUT_RETENTION_SECONDS).",
     )
+    UNREADABLE = ("dedup_redis_unreadable", None, "Times that a key in Redis was unreadable, and counted as forgotten.")
     HUB_RECREATED = ("dedup_hub_recreated", None, "Times the input hub turned out to be a new one of the same name.")
 
 
@@ -162,6 +163,14 @@ class Telemetry:
 
     def partitions_added(self, name: str, partition_ids: Sequence[str]) -> None:
         log.info("partitions_added", input=name, partitions=list(partition_ids), effect="read from their beginning")
+
+    def unreadable(self, key: str) -> None:
+        """Reports a key of Redis. One line is logged in each interval; all are counted."""
+        self.add(Count.UNREADABLE)
+        now = time.monotonic()
+        if now - self.logged_at.get("unreadable", float("-inf")) >= LOG_INTERVAL_SECONDS:
+            self.logged_at["unreadable"] = now
+            log.error("redis_unreadable", key=key, effect="counts as forgotten; does anything else write to this namespace?")
 
     def takes_no_part(self, seconds: float) -> None:
         log.warning(

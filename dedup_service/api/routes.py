@@ -30,9 +30,10 @@ from dedup_service.api.views import (
 from dedup_service.core.groups import Group
 from dedup_service.core.overview import ReplicaState
 from dedup_service.observability.fleet import Fleet
+from dedup_service.observability.status import figures_in
 from dedup_service.ports import PodStatus
 from dedup_service.processing.counting import CONFLICT, DEAD_LETTER
-from dedup_service.telemetry import PartitionFigures, lag_seconds
+from dedup_service.telemetry import lag_seconds
 
 T = TypeVar("T")
 MAX_LIMIT = 500
@@ -78,7 +79,7 @@ def create_router(fleet: Fleet) -> APIRouter:
             mode="/".join(dict.fromkeys(group.mode for group in groups)),
             totals=Totals.of(await fleet.totals()),
             pods=[PodView.of(pod) for pod in pods],
-            paused={name: problem for pod in pods for name, problem in pod.status["paused"].items()},
+            paused={name: problem for pod in pods for name, problem in pod.report.paused.items()},
             redis=memory_view(overview),
         )
 
@@ -207,15 +208,14 @@ def partition_views(partitions: Sequence[str], pods: list[PodStatus], now_ms: in
         for name in partitions
     }
     for pod in pods:
-        for name, (number, enqueued_ms, last_enqueued_ms) in pod.status["partitions"].items():
-            if name not in views or views[name].sequence_number <= number:
-                figures = PartitionFigures(number, enqueued_ms, last_enqueued_ms)
+        for name, figures in figures_in(pod.report).items():
+            if name not in views or views[name].sequence_number <= figures.sequence_number:
                 views[name] = PartitionView(
                     partition=name,
                     owner=pod.pod,
-                    sequence_number=number,
-                    enqueued_ms=enqueued_ms,
+                    sequence_number=figures.sequence_number,
+                    enqueued_ms=figures.enqueued_ms,
                     lag_seconds=lag_seconds(figures, now_ms),
-                    oldest_event_seconds=pod.status.get("oldest", {}).get(name, 0) / 1000,  # a pod of before says nothing
+                    oldest_event_seconds=figures.oldest_ms / 1000,
                 )
     return list(views.values())

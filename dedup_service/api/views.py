@@ -84,13 +84,13 @@ class PodView(View):
 
     @classmethod
     def of(cls, item: PodStatus) -> PodView:
-        status = item.status
+        report = item.report
         return cls(
             pod=item.pod,
-            version=status["version"],
-            started_ms=status["started_ms"],
-            partitions=sorted(status["partitions"]),
-            paused=status["paused"],
+            version=report.version,
+            started_ms=report.started_ms,
+            partitions=sorted(report.partitions),
+            paused=report.paused,
         )
 
 

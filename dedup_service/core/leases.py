@@ -9,6 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
+
+import msgspec
 
 from dedup_service.core.input_log import InputLog
 from dedup_service.core.progress import Position
@@ -19,6 +22,10 @@ RULE_PREFIX = "rule:"
 GENERATION = "generation:"
 MIXED_RULES = ""
 """More than one routing rule was in force behind the sample, or nobody knows which."""
+
+Uint32 = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+Number = Annotated[int, msgspec.Meta(ge=-1, le=2**63 - 1)]
+_decode_record = msgspec.json.Decoder(tuple[tuple[Number, str, Number] | None, dict[str, Number], Uint32]).decode
 
 EndOffsets = Mapping[str, int]
 """The clean hub's last enqueued sequence number by output partition, at some moment: a sample of where the stream ends."""
@@ -51,7 +58,8 @@ class LeaseRecord:
 
     @classmethod
     def decode(cls, data: bytes) -> LeaseRecord:
-        position, entries, incarnation = json.loads(data)
+        """Raises ValueError."""
+        position, entries, incarnation = _decode_record(data)
         rules = [name.removeprefix(RULE_PREFIX) for name in entries if name.startswith(RULE_PREFIX)]
         generation = entries.pop(GENERATION, 0)
         sample = {name: number for name, number in entries.items() if not name.startswith(RULE_PREFIX)}

@@ -7,10 +7,10 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from dedup_service import __version__
 from dedup_service.core.overview import ReplicaOverview
+from dedup_service.core.pod_report import PodReport
 from dedup_service.errors import UnavailableError
 from dedup_service.observability.fleet import Fleet, Overview
 from dedup_service.ports import PodBoard
@@ -66,9 +66,7 @@ class Status:
         """Learns how far the other pods are: the spread of lag is that of all partitions (R11)."""
         for pod in await self.fleet.pods():
             if pod.pod != self.pod_id:
-                self.telemetry.elsewhere |= {
-                    name: PartitionFigures(*figures) for name, figures in pod.status["partitions"].items()
-                }
+                self.telemetry.elsewhere |= figures_in(pod.report)
 
     async def look(self) -> None:
         self._overview, self._seen_at = await self.fleet.overview(), self.monotonic()
@@ -81,7 +79,7 @@ class Status:
             self._pending = ({name: n - self._told[name] for name, n in counters.items() if n != self._told[name]}, counters)
             self._number += 1
         increments, counters = self._pending
-        await self.board.tell(self.pod_id, self._number, self._status(), increments)
+        await self.board.tell(self.pod_id, self._number, self._report(), increments)
         self._told, self._pending = counters, None
         for kind, examples in self.telemetry.take_examples(MAX_EXAMPLES).items():
             await self.board.add_examples(kind, examples)
@@ -97,18 +95,19 @@ class Status:
         counts = self.telemetry.counts
         return Counter({f"{c.name}|{label}": n for c, labels in counts.items() for label, n in labels.items()})
 
-    def _status(self) -> dict[str, Any]:
-        telemetry = self.telemetry
-        return {
-            "version": __version__,
-            "started_ms": telemetry.started_ms,
-            "partitions": {
-                name: [figures.sequence_number, figures.enqueued_ms, figures.last_enqueued_ms]
-                for name, figures in telemetry.partitions.items()
+    def _report(self) -> PodReport:
+        telemetry, partitions = self.telemetry, self.telemetry.partitions
+        return PodReport(
+            version=__version__,
+            started_ms=telemetry.started_ms,
+            partitions={
+                name: (figures.sequence_number, figures.enqueued_ms, figures.last_enqueued_ms)
+                for name, figures in partitions.items()
             },
-            "oldest": {name: figures.oldest_ms for name, figures in telemetry.partitions.items()},
-            "paused": {str(dependency): pause.problem for dependency, pause in telemetry.paused.items()},
-        }
+            paused={str(dependency): pause.problem for dependency, pause in telemetry.paused.items()},
+            oldest={name: figures.oldest_ms for name, figures in partitions.items()},
+            stalled={name: figures.stalled_since_ms for name, figures in partitions.items() if figures.stalled_since_ms},
+        )
 
     # --- changes of state
 
@@ -122,6 +121,13 @@ class Status:
                 say = log.info if state == _good(name) else log.warning
                 say("redundancy_changed", what=name, state=state)
         self._before = states
+
+
+def figures_in(report: PodReport) -> dict[str, PartitionFigures]:
+    return {
+        name: PartitionFigures(*figures, report.oldest.get(name, 0), report.stalled.get(name, 0))
+        for name, figures in report.partitions.items()
+    }
 
 
 def _states(overview: Overview) -> dict[str, str]:

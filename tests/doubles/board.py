@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from dedup_service.core.pod_report import PodReport
 from dedup_service.ports import PodStatus, RedisMemory
 
 MAX_EXAMPLES = 200
@@ -14,22 +15,22 @@ MAX_EXAMPLES = 200
 
 @dataclass(slots=True)
 class MemoryPodBoard:
-    statuses: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    reports: dict[str, PodReport] = field(default_factory=dict)
     flushed: dict[str, int] = field(default_factory=dict)
     added: Counter[str] = field(default_factory=Counter)
     written: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
 
-    async def tell(self, pod_id: str, number: int, status: Mapping[str, Any], increments: Mapping[str, int]) -> None:
-        self.statuses[pod_id] = status
+    async def tell(self, pod_id: str, number: int, report: PodReport, increments: Mapping[str, int]) -> None:
+        self.reports[pod_id] = report
         if self.flushed.get(pod_id, -1) < number:
             self.added.update(increments)
             self.flushed[pod_id] = number
 
     async def leave(self, pod_id: str) -> None:
-        self.statuses.pop(pod_id, None)
+        self.reports.pop(pod_id, None)
 
     async def pods(self) -> list[PodStatus]:
-        return [PodStatus(pod, dict(status)) for pod, status in sorted(self.statuses.items())]
+        return [PodStatus(pod, report) for pod, report in sorted(self.reports.items())]
 
     async def totals(self) -> dict[str, int]:
         return dict(self.added)

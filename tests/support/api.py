@@ -13,6 +13,7 @@ from dedup_service.core.claims import key_digest
 from dedup_service.core.events import Origin, Reading
 from dedup_service.core.extract import content_hash
 from dedup_service.core.groups import Group
+from dedup_service.core.pod_report import PodReport
 from dedup_service.observability.fleet import Fleet
 from dedup_service.observability.metrics import create_registry
 from dedup_service.telemetry import Telemetry
@@ -66,7 +67,7 @@ class Plant:
             self.clock.ms += 1000
         await self.deliver(0, "7", HOSTILE)
         await self.deliver(1, "7", HOSTILE, content=b"other")
-        status = {"version": "1", "started_ms": 1, "partitions": {"0": [7, 1, 1], "1": [-1, 0, 0]}, "paused": {}}
+        status = PodReport("1", 1, {"0": (7, 1, 1), "1": (-1, 0, 0)})
         await self.board.tell("pod-1", 1, status, {"COPIES|edge-0": 5, "IN_DOUBT|found": 1})
         conflict = {"source": HOSTILE, "id": "7", "content": "ab", "winner_replicas": 1, "winner_enqueued_ms": 1}
         await self.board.add_examples("conflict", [{**NOTE, **conflict, "winner_content": "cd"}])

@@ -6,24 +6,38 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from dedup_service.adapters.redis.calls import RedisClient, Script, call, infos, time_ms
+import msgspec
+
+from dedup_service.adapters.redis.calls import RedisClient, Script, WrongTypeError, call, infos, time_ms
+from dedup_service.adapters.redis.unreadable import Report, log_unreadable, number_of, read, readable, report_all, text
+from dedup_service.core import pod_report
+from dedup_service.core.pod_report import PodReport
 from dedup_service.ports import PodStatus, RedisMemory
 
 LIVE_MS = 5_000
 KEEP_MS = 3_600_000
 MAX_EXAMPLES = 200
+_example = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def _report_of(stored: bytes) -> tuple[int, PodReport]:
+    """When it was made, in ms since the epoch, and the report. Raises ValueError."""
+    at_ms, _, report = stored.partition(b" ")
+    return int(at_ms), pod_report.decode(report)
 
 
 class RedisPodBoard:
-    def __init__(self, client: RedisClient, *, namespace: str) -> None:
+    def __init__(self, client: RedisClient, *, namespace: str, report: Report = log_unreadable) -> None:
         self._client = client
+        self._report = report
         self._prefix = f"{namespace}{{0}}board:"
         self._tell = Script(client, "board.lua")
 
-    async def tell(self, pod_id: str, number: int, status: Mapping[str, Any], increments: Mapping[str, int]) -> None:
+    async def tell(self, pod_id: str, number: int, report: PodReport, increments: Mapping[str, int]) -> None:
         pairs = [item for pair in increments.items() for item in pair]
         keys = [(self._prefix + name).encode() for name in ("pods", "flushed", "totals")]
-        await self._tell(keys, [pod_id, number, json.dumps(status), KEEP_MS, *pairs])
+        unreadable = await self._tell(keys, [pod_id, number, pod_report.encode(report), KEEP_MS, *pairs])
+        report_all(self._report, unreadable)
 
     async def leave(self, pod_id: str) -> None:
         for name in ("pods", "flushed"):
@@ -31,31 +45,45 @@ class RedisPodBoard:
 
     async def pods(self) -> list[PodStatus]:
         now_ms = await time_ms(self._client, self._prefix)
-        statuses = await call(self._client, cast("Any", self._client.hgetall(self._prefix + "pods")))
+        key = self._prefix + "pods"
         live = []
-        for pod, text in sorted(statuses.items()):
-            at, _, status = text.decode().partition(" ")
-            if now_ms - int(at) < LIVE_MS:
-                live.append(PodStatus(pod.decode(), json.loads(status)))
+        for pod, stored in sorted((await self._hash(key)).items()):
+            found: tuple[int, PodReport] | None = readable(_report_of, self._report, key, stored, None)
+            if found is not None and now_ms - found[0] < LIVE_MS:
+                live.append(PodStatus(text(pod), found[1]))
         return live
 
     async def totals(self) -> dict[str, int]:
-        totals = await call(self._client, cast("Any", self._client.hgetall(self._prefix + "totals")))
-        return {name.decode(): int(number) for name, number in totals.items()}
+        key = self._prefix + "totals"
+        return {text(name): number_of(self._report, key, value) for name, value in (await self._hash(key)).items()}
+
+    async def _hash(self, key: str) -> dict[bytes, bytes]:
+        found: dict[bytes, bytes] = await read(self._client, self._report, key, cast("Any", self._client.hgetall(key)), {})
+        return found
 
     async def add_examples(self, kind: str, examples: Sequence[Mapping[str, Any]]) -> None:
         key = f"{self._prefix}notes:{kind}"
+        try:
+            await self._push(key, examples)
+        except WrongTypeError:
+            self._report(key)
+            await call(self._client, cast("Any", self._client.delete(key)))
+            await self._push(key, examples)
+
+    async def _push(self, key: str, examples: Sequence[Mapping[str, Any]]) -> None:
         pipeline = self._client.pipeline(transaction=True)
         pipeline.lpush(key, *(json.dumps(example) for example in examples))
         pipeline.ltrim(key, 0, MAX_EXAMPLES - 1)
         await call(self._client, pipeline.execute())
 
     async def examples(self, kind: str) -> list[dict[str, Any]]:
-        items = await call(self._client, cast("Any", self._client.lrange(f"{self._prefix}notes:{kind}", 0, -1)))
-        return [json.loads(item) for item in items]
+        key = f"{self._prefix}notes:{kind}"
+        items: list[bytes] = await read(self._client, self._report, key, cast("Any", self._client.lrange(key, 0, -1)), [])
+        examples = [readable(_example, self._report, key, item, None) for item in items]
+        return [example for example in examples if example is not None]
 
     async def memory(self) -> RedisMemory:
         memory, stats = await infos(self._client, "memory"), await infos(self._client, "stats")
         limits = [int(server.get("maxmemory", 0)) or int(server.get("total_system_memory", 0)) for server in memory]
-        used, evicted = (int(server["used_memory"]) for server in memory), (int(s.get("evicted_keys", 0)) for s in stats)
+        used, evicted = (int(s.get("used_memory", 0)) for s in memory), (int(s.get("evicted_keys", 0)) for s in stats)
         return RedisMemory(sum(used), sum(limits), sum(evicted))

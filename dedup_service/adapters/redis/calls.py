@@ -30,6 +30,7 @@ from redis.exceptions import (
     ReadOnlyError,
     RedisClusterException,
     RedisError,
+    ResponseError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -145,6 +146,14 @@ def _known_by_name(host: str) -> Callable[[tuple[str, int]], tuple[str, int]]:
     return remap
 
 
+class WrongTypeError(UnavailableError):
+    """A key of ours holds something of another type."""
+
+
+def is_of_another_type(answer: object) -> bool:
+    return isinstance(answer, ResponseError) and "WRONGTYPE" in str(answer)
+
+
 async def call(client: RedisClient, answer: Awaitable[T]) -> T:
     """Raises UnavailableError, which is ambiguous when the reply was lost."""
     try:
@@ -152,6 +161,10 @@ async def call(client: RedisClient, answer: Awaitable[T]) -> T:
     except WRONG_SERVER as error:
         await _reconnect(client)
         raise UnavailableError(DEPENDENCY, str(error)) from error
+    except ResponseError as error:
+        if is_of_another_type(error):
+            raise WrongTypeError(DEPENDENCY, _one_line(error)) from error
+        raise _unavailable(error) from error
     except (RedisError, RedisClusterException, AzureError, *CONNECTION_LOST) as error:
         raise _unavailable(error) from error
     except Exception as error:  # also a defect of the client, whose call may have been carried out
@@ -237,13 +250,13 @@ async def time_ms(client: RedisClient, key: str) -> int:
 
 
 class Script:
-    """One Lua script, joined from files; it registers itself again when Redis has forgotten it."""
+    """One Lua script, joined from files behind safe_calls.lua; it registers itself again when Redis has forgotten it."""
 
     def __init__(self, client: RedisClient, *names: str, head: str = "") -> None:
         """`head`: Lua declarations that the files use."""
         self._client = client
         folder = files(__package__) / "scripts"
-        parts = [head, *(folder.joinpath(name).read_text() for name in names)]
+        parts = [head, *(folder.joinpath(name).read_text() for name in ("safe_calls.lua", *names))]
         self._script = client.register_script("\n".join(parts))
 
     async def __call__(self, keys: list[bytes], args: list[Any]) -> Any:

@@ -13,6 +13,7 @@ from dedup_service.adapters.redis.claim_records import ClaimEncoder
 from dedup_service.adapters.redis.ledger_keys import account_prefix
 from dedup_service.adapters.redis.lua_constants import ACCOUNTING_CONSTANTS, CLAIM_CONSTANTS, lua
 from dedup_service.adapters.redis.sharding import ShardPart, by_shard, in_order
+from dedup_service.adapters.redis.unreadable import Report, log_unreadable, report_all
 from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import CLAIM_BYTES, MAX_REPLICAS, OTHER_REPLICA
 from dedup_service.errors import ConfigurationError
@@ -28,11 +29,20 @@ CLUSTER_TAGS = 16
 class RedisClaims:
     """Keys are `<namespace>{<shard>}<digest>`: a script's keys must share a slot where Redis is clustered."""
 
-    def __init__(self, client: RedisClient, *, namespace: str, shards: int = 1, accounting: bool = True) -> None:
+    def __init__(
+        self,
+        client: RedisClient,
+        *,
+        namespace: str,
+        shards: int = 1,
+        accounting: bool = True,
+        report: Report = log_unreadable,
+    ) -> None:
         self._client = client
         self._namespace = namespace.encode()
         self._shards = shards
         self._accounting = accounting
+        self._report = report
         self._claim = Script(client, *CLAIM_SCRIPT, head=lua({**CLAIM_CONSTANTS, **ACCOUNTING_CONSTANTS}))
         self._confirm = Script(client, "confirm.lua", head=lua(CLAIM_CONSTANTS))
         self._replica_number = Script(client, "replica_number.lua")
@@ -47,7 +57,9 @@ class RedisClaims:
 
         async def claim_part(part: ShardPart) -> list[bytes | None]:
             keys = self._keys(part)
-            return _claims_found(await self._claim(keys, [incarnations, *self._encoded(part)]), len(keys))
+            answer, unreadable = await self._claim(keys, [incarnations, *self._encoded(part)])
+            report_all(self._report, unreadable)
+            return _claims_found(answer, len(keys))
 
         parts = by_shard(requests, self._shards)
         return in_order(parts, await all_of([claim_part(part) for part in parts]))
@@ -60,15 +72,18 @@ class RedisClaims:
     async def confirm(self, requests: Sequence[ClaimRequest], ttl_ms: int) -> int:
         async def confirm_part(part: ShardPart) -> int:
             claims = [claim for request, readings, _ in part.pieces for claim in request.claims_of(readings)]
-            return int(await self._confirm(self._keys(part), [ttl_ms, b"".join(claims)]))
+            lost, unreadable = await self._confirm(self._keys(part), [ttl_ms, b"".join(claims)])
+            report_all(self._report, unreadable)
+            return int(lost)
 
         return sum(await all_of([confirm_part(part) for part in by_shard(requests, self._shards)]))
 
     async def replica_number(self, group: str, replica: str) -> int:
-        number = self._numbers.get((group, replica))
+        number: int | None = self._numbers.get((group, replica))
         if number is None:
             key = b"%s{0}replicas:%s" % (self._namespace, group.encode())
-            number = int(await self._replica_number([key], [replica, MAX_REPLICAS]))
+            number, unreadable = await self._replica_number([key], [replica, MAX_REPLICAS])
+            report_all(self._report, unreadable)
             if number != OTHER_REPLICA:
                 self._numbers[group, replica] = number
         return number

@@ -7,10 +7,15 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+import msgspec
+
 from dedup_service.adapters.redis.calls import RedisClient, Script, call
+from dedup_service.adapters.redis.unreadable import Report, log_unreadable, read, readable, report_all, text
 from dedup_service.core.leases import PRESENT, EndOffsets, Lease, LeaseRecord, Presence, Renewal
 
 NOT_HELD = ("", b"")
+_partitions = msgspec.json.Decoder(list[str]).decode
+_sample = msgspec.json.Decoder(dict[str, int] | None).decode
 
 
 class RedisLeases:
@@ -25,11 +30,13 @@ class RedisLeases:
         partition_ids: list[str],
         ttl_seconds: float,
         monotonic: Callable[[], float],
+        report: Report = log_unreadable,
     ) -> None:
         self._client = client
         self._partition_ids = list(partition_ids)
         self._ttl_seconds = ttl_seconds
         self._monotonic = monotonic
+        self._report = report
         self._prefix = f"{namespace}{{0}}"
         self._scope = hashlib.blake2b(scope.lower().encode(), digest_size=4).hexdigest()
         self._pods = f"{self._prefix}pods:{self._scope}".encode()
@@ -48,8 +55,8 @@ class RedisLeases:
     async def known_at_first(self, incarnation: int, partition_ids: Sequence[str]) -> frozenset[str]:
         key = f"{self._prefix}partitions:{self._scope}:{incarnation:08x}".encode()
         await call(self._client, self._client.set(key, json.dumps(list(partition_ids)), nx=True))
-        stored = await call(self._client, cast("Any", self._client.get(key)))
-        return frozenset(json.loads(stored)) if stored else frozenset(partition_ids)
+        stored = await read(self._client, self._report, key, cast("Any", self._client.get(key)), None)
+        return frozenset(readable(_partitions, self._report, key, stored, list(partition_ids)))
 
     @property
     def _ttl_ms(self) -> int:
@@ -66,7 +73,8 @@ class RedisLeases:
             lease, record = mine.get(partition), records.get(partition)
             args += NOT_HELD if lease is None else (lease.epoch, b"" if record is None else record.encode())
         keys = [self._pods, self._progress, self._sample, *(self._lease(partition) for partition in partitions)]
-        pods, others_ms, sample, states = await self._renew(keys, args)
+        pods, others_ms, sample, states, unreadable = await self._renew(keys, args)
+        report_all(self._report, unreadable)
         by_state: dict[bytes, list[str]] = {}
         for partition, state in zip(partitions, states, strict=True):
             by_state.setdefault(state, []).append(partition)
@@ -77,10 +85,10 @@ class RedisLeases:
         for partition in lost:
             mine[partition].is_lost = True
         return Renewal(
-            pods=[pod.decode() for pod in pods],
+            pods=[text(pod) for pod in pods],
             free=by_state.get(b"free", []),
             lost=lost,
-            sample=json.loads(sample) if sample else None,
+            sample=readable(_sample, self._report, self._sample, sample or None, None),
             others_progressed_ago=int(others_ms) / 1000 if others_ms else float("inf"),
         )
 
@@ -89,8 +97,10 @@ class RedisLeases:
         answer = await self._take([self._lease(partition_id)], [pod_id, self._ttl_ms])
         if not answer:
             return None
-        epoch, record = answer
-        inherited = LeaseRecord.decode(record) if record else None
+        epoch, record, unreadable = answer
+        report_all(self._report, unreadable)
+        key = self._lease(partition_id)
+        inherited: LeaseRecord | None = readable(LeaseRecord.decode, self._report, key, record or None, None)
         return Lease(partition_id, int(epoch), asked_at + self._ttl_seconds, inherited)
 
     async def write(self, lease: Lease, record: LeaseRecord, *, release: bool = False) -> bool:
@@ -100,7 +110,7 @@ class RedisLeases:
         return is_mine
 
     async def leave(self, pod_id: str) -> None:
-        await call(self._client, self._client.zrem(self._pods, pod_id))
+        await read(self._client, self._report, self._pods, self._client.zrem(self._pods, pod_id), 0)
 
     async def may_sample(self, interval_seconds: float) -> bool:
         turn = self._sample + b":turn"

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Awaitable, Sequence
 from typing import Any, cast
 
 import msgspec
 
-from dedup_service.adapters.redis.calls import RedisClient, all_of, call, time_ms
+from dedup_service.adapters.redis.calls import RedisClient, all_of, time_ms
 from dedup_service.adapters.redis.ledger_keys import account_prefix, source_digest
+from dedup_service.adapters.redis.unreadable import Report, log_unreadable, number_of, read, read_each, readable, text
 from dedup_service.core.accounting import Counts, Gap, SourceHistory, total
 from dedup_service.core.claims import key_digest, shard_of, unpack
 from dedup_service.core.overview import ReplicaSeen
 from dedup_service.ports import SourceSeen, StoredClaim
 
 SOURCE_SECONDS = 86_400
-_decode = msgspec.msgpack.Decoder().decode
+NO_NUMBER = -1
+_decode_epochs = msgspec.msgpack.Decoder(list[tuple[str, int, list[tuple[int, int, int]], int, int]], strict=False).decode
+_decode_times = msgspec.msgpack.Decoder(tuple[float, float]).decode
+
+
+def _times(packed: bytes) -> tuple[int, int]:
+    first, second = _decode_times(packed)
+    return int(first), int(second)
 
 
 class RedisLedger:
-    def __init__(self, client: RedisClient, *, namespace: str, shards: int) -> None:
+    def __init__(self, client: RedisClient, *, namespace: str, shards: int, report: Report = log_unreadable) -> None:
         self._client = client
+        self._report = report
         self._namespace = namespace.encode()
         self._prefixes = [account_prefix(self._namespace, shard) for shard in range(shards)]
 
@@ -39,49 +49,61 @@ class RedisLedger:
         return total(await self._hashes([f"{prefix}:source:{digest}:{hour}" for hour in hours]))
 
     async def replicas(self, group: str) -> list[ReplicaSeen]:
-        names = await self._command("HGETALL", f"{self._prefixes[0]}replicas:{group}")
+        key = f"{self._prefixes[0]}replicas:{group}"
+        names = await self._command({}, "HGETALL", key)
         seen: dict[int, tuple[int, int]] = defaultdict(lambda: (0, 0))
         for prefix in self._prefixes:
-            for number, packed in (await self._command("HGETALL", f"{prefix}:seen:{group}")).items():
-                enqueued_ms, processed_ms = _decode(packed)
-                before = seen[int(number)]
-                seen[int(number)] = (max(before[0], int(enqueued_ms)), max(before[1], int(processed_ms)))
-        ordered = sorted((int(number), name.decode()) for name, number in names.items())
-        return [ReplicaSeen(name, number, *seen[number]) for number, name in ordered]
+            for number, at in await self._seen(f"{prefix}:seen:{group}"):
+                before = seen[number]
+                seen[number] = (max(before[0], at[0]), max(before[1], at[1]))
+        numbers = [(readable(int, self._report, key, number, NO_NUMBER), text(name)) for name, number in names.items()]
+        return [ReplicaSeen(name, number, *seen[number]) for number, name in sorted(numbers) if number != NO_NUMBER]
+
+    async def _seen(self, key: str) -> list[tuple[int, tuple[int, int]]]:
+        """By replica number: the latest enqueued and processed times in ms."""
+        stored = await self._command({}, "HGETALL", key)
+        return [
+            (readable(int, self._report, key, number, NO_NUMBER), readable(_times, self._report, key, packed, (0, 0)))
+            for number, packed in stored.items()
+        ]
 
     async def sources(self, group: str) -> list[SourceSeen]:
         found: list[SourceSeen] = []
         oldest = await self.now_ms() - SOURCE_SECONDS * 1000
         for prefix in self._prefixes:
             key = f"{prefix}:sources:{group}"
-            await self._command("ZREMRANGEBYSCORE", key, "-inf", oldest)
-            members = await self._command("ZRANGE", key, 0, -1, withscores=True)
-            found += [SourceSeen(source.decode(), int(at)) for source, at in members]
+            await self._command(0, "ZREMRANGEBYSCORE", key, "-inf", oldest)
+            members = await self._command([], "ZRANGE", key, 0, -1, withscores=True)
+            found += [SourceSeen(text(source), int(at)) for source, at in members if math.isfinite(at)]
         return sorted(found, key=lambda item: item.source)
 
     async def gaps(self, group: str) -> list[tuple[str, SourceHistory]]:
         found = []
         for prefix in self._prefixes:
-            sources = [source.decode() for source in await self._command("ZRANGE", f"{prefix}:gapped:{group}", 0, -1)]
+            sources = [text(source) for source in await self._command([], "ZRANGE", f"{prefix}:gapped:{group}", 0, -1)]
+            keys = [f"{prefix}:gaps:{source_digest(group, source)}" for source in sources]
             pipeline = self._client.pipeline(transaction=False)
-            for source in sources:
-                pipeline.get(f"{prefix}:gaps:{source_digest(group, source)}")
-            histories = await call(self._client, pipeline.execute())
-            found += [(s, _history(_decode(packed))) for s, packed in zip(sources, histories, strict=True) if packed]
+            for key in keys:
+                pipeline.get(key)
+            histories = await read_each(self._client, self._report, keys, pipeline, None)
+            for source, key, packed in zip(sources, keys, histories, strict=True):
+                history = readable(_history, self._report, key, packed, None)
+                found += [(source, history)] if history is not None else []
         return sorted(found, key=lambda item: item[0])
 
     async def find(self, claim_scope: str, source: str, reading_id: str) -> StoredClaim | None:
         shard = shard_of(source, len(self._prefixes))
         key = b"%s{%d}%s" % (self._namespace, shard, key_digest(claim_scope, source, reading_id))
-        claim, ttl_ms = await self._command("GET", key), await self._command("PTTL", key)
-        return StoredClaim(unpack(claim), max(0, int(ttl_ms))) if claim else None
+        claim = readable(unpack, self._report, key, await self._command(None, "GET", key), None)
+        return None if claim is None else StoredClaim(claim, max(0, int(await self._command(0, "PTTL", key))))
 
     def _prefix_of(self, source: str) -> str:
         return self._prefixes[shard_of(source, len(self._prefixes))]
 
-    async def _command(self, name: str, *arguments: Any, **options: Any) -> Any:
+    async def _command(self, default: Any, name: str, key: str | bytes, *arguments: Any, **options: Any) -> Any:
         method = getattr(self._client, name.lower())
-        return await call(self._client, cast("Awaitable[Any]", method(*arguments, **options)))
+        answer = cast("Awaitable[Any]", method(key, *arguments, **options))
+        return await read(self._client, self._report, key, answer, default)
 
     async def _summed(self, names: list[str]) -> list[Counts]:
         """For each name, the counts of all shards together."""
@@ -93,16 +115,14 @@ class RedisLedger:
         pipeline = self._client.pipeline(transaction=False)
         for key in keys:
             pipeline.hgetall(key)
-        hashes = await call(self._client, pipeline.execute())
-        return [{name.decode(): int(n) for name, n in fields.items() if name != b"t"} for fields in hashes]
+        hashes: list[dict[bytes, bytes]] = await read_each(self._client, self._report, keys, pipeline, {})
+        return [
+            {text(name): number_of(self._report, key, n) for name, n in fields.items() if name != b"t"}
+            for key, fields in zip(keys, hashes, strict=True)
+        ]
 
 
-def _history(epochs: list[Any]) -> SourceHistory:
-    gaps = [
-        Gap(_text(epoch[0]), int(first), int(last), int(found_ms)) for epoch in epochs for first, last, found_ms in epoch[2]
-    ]
-    return SourceHistory(gaps, sum(int(epoch[3]) for epoch in epochs))
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else value
+def _history(packed: bytes) -> SourceHistory:
+    epochs = _decode_epochs(packed)
+    gaps = [Gap(epoch[0], first, last, found_ms) for epoch in epochs for first, last, found_ms in epoch[2]]
+    return SourceHistory(gaps, sum(epoch[3] for epoch in epochs))

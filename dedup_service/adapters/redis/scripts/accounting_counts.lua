@@ -1,13 +1,26 @@
 -- Redundancy accounting, third part: what each copy adds to the counts, and writing them. Follows accounting_gaps.lua.
 local MAX_SOURCES, MAX_TIMES, SEEN_MS = 10000, 128, 1000
 
+local function are_times(by_replica)
+  for _, recent in pairs(by_replica) do
+    if type(recent) ~= 'table' then
+      return false
+    end
+    for _, at in pairs(recent) do
+      if not is_number(at) then
+        return false
+      end
+    end
+  end
+  return true
+end
+
 -- Measures the distance in time to the nearest recent reading of another replica, for sources whose copies never match. Recent
 -- ones are the last that were processed, since one replica's backlog may come as a whole before another's.
 local function measure_distance(time, found)
   local times = timed[found.source_key]
   if not times then
-    local stored = redis.call('HGET', found.source_key, 't')
-    times = stored and cmsgpack.unpack(stored) or {}
+    times = unpacked(found.source_key, safe('HGET', found.source_key, 't'), are_times) or {}
     timed[found.source_key] = times
   end
   local own, nearest = tostring(replica), nil
@@ -132,7 +145,7 @@ local function settle_sources()
   for _, source in ipairs(sources) do
     if source.group then
       local index = prefix .. ':sources:' .. groups[source.group]
-      local last = redis.call('ZSCORE', index, source[2])
+      local last = safe('ZSCORE', index, source[2])
       source.is_known = last or redis.call('ZCARD', index) < MAX_SOURCES
       if source.is_known and not (last and abs(now - last) < SEEN_MS) then
         redis.call('ZADD', index, now, source[2])
@@ -148,12 +161,12 @@ local function settle()
     end
   end
   for key, times in pairs(timed) do
-    redis.call('HSET', key, 't', cmsgpack.pack(times))
+    safe('HSET', key, 't', cmsgpack.pack(times))
   end
   for key, fields in pairs(hashes) do
     for field, n in pairs(fields) do
       if n ~= 0 then
-        redis.call('HINCRBY', key, field, n)
+        safe('HINCRBY', key, field, n)
       end
     end
     local is_minute = string.find(key, ':minute:', 1, true)
@@ -161,15 +174,14 @@ local function settle()
   end
   for partition, mark in pairs(accounted) do
     if mark.is_new then
-      redis.call('HSET', prefix .. ':accounted', partition, cmsgpack.pack({mark[1], mark[2]}))
+      safe('HSET', prefix .. ':accounted', partition, cmsgpack.pack({mark[1], mark[2]}))
     end
   end
   for group, replicas in pairs(seen) do
     local key = prefix .. ':seen:' .. groups[group]
     for replica, enqueued in pairs(replicas) do
-      local stored = redis.call('HGET', key, replica)
-      local last = stored and cmsgpack.unpack(stored)[1] or 0
-      redis.call('HSET', key, replica, cmsgpack.pack({max(last, enqueued), now}))
+      local last = unpacked(key, safe('HGET', key, replica), is_pair) or {0}
+      redis.call('HSET', key, replica, cmsgpack.pack({max(last[1], enqueued), now}))
     end
   end
   settle_sources()

@@ -12,12 +12,33 @@ local function is_gapped(epochs)
   return false
 end
 
+local function is_gap(value)
+  return type(value) == 'table' and is_pair(value) and is_number(value[3])
+end
+
+local function is_history(epochs)
+  for _, epoch in ipairs(epochs) do
+    if type(epoch) ~= 'table' or type(epoch[1]) ~= 'string' or type(epoch[3]) ~= 'table' then
+      return false
+    end
+    if not (is_number(epoch[2]) and is_number(epoch[4]) and is_number(epoch[5])) then
+      return false
+    end
+    for _, gap in ipairs(epoch[3]) do
+      if not is_gap(gap) then
+        return false
+      end
+    end
+  end
+  return true
+end
+
 -- What is known about the sequence numbers of a source.
 local function history_of(source)
   local history = histories[source]
   if not history then
-    local stored = redis.call('GET', prefix .. ':gaps:' .. sources[source][1])
-    history = {epochs = stored and cmsgpack.unpack(stored) or {}}
+    local key = prefix .. ':gaps:' .. sources[source][1]
+    history = {epochs = unpacked(key, safe('GET', key), is_history) or {}}
     history.was_gapped = is_gapped(history.epochs)
     histories[source] = history
   end
@@ -100,7 +121,7 @@ local function settle_histories()
       redis.call('SET', prefix .. ':gaps:' .. digest, cmsgpack.pack(history.epochs), 'EX', GAPS_SECONDS)
       local index = prefix .. ':gapped:' .. groups[history.group]
       if not pruned[index] then
-        redis.call('ZREMRANGEBYSCORE', index, '-inf', now - GAPS_SECONDS * 1000)
+        safe('ZREMRANGEBYSCORE', index, '-inf', now - GAPS_SECONDS * 1000)
         pruned[index] = true
       end
       if is_gapped(history.epochs) then

@@ -71,12 +71,20 @@ local function milliseconds(text, at)
   return high * 4294967296 + low
 end
 
+local function is_number(value)
+  return type(value) == 'number'
+end
+
+local function is_pair(value)
+  return is_number(value[1]) and is_number(value[2])
+end
+
 -- The sequence number and index up to which a partition's copies have been counted.
 local function mark_of(partition)
   local found = accounted[partition]
   if not found then
-    local stored = redis.call('HGET', prefix .. ':accounted', partition)
-    found = stored and cmsgpack.unpack(stored) or {-1, -1}
+    local key = prefix .. ':accounted'
+    found = unpacked(key, safe('HGET', key, partition), is_pair) or {-1, -1}
     accounted[partition] = found
   end
   return found

@@ -1,23 +1,23 @@
--- What a pod reports to the others. KEYS: the pods' statuses, how far each pod's counters were added, the totals.
--- ARGV: pod, number of this report, status, how long a silent pod is kept (ms), then pairs of counter and increment.
--- A report that arrives twice, because its reply was lost, counts once.
+-- What a pod reports to the others. Follows safe_calls.lua. KEYS: the pods' statuses, how far each pod's counters were added, the
+-- totals. ARGV: pod, number of this report, status, how long a silent pod is kept (ms), then pairs of counter and increment.
+-- A report that arrives twice, because its reply was lost, counts once. Returns the keys that were unreadable.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local pod, number = ARGV[1], tonumber(ARGV[2])
 
-local statuses = redis.call('HGETALL', KEYS[1])
+local statuses = safe('HGETALL', KEYS[1])
 for i = 1, #statuses, 2 do
-  local at = tonumber(string.match(statuses[i + 1], '^%d+'))
-  if now - at > tonumber(ARGV[4]) then
+  local at = whole(string.match(statuses[i + 1], '^%d+'))
+  if not at or now - at > tonumber(ARGV[4]) then
     redis.call('HDEL', KEYS[1], statuses[i])
-    redis.call('HDEL', KEYS[2], statuses[i])
+    safe('HDEL', KEYS[2], statuses[i])
   end
 end
 redis.call('HSET', KEYS[1], pod, string.format('%.0f ', now) .. ARGV[3])
-if tonumber(redis.call('HGET', KEYS[2], pod) or -1) < number then
+if (whole(safe('HGET', KEYS[2], pod)) or -1) < number then
   for i = 5, #ARGV, 2 do
-    redis.call('HINCRBY', KEYS[3], ARGV[i], ARGV[i + 1])
+    safe('HINCRBY', KEYS[3], ARGV[i], ARGV[i + 1])
   end
   redis.call('HSET', KEYS[2], pod, number)
 end
-return 1
+return unreadable

@@ -1,10 +1,11 @@
--- Claims keys for copies. Follows the constants and the three parts of the accounting; core/claims.py has the layout of a claim,
+-- Claims keys for copies. Follows the constants, safe_calls.lua and the three parts of the accounting; core/claims.py has the layout of a claim,
 -- in which Lua counts bytes from 1.
 -- KEYS: claim keys. ARGV[1]: the live hub incarnations, 4 bytes each; empty when they are not known. ARGV[2]: MessagePack of the
 -- key prefix, the groups, the sources as [digest, text], and the epochs; empty when nothing is accounted. ARGV[3]: for each event
 -- a head of HEAD_BYTES, followed by a record of RECORD_BYTES for each of its readings, in the order of the keys;
 -- adapters/redis/claim_records.py packs both.
--- Returns one text: for each key '0' when it was free and is now claimed, or '1'; then, for each '1', the claim that was found.
+-- Returns one text: for each key '0' when it was free and is now claimed, or '1'; then, for each '1', the claim that was found; and
+-- the keys that were unreadable.
 -- Needs Redis 6 or newer.
 local live, any_live = {}, #ARGV[1] > 0
 for at = 1, #ARGV[1], 4 do
@@ -41,12 +42,13 @@ while at <= #records do
     local index, content, source, kind, sequence, time, epoch = decode('>c2c8HBddH', records, at)
     at, i = at + RECORD_BYTES, i + 1
     local key = KEYS[i]
-    local found = call('GET', key)
+    local found = redis.pcall('GET', key)
     local is_own, before, after = false, 0, bit_of_replica
+    if found and #found ~= CLAIM_BYTES then
+      forget(key)
+      found = false
+    end
     if found then
-      if #found ~= CLAIM_BYTES then
-        return redis.error_reply('ERR a key of this namespace (DEDUP_NAMESPACE) holds something that is not a claim')
-      end
       is_own = sub(found, ORIGIN_FIRST, INDEX_FIRST - 1) == event and sub(found, INDEX_FIRST, ORIGIN_LAST) == index
       before = decode('>i4', found, REPLICAS_FIRST)
       after = bor(before, bit_of_replica)
@@ -70,4 +72,4 @@ end
 if is_accounting then
   settle()
 end
-return table.concat(flags) .. table.concat(claims)
+return {table.concat(flags) .. table.concat(claims), unreadable}

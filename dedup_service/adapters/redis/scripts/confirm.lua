@@ -1,11 +1,15 @@
--- Confirms claims after the clean hub acknowledged their readings. Follows the constants.
+-- Confirms claims after the clean hub acknowledged their readings. Follows the constants and safe_calls.lua.
 -- KEYS: claim keys. ARGV[1]: TTL in ms. ARGV[2]: for each key the claim as its owner made it, concatenated.
--- Returns how many claims are now held by another origin.
+-- Returns how many claims are now held by another origin, and the keys that were unreadable.
 local sub, call, ttl, claims = string.sub, redis.call, ARGV[1], ARGV[2]
 local PUBLISHED = string.char(CONFIRMED)
 local lost, at = 0, 1
 for _, key in ipairs(KEYS) do
-  local found = call('GET', key)
+  local found = redis.pcall('GET', key)
+  if found and #found ~= CLAIM_BYTES then
+    forget(key)
+    found = false
+  end
   if not found then
     -- It expired or was forgotten; what is published must be remembered as published.
     found = sub(claims, at, at + CLAIM_BYTES - 1)
@@ -17,4 +21,4 @@ for _, key in ipairs(KEYS) do
   end
   at = at + CLAIM_BYTES
 end
-return lost
+return {lost, unreadable}

@@ -1,24 +1,24 @@
--- Renews all leases of a pod, writes their records, and returns who takes part and what is free.
+-- Renews all leases of a pod, writes their records, and returns who takes part and what is free. Follows safe_calls.lua.
 -- KEYS[1]: the pods that take part. KEYS[2]: when each pod last made progress. KEYS[3]: the sample. Then the lease of each partition.
 -- ARGV[1]: the pod. ARGV[2]: TTL in ms. ARGV[3]: whether it takes part (0 or 1). ARGV[4]: how long ago it made progress, in ms, or ''.
 -- Then for each lease the epoch that the pod holds and its record, or '' and ''.
--- Returns the pods, how long ago any other pod made progress in ms (or ''), the sample, and for each lease `held`, `lost`, `free` or
--- `taken`.
+-- Returns the pods, how long ago any other pod made progress in ms (or ''), the sample, for each lease `held`, `lost`, `free` or
+-- `taken`, and the keys that were unreadable.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local pod, ttl = ARGV[1], tonumber(ARGV[2])
 local PROGRESS_MS = 60000
 
 if ARGV[3] == '1' then
-  redis.call('ZADD', KEYS[1], now, pod)
+  safe('ZADD', KEYS[1], now, pod)
 else
-  redis.call('ZREM', KEYS[1], pod)
+  safe('ZREM', KEYS[1], pod)
 end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ttl)
 if ARGV[4] ~= '' then
-  redis.call('ZADD', KEYS[2], now - ARGV[4], pod)
+  safe('ZADD', KEYS[2], now - ARGV[4], pod)
 end
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - PROGRESS_MS)
+safe('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - PROGRESS_MS)
 
 local function others_progressed_ago()
   local latest = redis.call('ZREVRANGE', KEYS[2], 0, 1, 'WITHSCORES')
@@ -31,8 +31,8 @@ local function others_progressed_ago()
 end
 
 local function is_free(lease)
-  local deadline, released = unpack(redis.call('HMGET', lease, 'deadline', 'released'))
-  return not deadline or released == '1' or tonumber(deadline) <= now
+  local deadline, released = unpack(safe('HMGET', lease, 'deadline', 'released'))
+  return released == '1' or (whole(deadline) or 0) <= now
 end
 
 local states = {}
@@ -40,7 +40,7 @@ for i = 4, #KEYS do
   local lease, epoch, record = KEYS[i], ARGV[2 * i - 3], ARGV[2 * i - 2]
   if epoch == '' then
     states[i - 3] = is_free(lease) and 'free' or 'taken'
-  elseif redis.call('HGET', lease, 'epoch') == epoch then
+  elseif safe('HGET', lease, 'epoch') == epoch then
     redis.call('HSET', lease, 'deadline', now + ttl)
     if record ~= '' then
       redis.call('HSET', lease, 'record', record)
@@ -50,4 +50,4 @@ for i = 4, #KEYS do
     states[i - 3] = 'lost'
   end
 end
-return {redis.call('ZRANGE', KEYS[1], 0, -1), others_progressed_ago(), redis.call('GET', KEYS[3]) or '', states}
+return {redis.call('ZRANGE', KEYS[1], 0, -1), others_progressed_ago(), safe('GET', KEYS[3]) or '', states, unreadable}

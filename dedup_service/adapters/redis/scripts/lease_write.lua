@@ -1,6 +1,6 @@
--- Writes a record, and releases the lease if asked to. KEYS[1]: the lease. ARGV: epoch, record, released (0 or 1).
+-- Writes a record, and releases the lease if asked to. Follows safe_calls.lua. KEYS[1]: the lease. ARGV: epoch, record, released (0 or 1).
 -- Returns 1, or 0 when the lease has another epoch.
-if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then
+if safe('HGET', KEYS[1], 'epoch') ~= ARGV[1] then
   return 0
 end
 redis.call('HSET', KEYS[1], 'record', ARGV[2], 'released', ARGV[3])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import pytest
 
+from dedup_service.core.pod_report import PodReport
 from dedup_service.errors import UnavailableError
 from dedup_service.observability.fleet import Fleet
 from dedup_service.observability.status import Status
@@ -19,8 +19,8 @@ from tests.support.shared import REDIS
 class FlakyBoard(MemoryPodBoard):
     lost_replies = 0
 
-    async def tell(self, pod_id: str, number: int, status: Mapping[str, Any], increments: Mapping[str, int]) -> None:
-        await super().tell(pod_id, number, status, increments)
+    async def tell(self, pod_id: str, number: int, report: PodReport, increments: Mapping[str, int]) -> None:
+        await super().tell(pod_id, number, report, increments)
         if self.lost_replies:
             self.lost_replies -= 1
             raise UnavailableError(REDIS, "no answer", ambiguous=True)
@@ -78,7 +78,7 @@ async def test_the_spread_of_lag_is_that_of_the_partitions_of_all_pods() -> None
     behind = PartitionFigures(1, now_ms - 21 * hour_ms, now_ms)
     status.telemetry.partitions = {"0": behind, "1": PartitionFigures(1, now_ms - 20 * hour_ms, now_ms)}
     assert status.telemetry.lag_spread_ms(now_ms) == hour_ms
-    await board.tell("other", 1, {"partitions": {"2": [5, now_ms, now_ms], "3": [-1, 0, 0]}}, {})
+    await board.tell("other", 1, PodReport("1", 1, {"2": (5, now_ms, now_ms), "3": (-1, 0, 0)}), {})
     await status.hear()
     assert status.telemetry.lag_spread_ms(now_ms) == 21 * hour_ms
     status.telemetry.partitions["2"] = behind

@@ -1,0 +1,23 @@
+"""What a pod reports of itself to the other pods, through Redis."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class PodReport(msgspec.Struct, frozen=True):
+    version: str
+    started_ms: int
+    partitions: dict[str, tuple[int, int, int]] = {}
+    """By partition: the finished sequence number, the time up to which everything is finished, and that of the newest event
+    in the hub, in ms since the epoch."""
+    paused: dict[str, str] = {}
+    """The dependencies that it waits for, with the problem."""
+    oldest: dict[str, int] = {}
+    """By partition: age in ms of the oldest event that was received. A pod of before says nothing."""
+    stalled: dict[str, int] = {}
+    """By partition that the pod can't get on with: since when, in ms since the epoch. A pod of before says nothing."""
+
+
+encode = msgspec.json.encode
+decode = msgspec.json.Decoder(PodReport).decode

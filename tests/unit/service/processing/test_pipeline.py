@@ -358,7 +358,7 @@ async def test_an_event_on_which_pure_code_fails_ends_in_the_dead_letters(monkey
     def failing(*_: object) -> None:
         raise ArithmeticError("defect")
 
-    for place in ("dedup_service.processing.claiming.late_places", "dedup_service.processing.sending.clean_events"):
+    for place in ("dedup_service.processing.claiming.late_and_unreadable", "dedup_service.processing.sending.clean_events"):
         world = World()
         pipeline = world.pipeline()
         with monkeypatch.context() as patch:

@@ -20,7 +20,12 @@ UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 NS_PER_MS = 1_000_000
 KNOWN_TIMES = 10_000
 """How many are cached: all copies of a reading have the same time, as have many readings of one moment."""
-_MOMENTS = list[Annotated[datetime, msgspec.Meta(tz=True)] | None]
+
+
+class _Moments(msgspec.Struct, array_like=True, gc=False):
+    """A struct, because msgspec prepares its type only once."""
+
+    times: list[Annotated[datetime, msgspec.Meta(tz=True)] | None]
 
 
 @lru_cache(KNOWN_TIMES)
@@ -60,7 +65,7 @@ def _are_times(times: Sequence[str | None]) -> bool:
     """Whether msgspec, which is quick, reads them all. Of what ends in `Z` it accepts nothing that `parse_rfc3339` refuses;
     otherwise it also accepts an offset without a colon."""
     try:
-        msgspec.convert(times, _MOMENTS)
+        msgspec.convert((times,), _Moments)
     except msgspec.ValidationError:
         return False
     return True

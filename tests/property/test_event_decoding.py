@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from dedup_service.adapters.eventhubs.below_sdk import decoding
 from dedup_service.adapters.eventhubs.below_sdk.amqp_types import make_decoding_total
-from dedup_service.adapters.eventhubs.below_sdk.decoding import NotDecodableError, agrees_with_the_sdk, decode
+from dedup_service.adapters.eventhubs.below_sdk.decoding import agrees_with_the_sdk, decode
+from dedup_service.adapters.eventhubs.below_sdk.values import NotDecodableError
 from dedup_service.adapters.eventhubs.input import to_input_event
 from dedup_service.core.events import InputEvent
 from dedup_service.core.property_types import Timestamp as OwnTimestamp

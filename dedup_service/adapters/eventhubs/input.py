@@ -19,8 +19,9 @@ from azure.eventhub.amqp import AmqpAnnotatedMessage, AmqpMessageBodyType
 
 from dedup_service.adapters.azure_errors import CLOSE_TIMEOUT_SECONDS, close_quietly, is_refused, problem, unavailable
 from dedup_service.adapters.eventhubs.below_sdk.amqp_types import make_decoding_total, readable, readable_map
-from dedup_service.adapters.eventhubs.below_sdk.decoding import NotDecodableError, agrees_with_the_sdk, decode
+from dedup_service.adapters.eventhubs.below_sdk.decoding import agrees_with_the_sdk, decode
 from dedup_service.adapters.eventhubs.below_sdk.receiving import receive_directly
+from dedup_service.adapters.eventhubs.below_sdk.values import NotDecodableError
 from dedup_service.core.claims import incarnation_of
 from dedup_service.core.events import InputEvent
 from dedup_service.core.property_types import MessageId, Ulong, text_of

@@ -65,6 +65,8 @@ TIMES = st.tuples(st.integers(-100_000, 100_000), st.sampled_from(FORMS)).map(
 
 @given(st.lists(st.none() | TIMES, max_size=4), st.sampled_from([0, 30_000, 3_600_000]))
 @example(["2026-01-01T00:00Z", None], 0)
+@example(["2025-12-31t10:00:00Z"], 3_600_000)
+@example(["2025-12-31 23:30:00Z"], 3_600_000)
 @example(["2026-01-01T00:00:00+0200", "2025-12-31T20:00:00Z"], 0)
 def test_the_quick_check_of_an_events_times_agrees_with_parsing_every_time(times: list[str | None], window_ms: int) -> None:
     late = [place for place, time in enumerate(times) if is_late(time, AT_MS, window_ms)]

@@ -20,6 +20,8 @@ TEXTS = frozenset(("specversion", "type", "subject", "time", "dataschema", "sequ
 NOT_ATTRIBUTES = frozenset(("data", "data_base64", "datacontenttype"))
 """What is not among the properties: the data are the body, and `datacontenttype` is the message's content type."""
 INTEGER_LIMIT = 2**31
+MAX_LENGTH = 64
+"""Of names in messages."""
 
 
 def prefix_of(properties: Mapping[str, Any]) -> str | None:
@@ -69,7 +71,7 @@ def _json_value(name: str, attribute: str, value: object) -> bool | int | str:
         return str(value)
     text = canonical_text(value)
     if text is None:
-        detail = f"application property {name!r} has the AMQP type {type_name(value)}"
+        detail = f"application property {name[:MAX_LENGTH]!r} has the AMQP type {type_name(value)}"
         raise UndeliverableError(
             UNSUPPORTED_PROPERTY, f"{detail} and a value that no CloudEvents attribute in JSON can have"
         )

@@ -125,7 +125,7 @@ _INT_MAX, _LONG_MAX = 2**31, 2**63
 
 def unsupported(name: str, value: object) -> UndeliverableError:
     return UndeliverableError(
-        UNSUPPORTED_PROPERTY, f"application property {name!r} has the AMQP type {type_name(value)}, which can't be sent"
+        UNSUPPORTED_PROPERTY, f"application property {name[:64]!r} has the AMQP type {type_name(value)}, which can't be sent"
     )
 
 

@@ -58,6 +58,7 @@ class UnavailableError(DedupError):
 
 TOO_LARGE = "too-large"
 PROCESSING_FAILED = "processing-failed"
+UNSUPPORTED_PROPERTY = "unsupported-property"
 """Reasons of UndeliverableError that decide what happens next."""
 
 

@@ -32,6 +32,11 @@ class Count(Enum):
     WINNERS = ("dedup_winners", "replica", "Copies that were first and got published.")
     DUPLICATES = ("dedup_duplicates", "replica", "Copies of a reading that another copy had won.")
     CONFLICTS = ("dedup_conflicts", "replica", "Duplicates whose content differs from the winner's.")
+    TIMES_UNREADABLE = (
+        "dedup_times_unreadable",
+        "group",
+        "Copies whose time is not RFC 3339: they are never judged late, and are published all the same.",
+    )
     REPLAYS = ("dedup_replays", None, "Copies found published already after a restart or takeover.")
     IN_DOUBT = (
         "dedup_in_doubt_resolved",

@@ -1,16 +1,57 @@
-"""Parses and formats source times, exact to the nanosecond. Pure."""
+"""Reads and writes source times, exact to the nanosecond. Pure. Both ends read every text of a time with `parse_rfc3339`.
+
+Source: RFC 3339 §5.6 (grammar), §5.7 (restrictions) and appendix D (leap seconds).
+"""
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
 TimeFormat = Literal["rfc3339", "s", "ms", "us", "ns"]
 _NS_PER_UNIT = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FRACTION = re.compile(r"^(.*T\d\d:\d\d:\d\d)\.(\d{1,9})(.*)$", re.IGNORECASE)
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
+_DAYS_OF_400_YEARS = 146_097
+_LEAP_SECOND_DATES = ((6, 30), (12, 31))
+_RFC3339 = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ]([01]\d|2[0-3]):([0-5]\d):([0-5]\d|60)(?:\.(\d+))?(?:[Zz]|([+-])([01]\d|2[0-3]):([0-5]\d))",
+    re.ASCII,
+)
+
+
+def parse_rfc3339(text: str) -> int | None:
+    """Nanoseconds since 1970, without leap seconds; None for anything that is not a time by RFC 3339. Never raises.
+
+    Further digits of the fraction are cut off. A space may stand for the `T`: the RFC leaves that to the application, and
+    databases and languages write times in this way, with the same meaning. A leap second is read as the second behind it, as
+    POSIX does, where there can be one: in the last minute of June or December in UTC. The year 0000 is a year.
+    """
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        return None
+    year, month, day, hour, minute, second, fraction, sign, offset_hours, offset_minutes = match.groups()
+    try:
+        # The calendar repeats after 400 years, and Python has no year 0.
+        days = date(int(year) or 400, int(month), int(day)).toordinal() - (0 if int(year) else _DAYS_OF_400_YEARS)
+        minutes = (days - _EPOCH_DAY) * 1440 + int(hour) * 60 + int(minute)
+        if sign is not None:
+            minutes -= int(sign + "1") * (int(offset_hours) * 60 + int(offset_minutes))
+        if second == "60" and not _may_have_leap_second(minutes):
+            return None
+    except ValueError:  # a day that its month does not have
+        return None
+    nanoseconds_of_second = int(fraction[:9].ljust(9, "0")) if fraction else 0
+    return (minutes * 60 + int(second)) * 10**9 + nanoseconds_of_second
+
+
+def _may_have_leap_second(minutes: int) -> bool:
+    """Whether this minute, counted from 1970 in UTC, is the last one of June or December. Raises ValueError where Python
+    has no such year."""
+    day = date.fromordinal(_EPOCH_DAY + minutes // 1440)
+    return minutes % 1440 == 1439 and (day.month, day.day) in _LEAP_SECOND_DATES
 
 
 def nanoseconds(stamp: datetime) -> int:
@@ -19,30 +60,53 @@ def nanoseconds(stamp: datetime) -> int:
     return ((delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds) * 1000
 
 
+FIRST_NS, LAST_NS = nanoseconds(datetime.min), nanoseconds(datetime.max) + 999
+"""The times that `rfc3339` can write, those of the years 1 to 9999, in nanoseconds."""
+
+
 def parse_time(value: Any, form: TimeFormat) -> int:
-    """Nanoseconds since 1970, from a number of units since then or from RFC 3339 text. Raises ValueError."""
-    if form == "rfc3339":
-        return _parse_rfc3339(str(value).strip())
+    """Nanoseconds since 1970, from a number of units since then or from text (see `_parse_plant_time`), for readings that
+    are still to be sent. Raises ValueError, also for a time that no reading could carry."""
     if isinstance(value, bool):
         raise ValueError(f"{value} is not a time")  # noqa: TRY004  # a wrong reading, not a wrong program
+    if form == "rfc3339":
+        return _writable(_parse_plant_time(str(value).strip()))
+    return _writable(_scaled(str(value), _NS_PER_UNIT[form]))
+
+
+def _scaled(number: str, unit_ns: int) -> int:
     try:
-        return int(Decimal(str(value)) * _NS_PER_UNIT[form])
-    except (ArithmeticError, ValueError):
+        scaled = Decimal(number) * unit_ns
+        # It is compared as it is, because to make an int of 1e999999 takes long.
+        return int(scaled) if abs(scaled) <= LAST_NS else LAST_NS + 1
+    except ArithmeticError:
         raise ValueError("the time is not a number") from None
 
 
-def _parse_rfc3339(text: str) -> int:
-    fraction = 0
-    if (match := _FRACTION.match(text)) is not None:
-        text, fraction = match[1] + match[3], int(match[2].ljust(9, "0"))
-    try:
-        return nanoseconds(datetime.fromisoformat(text)) + fraction
-    except OverflowError:
-        raise ValueError("the time is out of range") from None
+def _parse_plant_time(text: str) -> int:
+    """RFC 3339 as the sources of a plant write it: a time without an offset is UTC. Files and payloads often leave it out,
+    while times on the wire must have it.
+
+    A leap second is refused, because an id is made from this number: the reading would get the id of the one that the same
+    source measures a second later, and one of the two would be dropped as a duplicate.
+    """
+    time_ns = parse_rfc3339(text)
+    if time_ns is None:
+        time_ns = parse_rfc3339(text + "Z")
+    if time_ns is None or text[17:19] == "60":
+        raise ValueError("the time is not RFC 3339")
+    return time_ns
 
 
 def rfc3339(time_ns: int) -> str:
-    """RFC 3339 text in UTC, with microseconds, or with nanoseconds where the source has them."""
-    microseconds, rest = divmod(time_ns, 1000)
-    text = (_EPOCH + timedelta(microseconds=microseconds)).strftime("%Y-%m-%dT%H:%M:%S.%f")
+    """RFC 3339 text in UTC, with microseconds, or with nanoseconds where the source has them. Raises ValueError for a time
+    of other years than 1 to 9999."""
+    microseconds, rest = divmod(_writable(time_ns), 1000)
+    text = (_EPOCH + timedelta(microseconds=microseconds)).isoformat(timespec="microseconds").removesuffix("+00:00")
     return f"{text}{rest:03d}Z" if rest else f"{text}Z"
+
+
+def _writable(time_ns: int) -> int:
+    if not FIRST_NS <= time_ns <= LAST_NS:
+        raise ValueError("the time is out of range")
+    return time_ns

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -11,7 +10,9 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from dedup_service.core.times import source_time_ms
 from dedup_service.errors import ConfigurationError
+from wire.times import FIRST_NS, LAST_NS, parse_rfc3339
 
 PREFIX = "DEDUP_"
 HUB_EXAMPLE = "Endpoint=sb://….servicebus.windows.net/;SharedAccessKeyName=…;SharedAccessKey=…;EntityPath=hub"
@@ -132,7 +133,7 @@ class Settings(BaseSettings):
     )
     start_at: str = Field(
         "earliest",
-        description="Where to start without a checkpoint: `earliest`, `latest`, or a time (ISO 8601 with offset).",
+        description="Where to start without a checkpoint: `earliest`, `latest`, or a time (RFC 3339, with offset).",
         examples=["earliest", "2026-01-31T06:00:00Z"],
     )
     mode: Literal["drop", "mark", "observe"] = Field(
@@ -199,8 +200,10 @@ class Settings(BaseSettings):
     @field_validator("start_at")
     @classmethod
     def _start_at(cls, value: str) -> str:
-        if value not in ("earliest", "latest") and datetime.fromisoformat(value).tzinfo is None:
-            raise ValueError("a time needs an offset from UTC, or Z")
+        if value not in ("earliest", "latest"):
+            time_ns = parse_rfc3339(value)
+            if time_ns is None or not FIRST_NS <= time_ns <= LAST_NS:
+                raise ValueError("is neither earliest nor latest nor a time by RFC 3339, which has an offset from UTC, or Z")
         return value
 
     @field_validator("checkpoint_url")
@@ -250,9 +253,8 @@ class Settings(BaseSettings):
     @property
     def start_position(self) -> str | int:
         """`earliest`, `latest`, or milliseconds since the epoch."""
-        if self.start_at in ("earliest", "latest"):
-            return self.start_at
-        return int(datetime.fromisoformat(self.start_at).timestamp() * 1000)
+        at_ms = source_time_ms(self.start_at)
+        return self.start_at if at_ms is None else at_ms
 
     @property
     def shard_count(self) -> int:

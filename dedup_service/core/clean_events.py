@@ -20,8 +20,8 @@ from dedup_service.core.outgoing import (
     outgoing,
     output_partition,
 )
-from dedup_service.core.structured import ATTRIBUTE_PREFIXES, structured
-from wire.cloudevents import BATCH_CONTENT_TYPE
+from dedup_service.core.structured import own_members, structured
+from wire.cloudevents import BATCH_CONTENT_TYPE, PROPERTY_PREFIXES
 
 STRUCTURED = "structured"
 
@@ -100,13 +100,11 @@ def _structured_event(
     flags: PublishFlags,
 ) -> OutgoingEvent:
     """Always a batch, so that consumers need to expect one format only. The attributes move from the properties to the
-    body."""
-    parts = tuple(
-        (r.index, structured(event, r, is_binary=extraction.binary, late=r.index in flags.late, duplicate=flags.duplicate))
-        for r in readings
-    )
+    body; the forms of the readings must be `rendered`."""
+    added = {late: own_members(event, late=late, duplicate=flags.duplicate) for late in (False, True)}
+    parts = tuple((r.index, structured(extraction.forms[r.index], added[r.index in flags.late])) for r in readings)
     properties = _with_indexes(common, readings, flags)
-    kept = {name: value for name, value in properties.items() if not name.startswith(ATTRIBUTE_PREFIXES)}
+    kept = {name: value for name, value in properties.items() if not name.startswith(PROPERTY_PREFIXES)}
     return outgoing(event, array(parts), BATCH_CONTENT_TYPE, None, kept, len(readings), parts, flags.late)
 
 

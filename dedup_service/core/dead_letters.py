@@ -60,6 +60,10 @@ def truncated(letter: OutgoingEvent) -> OutgoingEvent:
     return OutgoingEvent(b"", None, None, None, None, _own_properties(letter), letter.readings)
 
 
+def without_senders_properties(letter: OutgoingEvent) -> OutgoingEvent:
+    return msgspec.structs.replace(letter, properties=_own_properties(letter))
+
+
 def _own_properties(letter: OutgoingEvent) -> dict[str, Any]:
     return {name: value for name, value in letter.properties.items() if name.startswith("dedup_")}
 

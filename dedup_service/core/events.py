@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from dedup_service.core.property_types import MessageId, text_of
+from dedup_service.errors import UndeliverableError
 from wire.cloudevents import PROPERTY_PREFIXES, REPLICA_ATTRIBUTE
 
 DEVICE_ID = "iothub-connection-device-id"
@@ -30,13 +32,14 @@ class InputEvent(msgspec.Struct, frozen=True, gc=False):
     enqueued_ms: int
     body: bytes
     body_is_binary: bool = True
-    """False when the AMQP body is a value or a sequence, which IoT Hub never sends; `body` is then its text."""
+    """False when the AMQP body is a value or a sequence, which IoT Hub never sends, or when the event can't be decoded;
+    `body` then holds its bytes as AMQP encodes them."""
     content_type: str | None = None
     content_encoding: str | None = None
-    message_id: str | None = None
-    correlation_id: str | None = None
+    message_id: MessageId | None = None
+    correlation_id: MessageId | None = None
     application_properties: Mapping[str, Any] = msgspec.field(default_factory=dict)
-    """Set by the sender; hostile."""
+    """Set by the sender; hostile. Values have the types of core/property_types.py."""
     annotations: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """Set by the hub, including IoT Hub's system properties."""
 
@@ -48,8 +51,8 @@ class InputEvent(msgspec.Struct, frozen=True, gc=False):
             module = self.annotations.get(MODULE_ID)
             return f"{device}/{module}" if module else str(device)
         for name in REPLICA_PROPERTIES:
-            if isinstance(value := self.application_properties.get(name), str) and value:
-                return value[:128]
+            if text := text_of(self.application_properties.get(name)):
+                return text[:128]
         return UNKNOWN_REPLICA
 
 
@@ -71,7 +74,7 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     content_hash: bytes
     """Hash of what two copies of one reading must agree on: the data, or the parts of it that the group lists."""
     time: str | None = None
-    """The source time as the sender wrote it (RFC 3339)."""
+    """The source time as the sender wrote it (RFC 3339); an empty text if that was not even text."""
     sequence: str | None = None
     epoch: str | None = None
     """Epoch of the sequence; it changes when the source's counter starts over."""
@@ -100,6 +103,10 @@ class Extraction(msgspec.Struct, frozen=True, gc=False):
     binary: bool = False
     text_bytes: int = 0
     """How much memory the readings' bytes take up in addition to the body."""
+    opaque: UndeliverableError | None = None
+    """Why the body of a binary event can't be decoded; `raw` is then the body as it came."""
+    forms: Mapping[int, bytes] = msgspec.field(default_factory=dict)
+    """In structured mode, each reading by its index as it is published, but for the service's own members."""
 
 
 class Origin(msgspec.Struct, frozen=True, gc=False):

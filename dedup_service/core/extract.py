@@ -13,11 +13,14 @@ from typing import Annotated, Any
 
 import msgspec
 
+from dedup_service.core.attributes import canonical_text, prefix_of
 from dedup_service.core.content_encoding import decoded
 from dedup_service.core.events import BadReading, Extraction, InputEvent, Reading
 from dedup_service.core.json_array import split_elements
+from dedup_service.core.media_types import media_type
+from dedup_service.core.property_types import text_of
 from dedup_service.errors import UndeliverableError
-from wire.cloudevents import BATCH_CONTENT_TYPE, PROPERTY_PREFIXES, STRUCTURED_CONTENT_TYPE
+from wire.cloudevents import BATCH_CONTENT_TYPE, STRUCTURED_CONTENT_TYPE
 
 MAX_ID_LENGTH = 256
 MAX_SOURCE_LENGTH = 2048
@@ -77,12 +80,12 @@ class CloudEventsExtractor:
             raise UndeliverableError("body-not-binary", "the AMQP body is a value or a sequence, not data")
         content_type = event.content_type
         if content_type != BATCH_CONTENT_TYPE:
-            content_type = _media_type(content_type)
+            content_type = media_type(content_type)
         if content_type == BATCH_CONTENT_TYPE:
             return self._batch(event.body, event.content_encoding, pointers)
         if content_type == STRUCTURED_CONTENT_TYPE:
             return _structured(self._text(event.body, event.content_encoding), pointers)
-        return _binary(event, pointers)
+        return self._binary(event, pointers)
 
     def _batch(self, body: bytes, encoding: str | None, pointers: Sequence[str]) -> Extraction:
         text = self._text(body, encoding)
@@ -101,12 +104,40 @@ class CloudEventsExtractor:
             text_bytes=len(text),
         )
 
+    def _binary(self, event: InputEvent, pointers: Sequence[str]) -> Extraction:
+        properties = event.application_properties
+        prefix = prefix_of(properties)
+        if prefix is None:
+            raise UndeliverableError("no-key", "no cloudEvents_id, and the content type is not a CloudEvents format")
+        reading_id, source = _key_text(properties[prefix + "id"]), _key_text(properties.get(prefix + "source"))
+        reason = _fault(reading_id, source)
+        if reason is not None:
+            raise UndeliverableError(reason, "the CloudEvents attributes give no key")
+        assert isinstance(reading_id, str)
+        assert isinstance(source, str)
+        data, opaque = self._data(event)
+        reading = Reading(
+            0,
+            source,
+            reading_id,
+            [data],
+            content_hash(chosen(data, pointers)),
+            _time(properties.get(prefix + "time")),
+            _optional(properties.get(prefix + "sequence")),
+            _optional(properties.get(prefix + "sequenceepoch")),
+        )
+        return Extraction([reading], binary=True, text_bytes=0 if data is event.body else len(data), opaque=opaque)
+
+    def _data(self, event: InputEvent) -> tuple[bytes, UndeliverableError | None]:
+        """The body without its content-encoding, which two replicas may have applied differently to the same data; as it is,
+        with the error, when it can't be decoded."""
+        try:
+            return self._text(event.body, event.content_encoding), None
+        except UndeliverableError as error:
+            return event.body, error
+
     def _text(self, body: bytes, encoding: str | None) -> bytes:
         return decoded(body, encoding, self.max_decompressed_bytes)
-
-
-def _media_type(content_type: str | None) -> str:
-    return (content_type or "").partition(";")[0].strip().lower()
 
 
 def _elements(text: bytes) -> list[bytes]:
@@ -188,33 +219,30 @@ def _element(index: int, elements: Sequence[bytes], pointers: Sequence[str]) -> 
         str(event.id),
         elements,
         content_hash(chosen(content, pointers)),
-        _text_or_none(event.time),
-        _text_or_none(event.sequence),
-        _text_or_none(event.sequenceepoch),
+        _time(event.time),
+        _optional(event.sequence),
+        _optional(event.sequenceepoch),
     )
 
 
-def _binary(event: InputEvent, pointers: Sequence[str]) -> Extraction:
-    properties = event.application_properties
-    for prefix in PROPERTY_PREFIXES:
-        if prefix + "id" in properties:
-            reading_id, source = properties[prefix + "id"], properties.get(prefix + "source")
-            break
-    else:
-        raise UndeliverableError("no-key", "no cloudEvents_id, and the content type is not a CloudEvents format")
-    reason = _fault(reading_id, source)
-    if reason is not None:
-        raise UndeliverableError(reason, "the CloudEvents attributes give no key")
-    assert isinstance(reading_id, str)
-    assert isinstance(source, str)
-    content = content_hash(chosen(event.body, pointers))
-    time, sequence, epoch = [_text_or_none(properties.get(prefix + name)) for name in ("time", "sequence", "sequenceepoch")]
-    return Extraction([Reading(0, source, reading_id, [event.body], content, time, sequence, epoch)], binary=True)
+def _key_text(value: object) -> object:
+    if type(value) is str:
+        return value
+    text = text_of(value)
+    return value if text is None else text
 
 
-def _text_or_none(value: object) -> str | None:
+def _time(value: object) -> str | None:
+    """What can't be a time counts as one that is unreadable, unlike a time that is missing."""
+    return None if value is None else _optional(value) or ""
+
+
+def _optional(value: object) -> str | None:
     """For optional attributes: a wrong type or an overlong text counts as missing."""
-    return value if isinstance(value, str) and len(value) <= MAX_ATTRIBUTE_LENGTH else None
+    if value is None:
+        return None
+    text = value if type(value) is str else canonical_text(value)
+    return text if text is not None and len(text) <= MAX_ATTRIBUTE_LENGTH else None
 
 
 def chosen(data: bytes, pointers: Sequence[str]) -> bytes:

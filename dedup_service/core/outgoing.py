@@ -11,6 +11,7 @@ import msgspec
 
 from dedup_service.core.events import DEVICE_ID, IOTHUB_ENQUEUED_TIME, MODULE_ID, InputEvent, Reading
 from dedup_service.core.memo import NAMES, MemoDict, memoized
+from dedup_service.core.property_types import MessageId, Timestamp
 from wire.cloudevents import BATCH_CONTENT_TYPE
 
 ORIGIN_PROPERTY = "dedup_origin"
@@ -31,9 +32,10 @@ class OutgoingEvent(msgspec.Struct, frozen=True, gc=False):
     body: bytes
     content_type: str | None
     content_encoding: str | None
-    message_id: str | None
-    correlation_id: str | None
+    message_id: MessageId | None
+    correlation_id: MessageId | None
     properties: Mapping[str, Any]
+    """Values have the types of core/property_types.py."""
     readings: int
     parts: tuple[tuple[int, bytes], ...] = ()
     """(index, bytes) of each reading, if a body that is too large can be split."""
@@ -93,6 +95,9 @@ def kept_properties(event: InputEvent, kept_adx: frozenset[str]) -> dict[str, An
     for name in KEPT_ANNOTATIONS:
         if name in event.annotations:
             kept[name] = event.annotations[name]
+    enqueued = kept.get(IOTHUB_ENQUEUED_TIME)
+    if type(enqueued) is int:  # annotations are read without their types
+        kept[IOTHUB_ENQUEUED_TIME] = Timestamp(enqueued)
     return kept
 
 

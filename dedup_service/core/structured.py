@@ -1,7 +1,7 @@
 """Structured mode: one reading as a CloudEvent in JSON, which includes everything that is otherwise in properties.
 
 Azure Data Explorer, for one, sees only bodies. What this service adds has the prefix `dedup`; members that a device wrote
-under such names are removed.
+under such names are removed. Source: CloudEvents 1.0.2, JSON event format §3.1.
 """
 
 from __future__ import annotations
@@ -11,62 +11,100 @@ from typing import Any
 
 import msgspec
 
-from dedup_service.core.events import DEVICE_ID, MODULE_ID, InputEvent, Reading
+from dedup_service.core.attributes import json_attributes
+from dedup_service.core.events import DEVICE_ID, MODULE_ID, Extraction, InputEvent, Reading
 from dedup_service.core.extract import JSON_ERRORS
+from dedup_service.core.media_types import CODECS, TEXT, charset, is_json, media_type
 from dedup_service.core.times import rfc3339
-from wire.cloudevents import PROPERTY_PREFIXES
+from dedup_service.errors import UndeliverableError
+from wire.cloudevents import SPEC_VERSION
 
-ATTRIBUTE_PREFIXES = PROPERTY_PREFIXES
 OWN_PREFIX = "dedup"
 
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
 _encode = msgspec.json.Encoder().encode
 
-
-def structured(event: InputEvent, reading: Reading, *, is_binary: bool, late: bool, duplicate: bool) -> bytes:
-    """Returns JSON. `is_binary`: the attributes are application properties of the event, and the reading's bytes are the
-    data."""
-    members: dict[str, Any] = _binary_members(event, reading) if is_binary else dict(_decode_members(reading.raw))
-    members = {name: value for name, value in members.items() if not name.lower().startswith(OWN_PREFIX)}
-    return _encode(members | _own_members(event, late=late, duplicate=duplicate))
+Refused = dict[str, tuple[str, list[Reading]]]
+"""By reason: a detail, and the readings."""
 
 
-def is_structurable(reading: Reading, *, is_binary: bool) -> bool:
-    """Whether `structured` can render the reading. This must be known before the reading claims (R10): afterwards its copies
-    are duplicates."""
-    try:
-        if not is_binary:
-            reading.raw.decode()
-            _decode_members(reading.raw)
-    except JSON_ERRORS:
-        return False
-    return True
+def rendered(event: InputEvent, extraction: Extraction) -> tuple[Extraction, Refused]:
+    """The extraction with its readings' forms, and the readings that have none.
+
+    Forms are made before the readings claim (R10), since afterwards their copies are duplicates, and since here alone making
+    them can fail."""
+    forms: dict[int, bytes] = {}
+    refused: Refused = {}
+    for reading in extraction.readings:
+        try:
+            forms[reading.index] = _form(event, extraction, reading)
+        except UndeliverableError as error:
+            refused.setdefault(error.reason, (error.detail, []))[1].append(reading)
+    size = extraction.text_bytes + sum(map(len, forms.values()))
+    return msgspec.structs.replace(extraction, forms=forms, text_bytes=size), refused
 
 
-def _own_members(event: InputEvent, *, late: bool, duplicate: bool) -> dict[str, Any]:
+def structured(form: bytes, own_members: bytes) -> bytes:
+    """A reading's form, completed. It is not parsed for that, which might fail."""
+    return b"%b,%b" % (form[:-1], own_members[1:])
+
+
+def own_members(event: InputEvent, *, late: bool, duplicate: bool) -> bytes:
+    """What this service adds, as a JSON object."""
     module = event.annotations.get(MODULE_ID)
-    return {
+    members = {
         "dedupdevice": str(event.annotations.get(DEVICE_ID) or event.replica),
         **({"dedupmodule": str(module)} if module else {}),
         "dedupenqueuedtime": rfc3339(event.enqueued_ms),
         "deduplate": late,
         "dedupduplicate": duplicate,
     }
+    return _encode(members)
 
 
-def _binary_members(event: InputEvent, reading: Reading) -> dict[str, Any]:
-    members: dict[str, Any] = {"specversion": "1.0"}
-    for name, value in event.application_properties.items():
-        for prefix in ATTRIBUTE_PREFIXES:
-            if name.startswith(prefix) and isinstance(value, str | int | bool):
-                members[name.removeprefix(prefix)] = value
-    return members | _data(reading.raw)
+def _form(event: InputEvent, extraction: Extraction, reading: Reading) -> bytes:
+    """A JSON object with all members but this service's own. Raises UndeliverableError."""
+    members = _binary_members(event, extraction, reading) if extraction.binary else _json_members(reading)
+    return _encode({name: value for name, value in members.items() if not name.lower().startswith(OWN_PREFIX)})
 
 
-def _data(body: bytes) -> dict[str, Any]:
+def _json_members(reading: Reading) -> dict[str, Any]:
     try:
-        body.decode()  # what is decoded as raw JSON is not checked for this
-        return {"data": _decode_raw(body)}
+        reading.raw.decode()  # what is decoded as raw JSON is not checked for this
+        return dict(_decode_members(reading.raw))
+    except JSON_ERRORS as error:
+        raise UndeliverableError("unreadable-reading", f"it is not JSON: {error}") from None
+
+
+def _binary_members(event: InputEvent, extraction: Extraction, reading: Reading) -> dict[str, Any]:
+    if extraction.opaque is not None:
+        raise extraction.opaque
+    content_type = {"datacontenttype": event.content_type} if event.content_type else {}
+    return {
+        "specversion": SPEC_VERSION,
+        **json_attributes(event.application_properties),
+        "id": reading.id,
+        "source": reading.source,
+        **content_type,
+        **_data(reading.raw, event.content_type or ""),
+    }
+
+
+def _data(body: bytes, content_type: str) -> dict[str, Any]:
+    """JSON if that is what the content type says, or if there is none; text as a string; anything else in base64.
+
+    So is what is called JSON and is not: in a JSON string its consumers would find another value, namely that string, while
+    from base64 they get the very bytes, and see that these are not JSON. The same goes for text that its charset does not
+    allow.
+    """
+    media = media_type(content_type)
+    try:
+        if not media or is_json(media):
+            body.decode()
+            return {"data": _decode_raw(body)}
+        if media.startswith(TEXT) and (codec := CODECS.get(charset(content_type))):
+            return {"data": body.decode(codec)}
     except JSON_ERRORS:
-        return {"data_base64": base64.b64encode(body).decode()}
+        pass
+    return {"data_base64": base64.b64encode(body).decode()}

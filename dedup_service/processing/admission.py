@@ -15,7 +15,7 @@ from dedup_service.core.events import MESSAGE_SOURCE, BadReading, InputEvent, Re
 from dedup_service.core.groups import Group, Groups
 from dedup_service.core.input_log import InputLog
 from dedup_service.core.outgoing import OutgoingEvent
-from dedup_service.core.structured import is_structurable
+from dedup_service.core.structured import rendered
 from dedup_service.errors import UndeliverableError
 from dedup_service.ports import Extractor
 from dedup_service.processing.event_work import EventWork
@@ -24,7 +24,6 @@ TELEMETRY_SOURCE = "Telemetry"
 NOT_TELEMETRY = "not-telemetry"
 NO_GROUP = "no-group"
 SOURCE_NOT_ALLOWED = "source-not-allowed"
-UNREADABLE_READING = "unreadable-reading"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ class Admission:
             return work
         work.group = group
         work.extraction = extraction
-        self._refuse_unrenderable(work, group)
+        self._render(work, group)
         self._refuse_sources(work, group)
         if extraction.bad:
             for reason in dict.fromkeys(bad.reason for bad in extraction.bad):
@@ -62,24 +61,24 @@ class Admission:
     def refuse(self, work: EventWork, reason: str, detail: str) -> None:
         work.dead.append((reason, dead_letter(work.event, reason, detail, self.kept_properties, work.origin_text)))
 
-    def refuse_copies(self, work: EventWork, reason: str, copies: list[Reading]) -> None:
+    def refuse_copies(self, work: EventWork, reason: str, copies: list[Reading], detail: str = "") -> None:
         """Dead-letters readings that were extracted but must not be published."""
         if work.extraction.batch:
             self._refuse_readings(work, reason, [BadReading(r.index, reason, r.raw) for r in copies])
         elif copies:
-            self.refuse(work, reason, f"source {copies[0].source}")
+            self.refuse(work, reason, detail or f"source {copies[0].source}")
 
     def _refuse_readings(self, work: EventWork, reason: str, bad: list[BadReading]) -> None:
         if bad:
             letter: OutgoingEvent = dead_readings(work.event, reason, bad, self.kept_properties, work.origin_text)
             work.dead.append((reason, letter))
 
-    def _refuse_unrenderable(self, work: EventWork, group: Group) -> None:
+    def _render(self, work: EventWork, group: Group) -> None:
         """R10: what can't be published in the group's content mode must not claim."""
         if group.output.content_mode == STRUCTURED:
-            extraction = work.extraction
-            broken = [r for r in extraction.readings if not is_structurable(r, is_binary=extraction.binary)]
-            self._take_out(work, UNREADABLE_READING, broken)
+            work.extraction, refused = rendered(work.event, work.extraction)
+            for reason, (detail, readings) in refused.items():
+                self._take_out(work, reason, readings, detail)
 
     def _refuse_sources(self, work: EventWork, group: Group) -> None:
         """R9: a device can't claim, and therefore can't suppress, readings that its group does not send."""
@@ -87,10 +86,10 @@ class Admission:
             foreign = [r for r in work.extraction.readings if not self.groups.allows(group, r.source)]
             self._take_out(work, SOURCE_NOT_ALLOWED, foreign)
 
-    def _take_out(self, work: EventWork, reason: str, refused: list[Reading]) -> None:
+    def _take_out(self, work: EventWork, reason: str, refused: list[Reading], detail: str = "") -> None:
         if not refused:
             return
-        self.refuse_copies(work, reason, refused)
+        self.refuse_copies(work, reason, refused, detail)
         extraction, places = work.extraction, {reading.index for reading in refused}
         kept = [reading for reading in extraction.readings if reading.index not in places]
         bad = [BadReading(reading.index, reason, reading.raw) for reading in refused]

@@ -17,7 +17,7 @@ from dedup_service.core.claims import (
 )
 from dedup_service.core.groups import Group
 from dedup_service.core.retention import Retention
-from dedup_service.core.times import late_places
+from dedup_service.core.times import late_and_unreadable
 from dedup_service.processing.counting import CONFLICT, conflict_example
 from dedup_service.processing.event_work import NOTHING, EventWork
 from dedup_service.processing.shared import Shared
@@ -71,7 +71,8 @@ class Claimer:
         event, readings = item.event, item.extraction.readings
         if number == OTHER_REPLICA:
             item.replica = "other"
-        late = late_places([reading.time for reading in readings], event.enqueued_ms, group.window_ms)
+        times = [reading.time for reading in readings]
+        late, item.unreadable_times = late_and_unreadable(times, event.enqueued_ms, group.window_ms)
         return ClaimRequest(
             group.name,
             number,

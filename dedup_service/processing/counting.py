@@ -28,6 +28,8 @@ def count_finished(work: list[EventWork], telemetry: Telemetry) -> None:
         for reason, letter in item.dead:
             telemetry.add(Count.DEAD_LETTERED, letter.readings, reason)
             telemetry.add_example(DEAD_LETTER, **dead_letter_example(item, reason, letter))
+        if item.group is not None:
+            telemetry.add(Count.TIMES_UNREADABLE, item.unreadable_times, item.group.name)
         by_replica[item.replica].update(item.verdicts)
     for replica, verdicts in by_replica.items():
         _count_copies(replica, verdicts, telemetry)

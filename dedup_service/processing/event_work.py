@@ -27,6 +27,8 @@ class EventWork:
     extraction: Extraction = NOTHING
     request: ClaimRequest | None = None
     """None when there is nothing to claim."""
+    unreadable_times: int = 0
+    """How many of the readings that may claim have something else than a time as their time."""
     verdicts: list[Verdict] = field(default_factory=list)
     """One for each reading, in order."""
     dead: list[tuple[str, OutgoingEvent]] = field(default_factory=list)

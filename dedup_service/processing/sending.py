@@ -7,11 +7,18 @@ from functools import partial
 
 from dedup_service.core.claims import Verdict
 from dedup_service.core.clean_events import CleanEvent, PublishFlags, clean_events, forwarded, split
-from dedup_service.core.dead_letters import ORIGINAL_SIZE_PROPERTY, can_shrink, truncated, undeliverable
+from dedup_service.core.dead_letters import (
+    ORIGINAL_SIZE_PROPERTY,
+    can_shrink,
+    truncated,
+    undeliverable,
+    without_senders_properties,
+)
 from dedup_service.core.leases import Lease
 from dedup_service.core.outgoing import OutgoingEvent, OutputPolicy, halves
 from dedup_service.errors import (
     TOO_LARGE,
+    UNSUPPORTED_PROPERTY,
     Dependency,
     DependencyKind,
     UnavailableError,
@@ -125,13 +132,14 @@ class CleanSender:
 async def send_dead_letters(
     publisher: Publisher, partition: str, work: list[EventWork], retrier: Retrier, telemetry: Telemetry
 ) -> None:
-    """Cuts a letter that is too large for the hub until it fits. Any other refusal is treated as an unavailable hub."""
+    """Cuts a letter that is too large for the hub until it fits, and sends one with a property that can't be encoded without
+    its sender's properties. Any other refusal is treated as an unavailable hub."""
 
     async def publish(batch: list[OutgoingEvent]) -> int:
         try:
             return await publisher.publish(partition, batch)
         except UndeliverableError as error:
-            if error.reason == TOO_LARGE and can_shrink(batch[0]):
+            if _can_be_reduced(batch[0], error.reason):
                 raise
             raise UnavailableError(DEAD_LETTER_HUB, f"it does not accept a dead letter ({error})") from error
 
@@ -141,13 +149,25 @@ async def send_dead_letters(
         batch = [letter for _, letter in letters]
         try:
             sent = await retrier.run(partial(publish, batch))
-        except UndeliverableError:
+        except UndeliverableError as error:
             item, letter = letters[0]
-            if smaller := halves(letter):
-                letters[:1] = [(item, half) for half in smaller]
-                continue
-            if ORIGINAL_SIZE_PROPERTY not in letter.properties:
-                telemetry.dead_letter_truncated(item.origin_text, len(letter.body))
-            letters[0] = (item, truncated(letter))
+            letters[:1] = [(item, reduced) for reduced in _reduced(item, letter, error.reason, telemetry)]
         else:
             del letters[:sent]
+
+
+def _can_be_reduced(letter: OutgoingEvent, reason: str) -> bool:
+    if reason == UNSUPPORTED_PROPERTY:
+        return without_senders_properties(letter) != letter
+    return reason == TOO_LARGE and can_shrink(letter)
+
+
+def _reduced(item: EventWork, letter: OutgoingEvent, reason: str, telemetry: Telemetry) -> list[OutgoingEvent]:
+    """What is sent in place of a letter that the hub can't take."""
+    if reason == UNSUPPORTED_PROPERTY:
+        return [without_senders_properties(letter)]
+    if smaller := halves(letter):
+        return smaller
+    if ORIGINAL_SIZE_PROPERTY not in letter.properties:
+        telemetry.dead_letter_truncated(item.origin_text, len(letter.body))
+    return [truncated(letter)]

@@ -21,7 +21,7 @@ from edge_sender.identity.rules import IdentityRules, parse_rules
 from edge_sender.ports import SourceConfigError
 from wire.times import TimeFormat
 
-TIME_FORMAT = "`rfc3339`, or the time since 1970 in `s`, `ms`, `us` or `ns`."
+TIME_FORMAT = "`rfc3339` (without an offset: UTC), or the time since 1970 in `s`, `ms`, `us` or `ns`."
 
 
 class _Common(BaseModel):

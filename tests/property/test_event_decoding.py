@@ -1,10 +1,12 @@
-"""Events decoded here equal those that the SDK would have delivered."""
+"""Events decoded here equal those that the SDK would have delivered, but for the types of their application properties
+(test_property_types.py)."""
 
 from __future__ import annotations
 
 import uuid
 from typing import Any
 
+import msgspec
 import pytest
 from azure.eventhub import EventData
 from azure.eventhub._pyamqp._decode import decode_payload
@@ -14,13 +16,16 @@ from hypothesis import strategies as st
 
 from dedup_service.adapters.eventhubs.below_sdk import decoding
 from dedup_service.adapters.eventhubs.below_sdk.amqp_types import make_decoding_total
-from dedup_service.adapters.eventhubs.below_sdk.decoding import NotDecodableError, agrees_with_the_sdk, decode
+from dedup_service.adapters.eventhubs.below_sdk.decoding import agrees_with_the_sdk, decode
+from dedup_service.adapters.eventhubs.below_sdk.values import NotDecodableError
 from dedup_service.adapters.eventhubs.input import to_input_event
 from dedup_service.core.events import InputEvent
-from sandbox.amqp.codec import Symbol, Timestamp, described, encode
+from dedup_service.core.property_types import Timestamp as OwnTimestamp
+from sandbox.amqp.codec import Symbol, Timestamp, Ulong, described, encode
 from sandbox.amqp.messages import (
     APPLICATION_PROPERTIES,
     DELIVERY_ANNOTATIONS,
+    FOOTER,
     HEADER,
     annotated,
     data_section,
@@ -32,6 +37,8 @@ TEXTS = st.text(max_size=300)
 NAMES = st.text(min_size=1, max_size=300)
 ASCII = st.text(st.characters(codec="ascii"), min_size=1, max_size=300)
 SYMBOLS = ASCII.map(Symbol)
+NOT_TEXT = st.binary(max_size=20).map(lambda data: b"\xff" + data)
+"""Of other bytes, the SDK does not say whether they are text."""
 SIMPLE = st.one_of(
     TEXTS,
     SYMBOLS,
@@ -54,7 +61,7 @@ def messages() -> st.SearchStrategy[bytes]:
     """Messages as hubs deliver them: annotations first, then what the sender wrote."""
     properties = st.fixed_dictionaries(
         {
-            "message_id": st.none() | TEXTS | st.binary(max_size=20) | st.uuids() | st.integers(0, 2**31),
+            "message_id": st.none() | TEXTS | NOT_TEXT | st.uuids() | st.integers(0, 2**63).map(Ulong),
             "correlation_id": st.none() | TEXTS,
             "content_type": st.none() | SYMBOLS,
             "content_encoding": st.none() | SYMBOLS,
@@ -71,14 +78,28 @@ def messages() -> st.SearchStrategy[bytes]:
 
 
 def by_the_sdk(payload: bytes) -> InputEvent:
+    """As with an SDK whose events do not keep their bytes."""
     make_decoding_total()
     return to_input_event("3", EventData._from_message(decode_payload(memoryview(payload))))
+
+
+def received(payload: bytes) -> InputEvent:
+    """As the SDK delivers an event that it has received itself, over WebSocket for example."""
+    make_decoding_total()
+    message = _receiver_async.decode_payload(memoryview(payload))  # type: ignore[attr-defined]  # patched by make_decoding_total
+    return to_input_event("3", EventData._from_message(message))
+
+
+def without_properties(event: InputEvent) -> InputEvent:
+    return msgspec.structs.replace(event, application_properties=dict.fromkeys(event.application_properties))
 
 
 @given(payload=messages(), before=st.binary(max_size=20), behind=st.binary(max_size=20))
 def test_the_delivered_event_is_the_same(payload: bytes, before: bytes, behind: bytes) -> None:
     data = before + payload + behind
-    assert decode("3", data, len(before), len(before) + len(payload)) == by_the_sdk(payload)
+    event = decode("3", data, len(before), len(before) + len(payload))
+    assert without_properties(event) == without_properties(by_the_sdk(payload))
+    assert event == msgspec.structs.replace(received(payload), annotations=event.annotations)
 
 
 @given(payload=messages(), cut=st.integers(1, 300))
@@ -89,7 +110,7 @@ def test_a_truncated_message_is_left_to_the_sdk_unless_it_is_whole_again(payload
         event = decode("3", rest, 0, len(rest))
     except NotDecodableError:
         return
-    assert event == by_the_sdk(rest)
+    assert without_properties(event) == without_properties(by_the_sdk(rest))
 
 
 @given(data=st.binary(max_size=200))
@@ -99,17 +120,41 @@ def test_nonsense_is_left_to_the_sdk(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "odd",
-    [
-        described(HEADER, [encode(True)]),
-        section(DELIVERY_ANNOTATIONS, {Symbol("a"): 1}),
-        b"\x00\x53\x77" + encode("a value in place of data"),
-    ],
+    "odd", [described(HEADER, [encode(True)]), section(DELIVERY_ANNOTATIONS, {Symbol("a"): 1})], ids=["header", "delivery"]
 )
-def test_sections_that_are_not_in_every_event_are_left_to_the_sdk(odd: bytes) -> None:
-    payload = odd + annotated(HUB, data_section(b"x"))
+def test_sections_that_are_not_in_every_event_are_passed_over(odd: bytes) -> None:
+    properties = section(APPLICATION_PROPERTIES, {"t": Timestamp(5)})
+    payload = odd + annotated(HUB, properties + data_section(b"x")) + section(FOOTER, {Symbol("f"): 1})
+    event = decode("3", payload, 0, len(payload))
+    assert (event.body, event.application_properties) == (b"x", {"t": 5})
+    assert type(event.application_properties["t"]) is OwnTimestamp
+
+
+@pytest.mark.parametrize("value", ["text", 5, [1, "a"], {"a": 1}])
+def test_a_body_that_is_not_data_is_delivered_as_it_is_encoded(value: Any) -> None:
+    encoded = encode(value)
+    payload = annotated(HUB, b"\x00\x53\x77" + encoded)
+    for event in (decode("3", payload, 0, len(payload)), received(payload)):
+        assert (event.body, event.body_is_binary) == (encoded, False)
+
+
+@pytest.mark.parametrize(
+    "malformed",
+    [
+        b"\x00\x53\x75\x45",
+        section(APPLICATION_PROPERTIES, {}) + b"\x00\x53\x75\x40",
+        b"\x00\x53\x74\xc1\x05\x02\xa1\x01d\xff" + data_section(b"x"),
+        b"\x00\x53\x74\xc1\x06\x02\xa1\x01\xff\x40" + data_section(b"x"),
+    ],
+    ids=["a list for data", "null for data", "an unknown type", "a name that is not text"],
+)
+def test_an_event_that_can_not_be_decoded_is_delivered_with_its_bytes(malformed: bytes) -> None:
+    payload = annotated(HUB, malformed)
     with pytest.raises(NotDecodableError):
         decode("3", payload, 0, len(payload))
+    event = received(payload)
+    assert (event.body, event.body_is_binary, event.sequence_number) == (payload, False, 2**33)
+    assert not event.application_properties
 
 
 def test_names_that_a_sender_makes_up_do_not_fill_the_memory() -> None:

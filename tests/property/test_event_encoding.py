@@ -14,14 +14,13 @@ from hypothesis import strategies as st
 from dedup_service.adapters.eventhubs.below_sdk import encoding
 from dedup_service.adapters.eventhubs.below_sdk.encoding import (
     DATA,
-    NotEncodableError,
     add_encoded,
     agrees_with_the_sdk,
     encode,
 )
 from dedup_service.adapters.eventhubs.publisher import EventHubPublisher, to_event_data
 from dedup_service.core.outgoing import OutgoingEvent
-from dedup_service.errors import Dependency, DependencyKind
+from dedup_service.errors import UNSUPPORTED_PROPERTY, Dependency, DependencyKind, UndeliverableError
 
 CLEAN_HUB = Dependency(DependencyKind.CLEAN_HUB)
 
@@ -77,10 +76,10 @@ def test_a_batch_never_holds_more_than_it_may(event: OutgoingEvent, room: int) -
     assert len(batch) == (room >= 0)
 
 
-@pytest.mark.parametrize("value", [2**64, -(2**63) - 1, object(), "\ud800", {"TYPE": "LONG", "VALUE": 1}])
-def test_other_values_are_left_to_the_sdk(value: Any) -> None:
-    event = OutgoingEvent(b"", None, None, None, None, {"a": value}, 1)
-    with pytest.raises(NotEncodableError):
+@pytest.mark.parametrize("value", [2**64, -(2**63) - 1, object(), "\ud800", [1], {"TYPE": "LONG", "VALUE": 1}])
+def test_a_value_that_has_no_encoding_is_refused_by_name_and_type(value: Any) -> None:
+    event = OutgoingEvent(b"", None, None, None, None, {"fine": 1, "odd": value}, 1)
+    with pytest.raises(UndeliverableError, match="unsupported-property: application property 'odd' has the AMQP type"):
         encode(event)
 
 
@@ -100,10 +99,20 @@ def test_own_encoding_is_used_with_this_sdk_and_not_with_one_that_is_built_diffe
 def test_a_publisher_fills_a_batch_either_way(encodes_itself: bool) -> None:
     made = publisher()
     made._encodes_itself = encodes_itself
-    events = [
-        OutgoingEvent(b"x" * 100, None, None, None, None, {"n": n, "by the SDK": uuid.UUID(int=n)}, 1) for n in range(100)
-    ]
+    events = [OutgoingEvent(b"x" * 100, None, None, None, None, {"n": n, "id": uuid.UUID(int=n)}, 1) for n in range(100)]
     batch = EventDataBatch(max_size_in_bytes=3000)
     count = made._fill(batch, events)
     assert 10 < count < 30
     assert len(batch) == count
+
+
+@pytest.mark.parametrize("encodes_itself", [True, False])
+def test_an_event_that_can_not_be_encoded_does_not_hold_up_those_before_it(encodes_itself: bool) -> None:
+    made = publisher()
+    made._encodes_itself = encodes_itself
+    good, bad = (OutgoingEvent(b"x", None, None, None, None, {"n": value}, 1) for value in (1, [1]))
+    batch = EventDataBatch(max_size_in_bytes=3000)
+    assert made._fill(batch, [good, bad]) == 1
+    with pytest.raises(UndeliverableError) as caught:
+        made._fill(batch, [bad])
+    assert caught.value.reason == UNSUPPORTED_PROPERTY

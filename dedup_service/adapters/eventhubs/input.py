@@ -7,6 +7,7 @@ then idles for a cycle. Here the owner decides (partitions/assignment.py), and t
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -18,10 +19,12 @@ from azure.eventhub.amqp import AmqpAnnotatedMessage, AmqpMessageBodyType
 
 from dedup_service.adapters.azure_errors import CLOSE_TIMEOUT_SECONDS, close_quietly, is_refused, problem, unavailable
 from dedup_service.adapters.eventhubs.below_sdk.amqp_types import make_decoding_total, readable, readable_map
-from dedup_service.adapters.eventhubs.below_sdk.decoding import agrees_with_the_sdk
+from dedup_service.adapters.eventhubs.below_sdk.decoding import agrees_with_the_sdk, decode
 from dedup_service.adapters.eventhubs.below_sdk.receiving import receive_directly
+from dedup_service.adapters.eventhubs.below_sdk.values import NotDecodableError
 from dedup_service.core.claims import incarnation_of
 from dedup_service.core.events import InputEvent
+from dedup_service.core.property_types import MessageId, Ulong, text_of
 from dedup_service.errors import Dependency, DependencyKind, UnavailableError
 from dedup_service.ports import HubInfo, PartitionReader, PartitionState, StartPosition
 
@@ -183,28 +186,49 @@ def _sdk_position(start: StartPosition) -> tuple[str | datetime, bool]:
 
 
 def to_input_event(partition_id: str, event: EventData) -> InputEvent:
-    message = event.raw_amqp_message
-    properties = message.properties
+    """An event that the SDK has received. What it makes of an event does not tell its types apart, and so the event is
+    decoded from its bytes. One that can't be decoded is delivered as it is, with its annotations alone, to be dead-lettered.
+    """
+    payload = getattr(event._message, "payload", None)  # see make_decoding_total
+    if payload is None:
+        return _as_the_sdk_decodes(partition_id, event)
+    try:
+        return decode(partition_id, payload, 0, len(payload))
+    except NotDecodableError:
+        return _input_event(partition_id, event.raw_amqp_message, body=payload, body_is_binary=False)
+
+
+def _input_event(partition_id: str, message: AmqpAnnotatedMessage, **fields: Any) -> InputEvent:
     annotations = readable_map(message.annotations)
-    body, is_binary = _body(message)
     return InputEvent(
         partition_id=partition_id,
         sequence_number=int(annotations["x-opt-sequence-number"]),
         offset=str(annotations["x-opt-offset"]),
         enqueued_ms=int(annotations["x-opt-enqueued-time"]),
+        annotations=annotations,
+        **fields,
+    )
+
+
+def _as_the_sdk_decodes(partition_id: str, event: EventData) -> InputEvent:
+    message = event.raw_amqp_message
+    properties = message.properties
+    body, is_binary = _body(message)
+    return _input_event(
+        partition_id,
+        message,
         body=body,
         body_is_binary=is_binary,
-        content_type=_text(properties.content_type) if properties else None,
-        content_encoding=_text(properties.content_encoding) if properties else None,
-        message_id=_text(properties.message_id) if properties else None,
-        correlation_id=_text(properties.correlation_id) if properties else None,
+        content_type=text_of(properties.content_type) if properties else None,
+        content_encoding=text_of(properties.content_encoding) if properties else None,
+        message_id=_message_id(properties.message_id) if properties else None,
+        correlation_id=_message_id(properties.correlation_id) if properties else None,
         application_properties=readable_map(message.application_properties),
-        annotations=annotations,
     )
 
 
 def _body(message: AmqpAnnotatedMessage) -> tuple[bytes, bool]:
-    """The bytes of the data sections and True, or the text of any other body and False."""
+    """The bytes of the data sections and True. Of any other body False, and its text, since its bytes are not known here."""
     content: Any = message.body
     if content is None:  # how the SDK presents a message without a body section
         return b"", True
@@ -216,5 +240,7 @@ def _body(message: AmqpAnnotatedMessage) -> tuple[bytes, bool]:
     return content if isinstance(content, bytes) else repr(content).encode(), False
 
 
-def _text(value: Any) -> str | None:
-    return None if value is None else str(readable(value))
+def _message_id(value: Any) -> MessageId | None:
+    if isinstance(value, int):
+        return Ulong(value)
+    return value if isinstance(value, uuid.UUID) else readable(value)

@@ -15,7 +15,7 @@ from azure.eventhub.exceptions import AuthenticationError, EventDataSendError
 
 from dedup_service.adapters.azure_errors import close_quietly, problem, unavailable
 from dedup_service.adapters.eventhubs.below_sdk.amqp_types import encodable
-from dedup_service.adapters.eventhubs.below_sdk.encoding import NotEncodableError, add_encoded, agrees_with_the_sdk, encode
+from dedup_service.adapters.eventhubs.below_sdk.encoding import add_encoded, agrees_with_the_sdk, encode
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.errors import PROCESSING_FAILED, TOO_LARGE, Dependency, UnavailableError, UndeliverableError
 
@@ -126,6 +126,10 @@ class EventHubPublisher:
         for count, event in enumerate(events):
             try:
                 is_added = self._add(batch, event)
+            except UndeliverableError:
+                if count == 0:
+                    raise
+                return count
             except Exception as error:  # encoding is pure: it fails because of this event, and will fail again
                 if count == 0:
                     raise UndeliverableError(PROCESSING_FAILED, f"it can't be encoded: {problem(error)}") from error
@@ -140,12 +144,10 @@ class EventHubPublisher:
     def _add(self, batch: EventDataBatch, event: OutgoingEvent) -> bool:
         """Returns False when the event does not fit."""
         if self._encodes_itself:
-            try:
-                return add_encoded(batch, encode(event))
-            except NotEncodableError:
-                pass
+            return add_encoded(batch, encode(event))
+        data = to_event_data(event)
         try:
-            batch.add(to_event_data(event))
+            batch.add(data)
         except ValueError:
             return False
         return True
@@ -175,6 +177,7 @@ async def open_link(client: EventHubProducerClient, partition_id: str) -> None:
 
 
 def to_event_data(event: OutgoingEvent) -> EventData:
+    """Raises UndeliverableError for a property that the SDK can't encode."""
     data = EventData(event.body)
     data.raw_amqp_message.properties = AmqpMessageProperties(  # type: ignore[no-untyped-call]  # the SDK has no types here
         message_id=event.message_id,
@@ -182,7 +185,7 @@ def to_event_data(event: OutgoingEvent) -> EventData:
         content_type=_symbol(event.content_type),
         content_encoding=_symbol(event.content_encoding),
     )
-    data.properties = {name: encodable(value) for name, value in event.properties.items()}
+    data.properties = {name: encodable(name, value) for name, value in event.properties.items()}
     return data
 
 

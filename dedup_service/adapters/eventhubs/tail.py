@@ -10,7 +10,8 @@ from azure.eventhub import EventData
 from azure.eventhub.aio import EventHubConsumerClient, PartitionContext
 
 from dedup_service.adapters.azure_errors import close_quietly, problem, unavailable
-from dedup_service.adapters.eventhubs.below_sdk.amqp_types import readable_map
+from dedup_service.adapters.eventhubs.below_sdk.amqp_types import make_decoding_total
+from dedup_service.adapters.eventhubs.input import to_input_event
 from dedup_service.errors import Dependency, DependencyKind, UnavailableError
 from dedup_service.ports import TailEvents
 
@@ -23,6 +24,7 @@ class EventHubTail:
     """Needs the right to listen, and a consumer group, in which a partition allows five readers at a time."""
 
     def __init__(self, client: EventHubConsumerClient, *, timeout_seconds: float) -> None:
+        make_decoding_total()
         self._client = client
         self._timeout = timeout_seconds
         self._locks: dict[str, asyncio.Lock] = {}
@@ -50,7 +52,8 @@ class EventHubTail:
         progress = asyncio.Event()
 
         async def on_batch(_: PartitionContext, events: list[EventData]) -> None:
-            properties.extend(readable_map(event.properties) for event in events)
+            # Decoded as on the way in: an event whose properties the SDK can't read would look as if it were not there.
+            properties.extend(to_input_event(partition_id, event).application_properties for event in events)
             progress.set()
             if events and (events[-1].sequence_number or 0) >= end and not ended.done():
                 ended.set_result(None)

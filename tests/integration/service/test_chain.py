@@ -151,12 +151,12 @@ async def test_events_with_properties_of_every_type_pass(stand_in: StandIn, serv
     """The events are written into the log as bytes, because no SDK sends all of these types."""
     extra = (
         b"\xa1\x01c\x73\x00\x00\x00A" + b"\xa1\x02d4\x74abcd" + b"\xa1\x02d8\x84abcdefgh" + b"\xa1\x01l\x80" + b"\xff" * 8
-    )
+    ) + (b"\xa1\x01t\x83" + bytes(8) + b"\xa1\x01u\x00\xa3\x05x:uri\xa1\x03a:b" + b"\xa1\x01m\xc1\x05\x02\xa1\x01k\x40")
     attributes = b"".join(
         b"\xa1" + bytes([len(part)]) + part for part in (b"cloudEvents_id", b"1", b"cloudEvents_source", b"urn:a")
     )
     items = attributes + extra
-    properties = b"\x00\x53\x74\xd1" + (len(items) + 4).to_bytes(4, "big") + (12).to_bytes(4, "big") + items
+    properties = b"\x00\x53\x74\xd1" + (len(items) + 4).to_bytes(4, "big") + (18).to_bytes(4, "big") + items
     stand_in.namespace.hubs["telemetry"].append(
         [
             BareMessage({}, properties + b"\x00\x53\x75\xa0\x01x"),
@@ -168,6 +168,8 @@ async def test_events_with_properties_of_every_type_pass(stand_in: StandIn, serv
     await service.until_events(3)
     (got,) = await clean(stand_in)
     assert (hub.body(got), got.properties[b"c"], got.properties[b"l"]) == (b"x", b"A", 2**64 - 1)
+    (stored,) = [entry.message for partition in stand_in.namespace.hubs["clean"].partitions for entry in partition.entries]
+    assert extra in stored
     letters = await dead(stand_in)
     assert set(letters) == {"no-key", "body-not-binary"}
     assert b"hi" in hub.body(letters["body-not-binary"][0])
@@ -176,8 +178,8 @@ async def test_events_with_properties_of_every_type_pass(stand_in: StandIn, serv
 async def test_events_that_the_sdk_cannot_decode_end_in_the_dead_letters_and_block_nothing(
     stand_in: StandIn, service: RunningService
 ) -> None:
-    decimal = b"\x00\x53\x74\xc1\x15\x02\xa1\x01d\x94" + b"\x22" * 16
-    undecodable = [decimal + b"\x00\x53\x75\xa0\x01x", b"\x00\x53\x75\x45", b"\x00\x53\x75\x40", b"\x00\x53\x73\x40"]
+    array = b"\x00\x53\x74\xc1\x08\x02\xa1\x01a\xe0\x03\x01\xff"  # of an unknown type
+    undecodable = [array + b"\x00\x53\x75\xa0\x01x", b"\x00\x53\x75\x45", b"\x00\x53\x75\x40", b"\x00\x53\x73\x40"]
     log = stand_in.namespace.hubs["telemetry"]
     log.append([BareMessage({}, data) for data in undecodable], partition=log.partitions[0])
     await hub.send(stand_in.connection_string("telemetry"), [single("good")])

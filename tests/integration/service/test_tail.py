@@ -54,6 +54,17 @@ async def test_everything_behind_a_position_is_read_back(tail: EventHubTail) -> 
     assert await read(tail, EVENTS - 1) == TailEvents([])
 
 
+async def test_an_event_with_properties_that_the_sdk_can_not_read_is_found_all_the_same(
+    tail: EventHubTail, stand_in: StandIn
+) -> None:
+    """Otherwise a copy that was published would be published again (R8)."""
+    items = b"\xa1\x01n\x54\x06" + b"\xa1\x01d\x94" + b"\x22" * 16
+    properties = b"\x00\x53\x74\xc1" + bytes((len(items) + 1, 4)) + items
+    clean = stand_in.namespace.hubs["clean"]
+    clean.append([BareMessage({}, properties + data_section(b"x"))], partition=clean.partitions[0])
+    assert [item["n"] for item in (await read(tail, 3)).properties] == [4, 5, 6]
+
+
 async def test_an_interval_that_is_partly_gone_is_read_as_far_as_it_exists(tail: EventHubTail, stand_in: StandIn) -> None:
     expire(stand_in, 4)
     found = await read(tail, 1)

@@ -1,30 +1,44 @@
-"""The few AMQP types that the SDK's codec lacks or chooses wrongly.
+"""Makes up for the types in which the SDK's codec falls short.
 
-Senders may put any AMQP type into application properties. Where the SDK has no decoder (char, decimal32, decimal64), it
-fails on the whole event, and the partition would be stuck on it forever. Where it picks a type by the Python value (a whole
-number above 31 bits), it can't encode what it has just decoded. `tests/unit/service/adapters/test_amqp_types.py` checks both
-against the SDK in use. If the SDK's table looks different, nothing is changed.
+It decodes strings, symbols and binaries alike to bytes, numbers of any width to int, and a described value to what it
+describes; a type that it does not know (char, decimal32, decimal64), or a malformed value, makes it fail on the whole event,
+and the partition would be stuck on it forever. Therefore events keep their bytes beside what the SDK makes of them, and are
+decoded from those (decoding.py). If the SDK's internals look different, nothing is changed, and properties have the types
+that it gives them.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Any
 
 from azure.eventhub._pyamqp.message import Message
 
+from dedup_service.core.property_types import (
+    Byte,
+    Float,
+    Long,
+    Short,
+    Symbol,
+    Timestamp,
+    Ubyte,
+    Uint,
+    Ulong,
+    Ushort,
+    type_name,
+)
+from dedup_service.errors import UNSUPPORTED_PROPERTY, UndeliverableError
+
 MESSAGE_ANNOTATIONS = 0x72
-CHAR, DECIMAL32, DECIMAL64 = 0x73, 0x74, 0x84
-_INT_MAX, _LONG_MAX = 2**31, 2**63
+CHAR, DECIMAL32, DECIMAL64, DECIMAL128 = 0x73, 0x74, 0x84, 0x94
 
 
 def make_decoding_total() -> None:
-    """Makes the SDK deliver every event, so that none can block those behind it.
+    """Makes the SDK deliver every event, with its bytes, so that none can block those behind it.
 
-    The missing types become text or bytes. An event that the SDK can't decode at all is delivered with its annotations,
-    which the hub wrote, and with its bytes as the AMQP value. If the SDK's internals look different, nothing is changed.
+    Of an event that the SDK can't decode at all, it delivers the annotations, which the hub wrote, and the bytes as the AMQP
+    value. If the SDK's internals look different, nothing is changed.
     """
     from azure.eventhub._pyamqp import _decode
     from azure.eventhub._pyamqp.aio import _receiver_async
@@ -47,16 +61,24 @@ _MISSING = {
 }
 
 
+class WholeMessage(Message):
+    """A message as the SDK decodes it, with the bytes that it was decoded from."""
+
+    payload: bytes
+
+
 class _TotalDecoder:
     def __init__(self, original: Callable[[memoryview], Any], table: list[Any]) -> None:
         self._original = original
         self._table = table
 
-    def __call__(self, payload: memoryview) -> Any:
+    def __call__(self, payload: memoryview) -> WholeMessage:
         try:
-            return self._original(payload)
+            message = WholeMessage(*self._original(payload))
         except Exception:  # noqa: BLE001  # whatever it is, the event must be delivered
-            return Message(message_annotations=self._annotations(payload), value=bytes(payload))
+            message = WholeMessage(message_annotations=self._annotations(payload), value=bytes(payload))
+        message.payload = bytes(payload)
+        return message
 
     def _annotations(self, payload: memoryview) -> dict[Any, Any]:
         """Found among the first sections: a hub writes its annotations before what the sender wrote."""
@@ -85,12 +107,36 @@ def readable_map(properties: Mapping[Any, Any] | None) -> dict[str, Any]:
     return {str(readable(name)): readable(value) for name, value in properties.items()}
 
 
-def encodable(value: Any) -> Any:
-    """A value that the SDK can encode as an application property: simple types, and integers in a width that fits."""
-    if isinstance(value, bool) or value is None or isinstance(value, str | bytes | float | uuid.UUID | datetime):
-        return value
-    if isinstance(value, int):
-        if -_INT_MAX <= value < _INT_MAX:
-            return value
-        return {"TYPE": "LONG" if -_LONG_MAX <= value < _LONG_MAX else "ULONG", "VALUE": value}
-    return str(value)
+_SDK_TYPES: dict[type, str] = {
+    Ubyte: "UBYTE",
+    Ushort: "USHORT",
+    Uint: "UINT",
+    Ulong: "ULONG",
+    Byte: "BYTE",
+    Short: "SHORT",
+    Long: "LONG",
+    Timestamp: "TIMESTAMP",
+    Float: "FLOAT",
+    Symbol: "SYMBOL",
+}
+_SAME_IN_THE_SDK = (type(None), bool, int, float, str, bytes, uuid.UUID)
+_INT_MAX, _LONG_MAX = 2**31, 2**63
+
+
+def unsupported(name: str, value: object) -> UndeliverableError:
+    return UndeliverableError(
+        UNSUPPORTED_PROPERTY, f"application property {name[:64]!r} has the AMQP type {type_name(value)}, which can't be sent"
+    )
+
+
+def encodable(name: str, value: Any) -> Any:
+    """An application property as the SDK can encode it. Raises UndeliverableError for a value that it can't: its text would
+    be another value."""
+    kind = type(value)
+    if kind in _SDK_TYPES:
+        return {"TYPE": _SDK_TYPES[kind], "VALUE": value}
+    if kind not in _SAME_IN_THE_SDK:
+        raise unsupported(name, value)
+    if kind is int and not -_INT_MAX <= value < _INT_MAX:
+        return {"TYPE": "LONG" if value < _LONG_MAX else "ULONG", "VALUE": value}
+    return value

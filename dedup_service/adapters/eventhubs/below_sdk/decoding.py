@@ -2,7 +2,7 @@
 an annotated message and that in event data, most of which is never used.
 
 This is below the SDK's public interface and therefore checked against it: `agrees_with_the_sdk` says whether an event
-decoded here equals the SDK's result. Whatever is not decoded here is left to the SDK.
+decoded here equals the SDK's result. What can't be decoded here is left to the SDK.
 
 Source: AMQP 1.0, parts 1.6 and 3.2.
 """
@@ -10,6 +10,7 @@ Source: AMQP 1.0, parts 1.6 and 3.2.
 from __future__ import annotations
 
 import struct
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -18,47 +19,35 @@ from azure.eventhub._pyamqp import _decode
 from azure.eventhub._pyamqp._encode import encode_payload
 from azure.eventhub._pyamqp.message import Message, Properties
 
-from dedup_service.adapters.eventhubs.below_sdk.amqp_types import readable
+from dedup_service.adapters.eventhubs.below_sdk.values import (
+    FIXED,
+    NULL,
+    PLAIN,
+    SYMBOL,
+    TEXT,
+    NotDecodableError,
+    Read,
+    Unpack,
+    bytes_of,
+    plain,
+    typed,
+)
 from dedup_service.core.events import InputEvent
+from dedup_service.core.property_types import MessageId, Ulong, text_of
 
-MESSAGE_ANNOTATIONS, PROPERTIES, APPLICATION_PROPERTIES, DATA = range(0x72, 0x76)
+HEADER, DELIVERY_ANNOTATIONS, MESSAGE_ANNOTATIONS, PROPERTIES, APPLICATION_PROPERTIES = range(0x70, 0x75)
+DATA, SEQUENCE, VALUE, FOOTER = range(0x75, 0x79)
 DESCRIBED, SMALL_ULONG = 0x00, 0x53
-BINARY, TEXT, SYMBOL = 0xA0, 0xA1, 0xA3
 NAME = (SYMBOL, TEXT)
-BYTES, LONG_BYTES = (BINARY, TEXT, SYMBOL), (0xB0, 0xB1, 0xB3)
 LIST, LONG_LIST, EMPTY_LIST = 0xC0, 0xD0, 0x45
 MAP, LONG_MAP = 0xC1, 0xD1
 MESSAGE_ID, CORRELATION_ID, CONTENT_TYPE, CONTENT_ENCODING = 0, 5, 6, 7
+MESSAGE_ID_TYPES = (str, bytes, uuid.UUID, Ulong)
 MAX_NAMES = 1000
 """How many property names are kept decoded. A sender that makes up more of them costs time, not memory."""
 
 _names: dict[bytes, str] = {}
 _unsigned_4 = struct.Struct(">I").unpack_from
-_FIXED: dict[int, tuple[int, Callable[[bytes, int], tuple[Any, ...]]]] = {
-    code: (layout.size, layout.unpack_from)
-    for code, layout in {
-        0x50: struct.Struct(">B"),
-        0x51: struct.Struct(">b"),
-        0x52: struct.Struct(">B"),
-        0x53: struct.Struct(">B"),
-        0x54: struct.Struct(">b"),
-        0x55: struct.Struct(">b"),
-        0x60: struct.Struct(">H"),
-        0x61: struct.Struct(">h"),
-        0x70: struct.Struct(">I"),
-        0x71: struct.Struct(">i"),
-        0x80: struct.Struct(">Q"),
-        0x81: struct.Struct(">q"),
-        0x82: struct.Struct(">d"),
-        0x83: struct.Struct(">q"),
-    }.items()
-}
-"""For numbers and timestamps: their size, and the function that reads them."""
-_CONSTANTS = {0x40: None, 0x41: True, 0x42: False, 0x43: 0, 0x44: 0}
-
-
-class NotDecodableError(Exception):
-    """The event is of a kind that is left to the SDK."""
 
 
 def decode(partition_id: str, data: bytes, at: int, end: int) -> InputEvent:
@@ -74,23 +63,29 @@ def _decode_event(partition_id: str, data: bytes, at: int, end: int) -> InputEve
     application_properties: dict[str, Any] = {}
     properties: list[Any] = []
     body: list[bytes] = []
+    is_binary = True
     while at < end:
         if data[at] != DESCRIBED or data[at + 1] != SMALL_ULONG:
             raise NotDecodableError("a section has an unusual descriptor")
         section, at = data[at + 2], at + 3
         if section == DATA:
-            content, at = _bytes(data, at)
+            content, at = bytes_of(data, at)
             body.append(content)
         elif section == APPLICATION_PROPERTIES:
-            application_properties, at = _map(data, at)
+            application_properties, at = _map(data, at, PLAIN, typed)
         elif section == MESSAGE_ANNOTATIONS:
-            annotations, at = _map(data, at)
+            annotations, at = _map(data, at, FIXED, plain)
         elif section == PROPERTIES:
             properties, at = _list(data, at)
+        elif section in (SEQUENCE, VALUE):
+            is_binary, start, at = False, at, _end(data, at)
+            body.append(data[start:at])
+        elif section in (HEADER, DELIVERY_ANNOTATIONS, FOOTER):
+            at = _end(data, at)
         else:
-            raise NotDecodableError("an unusual section")
-    if at != end or not body:
-        raise NotDecodableError("truncated, or without data")
+            raise NotDecodableError("an unknown section")
+    if at != end:
+        raise NotDecodableError("truncated")
     properties += [None] * (CONTENT_ENCODING + 1 - len(properties))
     return InputEvent(
         partition_id,
@@ -98,35 +93,36 @@ def _decode_event(partition_id: str, data: bytes, at: int, end: int) -> InputEve
         str(annotations["x-opt-offset"]),
         int(annotations["x-opt-enqueued-time"]),
         body[0] if len(body) == 1 else b"".join(body),
-        True,
+        is_binary,
         _text(properties[CONTENT_TYPE]),
         _text(properties[CONTENT_ENCODING]),
-        _text(properties[MESSAGE_ID]),
-        _text(properties[CORRELATION_ID]),
+        _message_id(properties[MESSAGE_ID]),
+        _message_id(properties[CORRELATION_ID]),
         application_properties,
         annotations,
     )
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
+    if value is None or type(value) is str:
+        return value
+    text = text_of(value)
+    if text is None:
+        raise NotDecodableError("a content type or encoding that is not text")
+    return text
 
 
-def _bytes(data: bytes, at: int) -> tuple[bytes, int]:
-    """The bytes of a binary, string or symbol, and the position behind it."""
-    code = data[at]
-    if code in BYTES:
-        start = at + 2
-        stop = start + data[at + 1]
-    elif code in LONG_BYTES:
-        start = at + 5
-        stop = start + _unsigned_4(data, at + 1)[0]
-    else:
-        raise NotDecodableError("not bytes")
-    return data[start:stop], stop
+def _message_id(value: Any) -> MessageId | None:
+    if value is None or type(value) in MESSAGE_ID_TYPES:
+        message_id: MessageId | None = value
+        return message_id
+    if isinstance(value, str | int):
+        return str(value)
+    raise NotDecodableError("a message-id of a type that it can't have")
 
 
-def _map(data: bytes, at: int) -> tuple[dict[str, Any], int]:
+def _map(data: bytes, at: int, numbers: dict[int, tuple[int, Unpack]], other: Read) -> tuple[dict[str, Any], int]:
+    """`numbers`: those that are read as Python's own types; `other` reads everything else but short strings."""
     code = data[at]
     if code == MAP:
         count, at = data[at + 2], at + 3
@@ -135,7 +131,7 @@ def _map(data: bytes, at: int) -> tuple[dict[str, Any], int]:
     else:
         raise NotDecodableError("not a map")
     items: dict[str, Any] = {}
-    names, fixed = _names, _FIXED
+    names = _names
     for _ in range(count // 2):
         code = data[at]
         if code in NAME:  # this runs for every property of every event
@@ -147,27 +143,35 @@ def _map(data: bytes, at: int) -> tuple[dict[str, Any], int]:
             except KeyError:
                 name = _learn(raw)
         else:
-            value, at = _value(data, at)
-            name = str(value)
+            name, at = _unusual_name(data, at)
         code = data[at]
         if code == TEXT:
             start = at + 2
-            at = start + data[at + 1]
+            stop = start + data[at + 1]
             try:
-                items[name] = data[start:at].decode()
+                items[name] = data[start:stop].decode()
+                at = stop
             except UnicodeDecodeError:
-                items[name] = data[start:at]
-        elif code in fixed:
-            size, unpack = fixed[code]
+                items[name], at = other(data, at)
+        elif code in numbers:
+            size, unpack = numbers[code]
             (items[name],) = unpack(data, at + 1)
             at += 1 + size
         else:
-            items[name], at = _value(data, at)
+            items[name], at = other(data, at)
     return items, at
 
 
+def _unusual_name(data: bytes, at: int) -> tuple[str, int]:
+    """A long name, or a number: annotations may have those."""
+    value, at = plain(data, at)
+    if not isinstance(value, str | int):
+        raise NotDecodableError("a name that is not text")
+    return str(value), at
+
+
 def _learn(raw: bytes) -> str:
-    name = str(readable(raw))
+    name = raw.decode()
     if len(_names) >= MAX_NAMES:
         _names.clear()
     _names[raw] = name
@@ -175,6 +179,7 @@ def _learn(raw: bytes) -> str:
 
 
 def _list(data: bytes, at: int) -> tuple[list[Any], int]:
+    """The fields of the properties section; symbols among them come as plain text."""
     code = data[at]
     if code == LIST:
         count, at = data[at + 2], at + 3
@@ -186,27 +191,22 @@ def _list(data: bytes, at: int) -> tuple[list[Any], int]:
         raise NotDecodableError("not a list")
     values = []
     for _ in range(count):
-        if data[at] == 0x40:
+        code = data[at]
+        if code == NULL:
             value, at = None, at + 1
+        elif code in NAME:
+            start = at + 2
+            at = start + data[at + 1]
+            value = data[start:at].decode()
         else:
-            value, at = _value(data, at)
+            value, at = typed(data, at)
         values.append(value)
     return values, at
 
 
-def _value(data: bytes, at: int) -> tuple[Any, int]:
-    """Any value, with text as str, and the position behind it."""
-    code = data[at]
-    if code in BYTES or code in LONG_BYTES:
-        raw, at = _bytes(data, at)
-        return readable(raw), at
-    if code in _FIXED:
-        size, unpack = _FIXED[code]
-        return unpack(data, at + 1)[0], at + 1 + size
-    if code in _CONSTANTS:
-        return _CONSTANTS[code], at + 1
-    rest, value = _decode._DECODE_BY_CONSTRUCTOR[code](memoryview(data)[at + 1 :])
-    return readable(value), len(data) - len(rest)
+def _end(data: bytes, at: int) -> int:
+    """The position behind a section's value, which is not needed itself."""
+    return typed(data, at)[1]
 
 
 SAMPLE = Message(
@@ -216,7 +216,7 @@ SAMPLE = Message(
         "x-opt-enqueued-time": {"TYPE": "TIMESTAMP", "VALUE": 1_700_000_000_000},
         "iothub-connection-device-id": "edge-\u00b5",
     },
-    properties=Properties(message_id="m", correlation_id=b"c", content_type="application/json", content_encoding="utf-8"),
+    properties=Properties(message_id="m", correlation_id="c", content_type="application/json", content_encoding="utf-8"),
     application_properties={"text": "t" * 300, "bytes": b"\xff", "int": -1, "float": 0.5, "bool": True, "none": None},
     data=[b'{"value":1}'],
 )

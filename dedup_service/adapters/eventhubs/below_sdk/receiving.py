@@ -21,7 +21,8 @@ from azure.eventhub._pyamqp.aio._transport_async import AsyncTransport
 from azure.eventhub.aio import EventHubConsumerClient
 from azure.eventhub.aio._transport._pyamqp_transport_async import PyamqpTransportAsync
 
-from dedup_service.adapters.eventhubs.below_sdk.decoding import NotDecodableError, decode
+from dedup_service.adapters.eventhubs.below_sdk.decoding import decode
+from dedup_service.adapters.eventhubs.below_sdk.values import NotDecodableError
 from dedup_service.core.events import InputEvent
 
 SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.02, 0.25

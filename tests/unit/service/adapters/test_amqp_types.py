@@ -20,6 +20,8 @@ from dedup_service.adapters.eventhubs.below_sdk.amqp_types import (
 )
 from dedup_service.adapters.eventhubs.publisher import to_event_data
 from dedup_service.core.outgoing import OutgoingEvent
+from dedup_service.core.property_types import Char, Encoded, Long, Timestamp
+from dedup_service.errors import UNSUPPORTED_PROPERTY, UndeliverableError
 
 
 def decode(data: bytes) -> Any:
@@ -50,13 +52,34 @@ def test_the_missing_types_are_decoded(data: bytes, value: bytes) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [None, True, 0, -(2**31), 2**31, 2**63 - 1, -(2**63), 2**64 - 1, 1.5, "ä", b"\xff", uuid.UUID(int=1), [1], {"a": 1}],
+    [None, True, 0, -(2**31), 2**31, 2**63 - 1, -(2**63), 2**64 - 1, 1.5, "ä", b"\xff", uuid.UUID(int=1), Timestamp(5)],
 )
-def test_every_decoded_value_can_be_encoded_again(value: Any) -> None:
+def test_the_sdk_can_encode_these_as_well(value: Any) -> None:
     event = OutgoingEvent(b"x", None, None, None, None, {"p": value}, 1)
     batch = EventDataBatch(max_size_in_bytes=1000)
     batch.add(to_event_data(event))
     assert len(batch) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        ([1], "list"),
+        ({"a": 1}, "dict"),
+        (Char("c"), "char"),
+        (Encoded(b"\x74abcd"), "decimal32"),
+        (Encoded(b"\x00\xa3\x01a\x40"), "described"),
+    ],
+)
+def test_what_the_sdk_can_not_encode_is_refused_by_name_and_type_and_never_sent_as_the_text_of_an_object(
+    value: Any, kind: str
+) -> None:
+    event = OutgoingEvent(b"x", None, None, None, None, {"fine": 1, "odd": value}, 1)
+    with pytest.raises(UndeliverableError) as caught:
+        to_event_data(event)
+    assert caught.value.reason == UNSUPPORTED_PROPERTY
+    assert "'odd'" in caught.value.detail
+    assert kind in caught.value.detail
 
 
 def test_text_becomes_str_and_other_bytes_stay() -> None:
@@ -67,6 +90,7 @@ def test_text_becomes_str_and_other_bytes_stay() -> None:
 
 
 def test_small_numbers_stay_plain() -> None:
-    assert encodable(5) == 5
-    assert encodable(2**40) == {"TYPE": "LONG", "VALUE": 2**40}
-    assert encodable(2**63) == {"TYPE": "ULONG", "VALUE": 2**63}
+    assert encodable("n", 5) == 5
+    assert encodable("n", 2**40) == {"TYPE": "LONG", "VALUE": 2**40}
+    assert encodable("n", 2**63) == {"TYPE": "ULONG", "VALUE": 2**63}
+    assert encodable("n", Long(5)) == {"TYPE": "LONG", "VALUE": 5}

@@ -111,6 +111,8 @@ def test_a_group_that_publishes_needs_an_output(tmp_path: Path) -> None:
         ("window_seconds", "four hours"),
         ("start_at", "yesterday"),
         ("start_at", "2026-01-01T00:00:00"),
+        ("start_at", "2026-W01-1T00:00:00Z"),
+        ("start_at", "0000-01-01T00:00:00Z"),
         ("http_port", "99999"),
         ("checkpoint_url", "hunter2"),
         ("shards", 0),

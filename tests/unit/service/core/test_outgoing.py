@@ -12,6 +12,8 @@ from dedup_service.core.dead_letters import dead_letter, dead_readings, truncate
 from dedup_service.core.events import DEVICE_ID, IOTHUB_ENQUEUED_TIME, MODULE_ID, BadReading, Extraction
 from dedup_service.core.extract import CloudEventsExtractor
 from dedup_service.core.outgoing import OutputPolicy, halves, output_partition, ranges
+from dedup_service.core.property_types import Timestamp
+from dedup_service.core.structured import rendered
 from tests.support.readings import batch_of, element, event, single
 from wire.cloudevents import BATCH_CONTENT_TYPE
 
@@ -25,6 +27,9 @@ def cleaned(
     source_event: Any, winners: set[int], policy: OutputPolicy = ONE, flags: PublishFlags = PLAIN
 ) -> list[CleanEvent]:
     extraction = extract(source_event)
+    if policy.content_mode == "structured":
+        extraction, refused = rendered(source_event, extraction)
+        assert not refused
     chosen = [reading for reading in extraction.readings if reading.index in winners]
     return clean_events(source_event, extraction, chosen, policy, ORIGIN, flags)
 
@@ -67,6 +72,7 @@ def test_iot_hubs_annotations_survive_as_properties_and_the_origin_is_added() ->
     (clean,) = cleaned(event(b"[" + element("1") + b"]", content_type=BATCH_CONTENT_TYPE, annotations=annotations), {0})
     expected = {DEVICE_ID: "edge-1", MODULE_ID: "m", IOTHUB_ENQUEUED_TIME: 5, "dedup_origin": "000000ab/0/0"}
     assert dict(clean.event.properties) == {**expected, "dedup_indexes": "0"}
+    assert type(clean.event.properties[IOTHUB_ENQUEUED_TIME]) is Timestamp
 
 
 @pytest.mark.parametrize("name", ["dedup_origin", "DEDUP_late", "iothub-connection-device-id", "Table", "database", "Tags"])
@@ -175,7 +181,3 @@ def test_in_structured_mode_a_batch_keeps_the_attributes_of_its_events_except_fo
     assert (first["x"], first["dedupdevice"], first["deduplate"], first["dedupduplicate"]) == ("y", "edge-1", False, True)
     assert "DedupDevice" not in first
     assert second["id"] == "2"
-
-
-def test_in_structured_mode_data_that_is_not_json_is_base64() -> None:
-    assert structured(single("1", b"\xff\x00"))[0]["data_base64"] == "/wA="

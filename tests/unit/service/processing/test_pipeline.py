@@ -19,6 +19,7 @@ from dedup_service.core.input_log import InputLog
 from dedup_service.core.leases import MIXED_RULES, Lease, LeaseRecord, NewestSample, TakeoverState
 from dedup_service.core.outgoing import OutputPolicy
 from dedup_service.core.progress import Position
+from dedup_service.core.property_types import Encoded, Timestamp
 from dedup_service.core.retention import Retention
 from dedup_service.errors import LeaseLostError, StoppingError, UnavailableError, UndeliverableError
 from dedup_service.processing import pipeline as module
@@ -361,7 +362,7 @@ async def test_an_event_on_which_pure_code_fails_ends_in_the_dead_letters(monkey
     def failing(*_: object) -> None:
         raise ArithmeticError("defect")
 
-    for place in ("dedup_service.processing.claiming.late_places", "dedup_service.processing.sending.clean_events"):
+    for place in ("dedup_service.processing.claiming.late_and_unreadable", "dedup_service.processing.sending.clean_events"):
         world = World()
         pipeline = world.pipeline()
         with monkeypatch.context() as patch:
@@ -559,3 +560,78 @@ async def test_a_reading_held_back_for_longer_than_the_window_is_published_once_
         await world.pipeline(partition=replica).process([world.at(backlog, 0, replica)])
     (clean,) = world.clean.events
     assert clean.properties["dedup_late"] == "0"
+
+
+@pytest.mark.parametrize("prefix", ["cloudEvents_", "cloudEvents:"])
+@pytest.mark.parametrize("time", [Timestamp(1_577_836_800_000), "2020-01-01T00:00:00Z", b"2020-01-01T00:00:00Z"])
+async def test_a_time_is_judged_whether_it_is_sent_as_a_timestamp_or_as_text(prefix: str, time: Any) -> None:
+    world = World()
+    attributes = {prefix + "id": "1", prefix + "source": "urn:a", prefix + "time": time}
+    await world.pipeline().process([world.at(replace(single(), application_properties=attributes), 0)])
+    (clean,) = world.clean.events
+    assert clean.properties["dedup_late"] == "0"
+    assert clean.properties[prefix + "time"] is time
+    assert not world.telemetry.total(Count.TIMES_UNREADABLE)
+
+
+@pytest.mark.parametrize(
+    "time", ["2020-W01-1T00:00:00Z", "2020-01-01T00:00:00", "", "9" * 65, 5, Timestamp(2**60), b"\xff", True]
+)
+async def test_a_time_that_is_none_is_counted_and_the_reading_is_published_and_never_late(time: Any) -> None:
+    world = World()
+    attributes = {"cloudEvents_id": "1", "cloudEvents_source": "urn:a", "cloudEvents_time": time}
+    unreadable = replace(single(), application_properties=attributes)
+    await world.pipeline().process([world.at(unreadable, 0), world.at(single("2"), 1)])
+    assert [event.properties.get("dedup_late") for event in world.clean.events] == [None, None]
+    assert dict(world.telemetry.counts[Count.TIMES_UNREADABLE]) == {"g": 1}
+
+
+async def test_unreadable_times_of_a_batch_are_counted_for_each_copy_and_absent_ones_are_not() -> None:
+    world = World()
+    times = [b'"2020-13-01T00:00:00Z"', b"7", b'"2026-02-30T00:00:00Z"', b"null", b'"2020-01-01T00:00:00Z"']
+    elements = [b'{"id":"%d","source":"urn:a","time":%b}' % (n, time) for n, time in enumerate(times)]
+    for partition in ("0", "1"):
+        await world.pipeline().process([world.at(batch_of([*elements, element("x")]), 0, partition)])
+    assert dict(world.telemetry.counts[Count.TIMES_UNREADABLE]) == {"g": 6}
+    (clean,) = world.clean.events
+    assert clean.properties["dedup_late"] == "4"
+
+
+UNRENDERABLE = {
+    "a body that is not gzip": ({"content_encoding": "gzip"}, {}, "unreadable-body", "not gzip"),
+    "an attribute of type map": ({}, {"cloudEvents_x": Encoded(b"\xc1\x01\x00")}, "unsupported-property", "'cloudEvents_x'"),
+}
+
+
+@pytest.mark.parametrize(("fields", "attributes", "reason", "detail"), UNRENDERABLE.values(), ids=UNRENDERABLE)
+async def test_a_single_reading_that_can_not_be_rendered_does_not_silence_a_good_copy(
+    fields: dict[str, str], attributes: dict[str, Any], reason: str, detail: str
+) -> None:
+    """R10. As received, it is published unchanged."""
+    for mode in ("structured", "as-received"):
+        world = World(group={"output": dataclasses.replace(OUTPUT, content_mode=mode)})
+        good = single("1", b"{}", device="edge-2")
+        bad = replace(single("1", b"bad"), **fields)
+        bad = replace(bad, application_properties={**bad.application_properties, **attributes})
+        await world.pipeline().process([world.at(bad, 0, "0")])
+        await world.pipeline().process([world.at(good, 0, "1")])
+        (clean,) = world.clean.events
+        if mode == "structured":
+            assert json.loads(clean.body)[0]["data"] == {}
+            (letter,) = world.dead.events
+            assert (letter.body, letter.properties["dedup_reason"]) == (b"bad", reason)
+            assert detail in letter.properties["dedup_detail"]
+            assert letter.properties.items() >= attributes.items()
+        else:
+            assert (clean.body, world.dead.events) == (b"bad", [])
+            assert clean.properties.items() >= attributes.items()
+
+
+async def test_a_dead_letter_with_a_property_that_can_not_be_sent_is_sent_without_its_senders_properties() -> None:
+    world = World()
+    world.dead.refusals = [UndeliverableError("unsupported-property", "'odd'")]
+    attributes = {"cloudEvents_id": "", "odd": [1]}
+    await world.pipeline().process([world.at(replace(single(), application_properties=attributes, body=b"b"), 0)])
+    (letter,) = world.dead.events
+    assert letter.body == b"b"
+    assert {name.partition("_")[0] for name in letter.properties} == {"dedup"}

@@ -357,7 +357,7 @@ async def test_a_pod_that_lost_a_lease_stops_without_releasing_it() -> None:
     stop = asyncio.Event()
     assignment = pod(plant, "a")
     running = asyncio.create_task(assignment.run(stop))
-    await eventually(lambda: "0" in plant.telemetry.partitions)  # earlier, its worker would notice by itself
+    await eventually(lambda: plant.telemetry.total(Count.TAKEOVERS) == 1)  # earlier, its worker would notice by itself
     plant.leases.stored["0"].epoch += 10  # another pod took it
     await eventually(lambda: not assignment._held())
     stop.set()

@@ -13,6 +13,12 @@ from dedup_service.core.leases import EndOffsets, Lease, LeaseRecord, Renewal
 NOT_HELD = ("", b"")
 
 
+def scope_prefix(namespace: str, kind: str, hub: str) -> str:
+    """How keys of this kind begin that belong to the input hub of this name (`namespace/hub`)."""
+    scope = hashlib.blake2b(hub.lower().encode(), digest_size=4).hexdigest()
+    return f"{namespace}{{0}}{kind}:{scope}"
+
+
 class RedisLeases:
     """The leases of one input hub, which `scope` names. All keys are in one slot: `<namespace>{0}…`."""
 
@@ -30,22 +36,22 @@ class RedisLeases:
         self._partition_ids = list(partition_ids)
         self._ttl_seconds = ttl_seconds
         self._monotonic = monotonic
-        self._prefix = f"{namespace}{{0}}"
-        self._scope = hashlib.blake2b(scope.lower().encode(), digest_size=4).hexdigest()
-        self._pods = f"{self._prefix}pods:{self._scope}".encode()
-        self._sample = f"{self._prefix}sample".encode()
+        self._pods = scope_prefix(namespace, "pods", scope).encode()
+        self._leases = scope_prefix(namespace, "lease", scope)
+        self._partitions = scope_prefix(namespace, "partitions", scope)
+        self._sample = f"{namespace}{{0}}sample".encode()
         self._renew = Script(client, "lease_renew.lua")
         self._take = Script(client, "lease_take.lua")
         self._write = Script(client, "lease_write.lua")
 
     def _lease(self, partition_id: str) -> bytes:
-        return f"{self._prefix}lease:{self._scope}:{partition_id}".encode()
+        return f"{self._leases}:{partition_id}".encode()
 
     def add_partitions(self, partition_ids: Sequence[str]) -> None:
         self._partition_ids += partition_ids
 
     async def known_at_first(self, incarnation: int, partition_ids: Sequence[str]) -> frozenset[str]:
-        key = f"{self._prefix}partitions:{self._scope}:{incarnation:08x}".encode()
+        key = f"{self._partitions}:{incarnation:08x}".encode()
         await call(self._client, self._client.set(key, json.dumps(list(partition_ids)), nx=True))
         stored = await call(self._client, cast("Any", self._client.get(key)))
         return frozenset(json.loads(stored)) if stored else frozenset(partition_ids)

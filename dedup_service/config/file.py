@@ -74,7 +74,7 @@ class OutputSettings(BaseModel):
     connection_string_env: str = Field(
         pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Variable with its connection string."
     )
-    consumer_group: str = Field(default="$Default", min_length=1, description="To look up what was published.")
+    consumer_group: str = Field(min_length=1, description="To look up what was published; no other reader may use it.")
     endpoint_address: str | None = Field(default=None, description="Like DEDUP_OUTPUT_ENDPOINT_ADDRESS.")
 
 

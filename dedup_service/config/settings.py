@@ -49,8 +49,12 @@ class Settings(BaseSettings):
         description="The clean hub. Without a SharedAccessKey, Entra ID is used. Needed unless the mode is `observe`.",
         examples=[HUB_EXAMPLE, ENTRA_HUB_EXAMPLE],
     )
-    output_consumer_group: str = Field(
-        "$Default", description="Consumer group of the clean hub, to look up what was published.", examples=["dedup"]
+    output_consumer_group: str | None = Field(
+        None,
+        description="Consumer group of the clean hub, to look up what was published; no other reader may use it. `$Default` "
+        "only if it is named here. Needed with DEDUP_OUTPUT_CONNECTION_STRING.",
+        examples=["dedup"],
+        min_length=1,
     )
     dead_letter_connection_string: SecretStr | None = Field(
         None,
@@ -91,7 +95,8 @@ class Settings(BaseSettings):
     )
     namespace: str | None = Field(
         None,
-        description="Prefix of this deployment's keys; by default derived from consumer group and clean hub.",
+        description="Prefix of this deployment's keys in Redis; by default derived from the input hub, its consumer group and "
+        "the clean hub. Set it, so that it stays when one of them gets another name.",
         examples=["plant-7"],
         max_length=64,
     )

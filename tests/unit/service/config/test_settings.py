@@ -22,6 +22,7 @@ GOOD: dict[str, Any] = {
     "input_connection_string": HUB,
     "input_consumer_group": "dedup",
     "output_connection_string": HUB,
+    "output_consumer_group": "dedup",
     "dead_letter_connection_string": "discard",
     "redis_url": "redis://:hunter2@localhost",
     "checkpoint_url": "sqlite:////tmp/x.db",
@@ -166,7 +167,28 @@ def test_two_deployments_on_one_redis_do_not_share_keys() -> None:
     base = namespace_of()
     assert base != namespace_of(input_consumer_group="other")
     assert base != namespace_of(output_connection_string=HUB.replace("=hub", "=hub2"))
+    assert base != namespace_of(input_connection_string=HUB.replace("//ns.", "//plant-b."))
+    assert base == namespace_of(input_connection_string=HUB.replace("//ns.", "//NS."))
     assert namespace_of(namespace="mine") == "mine"
+
+
+def test_the_default_namespace_of_before_stays_known_for_the_upgrade() -> None:
+    """It did not contain the input hub. The value is what deployments in the field have in Redis."""
+    assert Config(load(**GOOD)).former_namespace == "ddffe47e76"
+    other = load(**{**GOOD, "input_connection_string": HUB.replace("=hub", "=hub2")})
+    assert Config(other).former_namespace == "ddffe47e76"
+    assert Config(load(**GOOD, namespace="mine")).former_namespace is None
+
+
+def test_the_group_that_is_read_back_must_be_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"^DEDUP_OUTPUT_CONSUMER_GROUP: is missing: .*=dedup$"):
+        Config(load(**{**GOOD, "output_consumer_group": None})).outputs  # noqa: B018
+    (by_name,) = Config(load(**{**GOOD, "output_consumer_group": "$Default"})).outputs
+    assert by_name.consumer_group == "$Default"
+    file = tmp_path / "groups.yaml"
+    file.write_text("outputs: [{name: ovens, connection_string_env: OVENS}]\ngroups: [{name: plant}]")
+    with pytest.raises(ConfigurationError, match=r"outputs\[0\]\.consumer_group: Field required"):
+        Config(load(**{**GOOD, "config_file": file, "namespace": "plant"}))
 
 
 @pytest.mark.parametrize("name", ["input_connection_string", "output_connection_string"])

@@ -156,7 +156,9 @@ def _add_check(commands: Any) -> None:
         help="check whether a running service is healthy, and whether a reading gets through",
         description="Exits with 0 if all is well. Uses the settings of `run`.",
     )
-    checking.add_argument("--url", help="address of the service (default: this machine, DEDUP_HTTP_PORT)")
+    checking.add_argument(
+        "--url", help="address of the service (default: this machine, DEDUP_HTTP_HOST and DEDUP_HTTP_PORT)"
+    )
     what = checking.add_mutually_exclusive_group()
     what.add_argument("--health", action="store_true", help="check only whether the process is alive")
     what.add_argument("--round-trip", action="store_true", help="send a reading three times, and expect it once")
@@ -167,7 +169,7 @@ def _chosen(settings: Settings, arguments: argparse.Namespace) -> Coroutine[Any,
     if arguments.command == "report":
         return report(settings, arguments.since, json=arguments.json)
     if arguments.command == "check":
-        url = arguments.url or f"http://127.0.0.1:{settings.http_port}"
+        url = arguments.url or settings.local_url
         return check(
             settings,
             url,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from dedup_service.api.app import ApiServer, create_app
+from dedup_service.api.listening import listen
 from dedup_service.config.config import Config
 from dedup_service.config.settings import PREFIX, example
 from dedup_service.core.groups import Groups
@@ -135,10 +135,7 @@ class Service:
 
     async def _serve(self) -> tuple[ApiServer, asyncio.Task[None]]:
         settings = self._settings
-        try:
-            listening = socket.create_server((settings.http_host, settings.http_port))
-        except OSError as error:
-            raise ConfigurationError(f"{PREFIX}HTTP_PORT", f"can't listen there ({error})", "8000") from None
+        listening = await listen(settings.http_host, settings.http_port)
         self.http_port = listening.getsockname()[1]
         token = settings.api_token.get_secret_value() if settings.api_token else None
         registry = create_registry(self._telemetry, lambda: self._status.overview)
@@ -200,7 +197,7 @@ class Service:
             log.warning(
                 "shared_consumer_group",
                 setting=PREFIX + setting.upper(),
-                effect=f"other readers have {group}, and are disconnected after a crash; give this service a group of its own",
+                effect=f"other readers have {group}, and are disconnected after a crash; give it a group of its own",
             )
 
     async def _available(self, name: str, operation: Callable[[], Awaitable[object]]) -> None:

@@ -25,7 +25,7 @@ async def check_former_namespace(client: RedisClient, *, former: str, present: s
         return
     problem = (
         f"is not set, and its default now contains the input hub: {present}. But this input hub's claims in Redis are under "
-        f"{former}{', where pods are running' if is_live else ''}, and would be forgotten. To keep them, set it to {former}. "
+        f"{former}{', where pods are running' if is_live else ''}, and would be forgotten. Set it to {former} to keep them. "
         f"If a deployment with another input hub uses {former}, too, only one of the two may keep it; the other one stops "
         f"all its pods and sets {present}, and copies that are still on their way are then published once more"
     )

@@ -1,5 +1,5 @@
-"""Tries whether a partition can be read. The SDK's public interface can't tell "nothing has arrived" from "not connected yet",
-so a try with it would have to wait for an event, or for a guessed time."""
+"""Tries whether a partition can be read. Through the SDK's public interface nothing tells a receiver to which nothing was
+sent from one that is not connected yet, so a try would have to wait for an event, or for a guessed time."""
 
 from __future__ import annotations
 

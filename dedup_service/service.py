@@ -16,7 +16,7 @@ from dedup_service.core.groups import Groups
 from dedup_service.core.incarnations import Incarnations
 from dedup_service.core.leases import NewestSample
 from dedup_service.core.outgoing import OutputPolicy
-from dedup_service.errors import ConfigurationError, Dependency, DependencyKind, UnavailableError
+from dedup_service.errors import Dependency, DependencyKind, UnavailableError
 from dedup_service.observability.fleet import Fleet
 from dedup_service.observability.metrics import create_registry
 from dedup_service.observability.status import Status

@@ -40,6 +40,6 @@ async def test_an_address_that_is_not_this_machines_is_named(host: str) -> None:
 
 
 async def test_a_port_that_is_taken_is_named() -> None:
-    with await listen("127.0.0.1", 0) as server:
-        with pytest.raises(ConfigurationError, match="^DEDUP_HTTP_PORT: can't listen there"):
-            await listen("127.0.0.1", server.getsockname()[1])
+    server = await listen("127.0.0.1", 0)
+    with server, pytest.raises(ConfigurationError, match="^DEDUP_HTTP_PORT: can't listen there"):
+        await listen("127.0.0.1", server.getsockname()[1])

@@ -62,7 +62,7 @@ class BlobWitness:
         self._lease.acquire(lease_duration=self._seconds)
 
     def _make_blob(self) -> None:
-        """Create the blob unless another replica was faster, and first the container if that does not exist. Only then, since a
+        """Create the blob unless another replica was faster, and first the container if that does not exist. Only then: a
         signature for the container does not include the right to create it."""
         try:
             self._upload()

@@ -50,7 +50,8 @@ async def test_different_questions_are_asked_separately() -> None:
     flights, one, two = SingleFlight(), Question(), Question()
     one.answer.set_result(1)
     two.answer.set_result(2)
-    assert await asyncio.gather(flights.run("one", one.ask), flights.run("two", two.ask)) == [1, 2]
+    answers = await asyncio.gather(flights.run("one", one.ask), flights.run("two", two.ask))
+    assert tuple(answers) == (1, 2)
 
 
 async def test_an_error_is_everybodys_and_the_next_one_asks_again() -> None:
@@ -111,7 +112,7 @@ async def test_many_requests_cost_redis_one_round() -> None:
     calls: Counter[str] = Counter()
     ledger = CountingLedger(MemoryClaims(MemoryClock()).ledger, calls)
     board = CountingLedger(MemoryPodBoard(), calls)
-    fleet: Any = Fleet(ledger, board, [group_of()])  # type: ignore[arg-type]
+    fleet: Any = Fleet(ledger, board, [group_of()])
     asked = ("overview", "pods", "totals")
     await asyncio.gather(*(getattr(fleet, name)() for name in asked for _ in range(20)))
     await asyncio.gather(*(fleet.history("g") for _ in range(20)), *(fleet.sources("g") for _ in range(20)))

@@ -54,11 +54,11 @@ async def report(settings: Settings, hours: int, *, json: bool) -> None:
     from dedup_service.bootstrap import build_fleet
     from dedup_service.commands.report import as_json, as_text, collect
 
-    async with build_fleet(settings) as fleet:
-        try:
+    try:
+        async with build_fleet(settings) as fleet:
             reports = await collect(fleet, hours)
-        except UnavailableError as error:
-            raise ConfigurationError(f"{PREFIX}REDIS_URL", str(error), example("redis_url")) from None
+    except UnavailableError as error:
+        raise ConfigurationError(f"{PREFIX}REDIS_URL", str(error), example("redis_url")) from None
     print(as_json(reports) if json else as_text(reports, hours))
 
 
@@ -66,6 +66,8 @@ async def check(settings: Settings, url: str, *, health_only: bool, round_trip: 
     """Raises CheckFailedError, or ConfigurationError."""
     from dedup_service.commands.check import checker
 
+    if not health_only:
+        await check_settings(settings)
     token = settings.api_token.get_secret_value() if settings.api_token else None
     async with checker(url, token) as looking:
         print(await looking.health())
@@ -76,6 +78,19 @@ async def check(settings: Settings, url: str, *, health_only: bool, round_trip: 
 
             async with build_round_trip(settings) as ports:
                 print(await looking.round_trip(ports, timeout_seconds))
+
+
+async def check_settings(settings: Settings) -> None:
+    """Comes first, since a service that was refused its start for one of these does not answer. Raises CheckFailedError, or
+    ConfigurationError."""
+    from dedup_service.bootstrap import check_start
+
+    try:
+        problems = await check_start(settings)
+    except UnavailableError as error:
+        raise CheckFailedError(str(error)) from None
+    if problems:
+        raise CheckFailedError("; ".join(problems))
 
 
 async def init(settings: Settings) -> None:
@@ -141,7 +156,9 @@ def _add_check(commands: Any) -> None:
         help="check whether a running service is healthy, and whether a reading gets through",
         description="Exits with 0 if all is well. Uses the settings of `run`.",
     )
-    checking.add_argument("--url", help="address of the service (default: this machine, DEDUP_HTTP_PORT)")
+    checking.add_argument(
+        "--url", help="address of the service (default: this machine, DEDUP_HTTP_HOST and DEDUP_HTTP_PORT)"
+    )
     what = checking.add_mutually_exclusive_group()
     what.add_argument("--health", action="store_true", help="check only whether the process is alive")
     what.add_argument("--round-trip", action="store_true", help="send a reading three times, and expect it once")
@@ -152,7 +169,7 @@ def _chosen(settings: Settings, arguments: argparse.Namespace) -> Coroutine[Any,
     if arguments.command == "report":
         return report(settings, arguments.since, json=arguments.json)
     if arguments.command == "check":
-        url = arguments.url or f"http://127.0.0.1:{settings.http_port}"
+        url = arguments.url or settings.local_url
         return check(
             settings,
             url,

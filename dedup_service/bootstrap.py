@@ -27,6 +27,7 @@ from dedup_service.adapters.redis.claims import RedisClaims, check_clustering, c
 from dedup_service.adapters.redis.entra import EntraCredentials
 from dedup_service.adapters.redis.leases import RedisLeases
 from dedup_service.adapters.redis.ledger import RedisLedger
+from dedup_service.adapters.redis.namespaces import check_former_namespace
 from dedup_service.commands.check import RoundTripPorts
 from dedup_service.config.addresses import HubAddress
 from dedup_service.config.config import Config
@@ -96,6 +97,18 @@ def _network(settings: Settings) -> Network:
 async def _check_redis(redis: RedisClient, config: Config) -> None:
     await check_clustering(redis, config.namespace)
     await check_eviction(redis, allowed=config.settings.allow_eviction)
+    await _check_namespace(redis, config)
+
+
+async def _check_namespace(redis: RedisClient, config: Config) -> None:
+    if config.former_namespace is not None:
+        await check_former_namespace(
+            redis,
+            former=config.former_namespace,
+            present=config.namespace,
+            hub="/".join(config.inputs[0].address.name),
+            live_seconds=config.settings.lease_seconds,
+        )
 
 
 def _input_ports(
@@ -130,7 +143,7 @@ def _input_ports(
 
 @asynccontextmanager
 async def build_fleet(settings: Settings) -> AsyncIterator[Fleet]:
-    """Reads what is counted in Redis, without a service. Raises ConfigurationError."""
+    """Reads what is counted in Redis, without a service. Raises ConfigurationError, or UnavailableError."""
     config, azure = Config(settings), AzureClients(_network(settings))
     groups, redis = config.groups(clean_partitions=["0"]), _redis(settings, azure)
     fleet = Fleet(
@@ -139,6 +152,7 @@ async def build_fleet(settings: Settings) -> AsyncIterator[Fleet]:
         groups,
     )
     try:
+        await _check_namespace(redis, config)
         yield fleet
     finally:
         await redis.aclose()
@@ -162,6 +176,20 @@ async def build_round_trip(settings: Settings) -> AsyncIterator[RoundTripPorts]:
         yield ports
     finally:
         await asyncio.gather(ports.input.close(), ports.clean.close(), ports.tail.close(), return_exceptions=True)
+        await azure.close()
+
+
+async def check_start(settings: Settings) -> list[str]:
+    """Tries what `run` tries at its start and needs later, without a running service. Returns what is wrong but does not
+    prevent the start. Raises ConfigurationError, or UnavailableError."""
+    config, azure = Config(settings), AzureClients(_network(settings))
+    redis = _redis(settings, azure)
+    tail = RoutedTail({o.name: _tail(o, settings, azure) for o in ([] if config.only_observes else config.outputs)})
+    try:
+        await _check_redis(redis, config)
+        return [f"other readers have {group}, which must be this service's own" for group in await tail.try_reading()]
+    finally:
+        await asyncio.gather(redis.aclose(), tail.close(), return_exceptions=True)
         await azure.close()
 
 
@@ -207,7 +235,7 @@ def _clean(output: OutputConfig, settings: Settings, azure: AzureClients) -> Eve
 
 def _tail(output: OutputConfig, settings: Settings, azure: AzureClients) -> EventHubTail:
     client = azure.consumer(output.address, output.consumer_group)
-    return EventHubTail(client, timeout_seconds=settings.lease_seconds)
+    return EventHubTail(client, output, timeout_seconds=settings.lease_seconds)
 
 
 def _dead_letters(config: Config, azure: AzureClients) -> EventHubPublisher | None:

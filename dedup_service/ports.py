@@ -178,6 +178,11 @@ class TailEvents:
 class CleanTail(Protocol):
     """Reads the end of the clean stream back."""
 
+    async def try_reading(self) -> list[str]:
+        """Tries whether `read` would succeed, without disturbing anybody. Returns what other readers keep this one from,
+        whom `read` would end. Raises ConfigurationError when a consumer group or a right is missing."""
+        ...
+
     async def read(self, partition_id: str, after: int) -> TailEvents:
         """Every event behind sequence number `after` that the hub still keeps, up to the end at the time of the call."""
         ...

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from dedup_service.api.app import ApiServer, create_app
+from dedup_service.api.listening import listen
 from dedup_service.config.config import Config
 from dedup_service.config.settings import PREFIX, example
 from dedup_service.core.groups import Groups
 from dedup_service.core.incarnations import Incarnations
 from dedup_service.core.leases import NewestSample
 from dedup_service.core.outgoing import OutputPolicy
-from dedup_service.errors import ConfigurationError, Dependency, DependencyKind, UnavailableError
+from dedup_service.errors import Dependency, DependencyKind, UnavailableError
 from dedup_service.observability.fleet import Fleet
 from dedup_service.observability.metrics import create_registry
 from dedup_service.observability.status import Status
@@ -77,7 +77,13 @@ class Service:
         try:
             self._consumers = await self._connect()
             if self._consumers:
-                log.info("started", pod=self._pod_id, http_port=self.http_port, mode=self._settings.mode)
+                log.info(
+                    "started",
+                    pod=self._pod_id,
+                    http_port=self.http_port,
+                    mode=self._settings.mode,
+                    namespace=self._config.namespace,
+                )
                 self._warn()
             await self._consume()
         finally:
@@ -106,12 +112,14 @@ class Service:
                 setting="DEDUP_CONFIG_FILE",
                 effect="all devices are one group: each of them may send, and so suppress, any source",
             )
-        if any(source.config.consumer_group.lower() == "$default" for source in self._ports.inputs):
-            log.warning(
-                "shared_consumer_group",
-                setting="DEDUP_INPUT_CONSUMER_GROUP",
-                effect="this service's readers disconnect every other reader of $Default; give it a group of its own",
-            )
+        outputs = self._config.outputs if self._ports.shared.tail is not None else []
+        for side, hubs in (("INPUT", self._config.inputs), ("OUTPUT", outputs)):
+            if any(hub.consumer_group.lower() == "$default" for hub in hubs):
+                log.warning(
+                    "shared_consumer_group",
+                    setting=f"{PREFIX}{side}_CONSUMER_GROUP",
+                    effect="this service's readers disconnect every other reader of $Default; give it a group of its own",
+                )
 
     async def _close(self) -> None:
         shared = self._ports.shared
@@ -127,10 +135,7 @@ class Service:
 
     async def _serve(self) -> tuple[ApiServer, asyncio.Task[None]]:
         settings = self._settings
-        try:
-            listening = socket.create_server((settings.http_host, settings.http_port))
-        except OSError as error:
-            raise ConfigurationError(f"{PREFIX}HTTP_PORT", f"can't listen there ({error})", "8000") from None
+        listening = await listen(settings.http_host, settings.http_port)
         self.http_port = listening.getsockname()[1]
         token = settings.api_token.get_secret_value() if settings.api_token else None
         registry = create_registry(self._telemetry, lambda: self._status.overview)
@@ -176,10 +181,24 @@ class Service:
         clean = await self._partition_ids("output_connection_string", shared.clean)
         dead_letters = await self._partition_ids("dead_letter_connection_string", shared.dead_letters)
         if shared.clean is not None:  # before this pod takes partitions from working pods
-            await shared.clean.open(clean)
+            await asyncio.gather(shared.clean.open(clean), self._try_tail())
         if self._stop.is_set():
             return []
         return self._make_consumers(clean, dead_letters)
+
+    async def _try_tail(self) -> None:
+        """The tail is first needed after a crash, which is no time to learn that it can't be read."""
+        tail = self._ports.shared.tail
+        if tail is None:
+            return
+        setting = "output_consumer_group"
+        shut_out = await self._startup.available(PREFIX + setting.upper(), example(setting), tail.try_reading)
+        for group in shut_out or []:
+            log.warning(
+                "shared_consumer_group",
+                setting=PREFIX + setting.upper(),
+                effect=f"other readers have {group}, and are disconnected after a crash; give it a group of its own",
+            )
 
     async def _available(self, name: str, operation: Callable[[], Awaitable[object]]) -> None:
         await self._startup.available(PREFIX + name.upper(), example(name), operation)

@@ -67,7 +67,8 @@ def check(path: str) -> int:
     """Ask the sender on this machine for its health; return the exit status, 0 if it is healthy and 1 if not."""
     host, port = http_address()
     try:
-        with urlopen(f"http://{host}:{port}{path}", timeout=CHECK_SECONDS):
+        in_url = f"[{host}]" if ":" in host else host
+        with urlopen(f"http://{in_url}:{port}{path}", timeout=CHECK_SECONDS):
             print("healthy")
             return 0
     except HTTPError as error:

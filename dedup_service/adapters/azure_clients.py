@@ -98,6 +98,8 @@ class AzureClients:
         options = {**self._network.of_hubs(), "ssl_context": self._tls}
         if address.endpoint is not None:
             options["custom_endpoint_address"] = address.endpoint
+        elif address.namespace.startswith("["):  # the SDK takes an IPv6 address only here
+            options["custom_endpoint_address"] = address.namespace
         if address.is_emulator:
             options["use_tls"] = False
         return options

@@ -21,18 +21,28 @@ CALL_TIMEOUT_SECONDS = 10.0
 CLOSE_TIMEOUT_SECONDS = 3.0
 _REFUSED = (AuthenticationError, ClientAuthenticationError, ResourceNotFoundError)
 _REFUSED_WORDS = ("Status code: 404", "not-found", "unauthorized")
+_SHUT_OUT_WORDS = ("amqp:link:stolen", "amqp:resource-limit-exceeded")
+"""The first: a reader with an epoch has the partition. The second: five readers without one already have it."""
+
+
+def _text(error: BaseException) -> str:
+    return str(getattr(error, "message", None) or error)
 
 
 def problem(error: BaseException) -> str:
     """The error on one line: the SDK's messages repeat themselves over many."""
-    text = str(getattr(error, "message", None) or error)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in _text(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {' '.join(dict.fromkeys(lines))[:300] if lines else 'no message'}"
 
 
 def is_refused(error: BaseException) -> bool:
-    """Whether the credentials or the name were not accepted."""
-    return isinstance(error, _REFUSED) or any(word in problem(error) for word in _REFUSED_WORDS)
+    """Whether the credentials or the name were not accepted. The hub's condition stands at the end of a long message."""
+    return isinstance(error, _REFUSED) or any(word in _text(error) for word in _REFUSED_WORDS)
+
+
+def is_shut_out(error: BaseException) -> bool:
+    """Whether other readers of the consumer group keep this one from its partition."""
+    return any(word in _text(error) for word in _SHUT_OUT_WORDS)
 
 
 @contextlib.asynccontextmanager

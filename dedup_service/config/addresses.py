@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from dedup_service.config.settings import HUB_EXAMPLE
+from dedup_service.config.urls import split_url
 from dedup_service.errors import ConfigurationError
 
 IOT_HUB_PREFIXES = ("iothub-ns-", "ihsu")
@@ -43,7 +43,10 @@ def parse_hub_address(setting: str, connection_string: SecretStr, endpoint: str 
         name.strip().lower(): value.strip()
         for name, _, value in (part.partition("=") for part in connection_string.get_secret_value().split(";"))
     }
-    namespace = urlsplit(fields.get("endpoint", "")).netloc
+    try:
+        namespace = split_url(fields.get("endpoint", "")).netloc
+    except ValueError:
+        raise ConfigurationError(setting, "its Endpoint is not sb://HOST/ or sb://HOST:PORT/", HUB_EXAMPLE) from None
     has_key = bool(fields.get("sharedaccesskey") or fields.get("sharedaccesssignature"))
     if not namespace:
         raise ConfigurationError(setting, "is not a connection string: it has no Endpoint=sb://…", HUB_EXAMPLE)

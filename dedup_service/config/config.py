@@ -63,10 +63,23 @@ class Config:
     @cached_property
     def namespace(self) -> str:
         """The prefix of all keys in Redis. Two deployments on one Redis must never read each other's claims as their own, so
-        by default it is derived from what makes a deployment: its consumer group and its clean hub."""
+        by default it is derived from what makes a deployment: its consumer group, its clean hub and its input hubs."""
         if self.settings.namespace:
             return self.settings.namespace
+        return _derived(self._former_parts, *("/".join(source.address.name) for source in self.inputs))
+
+    @property
+    def former_namespace(self) -> str | None:
+        """The default of before, which lacked the input hubs. None where the namespace is set."""
+        return None if self.settings.namespace else _derived(self._former_parts)
+
+    @property
+    def _former_parts(self) -> str:
         (source,) = self.inputs
         clean = "/".join(self.outputs[0].address.name) if self.outputs else ""
-        text = f"{source.consumer_group}|{clean}".lower()
-        return f"dd{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"
+        return f"{source.consumer_group}|{clean}"
+
+
+def _derived(*parts: str) -> str:
+    text = "|".join(parts).lower()
+    return f"dd{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"

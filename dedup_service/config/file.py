@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
+from dedup_service.config.urls import HostAndPort
 from dedup_service.errors import ConfigurationError
 
 SETTING = "DEDUP_CONFIG_FILE"
@@ -61,7 +62,7 @@ class InputSettings(BaseModel):
         pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Variable with its connection string."
     )
     consumer_group: str = Field(min_length=1)
-    endpoint_address: str | None = Field(default=None, description="Like DEDUP_INPUT_ENDPOINT_ADDRESS.")
+    endpoint_address: HostAndPort | None = Field(default=None, description="Like DEDUP_INPUT_ENDPOINT_ADDRESS.")
     retention_seconds: int | None = Field(default=None, gt=0, description="Default: DEDUP_INPUT_RETENTION_SECONDS.")
 
 
@@ -74,8 +75,8 @@ class OutputSettings(BaseModel):
     connection_string_env: str = Field(
         pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Variable with its connection string."
     )
-    consumer_group: str = Field(default="$Default", min_length=1, description="To look up what was published.")
-    endpoint_address: str | None = Field(default=None, description="Like DEDUP_OUTPUT_ENDPOINT_ADDRESS.")
+    consumer_group: str = Field(min_length=1, description="To look up what was published; no other reader may use it.")
+    endpoint_address: HostAndPort | None = Field(default=None, description="Like DEDUP_OUTPUT_ENDPOINT_ADDRESS.")
 
 
 class ConfigFile(BaseModel):

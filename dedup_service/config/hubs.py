@@ -8,11 +8,17 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 
 from dedup_service.config.addresses import HubAddress, parse_hub_address
+from dedup_service.config.file import EXAMPLE as CONFIG_FILE_EXAMPLE
+from dedup_service.config.file import SETTING as CONFIG_FILE
 from dedup_service.config.file import ConfigFile
 from dedup_service.config.settings import HUB_EXAMPLE, PREFIX, Settings, example
 from dedup_service.errors import ConfigurationError
 
 DEFAULT_INPUT = "default"
+MISSING_GROUP = (
+    "is missing: the clean hub needs a consumer group that only this service reads, to look up after a crash what was "
+    "published; other readers of the same group shut it out, or are ended by it. `$Default` is possible if it is named here"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,18 @@ class OutputConfig:
     address: HubAddress
     consumer_group: str
 
+    @property
+    def reading(self) -> str:
+        """What is read to look up what was published, for messages."""
+        return f"the consumer group {self.consumer_group} of {'/'.join(self.address.name)}"
+
+    @property
+    def group_setting(self) -> tuple[str, str]:
+        """The setting that names the consumer group, and an example of it."""
+        if self.name:
+            return CONFIG_FILE, CONFIG_FILE_EXAMPLE
+        return f"{PREFIX}OUTPUT_CONSUMER_GROUP", example("output_consumer_group")
+
 
 def configured_outputs(settings: Settings, file: ConfigFile | None) -> list[OutputConfig]:
     """Raises ConfigurationError."""
@@ -37,6 +55,8 @@ def configured_outputs(settings: Settings, file: ConfigFile | None) -> list[Outp
     if settings.output_connection_string is not None:
         secret, setting = settings.output_connection_string, f"{PREFIX}OUTPUT_CONNECTION_STRING"
         address = parse_hub_address(setting, secret, settings.output_endpoint_address)
+        if settings.output_consumer_group is None:
+            raise ConfigurationError(f"{PREFIX}OUTPUT_CONSUMER_GROUP", MISSING_GROUP, example("output_consumer_group"))
         outputs.append(OutputConfig("", address, settings.output_consumer_group))
     for item in file.outputs if file is not None else []:
         secret = _from_environment(item.connection_string_env, f"output {item.name}", settings)

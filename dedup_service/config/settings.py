@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from dedup_service.config.urls import PERCENT_ENCODE, HostAndPort, check_redis_url, split_url, url_host
 from dedup_service.core.times import source_time_ms
 from dedup_service.errors import ConfigurationError
 from wire.times import FIRST_NS, LAST_NS, parse_rfc3339
@@ -50,17 +51,21 @@ class Settings(BaseSettings):
         description="The clean hub. Without a SharedAccessKey, Entra ID is used. Needed unless the mode is `observe`.",
         examples=[HUB_EXAMPLE, ENTRA_HUB_EXAMPLE],
     )
-    output_consumer_group: str = Field(
-        "$Default", description="Consumer group of the clean hub, to look up what was published.", examples=["dedup"]
+    output_consumer_group: str | None = Field(
+        None,
+        description="Consumer group of the clean hub, to look up what was published; no other reader may use it. `$Default` "
+        "only if it is named here. Needed with DEDUP_OUTPUT_CONNECTION_STRING.",
+        examples=["dedup"],
+        min_length=1,
     )
     dead_letter_connection_string: SecretStr | None = Field(
         None,
         description="The dead-letter hub, or the word `discard`: then what can't be processed is counted and dropped.",
         examples=[HUB_EXAMPLE, ENTRA_HUB_EXAMPLE, DISCARD],
     )
-    input_endpoint_address: str | None = _endpoint("input")
-    output_endpoint_address: str | None = _endpoint("clean")
-    dead_letter_endpoint_address: str | None = _endpoint("dead-letter")
+    input_endpoint_address: HostAndPort | None = _endpoint("input")
+    output_endpoint_address: HostAndPort | None = _endpoint("clean")
+    dead_letter_endpoint_address: HostAndPort | None = _endpoint("dead-letter")
     transport: Literal["amqp", "websocket"] = Field(
         "amqp", description="How to reach the hubs: port 5671, or WebSocket on port 443.", examples=["websocket"]
     )
@@ -92,7 +97,8 @@ class Settings(BaseSettings):
     )
     namespace: str | None = Field(
         None,
-        description="Prefix of this deployment's keys; by default derived from consumer group and clean hub.",
+        description="Prefix of this deployment's keys in Redis; by default derived from the input hub, its consumer group "
+        "and the clean hub. Set it, so that it stays when one of them gets another name.",
         examples=["plant-7"],
         max_length=64,
     )
@@ -218,9 +224,28 @@ class Settings(BaseSettings):
     @classmethod
     def _http_proxy(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
-            parts = urlsplit(value.get_secret_value())
+            parts = split_url(value.get_secret_value())
             if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError("is not http://HOST:PORT; characters such as @ in the password must be percent-encoded")
+                raise ValueError(f"is not http://HOST:PORT; {PERCENT_ENCODE}")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_url(cls, value: SecretStr) -> SecretStr:
+        check_redis_url(value.get_secret_value())
+        return value
+
+    @field_validator("http_host")
+    @classmethod
+    def _http_host(cls, value: str) -> str:
+        return value[1:-1] if value.startswith("[") and value.endswith("]") else value
+
+    @field_validator("api_token")
+    @classmethod
+    def _api_token(cls, value: SecretStr | None) -> SecretStr | None:
+        """Clients encode anything else differently, or strip it, and their requests would be refused (RFC 6750, 2.1)."""
+        if value is not None and not re.fullmatch("[!-~]+", value.get_secret_value()):
+            raise ValueError("may have only visible ASCII characters, and no space or line break around them")
         return value
 
     @field_validator("ca_file")
@@ -255,6 +280,12 @@ class Settings(BaseSettings):
         """`earliest`, `latest`, or milliseconds since the epoch."""
         at_ms = source_time_ms(self.start_at)
         return self.start_at if at_ms is None else at_ms
+
+    @property
+    def local_url(self) -> str:
+        """Where a process on this machine reaches the REST API."""
+        local = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+        return f"http://{url_host(local.get(self.http_host, self.http_host))}:{self.http_port}"
 
     @property
     def shard_count(self) -> int:

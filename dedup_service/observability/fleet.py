@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from dedup_service.core.accounting import HOUR_MS, MINUTE_MS, Counts, GroupFigures, group_figures, replica_figures
@@ -15,10 +16,12 @@ from dedup_service.core.overview import (
     periods,
     projected_bytes,
 )
+from dedup_service.observability.single_flight import SingleFlight
 from dedup_service.ports import Ledger, PodBoard, PodStatus, RedisMemory, SourceSeen, StoredClaim
 
 CACHE_SECONDS = 1.0
-"""Overviews are cached, so that many viewers of the dashboard cost Redis no more than one."""
+"""Overviews are cached, and what the dashboard shows is asked once for all who ask at the same moment, so that many viewers
+cost Redis no more than one."""
 HISTORY_MINUTES = 60
 
 
@@ -52,18 +55,18 @@ class Fleet:
     monotonic: Callable[[], float] = time.monotonic
     _overview: Overview | None = None
     _overview_at: float = field(default=float("-inf"))
+    _flights: SingleFlight = field(default_factory=SingleFlight)
 
     def group(self, name: str) -> Group | None:
         return next((group for group in self.groups if group.name == name), None)
 
     async def overview(self) -> Overview:
-        now = self.monotonic()
-        if self._overview is None or now - self._overview_at >= CACHE_SECONDS:
-            self._overview = await self._look()
-            self._overview_at = now
+        if self._overview is None or self.monotonic() - self._overview_at >= CACHE_SECONDS:
+            return await self._flights.run("overview", self._look)
         return self._overview
 
     async def _look(self) -> Overview:
+        started = self.monotonic()
         now_ms = await self.ledger.now_ms()
         minutes, hours = periods(now_ms)
         groups = [
@@ -76,16 +79,24 @@ class Fleet:
             )
             for group in self.groups
         ]
-        return Overview(now_ms, groups, await self.board.memory(), projected_bytes(groups))
+        self._overview = Overview(now_ms, groups, await self.board.memory(), projected_bytes(groups))
+        self._overview_at = started
+        return self._overview
 
     async def history(self, group: str) -> list[tuple[int, Counts]]:
         """(start of the minute in ms, counts) for the last hour, without the current minute."""
+        return await self._flights.run(("history", group), partial(self._history, group))
+
+    async def _history(self, group: str) -> list[tuple[int, Counts]]:
         last = await self.ledger.now_ms() // MINUTE_MS
         numbers = list(range(last - HISTORY_MINUTES, last))
         minutes = await self.ledger.minutes(group, numbers)
         return [(number * MINUTE_MS, counts) for number, counts in zip(numbers, minutes, strict=True)]
 
     async def sources(self, group: str, hours: int = 24) -> list[SourceSeen]:
+        return await self._flights.run(("sources", group, hours), partial(self._sources, group, hours))
+
+    async def _sources(self, group: str, hours: int) -> list[SourceSeen]:
         oldest = await self.ledger.now_ms() - hours * HOUR_MS
         return [item for item in await self.ledger.sources(group) if item.processed_ms >= oldest]
 
@@ -106,10 +117,10 @@ class Fleet:
         return [(group, claim) for group, claim in claims if claim is not None]
 
     async def pods(self) -> list[PodStatus]:
-        return await self.board.pods()
+        return await self._flights.run("pods", self.board.pods)
 
     async def totals(self) -> dict[str, int]:
-        return await self.board.totals()
+        return await self._flights.run("totals", self.board.totals)
 
     async def examples(self, kind: str) -> list[dict[str, Any]]:
         return await self.board.examples(kind)

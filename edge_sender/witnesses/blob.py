@@ -62,12 +62,16 @@ class BlobWitness:
         self._lease.acquire(lease_duration=self._seconds)
 
     def _make_blob(self) -> None:
-        """Create the blob unless another replica was faster, and first the container if that does not exist."""
-        with contextlib.suppress(ResourceExistsError, ResourceNotFoundError):
-            self._blob.upload_blob(b"", overwrite=False)
-            return
-        with contextlib.suppress(ResourceExistsError):
-            self._container.create_container()
+        """Create the blob unless another replica was faster, and first the container if that does not exist. Only then: a
+        signature for the container does not include the right to create it."""
+        try:
+            self._upload()
+        except ResourceNotFoundError:
+            with contextlib.suppress(ResourceExistsError):
+                self._container.create_container()
+            self._upload()
+
+    def _upload(self) -> None:
         with contextlib.suppress(ResourceExistsError):
             self._blob.upload_blob(b"", overwrite=False)
 

@@ -13,6 +13,9 @@ from sandbox.hub import sas
 from sandbox.hub.log import Hub
 
 POLICY = "RootManageSharedAccessKey"
+LISTEN, SEND = "Listen", "Send"
+POLICIES = {POLICY: frozenset({LISTEN, SEND}), "SendOnly": frozenset({SEND})}
+"""The rights of each access policy; all have the namespace's key."""
 
 
 def new_key() -> str:
@@ -59,7 +62,7 @@ class Namespace:
     def authorize(self, token: str, audience: str) -> sas.SasToken:
         """Check a token put on `$cbs` for `audience`. Raises SasError."""
         parsed = sas.parse(token)
-        if parsed.policy != POLICY:
+        if parsed.policy not in POLICIES:
             raise sas.SasError(f"there is no access policy {parsed.policy!r}")
         sas.verify(parsed, self.key.encode(), time.time())
         if not sas.covers(parsed.resource, sas.path_of(audience)):

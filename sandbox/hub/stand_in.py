@@ -128,8 +128,9 @@ class StandIn:
         return context
 
     def connection_string(self, hub: str) -> str:
+        host = f"[{self.options.name}]" if ":" in self.options.name else self.options.name
         return (
-            f"Endpoint=sb://{self.options.name}:{self.amqp_port}/;SharedAccessKeyName={POLICY};"
+            f"Endpoint=sb://{host}:{self.amqp_port}/;SharedAccessKeyName={POLICY};"
             f"SharedAccessKey={self.namespace.key};EntityPath={hub};UseDevelopmentEmulator=true"
         )
 

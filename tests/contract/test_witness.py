@@ -6,8 +6,12 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Any
 
 import pytest
+from azure.storage.blob import ContainerClient, ContainerSasPermissions, generate_container_sas
 
 from edge_sender.ports import LeaseHeldError, LeaseState, WitnessAwayError
 from edge_sender.witnesses.blob import BlobWitness
@@ -126,3 +130,32 @@ async def test_any_other_server_in_place_of_the_witness_causes_only_the_errors_o
 def test_a_setting_without_a_container_is_refused() -> None:
     with pytest.raises(ValueError, match="ContainerName"):
         BlobWitness.from_setting("AccountName=a;AccountKey=b", "line-1", "a", lease_seconds=15, timeout_seconds=1)
+
+
+async def test_who_is_overtaken_while_making_the_blob_needs_no_right_to_make_containers(azurite: str) -> None:
+    """A signature for a container does not include that right."""
+    name = f"w{uuid.uuid4().hex[:8]}"
+    other = ContainerClient.from_connection_string(azurite, name)
+    other.create_container()
+    fields = dict(part.split("=", 1) for part in azurite.split(";") if part)
+    signature = generate_container_sas(
+        fields["AccountName"],
+        name,
+        account_key=fields["AccountKey"],
+        permission=ContainerSasPermissions(read=True, write=True, create=True),
+        expiry=datetime.now(UTC) + timedelta(hours=1),
+    )
+    overtaken = []
+
+    def overtake(response: Any) -> None:
+        """Another replica makes the blob as soon as this one has learnt that there is none."""
+        if response.http_response.status_code == HTTPStatus.NOT_FOUND:
+            overtaken.append(other.upload_blob("line-1", b""))
+
+    container = ContainerClient.from_container_url(f"{other.url}?{signature}", raw_response_hook=overtake, retry_total=0)
+    witness = BlobWitness(container, "line-1", "a", lease_seconds=LEASE_SECONDS)
+    await witness.acquire()
+    assert len(overtaken) == 1
+    assert await witness.state() is LeaseState.HELD
+    await witness.close()
+    other.close()

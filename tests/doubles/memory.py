@@ -224,6 +224,9 @@ class MemoryPublisher:
             raise failure
         return 1
 
+    async def try_reading(self) -> list[str]:
+        return []
+
     async def read(self, partition_id: str, after: int) -> TailEvents:
         log = self.partitions[partition_id]
         first = min(self.expired, len(log))

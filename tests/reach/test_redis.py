@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -74,6 +75,46 @@ async def test_a_cluster_whose_nodes_announce_addresses_is_called_by_its_name(
     await store.ping()
     assert await store.replica_number("g", "edge-1") == 0
     await store.close()
+
+
+@pytest.fixture
+def resolving(name_service: None, monkeypatch: pytest.MonkeyPatch) -> set[int]:
+    """The threads in which names were looked up. A look-up may take seconds."""
+    threads: set[int] = set()
+
+    def recorded(look_up: Any) -> Any:
+        def look_up_and_record(*arguments: Any, **options: Any) -> Any:
+            threads.add(threading.get_ident())
+            return look_up(*arguments, **options)
+
+        return look_up_and_record
+
+    for name in ("getaddrinfo", "gethostbyname"):
+        monkeypatch.setattr(socket, name, recorded(getattr(socket, name)))
+    return threads
+
+
+async def test_a_slow_name_service_does_not_stop_the_event_loop(
+    cluster_behind_tls: str, authority: Authority, resolving: set[int]
+) -> None:
+    client = connect(cluster_behind_tls, 5.0, is_cluster=True, ca_file=authority.ca_file)
+    assert await call(client, client.get("x")) is None
+    assert resolving
+    assert threading.get_ident() not in resolving
+    await client.aclose()
+
+
+@pytest.mark.parametrize("announced_as", ["ip", "hostname"])
+async def test_localhost_is_not_looked_up_in_the_event_loop_either(
+    tmp_path: Path, resolving: set[int], announced_as: str
+) -> None:
+    named = ("--cluster-announce-hostname", "localhost", "--cluster-preferred-endpoint-type", announced_as)
+    with clustered_node(tmp_path / "node", 0, *named) as port:
+        resolving.clear()
+        client = connect(f"redis://localhost:{port}", 5.0, is_cluster=True)
+        assert await call(client, client.get("x")) is None
+        assert threading.get_ident() not in resolving
+        await client.aclose()
 
 
 @pytest.mark.parametrize("is_cluster", [False, True])

@@ -594,6 +594,9 @@ class SimulatedPublisher:
             raise ArithmeticError("a defect of a client library, after the send")
         return count
 
+    async def try_reading(self) -> list[str]:
+        return []
+
     async def read(self, partition_id: str, after: int) -> TailEvents:
         return await self.process.call(lambda: self.hub.read(partition_id, after), CLEAN_HUB_READING)
 

@@ -36,6 +36,7 @@ class ServiceProcess:
             "DEDUP_INPUT_CONNECTION_STRING": stand_in.connection_string("telemetry"),
             "DEDUP_INPUT_CONSUMER_GROUP": "dedup",
             "DEDUP_OUTPUT_CONNECTION_STRING": stand_in.connection_string("clean"),
+            "DEDUP_OUTPUT_CONSUMER_GROUP": "dedup",
             "DEDUP_DEAD_LETTER_CONNECTION_STRING": stand_in.connection_string("dead-letter"),
             "DEDUP_REDIS_URL": redis_url,
             "DEDUP_NAMESPACE": namespace,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dedup_service.bootstrap import build
-from dedup_service.config.settings import load
+from dedup_service.config.settings import Settings, load
 from dedup_service.service import Service
 from dedup_service.telemetry import Count, Telemetry
 from sandbox.hub.stand_in import StandIn
@@ -73,11 +73,8 @@ class RunningService:
         return self.telemetry.total(what)
 
 
-@asynccontextmanager
-async def running_service(
-    stand_in: StandIn, redis_url: str, folder: Path, namespace: str, **overrides: Any
-) -> AsyncIterator[RunningService]:
-    settings = load(
+def settings_of(stand_in: StandIn, redis_url: str, folder: Path, namespace: str | None, **overrides: Any) -> Settings:
+    return load(
         **{
             "input_connection_string": stand_in.connection_string("telemetry"),
             "input_consumer_group": "dedup",
@@ -92,8 +89,14 @@ async def running_service(
             **overrides,
         }
     )
+
+
+@asynccontextmanager
+async def running_service(
+    stand_in: StandIn, redis_url: str, folder: Path, namespace: str, **overrides: Any
+) -> AsyncIterator[RunningService]:
     telemetry = Telemetry()
-    service = build(settings, telemetry)
+    service = build(settings_of(stand_in, redis_url, folder, namespace, **overrides), telemetry)
     task = asyncio.create_task(service.run())
     try:
         yield RunningService(service, telemetry, overrides.get("api_token"))

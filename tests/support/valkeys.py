@@ -129,12 +129,12 @@ def valkey_cluster(folder: Path, *options: str) -> Iterator[Cluster]:
 
 
 @contextmanager
-def clustered_node(folder: Path, announced_port: int) -> Iterator[int]:
+def clustered_node(folder: Path, announced_port: int, *options: str) -> Iterator[int]:
     """A cluster of one node that announces another port than its own; yields its own."""
     port, bus_port = free_port(), free_port()
     announcing = ("--cluster-announce-ip", "127.0.0.1", "--cluster-announce-port", str(announced_port))
     ports = ("--port", str(port), "--cluster-port", str(bus_port))
-    process = _start(folder, *ports, "--cluster-enabled", "yes", *announcing)
+    process = _start(folder, *ports, "--cluster-enabled", "yes", *announcing, *options)
     cluster = Cluster([port], [bus_port], [process])
     try:
         _until("the node answers", cluster.node(0).ping)

@@ -61,6 +61,10 @@ class RoutedPublisher:
 class RoutedTail:
     outputs: Mapping[str, CleanTail]
 
+    async def try_reading(self) -> list[str]:
+        disturbed = await asyncio.gather(*(tail.try_reading() for tail in self.outputs.values()))
+        return [name for names in disturbed for name in names]
+
     async def read(self, partition_id: str, after: int) -> TailEvents:
         output, partition = _split(partition_id)
         return await self.outputs[output].read(partition, after)

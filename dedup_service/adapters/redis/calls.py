@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ipaddress
-import socket
 import ssl
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar, cast
-from urllib.parse import urlsplit
 
 import hiredis
 from azure.core.exceptions import AzureError
@@ -35,6 +31,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from dedup_service.adapters.redis.cluster import connect_cluster
 from dedup_service.errors import Dependency, DependencyKind, UnavailableError
 
 T = TypeVar("T")
@@ -81,10 +78,7 @@ def connect(
         options["ssl_ca_certs"] = str(ca_file)
     if not is_cluster:
         return _single(url, options)
-    options["reinitialize_steps"] = 0  # after some moved slots, the client would close all connections, busy or not
-    if is_tls:
-        options["address_remap"] = _known_by_name(urlsplit(url).hostname or "")
-    return RedisCluster.from_url(url.removesuffix("/0"), **options)
+    return connect_cluster(url, timeout_seconds, options)
 
 
 def _single(url: str, options: dict[str, Any]) -> Redis:
@@ -128,22 +122,6 @@ PACKING: dict[type[AbstractConnection], type[AbstractConnection]] = {
     Connection: PackingConnection,
     SSLConnection: PackingSSLConnection,
 }
-
-
-def _known_by_name(host: str) -> Callable[[tuple[str, int]], tuple[str, int]]:
-    """Maps a node that announces the address of `host` back to that name, because certificates contain no addresses (Azure
-    Managed Redis announces its nodes by address). Resolved again with each topology, which is requested after a failure
-    only."""
-
-    def remap(announced: tuple[str, int]) -> tuple[str, int]:
-        address, port = announced
-        with contextlib.suppress(ValueError, OSError):
-            ipaddress.ip_address(address)
-            if address in {str(info[4][0]) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}:
-                return host, port
-        return announced
-
-    return remap
 
 
 class WrongTypeError(UnavailableError):

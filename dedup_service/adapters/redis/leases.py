@@ -18,6 +18,12 @@ _partitions = msgspec.json.Decoder(list[str]).decode
 _sample = msgspec.json.Decoder(dict[str, int] | None).decode
 
 
+def scope_prefix(namespace: str, kind: str, hub: str) -> str:
+    """How keys of this kind begin that belong to the input hub of this name (`namespace/hub`)."""
+    scope = hashlib.blake2b(hub.lower().encode(), digest_size=4).hexdigest()
+    return f"{namespace}{{0}}{kind}:{scope}"
+
+
 class RedisLeases:
     """The leases of one input hub, which `scope` names. All keys are in one slot: `<namespace>{0}…`."""
 
@@ -37,23 +43,23 @@ class RedisLeases:
         self._ttl_seconds = ttl_seconds
         self._monotonic = monotonic
         self._report = report
-        self._prefix = f"{namespace}{{0}}"
-        self._scope = hashlib.blake2b(scope.lower().encode(), digest_size=4).hexdigest()
-        self._pods = f"{self._prefix}pods:{self._scope}".encode()
-        self._progress = f"{self._prefix}progress:{self._scope}".encode()
-        self._sample = f"{self._prefix}sample".encode()
+        self._pods = scope_prefix(namespace, "pods", scope).encode()
+        self._leases = scope_prefix(namespace, "lease", scope)
+        self._partitions = scope_prefix(namespace, "partitions", scope)
+        self._progress = scope_prefix(namespace, "progress", scope).encode()
+        self._sample = f"{namespace}{{0}}sample".encode()
         self._renew = Script(client, "lease_renew.lua")
         self._take = Script(client, "lease_take.lua")
         self._write = Script(client, "lease_write.lua")
 
     def _lease(self, partition_id: str) -> bytes:
-        return f"{self._prefix}lease:{self._scope}:{partition_id}".encode()
+        return f"{self._leases}:{partition_id}".encode()
 
     def add_partitions(self, partition_ids: Sequence[str]) -> None:
         self._partition_ids += partition_ids
 
     async def known_at_first(self, incarnation: int, partition_ids: Sequence[str]) -> frozenset[str]:
-        key = f"{self._prefix}partitions:{self._scope}:{incarnation:08x}".encode()
+        key = f"{self._partitions}:{incarnation:08x}".encode()
         await call(self._client, self._client.set(key, json.dumps(list(partition_ids)), nx=True))
         stored = await read(self._client, self._report, key, cast("Any", self._client.get(key)), None)
         return frozenset(readable(_partitions, self._report, key, stored, list(partition_ids)))

@@ -12,6 +12,9 @@
 {{- if and (ne (include "dedup.mode" .) "observe") (not .Values.config) -}}
 {{- $required = concat $required (list "output_connection_string" "dead_letter_connection_string") -}}
 {{- end -}}
+{{- if or (hasKey $settings "output_connection_string") (hasKey $keys "output_connection_string") -}}
+{{- $required = append $required "output_consumer_group" -}}
+{{- end -}}
 {{- range $required -}}
 {{- if not (or (hasKey $settings .) (hasKey $keys .)) -}}
 {{- fail (printf "%s is missing: name its key in a Secret under secrets.keys.%s, or, if it is not a secret, set settings.%s" . . .) -}}

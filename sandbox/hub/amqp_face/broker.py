@@ -19,9 +19,11 @@ from sandbox.hub import sas
 from sandbox.hub.amqp_face.connection import Connection, Link, Session, address
 from sandbox.hub.amqp_face.links import EventsIn, EventsOut, Requests, Responses
 from sandbox.hub.log import Hub, Partition, Selector
-from sandbox.hub.namespace import Namespace
+from sandbox.hub.namespace import LISTEN, POLICIES, POLICY, SEND, Namespace
 
 MAX_RECEIVERS = 5
+TRACKING = f" TrackingId:{'0' * 32}_B0, SystemTracker:sandbox:eventhub:hub~1, Timestamp:2026-01-01T00:00:00" * 3
+"""What Event Hubs adds to its messages, which are long: what follows is cut off by whoever shortens them."""
 JWT = "jwt"
 """The type of Entra ID's tokens; all other tokens are shared access signatures."""
 NAMESPACE = "sb://namespace/"
@@ -58,7 +60,7 @@ class Broker:
         if node in ("$cbs", "$management"):
             self._attach_node(session, fields, node, client_receives)
             return
-        _require_authorized(session, node)
+        _require_authorized(session, node, LISTEN if client_receives else SEND)
         if client_receives:
             self._attach_consumer(session, fields, node)
         else:
@@ -134,13 +136,13 @@ class Broker:
         audience = str(request.properties.get("name", ""))
         try:
             if request.properties.get("type") == JWT:
-                resource, expiry = NAMESPACE, self._namespace.authorize_jwt(str(request.value))
+                resource, expiry, rights = NAMESPACE, self._namespace.authorize_jwt(str(request.value)), POLICIES[POLICY]
             else:
                 token = self._namespace.authorize(str(request.value), audience)
-                resource, expiry = token.resource, token.expiry
+                resource, expiry, rights = token.resource, token.expiry, POLICIES[str(token.policy)]
         except sas.SasError as error:
             return _reply(request, 401, f"Unauthorized: {error}")
-        session.connection.authorized[resource] = expiry
+        session.connection.authorized[resource] = expiry, rights
         return _reply(request, 202, "Accepted")
 
     def _manage(self, session: Session, request: Request) -> bytes:
@@ -168,12 +170,16 @@ def _path(node: str | None) -> str:
     return unquote(urlsplit(node).path if "://" in node else node).strip("/")
 
 
-def _require_authorized(session: Session, path: str) -> None:
+def _require_authorized(session: Session, path: str, right: str | None = None) -> None:
+    """Any valid token will do where no right is named."""
     now = time.time()
-    for resource, expiry in session.connection.authorized.items():
-        if expiry > now and sas.covers(resource, path):
-            return
-    raise AmqpError("amqp:unauthorized-access", f"there is no valid token for {path!r}")
+    tokens = session.connection.authorized.items()
+    granted = [rights for resource, (expiry, rights) in tokens if expiry > now and sas.covers(resource, path)]
+    if not granted:
+        raise AmqpError("amqp:unauthorized-access", f"there is no valid token for {path!r}")
+    if right is not None and not any(right in rights for rights in granted):
+        text = f"Unauthorized access. '{right}' claim(s) are required to perform this operation. Resource: {path!r}."
+        raise AmqpError("amqp:unauthorized-access", text)
 
 
 def _partition(hub: Hub, partition_id: str) -> Partition:
@@ -224,12 +230,17 @@ def _evict(receivers: set[EventsOut], epoch: int | None) -> None:
     current = max((link.epoch for link in receivers if link.epoch is not None), default=None)
     if epoch is None:
         if current is not None:
-            raise AmqpError("amqp:link:stolen", f"a receiver with epoch '{current}' exists, so one without is refused")
+            text = (
+                f"At least one receiver for the endpoint is created with epoch of '{current}', and so non-epoch receiver is "
+                "not allowed. Either reconnect with a higher epoch, or make sure all epoch receivers are closed."
+            )
+            raise AmqpError("amqp:link:stolen", f"{text}{TRACKING}")
         if len(receivers) >= MAX_RECEIVERS:
-            raise AmqpError("amqp:resource-limit-exceeded", f"{MAX_RECEIVERS} receivers already read this partition")
+            text = "Exceeded the maximum number of allowed receivers per partition in a consumer group which is"
+            raise AmqpError("amqp:resource-limit-exceeded", f"{text} {MAX_RECEIVERS}.{TRACKING}")
         return
     if current is not None and current > epoch:
-        raise AmqpError("amqp:link:stolen", f"a receiver with the higher epoch '{current}' exists")
+        raise AmqpError("amqp:link:stolen", f"A receiver with a higher epoch '{current}' already exists.{TRACKING}")
     for link in tuple(receivers):
         link.steal(f"with epoch '{epoch}'")
 

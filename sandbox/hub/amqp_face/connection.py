@@ -142,8 +142,9 @@ class Connection(asyncio.Protocol):
         self._container_id = container_id
         self._closed = closed
         self.attach = attach
-        self.authorized: dict[str, float] = {}
-        """Resources to which tokens put on `$cbs` grant access, each with its token's expiry (s since the epoch)."""
+        self.authorized: dict[str, tuple[float, frozenset[str]]] = {}
+        """Resources to which tokens put on `$cbs` grant access, each with its token's expiry (s since the epoch) and the
+        rights of its policy."""
         self.max_frame_size = amqp.MIN_MAX_FRAME_SIZE
         self.writable = True
         self._transport: asyncio.Transport | None = None

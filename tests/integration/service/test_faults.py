@@ -22,6 +22,7 @@ from sandbox.peers.azurite import azurite as azurite_server
 from sandbox.peers.processes import free_port
 from tests.support import hub, peers
 from tests.support.proxy import Proxy, proxy_to
+from tests.support.readers import others
 from tests.support.service import RunningService, running_service
 from tests.support.shared import CHECKPOINTS, CLEAN_HUB, DEAD_LETTER_HUB, REDIS
 
@@ -263,6 +264,16 @@ async def test_sends_that_are_applied_and_never_acknowledged(bench: Bench) -> No
         await bench.until_published(20)
     assert_complete(bench, await bench.finish())
     assert bench.service.telemetry.counts[Count.IN_DOUBT]["found"] > 0
+
+
+async def test_sends_in_doubt_are_looked_up_although_somebody_else_reads_there_with_an_epoch(bench: Bench) -> None:
+    """Such as an EventProcessor or a Function in the service's consumer group."""
+    partitions = [partition.id for partition in bench.clean_hub.partitions]
+    async with others(bench.stand_in, 1, 0, partitions):
+        bench.clean_hub.faults.lost_acks = 1
+        await bench.until(lambda: bench.service.telemetry.counts[Count.IN_DOUBT]["found"] > 0)
+        await bench.until_published(20)
+    assert_complete(bench, await bench.finish())
 
 
 async def test_sends_that_are_acknowledged_too_late(bench: Bench) -> None:

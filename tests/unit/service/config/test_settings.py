@@ -22,6 +22,7 @@ GOOD: dict[str, Any] = {
     "input_connection_string": HUB,
     "input_consumer_group": "dedup",
     "output_connection_string": HUB,
+    "output_consumer_group": "dedup",
     "dead_letter_connection_string": "discard",
     "redis_url": "redis://:hunter2@localhost",
     "checkpoint_url": "sqlite:////tmp/x.db",
@@ -117,6 +118,26 @@ def test_a_group_that_publishes_needs_an_output(tmp_path: Path) -> None:
         ("checkpoint_url", "hunter2"),
         ("shards", 0),
         ("api_token", ""),
+        ("api_token", "hunter2\n"),
+        ("api_token", " hunter2"),
+        ("api_token", "hunter2é"),
+        ("redis_url", "redis://:hunter2#@host"),
+        ("redis_url", "redis://:12#hunter2@host"),
+        ("redis_url", "redis://user:12/hunter2@host"),
+        ("redis_url", "redis://user:12?hunter2@host"),
+        ("redis_url", "redis://user:12#hunter2@host"),
+        ("redis_url", "redis://:hunter2/@host"),
+        ("redis_url", "rediss://:[hunter2@host"),
+        ("redis_url", "redis:///0"),
+        ("redis_url", "http://hunter2"),
+        ("redis_url", "redis://:hunter2@host/db"),
+        ("http_proxy", "http://edge:hunter2#@proxy:3128"),
+        ("http_proxy", "http://edge:hunter2/@proxy:3128"),
+        ("http_proxy", "http://edge:[hunter2@proxy:3128"),
+        ("http_proxy", "http://edge:hunter2\u2100@proxy:3128"),
+        ("input_endpoint_address", "fe80::1"),
+        ("output_endpoint_address", "hub.plant.example:port"),
+        ("dead_letter_endpoint_address", "https://"),
         ("lease_seconds", 3),
         ("output_connection_string", None),
         ("dead_letter_connection_string", None),
@@ -130,6 +151,41 @@ def test_a_wrong_setting_is_named_with_an_example_and_without_its_value(name: st
     assert "Example: " in message
     assert "\n" not in message
     assert "hunter2" not in message
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("redis_url", "redis://[::1]:6379/0"),
+        ("redis_url", "rediss://user:p%23ss%2F@cache.example:6380"),
+        ("redis_url", "redis://:p@ss@host"),
+        ("redis_url", "redis://host:6379/2?socket_keepalive=true"),
+        ("redis_url", "unix:///run/redis.sock"),
+        ("http_proxy", "http://user:p%40ss@[::1]:3128"),
+        ("input_endpoint_address", "[fe80::1]:443"),
+        ("input_endpoint_address", "sb://hub.plant.example:443"),
+        ("output_endpoint_address", "hub.plant.example"),
+        ("api_token", "aZ09-._~+/=!"),
+    ],
+)
+def test_what_is_legal_is_accepted(name: str, value: str) -> None:
+    accepted = getattr(load(**{**GOOD, name: value}), name)
+    assert (accepted if isinstance(accepted, str) else accepted.get_secret_value()) == value
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("0.0.0.0", "http://127.0.0.1:8000"),
+        ("", "http://127.0.0.1:8000"),
+        ("::", "http://[::1]:8000"),
+        ("[::1]", "http://[::1]:8000"),
+        ("fe80::1", "http://[fe80::1]:8000"),
+        ("10.0.0.7", "http://10.0.0.7:8000"),
+    ],
+)
+def test_the_api_is_reached_from_the_same_machine(host: str, url: str) -> None:
+    assert load(**{**GOOD, "http_host": host}).local_url == url
 
 
 def test_observing_needs_no_output() -> None:
@@ -168,11 +224,35 @@ def test_two_deployments_on_one_redis_do_not_share_keys() -> None:
     base = namespace_of()
     assert base != namespace_of(input_consumer_group="other")
     assert base != namespace_of(output_connection_string=HUB.replace("=hub", "=hub2"))
+    assert base != namespace_of(input_connection_string=HUB.replace("//ns.", "//plant-b."))
+    assert base == namespace_of(input_connection_string=HUB.replace("//ns.", "//NS."))
     assert namespace_of(namespace="mine") == "mine"
 
 
+def test_the_default_namespace_of_before_stays_known_for_the_upgrade() -> None:
+    """It did not contain the input hub. The value is what deployments in the field have in Redis."""
+    assert Config(load(**GOOD)).former_namespace == "ddffe47e76"
+    other = load(**{**GOOD, "input_connection_string": HUB.replace("=hub", "=hub2")})
+    assert Config(other).former_namespace == "ddffe47e76"
+    assert Config(load(**GOOD, namespace="mine")).former_namespace is None
+
+
+def test_the_group_that_is_read_back_must_be_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"^DEDUP_OUTPUT_CONSUMER_GROUP: is missing: .*=dedup$"):
+        Config(load(**{**GOOD, "output_consumer_group": None})).outputs  # noqa: B018
+    (by_name,) = Config(load(**{**GOOD, "output_consumer_group": "$Default"})).outputs
+    assert by_name.consumer_group == "$Default"
+    file = tmp_path / "groups.yaml"
+    file.write_text("outputs: [{name: ovens, connection_string_env: OVENS}]\ngroups: [{name: plant}]")
+    with pytest.raises(ConfigurationError, match=r"outputs\[0\]\.consumer_group: Field required"):
+        Config(load(**{**GOOD, "config_file": file, "namespace": "plant"}))
+
+
 @pytest.mark.parametrize("name", ["input_connection_string", "output_connection_string"])
-@pytest.mark.parametrize("value", ["nonsense", HUB.replace(";EntityPath=hub", "")])
+@pytest.mark.parametrize(
+    "value",
+    ["nonsense", HUB.replace(";EntityPath=hub", ""), HUB.replace("//ns", "//[ns"), HUB.replace("//ns.", "//::1:5672/")],
+)
 def test_a_wrong_connection_string_is_named(name: str, value: str) -> None:
     with pytest.raises(ConfigurationError, match=f"^DEDUP_{name.upper()}: ") as caught:
         bootstrap.build(load(**{**GOOD, name: value}), Telemetry())

@@ -1,0 +1,80 @@
+"""What a service that is misconfigured says at its start, before it takes anything from those that run."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from dedup_service.bootstrap import build, check_start
+from dedup_service.config.config import Config
+from dedup_service.config.settings import Settings
+from dedup_service.errors import ConfigurationError
+from dedup_service.telemetry import Telemetry
+from sandbox.hub.stand_in import StandIn
+from tests.support import hub
+from tests.support.readers import others
+from tests.support.service import DEADLINE_SECONDS, running_service, settings_of
+
+
+async def refused(settings: Settings, message: str) -> None:
+    """Expects that the service does not start, and that `check` says the same."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        with pytest.raises(ConfigurationError, match=message):
+            await build(settings, Telemetry()).run()
+        with pytest.raises(ConfigurationError, match=message):
+            await check_start(settings)
+
+
+async def test_it_does_not_run_beside_a_version_with_another_default_namespace(
+    stand_in: StandIn, redis_url: str, tmp_path: Path
+) -> None:
+    by_default = settings_of(stand_in, redis_url, tmp_path, None)
+    former = Config(by_default).former_namespace
+    assert former is not None
+    async with running_service(stand_in, redis_url, tmp_path, former) as old:
+        await hub.send(stand_in.connection_string("telemetry"), [hub.single("r")])
+        await old.until_events(1)
+        await refused(by_default, f"^DEDUP_NAMESPACE: .* under {former}, where pods are running.*=dd")
+    await refused(by_default, f"^DEDUP_NAMESPACE: .*Set it to {former} to keep them")
+    assert await check_start(settings_of(stand_in, redis_url, tmp_path, former)) == []
+    assert await check_start(settings_of(stand_in, redis_url, tmp_path, Config(by_default).namespace)) == []
+
+
+async def test_two_plants_with_one_clean_hub_redis_and_group_name_keep_their_readings(
+    stand_in: StandIn, redis_url: str, tmp_path: Path
+) -> None:
+    """Both plants number their readings alike. The clean hub is a hub of this test alone, so that its name is new."""
+    for plant in ("telemetry", "dead-letter"):
+        settings = settings_of(
+            stand_in, redis_url, tmp_path, None, input_connection_string=stand_in.connection_string(plant)
+        )
+        async with running_service(
+            stand_in,
+            redis_url,
+            tmp_path,
+            Config(settings).namespace,
+            input_connection_string=stand_in.connection_string(plant),
+            dead_letter_connection_string="discard",
+        ) as service:
+            await hub.send(stand_in.connection_string(plant), [hub.single("r")])
+            await service.until_events(1)
+    assert len(await hub.read_all(stand_in.connection_string("clean"))) == 2
+
+
+async def test_a_group_of_the_clean_hub_that_does_not_exist_is_named(
+    stand_in: StandIn, redis_url: str, tmp_path: Path, namespace: str
+) -> None:
+    settings = settings_of(stand_in, redis_url, tmp_path, namespace, output_consumer_group="nope")
+    await refused(settings, "^DEDUP_OUTPUT_CONSUMER_GROUP: the consumer group nope of .*/clean can't be read")
+
+
+async def test_a_group_that_somebody_else_reads_with_an_epoch_is_reported_and_does_not_prevent_the_start(
+    stand_in: StandIn, redis_url: str, tmp_path: Path, namespace: str
+) -> None:
+    async with others(stand_in, 1, 0):
+        async with running_service(stand_in, redis_url, tmp_path, namespace) as service:
+            await service.until_ready()
+        (problem,) = await check_start(settings_of(stand_in, redis_url, tmp_path, namespace))
+        assert problem.startswith("other readers have the consumer group dedup of ")

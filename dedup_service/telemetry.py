@@ -189,7 +189,12 @@ class Telemetry:
 
     def hub_recreated(self, partition_id: str, detail: str) -> None:
         self.add(Count.HUB_RECREATED)
-        log.error("input_hub_recreated", partition=partition_id, detail=detail, effect="reading from the start position")
+        log.error(
+            "input_hub_recreated",
+            partition=partition_id,
+            detail=detail,
+            effect="a new hub is read from its beginning, the same hub on from the last finished time",
+        )
 
     def retention_disproved(self, name: str, configured_ms: int, age_ms: int) -> None:
         self.add(Count.BEYOND_RETENTION, label=name)

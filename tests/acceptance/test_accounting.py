@@ -105,16 +105,6 @@ def percentile(values: list[float], share: float) -> float:
     return ordered[max(0, -(-int(share * 1000) * len(ordered) // 1000) - 1)]
 
 
-async def finish(stand_in: StandIn, service: ServiceProcess) -> None:
-    ends = {p.id: p.next_sequence_number - 1 for p in stand_in.namespace.hubs["telemetry"].partitions}
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while True:
-            partitions = await asyncio.to_thread(service.ask, "partitions")
-            if partitions and all(item["sequence_number"] >= ends[item["partition"]] for item in partitions):
-                return
-            await asyncio.sleep(0.2)
-
-
 async def until_counted(service: ServiceProcess, copies: int) -> None:
     """Wait until the figures include all copies: an answer may be a second old."""
     async with asyncio.timeout(DEADLINE_SECONDS):
@@ -153,7 +143,7 @@ async def test_the_figures_are_exact(
                 await victim.wait()
                 victim.start()
         for service in services:
-            await finish(stand_in, service)
+            await service.until_finished(stand_in)
             await until_counted(service, len(plant.copies))
         groups, replicas, gaps = [
             await asyncio.to_thread(services[n % 2].ask, what)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.drill.links import Link
 from sandbox.hub.stand_in import StandIn
+from sandbox.peers.links import Link
 from tests.support import hub
 from tests.support.senders import SenderProcess, document, readings_of, until
 

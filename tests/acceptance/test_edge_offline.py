@@ -7,8 +7,8 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sandbox.drill.links import Link
 from sandbox.hub.stand_in import StandIn
+from sandbox.peers.links import Link
 from tests.support import hub
 from tests.support.processes import ServiceProcess
 from tests.support.senders import SenderProcess, document, readings_of, until

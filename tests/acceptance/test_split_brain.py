@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from sandbox.audit.auditor import audit, read_clean_hub, read_journal
-from sandbox.drill.links import Link
 from sandbox.hub.stand_in import StandIn
 from sandbox.peers.azurite import storage_connection_string
+from sandbox.peers.links import Link
 from sandbox.peers.processes import free_port
 from sandbox.plant.server import Plant, PlantOptions
 from tests.support import hub

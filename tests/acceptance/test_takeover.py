@@ -97,17 +97,21 @@ async def test_memory_stays_bounded_while_the_output_is_blocked(
 
 def test_services_that_are_killed_at_random_lose_nothing_and_publish_nothing_twice(tmp_path: Path) -> None:
     summary = tmp_path / "chaos.json"
-    command = [sys.executable, "-m", "sandbox", "chaos", "--kills", "6", "--late-seconds", "5", "--summary", str(summary)]
+    options = ["--kills", "6", "--late-seconds", "5", "--cut-seconds", "3", "--summary", str(summary)]
+    command = [sys.executable, "-m", "sandbox", "chaos", *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=170, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     figures = json.loads(summary.read_text())
     assert (figures["kills"], figures["lost"], figures["clean_duplicates"]) == (6, 0, 0)
     assert figures["readings"] > 100
+    assert figures["in_doubt_resolved"]["found"] > 0
+    assert [cut["how"] for cut in figures["input_cuts"]] == ["silent", "refused"]
 
 
 def test_no_reading_is_lost_when_redis_is_restarted_empty(tmp_path: Path) -> None:
     summary = tmp_path / "chaos.json"
-    options = ["--kills", "4", "--redis-restarts", "1", "--late-seconds", "5", "--summary", str(summary)]
+    restarts = ["--kills", "4", "--redis-restarts", "1", "--cut-seconds", "0"]
+    options = [*restarts, "--late-seconds", "5", "--summary", str(summary)]
     command = [sys.executable, "-m", "sandbox", "chaos", *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=170, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

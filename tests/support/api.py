@@ -68,7 +68,7 @@ class Plant:
         await self.deliver(0, "7", HOSTILE)
         await self.deliver(1, "7", HOSTILE, content=b"other")
         status = PodReport("1", 1, {"0": (7, 1, 1), "1": (-1, 0, 0)})
-        await self.board.tell("pod-1", 1, status, {"COPIES|edge-0": 5, "IN_DOUBT|found": 1})
+        await self.board.tell("pod-1", 1, status, {"COPIES|edge-0": 5, "IN_DOUBT|found": 1, "IN_DOUBT|expired": 2})
         conflict = {"source": HOSTILE, "id": "7", "content": "ab", "winner_replicas": 1, "winner_enqueued_ms": 1}
         await self.board.add_examples("conflict", [{**NOTE, **conflict, "winner_content": "cd"}])
         await self.board.add_examples("dead-letter", [{**NOTE, "reason": "no-key", "origin": "1/0/7", "readings": 1}])

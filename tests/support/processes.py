@@ -99,5 +99,15 @@ class ServiceProcess:
             while (await asyncio.to_thread(self.stats))[what] < count:
                 await asyncio.sleep(0.05)
 
+    async def until_finished(self, stand_in: StandIn) -> None:
+        """Waits until everything that is in the input hub now is finished."""
+        ends = {p.id: p.next_sequence_number - 1 for p in stand_in.namespace.hubs["telemetry"].partitions}
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while True:
+                partitions = await asyncio.to_thread(self.ask, "partitions")
+                if partitions and all(item["sequence_number"] >= ends[item["partition"]] for item in partitions):
+                    return
+                await asyncio.sleep(0.2)
+
     async def wait(self) -> int:
         return await asyncio.to_thread(self.process.wait, DEADLINE_SECONDS)

@@ -16,6 +16,7 @@ from azure.eventhub.exceptions import AuthenticationError, EventDataSendError
 from dedup_service.adapters.azure_errors import close_quietly, problem, unavailable
 from dedup_service.adapters.eventhubs.below_sdk.amqp_types import encodable
 from dedup_service.adapters.eventhubs.below_sdk.encoding import add_encoded, agrees_with_the_sdk, encode
+from dedup_service.adapters.eventhubs.below_sdk.writing import writing_until
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.errors import PROCESSING_FAILED, TOO_LARGE, Dependency, UnavailableError, UndeliverableError
 
@@ -74,7 +75,8 @@ class EventHubPublisher:
         return {state["id"]: state["last_enqueued_sequence_number"] for state in states}
 
     async def publish(self, partition_id: str, events: Sequence[OutgoingEvent], permit: Permit | None = None) -> int:
-        """The lock is taken here rather than inside the SDK, so that `permit` is called after all waiting."""
+        """The lock is taken here rather than inside the SDK, so that `permit` is called after all waiting. It is also called
+        before connecting, which may take long: many may wait for the same partition of a hub that does not answer."""
         async with self._locks.setdefault(partition_id, asyncio.Lock()):
             try:
                 return await self._send(partition_id, events, permit)
@@ -84,14 +86,18 @@ class EventHubPublisher:
                 return await self._send(partition_id, events[:1], permit)  # so that the error is about this event alone
 
     async def _send(self, partition_id: str, events: Sequence[OutgoingEvent], permit: Permit | None) -> int:
+        if permit is not None:
+            permit(self._timeout)
         client = self._client(partition_id)
         batch = await self._new_batch(client, partition_id)
         count = self._fill(batch, events)
+        ends_at = asyncio.get_running_loop().time() + self._timeout
         if permit is not None:
             permit(self._timeout)
         try:
-            async with asyncio.timeout(self._timeout):
-                await client.send_batch(batch, timeout=self._timeout)
+            async with asyncio.timeout_at(ends_at):
+                with writing_until(client, partition_id, ends_at):
+                    await client.send_batch(batch, timeout=self._timeout)
         except EventDataSendError as error:
             failure: UnavailableError | UndeliverableError = self._rejected(error)
         except AuthenticationError as error:

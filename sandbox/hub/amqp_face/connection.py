@@ -147,6 +147,8 @@ class Connection(asyncio.Protocol):
         rights of its policy."""
         self.max_frame_size = amqp.MIN_MAX_FRAME_SIZE
         self.writable = True
+        self.local_port = 0
+        """The stand-in's own port to which the client is connected."""
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._sessions: dict[int, Session] = {}
@@ -162,6 +164,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self.local_port = (transport.get_extra_info("sockname") or ("", 0))[1]
         self._last_read = asyncio.get_running_loop().time()
         self._schedule(IDLE_TIMEOUT_SECONDS / 4)
 

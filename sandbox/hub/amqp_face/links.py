@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -128,10 +129,13 @@ class EventsIn(Incoming):
         self._append(unpack(message_format, payload))
 
     def settle(self, delivery_id: int, state: bytes) -> None:
-        if self._faults.lost_acks and state == amqp.ACCEPTED:
-            self._faults.lost_acks -= 1
-        elif self._faults.late_ack_seconds:
-            asyncio.get_running_loop().call_later(self._faults.late_ack_seconds, super().settle, delivery_id, state)
+        faults = self._faults
+        if faults.lost_acks and state == amqp.ACCEPTED:
+            faults.lost_acks -= 1
+        elif faults.late_ack_seconds and random.random() < faults.late_ack_share:
+            asyncio.get_running_loop().call_later(faults.late_ack_seconds, super().settle, delivery_id, state)
+            if faults.on_late_ack is not None and state == amqp.ACCEPTED:
+                faults.on_late_ack(self.session.connection.local_port)
         else:
             super().settle(delivery_id, state)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
@@ -17,6 +18,7 @@ from dedup_service.errors import Dependency, DependencyKind, UnavailableError, U
 from sandbox.hub.stand_in import StandIn
 
 CLEAN_HUB = Dependency(DependencyKind.CLEAN_HUB)
+FROZEN_SECONDS = 0.5
 
 
 def event(body: bytes) -> OutgoingEvent:
@@ -85,3 +87,23 @@ async def test_only_an_event_that_can_not_be_encoded_is_undeliverable(
     assert caught.value.reason == "processing-failed"
     assert await publisher.publish("0", events[2:]) == 1
     assert stored(stand_in) == 2
+
+
+async def test_a_process_that_was_frozen_until_the_time_for_its_send_was_over_writes_nothing(
+    publisher: EventHubPublisher, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lease may be over, too, and its successor may have sent the events."""
+    send = EventHubProducerClient.send_batch
+
+    async def is_frozen_and_sends(self: EventHubProducerClient, *arguments: Any, **options: Any) -> None:
+        time.sleep(FROZEN_SECONDS)
+        await send(self, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EventHubProducerClient, "send_batch", is_frozen_and_sends)
+        patch.setattr(publisher, "_timeout", FROZEN_SECONDS / 2)
+        with pytest.raises(UnavailableError) as caught:
+            await publisher.publish("0", [event(b"1")])
+    assert caught.value.ambiguous
+    assert await publisher.publish("0", [event(b"2")]) == 1
+    assert stored(stand_in) == 1

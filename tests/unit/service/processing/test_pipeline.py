@@ -193,12 +193,20 @@ async def test_a_pod_that_leaves_stops_between_two_sends_and_its_successor_goes_
     pipeline = world.pipeline()
     with pytest.raises(StoppingError):
         await pipeline.process(events)
-    assert world.clean_bodies() == [b"0", b"1", b"2", b"3"]
+    assert world.clean_bodies() == [b"0", b"1", b"2"]  # the fourth waited for its turn, and the pod was asked to leave
     assert pipeline.progress.finished is None
     world.stopping.clear()
     world.clean.before_send = lambda: None
     await world.pipeline(horizon=9).process(events)
     assert sorted(world.clean_bodies()) == [str(n).encode() for n in range(10)]
+
+
+async def test_a_dead_letter_that_waits_for_its_turn_is_left_to_the_successor_of_a_pod_that_leaves() -> None:
+    world = World()
+    world.dead.before_send = world.stopping.set
+    with pytest.raises(StoppingError):
+        await world.pipeline().process([world.at(batch_of([b"{}"]), 0)])
+    assert world.dead.events == []
 
 
 async def test_a_refused_copy_does_not_claim() -> None:

@@ -1,4 +1,5 @@
-"""A network link that can be cut: a proxy that then forwards nothing and signals nothing, like a pulled cable."""
+"""A network link that can fail: a proxy that forwards nothing and signals nothing, like a pulled cable, or that disconnects
+and refuses everything, like a firewall."""
 
 from __future__ import annotations
 
@@ -9,13 +10,15 @@ CHUNK_BYTES = 65_536
 
 
 class Link:
-    """Forwards connections from a local address to a target. A cut link still accepts them: neither end notices the cut."""
+    """Forwards connections from a local address to a target. A cut link still accepts them: neither end notices the cut,
+    nor that the other end has hung up meanwhile."""
 
     def __init__(self, target_host: str, target_port: int) -> None:
         self.host, self.port = "", 0
         self._target = (target_host, target_port)
         self._open = asyncio.Event()
         self._open.set()
+        self._refuses = False
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -27,17 +30,29 @@ class Link:
     def cut(self) -> None:
         self._open.clear()
 
+    def refuse(self) -> None:
+        """Disconnects everybody, and whoever connects from now on."""
+        self._refuses = True
+        self._disconnect()
+
     def mend(self) -> None:
+        self._refuses = False
         self._open.set()
 
     async def stop(self) -> None:
         if self._server is not None:
             self._server.close()
-        for task in tuple(self._tasks):
-            task.cancel()
+        self._disconnect()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def _disconnect(self) -> None:
+        for task in tuple(self._tasks):
+            task.cancel()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._refuses:
+            writer.transport.abort()
+            return
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
@@ -60,4 +75,5 @@ class Link:
                 await self._open.wait()
                 writer.write(data)
                 await writer.drain()
+        await self._open.wait()
         writer.transport.abort()

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sandbox.drill.links import Link
 from sandbox.hub.stand_in import HubOptions, StandIn
+from sandbox.peers.links import Link
 from sandbox.peers.processes import free_port
 from tests.support.processes import DEADLINE_SECONDS, ServiceProcess
 

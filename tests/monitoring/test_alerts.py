@@ -12,7 +12,7 @@ import yaml
 
 from dedup_service.observability.fleet import Overview
 from dedup_service.observability.metrics import create_registry
-from dedup_service.telemetry import Telemetry
+from dedup_service.telemetry import PartitionFigures, Telemetry
 from tests.support.overview import overview_of
 from tests.support.programs import require
 from tests.support.shared import REDIS
@@ -154,6 +154,7 @@ def exposed() -> dict[str, set[str]]:
     overview: Overview = overview_of()
     telemetry = Telemetry()
     telemetry.unavailable(REDIS, "away")
+    telemetry.partitions["0"] = PartitionFigures()
     telemetry.partition_taken("0", "", 1)
     registry = create_registry(telemetry, lambda: overview)
     labels_of: dict[str, set[str]] = {}

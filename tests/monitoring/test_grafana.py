@@ -16,7 +16,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from dedup_service.observability.metrics import FleetCollector, create_registry
-from dedup_service.telemetry import Count, Telemetry
+from dedup_service.telemetry import Count, PartitionFigures, Telemetry
 from tests.support.overview import overview_of
 from tests.support.programs import require
 from tests.support.shared import REDIS
@@ -62,6 +62,7 @@ def shown(registry: CollectorRegistry) -> Shown:
 def service() -> Shown:
     """What a service exposes once it has counted everything that it can count."""
     overview, telemetry = overview_of(), Telemetry()
+    telemetry.partitions["0"] = PartitionFigures()
     telemetry.partition_taken("0", "", 1)
     telemetry.unavailable(REDIS, "away")
     for count in Count:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -168,5 +170,25 @@ async def test_a_partition_is_read_again_while_the_former_reader_still_closes(
         await asyncio.wait_for(closed.wait(), DEADLINE_SECONDS)
         append(stand_in, bodies(10))
         await read(reader, 10)
+    finally:
+        await hub.close()
+
+
+async def test_the_events_of_a_partition_that_was_given_up_leave_the_memory(stand_in: StandIn, way: str) -> None:
+    """What the receiver holds for its worker, and what the hub has sent in advance, goes with the reader."""
+    texts = [b"given up %06d " % n * 50 for n in range(200)]
+    append(stand_in, texts)
+    hub = EventHubInput(connect_to(stand_in), "namespace", "", prefetch=300, batch_size=10)
+    try:
+        reader = hub.open("0", StartPosition(offset="-1"), owner_level=1)
+        await read(reader, 10)
+        client = weakref.ref(reader._client)  # type: ignore[attr-defined]  # the port does not show it
+        reader.close()
+        await reader.ended()  # type: ignore[attr-defined]
+        del reader
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while client() is not None:
+                gc.collect()
+                await asyncio.sleep(0.05)
     finally:
         await hub.close()

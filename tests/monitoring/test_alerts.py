@@ -79,6 +79,16 @@ CASES: dict[str, tuple[str, Series, Series]] = {
         {'dedup_paused{dependency="Redis",pod="a"}': "1x40"},
         {'dedup_paused{dependency="Redis",pod="a"}': "1 1 stale"},
     ),
+    "RedisUnreadable": (
+        "15m",
+        {'dedup_redis_unreadable_total{pod="a"}': "0x30 3x40"},
+        {'dedup_redis_unreadable_total{pod="a"}': "3x200"},
+    ),
+    "PartitionsGivenUp": (
+        "15m",
+        {'dedup_partitions_given_up_total{pod="a"}': "0x30 3x40"},
+        {'dedup_partitions_given_up_total{pod="a"}': "3x200"},
+    ),
     "ClaimsLost": (
         "15m",
         {'dedup_claims_lost_total{pod="a"}': "0x30 3x40"},

@@ -31,13 +31,16 @@ class GivingUp:
     _probing: asyncio.Task[None] | None = None
     _probed_at: float = float("-inf")
     _progressed_at: float | None = None
+    _stands_still: bool = False
+    """Nothing that this pod does gets on: it would only keep from others what it took."""
 
     @property
     def takes_part(self) -> bool:
         return self._away_until is None
 
     def may_take(self, partition_id: str) -> bool:
-        return self.takes_part and self.clock.monotonic() >= self._declined.get(partition_id, float("-inf"))
+        is_able = self.takes_part and not self._stands_still
+        return is_able and self.clock.monotonic() >= self._declined.get(partition_id, float("-inf"))
 
     def presence(self, workers: Iterable[PartitionWorker]) -> Presence:
         """What to tell the other pods."""
@@ -55,7 +58,9 @@ class GivingUp:
             worker.stop("given up: other pods get on, and this one does not")
             self._declined[worker.lease.partition_id] = now + HOLD_SECONDS
         self.telemetry.add(Count.GIVEN_UP, len(hopeless))
-        if hopeless and all(worker.activity.is_stalled for worker in workers):
+        if workers:
+            self._stands_still = all(worker.activity.is_stalled for worker in workers)
+        if hopeless and self._stands_still:
             self._away_until = now + HOLD_SECONDS
             self.telemetry.takes_no_part(HOLD_SECONDS)
         self._probe_if_due(has_work=bool(workers))
@@ -73,11 +78,12 @@ class GivingUp:
             await self.probe()
         except UnavailableError as error:
             self.telemetry.failed(error.dependency)
+            self._stands_still = True
             return
         except Exception as error:  # noqa: BLE001  # a defect; asked again
             self.telemetry.worker_failed("assignment", error)
             return
-        self._progressed_at = self.clock.monotonic()
+        self._progressed_at, self._stands_still = self.clock.monotonic(), False
         if self._away_until is not None and self._progressed_at >= self._away_until:
             self._away_until = None
             self.telemetry.takes_part_again()

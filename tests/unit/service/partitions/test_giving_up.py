@@ -116,6 +116,26 @@ async def test_it_takes_part_again_once_it_reaches_the_hub() -> None:
         await eventually(lambda: len(held(cut_off)) == len(held(healthy)) == 2)
 
 
+async def test_a_pod_that_does_not_reach_the_hub_takes_nothing() -> None:
+    """Neither while it stands still on what it has, nor with nothing."""
+    plant = plant_of(partitions=4)
+    routes = [Route(plant.hub), Route(plant.hub)]
+    cut_off, idle, healthy = pod(plant, "a", routes[0]), pod(plant, "b", routes[1]), pod(plant, "c")
+    plant.leases.partition_ids = ["0"]
+    async with running(cut_off):
+        await eventually(lambda: held(cut_off) == {"0"} and plant.telemetry.total(Count.TAKEOVERS) == 1)
+        async with running(idle):
+            routes[0].is_open = routes[1].is_open = False
+            asked = routes[1].asked
+            await eventually(lambda: routes[1].asked > asked + 1)
+            plant.leases.add_partitions(["1", "2", "3"])
+            until = plant.clock.monotonic() + 12.0
+            await eventually(lambda: plant.clock.monotonic() > until)
+            assert (held(cut_off), held(idle)) == ({"0"}, set())
+            async with running(healthy):
+                await eventually(lambda: held(healthy) >= {"1", "2", "3"})
+
+
 async def test_while_the_hub_is_away_for_all_everyone_keeps_what_they_have() -> None:
     plant = plant_of(partitions=4)
     route = Route(plant.hub)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wire.formats.messages import Found, Part, Path
-from wire.formats.opc_values import FaultError, canonical, not_reading, plain, refused, source_time
+from wire.formats.opc_values import FaultError, Names, canonical, not_reading, plain, refused, source_name, source_time
 from wire.times import rfc3339
 
 _NOT_COMPARED = {"EndpointUrl", "ApplicationUri", "Time", "ReceiveTime"}
@@ -26,7 +26,7 @@ _DATA_VALUE = {
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
-def event(place: Path, source: str, payload: Mapping[str, Any]) -> Part:
+def event(place: Path, names: Names, payload: Mapping[str, Any]) -> Part:
     """The event whose fields these are. `data` is its identity, `EventId` and `Time`, for the strategy `content`.
 
     A condition snapshot is no repetition by itself: with condition handling, the first copy is a snapshot, too.
@@ -40,13 +40,14 @@ def event(place: Path, source: str, payload: Mapping[str, Any]) -> Part:
     if _GUID.fullmatch(event_id):
         return not_reading(place, "model-change")
     try:
+        source = source_name(*names)
         time_ns = source_time(fields.get("Time"))
         agreed = {name: canonical(value) for name, value in fields.items() if name not in _NOT_COMPARED}
     except FaultError as fault:
         return refused(place, fault.reason, fault.detail)
     if time_ns is None:
-        return refused(place, "no-source-time", "the event has no Time; select EventId and Time in the event filter")
-    return Found(place, source, agreed, time_ns, {"EventId": event_id, "Time": rfc3339(time_ns)})
+        return refused(place, "without-time", "the event has no Time; select EventId and Time in the event filter")
+    return Found(place, source, agreed, time_ns, {"EventId": event_id, "Time": rfc3339(time_ns)}, is_event=True)
 
 
 def event_field(field: Any) -> Any:

@@ -68,7 +68,7 @@ class OpcPublisher(msgspec.Struct, frozen=True, kw_only=True):
         try:
             body = _decode(message.body)
         except _JSON_ERRORS as error:
-            yield refused((), "unreadable", f"the body is not JSON: {error}")
+            yield refused((), "unreadable-body", f"the body is not JSON: {error}")
             return
         server = _cloud_event_source(message) or self.constant
         elements: list[tuple[Path, Any]] = [((), body)]
@@ -82,7 +82,7 @@ class OpcPublisher(msgspec.Struct, frozen=True, kw_only=True):
             elif isinstance(element, list):
                 yield refused(root, "unknown-shape", "an array in an array")
             else:
-                yield refused(root, "no-source-time", "a bare value has no time, so its copies can't be told from new ones")
+                yield refused(root, "without-time", "a bare value has no time, so its copies can't be told from new ones")
 
 
 def _object(root: Path, element: dict[str, Any], server: str, *, samples_only: bool) -> Iterator[Part]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from wire.formats.messages import Part, Path
 from wire.formats.opc_events import event, event_field
-from wire.formats.opc_values import as_text, data_value, not_reading, refused, source_name
+from wire.formats.opc_values import as_text, data_value, not_reading, refused
 
 Members = Mapping[str, Any]
 EVENTS = {"ua-event", "ua-condition"}
@@ -63,19 +63,19 @@ def data_set(at: Path, fields: Members, server: str, group: str, writer: str) ->
         if _is_constant(field) and (has_values or name in _SERVER_MEMBERS):
             yield not_reading(place, "constant")
         elif not server and not group:
-            yield refused(place, "no-server", "neither the message nor the option `constant` names the server")
+            yield refused(place, "no-source", "neither the message nor the option `constant` names the server")
         elif isinstance(field, dict):
-            yield data_value(place, source_name(server, group, writer, name), field)
+            yield data_value(place, (server, group, writer, name), field)
         else:
-            yield refused(place, "no-source-time", "a raw value has no time, so its copies can't be told from new ones")
+            yield refused(place, "without-time", "a raw value has no time, so its copies can't be told from new ones")
 
 
 def _event(place: Path, payload: Members, server: str, group: str, writer: str) -> Part:
     server = _application_uri(payload) or server
     if not server and not group:
-        return refused(place, "no-server", "neither the message nor the option `constant` names the server")
+        return refused(place, "no-source", "neither the message nor the option `constant` names the server")
     # Version 2.9 appends the event's type to the writer's name, version 2.8 does not.
-    return event(place, source_name(server, group, writer.rpartition("|")[0] or writer), payload)
+    return event(place, (server, group, writer.rpartition("|")[0] or writer), payload)
 
 
 def _is_constant(field: Any) -> bool:

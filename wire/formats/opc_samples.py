@@ -7,7 +7,7 @@ from typing import Any
 
 from wire.formats.messages import Part, Path
 from wire.formats.opc_events import event
-from wire.formats.opc_values import as_text, data_value, refused, source_name
+from wire.formats.opc_values import as_text, data_value, refused
 
 
 def is_sample(message: Mapping[str, Any]) -> bool:
@@ -21,13 +21,12 @@ def sample(root: Path, message: Mapping[str, Any], server: str) -> Part:
     if not node:
         return refused(root, "no-node", "the NodeId is empty")
     if not server:
-        return refused(root, "no-server", "neither ApplicationUri nor the option `constant` names the server")
-    source = source_name(server, node)
+        return refused(root, "no-source", "neither ApplicationUri nor the option `constant` names the server")
     if isinstance(value, dict) and "EventId" in value:
-        return event(root, source, value)
+        return event(root, (server, node), value)
     # Version 2.5 could write the members of the data value beside `NodeId`.
     field = value if isinstance(value, dict) else message
-    return data_value(root, source, field, is_repetition=message.get("Heartbeat") is True)
+    return data_value(root, (server, node), field, is_repetition=message.get("Heartbeat") is True)
 
 
 def _application_uri(message: Mapping[str, Any]) -> str:

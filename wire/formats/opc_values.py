@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -15,8 +16,8 @@ from wire.formats.messages import Found, NotReading, Part, Path, Refused
 from wire.times import parse_rfc3339
 
 Reason = Literal[
-    "unreadable", "binary-encoding", "unknown-shape", "no-server", "no-node", "no-source-time", "bad-time", "bad-status",
-    "no-event-id", "too-deep",
+    "unreadable-body", "binary-encoding", "unknown-shape", "no-source", "source-too-long", "no-node", "without-time",
+    "unreadable-time", "unreadable-status", "no-event-id", "too-deep",
 ]  # fmt: skip
 """Why a part is refused."""
 What = Literal[
@@ -26,6 +27,8 @@ What = Literal[
 
 STATUS_MASK = 0xFFFF0000
 """Severity and subcode. The rest is added by each subscription for itself, such as the bit that tells of its full queue."""
+MAX_SOURCE_LENGTH = 2048
+"""Of the whole text; more is never published."""
 MAX_DEPTH = 64
 """Deeper values are refused, because whoever makes ids of them or compares them does so by recursion."""
 _NULL_NS, _ENDLESS_NS = -11_644_473_600 * 10**9, 253_402_300_799 * 10**9
@@ -37,6 +40,10 @@ _VARIANT = {"Type", "Body", "Dimensions"}
 _URI_SAFE, _NAME_SAFE = "!$&'()*+,;=:@/?[]", "!$&'()*+,;=:@"
 
 
+Names = tuple[str, ...]
+"""What makes a source: the server, and names in it."""
+
+
 class FaultError(Exception):
     """The part can't be a reading."""
 
@@ -46,10 +53,19 @@ class FaultError(Exception):
         self.detail = detail
 
 
+@lru_cache(maxsize=2048)
 def source_name(server: str, *names: str) -> str:
-    """`server#name/name`, percent-encoded such that no two lists of names give one text. A URI, or relative to one."""
-    path = "/".join(_quoted(name, _NAME_SAFE) for name in names)
-    return f"{_quoted(server, _URI_SAFE)}#{path}"
+    """`server#name/name`, percent-encoded such that no two lists of names give one text. A URI, or relative to one.
+
+    Raises FaultError when it is too long: many readings of one message may share a name that fills half of its body.
+    """
+    source = ""
+    if sum(map(len, names), len(server)) <= MAX_SOURCE_LENGTH:
+        path = "/".join(_quoted(name, _NAME_SAFE) for name in names)
+        source = f"{_quoted(server, _URI_SAFE)}#{path}"
+    if not source or len(source) > MAX_SOURCE_LENGTH:
+        raise FaultError("source-too-long", f"the names of the source make more than {MAX_SOURCE_LENGTH} characters")
+    return source
 
 
 def _quoted(text: str, safe: str) -> str:
@@ -69,9 +85,10 @@ def refused(place: Path, reason: Reason, detail: str) -> Refused:
     return Refused(place, reason, detail)
 
 
-def data_value(place: Path, source: str, field: Mapping[str, Any], *, is_repetition: bool = False) -> Part:
+def data_value(place: Path, names: Names, field: Mapping[str, Any], *, is_repetition: bool = False) -> Part:
     """What an object with `Value`, `StatusCode` and `SourceTimestamp` is, each of which may be missing."""
     try:
+        source = source_name(*names)
         status = status_code(field)
         stamp = field.get("SourceTimestamp")
         time_ns = source_time(stamp)
@@ -81,9 +98,7 @@ def data_value(place: Path, source: str, field: Mapping[str, Any], *, is_repetit
     if time_ns is None:
         if value is None and status != 0:
             return not_reading(place, "no-value")
-        return refused(
-            place, "no-source-time", "the value has no SourceTimestamp, so its copies can't be told from new ones"
-        )
+        return refused(place, "without-time", "the value has no SourceTimestamp, so its copies can't be told from new ones")
     agreed = {"value": value, "status": status}
     return Found(place, source, agreed, time_ns, {**agreed, "time": stamp}, is_repetition)
 
@@ -135,7 +150,7 @@ def status_code(field: Mapping[str, Any]) -> int | str:
         return status & STATUS_MASK
     if isinstance(status, str):
         return status
-    raise FaultError("bad-status", "the StatusCode is neither a code nor a symbol")
+    raise FaultError("unreadable-status", "the StatusCode is neither a code nor a symbol")
 
 
 def source_time(stamp: Any) -> int | None:
@@ -146,5 +161,5 @@ def source_time(stamp: Any) -> int | None:
     time_ns = parse_rfc3339(stamp) if isinstance(stamp, str) else None
     # A leap second would get the identity of the second behind it.
     if time_ns is None or stamp[17:19] == "60":
-        raise FaultError("bad-time", "the time is not RFC 3339")
+        raise FaultError("unreadable-time", "the time is not RFC 3339")
     return time_ns if _NULL_NS < time_ns < _ENDLESS_NS else None

@@ -80,12 +80,12 @@ def test_a_field_without_value_and_time_is_no_reading() -> None:
 
 def test_values_without_time_are_refused_one_by_one() -> None:
     refused = [part for part in parts(PLANT, "opcpub-headerless") if isinstance(part, Refused)]
-    assert Counter(part.reason for part in refused) == {"no-source-time": 5}
+    assert Counter(part.reason for part in refused) == {"without-time": 5}
 
 
 def test_samples_that_name_no_server_are_refused() -> None:
     """A node's name may be the same on all servers of one type."""
-    assert {part.reason for part in parts(PLAIN, "opcpub-samples-a") if isinstance(part, Refused)} == {"no-server"}
+    assert {part.reason for part in parts(PLAIN, "opcpub-samples-a") if isinstance(part, Refused)} == {"no-source"}
     assert not found(PLAIN, "opcpub-samples-a")
 
 

@@ -137,10 +137,15 @@ HOSTILE: dict[str, Callable[[int], str]] = {
                                        + "]" * 500 + "}}",
     "deep behind a name": lambda size: '{"Payload":' * (size // 12) + "1" + "}" * (size // 12),
     "name": lambda size: json.dumps({"é" * (size // 6): VALUE}),
+    "long server of many": lambda size: json.dumps({"Payload": {"ApplicationUri": "u" * (size // 2)}
+                                                     | {f"f{n}": VALUE for n in range(size // 120)}}),
+    "long group of many": lambda size: json.dumps({"DataSetWriterGroup": "g" * (size // 2),
+                                                   "Messages": [{"Payload": {"T": VALUE}}] * (size // 140)}),
+    "long names": lambda size: json.dumps({"Payload": {f"{n:02000}": VALUE for n in range(size // 2060)}}),
     "digits": lambda size: '{"T":{"SourceTimestamp":"2026-03-02T08:15:30.' + "1" * size + 'Z"}}',
     "number": lambda size: "1" * size,
     "integer as text": lambda size: json.dumps({"T": VALUE | {"Value": "1" * size}}),
-    "large numbers": lambda size: json.dumps({"T": VALUE | {"Value": [1e300] * (size // 7)}}),
+    "large numbers": lambda size: json.dumps({"T": VALUE | {"Value": [1e22] * (size // 7)}}),
     "same member": lambda size: "{" + '"Payload":{},' * (size // 13) + '"Payload":{}}',
 }  # fmt: skip
 

@@ -33,13 +33,8 @@ def reading(place: tuple[str | int, ...], source: str, value: Any = 21.5, status
 
 
 def an_event(place: tuple[str | int, ...], source: str) -> Found:
-    return Found(
-        place,
-        source,
-        {"EventId": "AQID", "Message": "m"},
-        T1_NS,
-        {"EventId": "AQID", "Time": "2026-03-02T08:15:30.123456700Z"},
-    )
+    identity = {"EventId": "AQID", "Time": "2026-03-02T08:15:30.123456700Z"}
+    return Found(place, source, {"EventId": "AQID", "Message": "m"}, T1_NS, identity, is_event=True)
 
 
 CONTAINERS = {
@@ -125,17 +120,22 @@ def test_schemas_that_hold_no_readings(schema: str, what: str, name: str) -> Non
 
 
 REFUSED = {
-    "bare value": (22, (), "no-source-time"),
-    "raw value": ({"T": 22}, ("T",), "no-source-time"),
-    "server's time only": ({"T": {"Value": 1, "ServerTimestamp": T1}}, ("T",), "no-source-time"),
-    "null time": ({"T": {"Value": 1, "SourceTimestamp": "0001-01-01T00:00:00Z"}}, ("T",), "no-source-time"),
-    "sample with a raw value": ({"NodeId": "n", "Value": 22}, (), "no-source-time"),
-    "no time": ({"T": {"Value": 1, "SourceTimestamp": "yesterday"}}, ("T",), "bad-time"),
-    "a number as time": ({"T": {"Value": 1, "SourceTimestamp": 17}}, ("T",), "bad-time"),
-    "no status": ({"T": VALUE | {"StatusCode": [1]}}, ("T",), "bad-status"),
+    "bare value": (22, (), "without-time"),
+    "raw value": ({"T": 22}, ("T",), "without-time"),
+    "server's time only": ({"T": {"Value": 1, "ServerTimestamp": T1}}, ("T",), "without-time"),
+    "null time": ({"T": {"Value": 1, "SourceTimestamp": "0001-01-01T00:00:00Z"}}, ("T",), "without-time"),
+    "sample with a raw value": ({"NodeId": "n", "Value": 22}, (), "without-time"),
+    "no time": ({"T": {"Value": 1, "SourceTimestamp": "yesterday"}}, ("T",), "unreadable-time"),
+    "leap second": ({"T": {"Value": 1, "SourceTimestamp": "2016-12-31T23:59:60Z"}}, ("T",), "unreadable-time"),
+    "long name": ({"n" * 2048: VALUE}, ("n" * 2048,), "source-too-long"),
+    "long name, encoded": ({"é" * 400: VALUE}, ("é" * 400,), "source-too-long"),
+    "long writer of an event": (write(EVENT, "ua-event", DataSetWriterName="w" * 2048), (), "source-too-long"),
+    "long node": ({"NodeId": "n" * 2048, "Value": VALUE}, (), "source-too-long"),
+    "a number as time": ({"T": {"Value": 1, "SourceTimestamp": 17}}, ("T",), "unreadable-time"),
+    "no status": ({"T": VALUE | {"StatusCode": [1]}}, ("T",), "unreadable-status"),
     "event without id": (write({"Time": T1}, "ua-event"), (), "no-event-id"),
     "event with an id that is no text": (write(EVENT | {"EventId": 5}, "ua-event"), (), "no-event-id"),
-    "event without time": (write({"EventId": "AQID"}, "ua-event"), (), "no-source-time"),
+    "event without time": (write({"EventId": "AQID"}, "ua-event"), (), "without-time"),
     "array in array": ([[]  , [1]], (1,), "unknown-shape"),
     "no Messages": (GROUP, (), "unknown-shape"),
     "a message that is no object": (GROUP | {"Messages": [5]}, ("Messages", 0), "unknown-shape"),
@@ -171,6 +171,19 @@ def test_constants_stand_beside_values() -> None:
     ]
 
 
+def test_names_of_the_server_are_no_values_in_raw_data_sets_either() -> None:
+    raw = {"T": 22, "EndpointUrl": "opc.tcp://h", "ApplicationUri": "urn:s"}
+    assert [part for part in read(raw) if isinstance(part, NotReading)] == [
+        NotReading(("EndpointUrl",), "constant"),
+        NotReading(("ApplicationUri",), "constant"),
+    ]
+
+
+def test_events_are_compared_without_what_each_gateway_or_server_on_the_way_adds() -> None:
+    added = {"EndpointUrl": {"Value": "opc.tcp://h"}, "ReceiveTime": {"Value": "2026-03-02T08:15:31Z"}}
+    assert read(write(EVENT | added, "ua-event")) == [an_event((), "urn:plant#/w")]
+
+
 def test_a_variable_named_like_the_server_is_a_reading() -> None:
     assert read({"ApplicationUri": VALUE | {"Value": "urn:x"}}) == [
         reading(("ApplicationUri",), "urn:plant#//ApplicationUri", "urn:x")
@@ -196,7 +209,7 @@ def test_the_group_names_the_server_where_nothing_else_does() -> None:
     for body in (unnamed, write({"T": VALUE}), write(EVENT, "ua-event"), {"NodeId": "n", "Value": VALUE}):
         [part] = read(body, OpcPublisher())
         assert isinstance(part, Refused)
-        assert part.reason == "no-server"
+        assert part.reason == "no-source"
 
 
 def test_a_cloud_events_source_that_is_an_address_is_not_the_server() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
 from wire.formats.messages import Found, Message, NotReading, Part, Refused
 from wire.formats.opc_publisher import OpcPublisher
-from wire.formats.opc_values import MAX_DEPTH, canonical, source_name, source_time, status_code
+from wire.formats.opc_values import MAX_DEPTH, Reason, What, canonical, source_name, source_time, status_code
 
 T1 = "2026-03-02T08:15:30.1234567Z"
 T1_NS = 1_772_439_330_123_456_700
@@ -280,3 +281,8 @@ def test_a_value_may_be_nested_so_deep_and_no_deeper() -> None:
     [deeper] = read({"T": nested(MAX_DEPTH + 1)})
     assert isinstance(deeper, Refused)
     assert deeper.reason == "too-deep"
+
+
+def test_the_page_explains_every_word() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "formats" / "opc-publisher.md").read_text()
+    assert [word for word in (*get_args(Reason), *get_args(What)) if f"`{word}`" not in page] == []

@@ -94,7 +94,7 @@ class SourceTimeValue:
     name: str = "source-time+value"
 
     def fields(self, sample: Sample) -> tuple[bytes, ...]:
-        return (_decimal(_source_time(sample)), _canonical(sample.source, sample.data, exact=True))
+        return (_decimal(_source_time(sample)), canonical(sample.source, sample.data, exact=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class Content:
     name: str = "content"
 
     def fields(self, sample: Sample) -> tuple[bytes, ...]:
-        return (_canonical(sample.source, sample.data),)
+        return (canonical(sample.source, sample.data),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,8 @@ def _parse_time_bucket(argument: str) -> TimeBucket:
     return bucket
 
 
-def _canonical(source: str, data: Any, *, exact: bool = False) -> bytes:
+def canonical(source: str, data: Any, *, exact: bool = False) -> bytes:
+    """The data by RFC 8785; `exact` also writes whole numbers that no double holds, as text. Raises NoIdentityError."""
     try:
         return rfc8785.dumps(_large_numbers_as_text(data) if exact else data)
     except (rfc8785.CanonicalizationError, RecursionError, ValueError) as error:

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 import msgspec
 
 Path = tuple[str | int, ...]
-"""Names of members and indexes of elements, from the root of the body to a part of it; () is the whole body."""
+"""Names of members and indexes of elements, from the root of the body to a part of it; () is the whole body. Where a
+text in it is itself JSON (also in base64), the path goes on inside that text."""
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -40,6 +41,8 @@ class Found(msgspec.Struct, frozen=True):
     """What the strategies `content` and `sequence` look at; usually the part at `place`."""
     is_repetition: bool = False
     """Whether the sender itself says that it repeats an old value (a heartbeat)."""
+    is_event: bool = False
+    """Whether it is an event, not a value: its identity is what it says (`data`), whatever the strategy of values is."""
 
 
 class NotReading(msgspec.Struct, frozen=True):

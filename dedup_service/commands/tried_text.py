@@ -71,13 +71,20 @@ def _comparison(files: list[Tried]) -> Iterator[str]:
     if len(files) == 1:
         return
     for count, readings in sorted(matches(files).items(), reverse=True):
-        holders = f"all {count} files" if count == len(files) else f"{count} files" if count > 1 else "one file only"
-        yield f"  {readings:>6} in {holders}"
+        yield f"  {readings:>6} in {_holders(count, len(files))}"
     lonely = sorted(differences(files), key=lambda pair: (pair[0].name, pair[1].fields))
     for (name, fields), group in groupby(lonely, key=lambda pair: (pair[0].name, pair[1].fields)):
         found = [difference for _, difference in group]
         yield f"{name}: {_counted(len(found), 'reading')} that no other file has; {_reason(found[0], fields)}"
         yield from _example(found[0])
+
+
+def _holders(count: int, of: int) -> str:
+    if count == 1:
+        return "one file only"
+    if count < of:
+        return f"{count} files"
+    return "both files" if of == 2 else f"all {of} files"
 
 
 def _reason(difference: Difference, fields: tuple[str, ...]) -> str:

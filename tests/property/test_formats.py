@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64encode
 from pathlib import Path
 from time import process_time
@@ -20,6 +21,7 @@ from wire.formats.kepware import KepwareOptions, kepware
 from wire.formats.messages import Format, Found, Message, NotReading, Refused
 from wire.formats.minting import Minted, Unminted, mint
 from wire.formats.siemens import Siemens, SiemensOptions
+from wire.formats.sparkplug import Sparkplug, SparkplugOptions
 from wire.formats.telegraf import Telegraf, TelegrafOptions
 from wire.ids import Content, Identity, Sequence, SourceTime, SourceTimeValue, TimeBucket
 
@@ -35,10 +37,13 @@ FORMATS: list[Format] = [
     Json(Shape(whole_body=True, source=["property:source"])),
     kepware(KepwareOptions()),
     Siemens(SiemensOptions(bare_ids=True)),
+    Sparkplug(SparkplugOptions()),
     Telegraf(TelegrafOptions()),
 ]
 STRATEGIES: list[Identity] = [SourceTime(), SourceTimeValue(), Sequence(), Content(), TimeBucket(10**9)]
-MEMBERS = sorted(set(["fields", "tags", "name", "timestamp", "metrics", "topic", "payload", "groupId", "edgeNodeId", "type", "deviceId", "value", "properties", "Quality", "values", "id", "v", "q", "t", "tagname", "vals", "val", "ts", "qc", "records", "DataItems", "Variable", "Value", "connections", "dataPoints", "dataPointDefinitions", "connector", "SourceTimestamp", "StatusCode", "Code", "Time", "data_base64", "DDATA", "2026-03-02T08:15:30Z", "ua-event"]))  # fmt: skip
+TEXTS = [file.read_text() for file in sorted(VECTORS.glob("*.json"))]
+MEMBERS = sorted({name for text in TEXTS for name in re.findall(r'"(\w+)"', text)})
+"""Names and words of the real messages."""
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(MEMBERS)
 values = st.recursive(
@@ -73,7 +78,7 @@ def test_any_json(value: Any, sent: dict[str, Any]) -> None:
     check(Message(json.dumps({"data_base64": b64encode(body).decode()}).encode(), properties=sent))
 
 
-MESSAGES = [message for file in sorted(VECTORS.glob("*.json")) for message in captured(file.read_bytes())]
+MESSAGES = [message for text in TEXTS for message in captured(text.encode())]
 
 
 @given(st.sampled_from(MESSAGES), st.data())
@@ -110,7 +115,8 @@ def large(elements: int) -> Message:
     topic = {"type": "DDATA", "groupId": "g", "edgeNodeId": "e"}
     body = {"metrics": many, "values": many, "vals": many, "topic": topic, "payload": {"metrics": many}}
     return Message(
-        json.dumps(body | {f"m{index}": ELEMENT for index in range(elements)}).encode(), properties={"source": "s"}
+        json.dumps(body | {f"m{index}": ELEMENT for index in range(elements)}).encode(),
+        properties={"source": "s", "type": "ua-deltaframe"},
     )
 
 

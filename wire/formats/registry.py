@@ -13,6 +13,7 @@ from wire.formats.ignition import Ignition, IgnitionOptions
 from wire.formats.kepware import KepwareOptions, kepware
 from wire.formats.messages import Format
 from wire.formats.siemens import Siemens, SiemensOptions
+from wire.formats.sparkplug import Sparkplug, SparkplugOptions
 from wire.formats.telegraf import Telegraf, TelegrafOptions
 
 _FORMATS: dict[str, tuple[Any, Callable[[Any], Format]]] = {
@@ -21,6 +22,7 @@ _FORMATS: dict[str, tuple[Any, Callable[[Any], Format]]] = {
     "json": (Shape | list[Shape], lambda shapes: Json(*(shapes if isinstance(shapes, list) else [shapes]))),
     "kepware": (KepwareOptions, kepware),
     "siemens": (SiemensOptions, Siemens),
+    "sparkplug": (SparkplugOptions, Sparkplug),
     "telegraf": (TelegrafOptions, Telegraf),
 }
 """Type of the options, and what makes the format of them."""

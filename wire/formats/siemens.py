@@ -66,7 +66,7 @@ class Siemens:
             return Refused(place, "no-value", "there is no val")
         source = self._source(gateway, topic, item)
         if source is None:
-            return Refused(place, "no-source", "the topic, or the metadata that name the id, have not been seen (bare_ids)")
+            return Refused(place, "no-source", "no topic, or no metadata so far that name this id (option bare_ids)")
         try:
             time_ns = time_of(stamp, "rfc3339")
         except BadTimeError as error:
@@ -77,11 +77,14 @@ class Siemens:
         if "Variable" in item:
             name = text_of(item["Variable"])
             return source_of("cc7", name) if name else None
-        if topic is None or "id" not in item:
-            return topic
+        if topic is None:
+            return None
+        origin = topic.replace("%", "%25").replace("#", "%23")
+        if "id" not in item:
+            return origin
         key = text_of(item["id"]) or ""
         name = self._names.get((gateway, topic, key)) or (f"id={key}" if self._bare_ids and key else None)
-        return source_of(topic, name) if name else None
+        return f"{origin}#{name}" if name else None
 
 
 def _items(root: dict[str, Any]) -> Iterator[tuple[Path, Any, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ def run(files: str, form: str, options: Any = None, identity: str = "source-time
         ("siemens-bulk:ab", "siemens", None, "source-time", (4, 3, 2, 0, 0)),
         ("siemens-other", "siemens", {"bare_ids": True}, "source-time", (5, 5, 0, 2, 0)),
         ("siemens-other", "siemens", None, "source-time", (1, 1, 0, 2, 4)),
+        ("sparkplug:ab", "sparkplug", PRESS, "source-time+value", (4, 2, 2, 0, 0)),
     ],
 )
 def test_the_readings_of_each_format(files: str, form: str, options: Any, identity: str, expected: tuple[int, ...]) -> None:
@@ -132,3 +134,14 @@ def test_a_file_of_another_form_is_named(
             with pytest.raises(SystemExit):
                 main()
             assert str(file) in capsys.readouterr().err
+
+
+def test_the_examples_of_the_documentation_are_what_it_prints() -> None:
+    page = (VECTORS.parents[2] / "docs" / "formats.md").read_text()
+    asked = r"^`([\w-]+)\.json`, `([\w-]+)`(?:, `--identity (\S+)`)?(?:, options\s+`([^`]+)`)?:"
+    examples = re.findall(asked + r"\n\n.*\n    key  (.*)\n +\S+ (\w+)$", page, re.MULTILINE)
+    assert len(examples) == 6
+    for name, form, identity, options, source, reading_id in examples:
+        answer = run(name, form, json.loads(options or "{}"), identity or "source-time+value")
+        first = answer["files"][0]["readings"][0]
+        assert (first["source"], first["id"]) == (source, reading_id)

@@ -39,7 +39,16 @@ def as_json(files: list[Tried]) -> str:
 
 def as_text(files: list[Tried]) -> str:
     lines = [line for tried in files for line in (*_of_file(tried), "")]
-    return "\n".join([*lines, *_comparison(files)])
+    return "\n".join(map(_printable, [*lines, *_comparison(files)]))
+
+
+def _printable(line: str) -> str:
+    """Names come from devices, and must not steer a terminal."""
+    return (
+        line
+        if line.isprintable()
+        else "".join(symbol if symbol.isprintable() else "\N{REPLACEMENT CHARACTER}" for symbol in line)
+    )
 
 
 def _of_file(tried: Tried) -> Iterator[str]:
@@ -149,7 +158,12 @@ def _place(place: Place) -> str:
 
 
 def _time(found: Found) -> str:
-    return NO_TIME if found.time_ns is None else rfc3339(found.time_ns)
+    if found.time_ns is None:
+        return NO_TIME
+    try:
+        return rfc3339(found.time_ns)
+    except ValueError:  # beyond the years that have a text
+        return f"{found.time_ns} ns"
 
 
 def _value(found: Found) -> str:

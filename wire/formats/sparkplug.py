@@ -1,7 +1,7 @@
 """`sparkplug`: Sparkplug B, protobuf with a topic. A reading is a metric of NDATA or DDATA.
 
-Data may carry aliases in place of names. What they stand for says the last birth of the same edge node or device from the same
-gateway, so it is kept; without it a metric can't be named. Births themselves repeat everything: states, never readings.
+Data may carry aliases in place of names. What they stand for says the last birth of the same edge node or device from the
+same gateway, so it is kept; without it a metric can't be named. Births themselves repeat everything: states, never readings.
 Source: eclipse-sparkplug/sparkplug 3.0.0, chapter 6.
 """
 
@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from wire.formats.bodies import BadTimeError, time_of
 from wire.formats.ignition import DATA, STATES
 from wire.formats.messages import Found, Message, NotReading, Part, Path, Refused
 from wire.formats.names import named, renamed, source_of
@@ -24,9 +25,9 @@ NAME, ALIAS, TIMESTAMP, IS_NULL, FIRST_VALUE, LAST_VALUE = 1, 2, 3, 7, 10, 19
 FLOAT, DOUBLE, STRING = 12, 13, 15
 MAX_ALIASES = 100_000
 """Kept in all. Further births are not learned, so that a sender can't fill the memory."""
-NS_PER_MS = 1_000_000
 GATEWAY = ("iothub-connection-device-id", "iothub-connection-module-id")
-Aliases = dict[tuple[str, ...], dict[int, str]]
+Aliases = dict[tuple[str, ...], dict[str, dict[int, str]]]
+"""By edge node (as one gateway sends it), device and alias."""
 
 
 class SparkplugOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,25 +57,33 @@ class Sparkplug:
         except ValueError as error:
             yield Refused((), "unreadable-body", str(error))
             return
-        session = (*(named(message.annotations, name) or "" for name in GATEWAY), group, node, *device)
+        sender = (*(named(message.annotations, name) or "" for name in GATEWAY), group, node)
+        if kind.endswith(("BIRTH", "DEATH")):
+            self._forget(sender, device)
         if kind.endswith("BIRTH"):
-            self._learn(session, metrics)
+            self._learn(sender, "".join(device), metrics)
         if kind in STATES:
             yield NotReading((), STATES[kind])
         elif kind not in DATA or not metrics:
             yield NotReading((), "compressed" if any(number == UUID for number, _ in payload) else "other-shape")
         else:
             origin = (group, renamed(node, self._options.rename), device[0] if device else "")
-            names = self._aliases.get(session, {})
+            names = self._aliases.get(sender, {}).get("".join(device), {})
             yield from (_metric(("metrics", index), origin, names, metric) for index, metric in enumerate(metrics))
 
-    def _learn(self, session: tuple[str, ...], metrics: list[dict[int, int | bytes]]) -> None:
-        """A birth replaces what was said before."""
-        self._known -= len(self._aliases.pop(session, {}))
+    def _forget(self, sender: tuple[str, ...], device: list[str]) -> None:
+        """A node that begins or ends a session ends those of its devices, too: their aliases may change."""
+        devices = self._aliases.get(sender, {})
+        for name in device or list(devices):
+            self._known -= len(devices.pop(name, {}))
+        if not devices:
+            self._aliases.pop(sender, None)
+
+    def _learn(self, sender: tuple[str, ...], device: str, metrics: list[dict[int, int | bytes]]) -> None:
         named_metrics = [(metric.get(ALIAS), _text(metric.get(NAME))) for metric in metrics]
         names = {alias: name for alias, name in named_metrics if isinstance(alias, int) and name}
         if names and self._known + len(names) <= MAX_ALIASES:
-            self._aliases[session] = names
+            self._aliases.setdefault(sender, {})[device] = names
             self._known += len(names)
 
 
@@ -86,7 +95,10 @@ def _metric(place: Path, origin: tuple[str, str, str], names: dict[int, str], me
     if not values and not metric.get(IS_NULL):
         return Refused(place, "no-value", f"{name} has no value")
     stamp = metric.get(TIMESTAMP)
-    time_ns = stamp * NS_PER_MS if isinstance(stamp, int) else None
+    try:
+        time_ns = time_of(stamp, "ms")
+    except BadTimeError as error:
+        return Refused(place, "unreadable-time", str(error))
     compared = None if metric.get(IS_NULL) else _value(*values[0])
     return Found(place, source_of(*origin, name), compared, time_ns, [stamp, compared])
 

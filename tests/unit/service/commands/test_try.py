@@ -97,6 +97,14 @@ def test_the_text_tells_people_each_key_and_what_matches() -> None:
     assert "1 in all 3 files" in text
 
 
+def test_names_from_devices_do_not_steer_the_terminal(tmp_path: Path) -> None:
+    file = tmp_path / "gw.json"
+    file.write_text('{"events":[{"body":{"name":"\\u001b[2J\\nx\\u009b","fields":{"a\\u009b":1},"timestamp":1}}]}')
+    text = tried(make_parser().parse_args(["try", "--format", "telegraf", str(file)]))
+    assert "�[2J�x�" in text
+    assert all(line.isprintable() for line in text.split("\n"))
+
+
 @pytest.mark.parametrize("name", ["MessageId", "message-id", "PublisherId", "seq", "SequenceNumber"])
 def test_a_strategy_that_never_matches_is_refused_by_name(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):

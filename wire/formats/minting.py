@@ -39,6 +39,9 @@ def mint(found: Found, strategy: Identity) -> Minted | Unminted:
 
 def chosen_strategy(text: str) -> Identity:
     """Raises ValueError, which names what can't be an identity and why."""
-    if reason := why_never(text, is_property=True):
-        raise ValueError(f"{reason}, so the copies of a reading would never match")
-    return parse_strategy(text)
+    try:
+        return parse_strategy(text)
+    except ValueError:
+        if reason := why_never(text, is_property=True):
+            raise ValueError(f"{reason}, so the copies of a reading would never match") from None
+        raise

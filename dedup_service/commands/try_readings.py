@@ -49,11 +49,13 @@ def _tried_file(path: Path, arguments: argparse.Namespace) -> Tried:
     try:
         form = make_format(arguments.format, _options(arguments.options))
     except (ValueError, OSError) as error:
-        raise TryError(f"--options of {arguments.format}: {error}. Example: see docs/formats.md") from None
+        raise TryError(f"--options of {arguments.format}: {error}. docs/formats.md has examples") from None
     try:
         return try_file(path.name, path.read_bytes(), form, arguments.identity)
-    except (CaptureError, OSError) as error:
-        raise TryError(f"{path}: {error}. It must be an object with `events`, each with a `body`") from None
+    except OSError as error:
+        raise TryError(f"{path} can't be read: {error.strerror}") from None
+    except CaptureError as error:
+        raise TryError(f"{path}: {error}. It must be a JSON object with `events`, each with a `body`") from None
 
 
 def _options(text: str) -> bytes:

@@ -14,6 +14,7 @@ from typing import Any
 from dedup_service import __version__
 from dedup_service.commands.check import CheckFailedError
 from dedup_service.commands.plan import add_plan, planned
+from dedup_service.commands.try_readings import TryError, add_try, tried
 from dedup_service.config.settings import PREFIX, Settings, example, load
 from dedup_service.errors import ConfigurationError, UnavailableError
 from dedup_service.telemetry import Telemetry, configure_logging
@@ -129,6 +130,7 @@ def make_parser() -> argparse.ArgumentParser:
     reporting.add_argument("--json", action="store_true", help="for programs")
     _add_check(commands)
     add_plan(commands)
+    add_try(commands)
     commands.add_parser("init", help="create the blob container for the checkpoints, if it is missing")
     return parser
 
@@ -137,6 +139,9 @@ def main() -> None:
     arguments = make_parser().parse_args()
     if arguments.command == "plan":
         print(planned(arguments))
+        return
+    if arguments.command == "try":
+        _try(arguments)
         return
     try:
         settings = load()
@@ -148,6 +153,14 @@ def main() -> None:
     except CheckFailedError as error:
         print(f"dedup-service check: {error}", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def _try(arguments: argparse.Namespace) -> None:
+    try:
+        print(tried(arguments))
+    except TryError as error:
+        print(f"dedup-service try: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 def _add_check(commands: Any) -> None:

@@ -16,6 +16,9 @@ import rfc8785
 
 VERSION_TAG = b"dedup-id:1"
 ID_BYTES = 16
+NS_PER_SECOND = 1_000_000_000
+MAX_EXACT = 2**53 - 1
+"""Beyond it RFC 8785 knows no whole numbers, since a double does not hold each of them (RFC 7493 §2.2)."""
 
 
 class NoIdentityError(ValueError):
@@ -79,6 +82,22 @@ class SourceTime:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceTimeValue:
+    """For servers that stamp two values of one source alike, and for senders that repeat a value with its old time.
+
+    The fields are the source time and the value in canonical form (RFC 8785): the reading's payload, or of another sender's
+    format what its copies must agree on, the value with its status. Numbers count by number, so that 5 is 5.0. Whole numbers
+    that a double does not hold exactly are written as text (as RFC 8785, appendix D, advises), also where they are text
+    already: 64-bit integers come in both forms.
+    """
+
+    name: str = "source-time+value"
+
+    def fields(self, sample: Sample) -> tuple[bytes, ...]:
+        return (_decimal(_source_time(sample)), canonical(sample.source, sample.data, exact=True))
+
+
+@dataclass(frozen=True, slots=True)
 class Sequence:
     """For payloads with a counter; `epoch` changes when the counter starts over."""
 
@@ -99,10 +118,7 @@ class Content:
     name: str = "content"
 
     def fields(self, sample: Sample) -> tuple[bytes, ...]:
-        try:
-            return (rfc8785.dumps(sample.data),)
-        except rfc8785.CanonicalizationError as error:
-            raise NoIdentityError(f"{sample.source}: the payload has no canonical form: {error}") from None
+        return (canonical(sample.source, sample.data),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +136,48 @@ class TimeBucket:
     def fields(self, sample: Sample) -> tuple[bytes, ...]:
         bucket = (2 * (_source_time(sample) - self.phase_ns) + self.interval_ns) // (2 * self.interval_ns)
         return (_decimal(self.interval_ns), _decimal(self.phase_ns), _decimal(bucket))
+
+
+def parse_strategy(text: str) -> Identity:
+    """The strategy of a name, such as `source-time` or `time-bucket:0.5+0.1`, in seconds. Raises ValueError."""
+    name, _, argument = text.partition(":")
+    if name == "time-bucket":
+        return _parse_time_bucket(argument)
+    simple: tuple[Identity, ...] = (SourceTime(), SourceTimeValue(), Sequence(), Content())
+    for identity in simple:
+        if text == identity.name:
+            return identity
+    known = ", ".join(identity.name for identity in simple)
+    raise ValueError(f"{text!r} is not one of {known}, time-bucket:SECONDS[+PHASE]")
+
+
+def _parse_time_bucket(argument: str) -> TimeBucket:
+    interval, _, phase = argument.partition("+")
+    try:
+        bucket = TimeBucket(round(float(interval) * NS_PER_SECOND), round(float(phase or 0) * NS_PER_SECOND))
+    except (ValueError, OverflowError):
+        raise ValueError(f"'time-bucket:{argument}' needs the interval in seconds, such as time-bucket:0.5") from None
+    if bucket.interval_ns <= 0:
+        raise ValueError(f"'time-bucket:{argument}' needs an interval above zero")
+    return bucket
+
+
+def canonical(source: str, data: Any, *, exact: bool = False) -> bytes:
+    """The data by RFC 8785; `exact` also writes whole numbers that no double holds, as text. Raises NoIdentityError."""
+    try:
+        return rfc8785.dumps(_large_numbers_as_text(data) if exact else data)
+    except (rfc8785.CanonicalizationError, RecursionError, ValueError) as error:
+        raise NoIdentityError(f"{source}: the payload has no canonical form: {error}") from None
+
+
+def _large_numbers_as_text(data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {name: _large_numbers_as_text(value) for name, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_large_numbers_as_text(value) for value in data]
+    if isinstance(data, float) and data.is_integer():
+        data = int(data)
+    return str(data) if isinstance(data, int) and abs(data) > MAX_EXACT else data
 
 
 def sequence_of(data: Any) -> tuple[str, int] | None:

@@ -13,8 +13,8 @@ from enum import StrEnum
 from itertools import pairwise
 from statistics import median
 
-from edge_sender.identity.rules import NS_PER_SECOND, IdentityRules
-from wire.ids import Identity, NoIdentityError, Sample, TimeBucket, reading_id
+from edge_sender.identity.rules import IdentityRules
+from wire.ids import NS_PER_SECOND, Identity, NoIdentityError, Sample, TimeBucket, reading_id
 
 MARGIN_SECONDS = 2.0
 TOLERATED_SHARE = 0.01

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from wire.ids import Content, Identity, NoIdentityError, Sample, Sequence, SourceTime, TimeBucket, reading_id
-
-NS_PER_SECOND = 1_000_000_000
+from wire.ids import Identity, NoIdentityError, Sample, parse_strategy, reading_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,31 +26,10 @@ def parse_rules(text: str) -> IdentityRules:
     rules: list[tuple[str, Identity]] = []
     for item in filter(None, (part.strip() for part in text.split(","))):
         pattern, equals, strategy = item.rpartition("=")
-        rules.append((pattern if equals else "*", _parse_strategy(strategy.strip())))
+        rules.append((pattern if equals else "*", parse_strategy(strategy.strip())))
     if not rules:
         raise ValueError("names no strategy")
     return IdentityRules(tuple(rules))
-
-
-def _parse_strategy(text: str) -> Identity:
-    name, _, argument = text.partition(":")
-    if name == "time-bucket":
-        return _parse_time_bucket(argument)
-    simple: dict[str, Identity] = {"source-time": SourceTime(), "sequence": Sequence(), "content": Content()}
-    if name not in simple or argument:
-        raise ValueError(f"{text!r} is not one of source-time, sequence, content, time-bucket:SECONDS[+PHASE]")
-    return simple[name]
-
-
-def _parse_time_bucket(argument: str) -> TimeBucket:
-    interval, _, phase = argument.partition("+")
-    try:
-        bucket = TimeBucket(round(float(interval) * NS_PER_SECOND), round(float(phase or 0) * NS_PER_SECOND))
-    except ValueError:
-        raise ValueError(f"'time-bucket:{argument}' needs the interval in seconds, such as time-bucket:0.5") from None
-    if bucket.interval_ns <= 0:
-        raise ValueError(f"'time-bucket:{argument}' needs an interval above zero")
-    return bucket
 
 
 def mint(sample: Sample, rules: IdentityRules) -> str:

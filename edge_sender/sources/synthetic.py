@@ -7,9 +7,8 @@ import math
 import time
 from collections.abc import Callable
 
-from edge_sender.identity.rules import NS_PER_SECOND
 from edge_sender.ports import Intake
-from wire.ids import Sample
+from wire.ids import NS_PER_SECOND, Sample
 
 MAX_TICK_SECONDS = 0.05
 

@@ -26,6 +26,12 @@ function canonical(value) {
   return `{${members.join(",")}}`;
 }
 
+// Whole numbers that a double does not hold exactly become text. `source` is the number's own text, which JSON.parse loses.
+function large(value, source) {
+  if (typeof value !== "number" || !Number.isInteger(value) || Math.abs(value) <= Number.MAX_SAFE_INTEGER) return value;
+  return /^-?\d+$/.test(source) ? String(BigInt(source)) : String(BigInt(value));
+}
+
 const floorDivide = (a, b) => a / b - (a % b !== 0n && a < 0n !== b < 0n ? 1n : 0n);
 const nanoseconds = (seconds) => BigInt(Math.round(Number(seconds || 0) * NS_PER_SECOND));
 
@@ -34,6 +40,8 @@ function fieldsOf(strategy, argument, sample) {
   switch (strategy) {
     case "source-time":
       return [String(time)];
+    case "source-time+value":
+      return [String(time), canonical(sample.exact)];
     case "sequence":
       return [String(sample.data.epoch ?? ""), String(sample.data.sequence)];
     case "content":
@@ -60,10 +68,13 @@ function ruleOf(rules, source) {
   throw new Error(`no rule for ${source}`);
 }
 
-const vectors = JSON.parse(readFileSync(process.argv[2], "utf8"));
+const text = readFileSync(process.argv[2], "utf8");
+const vectors = JSON.parse(text);
+const exact = JSON.parse(text, (name, value, context) => large(value, context?.source));
 const ids = {};
 for (const { name, source, strategy, fields } of vectors.ids) ids[`ids: ${name}`] = readingId(source, strategy, fields);
-for (const sample of vectors.samples) {
+for (const [index, sample] of vectors.samples.entries()) {
+  sample.exact = exact.samples[index].data;
   const [strategy, argument] = ruleOf(sample.rule, sample.source);
   ids[`samples: ${sample.name}`] = readingId(sample.source, strategy, fieldsOf(strategy, argument, sample));
 }

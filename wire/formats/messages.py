@@ -8,7 +8,8 @@ from typing import Any, Protocol
 import msgspec
 
 Path = tuple[str | int, ...]
-"""Names of members and indexes of elements, from the root of the body to a part of it; () is the whole body."""
+"""Names of members and indexes of elements, from the root of the body to a part of it; () is the whole body. Where a
+text in it is itself JSON (also in base64), the path goes on inside that text."""
 
 
 class Message(msgspec.Struct, frozen=True):

@@ -35,9 +35,10 @@ _JSON_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 class OpcPublisher(msgspec.Struct, frozen=True, kw_only=True):
     """The format `opc-publisher` with its options."""
 
-    constant: str = ""
-    """What names the server where the messages don't; the same for all gateways of a group."""
-    heartbeats: bool = False
+    constant: str = "server"
+    """What names the server where the messages don't; the same for all gateways of a group. Empty: then they are refused,
+    because nodes of the same name on two servers would be one source."""
+    heartbeats: bool = True
     """Whether publishers send heartbeats. A publisher that lost its server gives these the status
     UncertainNoCommunicationLastUsableValue; then that is read as a repetition of the Good value."""
 

@@ -54,7 +54,7 @@ def test_variables_and_commands_exist(page: Path) -> None:
         assert name in known or any(other.startswith(name) for other in known), name
     for command in re.findall(r"(?:^    |`|-- )dedup-service ((?!run --help)[a-z][^`\n#]*)", text, re.MULTILINE):
         words = command.split()
-        if words[0] in ("run", "report", "check", "init", "plan"):
+        if words[0] in ("run", "report", "check", "init", "plan") or words[:2] == ["try", "--format"]:
             make_parser().parse_args(words)
 
 

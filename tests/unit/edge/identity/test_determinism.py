@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from edge_sender.identity.determinism import Comparison, Problem
-from edge_sender.identity.rules import NS_PER_SECOND, parse_rules
-from wire.ids import Sample
+from edge_sender.identity.rules import parse_rules
+from wire.ids import NS_PER_SECOND, Sample
 
 START, END = 100.0, 140.0
 INTERVAL = 0.5

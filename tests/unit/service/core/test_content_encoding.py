@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dedup_service.core.content_encoding import CHUNK_BYTES, MAX_CODINGS, decoded
+from dedup_service.core.content_encoding import decoded
 from dedup_service.errors import UndeliverableError
+from wire.content_encoding import CHUNK_BYTES, MAX_CODINGS
 
 LIMIT = 100_000
 

@@ -11,9 +11,9 @@ from wire.formats.messages import NotReading, Refused
 from wire.formats.opc_publisher import OpcPublisher
 from wire.times import parse_rfc3339
 
-PLAIN = OpcPublisher()
-PLANT = OpcPublisher(constant="urn:plant:press")
-WITH_HEARTBEATS = OpcPublisher(constant="urn:plant:press", heartbeats=True)
+PLAIN = OpcPublisher(constant="", heartbeats=False)
+PLANT = OpcPublisher(constant="urn:plant:press", heartbeats=False)
+WITH_HEARTBEATS = OpcPublisher(constant="urn:plant:press")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from wire.formats.messages import Found, Message, NotReading, Part, Path, Refuse
 from wire.formats.opc_publisher import OpcPublisher
 from wire.formats.opc_values import Reason, What
 
-FORMS = [OpcPublisher(), OpcPublisher(constant="urn:plant", heartbeats=True)]
+FORMS = [OpcPublisher(), OpcPublisher(constant="", heartbeats=False)]
 T1 = "2026-03-02T08:15:30.1Z"
 CAPTURED = [message.body for file in sorted(FILES.glob("opcpub-*.json")) for message in messages(file.stem)]
 

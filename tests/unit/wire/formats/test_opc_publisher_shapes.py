@@ -203,12 +203,12 @@ def test_what_the_gateways_do_not_share_is_not_in_the_source() -> None:
 
 
 def test_the_group_names_the_server_where_nothing_else_does() -> None:
-    assert read(GROUP | {"Messages": [write({"T": VALUE})]}, OpcPublisher()) == [
+    assert read(GROUP | {"Messages": [write({"T": VALUE})]}, OpcPublisher(constant="")) == [
         reading(("Messages", 0, "Payload", "T"), "#g/w/T")
     ]
     unnamed = GROUP | {"DataSetWriterGroup": "<<UnknownWriterGroup>>", "Messages": [write({"T": VALUE})]}
     for body in (unnamed, write({"T": VALUE}), write(EVENT, "ua-event"), {"NodeId": "n", "Value": VALUE}):
-        [part] = read(body, OpcPublisher())
+        [part] = read(body, OpcPublisher(constant=""))
         assert isinstance(part, Refused)
         assert part.reason == "no-source"
 

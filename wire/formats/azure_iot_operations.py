@@ -1,0 +1,88 @@
+"""`azure-iot-operations`: the connector for OPC UA. A body is a data set, whose members are the data points that changed.
+
+The attributes of its CloudEvents are application properties, with the prefix `ce_` or `ce-` or none, by the data flow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from wire.content_encoding import UnreadableBodyError
+from wire.formats.bodies import BadTimeError, json_of, time_of
+from wire.formats.messages import Found, Message, NotReading, Part, Refused
+from wire.formats.names import named, renamed, source_of
+from wire.formats.opc_values import STATUS_MASK
+
+EVENT, FRAMES = "ua-event", ("ua-keyframe", "ua-deltaframe")
+"""The lower half of a status belongs to the subscription, not to the value (OPC 10000-4 7.39)."""
+DATA_VALUE = ("Value", "SourceTimestamp", "StatusCode")
+
+
+class AzureIotOperationsOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    rename: dict[str, str] = {}
+    """Assets by `subject`, which is a GUID of each cluster where they were made in the web UI: `{"cccccccc-*": "oven"}`.
+    `{"*": ""}` leaves the asset out, where no two assets of a server have a data point of the same name."""
+    accept_events_without_time: bool = True
+    """An event filter may drop the time. Two such events with equal fields are taken for copies then."""
+
+
+class AzureIotOperations:
+    name = "azure-iot-operations"
+
+    def __init__(self, options: AzureIotOperationsOptions) -> None:
+        self._options = options
+
+    def read(self, message: Message) -> Iterator[Part]:
+        kind, server = _attribute(message, "type"), _attribute(message, "source")
+        try:
+            root = json_of(message.body)
+        except UnreadableBodyError as error:
+            yield Refused((), error.reason, error.detail)
+            return
+        if not isinstance(root, dict) or (kind not in (EVENT, *FRAMES) and not any(map(_is_data_value, root.values()))):
+            yield NotReading((), "other-shape")
+        elif not server:
+            yield Refused((), "no-source", "no property source: the data flow must copy the user properties")
+        elif kind == EVENT:
+            yield self._event(source_of(server, self._asset(message)), root)
+        else:
+            yield from (self._value(server, self._asset(message), name, value) for name, value in root.items())
+
+    def _asset(self, message: Message) -> str:
+        return renamed(_attribute(message, "subject") or "", self._options.rename)
+
+    def _event(self, source: str, fields: dict[str, Any]) -> Part:
+        try:
+            time_ns = time_of(fields.get("Time"), "rfc3339")
+        except BadTimeError as error:
+            return Refused((), "unreadable-time", str(error))
+        if time_ns is None and not self._options.accept_events_without_time:
+            return Refused((), "no-identity", "the event has no Time")
+        return Found((), source, fields, time_ns, fields, is_event=True)
+
+    def _value(self, server: str, asset: str, name: str, value: Any) -> Part:
+        if not _is_data_value(value):
+            return NotReading((name,), "no-data-value")
+        try:
+            time_ns = time_of(value.get("SourceTimestamp"), "rfc3339")
+        except BadTimeError as error:
+            return Refused((name,), "unreadable-time", str(error))
+        compared = {"value": value.get("Value"), "status": _status(value.get("StatusCode"))}
+        return Found((name,), source_of(server, asset, name), compared, time_ns, value)
+
+
+def _attribute(message: Message, name: str) -> str | None:
+    return named(message.properties, name, f"ce_{name}", f"ce-{name}")
+
+
+def _is_data_value(value: Any) -> bool:
+    return isinstance(value, dict) and any(name in value for name in DATA_VALUE)
+
+
+def _status(status: Any) -> Any:
+    """The status without what a subscription adds to it; good where there is none."""
+    code = status.get("Code", 0) if isinstance(status, dict) else status
+    return code & STATUS_MASK if isinstance(code, int) else code or 0

@@ -1,0 +1,157 @@
+"""JSON pointers (RFC 6901), with `*` for every element or member, and references to what is near a part of a body."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from wire.formats.messages import Message, Path
+from wire.formats.names import named
+from wire.formats.never import why_never
+
+
+class PointerError(ValueError):
+    """The text is no pointer or reference, or refers to what can't be an identity."""
+
+
+class Spot(msgspec.Struct, frozen=True):
+    """A part of a body, and what is around it."""
+
+    message: Message
+    place: Path
+    nodes: tuple[Any, ...]
+    """From the root of the body to the part."""
+
+
+Reference = Callable[[Spot], Any]
+"""The value that it refers to; None where there is none."""
+
+_INDEX = re.compile(r"0|[1-9]\d{0,9}", re.ASCII)
+_RELATIVE = re.compile(r"(\d{1,2})(#|(?:/.*)?)", re.DOTALL | re.ASCII)
+_LEVEL = re.compile(r"-?\d{1,3}", re.ASCII)
+
+
+def tokens(pointer: str) -> tuple[str, ...]:
+    """The reference tokens of a pointer; () for the whole. Raises PointerError."""
+    if pointer and not pointer.startswith("/"):
+        raise PointerError(f"{pointer!r} is no JSON pointer: it must be empty or begin with a slash, such as /values/*")
+    if re.search(r"~(?![01])", pointer):
+        raise PointerError(f"{pointer!r} is no JSON pointer: a tilde is written ~0, a slash in a name ~1")
+    return tuple(token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:])
+
+
+def spots(message: Message, root: Any, pattern: tuple[str, ...]) -> Iterator[Spot]:
+    """Every part that the pattern matches, in the order of the body."""
+    yield from _spots(Spot(message, (), (root,)), pattern)
+
+
+def _spots(spot: Spot, pattern: tuple[str, ...]) -> Iterator[Spot]:
+    if not pattern:
+        yield spot
+        return
+    for key, child in _children(spot.nodes[-1], pattern[0]):
+        yield from _spots(Spot(spot.message, (*spot.place, key), (*spot.nodes, child)), pattern[1:])
+
+
+def _children(node: Any, token: str) -> Iterator[tuple[str | int, Any]]:
+    if isinstance(node, dict):
+        if token == "*":  # noqa: S105  # a token of a pointer
+            yield from node.items()
+        elif token in node:
+            yield token, node[token]
+    elif isinstance(node, list):
+        if token == "*":  # noqa: S105
+            yield from enumerate(node)
+        elif _INDEX.fullmatch(token) and int(token) < len(node):
+            yield int(token), node[int(token)]
+
+
+def _at(node: Any, path: tuple[str, ...]) -> Any:
+    for token in path:
+        node = next((child for _, child in _children(node, token)), None)
+    return node
+
+
+def reference(text: str) -> Reference:
+    """What a text refers to, seen from a part of a body. Raises PointerError.
+
+    `/a/b` inside it, `1/a` inside what holds it (relative JSON pointers), `body:/a/b` from the root; `@key` its name or
+    index, `1#` that of what holds it; `property:NAME`, `system:NAME`, `annotation:NAME`, `topic:2` the second level of the
+    property `topic` (`topic:-1` the last); `text:…` just that text.
+    """
+    kind, colon, name = text.partition(":")
+    if colon and kind in _KINDS:
+        return _KINDS[kind](name)
+    if text == "@key":
+        return _relative(0, "#")
+    if relative := _RELATIVE.fullmatch(text):
+        return _relative(int(relative[1]), relative[2])
+    path = _allowed(tokens(text))
+    return lambda spot: _at(spot.nodes[-1], path)
+
+
+def _relative(up: int, rest: str) -> Reference:
+    if rest == "#":
+        return lambda spot: spot.place[-1 - up] if up < len(spot.place) else None
+    path = _allowed(tokens(rest))
+    return lambda spot: _at(spot.nodes[-1 - up], path) if up < len(spot.nodes) else None
+
+
+def _from_root(pointer: str) -> Reference:
+    path = _allowed(tokens(pointer))
+    return lambda spot: _at(spot.nodes[0], path)
+
+
+def _property(name: str) -> Reference:
+    _refuse(name, is_property=True)
+    return lambda spot: named(spot.message.properties, name)
+
+
+def _system(name: str) -> Reference:
+    _refuse(name)
+    return lambda spot: named(spot.message.system, name)
+
+
+def _annotation(name: str) -> Reference:
+    _refuse(name)
+    return lambda spot: named(spot.message.annotations, name)
+
+
+def _topic_level(number: str) -> Reference:
+    if not _LEVEL.fullmatch(number) or int(number) == 0:
+        raise PointerError(f"topic:{number} needs the number of a level, such as topic:2 or topic:-1")
+    at = int(number) - (int(number) > 0)
+
+    def level(spot: Spot) -> str | None:
+        levels = (named(spot.message.properties, "topic") or "").split("/")
+        return levels[at] or None if -len(levels) <= at < len(levels) else None
+
+    return level
+
+
+def _constant(text: str) -> Reference:
+    return lambda _: text
+
+
+_KINDS: dict[str, Callable[[str], Reference]] = {
+    "body": _from_root,
+    "property": _property,
+    "system": _system,
+    "annotation": _annotation,
+    "topic": _topic_level,
+    "text": _constant,
+}
+
+
+def _allowed(path: tuple[str, ...]) -> tuple[str, ...]:
+    if path:
+        _refuse(path[-1])
+    return path
+
+
+def _refuse(name: str, *, is_property: bool = False) -> None:
+    if reason := why_never(name, is_property=is_property):
+        raise PointerError(f"{reason}, so copies of a reading would never match")

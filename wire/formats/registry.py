@@ -1,0 +1,38 @@
+"""The formats by name, with their options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from wire.formats.any_json import Json, Shape
+from wire.formats.azure_iot_operations import AzureIotOperations, AzureIotOperationsOptions
+from wire.formats.ignition import Ignition, IgnitionOptions
+from wire.formats.kepware import KepwareOptions, kepware
+from wire.formats.messages import Format
+from wire.formats.opc_publisher import OpcPublisher
+from wire.formats.siemens import Siemens, SiemensOptions
+from wire.formats.sparkplug import Sparkplug, SparkplugOptions
+from wire.formats.telegraf import Telegraf, TelegrafOptions
+
+_FORMATS: dict[str, tuple[Any, Callable[[Any], Format]]] = {
+    "azure-iot-operations": (AzureIotOperationsOptions, AzureIotOperations),
+    "ignition": (IgnitionOptions, Ignition),
+    "json": (Shape | list[Shape], lambda shapes: Json(*(shapes if isinstance(shapes, list) else [shapes]))),
+    "kepware": (KepwareOptions, kepware),
+    "opc-publisher": (OpcPublisher, lambda options: options),
+    "siemens": (SiemensOptions, Siemens),
+    "sparkplug": (SparkplugOptions, Sparkplug),
+    "telegraf": (TelegrafOptions, Telegraf),
+}
+"""Type of the options, and what makes the format of them."""
+NAMES = sorted(_FORMATS)
+
+
+def make_format(name: str, options: bytes | str = b"{}") -> Format:
+    """A format for one stream of messages: some formats learn names from it. Raises ValueError, which says what is wrong
+    with the options (a JSON object)."""
+    kind, make = _FORMATS[name]
+    return make(msgspec.json.decode(options, type=kind))

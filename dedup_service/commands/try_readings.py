@@ -10,7 +10,7 @@ from dedup_service.commands.tried import Tried, try_file
 from dedup_service.commands.tried_text import as_json, as_text
 from wire.formats.capture import CaptureError
 from wire.formats.minting import chosen_strategy
-from wire.formats.registry import NAMES, make_format
+from wire.formats.registry import DEFAULT_STRATEGIES, NAMES, make_format
 from wire.ids import Identity
 
 
@@ -30,10 +30,9 @@ def add_try(commands: Any) -> None:
     parser.add_argument(
         "--identity",
         type=_strategy,
-        default="source-time+value",
         metavar="STRATEGY",
         help="what tells readings of a source apart: source-time, source-time+value, sequence, content, "
-        "time-bucket:SECONDS[+PHASE] (default: %(default)s)",
+        "time-bucket:SECONDS[+PHASE] (default: by format, see docs/formats.md)",
     )
     parser.add_argument("--options", default="{}", metavar="JSON", help="of the format: a JSON object, or a file with it")
     parser.add_argument("--json", action="store_true", help="for programs")
@@ -51,7 +50,8 @@ def _tried_file(path: Path, arguments: argparse.Namespace) -> Tried:
     except (ValueError, OSError) as error:
         raise TryError(f"--options of {arguments.format}: {error}. docs/formats.md has examples") from None
     try:
-        return try_file(path.name, path.read_bytes(), form, arguments.identity)
+        strategy = arguments.identity or _strategy(DEFAULT_STRATEGIES[arguments.format])
+        return try_file(path.name, path.read_bytes(), form, strategy)
     except OSError as error:
         raise TryError(f"{path} can't be read: {error.strerror}") from None
     except CaptureError as error:

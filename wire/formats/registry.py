@@ -29,6 +29,10 @@ _FORMATS: dict[str, tuple[Any, Callable[[Any], Format]]] = {
 }
 """Type of the options, and what makes the format of them."""
 NAMES = sorted(_FORMATS)
+OWN_TIMES = "time-bucket:1"
+DEFAULT_STRATEGIES = dict.fromkeys(NAMES, "source-time+value") | {"kepware": OWN_TIMES, "siemens": OWN_TIMES}
+"""What tells the readings of a source apart, by format. Kepware's servers and Siemens' connectors stamp what they polled
+themselves, so that exact times never match."""
 
 
 def make_format(name: str, options: bytes | str = b"{}") -> Format:

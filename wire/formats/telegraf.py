@@ -20,11 +20,21 @@ HOST = "host"
 _ESCAPES = str.maketrans({"\\": "\\\\", ",": "\\,", "=": "\\="})
 
 
+_LIMITS: tuple[tuple[TimeFormat, int], ...] = (("s", 10**11), ("ms", 10**14), ("us", 10**17))
+
+
 class TelegrafOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    timestamp_units: TimeFormat = "s"
-    """As `json_timestamp_units`, which is 1 s by default: two values of a second have one time then."""
+    timestamp_units: TimeFormat | None = None
+    """As `json_timestamp_units`, which is 1 s by default: two values of a second have one time then. None: told by the size
+    of the number, which is unmistakable for times after 1973."""
     ignored_tags: list[str] = []
     """Further tags that differ between gateways, such as `source` where it is an address."""
+
+
+def _units_of(timestamp: Any) -> TimeFormat:
+    if not isinstance(timestamp, int):
+        return "s" if isinstance(timestamp, float) else "rfc3339"
+    return next((units for units, limit in _LIMITS if abs(timestamp) < limit), "ns")
 
 
 class Telegraf:
@@ -56,7 +66,8 @@ class Telegraf:
         if not isinstance(fields, dict) or not fields:
             return Refused(place, "no-value", f"{name} has no fields")
         try:
-            time_ns = time_of(members.get("timestamp"), self._units)
+            timestamp = members.get("timestamp")
+            time_ns = time_of(timestamp, self._units or _units_of(timestamp))
         except BadTimeError as error:
             return Refused(place, "unreadable-time", f"{error}; timestamp_units must be those of json_timestamp_units")
         return Found(place, self._source(name, tags), fields, time_ns, [members.get("timestamp"), fields])

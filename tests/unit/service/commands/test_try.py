@@ -18,11 +18,19 @@ OVEN = {"rename": {"cccccccc-*": "oven"}}
 NS = {"timestamp_units": "ns"}
 
 
-def run(files: str, form: str, options: Any = None, identity: str = "source-time+value", *, text: bool = False) -> Any:
+def run(files: str, form: str, options: Any = None, identity: str = "", *, text: bool = False) -> Any:
     """`files`: such as `telegraf-abc` for three gateways' files."""
     name, _, letters = files.partition(":")
     paths = [str(VECTORS / f"{name}{'-' + letter if letter else ''}.json") for letter in letters or [""]]
-    words = ["try", "--format", form, "--identity", identity, "--options", json.dumps(options or {}), *paths]
+    words = [
+        "try",
+        "--format",
+        form,
+        *(["--identity", identity] if identity else []),
+        "--options",
+        json.dumps(options or {}),
+        *paths,
+    ]
     answer = tried(make_parser().parse_args([*words, *([] if text else ["--json"])]))
     return answer if text else json.loads(answer)
 
@@ -48,9 +56,10 @@ def run(files: str, form: str, options: Any = None, identity: str = "source-time
         ("telegraf:c", "telegraf", None, "source-time+value", (2, 2, 0, 0, 0)),
         ("telegraf:c", "telegraf", None, "source-time", (2, 1, 0, 0, 0)),
         ("telegraf:abc", "telegraf", NS, "source-time+value", (8, 5, 0, 0, 0)),
-        ("kepware:ab", "kepware", None, "time-bucket:1", (8, 4, 0, 0, 0)),
+        ("kepware:ab", "kepware", None, "", (8, 4, 0, 0, 0)),
+        ("telegraf:ab", "telegraf", None, "", (6, 3, 0, 0, 0)),
         ("kepware:ab", "kepware", None, "source-time+value", (8, 8, 0, 0, 0)),
-        ("siemens-bulk:ab", "siemens", None, "time-bucket:1", (4, 2, 2, 0, 0)),
+        ("siemens-bulk:ab", "siemens", None, "", (4, 2, 2, 0, 0)),
         ("siemens-bulk:ab", "siemens", None, "source-time", (4, 3, 2, 0, 0)),
         ("siemens-other", "siemens", {"bare_ids": True}, "source-time", (5, 5, 0, 2, 0)),
         ("siemens-other", "siemens", None, "source-time", (1, 1, 0, 2, 4)),
@@ -160,6 +169,6 @@ def test_the_examples_of_the_documentation_are_what_it_prints() -> None:
     examples = re.findall(asked + r"\n\n.*\n    key  (.*)\n +\S+ (\w+)$", page, re.MULTILINE)
     assert len(examples) == 6
     for name, form, identity, options, source, reading_id in examples:
-        answer = run(name, form, json.loads(options or "{}"), identity or "source-time+value")
+        answer = run(name, form, json.loads(options or "{}"), identity)
         first = answer["files"][0]["readings"][0]
         assert (first["source"], first["id"]) == (source, reading_id)

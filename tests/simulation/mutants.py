@@ -370,5 +370,5 @@ CAUGHT_BY: dict[str, tuple[Mutant, str]] = {
     "replays-are-counted": (replays_are_counted, "many crashes"),
     "skip-by-sequence-number": (skip_by_sequence_number, "recreated"),
 }
-MAY_STAND_STILL = {"skip-by-sequence-number", "keeps-what-it-cannot-read", "waits-for-what-has-expired"}
+MAY_STAND_STILL = {"skip-by-sequence-number", "trusts-numbers", "keeps-what-it-cannot-read", "waits-for-what-has-expired"}
 """Mutants that are caught by a partition that is never finished."""

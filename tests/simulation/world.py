@@ -273,6 +273,8 @@ class World:
         return all(self._is_finished_in(partition, log) for partition, log in self.hub.partitions.items())
 
     def _is_finished_in(self, partition: str, log: list[InputEvent]) -> bool:
+        if self.first_kept(partition) == len(log):
+            return True
         record = self._record(partition)
         finished = record.finished if record is not None else None
         if self.failovers or (finished is not None and finished.is_a_time):  # numbers say nothing

@@ -65,6 +65,7 @@ def scenario_of(seed: int) -> str:
 def run(seed: int, name: str | None = None) -> Failure | None:
     """The same seed gives the same run, step by step."""
     name = name or scenario_of(seed)
+    logs = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     rng = random.Random(seed)
     loop = SimulatedLoop(rng)
@@ -76,6 +77,7 @@ def run(seed: int, name: str | None = None) -> Failure | None:
         return Failure(seed, name, f"{STUCK} ({type(error).__name__})")
     finally:
         _abandon(loop)
+        structlog.configure(**logs)  # other tests of this process read logs
     return _judge(seed, name, audit(world.emitted, world.clean.events)) or _check_accounts(seed, name, world)
 
 

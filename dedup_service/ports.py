@@ -53,16 +53,19 @@ class PartitionState:
 
 @dataclass(frozen=True, slots=True)
 class StartPosition:
-    """Where reading starts, given by one of these. `offset` is that of the last finished event, which is delivered again as
-    a proof that this is still the same log; "-1" is the beginning."""
+    """Where reading starts: at one of these, or at the beginning of what the hub keeps.
 
-    offset: str | None = None
+    `sequence_number` is that of the last finished event, which is delivered again as a proof that the number still belongs
+    to it. An offset would not do: in another log it may lie between two events, and those before it would be left out.
+    """
+
+    sequence_number: int | None = None
     enqueued_ms: int | None = None
 
     def __str__(self) -> str:
-        if self.offset is not None:
-            return f"at offset {self.offset}"
-        return f"at enqueued time {self.enqueued_ms} ms"
+        if self.sequence_number is not None:
+            return f"at sequence number {self.sequence_number}"
+        return "at the beginning" if self.enqueued_ms is None else f"at enqueued time {self.enqueued_ms} ms"
 
 
 class PartitionReader(Protocol):

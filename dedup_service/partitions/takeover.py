@@ -72,7 +72,9 @@ class Takeover:
             return StartPosition(enqueued_ms=self._start_at)
         if finished.is_a_time:
             return StartPosition(enqueued_ms=finished.enqueued_ms + 1)
-        return StartPosition(offset=finished.offset)
+        if finished.offset == BEGINNING_OFFSET:
+            return StartPosition()
+        return StartPosition(sequence_number=finished.sequence_number)
 
     async def hub_state(self) -> tuple[HubInfo, PartitionState]:
         run, hub = self._retrier.run, self._source.hub

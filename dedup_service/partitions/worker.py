@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from dedup_service.core.events import InputEvent
 from dedup_service.core.leases import Lease, TakeoverState
-from dedup_service.core.progress import Position
 from dedup_service.errors import (
     Dependency,
     DependencyKind,
@@ -19,8 +18,8 @@ from dedup_service.errors import (
 from dedup_service.partitions.checkpointing import Checkpointer
 from dedup_service.partitions.hub_end import HubEnd
 from dedup_service.partitions.input_ports import InputPorts
-from dedup_service.partitions.takeover import BEGINNING_OFFSET, Takeover
-from dedup_service.ports import Leases, PartitionReader, PartitionState
+from dedup_service.partitions.takeover import Takeover
+from dedup_service.ports import Leases, PartitionReader
 from dedup_service.processing.pipeline import Pipeline
 from dedup_service.processing.shared import Shared
 from dedup_service.telemetry import PartitionFigures
@@ -145,7 +144,7 @@ class PartitionWorker:
         while not self._stopping.is_set():
             events = await reader.read(IDLE_WAIT_SECONDS)
             if events and not is_checked:
-                await self._check_hub(pipeline, events[0])
+                await self._check_hub(pipeline)
                 is_checked = True
             if events:
                 heard_at = self._clock.monotonic()
@@ -174,7 +173,7 @@ class PartitionWorker:
         if retention.observe(oldest.enqueued_ms, now_ms):
             self._telemetry.retention_disproved(self._source.config.name, retention.configured_ms, retention.oldest_ms)
 
-    async def _check_hub(self, pipeline: Pipeline, delivered: InputEvent | None = None) -> None:
+    async def _check_hub(self, pipeline: Pipeline) -> None:
         """After a reader ended, or has delivered its first event: is it still the same hub, and do its numbers go on where
         they were? Raises HubRecreatedError.
 
@@ -186,7 +185,7 @@ class PartitionWorker:
         if info.incarnation != pipeline.incarnation:
             raise HubRecreatedError(f"partition {self._partition_id}: the input hub was recreated")
         finished = pipeline.progress.finished
-        if finished is not None and (state.went_back(finished) or _is_passed_over(finished, state, delivered)):
+        if finished is not None and state.went_back(finished):
             raise HubRecreatedError(
                 f"partition {self._partition_id}: event {finished.sequence_number} was finished, but the hub has lost it "
                 "and gives its number to another event"
@@ -216,11 +215,3 @@ class PartitionWorker:
                 self._telemetry.worker_failed(self._label, error)
         self._telemetry.forget(self._reading)
         self._telemetry.partition_left(self._label, self._reason)
-
-
-def _is_passed_over(finished: Position, state: PartitionState, delivered: InputEvent | None) -> bool:
-    """Whether the reader began behind the finished event, which it was to deliver again, although the hub claims to keep
-    that number: then it belongs to another event by now."""
-    if delivered is None or not finished.enqueued_ms or finished.is_a_time or finished.offset == BEGINNING_OFFSET:
-        return False
-    return delivered.sequence_number > finished.sequence_number >= state.first_sequence_number

@@ -164,8 +164,8 @@ class MemoryHub:
     def open(self, partition_id: str, start: StartPosition, owner_level: int) -> MemoryReader:
         log = self.partitions[partition_id]
         position = 0
-        if start.offset is not None:
-            position = max(0, int(start.offset))
+        if start.sequence_number is not None:
+            position = start.sequence_number
         elif start.enqueued_ms is not None:
             earliest = start.enqueued_ms
             position = next((i for i, event in enumerate(log) if event.enqueued_ms >= earliest), len(log))

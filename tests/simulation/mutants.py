@@ -17,7 +17,6 @@ from dedup_service.core.outgoing import INDEXES_PROPERTY, ORIGIN_PROPERTY, Outgo
 from dedup_service.core.progress import Position, Progress
 from dedup_service.core.retention import Retention
 from dedup_service.errors import UnavailableError
-from dedup_service.partitions import worker
 from dedup_service.partitions.giving_up import GivingUp
 from dedup_service.partitions.takeover import Takeover
 from dedup_service.partitions.worker import PartitionWorker
@@ -294,7 +293,6 @@ def waits_for_what_has_expired(patch: Patch) -> None:
 def trusts_numbers(patch: Patch) -> None:
     """As long as the hub says that it is the same, its numbers are taken to go on where they were."""
     patch.setattr(PartitionState, "went_back", lambda *_: False)
-    patch.setattr(worker, "_is_passed_over", lambda *_: False)
 
     def fresh(self: Progress, events: list[Any]) -> list[Any]:
         finished = -1 if self.finished is None else self.finished.sequence_number

@@ -666,7 +666,7 @@ class SimulatedHub:
     def open(self, partition_id: str, start: StartPosition, owner_level: int) -> SimulatedReader:
         world = self.process.world
         log = world.hub.partitions[partition_id]
-        position = max(0, int(start.offset or 0))
+        position = start.sequence_number or 0
         if start.enqueued_ms is not None:
             position = next((n for n, event in enumerate(log) if event.enqueued_ms >= (start.enqueued_ms or 0)), len(log))
         return SimulatedReader(self.process, partition_id, position, world.hub.incarnation, world.failovers)

@@ -177,9 +177,10 @@ class EventHubReader:
         await asyncio.wait({self.receiving}, timeout=CLOSE_TIMEOUT_SECONDS)
 
 
-def _sdk_position(start: StartPosition) -> tuple[str | datetime, bool]:
-    if start.offset is not None:
-        return start.offset, start.offset != BEGINNING_OFFSET
+def _sdk_position(start: StartPosition) -> tuple[str | int | datetime, bool]:
+    """The position, and whether it is inclusive."""
+    if start.sequence_number is not None:
+        return start.sequence_number, True
     if start.enqueued_ms is not None:
         return datetime.fromtimestamp(start.enqueued_ms / 1000, UTC), True
     return BEGINNING_OFFSET, False

@@ -52,7 +52,7 @@ def connect_to(stand_in: StandIn) -> Callable[[], EventHubConsumerClient]:
 async def reading(stand_in: StandIn, *, prefetch: int = 300, batch_size: int = 100) -> AsyncIterator[PartitionReader]:
     hub = EventHubInput(connect_to(stand_in), "namespace", "", prefetch=prefetch, batch_size=batch_size)
     try:
-        yield hub.open("0", StartPosition(offset="-1"), owner_level=1)
+        yield hub.open("0", StartPosition(), owner_level=1)
     finally:
         await hub.close()
 
@@ -161,11 +161,11 @@ async def test_a_partition_is_read_again_while_the_former_reader_still_closes(
     append(stand_in, bodies(10))
     hub = EventHubInput(connect_to(stand_in), "namespace", "", prefetch=300, batch_size=100)
     try:
-        former = hub.open("0", StartPosition(offset="-1"), owner_level=1)
+        former = hub.open("0", StartPosition(), owner_level=1)
         await read(former, 10)
         monkeypatch.setattr(EventProcessor, "stop", stop_slowly)
         former.close()
-        reader = hub.open("0", StartPosition(offset="-1"), owner_level=1)
+        reader = hub.open("0", StartPosition(), owner_level=1)
         await read(reader, 10)
         await asyncio.wait_for(closed.wait(), DEADLINE_SECONDS)
         append(stand_in, bodies(10))
@@ -180,7 +180,7 @@ async def test_the_events_of_a_partition_that_was_given_up_leave_the_memory(stan
     append(stand_in, texts)
     hub = EventHubInput(connect_to(stand_in), "namespace", "", prefetch=300, batch_size=10)
     try:
-        reader = hub.open("0", StartPosition(offset="-1"), owner_level=1)
+        reader = hub.open("0", StartPosition(), owner_level=1)
         await read(reader, 10)
         client = weakref.ref(reader._client)  # type: ignore[attr-defined]  # the port does not show it
         reader.close()
@@ -190,5 +190,15 @@ async def test_the_events_of_a_partition_that_was_given_up_leave_the_memory(stan
             while client() is not None:
                 gc.collect()
                 await asyncio.sleep(0.05)
+    finally:
+        await hub.close()
+
+
+async def test_reading_begins_at_the_finished_event_which_comes_again(stand_in: StandIn, way: str) -> None:
+    append(stand_in, bodies(10))
+    hub = EventHubInput(connect_to(stand_in), "namespace", "", prefetch=300, batch_size=100)
+    try:
+        (events, *_) = await read(hub.open("0", StartPosition(sequence_number=7), owner_level=1), 3)
+        assert events[0].sequence_number == 7
     finally:
         await hub.close()

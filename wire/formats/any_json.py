@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 
-from wire.content_encoding import UnreadableBodyError
 from wire.formats.bodies import BadTimeError, json_of, number_of, time_of
 from wire.formats.messages import Found, Message, NotReading, Part, Path, Refused
 from wire.formats.names import MAX_SOURCE_LENGTH, source_of, text_of
@@ -77,10 +76,9 @@ class _Reader:
         if self._shape.whole_body:
             digest = hashlib.sha256(message.body).hexdigest()
             return [self._part(Spot(message, (), (digest,)), ())]
-        try:
-            root = json_of(message.body)
-        except UnreadableBodyError as error:
-            return Refused((), error.reason, error.detail)
+        root = json_of(message.body)
+        if isinstance(root, Refused):
+            return root
         prefix: Path = ()
         if self._shape.inside is not None:
             holder = next(spots(message, root, self._inside), None)
@@ -127,14 +125,16 @@ def _unwrapped(text: Any) -> Any:
     """The JSON that a text holds; None where it holds none."""
     if not isinstance(text, str):
         return None
+    value = _json_or_none(lambda: text.encode())
+    return _json_or_none(lambda: b64decode(text, validate=True)) if value is None else value
+
+
+def _json_or_none(body: Callable[[], bytes]) -> Any:
     try:
-        return json_of(text.encode())
-    except ValueError:
-        pass
-    try:
-        return json_of(b64decode(text, validate=True))
-    except ValueError:
+        value = json_of(body())
+    except ValueError:  # lone surrogates, or not base64
         return None
+    return None if isinstance(value, Refused) else value
 
 
 def _references(texts: list[str]) -> list[Reference]:

@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 
-from wire.content_encoding import UnreadableBodyError
 from wire.formats.bodies import BadTimeError, json_of, time_of
 from wire.formats.messages import Found, Message, NotReading, Part, Refused
 from wire.formats.names import named, renamed, source_of
@@ -37,10 +36,9 @@ class AzureIotOperations:
 
     def read(self, message: Message) -> Iterator[Part]:
         kind, server = _attribute(message, "type"), _attribute(message, "source")
-        try:
-            root = json_of(message.body)
-        except UnreadableBodyError as error:
-            yield Refused((), error.reason, error.detail)
+        root = json_of(message.body)
+        if isinstance(root, Refused):
+            yield root
             return
         if not isinstance(root, dict) or (kind not in (EVENT, *FRAMES) and not any(map(_is_data_value, root.values()))):
             yield NotReading((), "other-shape")

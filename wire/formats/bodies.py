@@ -8,20 +8,20 @@ from typing import Any
 
 import msgspec
 
-from wire.content_encoding import UnreadableBodyError
+from wire.formats.messages import Refused
 from wire.times import TimeFormat, parse_time
 
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,299})(?:\.\d{1,300})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _decode = msgspec.json.Decoder().decode
 
 
-def json_of(body: bytes) -> Any:
-    """The value, also of UTF-16 and UTF-32, which some gateways can be set to. Raises UnreadableBodyError."""
+def json_of(body: bytes) -> Any | Refused:
+    """The value, also of UTF-16 and UTF-32, which some gateways can be set to, or why there is none."""
     try:
         encoding = json.detect_encoding(body)
         return _decode(body if encoding == "utf-8" else body.decode(encoding))
     except (ValueError, RecursionError) as error:
-        raise UnreadableBodyError("unreadable-body", f"it is not JSON: {error}") from None
+        return Refused((), "unreadable-body", f"the body is not JSON: {error}")
 
 
 class BadTimeError(ValueError):

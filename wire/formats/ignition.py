@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 
-from wire.content_encoding import UnreadableBodyError
 from wire.formats.bodies import BadTimeError, json_of, time_of
 from wire.formats.messages import Found, Message, NotReading, Part, Path, Refused
 from wire.formats.names import renamed, source_of, text_of
@@ -40,10 +39,9 @@ class Ignition:
         self._rename = options.rename
 
     def read(self, message: Message) -> Iterator[Part]:
-        try:
-            root = json_of(message.body)
-        except UnreadableBodyError as error:
-            yield Refused((), error.reason, error.detail)
+        root = json_of(message.body)
+        if isinstance(root, Refused):
+            yield root
             return
         topic, payload = _object(root, "topic"), _object(root, "payload")
         kind = topic.get("type")

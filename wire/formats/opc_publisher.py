@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from wire.formats.messages import Found, Message, Part, Path
+from wire.formats.bodies import json_of
+from wire.formats.messages import Found, Message, Part, Path, Refused
 from wire.formats.opc_pubsub import DATA_SETS, data_set, data_set_message, network_message
 from wire.formats.opc_samples import is_sample, sample
 from wire.formats.opc_values import What, as_text, not_reading, refused
@@ -27,9 +28,6 @@ _BINARY = ("application/opcua+uadp", "application/x-network-message-uadp-", "app
 _KINDS: dict[str, What] = {"ua-metadata": "metadata", "ua-keepalive": "keep-alive", "RestartAnnouncement": "runtime-state"}
 _LAST_USABLE_VALUE = 0x408F0000
 """UncertainNoCommunicationLastUsableValue."""
-
-_decode = msgspec.json.Decoder().decode
-_JSON_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class OpcPublisher(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,10 +64,9 @@ class OpcPublisher(msgspec.Struct, frozen=True, kw_only=True):
                 if label.startswith(schema):
                     yield not_reading((), what)
                     return
-        try:
-            body = _decode(message.body)
-        except _JSON_ERRORS as error:
-            yield refused((), "unreadable-body", f"the body is not JSON: {error}")
+        body = json_of(message.body)
+        if isinstance(body, Refused):
+            yield body
             return
         server = _cloud_event_source(message) or self.constant
         elements: list[tuple[Path, Any]] = [((), body)]

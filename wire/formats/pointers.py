@@ -58,12 +58,12 @@ def _spots(spot: Spot, pattern: tuple[str, ...]) -> Iterator[Spot]:
 
 def _children(node: Any, token: str) -> Iterator[tuple[str | int, Any]]:
     if isinstance(node, dict):
-        if token == "*":  # noqa: S105  # a token of a pointer
+        if token == "*":  # noqa: S105  # a wildcard, not a password  # a token of a pointer
             yield from node.items()
         elif token in node:
             yield token, node[token]
     elif isinstance(node, list):
-        if token == "*":  # noqa: S105
+        if token == "*":  # noqa: S105  # a wildcard, not a password
             yield from enumerate(node)
         elif _INDEX.fullmatch(token) and int(token) < len(node):
             yield int(token), node[int(token)]

@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 
-from wire.content_encoding import UnreadableBodyError
 from wire.formats.bodies import BadTimeError, json_of, number_of, time_of
 from wire.formats.messages import Found, Message, NotReading, Part, Path, Refused
 from wire.formats.names import named, source_of, text_of
@@ -36,10 +35,9 @@ class Siemens:
         self._names: dict[tuple[str, str, str], str] = {}
 
     def read(self, message: Message) -> Iterator[Part]:
-        try:
-            root = json_of(message.body)
-        except UnreadableBodyError as error:
-            yield Refused((), error.reason, error.detail)
+        root = json_of(message.body)
+        if isinstance(root, Refused):
+            yield root
             return
         gateway = source_of(*(named(message.annotations, name) or "" for name in GATEWAY))
         topic = named(message.properties, "topic")

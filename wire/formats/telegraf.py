@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 
-from wire.content_encoding import UnreadableBodyError
 from wire.formats.bodies import BadTimeError, json_of, time_of
 from wire.formats.messages import Found, Message, NotReading, Part, Path, Refused
 from wire.times import TimeFormat
@@ -45,10 +44,9 @@ class Telegraf:
         self._ignored = {HOST, *options.ignored_tags}
 
     def read(self, message: Message) -> Iterator[Part]:
-        try:
-            root = json_of(message.body)
-        except UnreadableBodyError as error:
-            yield Refused((), error.reason, error.detail)
+        root = json_of(message.body)
+        if isinstance(root, Refused):
+            yield root
             return
         metrics = root.get("metrics") if isinstance(root, dict) else None
         if isinstance(metrics, list):

@@ -135,4 +135,4 @@ async def check_clustering(client: RedisClient, namespace: str) -> None:
         await call(client, client.initialize())
         return
     for tag in range(CLUSTER_TAGS):
-        await call(client, cast("Awaitable[Any]", client.get(f"{namespace}{{{tag}}}")))
+        await call(client, cast("Awaitable[Any]", client.exists(f"{namespace}{{{tag}}}")))

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from dedup_service.adapters.redis.calls import RedisClient, call, time_ms
 from dedup_service.adapters.redis.leases import scope_prefix
+from dedup_service.adapters.redis.unreadable import log_unreadable, read
 from dedup_service.errors import ConfigurationError
 
 SETTING = "DEDUP_NAMESPACE"
@@ -42,4 +43,4 @@ async def _is_live(client: RedisClient, namespace: str, hub: str, live_seconds: 
     """Whether a pod has renewed its leases within the last `live_seconds`."""
     pods = scope_prefix(namespace, "pods", hub)
     since_ms = await time_ms(client, pods) - int(live_seconds * 1000)
-    return bool(await call(client, cast("Any", client.zcount(pods, since_ms, "+inf"))))
+    return bool(await read(client, log_unreadable, pods, cast("Any", client.zcount(pods, since_ms, "+inf")), 0))

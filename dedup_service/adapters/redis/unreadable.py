@@ -71,4 +71,5 @@ async def read_each(client: RedisClient, report: Report, keys: Iterable[str], pi
 
 
 async def _failing(error: Exception) -> None:
+    """Raises an error of a pipeline's single command where `call` classes it like one of the whole."""
     raise error

@@ -184,7 +184,7 @@ async def test_the_events_of_a_partition_that_was_given_up_leave_the_memory(stan
         await read(reader, 10)
         client = weakref.ref(reader._client)  # type: ignore[attr-defined]  # the port does not show it
         reader.close()
-        await reader.ended()  # type: ignore[attr-defined]
+        await reader.ended()  # type: ignore[attr-defined]  # nor this
         del reader
         async with asyncio.timeout(DEADLINE_SECONDS):
             while client() is not None:

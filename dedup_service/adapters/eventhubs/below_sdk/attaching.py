@@ -20,7 +20,7 @@ async def try_to_attach(client: EventHubConsumerClient, partition_id: str) -> No
     try:
         await consumer._open()
         for _ in range(TURNS):
-            await consumer._handler.do_work_async(batch=1)  # type: ignore[union-attr]
+            await consumer._handler.do_work_async(batch=1)  # type: ignore[union-attr]  # it is open
     except Exception as error:  # noqa: BLE001  # the SDK classifies it, as in its own loop
         raise await consumer._handle_exception(error) from None
     finally:

@@ -239,7 +239,7 @@ def test_the_default_namespace_of_before_stays_known_for_the_upgrade() -> None:
 
 def test_the_group_that_is_read_back_must_be_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"^DEDUP_OUTPUT_CONSUMER_GROUP: is missing: .*=dedup$"):
-        Config(load(**{**GOOD, "output_consumer_group": None})).outputs  # noqa: B018
+        Config(load(**{**GOOD, "output_consumer_group": None})).outputs  # noqa: B018  # it raises
     (by_name,) = Config(load(**{**GOOD, "output_consumer_group": "$Default"})).outputs
     assert by_name.consumer_group == "$Default"
     file = tmp_path / "groups.yaml"

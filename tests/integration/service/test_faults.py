@@ -135,8 +135,9 @@ async def test_a_redis_outage_pauses_the_work_which_continues_when_it_is_over(be
         assert (await bench.service.get("/readyz"))[0] == 503
         bench.redis.is_down = False
         assert await bench.until_published(20) < SLACK * RESUME_SECONDS
-        await bench.until(lambda: not bench.service.telemetry.paused)
-        assert (await bench.service.get("/readyz"))[0] == 200
+        async with asyncio.timeout(SLACK * RESUME_SECONDS):  # a call that began in the outage may still fail behind it
+            while (await bench.service.get("/readyz"))[0] != 200:
+                await asyncio.sleep(0.05)
     assert_complete(bench, await bench.finish())
     assert len(logs) < 20, logs
 

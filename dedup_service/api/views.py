@@ -136,6 +136,7 @@ class GroupView(View):
     mode: str
     on_conflict: str
     content_mode: str
+    format: str
     devices: list[str]
     sources: list[str]
     window_seconds: float
@@ -157,6 +158,7 @@ class GroupView(View):
             mode=group.mode,
             on_conflict=group.on_conflict,
             content_mode=group.output.content_mode,
+            format=group.format_name,
             devices=list(group.devices),
             sources=list(group.sources),
             window_seconds=group.window_ms / 1000,

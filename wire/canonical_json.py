@@ -6,7 +6,7 @@ of the time that the library takes. What takes thought (exponents, names beyond 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from json.encoder import encode_basestring
 from typing import Any
 
@@ -39,24 +39,40 @@ def canonical_json(data: Any, *, exact: bool = False) -> bytes:
 def _plain(data: Any, depth: int) -> str:
     """Raises NotPlainError."""
     kind = type(data)
-    if kind is float:
-        size = abs(data)
-        if data == int(data) if size < _PLAIN_BELOW else False:
-            return str(int(data))
-        if _PLAIN_FROM <= size < _PLAIN_BELOW:
-            return repr(data)
-    elif kind is str:
-        return encode_basestring(data)
-    elif kind is int:
-        if -MAX_EXACT <= data <= MAX_EXACT:
-            return str(data)
-    elif data is None or kind is bool:
-        return "null" if data is None else "true" if data else "false"
-    elif depth and kind is dict:
-        return f"{{{','.join([_member(name, data[name], depth) for name in _sorted(data)])}}}"
-    elif depth and kind is list:
+    write = _SCALARS.get(kind)
+    if write is not None:
+        return write(data)
+    if depth and kind is dict:
+        names = _sorted(data) if len(data) > 1 else data
+        return f"{{{','.join([_label(name) + _plain(data[name], depth - 1) for name in names])}}}"
+    if depth and kind is list:
         return f"[{','.join([_plain(element, depth - 1) for element in data])}]"
     raise NotPlainError
+
+
+def _float(number: float) -> str:
+    size = abs(number)
+    if size < _PLAIN_BELOW:
+        if number == int(number):
+            return str(int(number))
+        if size >= _PLAIN_FROM:
+            return repr(number)
+    raise NotPlainError
+
+
+def _int(number: int) -> str:
+    if -MAX_EXACT <= number <= MAX_EXACT:
+        return str(number)
+    raise NotPlainError
+
+
+_SCALARS: dict[type, Callable[[Any], str]] = {
+    float: _float,
+    str: encode_basestring,
+    int: _int,
+    bool: {True: "true", False: "false"}.__getitem__,
+    type(None): lambda _: "null",
+}
 
 
 def _sorted(names: Mapping[Any, Any]) -> list[str]:
@@ -66,10 +82,10 @@ def _sorted(names: Mapping[Any, Any]) -> list[str]:
         raise NotPlainError from None
 
 
-def _member(name: Any, value: Any, depth: int) -> str:
+def _label(name: Any) -> str:
     if type(name) is not str or not name.isascii():  # others sort by their UTF-16 code units
         raise NotPlainError
-    return f"{encode_basestring(name)}:{_plain(value, depth - 1)}"
+    return f"{encode_basestring(name)}:"
 
 
 def _large_numbers_as_text(data: Any) -> Any:

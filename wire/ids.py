@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
 
+import msgspec
+
 from wire.canonical_json import canonical_json
 
 VERSION_TAG = b"dedup-id:1"
@@ -27,8 +29,7 @@ class NoIdentityError(ValueError):
     """The reading lacks what its strategy needs. It is counted and not sent, since its copies could not be recognised."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(msgspec.Struct, frozen=True):
     """A reading as its source delivered it, before it has an id."""
 
     source: str
@@ -56,17 +57,15 @@ def reading_id(source: str, strategy: str, fields: tuple[bytes, ...]) -> str:
     Every part (version tag, source, strategy, each field) is preceded by its length as four bytes, big-endian, so that
     different lists of parts never yield the same bytes.
     """
-    parts = [_prefix(source, strategy), *map(_part, fields)]
+    parts = [_prefix(source, strategy)]
+    for field in fields:
+        parts += (_length(len(field)), field)
     return hashlib.sha256(b"".join(parts)).digest()[:ID_BYTES].hex()
 
 
 @lru_cache(KNOWN_SOURCES)
 def _prefix(source: str, strategy: str) -> bytes:
-    return b"".join(map(_part, (VERSION_TAG, source.encode(), strategy.encode())))
-
-
-def _part(part: bytes) -> bytes:
-    return _length(len(part)) + part
+    return b"".join([_length(len(part)) + part for part in (VERSION_TAG, source.encode(), strategy.encode())])
 
 
 def _decimal(number: int) -> bytes:

@@ -61,7 +61,7 @@ class Bench:
         keys = [key_digest(group, source, reading_id)]
         enqueued_ms = self.now_ms + after_ms
         return ClaimRequest(
-            group, replica, event, enqueued_ms, 60_000, [reading], keys, late_indexes, is_timed=time_ms is not None
+            group, replica, event, enqueued_ms, 60_000, 60_000, [reading], keys, late_indexes, is_timed=time_ms is not None
         )
 
     async def counts(self, group: str = GROUP) -> dict[str, int]:
@@ -117,7 +117,7 @@ async def test_an_event_of_more_readings_than_fit_into_a_call_is_counted_once(be
     def event_of(replica: int) -> ClaimRequest:
         readings = [Reading(n, f"urn:{n % 3}", name, [], content_hash(b"")) for n, name in enumerate(names)]
         keys = key_digests(GROUP, readings)
-        return ClaimRequest(GROUP, replica, Origin(1, replica, 7, 0), bench.now_ms, 60_000, readings, keys, frozenset())
+        return ClaimRequest(GROUP, replica, Origin(1, replica, 7, 0), bench.now_ms, 60_000, 60_000, readings, keys, frozenset())
 
     for replica in (0, 1):
         calls = list(in_calls([event_of(replica)], 1000))
@@ -289,7 +289,7 @@ def _event(rng: random.Random, group: str, source: str, place: int, replica: int
     event = Origin(rng.choice([1, 1, 1, 9]), replica, number, 0)
     enqueued = now_ms - rng.choice([0, 10, 500, 70_000, 7_200_000, 30 * 3_600_000])
     return ClaimRequest(
-        group, replica, event, enqueued, 600_000, readings, key_digests(group, readings), late, rng.random() < 0.5
+        group, replica, event, enqueued, 600_000, 600_000, readings, key_digests(group, readings), late, rng.random() < 0.5
     )
 
 

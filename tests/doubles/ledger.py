@@ -82,6 +82,7 @@ class Copy:
     key: bytes
     claim: bytes
     ttl_ms: int
+    confirmed_ttl_ms: int
     late: bool
     sequence: int | None
     epoch: str
@@ -97,6 +98,7 @@ def copies_of(request: ClaimRequest) -> list[Copy]:
             key,
             claim,
             request.ttl_ms,
+            request.confirmed_ttl_ms,
             reading.index in request.late,
             sequence_number(reading.sequence),
             reading.epoch or "",

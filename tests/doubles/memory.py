@@ -68,13 +68,20 @@ class MemoryClaims:
         claim, held_until = held
         holder, mine = unpack(claim), unpack(copy.claim)
         merged = holder.replicas | mine.replicas
-        if holder.origin != mine.origin:
+        is_own = holder.origin == mine.origin
+        if not is_own:
             self.ledger.count(copy, holder)
         if live and not holder.confirmed and holder.origin.incarnation not in live:
             self.stored[copy.key] = (pack(replace(mine, replicas=merged)), expiry)
             return None
+        if holder.confirmed and not is_own and merged == holder.replicas:
+            held_until = self._prolonged(copy, held_until)
         self.stored[copy.key] = (pack(replace(holder, replicas=merged)), held_until)
         return claim
+
+    def _prolonged(self, copy: Copy, held_until: int) -> int:
+        """Until when a confirmed claim is kept that this copy repeats."""
+        return max(held_until, self.clock.now_ms() + copy.confirmed_ttl_ms)
 
     async def confirm(self, requests: Sequence[ClaimRequest], ttl_ms: int) -> int:
         return [self._confirm(copy, ttl_ms) for request in requests for copy in copies_of(request)].count(False)

@@ -18,8 +18,8 @@ from dedup_service.core.extract import CONTENT_HASH_BYTES
 from dedup_service.core.times import source_time_ms
 
 _HEAD = struct.Struct(">IHQHIddHBH")
-"""Head of an event: incarnation, partition, sequence number, enqueued time in ms (6 bytes), the claims' TTLs in ms while they
-are unconfirmed and from a repetition on, the numbers of group and replica, and how many readings follow."""
+"""Head of an event: incarnation, partition, sequence number, enqueued time in ms (6 bytes), the claims' TTLs in ms while
+they are unconfirmed and from a repetition on, the numbers of group and replica, and how many readings follow."""
 _RECORD = struct.Struct(f">H{CONTENT_HASH_BYTES}sHBddH")
 """Record of a reading: index, content hash, the source's number, flags, sequence, source time in ms, and the epoch's
 number."""

@@ -143,9 +143,10 @@ async def test_conflicts_self_duplicates_and_late_winners(bench: Bench) -> None:
 
 async def test_repetitions_are_self_duplicates_and_say_nothing_of_how_far_copies_are_apart(bench: Bench) -> None:
     """Heartbeats repeat a value for as long as it stays, which is not how long a copy is on its way."""
-    await bench.deliver(bench.copy("1", 0), bench.copy("1", 1, after_ms=50))
+    began_ms = -20 * 60_000
+    await bench.deliver(bench.copy("1", 0, after_ms=began_ms), bench.copy("1", 1, after_ms=began_ms + 50))
     for n in range(1, 20):
-        await bench.deliver(*(bench.copy("1", replica, after_ms=n * 60_000) for replica in (0, 1)))
+        await bench.deliver(*(bench.copy("1", replica, after_ms=began_ms + n * 60_000) for replica in (0, 1)))
     counts = await bench.counts()
     group, first, second = group_figures(counts), replica_figures(counts, 0), replica_figures(counts, 1)
     assert (group.readings, group.copies, group.by_replicas, group.conflicts) == (1, 40, {2: 1}, 0)
@@ -164,7 +165,7 @@ async def test_repetitions_of_a_winner_of_long_ago_are_counted_when_they_arrive(
 
 async def test_the_report_names_who_repeats_and_calls_it_no_conflict(bench: Bench) -> None:
     await bench.deliver(*(bench.copy(str(n), replica) for replica in (0, 1) for n in range(30)))
-    await bench.deliver(*(bench.copy(str(n), 1, after_ms=5000) for n in range(30)))
+    await bench.deliver(*(bench.copy(str(n), 1, after_ms=-5000) for n in range(30)))
     report = source_report("urn:a", await bench.counts(), 0, {0: "edge-0", 1: "edge-1"})
     assert (report.can_be_deduplicated, report.conflicts, report.match_rate) == (True, 0, 1.0)
     assert "edge-1" in report.verdict

@@ -121,7 +121,7 @@ class GroupFiguresView(View):
     conflicts: int
     late: int
     missing: int = Field(description="Sequence numbers that no replica delivered.")
-    spread_p999_ms: float | None = Field(description="Between the first and a further copy of a reading.")
+    spread_p999_ms: float | None = Field(description="Between the first copy of a reading and one of another replica.")
 
     @classmethod
     def of(cls, figures: dict[str, GroupFigures]) -> dict[str, GroupFiguresView]:

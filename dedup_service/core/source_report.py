@@ -85,7 +85,7 @@ def _verdict(
         name for number, name in names.items() if replica_figures(counts, number).self_duplicates > MANY * figures.copies
     ]
     if repeating:
-        return True, f"{', '.join(repeating)} sends readings twice"
+        return True, f"repeated by {', '.join(repeating)}: heartbeats, key frames, or a sender that runs twice"
     if match_rate < GOOD_MATCH:
         low = min(senders, key=lambda item: item.coverage or 0.0)
         return True, f"{match_rate:.0%} have a second copy; {low.replica} delivers only {low.coverage or 0.0:.0%}"

@@ -28,7 +28,7 @@ def canonical_json(data: Any, *, exact: bool = False) -> bytes:
     no canonical form."""
     try:
         return _plain(data, _PLAIN_DEPTH).encode()
-    except (NotPlainError, UnicodeEncodeError):
+    except (NotPlainError, UnicodeEncodeError, TypeError):  # TypeError: names that are not text
         pass
     try:
         return rfc8785.dumps(_large_numbers_as_text(data) if exact else data)
@@ -42,21 +42,25 @@ def _plain(data: Any, depth: int) -> str:
     write = _SCALARS.get(kind)
     if write is not None:
         return write(data)
-    if depth and kind is dict:
-        names = _sorted(data) if len(data) > 1 else data
-        return f"{{{','.join([_label(name) + _plain(data[name], depth - 1) for name in names])}}}"
-    if depth and kind is list:
+    if not depth or kind not in (dict, list):
+        raise NotPlainError
+    if kind is list:
         return f"[{','.join([_plain(element, depth - 1) for element in data])}]"
-    raise NotPlainError
+    members = []
+    for name in sorted(data):
+        if type(name) is not str or not name.isascii():  # others sort by their UTF-16 code units
+            raise NotPlainError
+        value = data[name]
+        write = _SCALARS.get(type(value))
+        members.append(f"{encode_basestring(name)}:{write(value) if write else _plain(value, depth - 1)}")
+    return f"{{{','.join(members)}}}"
 
 
 def _float(number: float) -> str:
-    size = abs(number)
-    if size < _PLAIN_BELOW:
-        if number == int(number):
-            return str(int(number))
-        if size >= _PLAIN_FROM:
-            return repr(number)
+    if number.is_integer():
+        return _int(int(number))
+    if _PLAIN_FROM <= abs(number) < _PLAIN_BELOW:
+        return repr(number)
     raise NotPlainError
 
 
@@ -73,19 +77,6 @@ _SCALARS: dict[type, Callable[[Any], str]] = {
     bool: {True: "true", False: "false"}.__getitem__,
     type(None): lambda _: "null",
 }
-
-
-def _sorted(names: Mapping[Any, Any]) -> list[str]:
-    try:
-        return sorted(names)
-    except TypeError:
-        raise NotPlainError from None
-
-
-def _label(name: Any) -> str:
-    if type(name) is not str or not name.isascii():  # others sort by their UTF-16 code units
-        raise NotPlainError
-    return f"{encode_basestring(name)}:"
 
 
 def _large_numbers_as_text(data: Any) -> Any:

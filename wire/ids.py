@@ -29,7 +29,7 @@ class NoIdentityError(ValueError):
     """The reading lacks what its strategy needs. It is counted and not sent, since its copies could not be recognised."""
 
 
-class Sample(msgspec.Struct, frozen=True):
+class Sample(msgspec.Struct, frozen=True, gc=False):
     """A reading as its source delivered it, before it has an id."""
 
     source: str

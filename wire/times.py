@@ -21,10 +21,8 @@ _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\d[Tt ](?:[01]\d|2[0-3]):[0-5]\d):([0-5]\d|60)(?:\.(\d+))?(?:[Zz]|([+-](?:[01]\d|2[0-3]):[0-5]\d))",
     re.ASCII,
 )
-_KNOWN_TIMES = 10_000
-"""How many are kept: all copies of a reading have one time, and many readings come in one minute."""
-_USUAL_LENGTH = len("2026-01-31T06:00:00.123456789+01:00")
-"""Longer texts are not kept, so that hostile ones do not fill the memory."""
+_KNOWN_MINUTES = 10_000
+"""How many are kept: readings of many sources come in one minute."""
 
 
 def parse_rfc3339(text: str) -> int | None:
@@ -34,10 +32,6 @@ def parse_rfc3339(text: str) -> int | None:
     databases and languages write times in this way, with the same meaning. A leap second is read as the second behind it, as
     POSIX does, where there can be one: in the last minute of June or December in UTC. The year 0000 is a year.
     """
-    return _parsed(text) if len(text) <= _USUAL_LENGTH else _parse(text)
-
-
-def _parse(text: str) -> int | None:
     match = _RFC3339.fullmatch(text)
     if match is None:
         return None
@@ -49,10 +43,7 @@ def _parse(text: str) -> int | None:
     return (minutes * 60 + int(second)) * 10**9 + nanoseconds_of_second
 
 
-_parsed = lru_cache(_KNOWN_TIMES)(_parse)
-
-
-@lru_cache(_KNOWN_TIMES)
+@lru_cache(_KNOWN_MINUTES)
 def _minutes(text: str, offset: str | None) -> int | None:
     """Since 1970 in UTC, of `2026-01-31T06:00` and `+01:00`; None for a day that its month does not have."""
     year = int(text[:4])

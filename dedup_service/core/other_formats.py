@@ -11,7 +11,7 @@ from functools import partial
 
 from dedup_service.core.containers import SendersBody
 from dedup_service.core.events import BadReading, Extraction, InputEvent, Reading
-from dedup_service.core.extract import MAX_READINGS, MAX_SOURCE_LENGTH, content_hash
+from dedup_service.core.extract import CONTENT_HASH_BYTES, MAX_READINGS, MAX_SOURCE_LENGTH, content_hash
 from dedup_service.errors import UndeliverableError
 from wire.canonical_json import canonical_json
 from wire.content_encoding import UnreadableBodyError
@@ -21,6 +21,7 @@ from wire.formats.minting import NO_IDENTITY, Minted, Unminted, mint
 from wire.formats.registry import LEARNING, layout_of, make_format
 from wire.ids import Identity, sequence_of
 
+HASH_DIGITS = 2 * CONTENT_HASH_BYTES
 SOURCE_TIME_VALUE, SEQUENCE = "source-time+value", "sequence"
 OTHER_SHAPE = "other-shape"
 """What a format says of a body that is not its own."""
@@ -74,11 +75,14 @@ class FormatExtractor:
         key = mint(part, self._strategy)
         if isinstance(key, Unminted):
             return BadReading(index, key.reason, key.detail)
-        compared = _compared(part, key)
-        if compared is None:
+        if key.strategy == SOURCE_TIME_VALUE:  # the value is in the id
+            return Reading(index, part.source, key.id, elements, bytes.fromhex(key.id[:HASH_DIGITS]), part.time_ns)
+        try:
+            compared = content_hash(canonical_json(part.value, exact=True))
+        except ValueError:
             return BadReading(index, NO_IDENTITY, "the value has no canonical form, so that copies could not be compared")
         epoch, sequence = _sequence(part, key)
-        return Reading(index, part.source, key.id, elements, content_hash(compared), part.time_ns, sequence, epoch)
+        return Reading(index, part.source, key.id, elements, compared, part.time_ns, sequence, epoch)
 
 
 def _message(event: InputEvent, text: bytes) -> Message:
@@ -101,17 +105,6 @@ def _refuse_the_whole(parts: list[Part], candidates: list[Found | Refused]) -> N
         raise UndeliverableError(part.reason, part.detail)
     if len(parts) == 1 and isinstance(part, NotReading) and part.what == OTHER_SHAPE:
         raise UndeliverableError(OTHER_SHAPE, "the body does not have the shape of the group's format")
-
-
-def _compared(found: Found, key: Minted) -> bytes | None:
-    """What copies must agree on; None if that has no canonical form. Copies with one id agree on the value if it is in the
-    id."""
-    if key.strategy == SOURCE_TIME_VALUE:
-        return key.id.encode()
-    try:
-        return canonical_json(found.value, exact=True)
-    except ValueError:
-        return None
 
 
 def _sequence(found: Found, key: Minted) -> tuple[str | None, str | None]:

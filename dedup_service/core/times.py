@@ -37,6 +37,7 @@ def source_time_ms(time: Time) -> int | None:
     return time // NS_PER_MS if isinstance(time, int) else _text_ms(time)
 
 
+@lru_cache(KNOWN_TIMES)
 def _text_ms(text: str | None) -> int | None:
     time_ns = None if text is None else parse_rfc3339(text)
     return None if time_ns is None else time_ns // NS_PER_MS

@@ -20,9 +20,17 @@ from wire.formats.messages import Path, Refused
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _LONG_BOMS = ((codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be"))
 NULL = "null"
-_space = re.compile(r"[ \t\n\r\ufeff]*").match
-_name = re.compile(r'"((?:[^"\\]|\\.)*+)"[ \t\n\r]*:[ \t\n\r]*', re.DOTALL).match
-_token = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
+_SPACE, _CHARACTERS = r"[ \t\n\r]*+", r'[^"\\]*+(?:\\.[^"\\]*+)*+'
+_STRING = f'"{_CHARACTERS}"'
+_space = re.compile(r"[ \t\n\r\ufeff]*+").match
+_SIMPLE = rf'{_STRING}|[^"{{}}\[\],: \t\n\r]++|\{{[^"{{}}]*+(?:{_STRING}[^"{{}}]*+)*+\}}'
+"""Strings, numbers and words, and objects that hold no other object: they end where the match ends."""
+_VALUE = rf"(?P<value>{_SIMPLE})?{_SPACE},?{_SPACE}"
+_element = re.compile(_VALUE, re.DOTALL).match
+_member = re.compile(rf'"(?P<name>{_CHARACTERS})"{_SPACE}:{_SPACE}{_VALUE}', re.DOTALL).match
+"""A value that is not simple begins where these end."""
+_separator = re.compile(rf"{_SPACE},?{_SPACE}").match
+_token = re.compile(rf"{_STRING}|[\[\]{{}}]", re.DOTALL)
 _scan = json.JSONDecoder(parse_int=str, parse_float=str, strict=False).raw_decode
 
 
@@ -54,28 +62,29 @@ class _Node:
     """The places in it that hold readings, by name or index."""
     is_fixed: bool = False
     """Whether its position in an array must stay; then null takes its place."""
-    last: _Part | None = None
-    """The part of the text that is at this place. Where a name stands twice in an object, the last one counts."""
+    held: frozenset[int] = frozenset()
+    """All readings that are this place or in it."""
+    part: _Part | tuple[int, int] = (0, 0)
+    """What is at this place, or just where it is. Where a name stands twice in an object, the last one counts."""
 
-    def holds(self, kept: Collection[int]) -> bool:
-        return any(index in kept for index in self.readings) or any(node.holds(kept) for node in self.within.values())
+    def collect(self) -> frozenset[int]:
+        self.held = frozenset(self.readings)
+        if self.within:
+            self.held = self.held.union(*[node.collect() for node in self.within.values()])
+        return self.held
 
 
 @dataclass(slots=True)
 class _Part:
-    """A part of the text that is at a node's place. Positions are those of characters."""
+    """A part of the text that holds readings. Positions are those of characters."""
 
-    node: _Node
     start: int
     end: int = 0
-    items: list[tuple[int, int, _Part | None]] = field(default_factory=list)
-    """Start and end of every member or element, and its part if there are readings in it."""
+    items: list[tuple[int, int, int, _Node | None, _Part | None]] = field(default_factory=list)
+    """Of every member or element: where it starts, where its value starts (which is later in objects), where it ends, its
+    node if it is or holds a reading, and its part if it holds some."""
     inner: _Text | None = None
     """The text in this part, if that is a string that holds JSON."""
-
-    def is_null_without_readings(self, start: int) -> bool:
-        """`start`: that of its item, which begins with a name in an object."""
-        return self.node.is_fixed and start == self.start
 
 
 class JsonLayout:
@@ -91,6 +100,7 @@ class JsonLayout:
             _node(root, place).readings.append(index)
         for place in fixed:
             _node(root, place).is_fixed = True
+        root.collect()
         self._text = _Text(body.decode(self._encoding), root)
 
     def part(self, index: int) -> bytes:
@@ -105,80 +115,102 @@ class _Text:
 
     def __init__(self, text: str, root: _Node) -> None:
         self._text = text
-        self._root = self._laid_out(root, _skip_space(text, 0))
+        self._root = root
+        self._start = _skip_space(text, 0)
+        self._end, self._part = self._lay_out(root, self._start)
 
     def part(self, place: Path) -> str:
-        part = self._root
+        node, part = self._root, self._part
         for at, key in enumerate(place):
-            if part.inner is not None:
+            if part is not None and part.inner is not None:
                 return part.inner.part(place[at:])
-            part = part.node.within[key].last or part
-        return self._text[part.start : part.end]
+            node = node.within[key]
+            part = node.part if isinstance(node.part, _Part) else None
+        start, end = (self._start, self._end) if not place else _span(node)
+        return self._text[start:end]
 
     def holding(self, kept: frozenset[int]) -> str:
-        pieces = [self._text[: self._root.start]]
-        self._write(self._root, kept, pieces)
-        pieces.append(self._text[self._root.end :])
+        pieces = [self._text[: self._start]]
+        if self._part is None:
+            pieces.append(self._text[self._start : self._end])
+        else:
+            self._write(self._part, kept, pieces)
+        pieces.append(self._text[self._end :])
         return "".join(pieces)
 
-    def _laid_out(self, node: _Node, start: int) -> _Part:
+    def _lay_out(self, node: _Node, start: int) -> tuple[int, _Part | None]:
+        """Where the value ends that is at this node's place and starts here, and its part if it holds readings."""
         text, symbol = self._text, self._text[start]
-        part = node.last = _Part(node, start)
         if node.within and symbol in "[{":
-            self._lay_out_items(part, is_object=symbol == "{")
-            return part
-        part.end = _end_of_value(text, start)
-        if node.within and symbol == '"' and (inner := _json_in(text[start : part.end])) is not None:
-            part.inner = _Text(inner, node)
-            node.last = part
-        return part
+            part = _Part(start)
+            part.end = self._lay_out_items(part, node.within, is_object=symbol == "{")
+            return part.end, part
+        end = _end_of_value(text, start)
+        if node.within and symbol == '"' and (inner := _json_in(text[start:end])) is not None:
+            return end, _Part(start, end, inner=_Text(inner, node))
+        return end, None
 
-    def _lay_out_items(self, part: _Part, *, is_object: bool) -> None:
-        text, within, index = self._text, part.node.within, 0
-        at = _skip_space(text, part.start + 1)
+    def _lay_out_items(self, part: _Part, within: dict[str | int, _Node], *, is_object: bool) -> int:
+        text, items, index = self._text, part.items, 0
+        item, at = _member if is_object else _element, _skip_space(text, part.start + 1)
         while text[at] not in "]}":
-            key, value = _member(text, at) if is_object else (index, at)
-            child = self._laid_out(within[key], value) if key in within else None
-            end = child.end if child else _end_of_value(text, value)
-            part.items.append((at, end, child))
+            match = item(text, at)
+            assert match is not None, "the body is readable"
+            node = within.get(_unescaped(match["name"]) if is_object else index)
+            (value, end), after, child = match.span("value"), match.end(), None
+            is_simple = value >= 0 and (node is None or not node.within)
+            if value < 0:
+                value = after
+            if node is not None and node.within:
+                end, child = self._lay_out(node, value)
+            elif not is_simple:
+                end = _end_of_value(text, value)
+            if node is not None:
+                node.part = child or (value, end)
+            items.append((at, value, end, node, child))
             index += 1
-            at = _skip_space(text, end)
-            if text[at] == ",":
-                at = _skip_space(text, at + 1)
-        part.end = at + 1
+            at = after if is_simple else _end_of_separator(text, end)
+        return at + 1
 
     def _write(self, part: _Part, kept: frozenset[int], pieces: list[str]) -> None:
-        text, before, is_first = self._text, part.start, True
+        """Whole runs of items that stay are taken at once, with what stands between them."""
+        text = self._text
         if part.inner is not None:
             pieces.append(_string_of(part.inner.holding(kept), text[part.start : part.end]))
             return
-        if part.items:
-            before += 1
-            pieces.append(text[part.start])
-        for start, end, child in part.items:
-            if child is None or child.node.holds(kept) or child.is_null_without_readings(start):
-                # What stands before an item stays with it, but no comma before the first.
-                gap = text[before:start]
-                pieces.append(gap.lstrip(" \t\n\r,") if is_first and "," in gap else gap)
+        taken = end = part.start + 1
+        pieces.append(text[part.start])
+        is_first = True
+        for start, value, after, node, child in part.items:
+            if node is None or not node.held.isdisjoint(kept):
+                if is_first and end != part.start + 1:
+                    taken = start  # no comma before the first
                 is_first = False
-                self._write_item(start, end, child, kept, pieces)
-            before = end
-        pieces.append(text[before : part.end])
+                if child is not None:
+                    pieces.append(text[taken:value])
+                    self._write(child, kept, pieces)
+                    taken = after
+            elif node.is_fixed and start == value:
+                pieces += (text[taken if not is_first else start : start], NULL)
+                is_first, taken = False, after
+            else:
+                pieces.append("" if is_first else text[taken:end])
+                taken = after
+            end = after
+        pieces.append(text[taken : part.end])
 
-    def _write_item(self, start: int, end: int, child: _Part | None, kept: frozenset[int], pieces: list[str]) -> None:
-        if child is None:
-            pieces.append(self._text[start:end])
-        elif child.node.holds(kept):
-            pieces.append(self._text[start : child.start])
-            self._write(child, kept, pieces)
-        else:
-            pieces.append(NULL)
+
+def _span(node: _Node) -> tuple[int, int]:
+    return (node.part.start, node.part.end) if isinstance(node.part, _Part) else node.part
 
 
 def _node(root: _Node, place: Path) -> _Node:
     node = root
     for key in place:
-        node = node.within.setdefault(key, _Node())
+        child = node.within.get(key)
+        if child is None:
+            child = node.within[key] = _Node()
+        node = child
     return node
 
 
@@ -195,13 +227,13 @@ def _skip_space(text: str, at: int) -> int:
     return match.end() if match else at
 
 
-def _member(text: str, at: int) -> tuple[str, int]:
-    """The name of a member, and where its value begins."""
-    match = _name(text, at)
-    if match is None:
-        raise ValueError(f"there is no member at {at}")
-    name = match[1]
-    return (json.loads(f'"{name}"', strict=False) if "\\" in name else name), match.end()
+def _unescaped(name: str) -> str:
+    return str(json.loads(f'"{name}"', strict=False)) if "\\" in name else name
+
+
+def _end_of_separator(text: str, at: int) -> int:
+    match = _separator(text, at)
+    return match.end() if match else at
 
 
 def _end_of_value(text: str, at: int) -> int:

@@ -12,7 +12,7 @@ Path = tuple[str | int, ...]
 text in it is itself JSON (also in base64), the path goes on inside that text."""
 
 
-class Message(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """One event. All of it comes from outside, and is hostile."""
 
     body: bytes
@@ -26,7 +26,7 @@ class Message(msgspec.Struct, frozen=True):
     """Set by the hub."""
 
 
-class Found(msgspec.Struct, frozen=True):
+class Found(msgspec.Struct, frozen=True, gc=False):
     """A copy of a reading."""
 
     place: Path
@@ -47,7 +47,7 @@ class Found(msgspec.Struct, frozen=True):
     """Whether it is an event, not a value: its identity is what it says (`data`), whatever the strategy of values is."""
 
 
-class NotReading(msgspec.Struct, frozen=True):
+class NotReading(msgspec.Struct, frozen=True, gc=False):
     """A part of the body that is no reading, and passes as it is: metadata, keep-alives, states."""
 
     place: Path
@@ -55,7 +55,7 @@ class NotReading(msgspec.Struct, frozen=True):
     """Such as `metadata`, for people and for counters; from a fixed set."""
 
 
-class Refused(msgspec.Struct, frozen=True):
+class Refused(msgspec.Struct, frozen=True, gc=False):
     """A part of the body, or all of it, that should be a reading and can't be one."""
 
     place: Path

@@ -11,12 +11,12 @@ from wire.ids import Content, Identity, NoIdentityError, Sample, SourceTimeValue
 WITHOUT_TIME, NO_IDENTITY = "without-time", "no-identity"
 
 
-class Minted(msgspec.Struct, frozen=True):
+class Minted(msgspec.Struct, frozen=True, gc=False):
     id: str
     strategy: str
 
 
-class Unminted(msgspec.Struct, frozen=True):
+class Unminted(msgspec.Struct, frozen=True, gc=False):
     reason: str
     """`without-time` or `no-identity`."""
     detail: str

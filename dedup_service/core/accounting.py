@@ -11,7 +11,10 @@ the reading's winner was enqueued. Counters, where `n` is a replica's number in 
     l<n>      winners of n that came later than their window
     r<k>      readings that exactly k replicas delivered
     h<n>:<b>  n's duplicates by how long after the winner they were enqueued; b: see `bucket_ms`
+    u<n>      winners of n whose content is that of n's last copy of the same source (kept per source)
+    v<n>      of d<n>, those whose content is (kept per source)
     n:<b>     winners by distance to the nearest reading of another replica (kept per source, in mode `observe`)
+    m<n>:<b>  likewise, by how much later those of n are than the nearest reading of another replica with the same content
     g+, g-    sequence numbers that were passed over, and those of them that were delivered later
 """
 
@@ -177,6 +180,21 @@ def group_figures(counts: Counts) -> GroupFigures:
 def distances(counts: Counts) -> Counter[float]:
     """Distances, in ms, from unmatched readings to the nearest one of another replica; see `n:<b>`."""
     return _histogram(counts, "n:")
+
+
+def offsets(counts: Counts) -> dict[int, Counter[float]]:
+    """By replica, how much later, in ms, its readings are than those of others with the same content; see `m<n>:<b>`."""
+    found: dict[int, Counter[float]] = {}
+    for name in counts:
+        replica = name[1:].partition(":")[0]
+        if name[0] == "m" and replica.isdecimal() and int(replica) not in found:
+            found[int(replica)] = _histogram(counts, f"m{replica}:")
+    return found
+
+
+def unchanged(counts: Counts) -> tuple[dict[int, int], int]:
+    """By replica, its winners with the content of its last copy; and how many matched copies there were of that kind."""
+    return _by_letter(counts, "u"), sum(_by_letter(counts, "v").values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from dedup_service.core.groups import Group, Groups
 from dedup_service.core.input_log import InputLog
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.core.structured import rendered
+from dedup_service.core.unknown_formats import counter_of
 from dedup_service.errors import UndeliverableError
 from dedup_service.ports import Extractor
 from dedup_service.processing.event_work import EventWork
@@ -47,6 +48,8 @@ class Admission:
         try:
             extraction = self.extractor.extract(event, group.content)
         except UndeliverableError as error:
+            if error.looks_like is not None:
+                work.looks_like = counter_of(error.looks_like, group.name)
             self.refuse(work, error.reason, error.detail)
             return work
         work.group = group

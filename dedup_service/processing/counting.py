@@ -25,6 +25,8 @@ def count_finished(work: list[EventWork], telemetry: Telemetry) -> None:
     for item in work:
         if item.ignored is not None:
             telemetry.add(Count.IGNORED, label=item.ignored)
+        if item.looks_like is not None:
+            telemetry.recognised[item.looks_like] += 1
         for reason, letter in item.dead:
             telemetry.add(Count.DEAD_LETTERED, letter.readings, reason)
             telemetry.add_example(DEAD_LETTER, **dead_letter_example(item, reason, letter))

@@ -21,6 +21,7 @@ the reading's winner was enqueued. Counters, where `n` is a replica's number in 
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -35,6 +36,9 @@ KEEP_MINUTES, KEEP_HOURS = 70, 26
 """How long the counts of a minute and of an hour are kept, in minutes and hours."""
 BUCKET_RATIO = 1.07
 """Ratio of two neighbouring bucket bounds. A percentile that is read from the middle of a bucket is off by 3.5 % at most."""
+
+_BUCKET = re.compile(r"-?[0-9]{1,3}")
+"""Anybody may have written other fields into Redis."""
 
 Counts = Mapping[str, int]
 
@@ -83,8 +87,8 @@ def percentile(histogram: Mapping[float, int], share: float) -> float | None:
 def _histogram(counts: Counts, prefix: str) -> Counter[float]:
     result: Counter[float] = Counter()
     for name, number in counts.items():
-        if name.startswith(prefix):
-            result[bucket_ms(int(name.removeprefix(prefix)))] += number
+        if name.startswith(prefix) and (bucket := _BUCKET.fullmatch(name, len(prefix))):
+            result[bucket_ms(int(bucket[0]))] += number
     return result
 
 
@@ -155,7 +159,7 @@ def group_readings(counts: Counts) -> int:
 
 def _by_letter(counts: Counts, letter: str) -> dict[int, int]:
     """Counters such as `f0` and `f1`, by their number."""
-    return {int(name[1:]): n for name, n in counts.items() if name[0] == letter and name[1:].isdecimal()}
+    return {int(name[1:]): n for name, n in counts.items() if name[:1] == letter and name[1:].isdecimal()}
 
 
 def group_figures(counts: Counts) -> GroupFigures:
@@ -163,8 +167,8 @@ def group_figures(counts: Counts) -> GroupFigures:
     by_replicas = {k: n for k, n in sorted(_by_letter(counts, "r").items()) if n}
     spread: Counter[float] = Counter()
     for name, times in counts.items():
-        if name[0] == "h":
-            spread[abs(bucket_ms(int(name.partition(":")[2])))] += times
+        if name[:1] == "h" and (bucket := _BUCKET.fullmatch(name, name.find(":") + 1)):
+            spread[abs(bucket_ms(int(bucket[0])))] += times
     return GroupFigures(
         readings=readings,
         copies=sum(sum(_by_letter(counts, letter).values()) for letter in "fds"),
@@ -187,7 +191,7 @@ def offsets(counts: Counts) -> dict[int, Counter[float]]:
     found: dict[int, Counter[float]] = {}
     for name in counts:
         replica = name[1:].partition(":")[0]
-        if name[0] == "m" and replica.isdecimal() and int(replica) not in found:
+        if name[:1] == "m" and replica.isdecimal() and int(replica) not in found:
             found[int(replica)] = _histogram(counts, f"m{replica}:")
     return found
 

@@ -12,13 +12,17 @@ from wire.formats.messages import Message
 from wire.formats.recognise import SHAPES, recognised
 from wire.formats.registry import NAMES
 
-EXPECTED = {
+EXPECTED: dict[str, list[str | None]] = {
     "aio-dataset": ["azure-iot-operations"],
     "aio-event": ["azure-iot-operations"],
     "ignition": ["ignition"],
     "kepware": ["kepware"],
     "opcpub-event": ["opc-publisher-pubsub"],
-    "opcpub-headerless": ["opc-publisher-pubsub"] * 2 + ["opc-publisher-data-sets"] * 2 + ["opc-publisher-pubsub"] * 3,
+    "opcpub-headerless": [
+        *["opc-publisher-pubsub"] * 2,
+        *["opc-publisher-data-sets"] * 2,
+        *["opc-publisher-pubsub"] * 3,
+    ],
     "opcpub-keyframe": ["opc-publisher-pubsub"],
     "opcpub-not": ["opc-publisher-pubsub"],
     "opcpub-pubsub": ["opc-publisher-pubsub"],
@@ -54,7 +58,11 @@ def test_the_body_alone_tells_most(name: str) -> None:
     """A bridge may drop all properties. Then Sparkplug B, whose body has no mark, is unknown, and Azure IoT Operations'
     connector looks like OPC Publisher, which would read it."""
     without = [recognised(Message(message.body)) for message in messages(name)]
-    instead = {"sparkplug": None, "azure-iot-operations": "opc-publisher-data-sets", None: "cloudevents-unlabelled"}
+    instead: dict[str | None, str | None] = {
+        "sparkplug": None,
+        "azure-iot-operations": "opc-publisher-data-sets",
+        None: "cloudevents-unlabelled",
+    }
     expected = [instead.get(one, one) for one in EXPECTED[kind(name)]]
     assert without == (expected if len(expected) > 1 else expected * len(without))
 

@@ -20,6 +20,7 @@ from rich.console import Console
 from benchmarks.catching_up import catching_up
 from benchmarks.claims import claims
 from benchmarks.edge import edge
+from benchmarks.formats import formats
 from benchmarks.growth import growth
 from benchmarks.latency import latency
 from benchmarks.pictures import draw
@@ -29,6 +30,7 @@ from benchmarks.throughput import throughput
 
 SECTIONS: dict[str, Callable[[int], Awaitable[Section | list[Section]]]] = {
     "throughput": throughput,
+    "formats": formats,
     "publishing": publishing,
     "claims": claims,
     "latency": latency,

@@ -48,7 +48,7 @@ def _request(replica: int, numbers: range, sources: int, at_ms: int) -> ClaimReq
         for index, number in enumerate(numbers)
     ]
     event, keys = Origin(1, replica, numbers[0], 0), key_digests("default", readings)
-    return ClaimRequest("default", replica, event, at_ms, RETENTION_MS, readings, keys, frozenset())
+    return ClaimRequest("default", replica, event, at_ms, RETENTION_MS, WINDOW_MS, readings, keys, frozenset())
 
 
 BASELINE, ONE_SHARD = "pipelined SET NX alone", "1 shard"

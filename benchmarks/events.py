@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from benchmarks.senders import Write
 from sandbox.amqp.codec import Symbol, Timestamp
 from sandbox.amqp.messages import APPLICATION_PROPERTIES, BareMessage, data_section, properties_section, section
 from sandbox.hub.log import Entry, Partition, now_ms
@@ -64,10 +65,14 @@ def batched(events: list[dict[str, Any]]) -> bytes:
     return properties + data_section(json.dumps(events, separators=(",", ":")).encode())
 
 
-def bare_messages(load: Load, replica: int) -> Iterator[bytes]:
-    """One replica's events. Batches of different replicas have different boundaries, as in a plant."""
+def present_second() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def bare_messages(load: Load, replica: int, at: str, write: Write = batched) -> Iterator[bytes]:
+    """One replica's events with readings of the second `at`; `write` makes one of several readings. Batches of different
+    replicas have different boundaries, as in a plant."""
     numbers = range(load.first, load.first + load.readings)
-    at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
     if load.batch == 1:
         for number in numbers:
             yield single(reading(number, load.body_bytes, at))
@@ -75,7 +80,7 @@ def bare_messages(load: Load, replica: int) -> Iterator[bytes]:
     start = 0
     size = max(1, load.batch - replica * load.batch // load.replicas)
     while start < load.readings:
-        yield batched([reading(number, load.body_bytes, at) for number in numbers[start : start + size]])
+        yield write([reading(number, load.body_bytes, at) for number in numbers[start : start + size]])
         start, size = start + size, load.batch
 
 
@@ -91,14 +96,14 @@ def iot_hub_says(replica: int, at_ms: int) -> dict[str, Any]:
     }
 
 
-def input_log(load: Load) -> dict[str, list[Entry]]:
+def input_log(load: Load, write: Write = batched) -> dict[str, list[Entry]]:
     """The input hub's entries by partition id: each replica has partitions of its own if there are enough."""
-    at_ms = now_ms()
+    at_ms, at = now_ms(), present_second()
     partitions = {str(n): Partition(str(n)) for n in range(load.partitions)}
     spread = max(1, load.partitions // load.replicas)
     for replica in range(load.replicas):
         said = iot_hub_says(replica, at_ms)
         own = [str((replica * spread + n) % load.partitions) for n in range(spread)]
-        for number, bare in enumerate(bare_messages(load, replica)):
+        for number, bare in enumerate(bare_messages(load, replica, at, write)):
             partitions[own[number % spread]].append(BareMessage({}, bare), said, at_ms)
     return {name: partition.entries for name, partition in partitions.items()}

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 
 from benchmarks.baselines import running_loop
-from benchmarks.events import Load, bare_messages, iot_hub_says
+from benchmarks.events import Load, bare_messages, iot_hub_says, present_second
 from benchmarks.results import Cell, Curve, Section, at_most, middle
 from benchmarks.stage import Hub, Server, running_hub, running_services, running_valkey, until_processed
 from dedup_service.adapters.eventhubs.below_sdk.decoding import decode
@@ -31,7 +31,7 @@ async def send(hub: Hub, rate: float, seconds: float) -> int:
     """Send in real time, each replica on its own partition and later than the one before. Return the number of events."""
     readings = readings_in(rate, seconds)
     telemetry = hub.stand_in.namespace.hubs["telemetry"]
-    queues = [list(bare_messages(Load(readings), replica)) for replica in range(REPLICAS)]
+    queues = [list(bare_messages(Load(readings), replica, present_second())) for replica in range(REPLICAS)]
     sent, started = [0] * REPLICAS, time.monotonic()
     while min(sent) < readings:
         for replica, queue in enumerate(queues):

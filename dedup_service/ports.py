@@ -119,7 +119,9 @@ class ClaimStore(Protocol):
         holds it.
 
         Guarantee: however many callers and calls, at most one origin holds a key until its claim expires. A duplicate's
-        replica bit is added to the claim it finds. An unconfirmed claim of a hub incarnation that is not in `live` counts as
+        replica bit is added to the claim it finds. A repetition, which is a duplicate whose replica's bit is there already,
+        keeps a confirmed claim for at least its request's `confirmed_ttl_ms` from now on; no other copy that finds a claim
+        moves its end, and none makes it earlier. An unconfirmed claim of a hub incarnation that is not in `live` counts as
         free, because its winner can't be read again; an empty `live` means that the incarnations are not known. Each copy is
         accounted for with its claim, exactly once (core/accounting.py).
         Failure: repeat the call, also after an ambiguous one. Idempotent: a repeated call finds its own claims.

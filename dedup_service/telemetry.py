@@ -50,6 +50,7 @@ class Count(Enum):
         "Partitions that this pod gave up, because it made no progress there and other pods did.",
     )
     IGNORED = ("dedup_ignored_events", "reason", "Events that are not telemetry of this deployment.")
+    NOT_READINGS = ("dedup_not_readings", "what", "Parts of events that are no readings, such as metadata and keep-alives.")
     DEAD_LETTERED = ("dedup_dead_lettered", "reason", "Readings sent to the dead-letter hub, or discarded by setting.")
     CLEAN_EVENTS = ("dedup_clean_events", None, "Events published to the clean hub.")
     CLEAN_READINGS = ("dedup_clean_readings", None, "Readings published to the clean hub.")

@@ -9,6 +9,9 @@ SPEC_VERSION = "1.0"
 BATCH_CONTENT_TYPE = "application/cloudevents-batch+json"
 STRUCTURED_CONTENT_TYPE = "application/cloudevents+json"
 
+READING_TYPE = "reading"
+"""The `type` of a reading whose sender says nothing else."""
+
 PROPERTY_PREFIX = "cloudEvents_"
 """Prefix of the application properties that hold a single event's attributes. IoT Hub allows no colon in their names."""
 PROPERTY_PREFIXES = (PROPERTY_PREFIX, "cloudEvents:")

@@ -10,23 +10,26 @@ import hashlib
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
-import rfc8785
+import msgspec
+
+from wire.canonical_json import canonical_json
 
 VERSION_TAG = b"dedup-id:1"
 ID_BYTES = 16
 NS_PER_SECOND = 1_000_000_000
-MAX_EXACT = 2**53 - 1
-"""Beyond it RFC 8785 knows no whole numbers, since a double does not hold each of them (RFC 7493 §2.2)."""
+KNOWN_SOURCES = 10_000
+"""Whose part of the hashed bytes is kept."""
+_length = struct.Struct(">I").pack
 
 
 class NoIdentityError(ValueError):
     """The reading lacks what its strategy needs. It is counted and not sent, since its copies could not be recognised."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(msgspec.Struct, frozen=True):
     """A reading as its source delivered it, before it has an id."""
 
     source: str
@@ -54,11 +57,15 @@ def reading_id(source: str, strategy: str, fields: tuple[bytes, ...]) -> str:
     Every part (version tag, source, strategy, each field) is preceded by its length as four bytes, big-endian, so that
     different lists of parts never yield the same bytes.
     """
-    digest = hashlib.sha256()
-    for part in (VERSION_TAG, source.encode(), strategy.encode(), *fields):
-        digest.update(struct.pack(">I", len(part)))
-        digest.update(part)
-    return digest.digest()[:ID_BYTES].hex()
+    parts = [_prefix(source, strategy)]
+    for field in fields:
+        parts += (_length(len(field)), field)
+    return hashlib.sha256(b"".join(parts)).digest()[:ID_BYTES].hex()
+
+
+@lru_cache(KNOWN_SOURCES)
+def _prefix(source: str, strategy: str) -> bytes:
+    return b"".join([_length(len(part)) + part for part in (VERSION_TAG, source.encode(), strategy.encode())])
 
 
 def _decimal(number: int) -> bytes:
@@ -165,19 +172,9 @@ def _parse_time_bucket(argument: str) -> TimeBucket:
 def canonical(source: str, data: Any, *, exact: bool = False) -> bytes:
     """The data by RFC 8785; `exact` also writes whole numbers that no double holds, as text. Raises NoIdentityError."""
     try:
-        return rfc8785.dumps(_large_numbers_as_text(data) if exact else data)
-    except (rfc8785.CanonicalizationError, RecursionError, ValueError) as error:
+        return canonical_json(data, exact=exact)
+    except ValueError as error:
         raise NoIdentityError(f"{source}: the payload has no canonical form: {error}") from None
-
-
-def _large_numbers_as_text(data: Any) -> Any:
-    if isinstance(data, Mapping):
-        return {name: _large_numbers_as_text(value) for name, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_large_numbers_as_text(value) for value in data]
-    if isinstance(data, float) and data.is_integer():
-        data = int(data)
-    return str(data) if isinstance(data, int) and abs(data) > MAX_EXACT else data
 
 
 def sequence_of(data: Any) -> tuple[str, int] | None:

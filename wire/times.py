@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Literal
 
 TimeFormat = Literal["rfc3339", "s", "ms", "us", "ns"]
@@ -17,9 +18,13 @@ _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _DAYS_OF_400_YEARS = 146_097
 _LEAP_SECOND_DATES = ((6, 30), (12, 31))
 _RFC3339 = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt ]([01]\d|2[0-3]):([0-5]\d):([0-5]\d|60)(?:\.(\d+))?(?:[Zz]|([+-])([01]\d|2[0-3]):([0-5]\d))",
+    r"(\d{4}-\d\d-\d\d[Tt ](?:[01]\d|2[0-3]):[0-5]\d):([0-5]\d|60)(?:\.(\d+))?(?:[Zz]|([+-](?:[01]\d|2[0-3]):[0-5]\d))",
     re.ASCII,
 )
+_KNOWN_TIMES = 10_000
+"""How many are kept: all copies of a reading have one time, and many readings come in one minute."""
+_USUAL_LENGTH = len("2026-01-31T06:00:00.123456789+01:00")
+"""Longer texts are not kept, so that hostile ones do not fill the memory."""
 
 
 def parse_rfc3339(text: str) -> int | None:
@@ -29,28 +34,43 @@ def parse_rfc3339(text: str) -> int | None:
     databases and languages write times in this way, with the same meaning. A leap second is read as the second behind it, as
     POSIX does, where there can be one: in the last minute of June or December in UTC. The year 0000 is a year.
     """
+    return _parsed(text) if len(text) <= _USUAL_LENGTH else _parse(text)
+
+
+def _parse(text: str) -> int | None:
     match = _RFC3339.fullmatch(text)
     if match is None:
         return None
-    year, month, day, hour, minute, second, fraction, sign, offset_hours, offset_minutes = match.groups()
-    try:
-        # The calendar repeats after 400 years, and Python has no year 0.
-        days = date(int(year) or 400, int(month), int(day)).toordinal() - (0 if int(year) else _DAYS_OF_400_YEARS)
-        minutes = (days - _EPOCH_DAY) * 1440 + int(hour) * 60 + int(minute)
-        if sign is not None:
-            minutes -= int(sign + "1") * (int(offset_hours) * 60 + int(offset_minutes))
-        if second == "60" and not _may_have_leap_second(minutes):
-            return None
-    except ValueError:  # a day that its month does not have
+    minute, second, fraction, offset = match.groups()
+    minutes = _minutes(minute, offset)
+    if minutes is None or (second == "60" and not _may_have_leap_second(minutes)):
         return None
     nanoseconds_of_second = int(fraction[:9].ljust(9, "0")) if fraction else 0
     return (minutes * 60 + int(second)) * 10**9 + nanoseconds_of_second
 
 
+_parsed = lru_cache(_KNOWN_TIMES)(_parse)
+
+
+@lru_cache(_KNOWN_TIMES)
+def _minutes(text: str, offset: str | None) -> int | None:
+    """Since 1970 in UTC, of `2026-01-31T06:00` and `+01:00`; None for a day that its month does not have."""
+    year = int(text[:4])
+    try:
+        # The calendar repeats after 400 years, and Python has no year 0.
+        days = date(year or 400, int(text[5:7]), int(text[8:10])).toordinal() - (0 if year else _DAYS_OF_400_YEARS)
+    except ValueError:
+        return None
+    minutes = (days - _EPOCH_DAY) * 1440 + int(text[11:13]) * 60 + int(text[14:16])
+    return minutes if offset is None else minutes - int(offset[0] + "1") * (int(offset[1:3]) * 60 + int(offset[4:6]))
+
+
 def _may_have_leap_second(minutes: int) -> bool:
-    """Whether this minute, counted from 1970 in UTC, is the last one of June or December. Raises ValueError where Python
-    has no such year."""
-    day = date.fromordinal(_EPOCH_DAY + minutes // 1440)
+    """Whether this minute, counted from 1970 in UTC, is the last one of June or December."""
+    try:
+        day = date.fromordinal(_EPOCH_DAY + minutes // 1440)
+    except (ValueError, OverflowError):  # Python has no such year
+        return False
     return minutes % 1440 == 1439 and (day.month, day.day) in _LEAP_SECOND_DATES
 
 

@@ -121,7 +121,7 @@ class GroupFiguresView(View):
     conflicts: int
     late: int
     missing: int = Field(description="Sequence numbers that no replica delivered.")
-    spread_p999_ms: float | None = Field(description="Between the first and a further copy of a reading.")
+    spread_p999_ms: float | None = Field(description="Between the first copy of a reading and one of another replica.")
 
     @classmethod
     def of(cls, figures: dict[str, GroupFigures]) -> dict[str, GroupFiguresView]:
@@ -136,6 +136,7 @@ class GroupView(View):
     mode: str
     on_conflict: str
     content_mode: str
+    format: str
     devices: list[str]
     sources: list[str]
     window_seconds: float
@@ -157,6 +158,7 @@ class GroupView(View):
             mode=group.mode,
             on_conflict=group.on_conflict,
             content_mode=group.output.content_mode,
+            format=group.format_name,
             devices=list(group.devices),
             sources=list(group.sources),
             window_seconds=group.window_ms / 1000,

@@ -6,15 +6,28 @@ unprotected.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from dedup_service.config.urls import HostAndPort
+from dedup_service.core.groups import CLOUDEVENTS
 from dedup_service.errors import ConfigurationError
+from wire.formats.minting import chosen_strategy
+from wire.formats.registry import NAMES, make_format
 
 SETTING = "DEDUP_CONFIG_FILE"
 EXAMPLE = "/etc/dedup/groups.yaml"
@@ -22,6 +35,7 @@ EXAMPLE = "/etc/dedup/groups.yaml"
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 Pointer = Annotated[str, StringConstraints(pattern=r"^(/[^/]*)+$")]
+FormatName = Literal["cloudevents", *NAMES]  # type: ignore[valid-type]
 Location = tuple[int | str, ...]
 MAX_DEPTH = 8
 """More levels than the file can have; an alias may contain itself."""
@@ -45,11 +59,48 @@ class GroupSettings(BaseModel):
     on_conflict: Literal["first-wins", "dead-letter"] = "first-wins"
     content: list[Pointer] = Field(default=[], description="JSON pointers to what copies must agree on; empty: all bytes.")
     content_mode: Literal["as-received", "structured"] = "as-received"
+    format: FormatName = Field(default="cloudevents", description="What these devices send.")
+    format_options: dict[str, Any] | list[dict[str, Any]] = Field(
+        default={}, validate_default=True, description="See docs/formats.md."
+    )
+    identity: str | None = Field(
+        default=None, description="What tells readings of a source apart; default: by format, see docs/formats.md."
+    )
+    not_readings: Literal["forward", "drop"] = Field(
+        default="forward", description="What happens to events without readings, such as metadata and keep-alives."
+    )
     output: Name | None = Field(default=None, description="One of `outputs`; default: the environment's.")
     partition_by: Literal["source", "group"] | None = Field(default=None, description="Default: DEDUP_PARTITION_BY.")
     silent_after_seconds: int = Field(
         default=10, gt=0, description="A replica without copies for this long counts as silent."
     )
+
+    @field_validator("format_options")
+    @classmethod
+    def _options_of_the_format(cls, options: Any, info: ValidationInfo) -> Any:
+        name = info.data.get("format", CLOUDEVENTS)
+        if name == CLOUDEVENTS and options:
+            raise ValueError("cloudevents has no options")
+        if name != CLOUDEVENTS:
+            make_format(name, json.dumps(options))
+        return options
+
+    @field_validator("identity")
+    @classmethod
+    def _known_strategy(cls, identity: str | None, info: ValidationInfo) -> str | None:
+        if identity is not None:
+            if info.data.get("format") == CLOUDEVENTS:
+                raise ValueError("cloudevents have an id of their own; identity is for other formats")
+            chosen_strategy(identity)
+        return identity
+
+    @model_validator(mode="after")
+    def _content_of_cloudevents(self) -> GroupSettings:
+        if self.content and self.format != CLOUDEVENTS:
+            raise ValueError(
+                f"`content` is for cloudevents; {self.format} knows what copies must agree on (docs/formats.md)"
+            )
+        return self
 
 
 class InputSettings(BaseModel):

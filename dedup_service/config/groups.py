@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from dedup_service.config.file import ConfigFile, GroupSettings
 from dedup_service.config.settings import PREFIX, Settings, example
-from dedup_service.core.groups import DEFAULT_GROUP, OBSERVE, Group
+from dedup_service.core.groups import CLOUDEVENTS, DEFAULT_GROUP, OBSERVE, Group
+from dedup_service.core.other_formats import FormatExtractor
 from dedup_service.core.outgoing import OutputPolicy
 from dedup_service.errors import ConfigurationError
+from wire.formats.minting import chosen_strategy
+from wire.formats.registry import DEFAULT_STRATEGIES
 
 
 def configured_groups(settings: Settings, file: ConfigFile | None) -> list[GroupSettings]:
@@ -65,4 +69,14 @@ def make_group(group: GroupSettings, settings: Settings, clean_partitions: list[
         on_conflict=group.on_conflict,
         content=tuple(group.content),
         silent_after_ms=group.silent_after_seconds * 1000,
+        extractor=make_extractor(group, settings.max_decompressed_bytes),
+        passes_on_not_readings=group.not_readings == "forward",
     )
+
+
+def make_extractor(group: GroupSettings, max_decompressed_bytes: int) -> FormatExtractor | None:
+    """What reads the events of a group that does not send CloudEvents. The settings are validated."""
+    if group.format == CLOUDEVENTS:
+        return None
+    strategy = chosen_strategy(group.identity or DEFAULT_STRATEGIES[group.format])
+    return FormatExtractor(group.format, json.dumps(group.format_options).encode(), strategy, max_decompressed_bytes)

@@ -1,16 +1,17 @@
 """Redundancy accounting: what the counters mean, and the figures that follow from them.
 
 The scripts accounting_*.lua count each copy exactly once, in the same call that claims, and credit it to the time at which
-the reading's winner was enqueued. Counters, where `n` is a replica's number in its group:
+the reading's winner was enqueued; a self-duplicate to its own time, since it may repeat a winner of days ago. Counters,
+where `n` is a replica's number in its group:
 
     f<n>      readings of which n delivered the first copy (the winner)
     d<n>      readings that n delivered too, after another replica
-    s<n>      further copies of readings that n had delivered already (self-duplicates)
+    s<n>      further copies of readings that n had delivered already (self-duplicates, such as heartbeats)
     o<n>      readings that nobody but n delivered
     x<n>      copies of n whose content differs from the winner's (conflicts)
     l<n>      winners of n that came later than their window
     r<k>      readings that exactly k replicas delivered
-    h<n>:<b>  n's duplicates by how long after the winner they were enqueued; b: see `bucket_ms`
+    h<n>:<b>  those of d<n> by how long after the winner they were enqueued; b: see `bucket_ms`
     u<n>      winners of n whose content is that of n's last copy of the same source (kept per source)
     v<n>      of d<n>, those whose content is (kept per source)
     n:<b>     winners by distance to the nearest reading of another replica (kept per source, in mode `observe`)
@@ -129,7 +130,7 @@ class GroupFigures:
     missing: int
     """Sequence numbers that no replica delivered."""
     spread_p999_ms: float | None
-    """Time between the first and a further copy of a reading."""
+    """Time between the first copy of a reading and one of another replica."""
 
 
 def replica_figures(counts: Counts, number: int) -> ReplicaFigures:

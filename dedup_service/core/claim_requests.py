@@ -21,6 +21,8 @@ class ClaimRequest(msgspec.Struct, frozen=True, gc=False):
     enqueued_ms: int
     ttl_ms: int
     """How long the claims are kept while they are unconfirmed."""
+    confirmed_ttl_ms: int
+    """How long a confirmed claim is kept from now on when one of the readings turns out to be a repetition."""
     readings: list[Reading]
     keys: list[bytes]
     """One for each reading."""
@@ -44,6 +46,7 @@ class ClaimRequest(msgspec.Struct, frozen=True, gc=False):
             self.event,
             self.enqueued_ms,
             self.ttl_ms,
+            self.confirmed_ttl_ms,
             [readings[place] for place in places],
             [keys[place] for place in places],
             self.late,

@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 
+from dedup_service.core.containers import Batch
 from dedup_service.core.events import Extraction, InputEvent, Reading
 from dedup_service.core.outgoing import (
     DUPLICATE_PROPERTY,
     ORIGIN_PROPERTY,
     OutgoingEvent,
     OutputPolicy,
-    array,
     halves,
     index_properties,
     kept_properties,
@@ -70,8 +70,8 @@ def clean_events(
     ]
 
 
-def _with_indexes(common: dict[str, Any], readings: list[Reading], flags: PublishFlags) -> dict[str, Any]:
-    return {**common, **index_properties([reading.index for reading in readings], flags.late)}
+def _with_indexes(common: dict[str, Any], indexes: tuple[int, ...], flags: PublishFlags) -> dict[str, Any]:
+    return {**common, **index_properties(indexes, flags.late)}
 
 
 def _as_received(
@@ -82,13 +82,13 @@ def _as_received(
     common: dict[str, Any],
     flags: PublishFlags,
 ) -> OutgoingEvent:
-    parts = tuple([(reading.index, reading.raw) for reading in readings]) if extraction.batch else ()
-    properties = _with_indexes(common, readings, flags)
-    if whole:
+    indexes, container = tuple([reading.index for reading in readings]), extraction.container
+    properties = _with_indexes(common, indexes, flags)
+    if whole or container is None:
         body, content_type, encoding = event.body, event.content_type, event.content_encoding
     else:
-        body, content_type, encoding = array(parts), BATCH_CONTENT_TYPE, None
-    return outgoing(event, body, content_type, encoding, properties, len(readings), parts, flags.late)
+        body, content_type, encoding = container.holding(indexes), container.content_type, container.content_encoding
+    return outgoing(event, body, content_type, encoding, properties, len(readings), indexes, container, flags.late)
 
 
 def _structured_event(
@@ -102,10 +102,11 @@ def _structured_event(
     """Always a batch, so that consumers need to expect one format only. The attributes move from the properties to the
     body; the forms of the readings must be `rendered`."""
     added = {late: own_members(event, late=late, duplicate=flags.duplicate) for late in (False, True)}
-    parts = tuple((r.index, structured(extraction.forms[r.index], added[r.index in flags.late])) for r in readings)
-    properties = _with_indexes(common, readings, flags)
+    forms = {r.index: structured(extraction.forms[r.index], added[r.index in flags.late]) for r in readings}
+    batch, indexes = Batch(forms), tuple(forms)
+    properties = _with_indexes(common, indexes, flags)
     kept = {name: value for name, value in properties.items() if not name.startswith(PROPERTY_PREFIXES)}
-    return outgoing(event, array(parts), BATCH_CONTENT_TYPE, None, kept, len(readings), parts, flags.late)
+    return outgoing(event, batch.holding(indexes), BATCH_CONTENT_TYPE, None, kept, len(readings), indexes, batch, flags.late)
 
 
 def split(clean: CleanEvent) -> list[CleanEvent]:

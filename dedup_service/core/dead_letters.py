@@ -7,12 +7,11 @@ from typing import Any
 import msgspec
 
 from dedup_service.core.clean_events import CleanEvent
-from dedup_service.core.events import BadReading, InputEvent, Reading
+from dedup_service.core.events import BadReading, Container, InputEvent
 from dedup_service.core.outgoing import (
     INDEXES_PROPERTY,
     ORIGIN_PROPERTY,
     OutgoingEvent,
-    array,
     kept_properties,
     outgoing,
     ranges,
@@ -30,15 +29,14 @@ def dead_letter(event: InputEvent, reason: str, detail: str, kept: frozenset[str
 
 
 def dead_readings(
-    event: InputEvent, reason: str, bad: list[BadReading] | list[Reading], kept: frozenset[str], origin: str
+    event: InputEvent, container: Container, reason: str, bad: list[BadReading], kept: frozenset[str], origin: str
 ) -> OutgoingEvent:
-    """Those elements of a batch that share a reason, each with its bytes unchanged. `kept`: ADX properties that may stay."""
-    properties = _dead_letter_properties(event, reason, "", kept, origin)
-    properties[INDEXES_PROPERTY] = ranges(item.index for item in bad)
-    parts = tuple((item.index, item.raw) for item in bad)
-    return msgspec.structs.replace(
-        outgoing(event, array(parts), event.content_type, None, properties, len(bad)), parts=parts
-    )
+    """Those readings of an event that share a reason, with their bytes unchanged. `kept`: ADX properties that may stay."""
+    properties = _dead_letter_properties(event, reason, next((item.detail for item in bad if item.detail), ""), kept, origin)
+    indexes = tuple(item.index for item in bad)
+    properties[INDEXES_PROPERTY] = ranges(indexes)
+    body, content_type, encoding = container.holding(indexes), container.content_type, container.content_encoding
+    return outgoing(event, body, content_type, encoding, properties, len(bad), indexes, container)
 
 
 def undeliverable(clean: CleanEvent, reason: str, detail: str) -> OutgoingEvent:

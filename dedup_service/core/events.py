@@ -6,7 +6,7 @@ the time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -42,6 +42,7 @@ class InputEvent(msgspec.Struct, frozen=True, gc=False):
     """Set by the sender; hostile. Values have the types of core/property_types.py."""
     annotations: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """Set by the hub, including IoT Hub's system properties."""
+    user_id: str | None = None
 
     @property
     def replica(self) -> str:
@@ -57,9 +58,25 @@ class InputEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class Elements(Protocol):
-    """The bytes of an event's readings, in order."""
+    """The bytes of an event's readings, by index."""
 
     def __getitem__(self, index: int, /) -> bytes: ...
+
+
+class Container(Protocol):
+    """A body that holds several readings, and can be made again with some of them (core/containers.py)."""
+
+    @property
+    def content_type(self) -> str | None:
+        """Of a body that was made again."""
+        ...
+
+    @property
+    def content_encoding(self) -> str | None: ...
+
+    def holding(self, indexes: Collection[int]) -> bytes:
+        """The body with these readings only, of which there is at least one."""
+        ...
 
 
 class Reading(msgspec.Struct, frozen=True, gc=False):
@@ -73,8 +90,9 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     """The elements of its event: those of a batch, or the whole body as the only one."""
     content_hash: bytes
     """Hash of what two copies of one reading must agree on: the data, or the parts of it that the group lists."""
-    time: str | None = None
-    """The source time as the sender wrote it (RFC 3339); an empty text if that was not even text."""
+    time: str | int | None = None
+    """The source time as the sender wrote it (RFC 3339), an empty text if that was not even text; or in ns since 1970, where
+    the format has other times."""
     sequence: str | None = None
     epoch: str | None = None
     """Epoch of the sequence; it changes when the source's counter starts over."""
@@ -90,17 +108,22 @@ class BadReading(msgspec.Struct, frozen=True, gc=False):
 
     index: int
     reason: str
-    raw: bytes
+    detail: str = ""
 
 
 class Extraction(msgspec.Struct, frozen=True, gc=False):
-    """The readings of an event. `batch`: the body is a JSON array, parts of which can be published. `binary`: the attributes
-    are application properties, and the body is the data."""
+    """The readings of an event."""
 
     readings: list[Reading]
     bad: list[BadReading] = msgspec.field(default_factory=list)
-    batch: bool = False
+    container: Container | None = None
+    """None where the body is one reading, or holds none."""
     binary: bool = False
+    """The attributes are application properties, and the body is the data."""
+    format_name: str | None = None
+    """The sender's format; None for CloudEvents."""
+    not_readings: list[str] = msgspec.field(default_factory=list)
+    """What else is in the body, such as `metadata`, from a fixed set."""
     text_bytes: int = 0
     """How much memory the readings' bytes take up in addition to the body."""
     opaque: UndeliverableError | None = None

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import msgspec
 
 from dedup_service.core.attributes import canonical_text, prefix_of
+from dedup_service.core.containers import Batch
 from dedup_service.core.content_encoding import decoded
 from dedup_service.core.events import BadReading, Extraction, InputEvent, Reading
 from dedup_service.core.json_array import split_elements
@@ -91,7 +92,7 @@ class CloudEventsExtractor:
     def _batch(self, body: bytes, encoding: str | None, pointers: Sequence[str]) -> Extraction:
         text = self._text(body, encoding)
         if not pointers and (readings := _well_formed_readings(text)):
-            return Extraction(readings, batch=True, text_bytes=len(text))
+            return Extraction(readings, container=Batch(readings[0].elements), text_bytes=len(text))
         elements = _elements(text)
         if not elements:
             raise UndeliverableError("empty-batch", "the batch holds no events")
@@ -101,7 +102,7 @@ class CloudEventsExtractor:
         return Extraction(
             readings=[item for item in items if isinstance(item, Reading)],
             bad=[item for item in items if isinstance(item, BadReading)],
-            batch=True,
+            container=Batch(elements),
             text_bytes=len(text),
         )
 
@@ -209,10 +210,10 @@ def _element(index: int, elements: Sequence[bytes], pointers: Sequence[str]) -> 
     try:
         event = _decode_any_event(raw)
     except JSON_ERRORS:
-        return BadReading(index, "unreadable-reading", raw)
+        return BadReading(index, "unreadable-reading")
     reason = _fault(event.id, event.source)
     if reason is not None:
-        return BadReading(index, reason, raw)
+        return BadReading(index, reason)
     content = event.data_base64.encode() if isinstance(event.data_base64, str) else bytes(event.data)
     return Reading(
         index,

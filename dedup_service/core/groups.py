@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 
 from dedup_service.core.memo import MemoDict
+from dedup_service.core.other_formats import FormatExtractor
 from dedup_service.core.outgoing import OutputPolicy
 
 DEFAULT_GROUP = "default"
 OBSERVE = "observe"
+CLOUDEVENTS = "cloudevents"
 MAX_KNOWN_REPLICAS = 10_000
 """How many are cached: a sender that makes up more names costs time, not memory."""
 EVERYTHING = ("*",)
@@ -36,6 +38,14 @@ class Group:
     content: tuple[str, ...] = ()
     """JSON pointers to the parts of the data that copies must agree on; empty for all of its bytes."""
     silent_after_ms: int = 10_000
+    extractor: FormatExtractor | None = None
+    """Reads what these devices send; None for CloudEvents."""
+    passes_on_not_readings: bool = True
+    """Whether events of these devices that hold no readings (metadata, keep-alives) go to the clean hub."""
+
+    @property
+    def format_name(self) -> str:
+        return self.extractor.name if self.extractor is not None else CLOUDEVENTS
 
     @property
     def claim_scope(self) -> str:

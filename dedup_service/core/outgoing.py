@@ -9,10 +9,9 @@ from typing import Any
 
 import msgspec
 
-from dedup_service.core.events import DEVICE_ID, IOTHUB_ENQUEUED_TIME, MODULE_ID, InputEvent, Reading
+from dedup_service.core.events import DEVICE_ID, IOTHUB_ENQUEUED_TIME, MODULE_ID, Container, InputEvent, Reading
 from dedup_service.core.memo import NAMES, MemoDict, memoized
 from dedup_service.core.property_types import MessageId, Timestamp
-from wire.cloudevents import BATCH_CONTENT_TYPE
 
 ORIGIN_PROPERTY = "dedup_origin"
 INDEXES_PROPERTY = "dedup_indexes"
@@ -37,8 +36,10 @@ class OutgoingEvent(msgspec.Struct, frozen=True, gc=False):
     properties: Mapping[str, Any]
     """Values have the types of core/property_types.py."""
     readings: int
-    parts: tuple[tuple[int, bytes], ...] = ()
-    """(index, bytes) of each reading, if a body that is too large can be split."""
+    indexes: tuple[int, ...] = ()
+    """Those of its readings in the input event."""
+    container: Container | None = None
+    """Makes the body of some of the readings, if a body that is too large can be split."""
     late: frozenset[int] = frozenset()
     """Indexes of readings that arrived later than their window."""
 
@@ -81,11 +82,21 @@ def outgoing(
     content_encoding: str | None,
     properties: Mapping[str, Any],
     readings: int,
-    parts: tuple[tuple[int, bytes], ...] = (),
+    indexes: tuple[int, ...] = (),
+    container: Container | None = None,
     late: frozenset[int] = frozenset(),
 ) -> OutgoingEvent:
     return OutgoingEvent(
-        body, content_type, content_encoding, event.message_id, event.correlation_id, properties, readings, parts, late
+        body,
+        content_type,
+        content_encoding,
+        event.message_id,
+        event.correlation_id,
+        properties,
+        readings,
+        indexes,
+        container,
+        late,
     )
 
 
@@ -131,25 +142,22 @@ def index_properties(indexes: Sequence[int], late: frozenset[int]) -> dict[str, 
     return properties
 
 
-def array(parts: Sequence[tuple[int, bytes]]) -> bytes:
-    return b"[" + b",".join([raw for _, raw in parts]) + b"]"
-
-
 def halves(event: OutgoingEvent) -> list[OutgoingEvent]:
-    """Splits a batch that is too large into two; empty for a single reading."""
-    if len(event.parts) < 2:
+    """Splits an event that is too large into two; empty for a single reading."""
+    container = event.container
+    if container is None or len(event.indexes) < 2:
         return []
-    middle = len(event.parts) // 2
+    middle = len(event.indexes) // 2
     common = {name: value for name, value in event.properties.items() if name != LATE_PROPERTY}
     return [
         msgspec.structs.replace(
             event,
-            body=array(parts),
-            content_type=BATCH_CONTENT_TYPE,
-            content_encoding=None,
-            properties={**common, **index_properties([index for index, _ in parts], event.late)},
-            readings=len(parts),
-            parts=parts,
+            body=container.holding(indexes),
+            content_type=container.content_type,
+            content_encoding=container.content_encoding,
+            properties={**common, **index_properties(indexes, event.late)},
+            readings=len(indexes),
+            indexes=indexes,
         )
-        for parts in (event.parts[:middle], event.parts[middle:])
+        for indexes in (event.indexes[:middle], event.indexes[middle:])
     ]

@@ -101,7 +101,7 @@ def _verdict(counts: Counts, match_rate: float | None, senders: list[ReplicaRepo
         name for number, name in names.items() if replica_figures(counts, number).self_duplicates > MANY * figures.copies
     ]
     if repeating:
-        return f"{', '.join(repeating)} sends readings twice"
+        return f"repeated by {', '.join(repeating)}: heartbeats, key frames, or a sender that runs twice"
     if match_rate < GOOD_MATCH:
         low = min(senders, key=lambda item: item.coverage or 0.0)
         return f"{match_rate:.0%} have a second copy; {low.replica} delivers only {low.coverage or 0.0:.0%}"

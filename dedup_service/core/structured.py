@@ -7,6 +7,7 @@ under such names are removed. Source: CloudEvents 1.0.2, JSON event format §3.1
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
 import msgspec
@@ -17,7 +18,8 @@ from dedup_service.core.extract import JSON_ERRORS
 from dedup_service.core.media_types import CODECS, TEXT, charset, is_json, media_type
 from dedup_service.core.times import rfc3339
 from dedup_service.errors import UndeliverableError
-from wire.cloudevents import SPEC_VERSION
+from wire.cloudevents import READING_TYPE, SEQUENCE_DIGITS, SPEC_VERSION
+from wire.times import rfc3339 as rfc3339_ns
 
 OWN_PREFIX = "dedup"
 
@@ -65,7 +67,10 @@ def own_members(event: InputEvent, *, late: bool, duplicate: bool) -> bytes:
 
 def _form(event: InputEvent, extraction: Extraction, reading: Reading) -> bytes:
     """A JSON object with all members but this service's own. Raises UndeliverableError."""
-    members = _binary_members(event, extraction, reading) if extraction.binary else _json_members(reading)
+    if extraction.format_name is not None:
+        members = _other_members(event, reading)
+    else:
+        members = _binary_members(event, extraction, reading) if extraction.binary else _json_members(reading)
     return _encode({name: value for name, value in members.items() if not name.lower().startswith(OWN_PREFIX)})
 
 
@@ -89,6 +94,32 @@ def _binary_members(event: InputEvent, extraction: Extraction, reading: Reading)
         **content_type,
         **_data(reading.raw, event.content_type or ""),
     }
+
+
+def _other_members(event: InputEvent, reading: Reading) -> dict[str, Any]:
+    """Of a reading in its sender's own format. The data are its part of the body."""
+    counted = {"sequence": reading.sequence.zfill(SEQUENCE_DIGITS)} if reading.sequence is not None else {}
+    data = _data(_in_utf8(reading.raw), "")
+    return {
+        "specversion": SPEC_VERSION,
+        "type": READING_TYPE,
+        "id": reading.id,
+        "source": reading.source,
+        **({"time": rfc3339_ns(reading.time)} if isinstance(reading.time, int) else {}),
+        **counted,
+        **({"sequenceepoch": reading.epoch} if reading.epoch else {}),
+        **({"datacontenttype": event.content_type} if event.content_type and "data" not in data else {}),
+        **data,
+    }
+
+
+def _in_utf8(text: bytes) -> bytes:
+    """JSON may be in another encoding. What is no text stays as it is."""
+    encoding = json.detect_encoding(text)
+    try:
+        return text if encoding == "utf-8" else text.decode(encoding).encode()
+    except UnicodeDecodeError:
+        return text
 
 
 def _data(body: bytes, content_type: str) -> dict[str, Any]:

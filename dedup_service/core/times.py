@@ -22,27 +22,34 @@ KNOWN_TIMES = 10_000
 """How many are cached: all copies of a reading have the same time, as have many readings of one moment."""
 
 
+Time = str | int | None
+"""A reading's source time: RFC 3339 text, or ns since 1970."""
+
+
 class _Moments(msgspec.Struct, array_like=True, gc=False):
     """A struct, because msgspec prepares its type only once."""
 
     times: list[Annotated[datetime, msgspec.Meta(tz=True)] | None]
 
 
-@lru_cache(KNOWN_TIMES)
-def source_time_ms(text: str | None) -> int | None:
-    """Milliseconds since the epoch; None when the text is missing, or is not a time."""
+def source_time_ms(time: Time) -> int | None:
+    """Milliseconds since the epoch; None when the time is missing, or is a text that is not a time."""
+    return time // NS_PER_MS if isinstance(time, int) else _text_ms(time)
+
+
+def _text_ms(text: str | None) -> int | None:
     time_ns = None if text is None else parse_rfc3339(text)
     return None if time_ns is None else time_ns // NS_PER_MS
 
 
-def is_late(time: str | None, enqueued_ms: int, window_ms: int) -> bool:
+def is_late(time: Time, enqueued_ms: int, window_ms: int) -> bool:
     """Whether a reading was stored and forwarded for longer than its window, so that the claims of other copies may have
     expired."""
     at_ms = source_time_ms(time)
     return at_ms is not None and enqueued_ms - at_ms > window_ms
 
 
-def late_and_unreadable(times: Sequence[str | None], enqueued_ms: int, window_ms: int) -> tuple[list[int], int]:
+def late_and_unreadable(times: Sequence[Time], enqueued_ms: int, window_ms: int) -> tuple[list[int], int]:
     """The places of an event's readings that are late (see `is_late`), and how many have a text in place of a time.
 
     This runs for every copy. Most are not late, and times in UTC order like their texts, which are far quicker to compare
@@ -52,7 +59,9 @@ def late_and_unreadable(times: Sequence[str | None], enqueued_ms: int, window_ms
     are_times = _are_times(times)
     late, unreadable = [], 0
     for place, time in enumerate(times):
-        if time is None or (are_times and time > from_then_on and time[T] == "T" and time[-1] == "Z"):
+        if time is None:
+            continue
+        if are_times and type(time) is str and time > from_then_on and time[T] == "T" and time[-1] == "Z":
             continue
         if source_time_ms(time) is None:
             unreadable += 1
@@ -61,7 +70,7 @@ def late_and_unreadable(times: Sequence[str | None], enqueued_ms: int, window_ms
     return late, unreadable
 
 
-def _are_times(times: Sequence[str | None]) -> bool:
+def _are_times(times: Sequence[Time]) -> bool:
     """Whether msgspec, which is quick, reads them all. Of what ends in `Z` it accepts nothing that `parse_rfc3339` refuses;
     otherwise it also accepts an offset without a colon."""
     try:

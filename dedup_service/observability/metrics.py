@@ -77,7 +77,7 @@ GROUP_GAUGES: dict[str, tuple[str, Callable[[GroupOverview], float | None]]] = {
         lambda g: g.figures["15m"].conflicts,
     ),
     "dedup_group_copy_spread_seconds": (
-        "Between the first and a further copy of a reading, 99.9th percentile over the last 24 hours.",
+        "Between the first copy of a reading and one of another replica, 99.9th percentile over the last 24 hours.",
         lambda g: _seconds(g.figures["24h"].spread_p999_ms),
     ),
     "dedup_group_window_seconds": ("How long a published reading is remembered.", lambda g: g.group.window_ms / 1000),

@@ -14,7 +14,6 @@ from dedup_service.core.dead_letters import dead_letter, dead_readings
 from dedup_service.core.events import MESSAGE_SOURCE, BadReading, InputEvent, Reading
 from dedup_service.core.groups import Group, Groups
 from dedup_service.core.input_log import InputLog
-from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.core.structured import rendered
 from dedup_service.core.unknown_formats import counter_of
 from dedup_service.errors import UndeliverableError
@@ -46,7 +45,7 @@ class Admission:
         if group is None:
             return self._unmatched(work, NO_GROUP, f"device {work.replica} is in no group")
         try:
-            extraction = self.extractor.extract(event, group.content)
+            extraction = (group.extractor or self.extractor).extract(event, group.content)
         except UndeliverableError as error:
             if error.looks_like is not None:
                 work.looks_like = counter_of(error.looks_like, group.name)
@@ -54,6 +53,9 @@ class Admission:
             return work
         work.group = group
         work.extraction = extraction
+        if not extraction.readings and not extraction.bad:
+            work.forwarded = group.passes_on_not_readings and group.output.content_mode != STRUCTURED
+            return work
         self._render(work, group)
         self._refuse_sources(work, group)
         if extraction.bad:
@@ -66,14 +68,14 @@ class Admission:
 
     def refuse_copies(self, work: EventWork, reason: str, copies: list[Reading], detail: str = "") -> None:
         """Dead-letters readings that were extracted but must not be published."""
-        if work.extraction.batch:
-            self._refuse_readings(work, reason, [BadReading(r.index, reason, r.raw) for r in copies])
+        if work.extraction.container is not None:
+            self._refuse_readings(work, reason, [BadReading(r.index, reason, detail) for r in copies])
         elif copies:
             self.refuse(work, reason, detail or f"source {copies[0].source}")
 
     def _refuse_readings(self, work: EventWork, reason: str, bad: list[BadReading]) -> None:
-        if bad:
-            letter: OutgoingEvent = dead_readings(work.event, reason, bad, self.kept_properties, work.origin_text)
+        if bad and (container := work.extraction.container) is not None:
+            letter = dead_readings(work.event, container, reason, bad, self.kept_properties, work.origin_text)
             work.dead.append((reason, letter))
 
     def _render(self, work: EventWork, group: Group) -> None:
@@ -95,7 +97,7 @@ class Admission:
         self.refuse_copies(work, reason, refused, detail)
         extraction, places = work.extraction, {reading.index for reading in refused}
         kept = [reading for reading in extraction.readings if reading.index not in places]
-        bad = [BadReading(reading.index, reason, reading.raw) for reading in refused]
+        bad = [BadReading(reading.index, reason) for reading in refused]
         work.extraction = msgspec.structs.replace(extraction, readings=kept, bad=[*extraction.bad, *bad])
 
     def _unmatched(self, work: EventWork, reason: str, detail: str) -> EventWork:

@@ -42,11 +42,12 @@ class Claimer:
         claim may have been published."""
         numbers = await self._replica_numbers(work)
         now_ms = self.shared.ports.clock.now_ms()
+        spread_ms = self.shared.ports.telemetry.lag_spread_ms(now_ms)
         for item in work:
             if item.group is not None and item.extraction.readings:
                 number = numbers[item.group.name, item.replica]
                 try:
-                    item.request = self._request(item, item.group, number, now_ms)
+                    item.request = self._request(item, item.group, number, now_ms, spread_ms)
                 except Exception as error:  # noqa: BLE001  # see give_up
                     self.shared.give_up(item, error)
                     item.extraction = NOTHING
@@ -67,7 +68,7 @@ class Claimer:
             }
         }
 
-    def _request(self, item: EventWork, group: Group, number: int, now_ms: int) -> ClaimRequest:
+    def _request(self, item: EventWork, group: Group, number: int, now_ms: int, spread_ms: int) -> ClaimRequest:
         event, readings = item.event, item.extraction.readings
         if number == OTHER_REPLICA:
             item.replica = "other"
@@ -79,6 +80,7 @@ class Claimer:
             item.first_origin,
             event.enqueued_ms,
             self.retention.unconfirmed_ttl_ms(event.enqueued_ms, now_ms),
+            group.window_ms + spread_ms,
             readings,
             key_digests(group.claim_scope, readings),
             frozenset([readings[place].index for place in late]) if late else NO_INDEXES,

@@ -25,6 +25,8 @@ def count_finished(work: list[EventWork], telemetry: Telemetry) -> None:
     for item in work:
         if item.ignored is not None:
             telemetry.add(Count.IGNORED, label=item.ignored)
+        for what, number in Counter(item.extraction.not_readings).items():
+            telemetry.add(Count.NOT_READINGS, number, what)
         if item.looks_like is not None:
             telemetry.recognised[item.looks_like] += 1
         for reason, letter in item.dead:

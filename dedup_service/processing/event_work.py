@@ -36,6 +36,7 @@ class EventWork:
     dead: list[tuple[str, OutgoingEvent]] = field(default_factory=list)
     """(reason, dead letter)"""
     forwarded: bool = False
+    """Whether the event is passed on unchanged, since there is nothing in it to claim."""
     published: set[int] = field(default_factory=set)
     """Indexes of the readings that the clean hub has acknowledged."""
 

@@ -8,6 +8,7 @@
   and the copy, read again, recognises itself.
 - Confirm before finish: record and checkpoint never pass a reading that could still be lost.
 - Duplicates finish at once: the winner's own partition does not move past the winner until it is published.
+- Claiming also keeps claims: a repetition prolongs one that is confirmed, and has no effect but this.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from edge_sender.identity.rules import IdentityRules, parse_rules
 from edge_sender.ports import SourceConfigError
+from wire.cloudevents import READING_TYPE
 from wire.times import TimeFormat
 
 TIME_FORMAT = "`rfc3339` (without an offset: UTC), or the time since 1970 in `s`, `ms`, `us` or `ns`."
@@ -29,7 +30,7 @@ class _Common(BaseModel):
 
     name: str = Field(min_length=1, max_length=64, description="Name in logs and metrics.")
     identity: str = Field(description="One strategy, or rules `pattern=strategy` separated by commas.")
-    event_type: str = Field("reading", description="CloudEvents type of its events.")
+    event_type: str = Field(READING_TYPE, description="CloudEvents type of its events.")
 
     @field_validator("identity")
     @classmethod

@@ -17,12 +17,13 @@ from redis.asyncio import Redis
 
 from dedup_service.adapters.redis.calls import connect
 from dedup_service.adapters.redis.claims import RedisClaims, check_eviction
+from dedup_service.adapters.redis.ledger import RedisLedger
 from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import OTHER_REPLICA, Verdict, event_bytes, judge, key_digests, unpack
 from dedup_service.core.events import Origin, Reading
 from dedup_service.core.extract import content_hash
 from dedup_service.errors import ConfigurationError, UnavailableError
-from dedup_service.ports import ClaimStore
+from dedup_service.ports import ClaimStore, Ledger
 from tests.doubles.memory import MemoryClaims, MemoryClock
 
 REDIS_6_COMMANDS = (
@@ -42,26 +43,45 @@ REDIS_6_COMMANDS = (
     "zcard",
     "zrem",
     "zscore",
+    "pttl",
+    "pexpire",
     "info",
     "ping",
     "client|setinfo",
     "select",
 )
 LIVE = (1, 2)
+SHARDS = 3
 TTL_MS = 60_000
+LONG_MS = 100 * TTL_MS
+SLACK_MS = TTL_MS // 2
+"""Far longer than a test takes."""
 
 
 @dataclass
 class Bench:
     store: ClaimStore
+    ledger: Ledger
     sleep_ms: Callable[[int], Awaitable[None]]
+
+    async def left_ms(self, reading_id: str) -> int:
+        """For how long the claim of a reading of the source "s" is still kept."""
+        stored = await self.ledger.find("g", "s", reading_id)
+        assert stored is not None
+        return stored.ttl_ms
+
+    async def published(self, *requests: ClaimRequest) -> None:
+        """Claims and confirms."""
+        await self.store.claim(requests, LIVE)
+        assert await self.store.confirm(requests, TTL_MS) == 0
 
 
 @pytest.fixture(params=["memory", "valkey", "redis-6", "cluster"])
 async def bench(request: pytest.FixtureRequest, redis_url: str, namespace: str) -> AsyncIterator[Bench]:
     if request.param == "memory":
         clock = MemoryClock()
-        yield Bench(MemoryClaims(clock), lambda ms: clock.sleep(ms / 1000))
+        claims = MemoryClaims(clock)
+        yield Bench(claims, claims.ledger, lambda ms: clock.sleep(ms / 1000))
         return
     if request.param == "cluster":
         client = connect(request.getfixturevalue("redis_cluster"), 5.0, is_cluster=True)
@@ -73,8 +93,8 @@ async def bench(request: pytest.FixtureRequest, redis_url: str, namespace: str) 
         )
         await client.aclose()
         client = connect(redis_url.replace("redis://", "redis://redis6:six@"), 5.0)
-    store = RedisClaims(client, namespace=namespace, shards=3)
-    yield Bench(store, lambda ms: asyncio.sleep(ms / 1000))
+    store = RedisClaims(client, namespace=namespace, shards=SHARDS)
+    yield Bench(store, RedisLedger(client, namespace=namespace, shards=SHARDS), lambda ms: asyncio.sleep(ms / 1000))
     await store.close()
 
 
@@ -95,7 +115,7 @@ def event_of(
     readings = [Reading(index, source, name, [], content_hash(content)) for index, name in enumerate(reading_ids)]
     event = Origin(incarnation, 0, sequence, 0)
     return ClaimRequest(
-        "g", replica, event, 1_700_000_000_000, TTL_MS, readings, key_digests("g", readings), late=frozenset()
+        "g", replica, event, 1_700_000_000_000, TTL_MS, TTL_MS, readings, key_digests("g", readings), late=frozenset()
     )
 
 
@@ -198,6 +218,60 @@ async def test_an_unconfirmed_claim_ends_with_its_ttl_and_a_confirmed_one_with_i
     assert claims[1] is not None
 
 
+async def test_a_repetition_keeps_a_confirmed_claim_as_a_confirmation_would(bench: Bench) -> None:
+    await bench.published(request_of("1", 0))
+    before = await bench.store.claim([request_of("1", 1)], LIVE)
+    await bench.store.claim([replace(request_of("1", 2), confirmed_ttl_ms=LONG_MS)], LIVE)
+    assert LONG_MS - SLACK_MS < await bench.left_ms("1") <= LONG_MS
+    assert await bench.store.claim([request_of("1", 3)], LIVE) == before
+
+
+async def test_a_repetition_with_another_content_keeps_the_claim_too(bench: Bench) -> None:
+    await bench.published(request_of("1", 0))
+    conflict = replace(request_of("1", 1, content=b"other"), confirmed_ttl_ms=LONG_MS)
+    assert verdicts([conflict], await bench.store.claim([conflict], LIVE)) == [Verdict.CONFLICT]
+    assert await bench.left_ms("1") > LONG_MS - SLACK_MS
+
+
+async def test_a_reading_that_a_replica_repeats_is_published_once_however_long(bench: Bench) -> None:
+    """Of another replica's copies, too: the first one is its delivery, the further ones are repetitions."""
+    long = [replace(request_of("1", n, replica=n % 2), confirmed_ttl_ms=LONG_MS) for n in range(4)]
+    await bench.published(long[0])
+    await bench.store.claim([long[1]], LIVE)
+    assert await bench.left_ms("1") <= TTL_MS
+    await bench.store.claim([long[3]], LIVE)
+    assert await bench.left_ms("1") > LONG_MS - SLACK_MS
+
+
+async def test_a_repetition_never_makes_the_end_of_a_claim_earlier(bench: Bench) -> None:
+    first = request_of("1", 0)
+    await bench.store.claim([first], LIVE)
+    await bench.store.confirm([first], LONG_MS)
+    await bench.store.claim([request_of("1", 1)], LIVE)
+    assert await bench.left_ms("1") > LONG_MS - SLACK_MS
+
+
+async def test_neither_a_replay_nor_another_replicas_first_copy_keeps_a_claim_longer(bench: Bench) -> None:
+    first = request_of("1", 0)
+    await bench.published(first)
+    replay, second = replace(first, confirmed_ttl_ms=LONG_MS), request_of("1", 1, replica=1)
+    await bench.store.claim([replay, replace(second, confirmed_ttl_ms=LONG_MS)], LIVE)
+    assert await bench.left_ms("1") <= TTL_MS
+
+
+async def test_a_repetition_of_what_is_not_confirmed_does_not_let_its_claim_outlive_its_event(bench: Bench) -> None:
+    twice = replace(event_of(["1", "1"]), confirmed_ttl_ms=LONG_MS)
+    await bench.store.claim([twice, replace(request_of("1", 1), confirmed_ttl_ms=LONG_MS)], LIVE)
+    assert await bench.left_ms("1") <= TTL_MS
+
+
+async def test_repetitions_in_one_event_keep_their_claim_once(bench: Bench) -> None:
+    await bench.published(request_of("1", 0))
+    twice = replace(event_of(["1", "1"], 1), confirmed_ttl_ms=LONG_MS)
+    assert verdicts([twice], await bench.store.claim([twice], LIVE)) == [Verdict.DUPLICATE] * 2
+    assert LONG_MS - SLACK_MS < await bench.left_ms("1") <= LONG_MS
+
+
 async def test_an_unconfirmed_claim_of_a_hub_that_is_gone_counts_as_free(bench: Bench) -> None:
     gone, done = request_of("1", incarnation=9), request_of("2", incarnation=9)
     await bench.store.claim([gone, done], (9,))
@@ -257,6 +331,39 @@ async def test_the_scripts_use_no_option_that_redis_6_lacks(redis_url: str, valk
                 )
     await listener.aclose()
     assert seen == {"PX", "KEEPTTL"}
+
+
+async def test_only_a_repetition_costs_commands_of_its_own(
+    redis_url: str, namespace: str, valkey_claims: RedisClaims
+) -> None:
+    """New readings, other replicas' copies, replays and confirmations cost what they would without the prolonging."""
+    request, repetition = request_of("1"), replace(request_of("1", 2), confirmed_ttl_ms=LONG_MS)
+    await valkey_claims.claim([request], LIVE)
+    async with Redis.from_url(redis_url) as listener, listener.monitor() as monitor:
+        await valkey_claims.claim([request, request_of("2", 1), request_of("1", 1, replica=1)], LIVE)
+        await valkey_claims.confirm([request], TTL_MS)
+        await valkey_claims.claim([request, request_of("1", 2, replica=2)], LIVE)
+        ordinary = await _own_commands(monitor, namespace, redis_url)
+        await valkey_claims.claim([repetition], LIVE)
+        assert [name for name in await _own_commands(monitor, namespace, redis_url) if name[0] == "P"] == ["PTTL", "PEXPIRE"]
+        await valkey_claims.claim([request_of("1", 3)], LIVE)
+        assert [name for name in await _own_commands(monitor, namespace, redis_url) if name[0] == "P"] == ["PTTL"]
+    assert ordinary.count("SET") == 4
+    assert not {"PTTL", "PEXPIRE"} & set(ordinary)
+
+
+async def _own_commands(monitor: Any, namespace: str, redis_url: str) -> list[str]:
+    """The commands on this namespace's keys since the last call."""
+    async with Redis.from_url(redis_url) as other:
+        await other.echo(f"{namespace} is done")
+    found: list[str] = []
+    async for command in monitor.listen():
+        name, *words = command["command"].split()
+        if name.upper() == "ECHO" and words[0].startswith(namespace):
+            return found
+        if any(word.startswith(namespace) for word in words):
+            found.append(name.upper())
+    raise AssertionError("the monitor ended")
 
 
 async def test_scripts_that_redis_has_forgotten_are_loaded_again(redis_url: str, valkey_claims: RedisClaims) -> None:

@@ -18,6 +18,7 @@ from dedup_service.core.claims import key_digest, key_digests
 from dedup_service.core.events import Origin, Reading
 from dedup_service.core.extract import content_hash
 from dedup_service.core.overview import BYTES_PER_CLAIM
+from dedup_service.core.source_report import source_report
 from dedup_service.core.times import rfc3339
 from dedup_service.ports import ClaimStore, Ledger
 from tests.doubles.memory import MemoryClaims, MemoryClock
@@ -61,7 +62,7 @@ class Bench:
         keys = [key_digest(group, source, reading_id)]
         enqueued_ms = self.now_ms + after_ms
         return ClaimRequest(
-            group, replica, event, enqueued_ms, 60_000, [reading], keys, late_indexes, is_timed=time_ms is not None
+            group, replica, event, enqueued_ms, 60_000, 60_000, [reading], keys, late_indexes, is_timed=time_ms is not None
         )
 
     async def counts(self, group: str = GROUP) -> dict[str, int]:
@@ -117,7 +118,9 @@ async def test_an_event_of_more_readings_than_fit_into_a_call_is_counted_once(be
     def event_of(replica: int) -> ClaimRequest:
         readings = [Reading(n, f"urn:{n % 3}", name, [], content_hash(b"")) for n, name in enumerate(names)]
         keys = key_digests(GROUP, readings)
-        return ClaimRequest(GROUP, replica, Origin(1, replica, 7, 0), bench.now_ms, 60_000, readings, keys, frozenset())
+        return ClaimRequest(
+            GROUP, replica, Origin(1, replica, 7, 0), bench.now_ms, 60_000, 60_000, readings, keys, frozenset()
+        )
 
     for replica in (0, 1):
         calls = list(in_calls([event_of(replica)], 1000))
@@ -136,6 +139,38 @@ async def test_conflicts_self_duplicates_and_late_winners(bench: Bench) -> None:
     assert (own.self_duplicates, own.late, own.conflicts) == (1, 1, 0)
     assert (other.matched, other.conflicts) == (1, 1)
     assert (group_figures(counts).late, group_figures(counts).conflicts) == (1, 1)
+
+
+async def test_repetitions_are_self_duplicates_and_say_nothing_of_how_far_copies_are_apart(bench: Bench) -> None:
+    """Heartbeats repeat a value for as long as it stays, which is not how long a copy is on its way."""
+    began_ms = -20 * 60_000
+    await bench.deliver(bench.copy("1", 0, after_ms=began_ms), bench.copy("1", 1, after_ms=began_ms + 50))
+    for n in range(1, 20):
+        await bench.deliver(*(bench.copy("1", replica, after_ms=began_ms + n * 60_000) for replica in (0, 1)))
+    counts = await bench.counts()
+    group, first, second = group_figures(counts), replica_figures(counts, 0), replica_figures(counts, 1)
+    assert (group.readings, group.copies, group.by_replicas, group.conflicts) == (1, 40, {2: 1}, 0)
+    assert (first.self_duplicates, first.matched, second.self_duplicates, second.matched) == (19, 0, 19, 1)
+    assert first.lag_p99_ms is None
+    assert second.lag_p99_ms == pytest.approx(50, rel=0.05)
+    assert group.spread_p999_ms == pytest.approx(50, rel=0.05)
+
+
+async def test_repetitions_of_a_winner_of_long_ago_are_counted_when_they_arrive(bench: Bench) -> None:
+    """Its own hour is no longer kept."""
+    await bench.deliver(bench.copy("1", 0, after_ms=-72 * 3_600_000), bench.copy("1", 0), bench.copy("1", 0, content=b"x"))
+    figures = replica_figures(await bench.counts(), 0)
+    assert (figures.copies, figures.first, figures.self_duplicates, figures.conflicts) == (2, 0, 2, 1)
+
+
+async def test_the_report_names_who_repeats_and_calls_it_no_conflict(bench: Bench) -> None:
+    await bench.deliver(*(bench.copy(str(n), replica) for replica in (0, 1) for n in range(30)))
+    await bench.deliver(*(bench.copy(str(n), 1, after_ms=-5000) for n in range(30)))
+    report = source_report("urn:a", await bench.counts(), 0, {0: "edge-0", 1: "edge-1"})
+    assert (report.can_be_deduplicated, report.conflicts, report.match_rate) == (True, 0, 1.0)
+    assert "edge-1" in report.verdict
+    assert "edge-0" not in report.verdict
+    assert "heartbeats" in report.verdict
 
 
 async def test_groups_are_counted_apart(bench: Bench) -> None:
@@ -312,7 +347,7 @@ def _event(rng: random.Random, group: str, source: str, place: int, replica: int
     event = Origin(rng.choice([1, 1, 1, 9]), replica, number, 0)
     enqueued = now_ms - rng.choice([0, 10, 500, 70_000, 7_200_000, 30 * 3_600_000])
     return ClaimRequest(
-        group, replica, event, enqueued, 600_000, readings, key_digests(group, readings), late, rng.random() < 0.5
+        group, replica, event, enqueued, 600_000, 600_000, readings, key_digests(group, readings), late, rng.random() < 0.5
     )
 
 

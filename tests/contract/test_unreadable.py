@@ -97,7 +97,7 @@ class Deployment:
         reading = Reading(0, SOURCE, reading_id, [], content_hash(b""), "2026-01-01T00:00:00Z", str(self.told * 7), "e")
         keys = [key_digest(GROUP, SOURCE, reading_id)]
         event, now_ms = Origin(1, replica, number, 0), time.time_ns() // 1_000_000
-        return ClaimRequest(GROUP, replica, event, now_ms, 60_000, [reading], keys, frozenset(), is_timed=True)
+        return ClaimRequest(GROUP, replica, event, now_ms, 60_000, 60_000, [reading], keys, frozenset(), is_timed=True)
 
     async def keys(self) -> list[bytes]:
         return sorted([key async for key in self.redis.scan_iter(match=f"{self.namespace}*")])

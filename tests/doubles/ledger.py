@@ -82,6 +82,7 @@ class Copy:
     key: bytes
     claim: bytes
     ttl_ms: int
+    confirmed_ttl_ms: int
     late: bool
     sequence: int | None
     epoch: str
@@ -97,6 +98,7 @@ def copies_of(request: ClaimRequest) -> list[Copy]:
             key,
             claim,
             request.ttl_ms,
+            request.confirmed_ttl_ms,
             reading.index in request.late,
             sequence_number(reading.sequence),
             reading.epoch or "",
@@ -141,8 +143,9 @@ class MemoryLedger:
         self.known_sources[copy.group][copy.source] = now_ms
         winner_ms = mine.enqueued_ms if held is None else held.enqueued_ms
         counted = self._winner(copy, winner_ms) if held is None else self._duplicate(copy, mine, held)
-        keys = self._keys(copy, winner_ms)
-        if len(keys) and keys[-1][0].startswith("source"):
+        is_repetition = held is not None and held.replicas & mine.replicas
+        keys = self._keys(copy, mine.enqueued_ms if is_repetition else winner_ms)
+        if keys and keys[-1][0].startswith("source"):
             self._compare(copy, mine, held, keys[-1])
         for key in keys:
             for name, number in counted.items():
@@ -192,8 +195,8 @@ class MemoryLedger:
             counted[f"r{replicas + 1}"] += 1
             if replicas == 1:
                 counted[f"o{held.replicas.bit_length() - 1}"] -= 1
+            counted[f"h{n}:{bucket_of(mine.enqueued_ms - held.enqueued_ms)}"] += 1
         counted[f"x{n}"] += held.content != mine.content
-        counted[f"h{n}:{bucket_of(mine.enqueued_ms - held.enqueued_ms)}"] += 1
         return counted
 
     def _follow(self, copy: Copy) -> tuple[int, int]:

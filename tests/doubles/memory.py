@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from dedup_service.core.claim_requests import ClaimRequest
-from dedup_service.core.claims import CONFIRMED, OTHER_REPLICA, pack, unpack
+from dedup_service.core.claims import CONFIRMED, OTHER_REPLICA, Claim, pack, unpack
 from dedup_service.core.events import InputEvent
 from dedup_service.core.leases import PRESENT, EndOffsets, Lease, LeaseRecord, Presence, Renewal
 from dedup_service.core.outgoing import OutgoingEvent
@@ -73,8 +73,15 @@ class MemoryClaims:
         if live and not holder.confirmed and holder.origin.incarnation not in live:
             self.stored[copy.key] = (pack(replace(mine, replicas=merged)), expiry)
             return None
+        if self._is_kept_by(holder, mine):
+            held_until = max(held_until, self.clock.now_ms() + copy.confirmed_ttl_ms)
         self.stored[copy.key] = (pack(replace(holder, replicas=merged)), held_until)
         return claim
+
+    @staticmethod
+    def _is_kept_by(holder: Claim, mine: Claim) -> bool:
+        """Whether this copy is a repetition of what is published."""
+        return holder.confirmed and holder.origin != mine.origin and bool(holder.replicas & mine.replicas)
 
     async def confirm(self, requests: Sequence[ClaimRequest], ttl_ms: int) -> int:
         return [self._confirm(copy, ttl_ms) for request in requests for copy in copies_of(request)].count(False)

@@ -10,9 +10,11 @@ import pytest
 from benchmarks.baselines import loop, running_loop
 from benchmarks.draining import Sample, steady
 from benchmarks.events import Load, input_log
+from benchmarks.formats import groups_file
 from benchmarks.latency import latencies_ms, send
 from benchmarks.pictures import draw
 from benchmarks.results import Curve, at_least, at_most
+from benchmarks.senders import SENDERS
 from benchmarks.stage import Server, delayed, running_hub, running_services, until_processed
 from sandbox.hub.log import now_ms
 
@@ -32,6 +34,21 @@ async def test_a_drain_publishes_every_reading_once(batch: int, redis_url: str) 
     namespace = f"bench-{batch}-{now_ms()}"
     async with running_hub(4) as hub, running_services(hub, redis_url, DEDUP_NAMESPACE=namespace) as (service,):
         await until_processed([service], hub.fill(log))
+        assert await service.metric("dedup_clean_readings_total") == load.readings
+        assert await service.metric("dedup_copies_total") == load.copies
+
+
+@pytest.mark.parametrize("name", SENDERS)
+async def test_a_drain_of_another_senders_format_publishes_every_reading_once(
+    name: str, redis_url: str, tmp_path: Path
+) -> None:
+    load, (write, settings) = Load(500, batch=20), SENDERS[name]
+    namespace, path = f"bench-{now_ms()}", str(groups_file(tmp_path, "groups", settings))
+    async with (
+        running_hub(4) as hub,
+        running_services(hub, redis_url, DEDUP_NAMESPACE=namespace, DEDUP_CONFIG_FILE=path) as (service,),
+    ):
+        await until_processed([service], hub.fill(input_log(load, write)))
         assert await service.metric("dedup_clean_readings_total") == load.readings
         assert await service.metric("dedup_copies_total") == load.copies
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from dedup_service.core import claims
 from dedup_service.core.claims import Verdict
@@ -29,6 +30,7 @@ from dedup_service.processing.pipeline import Pipeline
 from dedup_service.processing.resolving import Published, Resolver
 from dedup_service.waiting import Retrier
 from tests.doubles.ledger import MemoryLedger
+from tests.doubles.memory import MemoryClaims
 from tests.simulation.world import SimulatedLeases, SimulatedPublisher
 from tests.support.shared import CLEAN_HUB_READING
 
@@ -329,6 +331,21 @@ def skip_by_sequence_number(patch: Patch) -> None:
     patch.setattr(PartitionWorker, "_check_hub", trust)
 
 
+def repetitions_keep_nothing(patch: Patch) -> None:
+    """A confirmed claim ends a window after its confirmation, however often its reading is repeated meanwhile."""
+    request = Claimer._request
+
+    def unkept(self: Claimer, *given: Any) -> Any:
+        return structs.replace(request(self, *given), confirmed_ttl_ms=0)
+
+    patch.setattr(Claimer, "_request", unkept)
+
+
+def repetitions_keep_what_is_unconfirmed(patch: Patch) -> None:
+    """A repetition prolongs every claim, and so one whose event the input hub drops before anybody has published it."""
+    patch.setattr(MemoryClaims, "_is_kept_by", lambda self, holder, mine: holder.origin != mine.origin)
+
+
 def replays_are_counted(patch: Patch) -> None:
     """The ledger does not remember how far each partition was counted."""
     count = MemoryLedger.count
@@ -365,6 +382,8 @@ CAUGHT_BY: dict[str, tuple[Mutant, str]] = {
     "waits-for-what-has-expired": (waits_for_what_has_expired, "expired"),
     "takes-what-has-expired-for-published": (takes_what_has_expired_for_published, "expired"),
     "trusts-numbers": (trusts_numbers, "failover"),
+    "repetitions-keep-nothing": (repetitions_keep_nothing, "repetitions"),
+    "repetitions-keep-what-is-unconfirmed": (repetitions_keep_what_is_unconfirmed, "retention"),
     "replays-are-counted": (replays_are_counted, "many crashes"),
     "skip-by-sequence-number": (skip_by_sequence_number, "recreated"),
 }

@@ -29,7 +29,13 @@ SCENARIOS = {
     "relay": Scenario(readings=40, kills=10, freezes=0, pods=3, failed_sends=0, lost_replies=0),
     "redis forgets": Scenario(forgets=1),
     "retention": Scenario(
-        kills=6, freezes=0, trouble_seconds=4, retention_seconds=30, outage_seconds=40, wrong_clocks=False
+        kills=6,
+        freezes=0,
+        trouble_seconds=4,
+        retention_seconds=30,
+        outage_seconds=40,
+        wrong_clocks=False,
+        twice_in_one_event=0.3,
     ),
     "recreated": Scenario(kills=1, recreations=1),
     "reroutes": Scenario(kills=12, pods=3, trouble_seconds=60, reroutes=True, defects=0.05),
@@ -39,6 +45,7 @@ SCENARIOS = {
     "failover": Scenario(kills=0, freezes=0, failovers=2, wrong_clocks=False),
     "expired": Scenario(kills=8, pods=3, expiries=6, failed_sends=0.2, trouble_seconds=40),
     "backlog": Scenario(kills=3, configured_retention_seconds=300),
+    "repetitions": Scenario(readings=12, repeats=True, twice_in_one_event=0.1, window_seconds=60, trouble_seconds=150),
 }
 STUCK = "the pods did not finish"
 MAY_DOUBLE = {"redis forgets", "retention", "recreated", "expired"}

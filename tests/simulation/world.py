@@ -55,10 +55,11 @@ SEND_TIMEOUT_SECONDS = 2.0
 GRACE_SECONDS = 30.0
 CALL_SECONDS = 10.0
 """How long a call waits for a hub that does not answer."""
-WINDOW_MS = 14_400_000
+WINDOW_SECONDS = 14_400.0
 RETENTION_MS = 86_400_000
 BACKLOG_MS = 8 * 3_600_000
 INPUTS, OUTPUTS = 3, 2
+WINDOWS_OF_REPETITIONS = 3
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,11 @@ class Scenario:
     """How often the input hub fails over to a copy that lacks its last events, while no pod is at work on them."""
     expiries: int = 0
     """How often all that the clean hub holds expires, so that nobody can look it up any more."""
+    window_seconds: float = WINDOW_SECONDS
+    repeats: bool = False
+    """Whether each replica repeats some of its readings several times in each window, for several windows."""
+    twice_in_one_event: float = 0.0
+    """The share of events in which a reading stands twice."""
     wrong_clocks: bool = True
     reroutes: bool = False
     """Whether each life of a pod has another idea of where in the clean stream readings belong."""
@@ -150,6 +156,7 @@ class World:
         self.slowness = {name: rng.choice([0.001, 0.01, 0.2]) for name in inputs}
         self.in_trouble = True
         self.emitted: list[str] = []
+        self.delivered: dict[int, list[str]] = {replica: [] for replica in range(INPUTS)}
         self.late: list[InputEvent] = []
         self.pods: list[Pod] = []
         self.cut_off: Pod | None = None
@@ -163,18 +170,33 @@ class World:
         self.emitted += [f"{n % 4}-{n}" for n in range(first, first + self.scenario.readings)]
         oldest = self.clock.now_ms() - self.rng.choice([10_000, min(BACKLOG_MS, int(self.retention_ms / 2))])
         for replica in range(INPUTS):
-            log = self.hub.partitions[str(replica)]
             mine = [r for r in self.emitted[first:] if int(r[0]) % INPUTS != replica or self.rng.random() < 0.5]
-            while mine:
-                size = self.rng.choice([1, 1, 2, 5])
-                chunk, mine = mine[:size], mine[size:]
-                body, content_type, properties = self._encode(chunk)
-                annotations = {DEVICE_ID: f"edge-{replica}", MESSAGE_SOURCE: "Telemetry"}
-                if self.rng.random() < 0.1:  # not telemetry, although it looks like it; it must not suppress any
-                    self._append(
-                        log, replica, body, content_type, properties, {**annotations, MESSAGE_SOURCE: "twin"}, oldest
-                    )
-                self._append(log, replica, body, content_type, properties, annotations, oldest)
+            self.delivered[replica] += mine
+            self._send(replica, mine, oldest)
+
+    async def _repeat(self) -> None:
+        """What a replica repeats, the others may not: only its own repetitions can keep the claims."""
+        window = self.scenario.window_seconds
+        held = {replica: self.rng.sample(mine, len(mine) // 3) for replica, mine in self.delivered.items()}
+        end = self.loop.time() + WINDOWS_OF_REPETITIONS * window
+        while self.loop.time() < end:
+            await asyncio.sleep(self.rng.uniform(0.1, 0.25) * window)
+            for replica, readings in held.items():
+                self._send(replica, readings, self.clock.now_ms())
+
+    def _send(self, replica: int, readings: list[str], oldest_ms: int) -> None:
+        log = self.hub.partitions[str(replica)]
+        while readings:
+            size = self.rng.choice([1, 1, 2, 5])
+            chunk, readings = readings[:size], readings[size:]
+            if self.scenario.twice_in_one_event and self.rng.random() < self.scenario.twice_in_one_event:
+                chunk.append(chunk[0])
+            body, content_type, properties = self._encode(chunk)
+            annotations = {DEVICE_ID: f"edge-{replica}", MESSAGE_SOURCE: "Telemetry"}
+            if self.rng.random() < 0.1:  # not telemetry, although it looks like it; it must not suppress any
+                twin = {**annotations, MESSAGE_SOURCE: "twin"}
+                self._append(log, replica, body, content_type, properties, twin, oldest_ms)
+            self._append(log, replica, body, content_type, properties, annotations, oldest_ms)
 
     def _encode(self, readings: list[str]) -> tuple[bytes, str | None, dict[str, Any]]:
         if len(readings) == 1 and self.rng.random() < 0.5:
@@ -249,6 +271,7 @@ class World:
         self.pods = [Pod(self, f"pod-{n}") for n in range(self.scenario.pods)]
         for pod in self.pods:
             pod.start()
+        repeating = asyncio.create_task(self._repeat()) if self.scenario.repeats else None
         troubles = [self._kill] * self.scenario.kills + [self._freeze] * self.scenario.freezes
         troubles += [self._stop] * self.scenario.stops
         troubles += [self._cut_off] * self.scenario.cut_offs + [self._expire] * self.scenario.expiries
@@ -261,6 +284,8 @@ class World:
             await trouble()
         if self.scenario.outage_seconds:
             await self._outage()
+        if repeating is not None:
+            await repeating
         self.in_trouble = False
         async with asyncio.timeout(400):
             while not self._is_finished():
@@ -440,7 +465,9 @@ class Process:
         output = OutputPolicy(partitions, by, "g")
         leases = SimulatedLeases(self)
         shared = shared_of(
-            admission_of(group_of(mode=world.scenario.mode, window_ms=WINDOW_MS, output=output)),
+            admission_of(
+                group_of(mode=world.scenario.mode, window_ms=round(world.scenario.window_seconds * 1000), output=output)
+            ),
             clock,
             self.telemetry,
             claims=SimulatedClaims(self),

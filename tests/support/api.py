@@ -54,7 +54,7 @@ class Plant:
         key, enqueued_ms = key_digest(group, source, reading_id), self.clock.now_ms() + 20 * replica
         event = Origin(1, replica, self.sent, 0)
         await self.claims.claim(
-            [ClaimRequest(group, replica, event, enqueued_ms, 60_000, [reading], [key], frozenset())], (1,)
+            [ClaimRequest(group, replica, event, enqueued_ms, 60_000, 60_000, [reading], [key], frozenset())], (1,)
         )
 
     async def run(self, minutes: int = 5) -> None:

@@ -29,7 +29,7 @@ class Copies:
         reading = Reading(0, source, reading_id, [], content_hash(str(value).encode()), time)
         keys, event = [key_digest(GROUP, source, reading_id)], Origin(1, replica, number, 0)
         request = ClaimRequest(
-            GROUP, replica, event, NOW_MS, 60_000, [reading], keys, frozenset(), is_timed=self.is_observed
+            GROUP, replica, event, NOW_MS, 60_000, 60_000, [reading], keys, frozenset(), is_timed=self.is_observed
         )
         await self.claims.claim([request], (1,))
 

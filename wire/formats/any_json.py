@@ -12,7 +12,7 @@ import msgspec
 from wire.formats.bodies import BadTimeError, json_of, number_of, time_of
 from wire.formats.messages import Found, Message, NotReading, Part, Path, Refused
 from wire.formats.names import MAX_SOURCE_LENGTH, source_of, text_of
-from wire.formats.pointers import Reference, Spot, reference, spots, tokens
+from wire.formats.pointers import Reference, Spot, key_of, reference, spots, tokens
 from wire.times import TimeFormat
 
 
@@ -70,6 +70,7 @@ class _Reader:
         self._source = {text: reference(text) for text in shape.source}
         self._has, self._value = _references(shape.has), _references(shape.value)
         self._content = _references(shape.content)
+        self._keys = [up for text in _texts(shape) if (up := key_of(text)) is not None]
         self._time, self._sequence, self._epoch = map(_optional, (shape.time, shape.sequence, shape.epoch))
 
     def read(self, message: Message) -> list[Part] | Refused:
@@ -107,7 +108,13 @@ class _Reader:
             time_ns = time_of(self._time(spot), self._shape.time_format) if self._time else None
         except BadTimeError as error:
             return Refused(place, "unreadable-time", str(error))
-        return Found(place, source, self._compared(spot), time_ns, self._data(spot))
+        return Found(place, source, self._compared(spot), time_ns, self._data(spot), fixed=self._fixed(spot, len(prefix)))
+
+    def _fixed(self, spot: Spot, before: int) -> tuple[int, ...]:
+        """The array positions that name something, such as a channel by its place in a list."""
+        named = [len(spot.place) - 1 - up for up in self._keys]
+        listed = [at for at, token in enumerate(self._readings) if token != "*"]  # noqa: S105  # a wildcard
+        return tuple(before + at for at in (*named, *listed) if at >= 0 and isinstance(spot.place[at], int))
 
     def _compared(self, spot: Spot) -> Any:
         values = [value(spot) for value in self._value] or [spot.nodes[-1]]
@@ -135,6 +142,12 @@ def _json_or_none(body: Callable[[], bytes]) -> Any:
     except ValueError:  # lone surrogates, or not base64
         return None
     return None if isinstance(value, Refused) else value
+
+
+def _texts(shape: Shape) -> list[str]:
+    """All references of a shape."""
+    single = [text for text in (shape.time, shape.sequence, shape.epoch) if text is not None]
+    return [*shape.source, *shape.has, *shape.value, *shape.content, *single]
 
 
 def _references(texts: list[str]) -> list[Reference]:

@@ -10,12 +10,12 @@ from typing import Any
 
 import msgspec
 
-from wire.content_encoding import UnreadableBodyError, decoded
+from wire.content_encoding import UnreadableBodyError
+from wire.formats.codings import uncoded
 from wire.formats.messages import Message, Refused
 from wire.formats.names import named
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
-GZIP_BYTES = b"\x1f\x8b"
 
 
 class CaptureError(ValueError):
@@ -49,16 +49,8 @@ def _message(each: _Event, event: _Event) -> Message | Refused:
     body = bytes(event.body) if event.body_base64 is None else b64decode(event.body_base64, validate=True)
     content_type, encoding = named(system, "content-type"), named(system, "content-encoding")
     try:
-        body = uncoded(body, content_type, encoding)
+        body, _ = uncoded(body, content_type, encoding, MAX_BODY_BYTES)
     except UnreadableBodyError as error:
         return Refused((), error.reason, error.detail)
     properties = {**each.properties, **event.properties}
     return Message(body, content_type, properties, system, {**each.annotations, **event.annotations})
-
-
-def uncoded(body: bytes, content_type: str | None, encoding: str | None, max_bytes: int = MAX_BODY_BYTES) -> bytes:
-    """The body without its content codings. Gzip is also told by the suffix of the content type, or by its first bytes:
-    OPC Publisher sends it with content-encoding `utf-8`. Raises UnreadableBodyError."""
-    body = decoded(body, encoding, max_bytes)
-    is_gzip = body.startswith(GZIP_BYTES) or (content_type or "").lower().endswith("+gzip")
-    return decoded(body, "gzip", max_bytes) if is_gzip and body[:1] not in (b"{", b"[") else body

@@ -41,6 +41,8 @@ class Found(msgspec.Struct, frozen=True):
     """What the strategies `content` and `sequence` look at; usually the part at `place`."""
     is_repetition: bool = False
     """Whether the sender itself says that it repeats an old value (a heartbeat)."""
+    fixed: tuple[int, ...] = ()
+    """Indexes into `place`, of array positions that name something: where the rest is left out, they must not move."""
     is_event: bool = False
     """Whether it is an event, not a value: its identity is what it says (`data`), whatever the strategy of values is."""
 

@@ -30,7 +30,7 @@ _LAST_USABLE_VALUE = 0x408F0000
 """UncertainNoCommunicationLastUsableValue."""
 
 
-class OpcPublisher(msgspec.Struct, frozen=True, kw_only=True):
+class OpcPublisher(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The format `opc-publisher` with its options."""
 
     constant: str = "server"

@@ -57,10 +57,11 @@ def data_set(at: Path, fields: Members, server: str, group: str, writer: str) ->
     server = _application_uri(fields) or server
     if not fields:
         yield not_reading(at, "empty")
-    has_values = any(isinstance(field, dict) and not _NOT_IN_CONSTANTS.isdisjoint(field) for field in fields.values())
-    for name, field in fields.items():
+    constants = list(map(_is_constant, fields.values()))
+    has_values = not all(constants)
+    for (name, field), is_constant in zip(fields.items(), constants, strict=True):
         place = (*at, name)
-        if _is_constant(field) and (has_values or name in _SERVER_MEMBERS):
+        if is_constant and (has_values or name in _SERVER_MEMBERS):
             yield not_reading(place, "constant")
         elif not server and not group:
             yield refused(place, "no-source", "neither the message nor the option `constant` names the server")

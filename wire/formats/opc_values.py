@@ -31,6 +31,7 @@ MAX_SOURCE_LENGTH = 2048
 """Of the whole text; more is never published."""
 MAX_DEPTH = 64
 """Deeper values are refused, because whoever makes ids of them or compares them does so by recursion."""
+_KNOWN_SOURCES = 10_000
 _NULL_NS, _ENDLESS_NS = -11_644_473_600 * 10**9, 253_402_300_799 * 10**9
 """1601-01-01T00:00:00Z and 9999-12-31T23:59:59Z: at these and beyond, a time stands for "none"."""
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,19}")
@@ -53,7 +54,7 @@ class FaultError(Exception):
         self.detail = detail
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=_KNOWN_SOURCES)
 def source_name(server: str, *names: str) -> str:
     """`server#name/name`, percent-encoded such that no two lists of names give one text. A URI, or relative to one.
 
@@ -113,11 +114,13 @@ def plain(value: Any) -> Any:
 def canonical(value: Any, depth: int = 0) -> Any:
     """The same for all ways to write a number: 5, 5.0 and "5", which is how some encoders write integers of 64 bits.
     Integers that not every reader keeps exact become text. Raises FaultError for what is nested too deep."""
+    if isinstance(value, float):
+        return _number(value)
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
         return _number(int(value)) if _INTEGER.fullmatch(value) else value
-    if isinstance(value, int | float):
+    if isinstance(value, int):
         return _number(value)
     if depth == MAX_DEPTH:
         raise FaultError("too-deep", f"the value is nested deeper than {MAX_DEPTH} levels")
@@ -141,6 +144,8 @@ def status_code(field: Mapping[str, Any]) -> int | str:
     status = field.get("StatusCode")
     if status is None:
         status = field.get("Status")
+        if status is None:
+            return 0
     if isinstance(status, dict):
         status = status.get("Code", status.get("Symbol"))
     if status is None or status == "Good":

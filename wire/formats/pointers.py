@@ -93,6 +93,12 @@ def reference(text: str) -> Reference:
     return lambda spot: _at(spot.nodes[-1], path)
 
 
+def key_of(text: str) -> int | None:
+    """How many levels up the part is whose own name or index a reference means (0 for `@key`); None for all others."""
+    relative = _RELATIVE.fullmatch(text)
+    return 0 if text == "@key" else int(relative[1]) if relative and relative[2] == "#" else None
+
+
 def _relative(up: int, rest: str) -> Reference:
     if rest == "#":
         return lambda spot: spot.place[-1 - up] if up < len(spot.place) else None

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from wire.formats.any_json import Json, Shape
 from wire.formats.azure_iot_operations import AzureIotOperations, AzureIotOperationsOptions
+from wire.formats.cutting import JsonLayout, MakeLayout
 from wire.formats.ignition import Ignition, IgnitionOptions
 from wire.formats.kepware import KepwareOptions, kepware
 from wire.formats.messages import Format
 from wire.formats.opc_publisher import OpcPublisher
+from wire.formats.protobuf import RepeatedFieldLayout
 from wire.formats.siemens import Siemens, SiemensOptions
-from wire.formats.sparkplug import Sparkplug, SparkplugOptions
+from wire.formats.sparkplug import METRICS, Sparkplug, SparkplugOptions
 from wire.formats.telegraf import Telegraf, TelegrafOptions
 
 _FORMATS: dict[str, tuple[Any, Callable[[Any], Format]]] = {
@@ -29,6 +32,8 @@ _FORMATS: dict[str, tuple[Any, Callable[[Any], Format]]] = {
 }
 """Type of the options, and what makes the format of them."""
 NAMES = sorted(_FORMATS)
+LEARNING = frozenset(("siemens", "sparkplug"))
+"""Those that learn names from one message for others."""
 OWN_TIMES = "time-bucket:1"
 DEFAULT_STRATEGIES = dict.fromkeys(NAMES, "source-time+value") | {"kepware": OWN_TIMES, "siemens": OWN_TIMES}
 """What tells the readings of a source apart, by format. Kepware's servers and Siemens' connectors stamp what they polled
@@ -40,3 +45,8 @@ def make_format(name: str, options: bytes | str = b"{}") -> Format:
     with the options (a JSON object)."""
     kind, make = _FORMATS[name]
     return make(msgspec.json.decode(options, type=kind))
+
+
+def layout_of(name: str) -> MakeLayout:
+    """What lays out the bodies of a format, of which readings can then be left out."""
+    return partial(RepeatedFieldLayout, number=METRICS) if name == "sparkplug" else JsonLayout

@@ -53,7 +53,7 @@ class Sparkplug:
         _, group, kind, node, *device = topic
         try:
             payload = list(fields(message.body))
-            metrics = [dict(fields(metric)) for number, metric in payload if number == METRICS and isinstance(metric, bytes)]
+            metrics = [_members(f.value) for f in payload if f.number == METRICS and isinstance(f.value, bytes)]
         except ValueError as error:
             yield Refused((), "unreadable-body", str(error))
             return
@@ -65,7 +65,7 @@ class Sparkplug:
         if kind in STATES:
             yield NotReading((), STATES[kind])
         elif kind not in DATA or not metrics:
-            yield NotReading((), "compressed" if any(number == UUID for number, _ in payload) else "other-shape")
+            yield NotReading((), "compressed" if any(field.number == UUID for field in payload) else "other-shape")
         else:
             origin = (group, renamed(node, self._options.rename), device[0] if device else "")
             names = self._aliases.get(sender, {}).get("".join(device), {})
@@ -85,6 +85,10 @@ class Sparkplug:
         if names and self._known + len(names) <= MAX_ALIASES:
             self._aliases.setdefault(sender, {})[device] = names
             self._known += len(names)
+
+
+def _members(metric: bytes) -> dict[int, int | bytes]:
+    return {field.number: field.value for field in fields(metric)}
 
 
 def _metric(place: Path, origin: tuple[str, str, str], names: dict[int, str], metric: dict[int, Any]) -> Part:

@@ -225,6 +225,7 @@ def _as_the_sdk_decodes(partition_id: str, event: EventData) -> InputEvent:
         message_id=_message_id(properties.message_id) if properties else None,
         correlation_id=_message_id(properties.correlation_id) if properties else None,
         application_properties=readable_map(message.application_properties),
+        user_id=text_of(properties.user_id) if properties else None,
     )
 
 

@@ -17,9 +17,9 @@ from dedup_service.core.accounting import sequence_number
 from dedup_service.core.extract import CONTENT_HASH_BYTES
 from dedup_service.core.times import source_time_ms
 
-_HEAD = struct.Struct(">IHQHIdHBH")
-"""Head of an event: incarnation, partition, sequence number, enqueued time in ms (6 bytes), the claims' TTL in ms, the
-numbers of group and replica, and how many readings follow."""
+_HEAD = struct.Struct(">IHQHIddHBH")
+"""Head of an event: incarnation, partition, sequence number, enqueued time in ms (6 bytes), the claims' TTLs in ms while
+they are unconfirmed and from a repetition on, the numbers of group and replica, and how many readings follow."""
 _RECORD = struct.Struct(f">H{CONTENT_HASH_BYTES}sHBddH")
 """Record of a reading: index, content hash, the source's number, flags, sequence, source time in ms, and the epoch's
 number."""
@@ -78,6 +78,7 @@ class ClaimEncoder:
                     enqueued_ms >> 32,
                     enqueued_ms & 0xFFFFFFFF,
                     request.ttl_ms,
+                    request.confirmed_ttl_ms,
                     groups[group],
                     request.replica,
                     len(readings),

@@ -41,7 +41,7 @@ DESCRIBED, SMALL_ULONG = 0x00, 0x53
 NAME = (SYMBOL, TEXT)
 LIST, LONG_LIST, EMPTY_LIST = 0xC0, 0xD0, 0x45
 MAP, LONG_MAP = 0xC1, 0xD1
-MESSAGE_ID, CORRELATION_ID, CONTENT_TYPE, CONTENT_ENCODING = 0, 5, 6, 7
+MESSAGE_ID, USER_ID, CORRELATION_ID, CONTENT_TYPE, CONTENT_ENCODING = 0, 1, 5, 6, 7
 MESSAGE_ID_TYPES = (str, bytes, uuid.UUID, Ulong)
 MAX_NAMES = 1000
 """How many property names are kept decoded. A sender that makes up more of them costs time, not memory."""
@@ -100,6 +100,7 @@ def _decode_event(partition_id: str, data: bytes, at: int, end: int) -> InputEve
         _message_id(properties[CORRELATION_ID]),
         application_properties,
         annotations,
+        text_of(properties[USER_ID]),
     )
 
 

@@ -105,9 +105,12 @@ local function count_winner(found, source, content, flags, sequence, time, epoch
   add(found.winners, replica * 2 + band(flags, LATE), 1)
 end
 
--- `before` and `after`: bit masks of the replicas that had delivered the reading before and after this copy.
+-- `before` and `after`: bit masks of the replicas that had delivered the reading before and after this copy. A repetition says
+-- nothing of how far copies are apart.
 local function count_duplicate(found, lag, before, after, is_conflict)
-  add(found.lags, BUCKETS[lag] * 32 + replica, 1)
+  if before ~= after then
+    add(found.lags, BUCKETS[lag] * 32 + replica, 1)
+  end
   add(found.duplicates, ((before * 32 + replica) * 2 + (before ~= after and 1 or 0)) * 2 + (is_conflict and 1 or 0), 1)
 end
 
@@ -183,7 +186,8 @@ local function account(index, content, source, flags, sequence, time, epoch, win
     count_winner(accounts_of(source, floor(enqueued_ms / MINUTE_MS)), source, content, flags, sequence, time, epoch)
   else
     local won_at = milliseconds(winner, ENQUEUED_FIRST)
-    local found = accounts_of(source, floor(won_at / MINUTE_MS))
+    -- The winner of a repetition may be of so long ago that its counts are no longer kept.
+    local found = accounts_of(source, floor((before == after and enqueued_ms or won_at) / MINUTE_MS))
     count_duplicate(found, enqueued_ms - won_at, before, after, sub(winner, CONTENT_FIRST) ~= content)
     if found.of_source and before ~= after and is_unchanged(found, content) then
       add(found.of_source, UNCHANGED_MATCHED[replica], 1)

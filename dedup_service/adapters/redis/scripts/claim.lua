@@ -21,6 +21,13 @@ local function is_orphan(found)
   return any_live and byte(found, 1) == UNCONFIRMED and not live[sub(found, ORIGIN_FIRST, ORIGIN_FIRST + 3)]
 end
 
+-- Keeps a claim for `ttl` from now on. GT, which would make it one command, needs Redis 7.
+local function prolong(key, ttl)
+  if redis.call('PTTL', key) < ttl then
+    redis.call('PEXPIRE', key, format('%.0f', ttl))
+  end
+end
+
 local NEW = string.char(UNCONFIRMED)
 local TTLS = lazy(function(ttl)
   return format('%.0f', ttl)
@@ -32,7 +39,7 @@ end)
 local call, records, flags, claims = redis.call, ARGV[3], {}, {}
 local at, i = 1, 0
 while at <= #records do
-  local event, enqueued, ttl, group, replica, count = decode('>c14c6dHBH', records, at)
+  local event, enqueued, ttl, confirmed_ttl, group, replica, count = decode('>c14c6ddHBH', records, at)
   local bit_of_replica = lshift(1, replica)
   at = at + HEAD_BYTES
   if is_accounting then
@@ -60,6 +67,9 @@ while at <= #records do
       if after ~= before then
         -- Another replica delivered the same reading: remember it in the claim, whose TTL stays.
         call('SET', key, sub(found, 1, REPLICAS_FIRST - 1) .. BITS_OF[after] .. sub(found, ORIGIN_FIRST), 'KEEPTTL')
+      elseif not is_own and byte(found, 1) == CONFIRMED then
+        -- The replica repeats what is published, and may do so for longer than the window.
+        prolong(key, confirmed_ttl)
       end
       flags[i] = '1'
       claims[#claims + 1] = found

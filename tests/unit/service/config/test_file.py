@@ -50,6 +50,13 @@ def test_a_good_file_is_loaded(tmp_path: Path) -> None:
         ("name: ovens", "label: ovens", 12, "groups[1].name"),
         ("name: ovens", "name: presses", 1, "groups"),
         ("name: presses", "name: [", 4, ""),
+        ("devices: [edge-press-*]", "format: xml", 3, "groups[0].format"),
+        ("content: [/value, /a~1b]", "format: json", 2, "groups[0].format_options"),
+        ("content: [/value, /a~1b]", "format: telegraf\n    format_options: {tags: 1}", 10, "groups[0].format_options"),
+        ("content: [/value, /a~1b]", "format: telegraf\n    identity: message-id", 10, "groups[0].identity"),
+        ("content: [/value, /a~1b]", "identity: content", 9, "groups[0].identity"),
+        ("content: [/value, /a~1b]", "format_options: {constant: a}", 9, "groups[0].format_options"),
+        ("mode: mark", "format: kepware", 2, "groups[0]"),
     ],
 )
 def test_a_mistake_is_named_with_its_line_and_field(tmp_path: Path, wrong: str, right: str, line: int, field: str) -> None:

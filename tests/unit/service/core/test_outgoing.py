@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from dedup_service.core.clean_events import PLAIN, CleanEvent, PublishFlags, clean_events
+from dedup_service.core.containers import Batch
 from dedup_service.core.dead_letters import dead_letter, dead_readings, truncated, undeliverable
 from dedup_service.core.events import DEVICE_ID, IOTHUB_ENQUEUED_TIME, MODULE_ID, BadReading, Extraction
 from dedup_service.core.extract import CloudEventsExtractor
@@ -108,8 +109,10 @@ def test_dead_letters_carry_reason_origin_and_body() -> None:
 
 
 def test_bad_readings_of_a_batch_keep_their_bytes_in_the_dead_letter() -> None:
-    bad = [BadReading(1, "r", b"7"), BadReading(3, "r", b'{ "a":1}')]
-    letter = dead_readings(batch_of([]), "r", bad, frozenset(), ORIGIN)
+    container = Batch([b"6", b"7", b"8", b'{ "a":1}'])
+    bad = [BadReading(1, "r"), BadReading(3, "r", "why")]
+    letter = dead_readings(batch_of([]), container, "r", bad, frozenset(), ORIGIN)
+    assert letter.properties["dedup_detail"] == "why"
     assert (letter.body, letter.properties["dedup_indexes"], letter.readings) == (b'[7,{ "a":1}]', "1,3", 2)
 
 

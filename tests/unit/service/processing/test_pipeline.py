@@ -35,6 +35,7 @@ from tests.support.readings import batch_of, element, single
 from tests.support.shared import CLEAN_HUB, DEAD_LETTER_HUB, REDIS, shared_of
 
 WINDOW_MS, RETENTION_MS = 1000, 10_000
+OLD = {"cloudEvents_id": "1", "cloudEvents_source": "urn:a", "cloudEvents_time": "2020-01-01T00:00:00Z"}
 
 
 @dataclass
@@ -577,12 +578,54 @@ async def test_a_group_that_observes_publishes_nothing_and_counts_everything() -
 
 async def test_a_reading_held_back_for_longer_than_the_window_is_published_once_and_marked_late() -> None:
     world = World()
-    old = {"cloudEvents_id": "1", "cloudEvents_source": "urn:a", "cloudEvents_time": "2020-01-01T00:00:00Z"}
     for replica in ("0", "1", "2"):
-        backlog = replace(single(device=f"edge-{replica}"), application_properties=old)
+        backlog = replace(single(device=f"edge-{replica}"), application_properties=OLD)
         await world.pipeline(partition=replica).process([world.at(backlog, 0, replica)])
     (clean,) = world.clean.events
     assert clean.properties["dedup_late"] == "0"
+
+
+@pytest.mark.parametrize("mode", ["drop", "observe", "mark"])
+async def test_what_heartbeats_repeat_for_many_windows_is_new_once(mode: str) -> None:
+    """And a further time when they stop for longer than the window: late, since the value is that old."""
+    world = World(mode=mode)
+    pipeline = world.pipeline()
+    heartbeat = replace(single(), application_properties=OLD)
+    for number in range(20):
+        await pipeline.process([world.at(heartbeat, number)])
+        await world.clock.sleep(0.9 * WINDOW_MS / 1000)
+    assert dict(world.telemetry.counts[Count.WINNERS]) == {"edge-1": 1}
+    assert dict(world.telemetry.counts[Count.DUPLICATES]) == {"edge-1": 19}
+    assert world.telemetry.total(Count.CONFLICTS) == 0
+    await world.clock.sleep(1.1 * WINDOW_MS / 1000)
+    await pipeline.process([world.at(heartbeat, 20)])
+    assert dict(world.telemetry.counts[Count.WINNERS]) == {"edge-1": 2}
+    plain = [event for event in world.clean.events if "dedup_duplicate" not in event.properties]
+    assert [event.properties["dedup_late"] for event in plain] == ([] if mode == "observe" else ["0", "0"])
+
+
+async def test_a_repetition_that_is_read_again_after_a_crash_is_a_duplicate_still() -> None:
+    world = World()
+    first, repetition = world.at(single(), 0), world.at(single(), 1)
+    await world.pipeline().process([first, repetition])
+    await world.clock.sleep(0.9 * WINDOW_MS / 1000)
+    await world.pipeline(horizon=1).process([first, repetition])
+    await world.clock.sleep(0.9 * WINDOW_MS / 1000)
+    await world.pipeline(horizon=2).process([first, repetition, world.at(single(), 2)])
+    assert len(world.clean.events) == 1
+    assert world.telemetry.total(Count.WINNERS) == 1
+
+
+async def test_a_repetition_keeps_its_claim_for_the_spread_of_lag_too() -> None:
+    world = World()
+    pipeline = world.pipeline()
+    await pipeline.process([world.at(single(), 0)])
+    now_ms = world.clock.now_ms()
+    world.telemetry.elsewhere["1"] = PartitionFigures(enqueued_ms=now_ms - 5 * WINDOW_MS, last_enqueued_ms=now_ms)
+    world.telemetry.elsewhere["2"] = PartitionFigures(enqueued_ms=now_ms, last_enqueued_ms=now_ms)
+    await pipeline.process([world.at(single(), 1)])
+    ((_, expiry_ms),) = world.claims.stored.values()
+    assert expiry_ms - now_ms == 6 * WINDOW_MS
 
 
 @pytest.mark.parametrize("prefix", ["cloudEvents_", "cloudEvents:"])

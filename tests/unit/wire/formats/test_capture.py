@@ -9,7 +9,7 @@ from base64 import b64encode
 import pytest
 
 from wire.formats.bodies import json_of
-from wire.formats.capture import CaptureError, captured, uncoded
+from wire.formats.capture import CaptureError, captured
 from wire.formats.messages import Message, Refused
 
 BODY = b'{"a": 9007199254740993, "b": 1.0}'
@@ -31,10 +31,6 @@ def test_gzip_is_told_by_encoding_type_or_first_bytes(content_type: str | None, 
     (message,) = captured(json.dumps({"events": [event]}).encode())
     assert isinstance(message, Message)
     assert message.body == BODY
-
-
-def test_a_content_type_with_gzip_does_not_spoil_a_body_that_is_unpacked_already() -> None:
-    assert uncoded(BODY, "application/json+gzip", "utf-8") == BODY
 
 
 def test_what_cannot_be_unpacked_is_refused_and_its_neighbours_are_read() -> None:

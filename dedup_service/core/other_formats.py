@@ -1,0 +1,121 @@
+"""Finds the readings of an event in a format that its sender has always used, and mints their ids as the edge would.
+
+The formats themselves are in wire/formats. What they refuse is hostile or incomplete, and becomes dead letters; what is no
+reading passes as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from dedup_service.core.containers import SendersBody
+from dedup_service.core.events import BadReading, Extraction, InputEvent, Reading
+from dedup_service.core.extract import MAX_READINGS, MAX_SOURCE_LENGTH, content_hash
+from dedup_service.errors import UndeliverableError
+from wire.canonical_json import canonical_json
+from wire.content_encoding import UnreadableBodyError
+from wire.formats.codings import uncoded
+from wire.formats.messages import Found, Message, NotReading, Part, Refused
+from wire.formats.minting import NO_IDENTITY, Minted, Unminted, mint
+from wire.formats.registry import LEARNING, layout_of, make_format
+from wire.ids import Identity, sequence_of
+
+SOURCE_TIME_VALUE, SEQUENCE = "source-time+value", "sequence"
+OTHER_SHAPE = "other-shape"
+"""What a format says of a body that is not its own."""
+PLACE_BYTES = 200
+"""Taken up by what is kept of a reading's place, about."""
+
+
+class FormatExtractor:
+    """Finds the readings of an event in one format, with one strategy for their ids."""
+
+    def __init__(self, name: str, options: bytes, strategy: Identity, max_decompressed_bytes: int) -> None:
+        """Raises ValueError, which says what is wrong with the options."""
+        self.name = name
+        self._strategy = strategy
+        self._max_bytes = max_decompressed_bytes
+        self._make_layout = layout_of(name)
+        self._format = make_format(name, options)
+        # What is learned from one message for others would be forgotten by the next owner of the partition.
+        self._make_format = partial(make_format, name, options) if name in LEARNING else None
+
+    def extract(self, event: InputEvent, pointers: Sequence[str] = ()) -> Extraction:
+        """`pointers` are for CloudEvents: a format knows by itself what copies must agree on.
+
+        Raises UndeliverableError when the event as a whole can't be read."""
+        if not event.body_is_binary:
+            raise UndeliverableError("body-not-binary", "the AMQP body is a value or a sequence, not data")
+        try:
+            text, codings = uncoded(event.body, event.content_type, event.content_encoding, self._max_bytes)
+        except UnreadableBodyError as error:
+            raise UndeliverableError(error.reason, error.detail) from None
+        form = self._format if self._make_format is None else self._make_format()
+        parts = list(form.read(_message(event, text)))
+        candidates = [part for part in parts if not isinstance(part, NotReading)]
+        _refuse_the_whole(parts, candidates)
+        body = SendersBody(text, codings, candidates, self._make_layout, event)
+        items = [self._item(index, part, body) for index, part in enumerate(candidates)]
+        return Extraction(
+            [item for item in items if isinstance(item, Reading)],
+            [item for item in items if isinstance(item, BadReading)],
+            body,
+            format_name=self.name,
+            not_readings=[part.what for part in parts if isinstance(part, NotReading)],
+            text_bytes=(0 if text is event.body else len(text)) + PLACE_BYTES * len(items),
+        )
+
+    def _item(self, index: int, part: Found | Refused, elements: SendersBody) -> Reading | BadReading:
+        if isinstance(part, Refused):
+            return BadReading(index, part.reason, part.detail)
+        if len(part.source) > MAX_SOURCE_LENGTH:
+            return BadReading(index, "source-too-long", f"its source has {len(part.source)} characters")
+        key = mint(part, self._strategy)
+        if isinstance(key, Unminted):
+            return BadReading(index, key.reason, key.detail)
+        compared = _compared(part, key)
+        if compared is None:
+            return BadReading(index, NO_IDENTITY, "the value has no canonical form, so that copies could not be compared")
+        epoch, sequence = _sequence(part, key)
+        return Reading(index, part.source, key.id, elements, content_hash(compared), part.time_ns, sequence, epoch)
+
+
+def _message(event: InputEvent, text: bytes) -> Message:
+    own = {
+        "content-type": event.content_type,
+        "content-encoding": event.content_encoding,
+        "message-id": event.message_id,
+        "correlation-id": event.correlation_id,
+        "user-id": event.user_id,
+    }
+    system = {**event.annotations, **own}
+    return Message(text, event.content_type, event.application_properties, system, event.annotations)
+
+
+def _refuse_the_whole(parts: list[Part], candidates: list[Found | Refused]) -> None:
+    """Raises UndeliverableError for a body without readings of which something is wrong."""
+    if len(candidates) > MAX_READINGS:
+        raise UndeliverableError("too-many-readings", f"{len(candidates)} readings in one event")
+    if len(parts) == 1 and isinstance(part := parts[0], Refused):
+        raise UndeliverableError(part.reason, part.detail)
+    if len(parts) == 1 and isinstance(part, NotReading) and part.what == OTHER_SHAPE:
+        raise UndeliverableError(OTHER_SHAPE, "the body does not have the shape of the group's format")
+
+
+def _compared(found: Found, key: Minted) -> bytes | None:
+    """What copies must agree on; None if that has no canonical form. Copies with one id agree on the value if it is in the
+    id."""
+    if key.strategy == SOURCE_TIME_VALUE:
+        return key.id.encode()
+    try:
+        return canonical_json(found.value, exact=True)
+    except ValueError:
+        return None
+
+
+def _sequence(found: Found, key: Minted) -> tuple[str | None, str | None]:
+    """Epoch and number, where the source counts its readings."""
+    if key.strategy != SEQUENCE or (count := sequence_of(found.data)) is None:
+        return None, None
+    return count[0], str(count[1])

@@ -63,12 +63,14 @@ UNSUPPORTED_PROPERTY = "unsupported-property"
 
 
 class UndeliverableError(DedupError):
-    """Dead-letter: repeating can't help. `reason` is a metric label."""
+    """Dead-letter: repeating can't help. `reason` is a metric label; `looks_like`, a name of wire.formats.recognise.SHAPES,
+    says what the event seems to be, if anything."""
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: str, detail: str, looks_like: str | None = None) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+        self.looks_like = looks_like
 
 
 class LeaseLostError(DedupError):

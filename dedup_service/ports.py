@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from dedup_service.core.accounting import Counts, SourceHistory
@@ -324,9 +325,16 @@ class RedisMemory:
 class PodBoard(Protocol):
     """What the pods report to each other, so that each of them can answer for all."""
 
-    async def tell(self, pod_id: str, number: int, report: PodReport, increments: Mapping[str, int]) -> None:
-        """Replaces this pod's report, and adds to the deployment's totals. Idempotent for one pod and number, which
-        rises."""
+    async def tell(
+        self,
+        pod_id: str,
+        number: int,
+        report: PodReport,
+        increments: Mapping[str, int],
+        recognised: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
+        """Replaces this pod's report, and adds to the deployment's totals, and to what was `recognised` in the present hour.
+        Idempotent for one pod and number, which rises."""
         ...
 
     async def leave(self, pod_id: str) -> None: ...
@@ -336,6 +344,10 @@ class PodBoard(Protocol):
         ...
 
     async def totals(self) -> dict[str, int]: ...
+
+    async def recognised(self, hours: Sequence[int]) -> Counts:
+        """What was recognised in these hours, numbered since the epoch (core/unknown_formats.py); kept for about a day."""
+        ...
 
     async def add_examples(self, kind: str, examples: Sequence[Mapping[str, Any]]) -> None:
         """Keeps some recent examples of what was counted. Not idempotent."""

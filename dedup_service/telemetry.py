@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -102,6 +102,8 @@ class Pause:
 @dataclass(slots=True)
 class Telemetry:
     counts: dict[Count, dict[str, int]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(int)))
+    recognised: Counter[str] = field(default_factory=Counter)
+    """Events without a key by what they seem to be; see core/unknown_formats.py."""
     partitions: dict[str, PartitionFigures] = field(default_factory=dict)
     elsewhere: dict[str, PartitionFigures] = field(default_factory=dict)
     """Partitions of other pods, as those last reported them."""

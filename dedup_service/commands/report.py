@@ -6,11 +6,15 @@ import dataclasses
 import json
 from collections.abc import Iterator
 
+from dedup_service.core.group_report import GroupReport, group_report
+from dedup_service.core.groups import OBSERVE, Group
 from dedup_service.core.source_report import SourceReport, source_report
 from dedup_service.core.times import duration_seconds
 from dedup_service.observability.fleet import Fleet
 
 MAX_HOURS = 24
+MAX_NAME = 120
+"""Of a source that is an example in a sentence."""
 
 
 def hours_of(text: str) -> int:
@@ -21,30 +25,52 @@ def hours_of(text: str) -> int:
     return hours
 
 
-async def collect(fleet: Fleet, hours: int) -> dict[str, list[SourceReport]]:
+async def collect(fleet: Fleet, hours: int) -> dict[str, GroupReport]:
     """By group. Raises UnavailableError."""
-    return {group.name: await _sources(fleet, group.name, hours) for group in fleet.groups}
+    recognised = await fleet.recognised(hours)
+    return {group.name: group_report(await _sources(fleet, group, hours), recognised[group.name]) for group in fleet.groups}
 
 
-async def _sources(fleet: Fleet, group: str, hours: int) -> list[SourceReport]:
-    names = await fleet.replica_names(group)
-    overviews = await fleet.source_overviews(group, await fleet.sources(group, hours), hours)
-    return [source_report(item.seen.source, item.counts, item.missing, names) for item in overviews]
+async def _sources(fleet: Fleet, group: Group, hours: int) -> list[SourceReport]:
+    names = await fleet.replica_names(group.name)
+    overviews = await fleet.source_overviews(group.name, await fleet.sources(group.name, hours), hours)
+    return [
+        source_report(item.seen.source, item.counts, item.missing, names, is_observed=group.mode == OBSERVE)
+        for item in overviews
+    ]
 
 
-def as_json(reports: dict[str, list[SourceReport]]) -> str:
-    return json.dumps({name: [dataclasses.asdict(item) for item in items] for name, items in reports.items()}, indent=2)
+def as_json(reports: dict[str, GroupReport]) -> str:
+    return json.dumps({name: dataclasses.asdict(report) for name, report in reports.items()}, indent=2)
 
 
-def as_text(reports: dict[str, list[SourceReport]], hours: int) -> str:
+def as_text(reports: dict[str, GroupReport], hours: int) -> str:
     lines: list[str] = []
-    for name, items in reports.items():
-        lines += [f"group {name}, last {hours} h: {len(items)} sources"]
-        if not items:
-            lines += ["  nothing was measured; is the service running, and do the devices belong to this group?", ""]
-            continue
-        lines += [*_table(items), "", *_summary(items), ""]
+    for name, report in reports.items():
+        lines += [f"group {name}, last {hours} h: {len(report.sources):,} sources", *_recognised(report)]
+        if report.sources:
+            lines += [*_summary(report), "", *_table(report.sources)]
+        elif not report.recognised:
+            lines += ["  nothing was measured; is the service running, and do the devices belong to this group?"]
+        lines += [""]
     return "\n".join(lines).rstrip()
+
+
+def _recognised(report: GroupReport) -> Iterator[str]:
+    for item in report.recognised:
+        look = "message looks" if item.messages == 1 else "messages look"
+        yield f"  {item.messages:,} {look} like {item.looks_like}; {item.remedy}"
+
+
+def _summary(report: GroupReport) -> Iterator[str]:
+    unable = sum(not item.can_be_deduplicated for item in report.sources)
+    if unable:
+        yield f"  {unable:,} of {len(report.sources):,} sources can't be deduplicated as they are sent now."
+    else:
+        yield "  Every source can be deduplicated."
+    for trap in report.traps:
+        count = "1 source" if trap.sources == 1 else f"{trap.sources:,} sources, such as"
+        yield f"  - {count} {_short(trap.example)}: {_printable(trap.text)}"
 
 
 def _table(items: list[SourceReport]) -> Iterator[str]:
@@ -64,18 +90,12 @@ def _cells(item: SourceReport) -> list[str]:
     return [item.source, f"{item.readings:,}", *shares, *counted, *covers, item.verdict]
 
 
-def _summary(items: list[SourceReport]) -> Iterator[str]:
-    unable = [item for item in items if not item.can_be_deduplicated]
-    if not unable:
-        yield "  Every source can be deduplicated."
-        return
-    yield f"  {len(unable)} of {len(items)} sources can't be deduplicated as they are sent now:"
-    for item in unable:
-        yield f"    {_printable(item.source)}: {item.verdict}"
-
-
 def _share(value: float | None) -> str:
     return "–" if value is None else f"{value:.1%}"
+
+
+def _short(source: str) -> str:
+    return _printable(source if len(source) <= MAX_NAME else f"{source[: MAX_NAME - 1]}…")
 
 
 def _printable(text: str) -> str:

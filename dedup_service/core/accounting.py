@@ -12,13 +12,17 @@ where `n` is a replica's number in its group:
     l<n>      winners of n that came later than their window
     r<k>      readings that exactly k replicas delivered
     h<n>:<b>  those of d<n> by how long after the winner they were enqueued; b: see `bucket_ms`
+    u<n>      winners of n whose content is that of n's last copy of the same source (kept per source)
+    v<n>      of d<n>, those whose content is (kept per source)
     n:<b>     winners by distance to the nearest reading of another replica (kept per source, in mode `observe`)
+    m<n>:<b>  likewise, by how much later those of n are than the nearest reading of another replica with the same content
     g+, g-    sequence numbers that were passed over, and those of them that were delivered later
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -33,6 +37,9 @@ KEEP_MINUTES, KEEP_HOURS = 70, 26
 """How long the counts of a minute and of an hour are kept, in minutes and hours."""
 BUCKET_RATIO = 1.07
 """Ratio of two neighbouring bucket bounds. A percentile that is read from the middle of a bucket is off by 3.5 % at most."""
+
+_BUCKET = re.compile(r"-?[0-9]{1,3}")
+"""Anybody may have written other fields into Redis."""
 
 Counts = Mapping[str, int]
 
@@ -81,8 +88,8 @@ def percentile(histogram: Mapping[float, int], share: float) -> float | None:
 def _histogram(counts: Counts, prefix: str) -> Counter[float]:
     result: Counter[float] = Counter()
     for name, number in counts.items():
-        if name.startswith(prefix):
-            result[bucket_ms(int(name.removeprefix(prefix)))] += number
+        if name.startswith(prefix) and (bucket := _BUCKET.fullmatch(name, len(prefix))):
+            result[bucket_ms(int(bucket[0]))] += number
     return result
 
 
@@ -153,7 +160,7 @@ def group_readings(counts: Counts) -> int:
 
 def _by_letter(counts: Counts, letter: str) -> dict[int, int]:
     """Counters such as `f0` and `f1`, by their number."""
-    return {int(name[1:]): n for name, n in counts.items() if name[0] == letter and name[1:].isdecimal()}
+    return {int(name[1:]): n for name, n in counts.items() if name[:1] == letter and name[1:].isdecimal()}
 
 
 def group_figures(counts: Counts) -> GroupFigures:
@@ -161,8 +168,8 @@ def group_figures(counts: Counts) -> GroupFigures:
     by_replicas = {k: n for k, n in sorted(_by_letter(counts, "r").items()) if n}
     spread: Counter[float] = Counter()
     for name, times in counts.items():
-        if name[0] == "h":
-            spread[abs(bucket_ms(int(name.partition(":")[2])))] += times
+        if name[:1] == "h" and (bucket := _BUCKET.fullmatch(name, name.find(":") + 1)):
+            spread[abs(bucket_ms(int(bucket[0])))] += times
     return GroupFigures(
         readings=readings,
         copies=sum(sum(_by_letter(counts, letter).values()) for letter in "fds"),
@@ -178,6 +185,21 @@ def group_figures(counts: Counts) -> GroupFigures:
 def distances(counts: Counts) -> Counter[float]:
     """Distances, in ms, from unmatched readings to the nearest one of another replica; see `n:<b>`."""
     return _histogram(counts, "n:")
+
+
+def offsets(counts: Counts) -> dict[int, Counter[float]]:
+    """By replica, how much later, in ms, its readings are than those of others with the same content; see `m<n>:<b>`."""
+    found: dict[int, Counter[float]] = {}
+    for name in counts:
+        replica = name[1:].partition(":")[0]
+        if name[:1] == "m" and replica.isdecimal() and int(replica) not in found:
+            found[int(replica)] = _histogram(counts, f"m{replica}:")
+    return found
+
+
+def unchanged(counts: Counts) -> tuple[dict[int, int], int]:
+    """By replica, its winners with the content of its last copy; and how many matched copies there were of that kind."""
+    return _by_letter(counts, "u"), sum(_by_letter(counts, "v").values())
 
 
 @dataclass(frozen=True, slots=True)

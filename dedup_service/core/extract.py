@@ -20,6 +20,7 @@ from dedup_service.core.events import BadReading, Extraction, InputEvent, Readin
 from dedup_service.core.json_array import split_elements
 from dedup_service.core.media_types import media_type
 from dedup_service.core.property_types import text_of
+from dedup_service.core.unknown_formats import without_key
 from dedup_service.errors import UndeliverableError
 from wire.cloudevents import BATCH_CONTENT_TYPE, STRUCTURED_CONTENT_TYPE
 
@@ -109,7 +110,7 @@ class CloudEventsExtractor:
         properties = event.application_properties
         prefix = prefix_of(properties)
         if prefix is None:
-            raise UndeliverableError("no-key", "no cloudEvents_id, and the content type is not a CloudEvents format")
+            raise without_key(event)
         reading_id, source = _key_text(properties[prefix + "id"]), _key_text(properties.get(prefix + "source"))
         reason = _fault(reading_id, source)
         if reason is not None:

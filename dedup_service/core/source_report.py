@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dedup_service.core.accounting import Counts, distances, group_figures, percentile, replica_figures
+from dedup_service.core.stamps import why_never_matching
+from dedup_service.core.traps import Trap, TrapKind
+from dedup_service.core.watchdogs import watchdog
 
 GOOD_MATCH, NO_MATCH = 0.95, 0.05
 MANY = 0.01
@@ -38,15 +41,30 @@ class SourceReport:
     replicas: list[ReplicaReport]
     can_be_deduplicated: bool
     verdict: str
+    trap: Trap | None = None
+    """What keeps its copies from matching, where it is something that is known."""
+
+    @property
+    def only_sender(self) -> str | None:
+        """The one replica that sends it; None where there are several, or none."""
+        senders = [item.replica for item in self.replicas if item.copies]
+        return senders[0] if len(senders) == 1 else None
 
 
-def source_report(source: str, counts: Counts, missing: int, names: dict[int, str]) -> SourceReport:
+def source_report(
+    source: str, counts: Counts, missing: int, names: dict[int, str], *, is_observed: bool = True
+) -> SourceReport:
+    """`is_observed`: whether the source's group has the mode `observe`."""
     figures = group_figures(counts)
     matched = figures.readings - figures.by_replicas.get(1, 0)
     match_rate = matched / figures.readings if figures.readings else None
     replicas = [_replica(counts, number, name) for number, name in names.items()]
-    nearest = percentile(distances(counts), 0.5)
-    able, verdict = _verdict(counts, match_rate, nearest, [item for item in replicas if item.copies], names)
+    senders = [item for item in replicas if item.copies]
+    trap = None
+    if match_rate is not None and figures.readings >= FEW_READINGS and len(senders) > 1:
+        trap = watchdog(counts, names)
+        if trap is None and match_rate <= NO_MATCH:
+            trap = why_never_matching(counts, names, is_observed=is_observed)
     return SourceReport(
         source=source,
         readings=figures.readings,
@@ -55,10 +73,11 @@ def source_report(source: str, counts: Counts, missing: int, names: dict[int, st
         duplicate_share=1 - figures.readings / figures.copies if figures.copies else None,
         conflicts=figures.conflicts,
         missing=missing,
-        nearest_ms=nearest,
+        nearest_ms=percentile(distances(counts), 0.5),
         replicas=replicas,
-        can_be_deduplicated=able,
-        verdict=verdict,
+        can_be_deduplicated=trap is None or trap.kind is TrapKind.WATCHDOG,
+        verdict=_verdict(counts, match_rate, senders, names) if trap is None else trap.text,
+        trap=trap,
     )
 
 
@@ -69,33 +88,21 @@ def _replica(counts: Counts, number: int, name: str) -> ReplicaReport:
     return ReplicaReport(name, figures.copies, rate, figures.coverage)
 
 
-def _verdict(
-    counts: Counts, match_rate: float | None, nearest_ms: float | None, senders: list[ReplicaReport], names: dict[int, str]
-) -> tuple[bool, str]:
+def _verdict(counts: Counts, match_rate: float | None, senders: list[ReplicaReport], names: dict[int, str]) -> str:
+    """Of a source without a trap."""
     figures = group_figures(counts)
     if figures.readings < FEW_READINGS or match_rate is None:
-        return True, f"only {figures.readings} readings so far: look again later"
+        return f"only {figures.readings} readings so far: look again later"
     if len(senders) == 1:
-        return True, f"only {senders[0].replica} sends it: there is no second copy yet"
-    if match_rate <= NO_MATCH:
-        return False, f"can't be deduplicated, because the replicas give its readings different ids; {_remedy(nearest_ms)}"
+        return f"only {senders[0].replica} sends it: there is no second copy yet"
     if figures.conflicts > MANY * figures.copies:
-        return True, f"{figures.conflicts} copies differ in content: list what they must agree on (`content` of the group)"
+        return f"{figures.conflicts} copies differ in content: list what they must agree on (`content` of the group)"
     repeating = [
         name for number, name in names.items() if replica_figures(counts, number).self_duplicates > MANY * figures.copies
     ]
     if repeating:
-        return True, f"repeated by {', '.join(repeating)}: heartbeats, key frames, or a sender that runs twice"
+        return f"repeated by {', '.join(repeating)}: heartbeats, key frames, or a sender that runs twice"
     if match_rate < GOOD_MATCH:
         low = min(senders, key=lambda item: item.coverage or 0.0)
-        return True, f"{match_rate:.0%} have a second copy; {low.replica} delivers only {low.coverage or 0.0:.0%}"
-    return True, "good"
-
-
-def _remedy(nearest_ms: float | None) -> str:
-    if nearest_ms is None:
-        return "its readings carry no source time: use the identity `sequence` or `content`"
-    return (
-        f"the nearest readings of two replicas are {nearest_ms:.0f} ms apart in source time, so each replica gets its own "
-        "stamps: use the identity `time-bucket` with the source's interval, or `sequence`"
-    )
+        return f"{match_rate:.0%} have a second copy; {low.replica} delivers only {low.coverage or 0.0:.0%}"
+    return "good"

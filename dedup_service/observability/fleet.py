@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,6 +17,7 @@ from dedup_service.core.overview import (
     periods,
     projected_bytes,
 )
+from dedup_service.core.unknown_formats import by_group
 from dedup_service.observability.single_flight import SingleFlight
 from dedup_service.ports import Ledger, PodBoard, PodStatus, RedisMemory, SourceSeen, StoredClaim
 
@@ -121,6 +123,12 @@ class Fleet:
 
     async def totals(self) -> dict[str, int]:
         return await self._flights.run("totals", self.board.totals)
+
+    async def recognised(self, hours: int) -> dict[str, Counter[str]]:
+        """For each group, how many events without a key there were, by the shape that they seem to have."""
+        hour = await self.ledger.now_ms() // HOUR_MS
+        counts = await self.board.recognised(range(hour - hours, hour + 1))
+        return by_group(counts, [group.name for group in self.groups])
 
     async def examples(self, kind: str) -> list[dict[str, Any]]:
         return await self.board.examples(kind)

@@ -24,6 +24,9 @@ MAX_EXAMPLES = 20
 NEAR_LIMIT = 0.8
 STALE_SECONDS = 15.0
 
+Counters = tuple[Counter[str], Counter[str]]
+"""Totals by counter and label, and what was recognised."""
+
 
 @dataclass(slots=True)
 class Status:
@@ -35,8 +38,10 @@ class Status:
     _overview: Overview | None = None
     _seen_at: float = 0.0
     _number: int = 0
-    _told: Counter[str] = field(default_factory=Counter)
-    _pending: tuple[dict[str, int], Counter[str]] | None = None
+    _told: Counters = field(default_factory=lambda: (Counter(), Counter()))
+    """As the board knows them."""
+    _pending: tuple[Counters, Counters] | None = None
+    """Increments, and the counters with them."""
     _before: dict[str, str] = field(default_factory=dict)
     """States as last logged."""
 
@@ -75,11 +80,11 @@ class Status:
     async def tell(self) -> None:
         """Reports counters as increments. A report whose reply was lost is repeated unchanged, and then counts once."""
         if self._pending is None:
-            counters = self._counters()
-            self._pending = ({name: n - self._told[name] for name, n in counters.items() if n != self._told[name]}, counters)
+            counters, told = self._counters(), self._told
+            self._pending = (counters[0] - told[0], counters[1] - told[1]), counters
             self._number += 1
         increments, counters = self._pending
-        await self.board.tell(self.pod_id, self._number, self._report(), increments)
+        await self.board.tell(self.pod_id, self._number, self._report(), *increments)
         self._told, self._pending = counters, None
         for kind, examples in self.telemetry.take_examples(MAX_EXAMPLES).items():
             await self.board.add_examples(kind, examples)
@@ -91,9 +96,10 @@ class Status:
         except UnavailableError as error:
             self.telemetry.failed(error.dependency)
 
-    def _counters(self) -> Counter[str]:
+    def _counters(self) -> Counters:
         counts = self.telemetry.counts
-        return Counter({f"{c.name}|{label}": n for c, labels in counts.items() for label, n in labels.items()})
+        totals = Counter({f"{c.name}|{label}": n for c, labels in counts.items() for label, n in labels.items()})
+        return totals, self.telemetry.recognised.copy()
 
     def _report(self) -> PodReport:
         telemetry, partitions = self.telemetry, self.telemetry.partitions

@@ -15,6 +15,7 @@ from dedup_service.core.events import MESSAGE_SOURCE, BadReading, InputEvent, Re
 from dedup_service.core.groups import Group, Groups
 from dedup_service.core.input_log import InputLog
 from dedup_service.core.structured import rendered
+from dedup_service.core.unknown_formats import counter_of
 from dedup_service.errors import UndeliverableError
 from dedup_service.ports import Extractor
 from dedup_service.processing.event_work import EventWork
@@ -46,6 +47,8 @@ class Admission:
         try:
             extraction = (group.extractor or self.extractor).extract(event, group.content)
         except UndeliverableError as error:
+            if error.looks_like is not None:
+                work.looks_like = counter_of(error.looks_like, group.name)
             self.refuse(work, error.reason, error.detail)
             return work
         work.group = group

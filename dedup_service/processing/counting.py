@@ -27,6 +27,8 @@ def count_finished(work: list[EventWork], telemetry: Telemetry) -> None:
             telemetry.add(Count.IGNORED, label=item.ignored)
         for what, number in Counter(item.extraction.not_readings).items():
             telemetry.add(Count.NOT_READINGS, number, what)
+        if item.looks_like is not None:
+            telemetry.recognised[item.looks_like] += 1
         for reason, letter in item.dead:
             telemetry.add(Count.DEAD_LETTERED, letter.readings, reason)
             telemetry.add_example(DEAD_LETTER, **dead_letter_example(item, reason, letter))

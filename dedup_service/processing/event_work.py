@@ -24,6 +24,8 @@ class EventWork:
     """None when the event is not telemetry of this deployment; then nothing of it is claimed."""
     ignored: str | None = None
     """The reason why the event is not telemetry of this deployment."""
+    looks_like: str | None = None
+    """The counter of what an event without a key seems to be; see core/unknown_formats.py."""
     extraction: Extraction = NOTHING
     request: ClaimRequest | None = None
     """None when there is nothing to claim."""

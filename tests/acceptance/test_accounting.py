@@ -189,7 +189,8 @@ def check(plant: Plant, won: dict[Key, int], group: dict[str, Any], replicas: An
             if won[key] != number
         ]
         for name, share in (("lag_p50_ms", 0.5), ("lag_p99_ms", 0.99)):
-            assert mine[name] == pytest.approx(percentile(lags, share), rel=LAG_ERROR, abs=1)
+            # A replica whose partition was processed before the others has won everything, and has no lag.
+            assert mine[name] == (pytest.approx(percentile(lags, share), rel=LAG_ERROR, abs=1) if lags else None)
 
     missing: set[Key] = set()
     for source in range(SOURCES):

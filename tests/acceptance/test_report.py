@@ -22,9 +22,9 @@ READINGS = 40
 START_MS = 1_767_225_600_000
 
 
-def reading(source: str, reading_id: str, at_ms: int) -> dict[str, Any]:
+def reading(source: str, reading_id: str, at_ms: int, value: int | None = None) -> dict[str, Any]:
     attributes = {"specversion": "1.0", "type": "t", "source": source, "id": reading_id, "time": rfc3339(at_ms)}
-    return {**attributes, "data": {"value": at_ms}}
+    return {**attributes, "data": {"value": at_ms if value is None else value}}
 
 
 def plant(stand_in: StandIn) -> int:
@@ -56,8 +56,8 @@ async def test_after_observing_and_a_report_the_service_drops(
         await service.until_ready()
         events = plant(stand_in)
         await service.until("input_events", events)
-        (sources,) = json.loads(await asyncio.to_thread(report, service, "--json")).values()
-        by_name = {item["source"]: item for item in sources}
+        (found,) = json.loads(await asyncio.to_thread(report, service, "--json")).values()
+        by_name = {item["source"]: item for item in found["sources"]}
         good, jittering, alone = (by_name[f"urn:{name}"] for name in ("good", "jittering", "alone"))
         assert (good["match_rate"], good["duplicate_share"], good["verdict"]) == (1, 0.5, "good")
         assert [item["coverage"] for item in good["replicas"]] == [1, 1]
@@ -84,6 +84,54 @@ async def test_after_observing_and_a_report_the_service_drops(
     finally:
         dropping.process.kill()
         dropping.process.wait()
+
+
+async def test_a_report_names_the_traps_of_a_plant(
+    stand_in: StandIn, redis_url: str, tmp_path: Path, namespace: str
+) -> None:
+    """Of two gateways one sends what nobody has named a format for, both have their names in a source, and one repeats old
+    values with new times."""
+    service = ServiceProcess(stand_in, redis_url, tmp_path, namespace, DEDUP_MODE="observe")
+    try:
+        await service.until_ready()
+        telemetry, now_ms = stand_in.namespace.hubs["telemetry"], time.time_ns() // 1_000_000
+        samples = edges.foreign(b'[{"NodeId": "ns=2;s=a", "Value": {"Value": 1}}]')
+        count = 0
+        for n in range(READINGS):
+            at_ms = START_MS + 10_000 * n
+            for replica, name in enumerate("AB"):
+                readings = [
+                    reading("urn:beating", f"beating-{n}", at_ms, n),
+                    reading(f"Plant/Press-{name}/flow", f"flow-{n}", at_ms, n),
+                    reading("urn:late", f"late-{n}-{replica}", at_ms + 3_600_000 * replica, n),
+                ]
+                if replica:
+                    readings.append(reading("urn:beating", f"beat-{n}", at_ms + 5003, n))
+                edges.deliver(telemetry, replica, f"edge-{replica}", edges.batch(readings), now_ms)
+                count += 1
+            if n % 10 == 0:
+                edges.deliver(telemetry, 0, "edge-0", samples, now_ms)
+                count += 1
+        await service.until("input_events", count)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while not (found := json.loads(await asyncio.to_thread(report, service, "--json")))["default"]["recognised"]:
+                await asyncio.sleep(0.2)  # pods report each second
+        found = found["default"]
+        assert [(item["looks_like"], item["messages"], item["format"]) for item in found["recognised"]] == [
+            ("OPC Publisher's Samples", READINGS // 10, "opc-publisher")
+        ]
+        traps = {trap["kind"]: trap for trap in found["traps"]}
+        assert set(traps) == {"watchdog", "one-segment", "time-zone"}
+        assert (traps["watchdog"]["replicas"], traps["watchdog"]["example"]) == (["edge-1"], "urn:beating")
+        assert traps["one-segment"]["sources"] == 2
+        assert '{"Press-*": "Press"}' in traps["one-segment"]["text"]
+        assert " 1 h " in traps["time-zone"]["text"]
+        text = await asyncio.to_thread(report, service, "--since", "1h")
+        assert "4 messages look like OPC Publisher's Samples; set `format: opc-publisher`" in text
+        assert "edge-1 (40 times) repeated an old value with a new time" in text
+    finally:
+        service.process.kill()
+        service.process.wait()
 
 
 def test_a_report_without_redis_says_which_setting_is_wrong(stand_in: StandIn, tmp_path: Path) -> None:

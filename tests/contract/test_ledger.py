@@ -12,7 +12,7 @@ import pytest
 from dedup_service.adapters.redis.calls import connect
 from dedup_service.adapters.redis.claims import RedisClaims
 from dedup_service.adapters.redis.ledger import RedisLedger
-from dedup_service.core.accounting import Counts, distances, group_figures, replica_figures, total
+from dedup_service.core.accounting import Counts, distances, group_figures, offsets, replica_figures, total
 from dedup_service.core.claim_requests import ClaimRequest, in_calls
 from dedup_service.core.claims import key_digest, key_digests
 from dedup_service.core.events import Origin, Reading
@@ -237,6 +237,29 @@ async def test_sources_that_never_match_show_how_far_apart_they_are(bench: Bench
     by_distance = distances(await bench.ledger.source_counts(GROUP, "urn:a", range(hour - 1, hour + 1)))
     assert sum(by_distance.values()) == 9
     assert min(by_distance) == pytest.approx(40, rel=0.05)
+
+
+async def test_the_offset_between_readings_of_one_content_is_measured_with_its_sign(bench: Bench) -> None:
+    """Plain distances alternate between the offset and what is left of the interval."""
+    for n in range(6):
+        at, value = bench.now_ms + 1000 * n, bytes([n])
+        await bench.deliver(bench.copy(f"a{n}", 0, time_ms=at, content=value))
+        await bench.deliver(bench.copy(f"b{n}", 1, time_ms=at + 400, content=value))
+        await bench.deliver(bench.copy(f"c{n}", 2, time_ms=at - 50, content=value))
+    hour = bench.now_ms // 3_600_000
+    found = offsets(await bench.ledger.source_counts(GROUP, "urn:a", range(hour - 1, hour + 1)))
+    assert {replica: list(times.values()) for replica, times in found.items()} == {1: [6], 2: [6]}
+    assert [*found[1], *found[2]] == [pytest.approx(400, rel=0.05), pytest.approx(-50, rel=0.05)]
+
+
+async def test_contents_that_do_not_change_are_counted_apart_for_winners_and_matched_copies(bench: Bench) -> None:
+    await bench.deliver(*(bench.copy(str(n), 0, content=b"same") for n in range(5)))
+    await bench.deliver(*(bench.copy(str(n), 1, content=b"same") for n in range(3)))
+    await bench.deliver(bench.copy("5", 0, content=b"other"), bench.copy("5", 0, content=b"other"))
+    await bench.deliver(bench.copy("6", 0, content=b"same", source="urn:b"), bench.copy("7", 0, content=b"other"))
+    hour = bench.now_ms // 3_600_000
+    counts = await bench.ledger.source_counts(GROUP, "urn:a", range(hour - 1, hour + 1))
+    assert {name: n for name, n in counts.items() if name[0] in "uv" and n} == {"u0": 5, "v1": 2}
 
 
 async def test_the_replicas_and_sources_seen_and_the_claim_of_a_reading_can_be_looked_up(bench: Bench) -> None:

@@ -59,7 +59,7 @@ class Deployment:
             await self.claims.confirm(requests, 60_000)
         await self._lease()
         self.told += 1
-        await self.board.tell("pod", self.told, REPORT, {"COPIES|edge-1": 1})
+        await self.board.tell("pod", self.told, REPORT, {"COPIES|edge-1": 1}, {"telegraf|default": 1})
         await self.board.add_examples("conflict", [{"source": SOURCE}])
         await self.look()
 
@@ -88,6 +88,7 @@ class Deployment:
         await self.ledger.find(GROUP, SOURCE, "a")
         await self.board.pods()
         await self.board.totals()
+        await self.board.recognised(hours)
         await self.board.examples("conflict")
         await self.board.memory()
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
+from dedup_service.core.accounting import HOUR_MS, Counts, total
 from dedup_service.core.pod_report import PodReport
 from dedup_service.ports import PodStatus, RedisMemory
 
@@ -18,12 +21,21 @@ class MemoryPodBoard:
     reports: dict[str, PodReport] = field(default_factory=dict)
     flushed: dict[str, int] = field(default_factory=dict)
     added: Counter[str] = field(default_factory=Counter)
+    by_hour: dict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     written: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
 
-    async def tell(self, pod_id: str, number: int, report: PodReport, increments: Mapping[str, int]) -> None:
+    async def tell(
+        self,
+        pod_id: str,
+        number: int,
+        report: PodReport,
+        increments: Mapping[str, int],
+        recognised: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
         self.reports[pod_id] = report
         if self.flushed.get(pod_id, -1) < number:
             self.added.update(increments)
+            self.by_hour[time.time_ns() // 1_000_000 // HOUR_MS].update(recognised)
             self.flushed[pod_id] = number
 
     async def leave(self, pod_id: str) -> None:
@@ -34,6 +46,9 @@ class MemoryPodBoard:
 
     async def totals(self) -> dict[str, int]:
         return dict(self.added)
+
+    async def recognised(self, hours: Sequence[int]) -> Counts:
+        return total(self.by_hour[hour] for hour in hours)
 
     async def add_examples(self, kind: str, examples: Sequence[Mapping[str, Any]]) -> None:
         for example in examples:

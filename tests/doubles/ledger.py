@@ -109,6 +109,14 @@ def copies_of(request: ClaimRequest) -> list[Copy]:
 
 
 @dataclass(slots=True)
+class Recent:
+    """What a replica sent of a source: the content of its last copy, and times and contents of its last winners."""
+
+    content: bytes = b""
+    winners: deque[tuple[int, bytes]] = field(default_factory=lambda: deque(maxlen=MAX_TIMES))
+
+
+@dataclass(slots=True)
 class MemoryLedger:
     claims: MemoryClaims
     counts: dict[tuple[str, str, int], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
@@ -117,7 +125,10 @@ class MemoryLedger:
     seen: dict[str, dict[int, tuple[int, int]]] = field(default_factory=lambda: defaultdict(dict))
     known_sources: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
     epochs: dict[tuple[str, str], list[Epoch]] = field(default_factory=lambda: defaultdict(list))
-    times: dict[tuple[str, str, int], dict[int, deque[int]]] = field(default_factory=lambda: defaultdict(dict))
+    recent: dict[tuple[str, str, int], dict[int, Recent]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(Recent))
+    )
+    """(group, source, number of the hour) → replica → what it sent"""
 
     def count(self, copy: Copy, held: Claim | None) -> None:
         mine = unpack(copy.claim)
@@ -133,7 +144,10 @@ class MemoryLedger:
         winner_ms = mine.enqueued_ms if held is None else held.enqueued_ms
         counted = self._winner(copy, winner_ms) if held is None else self._duplicate(copy, mine, held)
         is_repetition = held is not None and held.replicas & mine.replicas
-        for key in self._keys(copy, mine.enqueued_ms if is_repetition else winner_ms):
+        keys = self._keys(copy, mine.enqueued_ms if is_repetition else winner_ms)
+        if keys and keys[-1][0].startswith("source"):
+            self._compare(copy, mine, held, keys[-1])
+        for key in keys:
             for name, number in counted.items():
                 if name[0] != "h" or key[0] in ("minute", "hour"):
                     self.counts[key][name] += number
@@ -152,18 +166,23 @@ class MemoryLedger:
         opened, filled = self._follow(copy)
         counted = Counter({f"f{copy.replica}": 1, f"o{copy.replica}": 1, "r1": 1, "g+": opened, "g-": filled})
         counted[f"l{copy.replica}"] = int(copy.late)
-        if copy.time_ms is not None:
-            self._measure_distance(copy, copy.time_ms, winner_ms // 3_600_000)
         return counted
 
-    def _measure_distance(self, copy: Copy, time_ms: int, hour: int) -> None:
-        if hour <= self.claims.clock.now_ms() // 3_600_000 - KEEP_HOURS:
-            return
-        times = self.times[copy.group, copy.source, hour]
-        others = [abs(time_ms - at) for replica, recent in times.items() if replica != copy.replica for at in recent]
-        if others:
-            self.counts[f"source {copy.source}", copy.group, hour][f"n:{bucket_of(min(others))}"] += 1
-        times.setdefault(copy.replica, deque(maxlen=MAX_TIMES)).append(time_ms)
+    def _compare(self, copy: Copy, mine: Claim, held: Claim | None, key: tuple[str, str, int]) -> None:
+        """With what the replica sent last, and with what the other ones did."""
+        by_replica, counts = self.recent[copy.group, copy.source, key[2]], self.counts[key]
+        own = by_replica[copy.replica]
+        if held is None or not held.replicas & mine.replicas:
+            counts[f"{'u' if held is None else 'v'}{copy.replica}"] += own.content == mine.content
+            own.content = mine.content
+        if held is None and copy.time_ms is not None:
+            others = [item for replica, other in by_replica.items() if replica != copy.replica for item in other.winners]
+            if others:
+                counts[f"n:{bucket_of(min(abs(copy.time_ms - at) for at, _ in others))}"] += 1
+            offsets = [copy.time_ms - at for at, content in others if content == mine.content[:2]]
+            if offsets:
+                counts[f"m{copy.replica}:{bucket_of(min(offsets, key=lambda offset: (abs(offset), -offset)))}"] += 1
+            own.winners.append((copy.time_ms, mine.content[:2]))
 
     def _duplicate(self, copy: Copy, mine: Claim, held: Claim) -> Counter[str]:
         counted: Counter[str] = Counter()

@@ -15,6 +15,11 @@ def batch(elements: Iterable[Any]) -> BareMessage:
     return BareMessage({}, properties_section(content_type=BATCH) + data_section(json.dumps(list(elements)).encode()))
 
 
+def foreign(body: bytes) -> BareMessage:
+    """What another sender sends as JSON."""
+    return BareMessage({}, properties_section(content_type="application/json") + data_section(body))
+
+
 def single(attributes: dict[str, Any]) -> BareMessage:
     """A reading in binary mode; `data` is the body."""
     properties = {f"cloudEvents_{name}": value for name, value in attributes.items() if name != "data"}

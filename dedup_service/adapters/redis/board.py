@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, cast
 
 import msgspec
 
 from dedup_service.adapters.redis.calls import RedisClient, Script, WrongTypeError, call, infos, time_ms
+from dedup_service.adapters.redis.lua_constants import lua
 from dedup_service.adapters.redis.unreadable import Report, log_unreadable, number_of, read, readable, report_all, text
 from dedup_service.core import pod_report
+from dedup_service.core.accounting import HOUR_MS, KEEP_HOURS, Counts, total
 from dedup_service.core.pod_report import PodReport
 from dedup_service.ports import PodStatus, RedisMemory
 
@@ -31,13 +34,20 @@ class RedisPodBoard:
         self._client = client
         self._report = report
         self._prefix = f"{namespace}{{0}}board:"
-        self._tell = Script(client, "board.lua")
+        self._tell = Script(client, "board.lua", head=lua({"HOUR_MS": HOUR_MS, "KEEP_HOURS": KEEP_HOURS}))
 
-    async def tell(self, pod_id: str, number: int, report: PodReport, increments: Mapping[str, int]) -> None:
-        pairs = [item for pair in increments.items() for item in pair]
-        keys = [(self._prefix + name).encode() for name in ("pods", "flushed", "totals")]
-        unreadable = await self._tell(keys, [pod_id, number, pod_report.encode(report), KEEP_MS, *pairs])
-        report_all(self._report, unreadable)
+    async def tell(
+        self,
+        pod_id: str,
+        number: int,
+        report: PodReport,
+        increments: Mapping[str, int],
+        recognised: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
+        pairs = [item for added in (increments, recognised) for pair in added.items() for item in pair]
+        keys = [(self._prefix + name).encode() for name in ("pods", "flushed", "totals", "recognised")]
+        arguments = [pod_id, number, pod_report.encode(report), KEEP_MS, len(increments), *pairs]
+        report_all(self._report, await self._tell(keys, arguments))
 
     async def leave(self, pod_id: str) -> None:
         for name in ("pods", "flushed"):
@@ -56,6 +66,12 @@ class RedisPodBoard:
     async def totals(self) -> dict[str, int]:
         key = self._prefix + "totals"
         return {text(name): number_of(self._report, key, value) for name, value in (await self._hash(key)).items()}
+
+    async def recognised(self, hours: Sequence[int]) -> Counts:
+        hashes = [(key, await self._hash(key)) for key in (f"{self._prefix}recognised:{hour}" for hour in hours)]
+        return total(
+            {text(name): number_of(self._report, key, value) for name, value in found.items()} for key, found in hashes
+        )
 
     async def _hash(self, key: str) -> dict[bytes, bytes]:
         found: dict[bytes, bytes] = await read(self._client, self._report, key, cast("Any", self._client.hgetall(key)), {})

@@ -19,6 +19,8 @@ from dedup_service.ports import SourceSeen, StoredClaim
 
 SOURCE_SECONDS = 86_400
 NO_NUMBER = -1
+NOT_COUNTS = (b"c", b"t")
+"""Begin the fields of a source's hash that hold contents and times of its last readings, for the script."""
 _decode_epochs = msgspec.msgpack.Decoder(list[tuple[str, int, list[tuple[int, int, int]], int, int]], strict=False).decode
 _decode_times = msgspec.msgpack.Decoder(tuple[float, float]).decode
 
@@ -117,7 +119,7 @@ class RedisLedger:
             pipeline.hgetall(key)
         hashes: list[dict[bytes, bytes]] = await read_each(self._client, self._report, keys, pipeline, {})
         return [
-            {text(name): number_of(self._report, key, n) for name, n in fields.items() if name != b"t"}
+            {text(name): number_of(self._report, key, n) for name, n in fields.items() if name[:1] not in NOT_COUNTS}
             for key, fields in zip(keys, hashes, strict=True)
         ]
 

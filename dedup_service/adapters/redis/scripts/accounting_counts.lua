@@ -1,13 +1,14 @@
 -- Redundancy accounting, third part: what each copy adds to the counts, and writing them. Follows accounting_gaps.lua.
 local MAX_SOURCES, MAX_TIMES, SEEN_MS = 10000, 128, 1000
 
-local function are_times(by_replica)
-  for _, recent in pairs(by_replica) do
-    if type(recent) ~= 'table' then
+-- By replica, the times of its last winners of a source within an hour, and short hashes of their contents.
+local function are_recent(by_replica)
+  for _, own in pairs(by_replica) do
+    if type(own) ~= 'table' or type(own[1]) ~= 'table' or type(own[2]) ~= 'table' then
       return false
     end
-    for _, at in pairs(recent) do
-      if not is_number(at) then
+    for place, at in pairs(own[1]) do
+      if not (is_number(place) and is_number(at)) then
         return false
       end
     end
@@ -15,21 +16,61 @@ local function are_times(by_replica)
   return true
 end
 
--- Measures the distance in time to the nearest recent reading of another replica, for sources whose copies never match. Recent
--- ones are the last that were processed, since one replica's backlog may come as a whole before another's.
-local function measure_distance(time, found)
-  local times = timed[found.source_key]
-  if not times then
-    times = unpacked(found.source_key, safe('HGET', found.source_key, 't'), are_times) or {}
-    timed[found.source_key] = times
+-- All replicas' and the present one's.
+local function recent_of(found)
+  local by_replica = recent[found.source_key]
+  if not by_replica then
+    by_replica = unpacked(found.source_key, safe('HGET', found.source_key, 't'), are_recent) or {}
+    recent[found.source_key] = by_replica
   end
-  local own, nearest = tostring(replica), nil
-  for other, recent in pairs(times) do
+  local own = by_replica[NAMES[replica]]
+  if not own then
+    own = {{}, {}}
+    by_replica[NAMES[replica]] = own
+  end
+  return by_replica, own
+end
+
+-- Whether the present copy has the content of the replica's last one of this source.
+local function is_unchanged(found, content)
+  local key = found.source_key
+  local of_source = contents[key]
+  if not of_source then
+    of_source = {}
+    contents[key] = of_source
+  end
+  local last = of_source[replica]
+  if not last then
+    local stored = safe('HGET', key, LAST_CONTENT[replica])
+    of_source[replica] = {content, stored}
+    return stored == content
+  end
+  local before = last[1]
+  last[1] = content
+  return before == content
+end
+
+-- Of two that are equally near, the positive one counts as nearer.
+local function is_nearer(offset, than)
+  return abs(offset) < abs(than) or (offset == -than and offset > 0)
+end
+
+-- Measures the distance in time to the nearest recent reading of another replica, for sources whose copies never match, and to the
+-- nearest one of the same content. Recent ones are the last that were processed, since one replica's backlog may come as a whole
+-- before another's.
+local function measure_distance(time, content, found)
+  local by_replica, own = recent_of(found)
+  local short, nearest, offset = byte(content, 1) * 256 + byte(content, 2), nil, nil
+  for _, other in pairs(by_replica) do
     if other ~= own then
-      for _, at in ipairs(recent) do
+      local shorts = other[2]
+      for place, at in ipairs(other[1]) do
         local distance = abs(time - at)
         if not nearest or distance < nearest then
           nearest = distance
+        end
+        if shorts[place] == short and (not offset or is_nearer(time - at, offset)) then
+          offset = time - at
         end
       end
     end
@@ -37,21 +78,29 @@ local function measure_distance(time, found)
   if nearest then
     add(found.of_source, 'n:' .. BUCKETS[nearest], 1)
   end
-  local mine = times[own] or {}
-  mine[#mine + 1] = time
-  if #mine > MAX_TIMES then
-    table.remove(mine, 1)
+  if offset then
+    add(found.of_source, OFFSETS[replica][BUCKETS[offset]], 1)
   end
-  times[own] = mine
+  local times, shorts = own[1], own[2]
+  times[#times + 1], shorts[#shorts + 1] = time, short
+  if #times > MAX_TIMES then
+    table.remove(times, 1)
+    table.remove(shorts, 1)
+  end
 end
 
-local function count_winner(found, source, flags, sequence, time, epoch)
+local function count_winner(found, source, content, flags, sequence, time, epoch)
   if band(flags, COUNTED) ~= 0 then
     local opened, filled = follow(source, sequence, epochs[epoch])
     found.opened, found.filled = found.opened + opened, found.filled + filled
   end
-  if found.of_source and band(flags, TIMED) ~= 0 then
-    measure_distance(time, found)
+  if found.of_source then
+    if is_unchanged(found, content) then
+      add(found.of_source, UNCHANGED[replica], 1)
+    end
+    if band(flags, TIMED) ~= 0 then
+      measure_distance(time, content, found)
+    end
   end
   add(found.winners, replica * 2 + band(flags, LATE), 1)
 end
@@ -134,12 +183,15 @@ local function account(index, content, source, flags, sequence, time, epoch, win
     see()
   end
   if not winner then
-    count_winner(accounts_of(source, floor(enqueued_ms / MINUTE_MS)), source, flags, sequence, time, epoch)
+    count_winner(accounts_of(source, floor(enqueued_ms / MINUTE_MS)), source, content, flags, sequence, time, epoch)
   else
     local won_at = milliseconds(winner, ENQUEUED_FIRST)
     -- The winner of a repetition may be of so long ago that its counts are no longer kept.
     local found = accounts_of(source, floor((before == after and enqueued_ms or won_at) / MINUTE_MS))
     count_duplicate(found, enqueued_ms - won_at, before, after, sub(winner, CONTENT_FIRST) ~= content)
+    if found.of_source and before ~= after and is_unchanged(found, content) then
+      add(found.of_source, UNCHANGED_MATCHED[replica], 1)
+    end
   end
 end
 
@@ -164,8 +216,15 @@ local function settle()
       settle_counts(found)
     end
   end
-  for key, times in pairs(timed) do
-    safe('HSET', key, 't', cmsgpack.pack(times))
+  for key, of_source in pairs(contents) do
+    for replica, last in pairs(of_source) do
+      if last[1] ~= last[2] then
+        redis.call('HSET', key, LAST_CONTENT[replica], last[1])
+      end
+    end
+  end
+  for key, by_replica in pairs(recent) do
+    safe('HSET', key, 't', cmsgpack.pack(by_replica))
   end
   for key, fields in pairs(hashes) do
     for field, n in pairs(fields) do

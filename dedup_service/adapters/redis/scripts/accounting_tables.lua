@@ -8,7 +8,7 @@ local decode = struct.unpack
 local band, bor, lshift = bit.band, bit.bor, bit.lshift
 
 local prefix, groups, sources, epochs, now, oldest_minute, oldest_hour
-local hashes, accounts, accounted, histories, seen, timed = {}, {}, {}, {}, {}, {}
+local hashes, accounts, accounted, histories, seen, recent, contents = {}, {}, {}, {}, {}, {}, {}
 -- The event whose copies are being counted.
 local mark, sequence_number, enqueued_ms, group, replica, is_seen
 
@@ -38,9 +38,14 @@ end
 
 local FIRST, MATCHED, REPEATED, SOLE = numbered('f'), numbered('d'), numbered('s'), numbered('o')
 local CONFLICTING, LATE_WINNERS, BY_REPLICAS = numbered('x'), numbered('l'), numbered('r')
+local UNCHANGED, UNCHANGED_MATCHED, LAST_CONTENT = numbered('u'), numbered('v'), numbered('c')
 local LAGS = lazy(function(replica)
   return numbered('h' .. replica .. ':')
 end)
+local OFFSETS = lazy(function(replica)
+  return numbered('m' .. replica .. ':')
+end)
+local NAMES = lazy(tostring)
 
 local LOG_RATIO = log(BUCKET_RATIO)
 local BUCKETS = lazy(function(delta)

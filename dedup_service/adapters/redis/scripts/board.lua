@@ -1,5 +1,6 @@
--- What a pod reports to the others. Follows safe_calls.lua. KEYS: the pods' statuses, how far each pod's counters were added, the
--- totals. ARGV: pod, number of this report, status, how long a silent pod is kept (ms), then pairs of counter and increment.
+-- What a pod reports to the others. Follows the constants and safe_calls.lua. KEYS: the pods' statuses, how far each pod's counters
+-- were added, the totals, and what the counts of an hour begin with. ARGV: pod, number of this report, status, how long a silent
+-- pod is kept (ms), how many totals there are, then pairs of counter and increment: those of totals, and those of this hour.
 -- A report that arrives twice, because its reply was lost, counts once. Returns the keys that were unreadable.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -15,8 +16,14 @@ for i = 1, #statuses, 2 do
 end
 redis.call('HSET', KEYS[1], pod, string.format('%.0f ', now) .. ARGV[3])
 if (whole(safe('HGET', KEYS[2], pod)) or -1) < number then
-  for i = 5, #ARGV, 2 do
+  local first_of_hour = 6 + 2 * tonumber(ARGV[5])
+  for i = 6, first_of_hour - 1, 2 do
     safe('HINCRBY', KEYS[3], ARGV[i], ARGV[i + 1])
+  end
+  local of_hour = string.format('%s:%.0f', KEYS[4], math.floor(now / HOUR_MS))
+  for i = first_of_hour, #ARGV, 2 do
+    safe('HINCRBY', of_hour, ARGV[i], ARGV[i + 1])
+    redis.call('EXPIRE', of_hour, KEEP_HOURS * 3600)
   end
   redis.call('HSET', KEYS[2], pod, number)
 end

@@ -137,6 +137,20 @@ def test_an_event_without_a_key_is_refused_with_its_reason(bad: InputEvent, reas
     assert reason_of(bad) == reason
 
 
+def test_an_event_of_a_known_format_says_which_setting_is_missing() -> None:
+    sample = b'[{"NodeId": "ns=2;s=a", "Value": {"Value": 1}}]'
+    for body in (sample, gzip.compress(sample)):
+        with pytest.raises(UndeliverableError) as refused:
+            extract(event(body, content_type="application/json"))
+        assert (refused.value.reason, refused.value.looks_like) == ("no-key", "opc-publisher-samples")
+        assert refused.value.detail == (
+            "looks like OPC Publisher's Samples: set `format: opc-publisher` for this group in DEDUP_CONFIG_FILE"
+        )
+    with pytest.raises(UndeliverableError) as refused:
+        extract(event(b"just text"))
+    assert refused.value.looks_like is None
+
+
 def test_more_readings_than_an_index_can_number_are_refused() -> None:
     body = b"[" + b",".join([b"0"] * (MAX_READINGS + 1)) + b"]"
     assert reason_of(event(body, content_type=BATCH_CONTENT_TYPE)) == "too-many-readings"

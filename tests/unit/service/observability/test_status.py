@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import pytest
 
@@ -19,8 +20,15 @@ from tests.support.shared import REDIS
 class FlakyBoard(MemoryPodBoard):
     lost_replies = 0
 
-    async def tell(self, pod_id: str, number: int, report: PodReport, increments: Mapping[str, int]) -> None:
-        await super().tell(pod_id, number, report, increments)
+    async def tell(
+        self,
+        pod_id: str,
+        number: int,
+        report: PodReport,
+        increments: Mapping[str, int],
+        recognised: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
+        await super().tell(pod_id, number, report, increments, recognised)
         if self.lost_replies:
             self.lost_replies -= 1
             raise UnavailableError(REDIS, "no answer", ambiguous=True)
@@ -42,6 +50,20 @@ async def test_a_report_whose_reply_was_lost_counts_once() -> None:
     await status.tell()
     await status.tell()
     assert await board.totals() == {"COPIES|edge-1": 7}
+
+
+async def test_what_was_recognised_counts_once_and_in_its_hour() -> None:
+    status, board = make()
+    status.telemetry.recognised["telegraf|default"] += 3
+    board.lost_replies = 1
+    with pytest.raises(UnavailableError):
+        await status.tell()
+    status.telemetry.recognised["telegraf|default"] += 1
+    status.telemetry.recognised["kepware|default"] += 1
+    await status.tell()
+    await status.tell()
+    assert await board.totals() == {}
+    assert await board.recognised(list(board.by_hour)) == {"telegraf|default": 4, "kepware|default": 1}
 
 
 async def test_only_the_newest_examples_are_reported() -> None:

@@ -29,6 +29,7 @@ from dedup_service.processing.pipeline import Pipeline
 from dedup_service.telemetry import Count, PartitionFigures, Telemetry
 from dedup_service.waiting import Activity, Retrier
 from tests.doubles.memory import MemoryClaims, MemoryClock, MemoryPublisher
+from tests.support import readings
 from tests.support.groups import OUTPUT, admission_of, group_of
 from tests.support.readings import batch_of, element, single
 from tests.support.shared import CLEAN_HUB, DEAD_LETTER_HUB, REDIS, shared_of
@@ -118,6 +119,20 @@ async def test_copies_within_one_event_and_within_one_batch_of_events_are_duplic
     twice = world.at(batch_of([element("1"), element("1")]), 0)
     await world.pipeline().process([twice, world.at(single("1", b"null"), 1)])
     assert [json.loads(body) for body in world.clean_bodies()] == [[json.loads(element("1"))]]
+
+
+async def test_dead_letters_of_a_known_format_are_counted_for_their_group() -> None:
+    world = World(group={"name": "presses"})
+    telegraf = b'{"fields": {"a": 1}, "name": "n", "tags": {}, "timestamp": 1}'
+    events = [*(readings.event(body) for body in (telegraf, telegraf, b"just text")), single("1", b"x")]
+    await world.pipeline().process([world.at(item, number) for number, item in enumerate(events)])
+    assert world.telemetry.recognised == {"telegraf|presses": 2}
+    details = [letter.properties["dedup_detail"] for letter in world.dead.events]
+    assert [detail.startswith("looks like Telegraf's JSON: set `format: telegraf`") for detail in details] == [
+        True,
+        True,
+        False,
+    ]
 
 
 async def test_an_owner_that_died_before_publishing_loses_nothing() -> None:

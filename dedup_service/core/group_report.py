@@ -1,0 +1,79 @@
+"""What is known of a group: which formats its dead letters seem to have, the traps its sources are in, and each source."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from dedup_service.core.segments import differing_in_one_segment
+from dedup_service.core.source_report import SourceReport
+from dedup_service.core.traps import Trap, TrapKind
+from wire.formats.recognise import SHAPES
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """Dead letters of `no-key` that look like a format."""
+
+    looks_like: str
+    messages: int
+    format: str | None
+    """What to set as the group's `format`, where that helps."""
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrapReport:
+    kind: TrapKind
+    sources: int
+    replicas: tuple[str, ...]
+    """Those that it is about; empty for all."""
+    example: str
+    """One of the sources."""
+    text: str
+    """What was seen at the example, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupReport:
+    recognised: list[Recognised]
+    traps: list[TrapReport]
+    """Those of most sources first."""
+    sources: list[SourceReport]
+
+
+def group_report(sources: Sequence[SourceReport], by_shape: Mapping[str, int]) -> GroupReport:
+    found = _with_one_segment(sources)
+    recognised = [
+        Recognised(SHAPES[shape].title, number, SHAPES[shape].format, SHAPES[shape].remedy)
+        for shape, number in sorted(by_shape.items(), key=lambda item: (-item[1], item[0]))
+    ]
+    return GroupReport(recognised, _traps(found), found)
+
+
+def _with_one_segment(sources: Sequence[SourceReport]) -> list[SourceReport]:
+    senders = {item.source: item.only_sender for item in sources}
+    rules = differing_in_one_segment({source: replica for source, replica in senders.items() if replica is not None})
+    traps: dict[str, Trap] = {}
+    for rule in rules:
+        trap = Trap(TrapKind.ONE_SEGMENT, rule.text, tuple(replica for replica, _ in rule.values))
+        traps |= dict.fromkeys(rule.sources, trap)
+    return [_in_trap(item, traps[item.source]) if item.source in traps else item for item in sources]
+
+
+def _in_trap(item: SourceReport, trap: Trap) -> SourceReport:
+    verdict = f"only {item.only_sender} sends it, but others send sources that differ in one segment only"
+    return replace(item, trap=trap, verdict=verdict, can_be_deduplicated=False)
+
+
+def _traps(sources: Sequence[SourceReport]) -> list[TrapReport]:
+    members: defaultdict[tuple[TrapKind, tuple[str, ...]], list[SourceReport]] = defaultdict(list)
+    for item in sources:
+        if item.trap is not None:
+            members[item.trap.kind, item.trap.replicas].append(item)
+    found = [
+        TrapReport(kind, len(items), replicas, items[0].source, items[0].trap.text if items[0].trap else "")
+        for (kind, replicas), items in members.items()
+    ]
+    return sorted(found, key=lambda trap: (-trap.sources, trap.kind, trap.replicas))

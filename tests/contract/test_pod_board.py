@@ -1,0 +1,86 @@
+"""What pods report to each other counts once, in memory as in Redis, and does not pile up there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+from redis.asyncio import Redis
+
+from dedup_service.adapters.redis.board import RedisPodBoard
+from dedup_service.adapters.redis.calls import connect
+from dedup_service.core.accounting import HOUR_MS, KEEP_HOURS
+from dedup_service.core.pod_report import PodReport
+from dedup_service.core.unknown_formats import by_group, counter_of
+from dedup_service.ports import PodBoard
+from tests.doubles.board import MemoryPodBoard
+from wire.formats.recognise import SHAPES
+
+REPORT = PodReport("1", 1)
+
+
+@dataclass
+class Bench:
+    board: PodBoard
+
+    async def recognised(self, hours: int = 1) -> dict[str, int]:
+        hour = time.time_ns() // 1_000_000 // HOUR_MS
+        return dict(await self.board.recognised(range(hour - hours, hour + 2)))
+
+
+@pytest.fixture(params=["memory", "redis", "cluster"])
+async def bench(request: pytest.FixtureRequest, redis_url: str, namespace: str) -> AsyncIterator[Bench]:
+    if request.param == "memory":
+        yield Bench(MemoryPodBoard())
+        return
+    is_cluster = request.param == "cluster"
+    client = connect(request.getfixturevalue("redis_cluster") if is_cluster else redis_url, 5.0, is_cluster=is_cluster)
+    yield Bench(RedisPodBoard(client, namespace=namespace))
+    await client.aclose()
+
+
+async def test_a_report_that_arrives_twice_counts_once(bench: Bench) -> None:
+    for number in (1, 1, 2, 1):
+        await bench.board.tell("a", number, REPORT, {"COPIES|edge-1": 2, "COPIES|edge-2": 1}, {"telegraf|default": 3})
+    await bench.board.tell("b", 1, REPORT, {"COPIES|edge-1": 1}, {"telegraf|default": 1, "kepware|presses": 5})
+    await bench.board.tell("b", 2, REPORT, {})
+    assert await bench.board.totals() == {"COPIES|edge-1": 5, "COPIES|edge-2": 2}
+    assert await bench.recognised() == {"telegraf|default": 7, "kepware|presses": 5}
+
+
+async def test_other_hours_are_not_those_asked_for(bench: Bench) -> None:
+    await bench.board.tell("a", 1, REPORT, {}, {"telegraf|default": 3})
+    hour = time.time_ns() // 1_000_000 // HOUR_MS
+    assert await bench.board.recognised(range(hour - 9, hour - 1)) == {}
+    assert await bench.board.recognised([]) == {}
+
+
+async def test_what_was_recognised_expires(redis_url: str, namespace: str) -> None:
+    client = connect(redis_url, 5.0)
+    board = RedisPodBoard(client, namespace=namespace)
+    await board.tell("a", 1, REPORT, {}, {counter_of(shape, "default"): 1 for shape in SHAPES})
+    await client.aclose()
+    async with Redis.from_url(redis_url) as redis:
+        keys = [key async for key in redis.scan_iter(match=f"{namespace}*recognised*")]
+        assert keys
+        for key in keys:
+            assert 0 < await redis.ttl(key) <= KEEP_HOURS * 3600
+
+
+def test_only_known_shapes_of_configured_groups_are_read() -> None:
+    """What stands in Redis may have been written by anybody."""
+    counts = {
+        "telegraf|default": 2,
+        "telegraf|a|b": 1,
+        "anything|default": 9,
+        "telegraf|other": 9,
+        "kepware|default": -1,
+        "": 1,
+    }
+    assert by_group(counts, ["default", "a|b", "empty"]) == {
+        "default": {"telegraf": 2},
+        "a|b": {"telegraf": 1},
+        "empty": {},
+    }

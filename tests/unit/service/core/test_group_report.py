@@ -1,0 +1,104 @@
+"""A group's traps are counted, with one example each, however many sources there are."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+
+import pytest
+
+from dedup_service.commands.report import as_json, as_text
+from dedup_service.core.group_report import GroupReport, group_report
+from dedup_service.core.source_report import source_report
+from dedup_service.core.traps import TrapKind
+from tests.support.copies import NOW_MS, Copies
+from wire.formats.recognise import SHAPES
+
+NAMES = {0: "edge-0", 1: "edge-1"}
+
+
+async def report_of(copies: Copies, sources: list[str], recognised: dict[str, int] | None = None) -> GroupReport:
+    found = [source_report(source, await copies.counts(source), 0, NAMES) for source in sources]
+    return group_report(found, Counter(recognised or {}))
+
+
+async def plant(count: int) -> tuple[Copies, list[str]]:
+    """Half the sources match, a quarter is stamped twice, a quarter has the gateway's name in it."""
+    copies, sources = Copies(), []
+    for n in range(count // 4):
+        good, better, stamped = (f"urn:{name}-{n}" for name in ("good", "better", "stamped"))
+        named = [f"Plant/Press-{gateway}/tag{n}" for gateway in "AB"]
+        sources += [good, better, stamped, *named]
+        for k in range(21):
+            for replica in (0, 1):
+                at = NOW_MS + 1000 * k
+                for source in (good, better):
+                    await copies.deliver(replica, str(k), at, k, source)
+                await copies.deliver(replica, f"{k}/{replica}", at + 40 * replica, k, stamped)
+                await copies.deliver(replica, str(k), at, k, named[replica])
+    return copies, sources
+
+
+@pytest.fixture(scope="module")
+def big() -> GroupReport:
+    async def made() -> GroupReport:
+        return await report_of(*await plant(800), {"opc-publisher-samples": 2114, "cloudevents-without-id": 1})
+
+    return asyncio.run(made())
+
+
+def test_a_thousand_sources_make_two_traps(big: GroupReport) -> None:
+    assert [(trap.kind, trap.sources, trap.replicas) for trap in big.traps] == [
+        (TrapKind.ONE_SEGMENT, 400, ("edge-0", "edge-1")),
+        (TrapKind.CONSTANT_OFFSET, 200, ("edge-1",)),
+    ]
+    assert big.traps[0].example == "Plant/Press-A/tag0"
+    assert '{"Press-*": "Press"}' in big.traps[0].text
+
+
+def test_the_text_begins_with_what_is_wrong_and_ends_with_the_table(big: GroupReport) -> None:
+    head, table = as_text({"presses": big}, 24).split("\n\n")
+    assert head.splitlines()[:4] == [
+        "group presses, last 24 h: 1,000 sources",
+        f"  2,114 messages look like OPC Publisher's Samples; {SHAPES['opc-publisher-samples'].remedy}",
+        "  1 message looks like CloudEvents without an id; let the sender give each event its id",
+        "  600 of 1,000 sources can't be deduplicated as they are sent now.",
+    ]
+    assert [line[:40] for line in head.splitlines()[4:]] == [
+        "  - 400 sources, such as Plant/Press-A/tag0: only"[:40],
+        "  - 200 sources, such as urn:stamped-0: can't"[:40],
+    ]
+    assert len(table.splitlines()) == 1001
+
+
+def test_programs_get_the_same(big: GroupReport) -> None:
+    report = json.loads(as_json({"presses": big}))["presses"]
+    assert report["recognised"][0] == {
+        "looks_like": "OPC Publisher's Samples",
+        "messages": 2114,
+        "format": "opc-publisher",
+        "remedy": "set `format: opc-publisher` for this group in DEDUP_CONFIG_FILE",
+    }
+    assert [(trap["kind"], trap["sources"]) for trap in report["traps"]] == [("one-segment", 400), ("constant-offset", 200)]
+    assert len(report["sources"]) == 1000
+    assert report["sources"][2]["trap"]["kind"] == "constant-offset"
+    assert report["sources"][0]["trap"] is None
+
+
+def test_a_group_that_only_sends_unknown_formats_is_told_so() -> None:
+    text = as_text({"g": group_report([], Counter({"telegraf": 3}))}, 1)
+    assert "3 messages look like Telegraf's JSON; set `format: telegraf`" in text
+    assert "nothing was measured" not in text
+    assert "nothing was measured" in as_text({"g": group_report([], Counter())}, 1)
+
+
+async def test_names_of_devices_can_not_move_the_cursor() -> None:
+    copies = Copies()
+    sources = ["p/\x1b[2JA/t", "p/\x1b[2JB/t"]
+    for n in range(30):
+        for replica, source in enumerate(sources):
+            await copies.deliver(replica, str(n), NOW_MS + n, n, source)
+    text = as_text({"g": await report_of(copies, sources)}, 1)
+    assert "differ in one segment" in text
+    assert "\x1b" not in text

@@ -1,5 +1,7 @@
-"""Three gateways of a plant in every shape of every format: stand-in hubs, the real SDK, a real Valkey, and a service that is
-killed. Nothing is lost or doubled, and every reading in the clean stream has the bytes that one gateway sent."""
+"""Three gateways of a plant in every shape of every format: stand-in hubs, the real SDK, a real Valkey, a killed service.
+
+Nothing is lost or doubled, and every reading in the clean stream has the bytes that one gateway sent.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from tests.support.formats.plants import BAD, Reading
@@ -40,7 +40,7 @@ def read_metric(data: bytes, device: str) -> Reading:
     name, ns = found[NAME].decode(), found[TIMESTAMP] * MS
     if found.get(IS_NULL):
         return Reading(f"{device}/{name}", ns, None, BAD)
-    values = {
+    values: dict[int, Callable[[Any], Any]] = {
         LONG: lambda value: value,
         DOUBLE: lambda value: struct.unpack("<d", value)[0],
         BOOLEAN: bool,

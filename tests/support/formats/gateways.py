@@ -158,26 +158,40 @@ class Telegraf(Gateway):
 
 class Kepware(Gateway):
     """Each server stamps what it polled, a while before or after the moment at which all of them should. `b` writes numbers
-    as text."""
+    as text. `standard` and `wide` are its templates."""
+
+    def __init__(self, shape: str, gateway: str, rng: Random) -> None:
+        super().__init__(gateway, rng)
+        self.is_wide = shape == "wide"
 
     def data(self, readings: list[Reading]) -> Iterator[Sent]:
         parts = Parts(self.gateway)
         values = [parts.reading(reading, self._value(parts, reading)) for reading in readings]
-        yield parts.sent({"timestamp": self.now_ms(), "values": values}, None, None)
+        yield parts.sent(values if self.is_wide else {"timestamp": self.now_ms(), "values": values}, None, None)
 
     def _value(self, parts: Parts, reading: Reading) -> dict[str, Any]:
         value = parts.number(reading.value)
         if self.gateway == "b" and type(value) in (int, float):
             value = str(value)
         stamp = reading.ns // MS + self.rng.randint(-JITTER_MS, JITTER_MS)
+        if self.is_wide:
+            return {"tagname": reading.signal.replace("/", "."), "timestamp": stamp, "value": value}
         return {"id": reading.signal.replace("/", "."), "v": value, "q": not reading.status, "t": stamp}
 
 
 class Siemens(Gateway):
-    """Bulk messages without metadata; in `c` all values of one have one time. `b` writes numbers as text."""
+    """`bulk`: messages without metadata; in `c` all values of one have one time. `series`: time series. `b` writes numbers
+    as text."""
+
+    def __init__(self, shape: str, gateway: str, rng: Random) -> None:
+        super().__init__(gateway, rng)
+        self.is_series = shape == "series"
 
     def data(self, readings: list[Reading]) -> Iterator[Sent]:
         for name, own in by_machine(readings):
+            if self.is_series:
+                yield self._series(name, own)
+                continue
             if self.gateway != "c":
                 yield self._bulk(name, own, {})
                 continue
@@ -192,6 +206,15 @@ class Siemens(Gateway):
         parts = Parts(self.gateway)
         values = [parts.reading(reading, self._value(parts, reading, common)) for reading in readings]
         body = {"seq": next(self.sequence), **common, "vals": values}
+        return parts.sent(body, self._topic(f"d/j/simatic/v1/s7c1/dp/r/{name}/default"))
+
+    def _series(self, name: str, readings: list[Reading]) -> Sent:
+        parts = Parts(self.gateway)
+        records = []
+        for number, (ns, same) in enumerate(groupby(readings, lambda reading: reading.ns)):
+            common = {"ts": rfc3339(ns), "rseq": number}
+            records.append({**common, "vals": [parts.reading(one, self._value(parts, one, common)) for one in same]})
+        body = {"seq": next(self.sequence), "records": records}
         return parts.sent(body, self._topic(f"d/j/simatic/v1/s7c1/dp/r/{name}/default"))
 
     def _topic(self, path: str) -> dict[str, Any]:

@@ -102,7 +102,7 @@ class Publisher:
 
 class PubSub(Publisher):
     """`network`: FullNetworkMessages; `array`: batches of them without `--strict`; `messages`: DataSetMessages; `single`:
-    SingleDataSetMessage; `data-sets`: DataSets."""
+    SingleDataSetMessage; `object`: the same in a network message; `data-sets`: DataSets."""
 
     def __init__(self, shape: str, gateway: str, rng: Random) -> None:
         super().__init__(gateway, rng)
@@ -110,14 +110,14 @@ class PubSub(Publisher):
 
     def data(self, step: Step) -> Iterator[Sent]:
         sets = list(self._data_sets(step.readings))
-        for batch in [[one] for one in sets] if self.shape == "single" else [sets]:
+        for batch in [[one] for one in sets] if self.shape in ("single", "object") else [sets]:
             yield self._batch(batch, step)
 
     def _batch(self, batch: list[list[Reading]], step: Step) -> Sent:
         parts = Parts(self.gateway)
         sets = [self._data_set(parts, readings, step) for readings in batch]
-        if self.shape == "single":
-            return self.message(parts, sets[0])
+        if self.shape in ("single", "object"):
+            return self.message(parts, sets[0] if self.shape == "single" else self._network(sets[0]))
         if step.kind == "data" and self.shape in ("network", "messages") and self.rng.random() < 0.3:
             sets.insert(self.rng.randrange(len(sets) + 1), self._keep_alive())
         if step.kind == "data" and self.shape == "network" and self.rng.random() < 0.3:
@@ -165,7 +165,7 @@ class PubSub(Publisher):
     def _keep_alive(self) -> dict[str, Any]:
         return self._header("ua-keepalive", "press-1") | {"Payload": {}}
 
-    def _network(self, messages: list[Any]) -> dict[str, Any]:
+    def _network(self, messages: Any) -> dict[str, Any]:
         return {
             "MessageId": self.guid(),
             "MessageType": "ua-data",

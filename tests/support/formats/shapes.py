@@ -93,6 +93,10 @@ def data_value(part: Any) -> Said:
     return ns_of(part["SourceTimestamp"]), plain(part.get("Value")), code & 0xFFFF0000
 
 
+def network_of_one(place: Place, message: Any) -> Spots:
+    return data_set((*place, "Messages"), message["Messages"])
+
+
 def data_set(place: Place, message: Any) -> Spots:
     writer = message.get("DataSetWriterName", message.get("DataSetWriterId"))
     for name, field in message["Payload"].items():
@@ -199,16 +203,31 @@ def kepware(root: Any, _: Any) -> Spots:
     return ((("values", index), item["id"].replace(".", "/", 1), item) for index, item in enumerate(root["values"]))
 
 
+def wide(root: Any, _: Any) -> Spots:
+    return (((index,), item["tagname"].replace(".", "/", 1), item) for index, item in enumerate(root))
+
+
 def polled(part: Any) -> Said:
-    """At the whole second that was meant."""
+    """At the whole second that was meant. The wide template has no quality."""
+    if "tagname" in part:
+        return round(part["timestamp"] / 1000) * NS, plain(part["value"]), BAD if part["value"] is None else 0
     return round(part["t"] / 1000) * NS, plain(part["v"]), 0 if part["q"] else BAD
 
 
 def siemens(root: Any, properties: Mapping[str, Any]) -> Spots:
     machine = properties["topic"].split("/")[-2]
     names = {key: name for name, key in gateways.SIEMENS_IDS.items()}
-    for index, item in enumerate(root["vals"]):
-        yield ("vals", index), f"{machine}/{names[item['id']]}", {"ts": root.get("ts"), **item}
+    lists: list[tuple[Place, Any]] = [((), root)]
+    if "records" in root:
+        lists = [(("records", index), record) for index, record in enumerate(root["records"])]
+    for place, holder in lists:
+        for index, item in enumerate(holder["vals"]):
+            yield (*place, "vals", index), f"{machine}/{names[item['id']]}", {"ts": holder.get("ts"), **item}
+
+
+def siemens_source(signal: str) -> str:
+    machine, point = split(signal)
+    return f"ie/d/j/simatic/v1/s7c1/dp/r/{machine}/default#id={gateways.SIEMENS_IDS[point]}"
 
 
 def databus(part: Any) -> Said:
@@ -244,6 +263,7 @@ SHAPES = (
     pubsub("array", partial(each, network), partial(field_source, SERVER, "press")),
     pubsub("messages", partial(each, data_set), partial(field_source, "server", "")),
     pubsub("single", partial(alone, data_set), partial(field_source, "server", "")),
+    pubsub("object", partial(alone, network_of_one), partial(field_source, "server", "press")),
     pubsub("data-sets", partial(each, fields), lambda signal: f"server#//{opc_name(signal)}"),
     opc(
         "events",
@@ -277,27 +297,33 @@ SHAPES = (
         )
         for shape in ("single", "batch")
     ),
-    Shape(
-        "kepware",
-        "kepware",
-        gateways.Kepware,
-        kepware,
-        polled,
-        lambda signal: signal.replace("/", "."),
-        grain_ns=NS,
-        one_stamp=False,
-        jitter_ns=gateways.JITTER_MS * MS,
+    *(
+        Shape(
+            f"kepware-{shape}",
+            "kepware",
+            partial(gateways.Kepware, shape),
+            spots,
+            polled,
+            lambda signal: signal.replace("/", "."),
+            grain_ns=NS,
+            one_stamp=False,
+            jitter_ns=gateways.JITTER_MS * MS,
+        )
+        for shape, spots in (("standard", kepware), ("wide", wide))
     ),
-    Shape(
-        "siemens",
-        "siemens",
-        gateways.Siemens,
-        siemens,
-        databus,
-        lambda signal: f"ie/d/j/simatic/v1/s7c1/dp/r/{split(signal)[0]}/default#id={gateways.SIEMENS_IDS[split(signal)[1]]}",
-        {"bare_ids": True},
-        "source-time",
-        one_stamp=False,
+    *(
+        Shape(
+            f"siemens-{shape}",
+            "siemens",
+            partial(gateways.Siemens, shape),
+            siemens,
+            databus,
+            siemens_source,
+            {"bare_ids": True},
+            "source-time",
+            one_stamp=False,
+        )
+        for shape in ("bulk", "series")
     ),
     Shape("sparkplug", "sparkplug", gateways.Sparkplug, sparkplug, lambda part: (part.ns, plain(part.value), part.status),
           lambda signal: f"Plant7/Press/{signal}", PRESS),

@@ -13,10 +13,9 @@ import msgspec
 from wire.formats.bodies import BadTimeError, json_of, time_of
 from wire.formats.messages import Found, Message, NotReading, Part, Refused
 from wire.formats.names import named, renamed, source_of
-from wire.formats.opc_values import STATUS_MASK
+from wire.formats.opc_values import FaultError, status_code
 
 EVENT, FRAMES = "ua-event", ("ua-keyframe", "ua-deltaframe")
-"""The lower half of a status belongs to the subscription, not to the value (OPC 10000-4 7.39)."""
 DATA_VALUE = ("Value", "SourceTimestamp", "StatusCode")
 
 
@@ -66,9 +65,12 @@ class AzureIotOperations:
             return NotReading((name,), "no-data-value")
         try:
             time_ns = time_of(value.get("SourceTimestamp"), "rfc3339")
+            status = status_code(value)
         except BadTimeError as error:
             return Refused((name,), "unreadable-time", str(error))
-        compared = {"value": value.get("Value"), "status": _status(value.get("StatusCode"))}
+        except FaultError as fault:
+            return Refused((name,), fault.reason, fault.detail)
+        compared = {"value": value.get("Value"), "status": status}
         return Found((name,), source_of(server, asset, name), compared, time_ns, value)
 
 
@@ -78,9 +80,3 @@ def _attribute(message: Message, name: str) -> str | None:
 
 def _is_data_value(value: Any) -> bool:
     return isinstance(value, dict) and any(name in value for name in DATA_VALUE)
-
-
-def _status(status: Any) -> Any:
-    """The status without what a subscription adds to it; good where there is none."""
-    code = status.get("Code", 0) if isinstance(status, dict) else status
-    return code & STATUS_MASK if isinstance(code, int) else code or 0

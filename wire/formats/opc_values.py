@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any, Literal
 from urllib.parse import quote
 
+from wire.formats.bodies import known_time
 from wire.formats.messages import Found, NotReading, Part, Path, Refused
 from wire.times import parse_rfc3339
 
@@ -32,8 +33,6 @@ MAX_SOURCE_LENGTH = 2048
 MAX_DEPTH = 64
 """Deeper values are refused, because whoever makes ids of them or compares them does so by recursion."""
 _KNOWN_SOURCES = 10_000
-_NULL_NS, _ENDLESS_NS = -11_644_473_600 * 10**9, 253_402_300_799 * 10**9
-"""1601-01-01T00:00:00Z and 9999-12-31T23:59:59Z: at these and beyond, a time stands for "none"."""
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,19}")
 _SAFE_INTEGERS = 2**53
 """Below it every reader of JSON, and RFC 8785, keeps integers exact."""
@@ -159,12 +158,12 @@ def status_code(field: Mapping[str, Any]) -> int | str:
 
 
 def source_time(stamp: Any) -> int | None:
-    """Nanoseconds since 1970; None for no time, also where it is written as the earliest or latest time there is: all
-    values of such a server would have that stamp. Raises FaultError for what is no time."""
+    """Nanoseconds since 1970; None for no time, also where it is written as the earliest or latest time there is. Raises
+    FaultError for what is no time."""
     if stamp is None:
         return None
     time_ns = parse_rfc3339(stamp) if isinstance(stamp, str) else None
     # A leap second would get the identity of the second behind it.
     if time_ns is None or stamp[17:19] == "60":
         raise FaultError("unreadable-time", "the time is not RFC 3339")
-    return time_ns if _NULL_NS < time_ns < _ENDLESS_NS else None
+    return known_time(time_ns)

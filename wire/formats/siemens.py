@@ -102,7 +102,7 @@ def _items(root: dict[str, Any]) -> Iterator[tuple[Path, Any, Any]]:
 def _compared(item: dict[str, Any]) -> Any:
     if "Variable" in item:
         return [number_of(item.get("Value")), item.get("QualityCode")]
-    quality = item.get("qc")
+    quality = number_of(item.get("qc"))
     return [number_of(item["val"]), QUALITY.get(quality, "unknown") if isinstance(quality, int) else quality]
 
 

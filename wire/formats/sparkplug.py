@@ -21,6 +21,8 @@ from wire.formats.protobuf import fields
 
 NAMESPACE = "spBv1.0"
 METRICS, UUID = 2, 4
+COMPRESSED = b"SPBV1.0_COMPRESSED"
+"""The uuid of a payload whose metrics are compressed in its body. It may have one metric, which names the algorithm."""
 NAME, ALIAS, TIMESTAMP, IS_NULL, FIRST_VALUE, LAST_VALUE = 1, 2, 3, 7, 10, 19
 FLOAT, DOUBLE, STRING = 12, 13, 15
 MAX_ALIASES = 100_000
@@ -64,8 +66,10 @@ class Sparkplug:
             self._learn(sender, "".join(device), metrics)
         if kind in STATES:
             yield NotReading((), STATES[kind])
+        elif any(field.number == UUID and field.value == COMPRESSED for field in payload):
+            yield NotReading((), "compressed")
         elif kind not in DATA or not metrics:
-            yield NotReading((), "compressed" if any(field.number == UUID for field in payload) else "other-shape")
+            yield NotReading((), "other-shape")
         else:
             origin = (group, renamed(node, self._options.rename), device[0] if device else "")
             names = self._aliases.get(sender, {}).get("".join(device), {})

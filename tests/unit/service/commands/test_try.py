@@ -16,6 +16,13 @@ VECTORS = Path(__file__).parents[3] / "vectors" / "formats"
 PRESS = {"rename": {"Press-*": "Press"}}
 OVEN = {"rename": {"cccccccc-*": "oven"}}
 NS = {"timestamp_units": "ns"}
+MQTT = {"time": "/t", "value": ["/v"]}
+EVENT_GRID = [
+    {"inside": "/data_base64", "source": ["text:press/PLC1/temperature"], **MQTT},
+    {"readings": "/data", "source": ["body:/subject"], **MQTT},
+]
+TAG = {"source": ["/tag"], "has": ["/tag"], "time": "/ts", "time_format": "ms", "value": ["/value"]}
+NODE_RED = [{"inside": "", **TAG}, TAG]
 
 
 def run(files: str, form: str, options: Any = None, identity: str = "", *, text: bool = False) -> Any:
@@ -64,6 +71,39 @@ def run(files: str, form: str, options: Any = None, identity: str = "", *, text:
         ("siemens-other", "siemens", {"bare_ids": True}, "source-time", (5, 5, 0, 2, 0)),
         ("siemens-other", "siemens", None, "source-time", (1, 1, 0, 2, 4)),
         ("sparkplug:ab", "sparkplug", PRESS, "source-time+value", (4, 2, 2, 0, 0)),
+        ("opcpub-messages-object", "opc-publisher", None, "", (3, 3, 0, 0, 0)),
+        ("opcpub-single-dataset-message", "opc-publisher", None, "", (4, 4, 1, 0, 0)),
+        ("opcpub-ode", "opc-publisher", None, "", (0, 0, 0, 7, 0)),
+        ("opcpub-raw", "opc-publisher", None, "", (0, 0, 1, 2, 0)),
+        ("opcpub-ce", "opc-publisher", None, "", (3, 2, 0, 0, 0)),
+        ("opcpub-reversible-strict", "opc-publisher", None, "", (6, 6, 0, 0, 0)),
+        ("opcpub-statuses", "opc-publisher", None, "", (6, 3, 0, 0, 0)),
+        ("opcpub-samples-plain", "opc-publisher", None, "", (2, 2, 0, 1, 0)),
+        ("opcpub-labelled", "opc-publisher", None, "", (0, 0, 2, 0, 2)),
+        ("opcpub-mixed-array", "opc-publisher", None, "", (2, 2, 3, 0, 0)),
+        ("opcpub-heartbeats", "opc-publisher", None, "", (6, 4, 0, 0, 0)),
+        ("opcpub-heartbeats", "opc-publisher", {"heartbeats": False}, "", (6, 5, 0, 0, 0)),
+        ("opcpub-model-change", "opc-publisher", None, "", (1, 1, 1, 0, 1)),
+        ("opcpub-event-hubs", "opc-publisher", None, "", (2, 2, 0, 0, 0)),
+        ("opcpub-v3", "opc-publisher", None, "", (3, 3, 0, 0, 0)),
+        ("aio-event-without-time", "azure-iot-operations", None, "", (2, 1, 0, 0, 0)),
+        ("aio-event-without-time", "azure-iot-operations", {"accept_events_without_time": False}, "", (0, 0, 0, 0, 2)),
+        ("aio-statuses", "azure-iot-operations", None, "", (5, 3, 1, 1, 0)),
+        ("ignition-node", "ignition", None, "", (4, 4, 0, 0, 0)),
+        ("ignition-states", "ignition", None, "", (0, 0, 4, 0, 0)),
+        ("ignition-encodings", "ignition", None, "", (2, 1, 0, 0, 0)),
+        ("telegraf-fields", "telegraf", None, "", (4, 4, 0, 0, 1)),
+        ("telegraf-bad-status", "telegraf", None, "", (4, 3, 0, 0, 0)),
+        ("kepware-wide", "kepware", None, "", (5, 3, 0, 0, 0)),
+        ("kepware-values", "kepware", None, "", (4, 3, 2, 1, 0)),
+        ("siemens-time-series", "siemens", {"bare_ids": True}, "source-time", (7, 4, 0, 0, 0)),
+        ("siemens-single", "siemens", None, "source-time", (4, 3, 0, 0, 1)),
+        ("siemens-common-time", "siemens", {"bare_ids": True}, "source-time", (3, 3, 2, 1, 0)),
+        ("siemens-cc7", "siemens", None, "", (0, 0, 0, 2, 0)),
+        ("sparkplug-names", "sparkplug", PRESS, "", (7, 4, 0, 0, 1)),
+        ("sparkplug-compressed", "sparkplug", PRESS, "", (0, 0, 1, 0, 0)),
+        ("wrappers-event-grid", "json", EVENT_GRID, "", (3, 2, 0, 0, 0)),
+        ("wrappers-node-red", "json", NODE_RED, "", (3, 2, 0, 0, 0)),
     ],
 )
 def test_the_readings_of_each_format(files: str, form: str, options: Any, identity: str, expected: tuple[int, ...]) -> None:

@@ -7,13 +7,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from dedup_service.core.events import InputEvent
+from dedup_service.core.events import Extraction, InputEvent
 from dedup_service.core.other_formats import FormatExtractor
 from dedup_service.core.outgoing import OutgoingEvent, OutputPolicy
+from dedup_service.errors import UndeliverableError
 from dedup_service.telemetry import Count
 from tests.support.readings import event
+from tests.unit.service.core.test_other_formats import FORMATS
 from tests.unit.service.processing.test_pipeline import World
 from wire.formats.minting import chosen_strategy
 from wire.formats.registry import DEFAULT_STRATEGIES
@@ -123,3 +126,51 @@ async def test_what_can_not_have_a_key_is_a_dead_letter_that_says_why() -> None:
     details = {letter.properties["dedup_reason"]: letter.properties["dedup_detail"] for letter in world.dead.events}
     assert "without-time" in details
     assert all(details.values())
+
+
+GOLDEN = sorted(file.stem for file in FILES.glob("*.json"))
+
+
+@pytest.mark.parametrize("file", GOLDEN)
+async def test_each_part_of_each_golden_message_is_published_or_a_dead_letter_with_its_reason(file: str) -> None:
+    """In the sender's own format, too: what is read again of the dead letters is refused again, for the same reasons."""
+    _, (name, options) = next(item for item in FORMATS.items() if file.startswith(item[0]))
+    reader = extractor(name, options, None)
+    for item in captured(file):
+        world = World(group={"extractor": reader})
+        await world.pipeline().process([world.at(item, 0)])
+        extraction = extracted(reader, item)
+        if isinstance(extraction, UndeliverableError):
+            letters = [(letter.body, letter.properties["dedup_reason"]) for letter in world.dead.events]
+            assert letters == [(item.body, extraction.reason)]
+            continue
+        again = [bad for letter in world.dead.events for bad in refused_again(reader, item, letter)]
+        assert sorted(again) == sorted((bad.reason, bad.detail) for bad in extraction.bad)
+        published = sum(clean.readings for clean in world.clean.events)
+        assert published == len({(reading.source, reading.id) for reading in extraction.readings})
+        if not extraction.readings and not extraction.bad:
+            assert [clean.body for clean in world.clean.events] == [item.body]
+
+
+def extracted(reader: FormatExtractor, item: InputEvent) -> Extraction | UndeliverableError:
+    try:
+        return reader.extract(item)
+    except UndeliverableError as error:
+        return error
+
+
+def refused_again(reader: FormatExtractor, item: InputEvent, letter: OutgoingEvent) -> list[tuple[str, str]]:
+    """(reason, detail) of each reading in a dead letter of some of the event's readings."""
+    extraction = extracted(
+        reader,
+        msgspec.structs.replace(
+            item, body=letter.body, content_type=letter.content_type, content_encoding=letter.content_encoding
+        ),
+    )
+    if isinstance(extraction, UndeliverableError):
+        refused = [(extraction.reason, extraction.detail)]
+    else:
+        assert extraction.readings == []
+        refused = [(bad.reason, bad.detail) for bad in extraction.bad]
+    assert {reason for reason, _ in refused} == {letter.properties["dedup_reason"]}
+    return refused

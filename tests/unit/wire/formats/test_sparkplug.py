@@ -52,3 +52,18 @@ def test_a_node_that_begins_or_ends_a_session_ends_those_of_its_devices() -> Non
         read(form, "DBIRTH/E/D", PRESSURE)
         read(form, topic, TEMPERATURE)
         assert source(read(form, "DDATA/E/D", DATA)) is None
+
+
+def test_a_compressed_payload_passes_whole_also_with_the_metric_that_names_its_algorithm() -> None:
+    """That metric has a time of its own in some versions, and would be taken for a reading."""
+    algorithm = b"\x0a\x09algorithm\x18\x05\x20\x0c\x7a\x07DEFLATE"
+    uuid = b"\x22\x12SPBV1.0_COMPRESSED"
+    for metrics in (b"", b"\x12" + bytes([len(algorithm)]) + algorithm):
+        message = Message(metrics + uuid + b"\x2a\x01x", properties={"topic": "spBv1.0/G/NDATA/E"})
+        assert list(Sparkplug(SparkplugOptions()).read(message)) == [NotReading((), "compressed")]
+
+
+def test_a_uuid_of_another_kind_does_not_hide_the_readings() -> None:
+    metric = b"\x0a\x01T\x18\x05\x50\x07"
+    message = Message(b"\x12\x07" + metric + b"\x22\x01x", properties={"topic": "spBv1.0/G/NDATA/E"})
+    assert [source(part) for part in Sparkplug(SparkplugOptions()).read(message)] == ["G/E//T"]

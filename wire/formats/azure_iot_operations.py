@@ -41,6 +41,8 @@ class AzureIotOperations:
             return
         if not isinstance(root, dict) or (kind not in (EVENT, *FRAMES) and not any(map(_is_data_value, root.values()))):
             yield NotReading((), "other-shape")
+        elif not root:
+            yield NotReading((), "empty")
         elif not server:
             yield Refused((), "no-source", "no property source: the data flow must copy the user properties")
         elif kind == EVENT:

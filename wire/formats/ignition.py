@@ -49,6 +49,8 @@ class Ignition:
             yield NotReading((), STATES[kind])
         elif kind not in DATA or not isinstance(metrics := payload.get("metrics"), list):
             yield NotReading((), "other-shape")
+        elif not metrics:
+            yield NotReading((), "empty")
         else:
             yield from (self._metric(("payload", "metrics", index), topic, item) for index, item in enumerate(metrics))
 

@@ -62,6 +62,8 @@ class Refused(msgspec.Struct, frozen=True, gc=False):
     reason: str
     """From a fixed set; a metric label."""
     detail: str
+    fixed: tuple[int, ...] = ()
+    """See Found."""
 
 
 Part = Found | NotReading | Refused
@@ -74,5 +76,6 @@ class Format(Protocol):
     def name(self) -> str: ...
 
     def read(self, message: Message) -> Iterator[Part]:
-        """Every part of the message once, in the order of the body. Never raises; takes time linear in the body's size."""
+        """Every part of the message once, in the order of the body; at least one. Never raises; takes time linear in the
+        body's size."""
         ...

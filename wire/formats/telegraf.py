@@ -49,7 +49,9 @@ class Telegraf:
             yield root
             return
         metrics = root.get("metrics") if isinstance(root, dict) else None
-        if isinstance(metrics, list):
+        if metrics == []:
+            yield NotReading((), "empty")
+        elif isinstance(metrics, list):
             yield from (self._metric(("metrics", index), metric) for index, metric in enumerate(metrics))
         elif isinstance(root, dict) and "fields" in root:
             yield self._metric((), root)

@@ -15,7 +15,7 @@ from edge_sender.config.settings import PREFIX as EDGE_PREFIX
 from edge_sender.config.settings import EdgeSettings
 from tests.support.chart import CHART, ROOT, of_kind, render
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), CHART / "README.md"]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), CHART / "README.md"]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 
 

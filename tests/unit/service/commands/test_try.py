@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -202,14 +201,3 @@ def test_a_file_of_another_form_is_named(
             with pytest.raises(SystemExit):
                 main()
             assert str(file) in capsys.readouterr().err
-
-
-def test_the_examples_of_the_documentation_are_what_it_prints() -> None:
-    page = (VECTORS.parents[2] / "docs" / "formats.md").read_text()
-    asked = r"^`([\w-]+)\.json`, `([\w-]+)`(?:, `--identity (\S+)`)?(?:, options\s+`([^`]+)`)?:"
-    examples = re.findall(asked + r"\n\n.*\n    key  (.*)\n +\S+ (\w+)$", page, re.MULTILINE)
-    assert len(examples) == 6
-    for name, form, identity, options, source, reading_id in examples:
-        answer = run(name, form, json.loads(options or "{}"), identity)
-        first = answer["files"][0]["readings"][0]
-        assert (first["source"], first["id"]) == (source, reading_id)

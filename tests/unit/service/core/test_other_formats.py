@@ -24,6 +24,7 @@ SHAPE = {"readings": "/*", "source": ["/tag"], "time": "/ts", "value": ["/value"
 FORMATS: dict[str, tuple[str, Any]] = {
     "aio": ("azure-iot-operations", {}),
     "ignition": ("ignition", {}),
+    "json": ("json", {"readings": "/channels/*", "source": ["body:/recorder", "@key"], "time": "body:/scanned"}),
     "kepware": ("kepware", {}),
     "opcpub": ("opc-publisher", {}),
     "siemens": ("siemens", {"bare_ids": True}),
@@ -88,7 +89,7 @@ def test_what_is_left_of_a_body_holds_just_the_readings_that_were_kept(name: str
 
 
 def test_the_ids_are_those_of_the_edge() -> None:
-    """The key that docs/formats.md shows for this message, made by the algorithm of docs/identity.md."""
+    """The key that docs/formats/telegraf.md shows for this reading, made by the algorithm of docs/identity.md."""
     (item,) = [param.values[2] for param in captured_events() if param.id == "telegraf-a-0"]
     readings = extractor("telegraf", {"timestamp_units": "ns"}).extract(item).readings
     assert keys(readings)[0][:2] == (r"opcua,id=ns\=2;s\=Temperature", "bdbd7e9938f1e613e3597e44758a5e53")

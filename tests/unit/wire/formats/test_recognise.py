@@ -35,6 +35,7 @@ EXPECTED: dict[str, list[str | None]] = {
     "siemens": ["siemens-databus"],
     "sparkplug": ["sparkplug"],
     "telegraf": ["telegraf"],
+    "json-channels": [None],
     "wrappers-event": [None],
     "wrappers-node": ["text-of-json", "text-of-json", None],
     "wrappers": ["opc-publisher-pubsub", None, "text-of-json"],

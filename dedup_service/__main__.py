@@ -9,14 +9,17 @@ import os
 import signal
 import sys
 from collections.abc import Coroutine
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 from dedup_service import __version__
+from dedup_service.commands.capture import CaptureFailedError, Kept, add_capture
 from dedup_service.commands.check import CheckFailedError
 from dedup_service.commands.plan import add_plan, planned
 from dedup_service.commands.try_readings import TryError, add_try, tried
-from dedup_service.config.settings import PREFIX, Settings, example, load
-from dedup_service.errors import ConfigurationError, UnavailableError
+from dedup_service.config.settings import PREFIX, Settings, example, load, load_offline
+from dedup_service.errors import ConfigurationError, ShutOutError, UnavailableError
 from dedup_service.telemetry import Telemetry, configure_logging
 
 SHUTDOWN_SECONDS = 20.0
@@ -94,6 +97,50 @@ async def check_settings(settings: Settings) -> None:
         raise CheckFailedError("; ".join(problems))
 
 
+async def capture(settings: Settings, arguments: argparse.Namespace) -> None:
+    """Raises CaptureFailedError, or ConfigurationError."""
+    from dedup_service.commands import capture as capturing
+    from dedup_service.commands.capture_files import new_folder, save
+    from wire.formats.capture import written
+
+    folder: Path | None = arguments.output
+    kept = capturing.Kept(capturing.Wanted(arguments.count, arguments.seconds, arguments.device, arguments.back))
+    with new_folder(folder) if folder is not None else nullcontext():
+        await _capture_into(kept, settings, arguments.input, arguments.consumer_group)
+        files = save(folder, kept.events) if folder is not None else {}
+    for line in capturing.summary(kept, files):
+        print(line, file=sys.stderr)
+    if not kept.events:
+        raise CaptureFailedError("no such event has arrived. `--from 1h` begins earlier, and `--seconds 300` waits longer")
+    if folder is None:
+        sys.stdout.buffer.write(written(event for events in kept.events.values() for event in events))
+    else:
+        print(f"next: dedup-service try --format FORMAT {folder}/*.json", file=sys.stderr)
+
+
+async def _capture_into(kept: Kept, settings: Settings, input_name: str | None, consumer_group: str) -> None:
+    """Until it is enough, or the user interrupts it, who then wants what there is."""
+    from dedup_service.bootstrap import SystemClock, build_capture
+    from dedup_service.commands.capture import capture
+
+    clock = SystemClock()
+    async with build_capture(settings, input_name, consumer_group) as (name, hub):
+        print(f"reading {name} in consumer group {consumer_group} (Ctrl-C ends it and keeps what came) …", file=sys.stderr)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, kept.stop)
+        try:
+            await capture(hub, kept, clock.now_ms, clock.monotonic)
+        except ShutOutError as error:
+            raise CaptureFailedError(
+                f"other readers have consumer group {consumer_group} of {name}, which must be this command's own: make "
+                f"another one, and name it with --consumer-group ({error.problem})"
+            ) from None
+        except UnavailableError as error:
+            raise CaptureFailedError(
+                f"{name}, consumer group {consumer_group}: {error}. The group must exist, and the connection string must "
+                "have the right to listen"
+            ) from None
+
+
 async def init(settings: Settings) -> None:
     from dedup_service.bootstrap import create_checkpoint_container
 
@@ -130,6 +177,7 @@ def make_parser() -> argparse.ArgumentParser:
     reporting.add_argument("--json", action="store_true", help="for programs")
     _add_check(commands)
     add_plan(commands)
+    add_capture(commands)
     add_try(commands)
     commands.add_parser("init", help="create the blob container for the checkpoints, if it is missing")
     return parser
@@ -144,14 +192,14 @@ def main() -> None:
         _try(arguments)
         return
     try:
-        settings = load()
+        settings = load_offline() if arguments.command == "capture" else load()
         configure_logging(settings.log_format)
         asyncio.run(_chosen(settings, arguments))
     except ConfigurationError as error:
         print(f"dedup-service: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    except CheckFailedError as error:
-        print(f"dedup-service check: {error}", file=sys.stderr)
+    except (CheckFailedError, CaptureFailedError) as error:
+        print(f"dedup-service {arguments.command}: {error}", file=sys.stderr)
         raise SystemExit(1) from None
 
 
@@ -190,6 +238,8 @@ def _chosen(settings: Settings, arguments: argparse.Namespace) -> Coroutine[Any,
             round_trip=arguments.round_trip,
             timeout_seconds=arguments.timeout,
         )
+    if arguments.command == "capture":
+        return capture(settings, arguments)
     return init(settings) if arguments.command == "init" else run(settings)
 
 

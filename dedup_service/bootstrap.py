@@ -28,6 +28,7 @@ from dedup_service.adapters.redis.entra import EntraCredentials
 from dedup_service.adapters.redis.leases import RedisLeases
 from dedup_service.adapters.redis.ledger import RedisLedger
 from dedup_service.adapters.redis.namespaces import check_former_namespace
+from dedup_service.commands.capture import chosen_input
 from dedup_service.commands.check import RoundTripPorts
 from dedup_service.config.addresses import HubAddress
 from dedup_service.config.config import Config
@@ -38,11 +39,13 @@ from dedup_service.core.retention import Retention
 from dedup_service.errors import ConfigurationError, Dependency, DependencyKind, UnavailableError
 from dedup_service.observability.fleet import Fleet
 from dedup_service.partitions.input_ports import InputPorts
-from dedup_service.ports import Checkpoints, Clock
+from dedup_service.ports import Checkpoints, Clock, InputHub
 from dedup_service.processing.shared import SharedPorts
 from dedup_service.service import Service, ServicePorts
 from dedup_service.telemetry import Telemetry
 
+CAPTURE_PREFETCH = 100
+"""Events of each partition: only a few are wanted."""
 SUSPENDING_CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -176,6 +179,23 @@ async def build_round_trip(settings: Settings) -> AsyncIterator[RoundTripPorts]:
         yield ports
     finally:
         await asyncio.gather(ports.input.close(), ports.clean.close(), ports.tail.close(), return_exceptions=True)
+        await azure.close()
+
+
+@asynccontextmanager
+async def build_capture(settings: Settings, name: str | None, consumer_group: str) -> AsyncIterator[tuple[str, InputHub]]:
+    """What is read, for messages, and the input hub, read in this consumer group. Raises ConfigurationError, or
+    CaptureFailedError."""
+    # Whoever runs it need not know the consumer group of `run`, nor the name of what is kept in Redis.
+    known = {"input_consumer_group": settings.input_consumer_group or "", "namespace": settings.namespace or "capture"}
+    item = chosen_input(Config(settings.model_copy(update=known)).inputs, name, consumer_group)
+    azure = AzureClients(_network(settings))
+    connect_to = partial(azure.consumer, item.address, consumer_group, load_balancing_interval=RETRY_INTERVAL_SECONDS)
+    hub = EventHubInput(connect_to, item.address.namespace, "", prefetch=CAPTURE_PREFETCH, batch_size=CAPTURE_PREFETCH)
+    try:
+        yield "/".join(item.address.name), hub
+    finally:
+        await hub.close()
         await azure.close()
 
 

@@ -56,6 +56,10 @@ class UnavailableError(DedupError):
         self.refused = refused
 
 
+class ShutOutError(UnavailableError):
+    """Other readers of the consumer group have the partition."""
+
+
 TOO_LARGE = "too-large"
 PROCESSING_FAILED = "processing-failed"
 UNSUPPORTED_PROPERTY = "unsupported-property"

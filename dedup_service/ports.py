@@ -92,8 +92,9 @@ class InputHub(Protocol):
 
     async def partition_state(self, partition_id: str) -> PartitionState: ...
 
-    def open(self, partition_id: str, start: StartPosition, owner_level: int) -> PartitionReader:
-        """Reads from `start`. A reader with an equal or higher owner level ends the others in this consumer group."""
+    def open(self, partition_id: str, start: StartPosition, owner_level: int | None) -> PartitionReader:
+        """Reads from `start`. A reader with an equal or higher owner level ends the others in this consumer group. One
+        without ends nobody, and is refused (ShutOutError) where another one has a level."""
         ...
 
     async def close(self) -> None: ...

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from wire.formats.capture import captured
-from wire.formats.messages import Format, Found, NotReading, Part, Refused
+from dedup_service.core.events import InputEvent
+from dedup_service.core.other_formats import message_of
+from dedup_service.errors import UndeliverableError
+from wire.formats.messages import Format, Found, NotReading, Part, Path, Refused
 from wire.formats.minting import WITHOUT_TIME, Minted, mint
 from wire.ids import Identity, NoIdentityError, canonical
+from wire.times import rfc3339
 
 Place = tuple[int, str]
 """Number of the message in its file, and the place in its body, as a JSON pointer."""
+Numbered = tuple[int, InputEvent]
+"""A message, and its number in its file."""
+NO_TIME = "no time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +31,7 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """One file."""
+    """One gateway's messages: a file, or those of one gateway in it."""
 
     name: str
     messages: int
@@ -35,6 +41,16 @@ class Tried:
     """With the source, or with why there is no time."""
     refused: list[tuple[Place, str, str]] = field(default_factory=list)
     """With a reason and a detail."""
+    ignored: list[tuple[Place, str]] = field(default_factory=list)
+    """Messages that are not of the group, with why not."""
+    passes_on: bool = True
+    """Whether the group passes on what is no reading."""
+
+    def refuse(self, place: Place, reason: str, detail: str) -> None:
+        if reason == WITHOUT_TIME:
+            self.without_time.append((place, detail))
+        else:
+            self.refused.append((place, reason, detail))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,38 +62,52 @@ class Difference:
     fields: tuple[str, ...]
 
 
-def try_file(name: str, text: bytes, form: Format, strategy: Identity) -> Tried:
-    """Raises CaptureError."""
-    messages = captured(text)
-    tried = Tried(name, len(messages))
-    for number, message in enumerate(messages, 1):
-        parts: Iterable[Part] = [message] if isinstance(message, Refused) else form.read(message)
-        for part in parts:
-            _sort(tried, (number, pointer(part)), part, strategy)
+def gateways(events: Sequence[InputEvent]) -> dict[str, list[Numbered]]:
+    """The messages of a file by who sent them."""
+    found: dict[str, list[Numbered]] = {}
+    for number, event in enumerate(events, 1):
+        found.setdefault(event.replica, []).append((number, event))
+    return found
+
+
+def try_format(name: str, events: Sequence[Numbered], form: Format, strategy: Identity, max_bytes: int) -> Tried:
+    """`form` may learn names from one message for the following ones. `max_bytes`: of a body that was compressed."""
+    tried = Tried(name, len(events))
+    for number, event in events:
+        for part in _parts(event, form, max_bytes):
+            _sort(tried, (number, pointer(part.place)), part, strategy)
     return tried
+
+
+def _parts(event: InputEvent, form: Format, max_bytes: int) -> Iterable[Part]:
+    try:
+        return form.read(message_of(event, max_bytes)[0])
+    except UndeliverableError as error:
+        return [Refused((), error.reason, error.detail)]
 
 
 def _sort(tried: Tried, place: Place, part: Part, strategy: Identity) -> None:
     if isinstance(part, NotReading):
         tried.not_readings.append((place, part))
-    elif isinstance(part, Refused) and part.reason == WITHOUT_TIME:
-        tried.without_time.append((place, part.detail))
     elif isinstance(part, Refused):
-        tried.refused.append((place, part.reason, part.detail))
+        tried.refuse(place, part.reason, part.detail)
     elif isinstance(key := mint(part, strategy), Minted):
         tried.copies.append(Copy(place, part, key))
-    elif key.reason == WITHOUT_TIME:
-        tried.without_time.append((place, part.source))
     else:
-        tried.refused.append((place, key.reason, key.detail))
+        tried.refuse(place, key.reason, part.source if key.reason == WITHOUT_TIME else key.detail)
 
 
-def pointer(part: Part) -> str:
-    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in part.place)
+def pointer(place: Path) -> str:
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in place)
 
 
 def key_of(copy: Copy) -> tuple[str, str]:
     return copy.found.source, copy.key.id
+
+
+def distinct(files: list[Tried]) -> int:
+    """How many readings there are in all."""
+    return len({key_of(copy) for tried in files for copy in tried.copies})
 
 
 def matches(files: list[Tried]) -> Counter[int]:
@@ -141,3 +171,12 @@ def _comparable(found: Found) -> bytes:
         return canonical(found.source, found.value, exact=True)
     except NoIdentityError:
         return repr(found.value).encode()
+
+
+def time_text(found: Found) -> str:
+    if found.time_ns is None:
+        return NO_TIME
+    try:
+        return rfc3339(found.time_ns)
+    except ValueError:  # beyond the years that have a text
+        return f"{found.time_ns} ns"

@@ -157,11 +157,32 @@ def load_config_file(path: Path) -> ConfigFile:
     except (yaml.YAMLError, ValueError) as error:  # ValueError: not text, or an impossible date
         raise ConfigurationError(SETTING, f"{path} is not YAML: {' '.join(str(error).split())}", EXAMPLE) from None
     lines = {} if node is None else dict(_lines(node, ()))
+    for location, line, again in _repeated_names(node, ()):
+        problem = f"is given twice, first in line {line}"
+        raise ConfigurationError(SETTING, _explain(path, location, problem, {location: again}), EXAMPLE)
     try:
         return ConfigFile.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         raise ConfigurationError(SETTING, _explain(path, first["loc"], first["msg"], lines), EXAMPLE) from None
+
+
+def _repeated_names(node: Any, location: Location) -> Iterator[tuple[Location, int, int]]:
+    """With both lines. YAML would keep the last and forget the others, such as all groups under an earlier `groups:`."""
+    children: list[tuple[int | str, Any]] = []
+    if isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
+        for name, value in node.value:
+            line = name.start_mark.line + 1
+            if name.value in seen:
+                yield (*location, name.value), seen[name.value], line
+            seen[name.value] = line
+            children.append((name.value, value))
+    elif isinstance(node, yaml.SequenceNode):
+        children = list(enumerate(node.value))
+    if len(location) < MAX_DEPTH:
+        for step, child in children:
+            yield from _repeated_names(child, (*location, step))
 
 
 def _lines(node: Any, location: Location) -> Iterator[tuple[Location, int]]:

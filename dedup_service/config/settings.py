@@ -312,6 +312,12 @@ def load(**overrides: Any) -> Settings:
         raise _explain(error.errors()[0]["loc"], error.errors()[0]["msg"]) from None
 
 
+def load_offline(**overrides: Any) -> Settings:
+    """For what needs neither Redis nor checkpoints nor a clean hub: those settings may be missing. Raises
+    ConfigurationError."""
+    return load(**{"redis_url": "redis://localhost", "checkpoint_url": SQLITE_SCHEME, "mode": "observe", **overrides})
+
+
 def _explain(location: tuple[int | str, ...], message: str) -> ConfigurationError:
     text = message.removeprefix("Value error, ")
     if location:

@@ -32,7 +32,7 @@ class SendersBody:
     """A body in its sender's own format, and the readings in it. It is laid out at the first need, because most bodies are
     published whole or not at all."""
 
-    __slots__ = ("_codings", "_layout", "_make_layout", "_parts", "_text", "content_encoding", "content_type")
+    __slots__ = ("_codings", "_layout", "_make_layout", "_text", "content_encoding", "content_type", "parts")
 
     def __init__(
         self,
@@ -47,19 +47,19 @@ class SendersBody:
         self.content_encoding = event.content_encoding
         self._text = text
         self._codings = codings
-        self._parts = parts
+        self.parts = parts
         self._make_layout = make_layout
         self._layout: Layout | None = None
 
     def __getitem__(self, index: int, /) -> bytes:
         """The bytes of a reading."""
-        return self._laid_out().part(index) if self._parts[index].place else self._text
+        return self._laid_out().part(index) if self.parts[index].place else self._text
 
     def holding(self, indexes: Collection[int]) -> bytes:
         return self._codings.applied(self._laid_out().holding(indexes))
 
     def _laid_out(self) -> Layout:
         if self._layout is None:
-            fixed = [part.place[: at + 1] for part in self._parts for at in part.fixed]
-            self._layout = self._make_layout(self._text, [part.place for part in self._parts], fixed)
+            fixed = [part.place[: at + 1] for part in self.parts for at in part.fixed]
+            self._layout = self._make_layout(self._text, [part.place for part in self.parts], fixed)
         return self._layout

@@ -15,7 +15,7 @@ from dedup_service.core.extract import CONTENT_HASH_BYTES, MAX_READINGS, MAX_SOU
 from dedup_service.errors import UndeliverableError
 from wire.canonical_json import canonical_json
 from wire.content_encoding import UnreadableBodyError
-from wire.formats.codings import uncoded
+from wire.formats.codings import Codings, uncoded
 from wire.formats.messages import Found, Message, NotReading, Part, Refused
 from wire.formats.minting import NO_IDENTITY, Minted, Unminted, mint
 from wire.formats.registry import LEARNING, layout_of, make_format
@@ -46,14 +46,10 @@ class FormatExtractor:
         """`pointers` are for CloudEvents: a format knows by itself what copies must agree on.
 
         Raises UndeliverableError when the event as a whole can't be read."""
-        if not event.body_is_binary:
-            raise UndeliverableError("body-not-binary", "the AMQP body is a value or a sequence, not data")
-        try:
-            text, codings = uncoded(event.body, event.content_type, event.content_encoding, self._max_bytes)
-        except UnreadableBodyError as error:
-            raise UndeliverableError(error.reason, error.detail) from None
+        message, codings = message_of(event, self._max_bytes)
+        text = message.body
         form = self._format if self._make_format is None else self._make_format()
-        parts = list(form.read(_message(event, text)))
+        parts = list(form.read(message))
         candidates = [part for part in parts if not isinstance(part, NotReading)]
         _refuse_the_whole(parts, candidates)
         body = SendersBody(text, codings, candidates, self._make_layout, event)
@@ -85,7 +81,14 @@ class FormatExtractor:
         return Reading(index, part.source, key.id, elements, compared, part.time_ns, sequence, epoch)
 
 
-def _message(event: InputEvent, text: bytes) -> Message:
+def message_of(event: InputEvent, max_decompressed_bytes: int) -> tuple[Message, Codings]:
+    """The event as formats see it, and how its body was coded. Raises UndeliverableError."""
+    if not event.body_is_binary:
+        raise UndeliverableError("body-not-binary", "the AMQP body is a value or a sequence, not data")
+    try:
+        text, codings = uncoded(event.body, event.content_type, event.content_encoding, max_decompressed_bytes)
+    except UnreadableBodyError as error:
+        raise UndeliverableError(error.reason, error.detail) from None
     own = {
         "content-type": event.content_type,
         "content-encoding": event.content_encoding,
@@ -94,7 +97,7 @@ def _message(event: InputEvent, text: bytes) -> Message:
         "user-id": event.user_id,
     }
     system = {**event.annotations, **own}
-    return Message(text, event.content_type, event.application_properties, system, event.annotations)
+    return Message(text, event.content_type, event.application_properties, system, event.annotations), codings
 
 
 def _refuse_the_whole(parts: list[Part], candidates: list[Found | Refused]) -> None:

@@ -168,7 +168,7 @@ class MemoryHub:
         last_ms = log[-1].enqueued_ms if log else 0
         return PartitionState(self.first_kept, len(log) - 1, str(len(log) - 1), last_ms)
 
-    def open(self, partition_id: str, start: StartPosition, owner_level: int) -> MemoryReader:
+    def open(self, partition_id: str, start: StartPosition, owner_level: int | None) -> MemoryReader:
         log = self.partitions[partition_id]
         position = 0
         if start.sequence_number is not None:

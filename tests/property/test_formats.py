@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.wire.formats.captured import messages
 from wire.formats.any_json import Json, Shape
 from wire.formats.azure_iot_operations import AzureIotOperations, AzureIotOperationsOptions
-from wire.formats.capture import captured
 from wire.formats.ignition import Ignition, IgnitionOptions
 from wire.formats.kepware import KepwareOptions, kepware
 from wire.formats.messages import Format, Found, Message, NotReading, Refused
@@ -80,7 +80,7 @@ def test_any_json(value: Any, sent: dict[str, Any]) -> None:
     check(Message(json.dumps({"data_base64": b64encode(body).decode()}).encode(), properties=sent))
 
 
-MESSAGES = [message for text in TEXTS for message in captured(text.encode())]
+MESSAGES = [message for file in sorted(VECTORS.glob("*.json")) for message in messages(file.stem)]
 
 
 @given(st.sampled_from(MESSAGES), st.data())

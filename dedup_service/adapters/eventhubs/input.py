@@ -17,7 +17,14 @@ from azure.eventhub import EventData
 from azure.eventhub.aio import EventHubConsumerClient, PartitionContext
 from azure.eventhub.amqp import AmqpAnnotatedMessage, AmqpMessageBodyType
 
-from dedup_service.adapters.azure_errors import CLOSE_TIMEOUT_SECONDS, close_quietly, is_refused, problem, unavailable
+from dedup_service.adapters.azure_errors import (
+    CLOSE_TIMEOUT_SECONDS,
+    close_quietly,
+    is_refused,
+    is_shut_out,
+    problem,
+    unavailable,
+)
 from dedup_service.adapters.eventhubs.below_sdk.amqp_types import make_decoding_total, readable, readable_map
 from dedup_service.adapters.eventhubs.below_sdk.decoding import agrees_with_the_sdk, decode
 from dedup_service.adapters.eventhubs.below_sdk.receiving import receive_directly
@@ -25,7 +32,7 @@ from dedup_service.adapters.eventhubs.below_sdk.values import NotDecodableError
 from dedup_service.core.claims import incarnation_of
 from dedup_service.core.events import InputEvent
 from dedup_service.core.property_types import MessageId, Ulong, text_of
-from dedup_service.errors import Dependency, DependencyKind, UnavailableError
+from dedup_service.errors import Dependency, DependencyKind, ShutOutError, UnavailableError
 from dedup_service.ports import HubInfo, PartitionReader, PartitionState, StartPosition
 
 BEGINNING_OFFSET = "-1"
@@ -79,7 +86,7 @@ class EventHubInput:
             last_enqueued_ms=int(properties["last_enqueued_time_utc"].timestamp() * 1000),
         )
 
-    def open(self, partition_id: str, start: StartPosition, owner_level: int) -> PartitionReader:
+    def open(self, partition_id: str, start: StartPosition, owner_level: int | None) -> PartitionReader:
         client = self._connect()
         if self._receives_directly:
             receive_directly(client, to_input_event)
@@ -115,7 +122,7 @@ class EventHubReader:
         partition_id: str,
         start: StartPosition,
         *,
-        owner_level: int,
+        owner_level: int | None,
         prefetch: int,
         batch_size: int,
     ) -> None:
@@ -154,7 +161,8 @@ class EventHubReader:
     async def _on_error(self, _: PartitionContext | None, error: Exception) -> None:
         """Ends the reader at the first error: by itself, the SDK would retry without a pause while the hub is away."""
         asyncio.get_running_loop().call_soon(self.receiving.cancel)
-        self._failure = UnavailableError(self._reading, problem(error), refused=is_refused(error))
+        kind = ShutOutError if is_shut_out(error) else UnavailableError
+        self._failure = kind(self._reading, problem(error), refused=is_refused(error))
         await self._batches.put(self._failure)
 
     async def read(self, max_wait_seconds: float) -> list[InputEvent]:

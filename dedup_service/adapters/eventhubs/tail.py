@@ -23,17 +23,13 @@ from dedup_service.adapters.eventhubs.below_sdk.amqp_types import make_decoding_
 from dedup_service.adapters.eventhubs.below_sdk.attaching import try_to_attach
 from dedup_service.adapters.eventhubs.input import to_input_event
 from dedup_service.config.hubs import OutputConfig
-from dedup_service.errors import ConfigurationError, Dependency, DependencyKind, UnavailableError
+from dedup_service.errors import ConfigurationError, Dependency, DependencyKind, ShutOutError, UnavailableError
 from dedup_service.ports import TailEvents
 
 logger = logging.getLogger(__name__)
 
 PREFETCH = 3000
 BATCH_SIZE = 1000
-
-
-class ShutOutError(UnavailableError):
-    """Other readers of the consumer group have the partition."""
 
 
 class EventHubTail:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 from dedup_service.__main__ import main, make_parser
 from dedup_service.commands.try_readings import TryError, tried
+from dedup_service.config.file import load_config_file
 
 VECTORS = Path(__file__).parents[3] / "vectors" / "formats"
 PRESS = {"rename": {"Press-*": "Press"}}
@@ -201,3 +204,189 @@ def test_a_file_of_another_form_is_named(
             with pytest.raises(SystemExit):
                 main()
             assert str(file) in capsys.readouterr().err
+
+
+def try_on(*words: str | Path, text: bool = False) -> Any:
+    answer = tried(make_parser().parse_args(["try", *map(str, words), *([] if text else ["--json"])]))
+    return answer if text else json.loads(answer)
+
+
+def files_of(name: str, letters: str) -> list[Path]:
+    return [VECTORS / f"{name}{'-' + letter if letter else ''}.json" for letter in letters or [""]]
+
+
+def counts(answer: Any) -> tuple[int, ...]:
+    return tuple(answer[name] for name in ("copies", "distinct", "not_readings", "without_time", "refused", "ignored"))
+
+
+def keys(answer: Any) -> list[tuple[str, str, str]]:
+    readings = [reading for file in answer["files"] for reading in file["readings"]]
+    return sorted((reading["source"], reading["place"], reading["id"]) for reading in readings)
+
+
+CASES = [
+    ("aio-dataset", "abc", "azure-iot-operations", OVEN, None),
+    ("ignition", "abc", "ignition", PRESS, "source-time"),
+    ("kepware", "ab", "kepware", None, None),
+    ("opcpub-pubsub", "abc", "opc-publisher", None, None),
+    ("opcpub-event", "abc", "opc-publisher", None, "source-time"),
+    ("telegraf", "ab", "telegraf", NS, None),
+    (
+        "wrappers",
+        "",
+        "json",
+        {"inside": "", "source": ["/tag"], "time": "/ts", "time_format": "ms", "value": ["/value"]},
+        None,
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "letters", "form", "options", "identity"), CASES)
+def test_the_lines_for_the_groups_file_mean_the_same(
+    name: str, letters: str, form: str, options: Any, identity: str | None, tmp_path: Path
+) -> None:
+    files = files_of(name, letters)
+    given = ["--format", form, *(["--options", json.dumps(options)] if options else [])]
+    given += ["--identity", identity] if identity else []
+    _, _, lines = try_on(*given, *files, text=True).partition("(docs/groups.md):\n")
+    (config := tmp_path / "groups.yaml").write_text(lines)
+    answer = try_on("--group", form, "--config", config, *files)
+    assert keys(answer) == keys(try_on(*given, *files))
+    assert answer["ignored"] == 0
+    (group,) = load_config_file(config).groups
+    assert (group.format, group.identity) == (form, identity)
+
+
+def groups_file(folder: Path, *groups: dict[str, Any]) -> Path:
+    file = folder / "groups.yaml"
+    file.write_text(json.dumps({"groups": groups}))
+    return file
+
+
+def test_a_group_reads_only_what_run_reads_for_it(tmp_path: Path) -> None:
+    first = {"name": "first", "devices": ["gw-b"], "format": "ignition"}
+    group = {
+        "name": "g",
+        "devices": ["gw-a", "gw-b"],
+        "format": "ignition",
+        "sources": ["*/Running"],
+        "format_options": PRESS,
+    }
+    config = groups_file(tmp_path, first, group)
+    answer = try_on("--group", "g", "--config", config, *files_of("ignition", "abc"))
+    assert counts(answer) == (1, 1, 2, 0, 2, 4)
+    refused = answer["files"][0]["refused"][0]
+    assert refused["reason"] == "source-not-allowed"
+    assert refused["detail"] == "Plant7/Press/PLC1/Temperature is not among the `sources` of group g"
+    ignored = [item["what"] for file in answer["files"] for item in file["ignored"]]
+    assert set(ignored) == {
+        "device gw-b/ignition is in group first, which comes first in the file",
+        "device gw-c/ignition is in no group",
+    }
+
+
+def test_a_group_shows_what_run_has_forgotten(tmp_path: Path) -> None:
+    config = groups_file(tmp_path, {"name": "g", "format": "sparkplug", "format_options": PRESS})
+    files = files_of("sparkplug", "ab")
+    answer = try_on("--group", "g", "--config", config, *files)
+    assert (answer["copies"], answer["refused"]) == (0, 4)
+    assert "no message is read with names that an earlier one gave" in answer["note"]
+    assert "`run` forgets them" in try_on("--format", "sparkplug", *files)["note"]
+
+
+def test_messages_that_are_not_telemetry_or_name_no_device_are_told(tmp_path: Path) -> None:
+    twin = {"annotations": {"iothub-message-source": "twinChangeEvents"}, "body": {}}
+    file = tmp_path / "gw.json"
+    file.write_text(json.dumps({"events": [twin, {"body": {}}]}))
+    config = groups_file(tmp_path, {"name": "g", "devices": ["gw-a"]})
+    ((first, second),) = [item["ignored"] for item in try_on("--group", "g", "--config", config, file)["files"]]
+    assert first["what"] == "not telemetry: its message source is twinChangeEvents"
+    assert "iothub-connection-device-id" in second["what"]
+
+
+def test_cloudevents_have_the_keys_that_they_bring(tmp_path: Path) -> None:
+    element = {"specversion": "1.0", "type": "t", "source": "urn:a", "id": "1", "time": "2026-01-01T00:00:00Z", "data": 5}
+    batch = {"system": {"content-type": "application/cloudevents-batch+json"}, "body": [element, {**element, "id": ""}]}
+    single = {"properties": {"cloudEvents_id": "1", "cloudEvents_source": "urn:a"}, "body": {"v": 1}}
+    file = tmp_path / "gw.json"
+    file.write_text(json.dumps({"events": [batch, single, {"body": 1}]}))
+    answer = try_on("--format", "cloudevents", file)
+    assert counts(answer) == (2, 1, 0, 0, 2, 0)
+    first, second = answer["files"][0]["readings"]
+    assert (first["source"], first["id"], first["place"], first["value"]) == ("urn:a", "1", "/0", 5)
+    assert (first["time"], second["value"], second["time"]) == ("2026-01-01T00:00:00.000000Z", {"v": 1}, None)
+    assert {item["reason"] for item in answer["files"][0]["refused"]} == {"missing-id", "no-key"}
+
+
+def test_one_file_of_several_gateways_is_compared_by_gateway(tmp_path: Path) -> None:
+    events = []
+    for file in files_of("ignition", "abc"):
+        content = json.loads(file.read_text())
+        events += [{**content["each"], **event} for event in content["events"]]
+    (file := tmp_path / "all.json").write_text(json.dumps({"events": events}))
+    text = try_on("--format", "ignition", "--options", json.dumps(PRESS), file, text=True)
+    assert "all.json (gw-a/ignition): 4 messages" in text
+    assert "1 in all 3 gateways" in text
+
+
+def test_of_a_mixed_folder_only_those_that_send_the_format_are_proposed_as_devices() -> None:
+    answer = try_on("--format", "ignition", *files_of("ignition", "abc"), *files_of("sparkplug", "ab"))
+    assert answer["group"]["devices"] == ["gw-a/ignition", "gw-b/ignition", "gw-c/ignition"]
+
+
+def test_a_name_that_differs_is_proposed_for_renaming() -> None:
+    files = files_of("ignition", "abc")
+    text = try_on("--format", "ignition", *files, text=True)
+    (proposed,) = re.findall("--options '(.*)'", text)
+    assert json.loads(proposed) == {"rename": {"Press-C": "Press"}}
+    assert counts(try_on("--format", "ignition", "--options", proposed, *files))[:2] == (8, 4)
+
+
+@pytest.mark.parametrize("words", [[], ["-"]])
+def test_standard_input_is_read_where_no_file_is_named(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    with (VECTORS / "telegraf-a.json").open() as file:
+        monkeypatch.setattr("sys.stdin", file)
+        answer = try_on("--format", "telegraf", *words)
+    assert (answer["copies"], answer["files"][0]["file"]) == (3, "standard input")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--group", "g"], "DEDUP_CONFIG_FILE"),
+        (["--group", "g", "--identity", "content"], "--identity"),
+        (["--format", "cloudevents", "--identity", "content"], "have ids of their own"),
+        (["--format", "telegraf", "--config", "x.yaml"], "--config"),
+        (["--group", "g", "--config", "none.yaml"], "none.yaml"),
+    ],
+)
+def test_arguments_that_do_not_go_together_are_named(words: list[str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DEDUP_CONFIG_FILE", raising=False)
+    with pytest.raises(TryError, match=said):
+        try_on(*words, VECTORS / "telegraf-a.json")
+
+
+def test_a_mistake_in_the_groups_file_is_named_with_line_and_field(tmp_path: Path) -> None:
+    file = tmp_path / "groups.yaml"
+    file.write_text("groups:\n  - name: g\n    format: telegraf\n    format_options:\n      units: ns\n")
+    with pytest.raises(TryError, match=r"line 4: groups\[0\].format_options: .*units"):
+        try_on("--group", "g", "--config", file, VECTORS / "telegraf-a.json")
+    file.write_text("groups:\n  - name: other\n")
+    with pytest.raises(TryError, match="has no group g; it has other"):
+        try_on("--group", "g", "--config", file, VECTORS / "telegraf-a.json")
+
+
+def test_what_is_not_of_the_format_is_told_apart_from_what_passes() -> None:
+    text = try_on("--format", "telegraf", VECTORS / "ignition-a.json", text=True)
+    assert "4 not of this format, for which `run` has dead letters" in text
+
+
+def test_the_answers_that_the_documentation_shows_are_what_it_prints() -> None:
+    page = (VECTORS.parents[2] / "docs" / "formats.md").read_text()
+    shown = re.findall(r"^       \$ dedup-service (try .*)\n((?:       .*\n)+)", page, re.MULTILINE)
+    assert len(shown) == 2
+    for command, answer in shown:
+        words = [str(VECTORS / word) if word.endswith(".json") else word for word in shlex.split(command)]
+        printed = tried(make_parser().parse_args(words)).splitlines()
+        for line in (line[7:] for line in answer.splitlines()):
+            assert line == "…" or line in printed

@@ -77,6 +77,23 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path, text: str) -> None:
         load_config_file(write(tmp_path, text))
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"{GOOD}groups:\n  - name: pasted\n", "line 14: groups: is given twice, first in line 1"),
+        (
+            "groups:\n  - name: a\n    mode: drop\n    mode: mark\n",
+            "line 4: groups[0].mode: is given twice, first in line 3",
+        ),
+        ("groups: [{name: a, name: b}]", "line 1: groups[0].name: is given twice"),
+    ],
+)
+def test_what_yaml_would_forget_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load_config_file(write(tmp_path, text))
+    assert said in str(caught.value)
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigurationError, match=r"DEDUP_CONFIG_FILE: .*/none\.yaml can't be read \(No such file or directory\)"

@@ -45,7 +45,7 @@ class Route:
         await self._pass()
         return await self.hub.partition_state(partition_id)
 
-    def open(self, partition_id: str, start: StartPosition, owner_level: int) -> RoutedReader:
+    def open(self, partition_id: str, start: StartPosition, owner_level: int | None) -> RoutedReader:
         return RoutedReader(self, self.hub.open(partition_id, start, owner_level))
 
 

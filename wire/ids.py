@@ -11,9 +11,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
-
-import msgspec
+from typing import Any, NamedTuple, Protocol
 
 from wire.canonical_json import canonical_json
 
@@ -29,7 +27,7 @@ class NoIdentityError(ValueError):
     """The reading lacks what its strategy needs. It is counted and not sent, since its copies could not be recognised."""
 
 
-class Sample(msgspec.Struct, frozen=True, gc=False):
+class Sample(NamedTuple):
     """A reading as its source delivered it, before it has an id."""
 
     source: str

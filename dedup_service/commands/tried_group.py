@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 
 from dedup_service.commands.tried import Copy, Numbered, Place, Tried, pointer
-from dedup_service.core.containers import SendersBody
 from dedup_service.core.dead_letters import DETAIL_PROPERTY
 from dedup_service.core.events import MESSAGE_SOURCE, UNKNOWN_REPLICA, BadReading, Extraction, Reading
 from dedup_service.core.extract import JSON_ERRORS
@@ -71,13 +70,15 @@ class GroupTrial:
         whole = extractor.extract(work.event, self.group.content)  # also what the group refuses
         for what in whole.not_readings:
             tried.not_readings.append(((number, ""), NotReading((), what)))
+        parts = self.group.extractor.candidates(work.event) if self.group.extractor is not None else None
         for reading in work.extraction.readings:
-            found = _found(whole, reading)
+            found = _cloud_event(whole, reading) if parts is None else parts[reading.index]
+            assert isinstance(found, Found)
             strategy = CONTENT if found.is_event else self.strategy
             tried.copies.append(Copy((number, pointer(found.place)), found, Minted(reading.id, strategy)))
         by_index = {reading.index: reading for reading in whole.readings}
         for bad in work.extraction.bad:
-            place: Place = (number, pointer(_place(whole, bad.index)))
+            place: Place = (number, pointer(_place(whole, bad.index) if parts is None else parts[bad.index].place))
             tried.refuse(place, bad.reason, self._detail(bad, by_index, work))
 
     def _detail(self, bad: BadReading, by_index: dict[int, Reading], work: EventWork) -> str:
@@ -87,11 +88,7 @@ class GroupTrial:
         return bad.detail or next(letters, "")
 
 
-def _found(whole: Extraction, reading: Reading) -> Found:
-    if isinstance(whole.container, SendersBody):
-        part = whole.container.parts[reading.index]
-        assert isinstance(part, Found)
-        return part
+def _cloud_event(whole: Extraction, reading: Reading) -> Found:
     value = _json(reading.raw)
     if not whole.binary and isinstance(value, dict):
         value = value.get("data", value.get("data_base64"))
@@ -100,8 +97,6 @@ def _found(whole: Extraction, reading: Reading) -> Found:
 
 
 def _place(whole: Extraction, index: int) -> Path:
-    if isinstance(whole.container, SendersBody):
-        return whole.container.parts[index].place
     return () if whole.container is None else (index,)
 
 

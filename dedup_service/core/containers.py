@@ -32,7 +32,7 @@ class SendersBody:
     """A body in its sender's own format, and the readings in it. It is laid out at the first need, because most bodies are
     published whole or not at all."""
 
-    __slots__ = ("_codings", "_layout", "_make_layout", "_text", "content_encoding", "content_type", "parts")
+    __slots__ = ("_codings", "_fixed", "_layout", "_make_layout", "_places", "_text", "content_encoding", "content_type")
 
     def __init__(
         self,
@@ -42,24 +42,25 @@ class SendersBody:
         make_layout: MakeLayout,
         event: InputEvent,
     ) -> None:
-        """`text`: the event's body without its codings. `parts`: its readings, also those that are refused, by index."""
+        """`text`: the event's body without its codings. `parts`: its readings, also those that are refused, by index. Of
+        them only the places are kept: their values take many times as much memory as the text."""
         self.content_type = event.content_type
         self.content_encoding = event.content_encoding
         self._text = text
         self._codings = codings
-        self.parts = parts
+        self._places = [part.place for part in parts]
+        self._fixed = [part.place[: at + 1] for part in parts for at in part.fixed]
         self._make_layout = make_layout
         self._layout: Layout | None = None
 
     def __getitem__(self, index: int, /) -> bytes:
         """The bytes of a reading."""
-        return self._laid_out().part(index) if self.parts[index].place else self._text
+        return self._laid_out().part(index) if self._places[index] else self._text
 
     def holding(self, indexes: Collection[int]) -> bytes:
         return self._codings.applied(self._laid_out().holding(indexes))
 
     def _laid_out(self) -> Layout:
         if self._layout is None:
-            fixed = [part.place[: at + 1] for part in self.parts for at in part.fixed]
-            self._layout = self._make_layout(self._text, [part.place for part in self.parts], fixed)
+            self._layout = self._make_layout(self._text, self._places, self._fixed)
         return self._layout

@@ -125,7 +125,7 @@ class Extraction(msgspec.Struct, frozen=True, gc=False):
     not_readings: list[str] = msgspec.field(default_factory=list)
     """What else is in the body, such as `metadata`, from a fixed set."""
     text_bytes: int = 0
-    """How much memory the readings' bytes take up in addition to the body."""
+    """How much memory the extraction takes up in addition to the body, about."""
     opaque: UndeliverableError | None = None
     """Why the body of a binary event can't be decoded; `raw` is then the body as it came."""
     forms: Mapping[int, bytes] = msgspec.field(default_factory=dict)

@@ -25,8 +25,8 @@ HASH_DIGITS = 2 * CONTENT_HASH_BYTES
 SOURCE_TIME_VALUE, SEQUENCE = "source-time+value", "sequence"
 OTHER_SHAPE = "other-shape"
 """What a format says of a body that is not its own."""
-PLACE_BYTES = 200
-"""Taken up by what is kept of a reading's place, about."""
+READING_BYTES = 512
+"""The most that is kept of a reading and its place, apart from its source."""
 
 
 class FormatExtractor:
@@ -47,21 +47,28 @@ class FormatExtractor:
 
         Raises UndeliverableError when the event as a whole can't be read."""
         message, codings = message_of(event, self._max_bytes)
-        text = message.body
-        form = self._format if self._make_format is None else self._make_format()
-        parts = list(form.read(message))
-        candidates = [part for part in parts if not isinstance(part, NotReading)]
+        text, parts = message.body, self._parts(message)
+        candidates = _candidates(parts)
         _refuse_the_whole(parts, candidates)
         body = SendersBody(text, codings, candidates, self._make_layout, event)
         items = [self._item(index, part, body) for index, part in enumerate(candidates)]
+        readings = [item for item in items if isinstance(item, Reading)]
+        kept_bytes = READING_BYTES * len(items) + sum([len(reading.source) for reading in readings])
         return Extraction(
-            [item for item in items if isinstance(item, Reading)],
+            readings,
             [item for item in items if isinstance(item, BadReading)],
             body,
             format_name=self.name,
             not_readings=[part.what for part in parts if isinstance(part, NotReading)],
-            text_bytes=(0 if text is event.body else len(text)) + PLACE_BYTES * len(items),
+            text_bytes=(0 if text is event.body else len(text)) + kept_bytes,
         )
+
+    def candidates(self, event: InputEvent) -> list[Found | Refused]:
+        """What is or should be a reading, by index, with its value. Raises UndeliverableError."""
+        return _candidates(self._parts(message_of(event, self._max_bytes)[0]))
+
+    def _parts(self, message: Message) -> list[Part]:
+        return list((self._format if self._make_format is None else self._make_format()).read(message))
 
     def _item(self, index: int, part: Found | Refused, elements: SendersBody) -> Reading | BadReading:
         if isinstance(part, Refused):
@@ -100,13 +107,18 @@ def message_of(event: InputEvent, max_decompressed_bytes: int) -> tuple[Message,
     return Message(text, event.content_type, event.application_properties, system, event.annotations), codings
 
 
+def _candidates(parts: list[Part]) -> list[Found | Refused]:
+    return [part for part in parts if not isinstance(part, NotReading)]
+
+
 def _refuse_the_whole(parts: list[Part], candidates: list[Found | Refused]) -> None:
     """Raises UndeliverableError for a body without readings of which something is wrong."""
     if len(candidates) > MAX_READINGS:
         raise UndeliverableError("too-many-readings", f"{len(candidates)} readings in one event")
-    if len(parts) == 1 and isinstance(part := parts[0], Refused):
+    (part,) = parts if len(parts) == 1 else (None,)
+    if isinstance(part, Refused):
         raise UndeliverableError(part.reason, part.detail)
-    if len(parts) == 1 and isinstance(part, NotReading) and part.what == OTHER_SHAPE:
+    if isinstance(part, NotReading) and part.what == OTHER_SHAPE:
         raise UndeliverableError(OTHER_SHAPE, "the body does not have the shape of the group's format")
 
 

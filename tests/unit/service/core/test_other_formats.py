@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import gc
 import gzip
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +163,24 @@ def test_positions_that_name_channels_do_not_move(channels: list[int], data: st.
     assert keys(again) == [
         key for reading, key in zip(extraction.readings, keys(extraction.readings), strict=True) if reading.index in kept
     ]
+
+
+@pytest.mark.parametrize(("length", "tag"), [(1, "t"), (300, "t"), (1, "t" * 1500)])
+def test_an_extraction_keeps_no_more_than_it_says(length: int, tag: str) -> None:
+    """Pipelines bound their memory by it, and the values of a body take many times as much as its text."""
+    shape = {**SHAPE, "readings": "/rows/*"}
+    rows = [{"tag": f"{tag}{n}", "ts": "2026-01-01T00:00:00Z", "value": [float(n)] * length} for n in range(500)]
+    extract = extractor("json", shape).extract
+    given_event = event(json.dumps({"rows": rows}).encode())
+    extract(given_event)  # fills what is kept once
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        extraction = extract(given_event)
+        gc.collect()
+        kept = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert len(extraction.readings) == 500
+    assert kept <= extraction.text_bytes

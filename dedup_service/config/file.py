@@ -35,7 +35,7 @@ EXAMPLE = "/etc/dedup/groups.yaml"
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 Pointer = Annotated[str, StringConstraints(pattern=r"^(/[^/]*)+$")]
-FormatName = Literal["cloudevents", *NAMES]  # type: ignore[valid-type]
+FormatName = Literal["cloudevents", *NAMES]  # type: ignore[valid-type]  # the names are those of the registry
 Location = tuple[int | str, ...]
 MAX_DEPTH = 8
 """More levels than the file can have; an alias may contain itself."""

@@ -58,7 +58,7 @@ def _spots(spot: Spot, pattern: tuple[str, ...]) -> Iterator[Spot]:
 
 def _children(node: Any, token: str) -> Iterator[tuple[str | int, Any]]:
     if isinstance(node, dict):
-        if token == "*":  # noqa: S105  # a wildcard, not a password  # a token of a pointer
+        if token == "*":  # noqa: S105  # a wildcard, not a password
             yield from node.items()
         elif token in node:
             yield token, node[token]

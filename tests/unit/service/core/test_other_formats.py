@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import gc
 import gzip
 import json
@@ -15,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dedup_service.commands.captured_events import input_events
 from dedup_service.core.events import InputEvent, Reading
 from dedup_service.core.other_formats import FormatExtractor
 from dedup_service.errors import UndeliverableError
@@ -48,20 +48,9 @@ def event(body: bytes, **fields: Any) -> InputEvent:
 def captured_events() -> list[Any]:
     params = []
     for file in sorted(FILES.glob("*.json")):
-        content = json.loads(file.read_text())
-        each = content.get("each", {})
-        for number, one in enumerate(content["events"]):
-            system = each.get("system", {}) | one.get("system", {})
-            body = base64.b64decode(one["body_base64"]) if "body_base64" in one else json.dumps(one["body"]).encode()
-            item = event(
-                body,
-                content_type=system.get("content-type"),
-                content_encoding=system.get("content-encoding"),
-                application_properties=each.get("properties", {}) | one.get("properties", {}),
-                annotations=each.get("annotations", {}) | one.get("annotations", {}) | system,
-            )
-            name = next(name for name in FORMATS if file.stem.startswith(name))
-            params.append(pytest.param(*FORMATS[name], item, id=f"{file.stem}-{number}"))
+        given = next(settings for name, settings in FORMATS.items() if file.stem.startswith(name))
+        events = enumerate(input_events(file.read_bytes()))
+        params += [pytest.param(*given, item, id=f"{file.stem}-{number}") for number, item in events]
     return params
 
 

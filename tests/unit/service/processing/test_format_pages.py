@@ -24,7 +24,7 @@ from dedup_service.core.other_formats import FormatExtractor
 from dedup_service.core.outgoing import OutgoingEvent, OutputPolicy
 from dedup_service.errors import UndeliverableError
 from dedup_service.telemetry import Count
-from tests.unit.service.processing.test_pipeline import World
+from tests.support.pipelines import World
 from tests.unit.service.processing.test_senders_formats import FILES, captured
 from wire.formats.messages import Found, Message
 from wire.formats.minting import Minted, chosen_strategy, mint

@@ -6,7 +6,6 @@ import asyncio
 import dataclasses
 import gzip
 import json
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -15,82 +14,22 @@ from msgspec.structs import replace
 from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import unpack
 from dedup_service.core.events import MESSAGE_SOURCE, InputEvent
-from dedup_service.core.input_log import InputLog
-from dedup_service.core.leases import MIXED_RULES, Lease, LeaseRecord, NewestSample, TakeoverState
+from dedup_service.core.leases import MIXED_RULES, LeaseRecord
 from dedup_service.core.outgoing import OutputPolicy
 from dedup_service.core.progress import Position
-from dedup_service.core.property_types import Encoded, Timestamp
-from dedup_service.core.retention import Retention
+from dedup_service.core.property_types import Encoded
 from dedup_service.errors import LeaseLostError, StoppingError, UnavailableError, UndeliverableError
 from dedup_service.processing import pipeline as module
 from dedup_service.processing.claiming import Claimer
 from dedup_service.processing.event_work import EventWork
 from dedup_service.processing.pipeline import Pipeline
-from dedup_service.telemetry import Count, PartitionFigures, Telemetry
-from dedup_service.waiting import Activity, Retrier
-from tests.doubles.memory import MemoryClaims, MemoryClock, MemoryPublisher
+from dedup_service.telemetry import Count
+from tests.doubles.memory import MemoryClaims
 from tests.support import readings
-from tests.support.groups import OUTPUT, admission_of, group_of
+from tests.support.groups import OUTPUT
+from tests.support.pipelines import RETENTION_MS, WINDOW_MS, World
 from tests.support.readings import batch_of, element, single
-from tests.support.shared import CLEAN_HUB, DEAD_LETTER_HUB, REDIS, shared_of
-
-WINDOW_MS, RETENTION_MS = 1000, 10_000
-OLD = {"cloudEvents_id": "1", "cloudEvents_source": "urn:a", "cloudEvents_time": "2020-01-01T00:00:00Z"}
-
-
-@dataclass
-class World:
-    """The surroundings of a pipeline; `pipeline()` makes another owner of the same partition."""
-
-    clock: MemoryClock = field(default_factory=MemoryClock)
-    telemetry: Telemetry = field(default_factory=Telemetry)
-    clean: MemoryPublisher = field(default_factory=lambda: MemoryPublisher({"0": []}))
-    dead: MemoryPublisher = field(default_factory=lambda: MemoryPublisher({"0": []}))
-    stopping: asyncio.Event = field(default_factory=asyncio.Event)
-    mode: str = "drop"
-    unmatched: str = "ignore"
-    group: dict[str, Any] = field(default_factory=dict)
-    incarnation: int = 1
-    newest_sample: NewestSample = field(default_factory=NewestSample)
-    claims: MemoryClaims = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.claims = MemoryClaims(self.clock)
-
-    def pipeline(self, horizon: int = -1, partition: str = "0") -> Pipeline:
-        group = group_of(**{"mode": self.mode, "window_ms": WINDOW_MS, **self.group})
-        shared = shared_of(
-            admission_of(group, unmatched=self.unmatched),
-            self.clock,
-            self.telemetry,
-            claims=self.claims,
-            clean=None if self.mode == "observe" else self.clean,
-            dead_letters=self.dead,
-            incarnation=self.incarnation,
-            newest_sample=self.newest_sample,
-        )
-        lease = Lease(partition, epoch=1, valid_until=float("inf"), inherited=None)
-        state = TakeoverState(lease, self.incarnation, horizon, sample={"0": -1})
-        retrier = Retrier(self.clock, self.telemetry, self.stopping, Activity(self.clock, PartitionFigures()))
-        return Pipeline(shared, retrier, state, Retention(RETENTION_MS))
-
-    async def claim(self, *events: InputEvent, pipeline: Pipeline | None = None) -> list[EventWork]:
-        """Claims the events as an owner that stops after claiming; returns its work."""
-        owner, work = pipeline or self.pipeline(), self.admitted(*events)
-        await owner._claimer.claim(work, owner._resolver.in_doubt_up_to)
-        return work
-
-    def admitted(self, *events: InputEvent) -> list[EventWork]:
-        """The events as the pipeline would admit them."""
-        admission = admission_of(group_of(mode=self.mode, window_ms=WINDOW_MS, **self.group))
-        return [admission.admit(event, InputLog.of(self.incarnation, event.partition_id)) for event in events]
-
-    def at(self, event: InputEvent, number: int, partition: str = "0") -> InputEvent:
-        now = self.clock.now_ms()
-        return replace(event, partition_id=partition, sequence_number=number, offset=str(number), enqueued_ms=now)
-
-    def clean_bodies(self) -> list[bytes]:
-        return [event.body for event in self.clean.events]
+from tests.support.shared import CLEAN_HUB, DEAD_LETTER_HUB, REDIS
 
 
 async def test_of_all_copies_one_is_published() -> None:
@@ -574,93 +513,6 @@ async def test_a_group_that_observes_publishes_nothing_and_counts_everything() -
     hour = world.clock.now_ms() // 3_600_000
     (counts,) = await world.claims.ledger.hours("g", [hour])
     assert (counts["f0"], counts["d1"], counts["r1"], counts["r2"]) == (2, 1, 1, 1)
-
-
-async def test_a_reading_held_back_for_longer_than_the_window_is_published_once_and_marked_late() -> None:
-    world = World()
-    for replica in ("0", "1", "2"):
-        backlog = replace(single(device=f"edge-{replica}"), application_properties=OLD)
-        await world.pipeline(partition=replica).process([world.at(backlog, 0, replica)])
-    (clean,) = world.clean.events
-    assert clean.properties["dedup_late"] == "0"
-
-
-@pytest.mark.parametrize("mode", ["drop", "observe", "mark"])
-async def test_what_heartbeats_repeat_for_many_windows_is_new_once(mode: str) -> None:
-    """And a further time when they stop for longer than the window: late, since the value is that old."""
-    world = World(mode=mode)
-    pipeline = world.pipeline()
-    heartbeat = replace(single(), application_properties=OLD)
-    for number in range(20):
-        await pipeline.process([world.at(heartbeat, number)])
-        await world.clock.sleep(0.9 * WINDOW_MS / 1000)
-    assert dict(world.telemetry.counts[Count.WINNERS]) == {"edge-1": 1}
-    assert dict(world.telemetry.counts[Count.DUPLICATES]) == {"edge-1": 19}
-    assert world.telemetry.total(Count.CONFLICTS) == 0
-    await world.clock.sleep(1.1 * WINDOW_MS / 1000)
-    await pipeline.process([world.at(heartbeat, 20)])
-    assert dict(world.telemetry.counts[Count.WINNERS]) == {"edge-1": 2}
-    plain = [event for event in world.clean.events if "dedup_duplicate" not in event.properties]
-    assert [event.properties["dedup_late"] for event in plain] == ([] if mode == "observe" else ["0", "0"])
-
-
-async def test_a_repetition_that_is_read_again_after_a_crash_is_a_duplicate_still() -> None:
-    world = World()
-    first, repetition = world.at(single(), 0), world.at(single(), 1)
-    await world.pipeline().process([first, repetition])
-    await world.clock.sleep(0.9 * WINDOW_MS / 1000)
-    await world.pipeline(horizon=1).process([first, repetition])
-    await world.clock.sleep(0.9 * WINDOW_MS / 1000)
-    await world.pipeline(horizon=2).process([first, repetition, world.at(single(), 2)])
-    assert len(world.clean.events) == 1
-    assert world.telemetry.total(Count.WINNERS) == 1
-
-
-async def test_a_repetition_keeps_its_claim_for_the_spread_of_lag_too() -> None:
-    world = World()
-    pipeline = world.pipeline()
-    await pipeline.process([world.at(single(), 0)])
-    now_ms = world.clock.now_ms()
-    world.telemetry.elsewhere["1"] = PartitionFigures(enqueued_ms=now_ms - 5 * WINDOW_MS, last_enqueued_ms=now_ms)
-    world.telemetry.elsewhere["2"] = PartitionFigures(enqueued_ms=now_ms, last_enqueued_ms=now_ms)
-    await pipeline.process([world.at(single(), 1)])
-    ((_, expiry_ms),) = world.claims.stored.values()
-    assert expiry_ms - now_ms == 6 * WINDOW_MS
-
-
-@pytest.mark.parametrize("prefix", ["cloudEvents_", "cloudEvents:"])
-@pytest.mark.parametrize("time", [Timestamp(1_577_836_800_000), "2020-01-01T00:00:00Z", b"2020-01-01T00:00:00Z"])
-async def test_a_time_is_judged_whether_it_is_sent_as_a_timestamp_or_as_text(prefix: str, time: Any) -> None:
-    world = World()
-    attributes = {prefix + "id": "1", prefix + "source": "urn:a", prefix + "time": time}
-    await world.pipeline().process([world.at(replace(single(), application_properties=attributes), 0)])
-    (clean,) = world.clean.events
-    assert clean.properties["dedup_late"] == "0"
-    assert clean.properties[prefix + "time"] is time
-    assert not world.telemetry.total(Count.TIMES_UNREADABLE)
-
-
-@pytest.mark.parametrize(
-    "time", ["2020-W01-1T00:00:00Z", "2020-01-01T00:00:00", "", "9" * 65, 5, Timestamp(2**60), b"\xff", True]
-)
-async def test_a_time_that_is_none_is_counted_and_the_reading_is_published_and_never_late(time: Any) -> None:
-    world = World()
-    attributes = {"cloudEvents_id": "1", "cloudEvents_source": "urn:a", "cloudEvents_time": time}
-    unreadable = replace(single(), application_properties=attributes)
-    await world.pipeline().process([world.at(unreadable, 0), world.at(single("2"), 1)])
-    assert [event.properties.get("dedup_late") for event in world.clean.events] == [None, None]
-    assert dict(world.telemetry.counts[Count.TIMES_UNREADABLE]) == {"g": 1}
-
-
-async def test_unreadable_times_of_a_batch_are_counted_for_each_copy_and_absent_ones_are_not() -> None:
-    world = World()
-    times = [b'"2020-13-01T00:00:00Z"', b"7", b'"2026-02-30T00:00:00Z"', b"null", b'"2020-01-01T00:00:00Z"']
-    elements = [b'{"id":"%d","source":"urn:a","time":%b}' % (n, time) for n, time in enumerate(times)]
-    for partition in ("0", "1"):
-        await world.pipeline().process([world.at(batch_of([*elements, element("x")]), 0, partition)])
-    assert dict(world.telemetry.counts[Count.TIMES_UNREADABLE]) == {"g": 6}
-    (clean,) = world.clean.events
-    assert clean.properties["dedup_late"] == "4"
 
 
 UNRENDERABLE = {

@@ -19,8 +19,8 @@ from tests.support.formats.auditor import Clean, Group, Origin, audit, comparabl
 from tests.support.formats.bodies import Sent
 from tests.support.formats.plants import GATEWAYS
 from tests.support.formats.shapes import SHAPES, Shape
+from tests.support.pipelines import World
 from tests.support.readings import event
-from tests.unit.service.processing.test_pipeline import World
 from tests.unit.service.processing.test_senders_formats import extractor
 
 START_NS = 1_772_439_330 * 10**9

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,15 @@ from typing import Any
 import msgspec
 import pytest
 
+from dedup_service.commands.captured_events import input_events
 from dedup_service.core.events import Extraction, InputEvent
 from dedup_service.core.other_formats import FormatExtractor
 from dedup_service.core.outgoing import OutgoingEvent, OutputPolicy
 from dedup_service.errors import UndeliverableError
 from dedup_service.telemetry import Count
+from tests.support.pipelines import World
 from tests.support.readings import event
 from tests.unit.service.core.test_other_formats import FORMATS
-from tests.unit.service.processing.test_pipeline import World
 from wire.formats.minting import chosen_strategy
 from wire.formats.registry import DEFAULT_STRATEGIES
 
@@ -30,20 +30,7 @@ def extractor(name: str, options: Any, identity: str | None) -> FormatExtractor:
 
 
 def captured(name: str) -> list[InputEvent]:
-    content = json.loads((FILES / f"{name}.json").read_text())
-    each = content.get("each", {})
-    events = []
-    for one in content["events"]:
-        system = each.get("system", {}) | one.get("system", {})
-        events.append(
-            event(
-                base64.b64decode(one["body_base64"]) if "body_base64" in one else json.dumps(one["body"]).encode(),
-                content_type=system.get("content-type"),
-                application_properties=each.get("properties", {}) | one.get("properties", {}),
-                annotations=each.get("annotations", {}) | one.get("annotations", {}),
-            )
-        )
-    return events
+    return input_events((FILES / f"{name}.json").read_bytes())
 
 
 async def through(world: World, *files: str) -> list[OutgoingEvent]:

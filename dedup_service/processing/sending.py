@@ -39,7 +39,10 @@ Queue = list[tuple[EventWork, CleanEvent]]
 def clean_events_of(item: EventWork, forward_to: OutputPolicy | None) -> list[CleanEvent]:
     """What one input event becomes on the clean stream."""
     group = item.group
-    if item.forwarded and (policy := group.output if group is not None and not item.is_observed else forward_to) is not None:
+    if item.forwarded:
+        policy = forward_to if group is None else group.output
+        if policy is None or (group is not None and item.is_observed):
+            return []
         return [forwarded(item.event, policy, item.origin_text)]
     if group is None or item.is_observed or (group.mode == "drop" and Verdict.WINNER not in item.verdicts):
         return []

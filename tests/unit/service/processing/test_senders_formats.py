@@ -11,10 +11,13 @@ import pytest
 
 from dedup_service.commands.captured_events import input_events
 from dedup_service.core.events import Extraction, InputEvent
+from dedup_service.core.input_log import InputLog
 from dedup_service.core.other_formats import FormatExtractor
 from dedup_service.core.outgoing import OutgoingEvent, OutputPolicy
 from dedup_service.errors import UndeliverableError
+from dedup_service.processing.sending import clean_events_of
 from dedup_service.telemetry import Count
+from tests.support.groups import admission_of, group_of
 from tests.support.pipelines import World
 from tests.support.readings import event
 from tests.unit.service.core.test_other_formats import FORMATS
@@ -89,6 +92,15 @@ async def test_what_holds_no_reading_passes_as_it_is_or_is_dropped_and_is_counte
         assert [item.body for item in clean] == ([item.body for item in events] if passes else [])
         assert world.telemetry.total(Count.NOT_READINGS) == len(events)
         assert world.dead.events == []
+
+
+async def test_a_group_that_observes_passes_nothing_on() -> None:
+    """Not to the hub for events of no group either."""
+    group = group_of(mode="observe", extractor=extractor("opc-publisher", {}, None))
+    (metadata, *_) = captured("opcpub-not-readings")
+    work = admission_of(group, unmatched="forward").admit(metadata, InputLog.of(1, "0"))
+    assert work.extraction.not_readings
+    assert clean_events_of(work, OutputPolicy(["0"], "source", "")) == []
 
 
 async def test_a_heartbeat_is_a_copy_of_what_it_repeats_and_no_conflict() -> None:

@@ -90,7 +90,7 @@ SENDERS: dict[str, tuple[Write, dict[str, Any]]] = {
     "azure-iot-operations": (data_set, {"format": "azure-iot-operations"}),
     "ignition": (injector, {"format": "ignition"}),
     "telegraf": (telegraf, {"format": "telegraf"}),
-    "kepware": (kepware, {"format": "kepware", "identity": "source-time"}),
+    "kepware": (kepware, {"format": "kepware", "identity": "source-time+value"}),
     "json": (plain, {"format": "json", "format_options": {"readings": "/*", "source": ["/tag"], "time": "/ts"}}),
 }
 """By name: what writes an event, and the settings of its group."""

@@ -27,6 +27,8 @@ from dedup_service.adapters.redis.claims import RedisClaims, check_clustering, c
 from dedup_service.adapters.redis.entra import EntraCredentials
 from dedup_service.adapters.redis.leases import RedisLeases
 from dedup_service.adapters.redis.ledger import RedisLedger
+from dedup_service.adapters.redis.marked import Generations
+from dedup_service.adapters.redis.markers import RedisMarkers
 from dedup_service.adapters.redis.namespaces import check_former_namespace
 from dedup_service.commands.capture import chosen_input
 from dedup_service.commands.check import RoundTripPorts
@@ -66,6 +68,7 @@ def build(settings: Settings, telemetry: Telemetry) -> Service:
     config, azure, clock = Config(settings), AzureClients(_network(settings)), SystemClock()
     publishes, inputs, outputs = not config.only_observes, config.inputs, config.outputs
     redis, namespace = _redis(settings, azure), config.namespace
+    generations = Generations(namespace, settings.shard_count) if publishes else None
     shared = SharedPorts(
         claims=RedisClaims(
             redis,
@@ -73,15 +76,17 @@ def build(settings: Settings, telemetry: Telemetry) -> Service:
             shards=settings.shard_count,
             accounting=settings.accounting,
             report=telemetry.unreadable,
+            generations=generations,
         ),
         clean=RoutedPublisher({o.name: _clean(o, settings, azure) for o in outputs}) if publishes else None,
         tail=RoutedTail({o.name: _tail(o, settings, azure) for o in outputs}) if publishes else None,
         dead_letters=_dead_letters(config, azure) if publishes else None,
         clock=clock,
         telemetry=telemetry,
+        markers=None if generations is None else _markers(redis, generations, config, telemetry),
     )
     ports = ServicePorts(
-        inputs=[_input_ports(item, config, azure, redis, clock, telemetry) for item in inputs],
+        inputs=[_input_ports(item, config, azure, redis, clock, telemetry, generations) for item in inputs],
         shared=shared,
         ledger=RedisLedger(redis, namespace=namespace, shards=settings.shard_count, report=telemetry.unreadable),
         board=RedisPodBoard(redis, namespace=namespace, report=telemetry.unreadable),
@@ -114,8 +119,24 @@ async def _check_namespace(redis: RedisClient, config: Config) -> None:
         )
 
 
+def _markers(redis: RedisClient, generations: Generations, config: Config, telemetry: Telemetry) -> RedisMarkers:
+    return RedisMarkers(
+        redis,
+        generations,
+        namespace=config.namespace,
+        rebuilds=config.settings.on_redis_loss == "rebuild",
+        report=telemetry.unreadable,
+    )
+
+
 def _input_ports(
-    item: InputConfig, config: Config, azure: AzureClients, redis: RedisClient, clock: Clock, telemetry: Telemetry
+    item: InputConfig,
+    config: Config,
+    azure: AzureClients,
+    redis: RedisClient,
+    clock: Clock,
+    telemetry: Telemetry,
+    generations: Generations | None,
 ) -> InputPorts:
     settings = config.settings
     name = item.name if len(config.inputs) > 1 else ""
@@ -129,6 +150,7 @@ def _input_ports(
             ttl_seconds=settings.lease_seconds,
             monotonic=clock.monotonic,
             report=telemetry.unreadable,
+            generations=generations,
         )
 
     connect_to = partial(azure.consumer, item.address, item.consumer_group, load_balancing_interval=RETRY_INTERVAL_SECONDS)
@@ -254,8 +276,10 @@ def _clean(output: OutputConfig, settings: Settings, azure: AzureClients) -> Eve
 
 
 def _tail(output: OutputConfig, settings: Settings, azure: AzureClients) -> EventHubTail:
-    client = azure.consumer(output.address, output.consumer_group)
-    return EventHubTail(client, output, timeout_seconds=settings.lease_seconds)
+    connect_to = partial(
+        azure.consumer, output.address, output.consumer_group, load_balancing_interval=RETRY_INTERVAL_SECONDS
+    )
+    return EventHubTail(connect_to, output, timeout_seconds=settings.lease_seconds)
 
 
 def _dead_letters(config: Config, azure: AzureClients) -> EventHubPublisher | None:

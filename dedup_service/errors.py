@@ -60,6 +60,11 @@ class ShutOutError(UnavailableError):
     """Other readers of the consumer group have the partition."""
 
 
+class ForgottenError(DedupError):
+    """Redis has forgotten claims: wait until they are rebuilt, and ask again. Of what was asked, nothing was done in the
+    shard that has forgotten."""
+
+
 TOO_LARGE = "too-large"
 PROCESSING_FAILED = "processing-failed"
 UNSUPPORTED_PROPERTY = "unsupported-property"

@@ -5,7 +5,7 @@ All of them raise UnavailableError when they can't be used right now; the caller
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -15,6 +15,7 @@ from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import Claim
 from dedup_service.core.events import Extraction, InputEvent
 from dedup_service.core.leases import PRESENT, EndOffsets, Lease, LeaseRecord, Presence, Renewal
+from dedup_service.core.markers import Marker, ReadBack, RestoredEvent
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.core.overview import ReplicaSeen
 from dedup_service.core.pod_report import PodReport
@@ -125,7 +126,8 @@ class ClaimStore(Protocol):
         moves its end, and none makes it earlier. An unconfirmed claim of a hub incarnation that is not in `live` counts as
         free, because its winner can't be read again; an empty `live` means that the incarnations are not known. Each copy is
         accounted for with its claim, exactly once (core/accounting.py).
-        Failure: repeat the call, also after an ambiguous one. Idempotent: a repeated call finds its own claims.
+        Failure: repeat the call, also after an ambiguous one; ForgottenError where Redis has forgotten claims: wait until
+        they are rebuilt. Idempotent: a repeated call finds its own claims.
         """
         ...
 
@@ -133,7 +135,7 @@ class ClaimStore(Protocol):
         """Marks claims as published and keeps them for `ttl_ms`. Returns how many their origin no longer held.
 
         Confirms only if the origin still owns the claim: a claim lost to another origin is not an error, and one that has
-        disappeared is written again. Idempotent.
+        disappeared is written again. Idempotent. Raises ForgottenError, too.
         """
         ...
 
@@ -194,7 +196,56 @@ class CleanTail(Protocol):
         """Every event behind sequence number `after` that the hub still keeps, up to the end at the time of the call."""
         ...
 
+    async def partition_state(self, partition_id: str) -> PartitionState: ...
+
+    def open_reader(self, partition_id: str, start: StartPosition, *, by_force: bool = False) -> PartitionReader:
+        """Reads on from `start`. A reader that is shut out by others (ShutOutError) can be opened `by_force`."""
+        ...
+
     async def close(self) -> None: ...
+
+
+class Markers(Protocol):
+    """Whether Redis has forgotten claims, and how they are rebuilt from the clean stream (R12; core/markers.py).
+
+    Claims and leases refuse to work (ForgottenError) with a shard whose marker is missing, is of another generation than
+    this pod has seen, names another server than the one that answers, or is not ready.
+    """
+
+    @property
+    def are_ready(self) -> bool:
+        """False when a call was refused since the markers were last looked at."""
+        ...
+
+    async def look(self) -> list[Marker]:
+        """The markers of all shards. Where one is missing or names another server, a new generation begins."""
+        ...
+
+    async def distrust(self) -> None:
+        """Begins a new generation of the leases' shard, of which something shows that it has forgotten."""
+        ...
+
+    async def fence(self, marker: Marker) -> int:
+        """Refuses to renew all leases of before this generation of the shard. Returns for how long that is so, in ms by
+        Redis' clock. Idempotent."""
+        ...
+
+    async def may_read(self, pod_id: str, partition_id: str, seconds: float) -> bool:
+        """True for one pod at a time, for so long from now. It only spares work: what is restored twice is the same."""
+        ...
+
+    async def restore(self, events: Sequence[RestoredEvent], markers: Collection[Marker]) -> int:
+        """Claims what the clean stream says was published, in these markers' shards. Returns how many claims were written,
+        which leaves out those that have ended. What else is claimed of these keys is replaced.
+
+        Idempotent, whatever happened since. Raises ForgottenError when a shard has a later generation.
+        """
+        ...
+
+    async def note(self, marker: Marker, partition_id: str, read_back: ReadBack, partitions: Collection[str]) -> None:
+        """Notes how far a clean partition was read back, after all of it was restored. The shard is ready once that is noted
+        for all `partitions`. Idempotent, and never goes back. Raises ForgottenError, as `restore`."""
+        ...
 
 
 # --- ownership and progress

@@ -15,6 +15,7 @@ from dedup_service.config.settings import PREFIX, example
 from dedup_service.core.groups import Groups
 from dedup_service.core.incarnations import Incarnations
 from dedup_service.core.leases import NewestSample
+from dedup_service.core.markers import Memory
 from dedup_service.core.outgoing import OutputPolicy
 from dedup_service.errors import Dependency, DependencyKind, UnavailableError
 from dedup_service.observability.fleet import Fleet
@@ -25,6 +26,9 @@ from dedup_service.partitions.input_ports import InputPorts
 from dedup_service.ports import Extractor, Ledger, PodBoard, Publisher
 from dedup_service.processing.admission import Admission
 from dedup_service.processing.shared import Shared, SharedPorts
+from dedup_service.rebuild.published import PublishedReader
+from dedup_service.rebuild.reading_back import ReadingBack
+from dedup_service.rebuild.rebuilder import Rebuilder, RebuildOptions
 from dedup_service.telemetry import log
 from dedup_service.waiting import StartupWait
 
@@ -38,6 +42,9 @@ READY_GRACE_SECONDS = {
 }
 """How long a dependency may be unavailable before the pod is not ready; work continues without the checkpoint store."""
 DEFAULT_READY_GRACE_SECONDS = 10.0
+MIN_HORIZON_MS = 120_000
+HORIZON_SPREADS = 4
+"""Back to how many copy spreads ago the clean stream is read before live data goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,7 @@ class Service:
         self._stop = asyncio.Event()
         self._startup = StartupWait(ports.shared.clock, self._telemetry, self._stop)
         self._consumers: list[InputConsumer] = []
+        self._rebuilder: Rebuilder | None = None
         self._fleet = Fleet(ports.ledger, ports.board, partitions_of=self._partitions, is_counting=settings.accounting)
         self._status = Status(pod_id, ports.board, self._fleet, self._telemetry)
         self.http_port = settings.http_port
@@ -99,6 +107,8 @@ class Service:
     async def _consume(self) -> None:
         """Runs all inputs until `stop`, or until one of them is refused; then the others leave in order, too."""
         running = [asyncio.create_task(consumer.run(self._startup, self._stop)) for consumer in self._consumers]
+        if self._rebuilder is not None:
+            running.append(asyncio.create_task(self._rebuilder.run(self._stop)))
         try:
             await asyncio.gather(*running)
         finally:
@@ -221,5 +231,42 @@ class Service:
             incarnations=Incarnations(source.config.name for source in ports.inputs),
             newest_sample=NewestSample(),
             clean_partitions=clean,
+            memory=self._memory(clean),
         )
+        self._rebuilder = self._make_rebuilder(shared)
         return [InputConsumer(settings, source, shared, self._pod_id) for source in ports.inputs]
+
+    # --- what Redis remembers
+
+    def _memory(self, clean_partitions: list[str]) -> Memory:
+        settings = self._settings
+        read_back = clean_partitions if settings.on_redis_loss == "rebuild" else []
+        return Memory(read_back, settings.shard_count, round(settings.clock_error_seconds * 1000))
+
+    def _make_rebuilder(self, shared: Shared) -> Rebuilder | None:
+        ports, clock, telemetry = shared.ports, shared.ports.clock, self._telemetry
+        if ports.markers is None or ports.tail is None:
+            return None
+        groups = shared.admission.groups
+        published = PublishedReader(groups, shared.admission.extractor)
+        options = RebuildOptions(
+            self._settings.lease_seconds,
+            max(group.window_ms for group in groups.groups),
+            self._horizon_ms,
+            lambda: telemetry.lag_spread_ms(clock.now_ms()),
+        )
+        reading_back = ReadingBack(ports.tail, ports.claims, ports.markers, published, clock, telemetry)
+        return Rebuilder(
+            self._pod_id, shared.memory, ports.markers, reading_back, clock, telemetry, options, self._has_worked
+        )
+
+    def _horizon_ms(self) -> int:
+        seconds = self._settings.rebuild_horizon_seconds
+        if seconds is None:
+            return max(MIN_HORIZON_MS, round(HORIZON_SPREADS * self._status.spread_ms))
+        return round(seconds * 1000)
+
+    async def _has_worked(self) -> bool:
+        """The first checkpoint of a partition is written before anything of it is processed."""
+        loaded = await asyncio.gather(*(source.checkpoints.load() for source in self._ports.inputs))
+        return any(loaded)

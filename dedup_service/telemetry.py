@@ -64,6 +64,14 @@ class Count(Enum):
         "Times that an input delivered an event older than its retention as it is set (DEDUP_INPUT_RETENTION_SECONDS).",
     )
     UNREADABLE = ("dedup_redis_unreadable", None, "Times that a key in Redis was unreadable, and counted as forgotten.")
+    FORGOTTEN = ("dedup_redis_forgot", None, "Times that Redis had forgotten claims: a server without them answered.")
+    RESTORED = ("dedup_claims_restored", None, "Claims that this pod wrote again from the clean stream.")
+    NOT_RESTORED = ("dedup_not_restored", None, "Clean events whose readings could not be told when claims were restored.")
+    CLEAN_EXPIRED = (
+        "dedup_clean_stream_expired",
+        None,
+        "Times that a part of the window was no longer in the clean hub when claims were restored.",
+    )
     HUB_RECREATED = ("dedup_hub_recreated", None, "Times the input hub turned out to be a new one of the same name.")
 
 
@@ -175,9 +183,7 @@ class Telemetry:
     def unreadable(self, key: str) -> None:
         """Reports a key of Redis. One line is logged in each interval; all are counted."""
         self.add(Count.UNREADABLE)
-        now = time.monotonic()
-        if now - self.logged_at.get("unreadable", float("-inf")) >= LOG_INTERVAL_SECONDS:
-            self.logged_at["unreadable"] = now
+        if self._is_due("unreadable"):
             log.error("redis_unreadable", key=key, effect="counts as forgotten; does anything else write to this namespace?")
 
     def takes_no_part(self, seconds: float) -> None:
@@ -209,6 +215,52 @@ class Telemetry:
             event_age_seconds=age_ms // 1000,
             effect="claims of older events live for 15 minutes; set it to the hub's retention, or check the clock",
         )
+
+    def redis_forgot(self, shards: Sequence[int], *, rebuilds: bool) -> None:
+        self.add(Count.FORGOTTEN, len(shards))
+        effect = (
+            "paused until they are read back from the clean stream" if rebuilds else "copies of what it forgot come again"
+        )
+        log.warning("redis_forgot", shards=list(shards), problem="a server without this deployment's claims", effect=effect)
+
+    def rebuild_progress(self, share: float, seconds: float, seconds_left: float | None) -> None:
+        left = None if seconds_left is None else round(seconds_left)
+        log.info("rebuilding_claims", percent=int(share * 100), seconds=round(seconds, 1), seconds_left=left)
+
+    def claims_ready(self, seconds: float) -> None:
+        log.info("claims_ready", seconds=round(seconds, 1), effect="live data goes on; older copies wait for the rest")
+
+    def claims_rebuilt(self, seconds: float) -> None:
+        log.info("claims_rebuilt", seconds=round(seconds, 1), restored=self.total(Count.RESTORED))
+
+    def not_restored(self, partition_id: str, sequence_number: int, problem: str) -> None:
+        """One line is logged in each interval; all are counted."""
+        self.add(Count.NOT_RESTORED)
+        if self._is_due("not_restored"):
+            log.warning(
+                "not_restored",
+                clean_partition=partition_id,
+                sequence_number=sequence_number,
+                problem=problem,
+                effect="copies of its readings that come again are published again",
+            )
+
+    def clean_stream_expired(self, partition_id: str, missing_ms: int) -> None:
+        self.add(Count.CLEAN_EXPIRED)
+        if self._is_due("clean_stream_expired"):
+            log.warning(
+                "clean_stream_expired",
+                clean_partition=partition_id,
+                missing_seconds=missing_ms // 1000,
+                effect="the clean hub keeps less than the window: copies of what it dropped are published again",
+            )
+
+    def _is_due(self, line: str) -> bool:
+        now = time.monotonic()
+        if now - self.logged_at.get(line, float("-inf")) < LOG_INTERVAL_SECONDS:
+            return False
+        self.logged_at[line] = now
+        return True
 
     def lag_spread_ms(self, now_ms: int) -> int:
         """How far the slowest partition of all pods is behind the fastest one. Copies of a reading are that much further

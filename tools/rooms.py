@@ -21,7 +21,7 @@ ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("bootstrap",),
         ("service", "commands", "adapters"),
         ("partitions", "api"),
-        ("processing", "observability"),
+        ("processing", "observability", "rebuild"),
         ("config", "waiting"),
         ("telemetry", "ports"),
         ("core",),

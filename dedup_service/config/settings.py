@@ -133,6 +133,26 @@ class Settings(BaseSettings):
         description="Interval of samples of the clean hub's end, which limit how much is read back after a crash.",
         examples=["3"],
     )
+    on_redis_loss: Literal["rebuild", "continue"] = Field(
+        "rebuild",
+        description="When Redis has forgotten claims: `rebuild` them from the clean stream before anything is published, or "
+        "`continue` at once; then copies of what was published come again.",
+        examples=["rebuild"],
+    )
+    rebuild_horizon_seconds: float | None = Field(
+        None,
+        gt=0,
+        description="Back to how long ago the clean stream is read before live data goes on; by default four times the "
+        "observed spread of copies, and two minutes at least.",
+        examples=["300"],
+    )
+    clock_error_seconds: float = Field(
+        60.0,
+        ge=0,
+        description="How far the clock that stamps readings may be ahead: while claims are rebuilt, a reading counts as "
+        "measured so much earlier.",
+        examples=["60"],
+    )
     window_seconds: int = Field(14_400, gt=0, description="How long a published key is remembered.", examples=["14400"])
     input_retention_seconds: int = Field(
         86_400, gt=0, description="The input hub's retention, which the service can't read.", examples=["86400"]

@@ -20,7 +20,10 @@ from dedup_service.core.events import Origin, Reading
 from dedup_service.core.extract import CONTENT_HASH_BYTES
 from dedup_service.core.memo import MemoDict
 
-UNCONFIRMED, CONFIRMED = 0, 1
+UNCONFIRMED, CONFIRMED, RESTORED = 0, 1, 2
+"""States. A restored claim is confirmed, too; it comes from the clean stream, which does not say who else delivered."""
+NO_CONTENT = bytes(CONTENT_HASH_BYTES)
+"""In place of the content hash of a restored claim where the clean event does not show what it was."""
 KEY_BYTES = 16
 MAX_REPLICAS = 32
 OTHER_REPLICA = MAX_REPLICAS - 1
@@ -128,7 +131,7 @@ def unpack(data: bytes) -> Claim:
         raise ValueError(f"a claim has {CLAIM_BYTES} bytes, found {len(data)}")
     state, replicas, *origin, enqueued_high, enqueued_low, content = _LAYOUT.unpack(data)
     return Claim(
-        confirmed=state == CONFIRMED,
+        confirmed=state != UNCONFIRMED,
         replicas=replicas,
         origin=Origin(*origin),
         enqueued_ms=enqueued_high << 32 | enqueued_low,
@@ -142,6 +145,18 @@ def new_claims(event: Origin, readings: Sequence[Reading], replica: int, enqueue
     incarnation, partition, number = event.incarnation, event.partition, event.sequence_number
     return [
         _LAYOUT.pack(UNCONFIRMED, bit, incarnation, partition, number, r.index, high, low, r.content_hash) for r in readings
+    ]
+
+
+def restored_claims(
+    event: Origin, indexes: Sequence[int], contents: Sequence[bytes], replica: int, enqueued_ms: int
+) -> list[bytes]:
+    """The packed claims of readings that are known to be published, with their indexes in the event."""
+    bit, high, low = 1 << replica, enqueued_ms >> 32, enqueued_ms & 0xFFFFFFFF
+    incarnation, partition, number = event.incarnation, event.partition, event.sequence_number
+    return [
+        _LAYOUT.pack(RESTORED, bit, incarnation, partition, number, index, high, low, content)
+        for index, content in zip(indexes, contents, strict=True)
     ]
 
 
@@ -159,7 +174,8 @@ def judge(event: bytes, reading: Reading, found: bytes | None, *, in_doubt: bool
     if found is None:
         return Verdict.WINNER
     if found[EVENT_AT] == event and found[INDEX_AT] == reading.index.to_bytes(2, "big"):
-        if found[0] == CONFIRMED:
+        if found[0] != UNCONFIRMED:
             return Verdict.REPLAY
         return Verdict.IN_DOUBT if in_doubt else Verdict.WINNER
-    return Verdict.DUPLICATE if found[CONTENT_AT] == reading.content_hash else Verdict.CONFLICT
+    content = found[CONTENT_AT]
+    return Verdict.DUPLICATE if content in (reading.content_hash, NO_CONTENT) else Verdict.CONFLICT

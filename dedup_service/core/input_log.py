@@ -26,6 +26,15 @@ class InputLog:
     def of(cls, incarnation: int, partition_id: str, generation: int = 0) -> InputLog:
         return cls(incarnation, int(partition_id) + MAX_PARTITIONS * (generation % GENERATIONS))
 
+    @classmethod
+    def parse(cls, text: str) -> tuple[InputLog, int]:
+        """The log and the sequence number of an `event_text`. Raises ValueError."""
+        incarnation, partition, number = text.split("/")
+        log, sequence_number = cls(int(incarnation, 16), int(partition)), int(number)
+        if log.event_text(sequence_number) != text or log.partition >= 2**16 or not 0 <= sequence_number < 2**64:
+            raise ValueError(f"{text!r} names no input event")
+        return log, sequence_number
+
     def origin(self, sequence_number: int, index: int) -> Origin:
         return Origin(self.incarnation, self.partition, sequence_number, index)
 

@@ -7,7 +7,7 @@ the record next to it that is meant for the next owner.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -79,6 +79,9 @@ class Lease:
     record: LeaseRecord | None = None
     """Written with the next renewal."""
     written: LeaseRecord | None = None
+    """What this owner has written last."""
+    inherited_is_current: bool = False
+    """Whether the inherited record is of the present marker's generation, so that it can't be older than the checkpoint."""
 
     def renewed(self, asked_at: float, ttl_seconds: float) -> None:
         """Counts from before the request was sent, so that Redis' deadline is never earlier than this one."""
@@ -147,6 +150,13 @@ class Renewal:
     """The newest sample that any pod took."""
     others_progressed_ago: float = float("inf")
     """Seconds since any other pod last made progress."""
+
+
+def all_lost(held: Sequence[Lease]) -> Renewal:
+    """The answer where Redis has forgotten claims: whatever it says of these leases later, they are not held any more."""
+    for lease in held:
+        lease.is_lost = True
+    return Renewal(pods=[], free=[], lost=[lease.partition_id for lease in held], sample=None)
 
 
 def fair_share(pods: list[str], me: str, partitions: int) -> int:

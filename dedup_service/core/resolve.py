@@ -25,10 +25,11 @@ def published_origins(events: Iterable[Mapping[str, Any]], log: InputLog) -> Ite
             continue
         number = origin.removeprefix(prefix)
         if number.isdecimal():
-            yield from (log.origin(int(number), index) for index in _indexes(indexes))
+            yield from (log.origin(int(number), index) for index in indexes_of(indexes))
 
 
-def _indexes(text: str) -> Iterator[int]:
+def indexes_of(text: str) -> Iterator[int]:
+    """Those that `ranges` wrote; what is no number is left out."""
     for span in text.split(","):
         first, _, last = span.partition("-")
         if first.isdecimal() and (last or first).isdecimal():

@@ -42,6 +42,8 @@ class Status:
     """As the board knows them."""
     _pending: tuple[Counters, Counters] | None = None
     """Increments, and the counters with them."""
+    spread_ms: float = 0.0
+    """The longest copy spread of any group, as it was last known: Redis may have forgotten it."""
     _before: dict[str, str] = field(default_factory=dict)
     """States as last logged."""
 
@@ -75,6 +77,8 @@ class Status:
 
     async def look(self) -> None:
         self._overview, self._seen_at = await self.fleet.overview(), self.monotonic()
+        spreads = [group.figures["24h"].spread_p999_ms for group in self._overview.groups]
+        self.spread_ms = max((spread for spread in spreads if spread is not None), default=self.spread_ms)
         await self._log_changes(self._overview)
 
     async def tell(self) -> None:

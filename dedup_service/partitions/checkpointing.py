@@ -40,9 +40,9 @@ class Checkpointer:
         if self._saving is not None:
             await asyncio.wait({self._saving})
 
-    def save_if_due(self, finished: Position | None, *, idle: bool) -> None:
+    def save_if_due(self, *, idle: bool) -> None:
         """Every interval, and at once when the partition goes idle."""
-        self._finished = finished
+        self._follow_record()
         now = self._clock.monotonic()
         is_saving = self._saving is not None and not self._saving.done()
         if self._finished == self._saved or is_saving or (now < self._due_at and not idle):
@@ -50,10 +50,15 @@ class Checkpointer:
         self._due_at = now + self._interval_seconds
         self._saving = asyncio.create_task(self._save())
 
+    def _follow_record(self) -> None:
+        """A checkpoint never passes the record in Redis: where it does, Redis has forgotten (partitions/takeover.py)."""
+        if self._lease.written is not None:
+            self._finished = self._lease.written.finished
+
     async def close(self) -> None:
-        """Saves what is finished, as far as the store answers soon: a slow one is not waited for, since the next owner
-        starts from the record. To be called before the lease is released: a save that lands after the next owner's would
-        move the checkpoint back."""
+        """Saves what is finished and recorded, as far as the store answers soon: a slow one is not waited for, since the
+        next owner starts from the record. To be called before the lease is released: a save that lands after the next
+        owner's would move the checkpoint back."""
         saving = asyncio.create_task(self._last_save())
         await asyncio.wait({saving}, timeout=LAST_SAVE_SECONDS)
 
@@ -61,6 +66,7 @@ class Checkpointer:
         if self._saving is not None:
             await self._saving
         if not self._lease.is_lost:
+            self._follow_record()
             await self._save()
 
     async def _save(self) -> None:

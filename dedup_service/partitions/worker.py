@@ -163,7 +163,7 @@ class PartitionWorker:
             if finished is not None:
                 figures.sequence_number = finished.sequence_number
                 figures.enqueued_ms = max(figures.enqueued_ms, finished.enqueued_ms)
-            self._checkpointer.save_if_due(finished, idle=not events)
+            self._checkpointer.save_if_due(idle=not events)
             self._hub_end.ask_if_due(finished)
 
     def _observe_age(self, oldest: InputEvent, figures: PartitionFigures) -> None:
@@ -203,15 +203,20 @@ class PartitionWorker:
         self.activity.progressed()
 
     async def _leave(self) -> None:
-        """Checkpoint first, then release."""
+        """The record first, which the checkpoint must not pass; then the checkpoint; then the release."""
         self._hub_end.close()
+        await self._write_record(release=False)
         await self._checkpointer.close()
-        if not self.lease.is_lost and self.lease.record is not None:
+        await self._write_record(release=True)
+        self._telemetry.forget(self._reading)
+        self._telemetry.partition_left(self._label, self._reason)
+
+    async def _write_record(self, *, release: bool) -> None:
+        record = self.lease.record
+        if not self.lease.is_lost and record is not None and (release or record != self.lease.written):
             try:
-                await self._leases.write(self.lease, self.lease.record, release=True)
+                await self._leases.write(self.lease, record, release=release)
             except UnavailableError as error:  # then the lease ends at its deadline
                 self._telemetry.unavailable(error.dependency, error.problem)
             except Exception as error:  # noqa: BLE001  # a defect; the lease ends at its deadline, too
                 self._telemetry.worker_failed(self._label, error)
-        self._telemetry.forget(self._reading)
-        self._telemetry.partition_left(self._label, self._reason)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 from dedup_service.core.claim_requests import ClaimRequest, in_calls
 from dedup_service.core.claims import (
@@ -18,6 +19,7 @@ from dedup_service.core.claims import (
 from dedup_service.core.groups import Group
 from dedup_service.core.retention import Retention
 from dedup_service.core.times import late_and_unreadable
+from dedup_service.errors import ForgottenError
 from dedup_service.processing.counting import CONFLICT, conflict_example
 from dedup_service.processing.event_work import NOTHING, EventWork
 from dedup_service.processing.shared import Shared
@@ -27,6 +29,9 @@ from dedup_service.waiting import Retrier
 NO_INDEXES: frozenset[int] = frozenset()
 CLAIMS_PER_CALL = 1000
 """A script blocks Redis while it runs, for about 6 ms with this many keys."""
+REBUILD_WAIT_SECONDS = 0.25
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +95,23 @@ class Claimer:
     async def _in_calls(self, requests: list[ClaimRequest]) -> list[bytes | None]:
         claims: list[bytes | None] = []
         for call in in_calls(requests, CLAIMS_PER_CALL):
-            live = self.shared.incarnations.live()
-            claims += await self.retrier.run(partial(self.shared.ports.claims.claim, call, live))
+            claims += await self._when_remembered(partial(self._claim, call))
         return claims
+
+    async def _claim(self, call: list[ClaimRequest]) -> list[bytes | None]:
+        """Raises ForgottenError while the copies can't be judged, because their winners may be among what Redis forgot."""
+        if not self.shared.memory.can_judge(call):
+            raise ForgottenError("it is not read back yet")
+        return await self.shared.ports.claims.claim(call, self.shared.incarnations.live())
+
+    async def _when_remembered(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """Waits for the rebuild of what Redis forgot. That is no fault of this partition, which does not stall by it."""
+        while True:
+            try:
+                return await self.retrier.run(operation)
+            except ForgottenError:
+                self.retrier.raise_if_stopping()
+                await self.shared.ports.clock.sleep(REBUILD_WAIT_SECONDS)
 
     def _judge(self, item: EventWork, request: ClaimRequest, claims: list[bytes | None], *, in_doubt: bool) -> None:
         event = event_bytes(request.event)
@@ -123,7 +142,7 @@ class Claimer:
                     by_window.setdefault(item.group.window_ms, []).append(item.request.only(places))
         for window_ms, requests in by_window.items():
             for call in in_calls(requests, CLAIMS_PER_CALL):
-                lost = await self.retrier.run(partial(ports.claims.confirm, call, window_ms + spread_ms))
+                lost = await self._when_remembered(partial(ports.claims.confirm, call, window_ms + spread_ms))
                 ports.telemetry.add(Count.CLAIMS_LOST, lost)
 
 

@@ -8,9 +8,10 @@ from functools import cached_property
 from dedup_service.core.groups import routing_rule
 from dedup_service.core.incarnations import Incarnations
 from dedup_service.core.leases import NewestSample
+from dedup_service.core.markers import Memory
 from dedup_service.core.outgoing import OutputPolicy
 from dedup_service.errors import PROCESSING_FAILED
-from dedup_service.ports import ClaimStore, CleanTail, Clock, Publisher
+from dedup_service.ports import ClaimStore, CleanTail, Clock, Markers, Publisher
 from dedup_service.processing.admission import Admission
 from dedup_service.processing.event_work import EventWork
 from dedup_service.telemetry import Telemetry
@@ -27,6 +28,8 @@ class SharedPorts:
     """None where every group only observes, or the operator chose to discard dead letters."""
     clock: Clock
     telemetry: Telemetry
+    markers: Markers | None = None
+    """None where every group only observes: what was not published need not be remembered."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Shared:
     newest_sample: NewestSample
     clean_partitions: list[str]
     """Those of all clean hubs."""
+    memory: Memory
+    """How far Redis remembers what was published."""
 
     @cached_property
     def rule(self) -> str:

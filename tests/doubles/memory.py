@@ -6,6 +6,7 @@ Unit tests and the simulation run the real pipeline on them.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -189,6 +190,9 @@ class MemoryPublisher:
     """A hub to send to, and its tail. Each message holds one event."""
 
     partitions: dict[str, list[OutgoingEvent]]
+    clock: Clock = field(default_factory=MemoryClock)
+    times: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    """When each event was enqueued, in ms."""
     max_bytes: int = 1024 * 1024
     timeout_seconds: float = 1.0
     before_send: Callable[[], None] = lambda: None
@@ -226,10 +230,43 @@ class MemoryPublisher:
             permit(self.timeout_seconds)
         failure = self.failures.pop(0) if self.failures else None
         if failure is None or failure.ambiguous:
-            self.partitions[partition_id].append(events[0])
+            self.store(partition_id, events[:1])
         if failure is not None:
             raise failure
         return 1
+
+    def store(self, partition_id: str, events: Sequence[OutgoingEvent]) -> None:
+        self.partitions[partition_id] += events
+        self.times[partition_id] += [self.clock.now_ms()] * len(events)
+
+    def stored(self, partition_id: str) -> list[InputEvent]:
+        """The events as a reader of this hub finds them."""
+        log = zip(self.partitions[partition_id], self.times[partition_id], strict=True)
+        return [
+            InputEvent(
+                partition_id,
+                number,
+                str(number),
+                at_ms,
+                event.body,
+                content_type=event.content_type,
+                content_encoding=event.content_encoding,
+                message_id=event.message_id,
+                correlation_id=event.correlation_id,
+                application_properties=event.properties,
+            )
+            for number, (event, at_ms) in enumerate(log)
+        ]
+
+    async def partition_state(self, partition_id: str) -> PartitionState:
+        times = self.times[partition_id]
+        first = min(self.expired, len(times))
+        return PartitionState(first, len(times) - 1, str(len(times) - 1), times[-1] if times else 0)
+
+    def open_reader(self, partition_id: str, start: StartPosition, *, by_force: bool = False) -> MemoryReader:
+        kept = {partition_id: self.stored(partition_id)}
+        hub = MemoryHub(self.clock, kept, first_kept=min(self.expired, len(kept[partition_id])))
+        return hub.open(partition_id, start, None)
 
     async def try_reading(self) -> list[str]:
         return []
@@ -264,6 +301,8 @@ class StoredLease:
     deadline: float
     released: bool = False
     record: bytes | None = None
+    generation: int = 0
+    """The marker's when it was taken."""
 
 
 @dataclass(slots=True)
@@ -312,21 +351,24 @@ class MemoryLeases:
         lease.renewed(now, self.ttl_seconds)
         return True
 
-    async def take(self, pod_id: str, partition_id: str) -> Lease | None:
+    async def take(self, pod_id: str, partition_id: str, generation: int = 0) -> Lease | None:
         if not self._is_free(partition_id):
             return None
         old = self.stored.get(partition_id)
         record = old.record if old else None
         epoch = max(old.epoch + 1 if old else 1, self.clock.now_ms())
         deadline = self.clock.monotonic() + self.ttl_seconds
-        self.stored[partition_id] = StoredLease(epoch, deadline, record=record)
-        return Lease(partition_id, epoch, deadline, LeaseRecord.decode(record) if record else None)
+        is_current = old is not None and 0 < old.generation == generation
+        self.stored[partition_id] = StoredLease(epoch, deadline, record=record, generation=generation)
+        inherited = LeaseRecord.decode(record) if record else None
+        return Lease(partition_id, epoch, deadline, inherited, inherited_is_current=is_current)
 
     async def write(self, lease: Lease, record: LeaseRecord, *, release: bool = False) -> bool:
         stored = self.stored.get(lease.partition_id)
         is_mine = stored is not None and stored.epoch == lease.epoch
         if stored is not None and is_mine:
             stored.record, stored.released = record.encode(), release
+            lease.written = record
         lease.is_lost = lease.is_lost or not is_mine or release
         return is_mine
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -10,10 +11,12 @@ import pytest
 from msgspec import structs
 
 from dedup_service.core import claims
+from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import Verdict
 from dedup_service.core.events import Reading
 from dedup_service.core.input_log import InputLog
-from dedup_service.core.leases import EndOffsets, Lease, LeaseRecord, TakeoverState
+from dedup_service.core.leases import EndOffsets, Lease, LeaseRecord, Renewal, TakeoverState
+from dedup_service.core.markers import Memory, Part, ReadBack
 from dedup_service.core.outgoing import INDEXES_PROPERTY, ORIGIN_PROPERTY, OutgoingEvent
 from dedup_service.core.progress import Position, Progress
 from dedup_service.core.retention import Retention
@@ -28,9 +31,12 @@ from dedup_service.processing.claiming import Claimer
 from dedup_service.processing.event_work import EventWork
 from dedup_service.processing.pipeline import Pipeline
 from dedup_service.processing.resolving import Published, Resolver
+from dedup_service.rebuild.rebuilder import Rebuilder
 from dedup_service.waiting import Retrier
 from tests.doubles.ledger import MemoryLedger
+from tests.doubles.markers import MemoryMarkers, MemoryServer
 from tests.doubles.memory import MemoryClaims
+from tests.simulation import world
 from tests.simulation.world import SimulatedLeases, SimulatedPublisher
 from tests.support.shared import CLEAN_HUB_READING
 
@@ -357,6 +363,77 @@ def replays_are_counted(patch: Patch) -> None:
     patch.setattr(MemoryLedger, "count", again)
 
 
+def rebuild_without_a_fence(patch: Patch) -> None:
+    """The clean stream is read back while owners of before may still send."""
+
+    async def at_once(*_: Any) -> bool:
+        return True
+
+    patch.setattr(Rebuilder, "_is_fenced", at_once)
+
+
+def leases_survive_the_fence(patch: Patch) -> None:
+    """A lease that was refused goes on once claims may be made again, with the verdicts of before."""
+
+    def unharmed(held: list[Lease]) -> Renewal:
+        return Renewal(pods=[], free=[], lost=[], sample=None)
+
+    patch.setattr(world, "all_lost", unharmed)
+
+
+def noted_before_the_last_claim(patch: Patch) -> None:
+    """A part counts as read back while its claims are still being written."""
+    read = Rebuilder._read_back
+
+    async def early(self: Rebuilder, part: Part, keep: Any) -> ReadBack:
+        reading = asyncio.create_task(read(self, part, keep))
+        reading.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return part.read_to(part.stop or 0)
+
+    patch.setattr(Rebuilder, "_read_back", early)
+
+
+def noted_for_another_generation(patch: Patch) -> None:
+    """What was restored before Redis forgot again counts as restored after it."""
+    patch.setattr(MemoryMarkers, "_of", lambda self, marker: self.generations.known(0))
+
+
+def marker_of_another_server(patch: Patch) -> None:
+    """A replica's copy of the marker is believed on any server."""
+    patch.setattr(MemoryServer, "_is_servers", lambda self, marker: marker.server > 0)
+
+
+def calls_are_not_compared(patch: Patch) -> None:
+    """A server without a name that went back is not noticed."""
+    patch.setattr(MemoryServer, "went_back", lambda *_: False)
+
+
+def claims_of_before_are_kept(patch: Patch) -> None:
+    """What the server still has is believed, although the clean stream says otherwise."""
+    restore = MemoryMarkers._restore
+
+    def kept(self: MemoryMarkers, key: bytes, claim: bytes, ends_ms: int) -> bool:
+        return key not in self.server.claims.stored and restore(self, key, claim, ends_ms)
+
+    patch.setattr(MemoryMarkers, "_restore", kept)
+
+
+def old_copies_are_judged(patch: Patch) -> None:
+    """Once claims may be made, all copies are judged, also those whose winners are not read back yet."""
+    patch.setattr(Memory, "_can_judge", lambda self, request, reading: bool(self.read_back_to))
+
+
+def clocks_ahead_are_believed(patch: Patch) -> None:
+    """A reading's own time is believed, although the clock that stamped it may be ahead."""
+    can_judge = Memory._can_judge
+
+    def believing(self: Memory, request: ClaimRequest, reading: Reading) -> bool:
+        exact = replace(self, clock_error_ms=0)
+        return can_judge(exact, structs.replace(request, enqueued_ms=2**48), reading)
+
+    patch.setattr(Memory, "_can_judge", believing)
+
+
 CAUGHT_BY: dict[str, tuple[Mutant, str]] = {
     "naive": (naive, "crashes"),
     "checkpoint-first": (checkpoint_first, "many crashes"),
@@ -384,6 +461,15 @@ CAUGHT_BY: dict[str, tuple[Mutant, str]] = {
     "trusts-numbers": (trusts_numbers, "failover"),
     "repetitions-keep-nothing": (repetitions_keep_nothing, "repetitions"),
     "repetitions-keep-what-is-unconfirmed": (repetitions_keep_what_is_unconfirmed, "retention"),
+    "rebuild-without-a-fence": (rebuild_without_a_fence, "redis lags, crashes"),
+    "leases-survive-the-fence": (leases_survive_the_fence, "redis lags, zombies"),
+    "noted-before-the-last-claim": (noted_before_the_last_claim, "redis forgets"),
+    "noted-for-another-generation": (noted_for_another_generation, "redis forgets twice"),
+    "marker-of-another-server": (marker_of_another_server, "redis returns"),
+    "calls-are-not-compared": (calls_are_not_compared, "redis lags, unnamed"),
+    "claims-of-before-are-kept": (claims_of_before_are_kept, "redis returns"),
+    "old-copies-are-judged": (old_copies_are_judged, "redis forgets"),
+    "clocks-ahead-are-believed": (clocks_ahead_are_believed, "redis forgets"),
     "replays-are-counted": (replays_are_counted, "many crashes"),
     "skip-by-sequence-number": (skip_by_sequence_number, "recreated"),
 }

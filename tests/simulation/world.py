@@ -8,9 +8,10 @@ clocks are wrong and jump, partitions are slow, and Redis forgets.
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -19,14 +20,21 @@ from msgspec.structs import replace
 from dedup_service.core.accounting import total
 from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.events import DEVICE_ID, MESSAGE_SOURCE, InputEvent
-from dedup_service.core.leases import PRESENT, EndOffsets, Lease, LeaseRecord, Presence, Renewal
+from dedup_service.core.leases import PRESENT, EndOffsets, Lease, LeaseRecord, Presence, Renewal, all_lost
+from dedup_service.core.markers import Marker, Memory, ReadBack, RestoredEvent
 from dedup_service.core.outgoing import OutgoingEvent, OutputPolicy
 from dedup_service.core.progress import Position
-from dedup_service.errors import Dependency, UnavailableError
+from dedup_service.core.times import rfc3339
+from dedup_service.errors import Dependency, ForgottenError, UnavailableError
 from dedup_service.partitions.assignment import Assignment, AssignmentOptions
 from dedup_service.partitions.worker import PartitionWorker, WorkerOptions
 from dedup_service.ports import HubInfo, PartitionState, StartPosition, TailEvents
+from dedup_service.processing.shared import Shared
+from dedup_service.rebuild.published import PublishedReader
+from dedup_service.rebuild.reading_back import ReadingBack
+from dedup_service.rebuild.rebuilder import Rebuilder, RebuildOptions
 from dedup_service.telemetry import Telemetry
+from tests.doubles.markers import MemoryMarkers, MemoryServer, StoredMarker
 from tests.doubles.memory import (
     MemoryCheckpoints,
     MemoryClaims,
@@ -60,6 +68,8 @@ RETENTION_MS = 86_400_000
 BACKLOG_MS = 8 * 3_600_000
 INPUTS, OUTPUTS = 3, 2
 WINDOWS_OF_REPETITIONS = 3
+CLOCK_ERROR_SECONDS = 8.0
+HORIZON_SECONDS = 12.0
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,15 @@ class Scenario:
     stops: int = 0
     """How often a pod is asked to leave, and then started again."""
     forgets: int = 0
+    """How often Redis comes back empty."""
+    lags: int = 0
+    """How often Redis fails over to a replica that lacks its last writes, although they were acknowledged."""
+    returns: int = 0
+    """How often Redis comes back empty, and then an old replica of the first server takes its place."""
+    shows_server: bool = True
+    """Whether Redis shows by a name that it is another server."""
+    is_live: bool = False
+    """Whether the plant measures all the time, and not only before the faults."""
     lost_replies: float = 0.03
     defects: float = 0.0
     """How often a call ends with an error that nobody expects, before or after it has had its effect."""
@@ -150,7 +169,9 @@ class World:
         inputs = [str(n) for n in range(INPUTS)]
         self.leases = MemoryLeases(self.clock, inputs, ttl_seconds=LEASE_SECONDS)
         self.hub = MemoryHub(self.clock, {name: [] for name in inputs}, batch_size=rng.choice([1, 3, 8]))
-        self.clean = MemoryPublisher({str(n): [] for n in range(OUTPUTS)}, timeout_seconds=SEND_TIMEOUT_SECONDS)
+        self.server = MemoryServer(self.clock, self.claims, shows_id=scenario.shows_server)
+        outputs: dict[str, list[OutgoingEvent]] = {str(n): [] for n in range(OUTPUTS)}
+        self.clean = MemoryPublisher(outputs, clock=self.clock, timeout_seconds=SEND_TIMEOUT_SECONDS)
         self.dead = MemoryPublisher({"0": []})
         self.checkpoints = MemoryCheckpoints()
         self.slowness = {name: rng.choice([0.001, 0.01, 0.2]) for name in inputs}
@@ -174,6 +195,31 @@ class World:
             self.delivered[replica] += mine
             self._send(replica, mine, oldest)
 
+    async def _measure(self) -> None:
+        """Each replica is late by a time of its own, and its copies come in its own order of events."""
+        delays = [self.rng.choice([0.0, 1.0, 10.0, 40.0]) for _ in range(INPUTS)]
+        sending: list[asyncio.Task[None]] = []
+        while self.loop.time() < self.scenario.trouble_seconds:
+            first, measured_ms = len(self.emitted), self.clock.now_ms()
+            self.emitted += [f"{n % 4}-{n}" for n in range(first, first + self.rng.randint(1, 6))]
+            for replica in range(INPUTS):
+                mine = [r for r in self.emitted[first:] if int(r[0]) % INPUTS != replica or self.rng.random() < 0.5]
+                sending.append(asyncio.create_task(self._deliver(replica, mine, measured_ms, delays[replica])))
+            await asyncio.sleep(self.rng.uniform(0.1, 2.0))
+        await asyncio.gather(*sending)
+
+    async def _deliver(self, replica: int, readings: list[str], measured_ms: int, delay: float) -> None:
+        await asyncio.sleep(delay * self.rng.random())
+        self.delivered[replica] += readings
+        self._send(replica, readings, self.clock.now_ms(), measured_ms)
+
+    def _time_of(self, reading: str, measured_ms: int | None) -> dict[str, str]:
+        """The same on every replica: some sources have no clock, and that of one is ahead, as far as is allowed."""
+        if measured_ms is None or reading[0] == "0":
+            return {}
+        ahead_ms = int(CLOCK_ERROR_SECONDS * 1000) if reading[0] == "1" else 0
+        return {"time": rfc3339(measured_ms + ahead_ms)}
+
     async def _repeat(self) -> None:
         """What a replica repeats, the others may not: only its own repetitions can keep the claims."""
         window = self.scenario.window_seconds
@@ -184,25 +230,26 @@ class World:
             for replica, readings in held.items():
                 self._send(replica, readings, self.clock.now_ms())
 
-    def _send(self, replica: int, readings: list[str], oldest_ms: int) -> None:
+    def _send(self, replica: int, readings: list[str], oldest_ms: int, measured_ms: int | None = None) -> None:
         log = self.hub.partitions[str(replica)]
         while readings:
             size = self.rng.choice([1, 1, 2, 5])
             chunk, readings = readings[:size], readings[size:]
             if self.scenario.twice_in_one_event and self.rng.random() < self.scenario.twice_in_one_event:
                 chunk.append(chunk[0])
-            body, content_type, properties = self._encode(chunk)
+            body, content_type, properties = self._encode(chunk, measured_ms)
             annotations = {DEVICE_ID: f"edge-{replica}", MESSAGE_SOURCE: "Telemetry"}
             if self.rng.random() < 0.1:  # not telemetry, although it looks like it; it must not suppress any
                 twin = {**annotations, MESSAGE_SOURCE: "twin"}
                 self._append(log, replica, body, content_type, properties, twin, oldest_ms)
             self._append(log, replica, body, content_type, properties, annotations, oldest_ms)
 
-    def _encode(self, readings: list[str]) -> tuple[bytes, str | None, dict[str, Any]]:
+    def _encode(self, readings: list[str], measured_ms: int | None) -> tuple[bytes, str | None, dict[str, Any]]:
+        attributes = [{"id": r, "source": f"urn:{r[0]}", **self._time_of(r, measured_ms)} for r in readings]
         if len(readings) == 1 and self.rng.random() < 0.5:
-            properties = {"cloudEvents_id": readings[0], "cloudEvents_source": f"urn:{readings[0][0]}"}
+            properties = {f"cloudEvents_{name}": value for name, value in attributes[0].items()}
             return json.dumps({"reading": readings[0]}).encode(), None, properties
-        elements: list[Any] = [{"id": r, "source": f"urn:{r[0]}", "data": {"reading": r}} for r in readings]
+        elements: list[Any] = [{**a, "data": {"reading": r}} for a, r in zip(attributes, readings, strict=True)]
         if self.rng.random() < 0.1:
             elements.insert(self.rng.randint(0, len(elements)), {"broken": True})
         return json.dumps(elements).encode(), BATCH_CONTENT_TYPE, {}
@@ -272,10 +319,12 @@ class World:
         for pod in self.pods:
             pod.start()
         repeating = asyncio.create_task(self._repeat()) if self.scenario.repeats else None
+        measuring = asyncio.create_task(self._measure()) if self.scenario.is_live else None
         troubles = [self._kill] * self.scenario.kills + [self._freeze] * self.scenario.freezes
         troubles += [self._stop] * self.scenario.stops
         troubles += [self._cut_off] * self.scenario.cut_offs + [self._expire] * self.scenario.expiries
         troubles += [self._fail_over] * self.scenario.failovers
+        troubles += [self._lag] * self.scenario.lags + [self._return] * self.scenario.returns
         troubles += [self._forget] * self.scenario.forgets + [self._recreate] * self.scenario.recreations
         times = sorted(self.rng.uniform(0.0, self.scenario.trouble_seconds) for _ in troubles)
         self.rng.shuffle(troubles)
@@ -284,8 +333,9 @@ class World:
             await trouble()
         if self.scenario.outage_seconds:
             await self._outage()
-        if repeating is not None:
-            await repeating
+        for plant in (repeating, measuring):
+            if plant is not None:
+                await plant
         self.in_trouble = False
         async with asyncio.timeout(400):
             while not self._is_finished():
@@ -395,8 +445,34 @@ class World:
         self.clean.expired = max(len(log) for log in self.clean.partitions.values())
 
     async def _forget(self) -> None:
-        self.claims.stored.clear()
-        self.leases.stored.clear()
+        self._become_another_server(({}, {}, {}, None, None, {}))
+
+    async def _lag(self) -> None:
+        """What was acknowledged since the replica was copied is lost."""
+        replica = self._copy_of_redis()
+        await asyncio.sleep(self.rng.choice([0.01, 0.3, 3.0]) * self.rng.random())
+        self._become_another_server(replica)
+
+    async def _return(self) -> None:
+        replica = self._copy_of_redis()
+        await self._forget()
+        await asyncio.sleep(self.rng.uniform(5.0, 25.0))
+        self._become_another_server(replica)
+
+    def _copy_of_redis(self) -> tuple[Any, ...]:
+        stores = (
+            self.claims.stored,
+            self.claims.numbers,
+            self.leases.stored,
+            self.leases.sample,
+            self.server.marker,
+            self.server.turns,
+        )
+        return copy.deepcopy(stores)
+
+    def _become_another_server(self, stores: tuple[Any, ...]) -> None:
+        self.claims.stored, self.claims.numbers, self.leases.stored, self.leases.sample, marker, turns = stores
+        self.server.id, self.server.marker, self.server.turns = self.server.id + 1, marker, turns
 
 
 class Pod:
@@ -444,6 +520,10 @@ class Process:
     pod: Pod
     life: int
     telemetry: Telemetry = field(default_factory=Telemetry)
+    markers: MemoryMarkers = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.markers = MemoryMarkers(self.world.server)
 
     @property
     def world(self) -> World:
@@ -463,18 +543,20 @@ class Process:
                 world.rng.choice(["source", "group"]),
             )
         output = OutputPolicy(partitions, by, "g")
-        leases = SimulatedLeases(self)
+        leases, window_ms = SimulatedLeases(self), round(world.scenario.window_seconds * 1000)
+        clean_partitions = sorted(world.clean.partitions)
         shared = shared_of(
-            admission_of(
-                group_of(mode=world.scenario.mode, window_ms=round(world.scenario.window_seconds * 1000), output=output)
-            ),
+            admission_of(group_of(mode=world.scenario.mode, window_ms=window_ms, output=output)),
             clock,
             self.telemetry,
             claims=SimulatedClaims(self),
             clean=SimulatedPublisher(self, world.clean),
             dead_letters=SimulatedPublisher(self, world.dead),
-            clean_partitions=world.clean.partitions,
+            clean_partitions=clean_partitions,
+            markers=SimulatedMarkers(self),
+            memory=Memory(clean_partitions, clock_error_ms=round(CLOCK_ERROR_SECONDS * 1000)),
         )
+        rebuilder = self._rebuilder(name, shared, window_ms)
         source = input_of(SimulatedHub(self), SimulatedCheckpoints(self), leases, world.configured_retention_ms)
         options = WorkerOptions("earliest", checkpoint_interval_seconds=1.0)
         assignment = Assignment(
@@ -486,7 +568,19 @@ class Process:
             lambda lease: PartitionWorker(lease, source, shared, leases, options),
             self.probe,
         )
-        await assignment.run(stopping)
+        await asyncio.gather(rebuilder.run(stopping), assignment.run(stopping))
+
+    def _rebuilder(self, name: str, shared: Shared, window_ms: int) -> Rebuilder:
+        ports, memory = shared.ports, shared.memory
+        assert ports.tail is not None
+        assert ports.markers is not None
+        published = PublishedReader(shared.admission.groups, shared.admission.extractor)
+        options = RebuildOptions(LEASE_SECONDS, window_ms, lambda: round(HORIZON_SECONDS * 1000), lambda: 0)
+        reading_back = ReadingBack(ports.tail, ports.claims, ports.markers, published, ports.clock, self.telemetry)
+        return Rebuilder(name, memory, ports.markers, reading_back, ports.clock, self.telemetry, options, self._has_worked)
+
+    async def _has_worked(self) -> bool:
+        return bool(await SimulatedCheckpoints(self).load())
 
     @property
     def is_cut_off(self) -> bool:
@@ -501,6 +595,16 @@ class Process:
         await self.pod.thawed.wait()
         if self.life != self.pod.life:
             raise asyncio.CancelledError
+
+    async def marked_call(self, operation: Callable[[], Awaitable[T]], *, is_fenced: bool = False) -> T:
+        """A request that Redis refuses where it has forgotten. What is known of the marker goes with the request."""
+        known = self.markers.known
+
+        async def checked() -> T:
+            self.markers.check(known, is_fenced=is_fenced)
+            return await operation()
+
+        return await self.call(checked)
 
     async def call(self, operation: Callable[[], Awaitable[T]], dependency: Dependency = REDIS) -> T:
         """A request and its reply; either may be lost."""
@@ -524,10 +628,10 @@ class SimulatedClaims:
     process: Process
 
     async def claim(self, requests: Sequence[ClaimRequest], live: Sequence[int]) -> list[bytes | None]:
-        return await self.process.call(lambda: self.process.world.claims.claim(requests, live))
+        return await self.process.marked_call(lambda: self.process.world.claims.claim(requests, live))
 
     async def confirm(self, requests: Sequence[ClaimRequest], ttl_ms: int) -> int:
-        return await self.process.call(lambda: self.process.world.claims.confirm(requests, ttl_ms))
+        return await self.process.marked_call(lambda: self.process.world.claims.confirm(requests, ttl_ms))
 
     async def replica_number(self, group: str, replica: str) -> int:
         return await self.process.world.claims.replica_number(group, replica)
@@ -550,13 +654,26 @@ class SimulatedLeases:
         return await self.process.call(lambda: self.process.world.leases.known_at_first(incarnation, partition_ids))
 
     async def renew(self, pod_id: str, held: Sequence[Lease], presence: Presence = PRESENT) -> Renewal:
-        return await self.process.call(lambda: self.process.world.leases.renew(pod_id, held, presence))
+        leases = self.process.world.leases
+        try:
+            return await self.process.marked_call(lambda: leases.renew(pod_id, held, presence), is_fenced=True)
+        except ForgottenError:
+            return all_lost(held)
 
     async def take(self, pod_id: str, partition_id: str) -> Lease | None:
-        return await self.process.call(lambda: self.process.world.leases.take(pod_id, partition_id))
+        leases, number = self.process.world.leases, self.process.markers.number
+        try:
+            return await self.process.marked_call(lambda: leases.take(pod_id, partition_id, number), is_fenced=True)
+        except ForgottenError:
+            return None
 
     async def write(self, lease: Lease, record: LeaseRecord, *, release: bool = False) -> bool:
-        return await self.process.call(lambda: self.process.world.leases.write(lease, record, release=release))
+        leases = self.process.world.leases
+        try:
+            return await self.process.marked_call(lambda: leases.write(lease, record, release=release), is_fenced=True)
+        except ForgottenError:
+            lease.is_lost = True
+            return False
 
     async def leave(self, pod_id: str) -> None:
         await self.process.call(lambda: self.process.world.leases.leave(pod_id))
@@ -615,7 +732,7 @@ class SimulatedPublisher:
             raise UnavailableError(CLEAN_HUB, "timed out", ambiguous=True)
         if fate < 1.5 * world.scenario.failed_sends:
             raise UnavailableError(CLEAN_HUB, "busy")
-        self.hub.partitions[partition_id] += events[:count]
+        self.hub.store(partition_id, events[:count])
         await process.pause()
         if fate < 2.5 * world.scenario.failed_sends:
             raise UnavailableError(CLEAN_HUB, "not acknowledged", ambiguous=True)
@@ -629,8 +746,76 @@ class SimulatedPublisher:
     async def read(self, partition_id: str, after: int) -> TailEvents:
         return await self.process.call(lambda: self.hub.read(partition_id, after), CLEAN_HUB_READING)
 
+    async def partition_state(self, partition_id: str) -> PartitionState:
+        return await self.process.call(lambda: self.hub.partition_state(partition_id), CLEAN_HUB_READING)
+
+    def open_reader(self, partition_id: str, start: StartPosition, *, by_force: bool = False) -> SimulatedTailReader:
+        return SimulatedTailReader(self.process, self.hub, partition_id, start)
+
     async def close(self) -> None:
         return
+
+
+@dataclass
+class SimulatedTailReader:
+    """A reader of the clean stream."""
+
+    process: Process
+    hub: MemoryPublisher
+    partition_id: str
+    start: StartPosition
+    position: int | None = None
+
+    async def read(self, max_wait_seconds: float) -> list[InputEvent]:
+        process, world = self.process, self.process.world
+        await process.pause(0.2)
+        if world.in_trouble and world.rng.random() < world.scenario.dropped_readers:
+            raise UnavailableError(CLEAN_HUB_READING, "connection lost")
+        log = self.hub.stored(self.partition_id)
+        if self.position is None:
+            earliest = self.start.enqueued_ms or 0
+            first = next((n for n, event in enumerate(log) if event.enqueued_ms >= earliest), len(log))
+            self.position = max(first, self.hub.expired)
+        events = log[self.position : self.position + world.rng.randint(1, 8)]
+        self.position += len(events)
+        if not events:
+            await asyncio.sleep(max_wait_seconds)
+        return events
+
+    def close(self) -> None:
+        return
+
+
+@dataclass
+class SimulatedMarkers:
+    process: Process
+
+    @property
+    def are_ready(self) -> bool:
+        return self.process.markers.are_ready
+
+    async def look(self) -> list[Marker]:
+        markers = self.process.markers
+
+        async def look_at() -> StoredMarker:
+            return markers.look_at()
+
+        return markers.saw(await self.process.call(look_at))
+
+    async def distrust(self) -> None:
+        await self.process.call(self.process.markers.distrust)
+
+    async def fence(self, marker: Marker) -> int:
+        return await self.process.call(lambda: self.process.markers.fence(marker))
+
+    async def may_read(self, pod_id: str, partition_id: str, seconds: float) -> bool:
+        return await self.process.call(lambda: self.process.markers.may_read(pod_id, partition_id, seconds))
+
+    async def restore(self, events: Sequence[RestoredEvent], markers: Collection[Marker]) -> int:
+        return await self.process.call(lambda: self.process.markers.restore(events, markers))
+
+    async def note(self, marker: Marker, partition_id: str, read_back: ReadBack, partitions: Collection[str]) -> None:
+        await self.process.call(lambda: self.process.markers.note(marker, partition_id, read_back, partitions))
 
 
 @dataclass

@@ -11,6 +11,7 @@ from dedup_service.config.addresses import HubAddress
 from dedup_service.config.hubs import InputConfig
 from dedup_service.core.incarnations import Incarnations
 from dedup_service.core.leases import NewestSample
+from dedup_service.core.markers import Memory
 from dedup_service.core.retention import Retention
 from dedup_service.errors import Dependency, DependencyKind
 from dedup_service.partitions.input_ports import InputPorts
@@ -42,19 +43,22 @@ def shared_of(
     incarnation: int | None = None,
     newest_sample: NewestSample | None = None,
     clean_partitions: Iterable[str] = ("0",),
+    markers: Any = None,
+    memory: Memory | None = None,
 ) -> Shared:
     """`clean` is the clean hub and its tail; None where every group only observes."""
     incarnations = Incarnations([INPUT])
     if incarnation is not None:
         incarnations.saw(INPUT, incarnation)
     return Shared(
-        ports=SharedPorts(claims, clean, clean, dead_letters, clock, telemetry),
+        ports=SharedPorts(claims, clean, clean, dead_letters, clock, telemetry, markers),
         admission=admission,
         forward_to=OUTPUT,
         dead_letter_partitions=["0"],
         incarnations=incarnations,
         newest_sample=newest_sample or NewestSample(),
         clean_partitions=sorted(clean_partitions),
+        memory=memory or Memory(),
     )
 
 

@@ -55,10 +55,13 @@ class EventHubInput:
         *,
         prefetch: int,
         batch_size: int,
+        kind: DependencyKind = DependencyKind.INPUT_HUB,
+        reading: DependencyKind = DependencyKind.INPUT_HUB_READING,
     ) -> None:
-        """`name` says which input this is, where there are several."""
+        """`name` says which input this is, where there are several; `kind` and `reading`, what errors call it."""
         make_decoding_total()
-        self.dependency = Dependency(DependencyKind.INPUT_HUB, name)
+        self.dependency = Dependency(kind, name)
+        self._reading = reading
         self._receives_directly = agrees_with_the_sdk(to_input_event)
         self._connect = connect
         self._metadata = connect()
@@ -92,7 +95,7 @@ class EventHubInput:
             receive_directly(client, to_input_event)
         reader = EventHubReader(
             client,
-            Dependency(DependencyKind.INPUT_HUB_READING, self.dependency.name, partition_id),
+            Dependency(self._reading, self.dependency.name, partition_id),
             partition_id,
             start,
             owner_level=owner_level,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dedup_service.core.outgoing import OutgoingEvent
-from dedup_service.ports import CleanTail, Publisher, TailEvents
+from dedup_service.ports import CleanTail, PartitionReader, PartitionState, Publisher, StartPosition, TailEvents
 
 DEFAULT_OUTPUT = ""
 
@@ -68,6 +68,14 @@ class RoutedTail:
     async def read(self, partition_id: str, after: int) -> TailEvents:
         output, partition = _split(partition_id)
         return await self.outputs[output].read(partition, after)
+
+    async def partition_state(self, partition_id: str) -> PartitionState:
+        output, partition = _split(partition_id)
+        return await self.outputs[output].partition_state(partition)
+
+    def open_reader(self, partition_id: str, start: StartPosition, *, by_force: bool = False) -> PartitionReader:
+        output, partition = _split(partition_id)
+        return self.outputs[output].open_reader(partition, start, by_force=by_force)
 
     async def close(self) -> None:
         await asyncio.gather(*(tail.close() for tail in self.outputs.values()), return_exceptions=True)

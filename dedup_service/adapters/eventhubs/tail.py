@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from azure.eventhub import EventData
@@ -21,15 +21,17 @@ from dedup_service.adapters.azure_errors import (
 )
 from dedup_service.adapters.eventhubs.below_sdk.amqp_types import make_decoding_total
 from dedup_service.adapters.eventhubs.below_sdk.attaching import try_to_attach
-from dedup_service.adapters.eventhubs.input import to_input_event
+from dedup_service.adapters.eventhubs.input import EventHubInput, to_input_event
 from dedup_service.config.hubs import OutputConfig
 from dedup_service.errors import ConfigurationError, Dependency, DependencyKind, ShutOutError, UnavailableError
-from dedup_service.ports import TailEvents
+from dedup_service.ports import PartitionReader, PartitionState, StartPosition, TailEvents
 
 logger = logging.getLogger(__name__)
 
 PREFETCH = 3000
 BATCH_SIZE = 1000
+REBUILD_PREFETCH = 300
+"""Events may have 256 KB, and all of the window is read."""
 
 
 class EventHubTail:
@@ -45,9 +47,21 @@ class EventHubTail:
     Source: https://learn.microsoft.com/archive/blogs/gyan/event-hubs-receiver-epoch
     """
 
-    def __init__(self, client: EventHubConsumerClient, output: OutputConfig, *, timeout_seconds: float) -> None:
+    def __init__(
+        self, connect: Callable[[], EventHubConsumerClient], output: OutputConfig, *, timeout_seconds: float
+    ) -> None:
         make_decoding_total()
-        self._client = client
+        self._client = connect()
+        kind = DependencyKind.CLEAN_HUB_READING
+        self._hub = EventHubInput(
+            connect,
+            output.address.namespace,
+            output.name,
+            prefetch=REBUILD_PREFETCH,
+            batch_size=REBUILD_PREFETCH,
+            kind=kind,
+            reading=kind,
+        )
         self._output = output
         self._dependency = Dependency(DependencyKind.CLEAN_HUB_READING, output.name)
         self._timeout = timeout_seconds
@@ -164,5 +178,11 @@ class EventHubTail:
                 raise UnavailableError(self._dependency, f"no event within {self._timeout:.0f} s")
         await ended
 
+    async def partition_state(self, partition_id: str) -> PartitionState:
+        return await self._hub.partition_state(partition_id)
+
+    def open_reader(self, partition_id: str, start: StartPosition, *, by_force: bool = False) -> PartitionReader:
+        return self._hub.open(partition_id, start, owner_level=self._epoch if by_force else None)
+
     async def close(self) -> None:
-        await close_quietly(self._client)
+        await asyncio.gather(close_quietly(self._client), self._hub.close())

@@ -12,6 +12,7 @@ from dedup_service.adapters.redis.calls import RedisClient, Script, all_of, call
 from dedup_service.adapters.redis.claim_records import ClaimEncoder
 from dedup_service.adapters.redis.ledger_keys import account_prefix
 from dedup_service.adapters.redis.lua_constants import ACCOUNTING_CONSTANTS, CLAIM_CONSTANTS, lua
+from dedup_service.adapters.redis.marked import Generations, MarkedScript
 from dedup_service.adapters.redis.sharding import ShardPart, by_shard, in_order
 from dedup_service.adapters.redis.unreadable import Report, log_unreadable, report_all
 from dedup_service.core.claim_requests import ClaimRequest
@@ -21,7 +22,14 @@ from dedup_service.errors import ConfigurationError
 logger = logging.getLogger(__name__)
 
 FREE = ord("0")
-CLAIM_SCRIPT = ("accounting_tables.lua", "accounting_gaps.lua", "accounting_counts.lua", "claim.lua")
+CLAIM_SCRIPT = (
+    "marker.lua",
+    "marker_ready.lua",
+    "accounting_tables.lua",
+    "accounting_gaps.lua",
+    "accounting_counts.lua",
+    "claim.lua",
+)
 CLUSTER_TAGS = 16
 """Enough hash tags that at least two map to different nodes."""
 
@@ -37,14 +45,18 @@ class RedisClaims:
         shards: int = 1,
         accounting: bool = True,
         report: Report = log_unreadable,
+        generations: Generations | None = None,
     ) -> None:
+        """`generations`: what is known of the markers; None to claim without them."""
         self._client = client
         self._namespace = namespace.encode()
         self._shards = shards
         self._accounting = accounting
         self._report = report
-        self._claim = Script(client, *CLAIM_SCRIPT, head=lua({**CLAIM_CONSTANTS, **ACCOUNTING_CONSTANTS}))
-        self._confirm = Script(client, "confirm.lua", head=lua(CLAIM_CONSTANTS))
+        constants = lua({**CLAIM_CONSTANTS, **ACCOUNTING_CONSTANTS})
+        confirm = ("marker.lua", "marker_ready.lua", "confirm.lua")
+        self._claim = MarkedScript(Script(client, *CLAIM_SCRIPT, head=constants), generations)
+        self._confirm = MarkedScript(Script(client, *confirm, head=lua(CLAIM_CONSTANTS)), generations)
         self._replica_number = Script(client, "replica_number.lua")
         self._numbers: dict[tuple[str, str], int] = {}
 
@@ -55,14 +67,17 @@ class RedisClaims:
     async def claim(self, requests: Sequence[ClaimRequest], live: Sequence[int]) -> list[bytes | None]:
         incarnations = b"".join(incarnation.to_bytes(4, "big") for incarnation in live)
 
-        async def claim_part(part: ShardPart) -> list[bytes | None]:
+        async def claim_part(part: ShardPart, generation: int | None) -> list[bytes | None]:
             keys = self._keys(part)
-            answer, unreadable = await self._claim(keys, [incarnations, *self._encoded(part)])
+            args = [incarnations, *self._encoded(part)]
+            answer, unreadable = await self._claim(part.shard, keys, args, generation)
             report_all(self._report, unreadable)
             return _claims_found(answer, len(keys))
 
         parts = by_shard(requests, self._shards)
-        return in_order(parts, await all_of([claim_part(part) for part in parts]))
+        # At once: the caller has just decided that it can judge these copies by what is known now.
+        generations = [self._claim.generation(part.shard) for part in parts]
+        return in_order(parts, await all_of([claim_part(*item) for item in zip(parts, generations, strict=True)]))
 
     def _encoded(self, part: ShardPart) -> tuple[bytes, bytes]:
         encoder = ClaimEncoder(part.pieces)
@@ -72,7 +87,7 @@ class RedisClaims:
     async def confirm(self, requests: Sequence[ClaimRequest], ttl_ms: int) -> int:
         async def confirm_part(part: ShardPart) -> int:
             claims = [claim for request, readings, _ in part.pieces for claim in request.claims_of(readings)]
-            lost, unreadable = await self._confirm(self._keys(part), [ttl_ms, b"".join(claims)])
+            lost, unreadable = await self._confirm(part.shard, self._keys(part), [ttl_ms, b"".join(claims)])
             report_all(self._report, unreadable)
             return int(lost)
 

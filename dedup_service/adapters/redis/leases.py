@@ -10,10 +10,15 @@ from typing import Any, cast
 import msgspec
 
 from dedup_service.adapters.redis.calls import RedisClient, Script, call
+from dedup_service.adapters.redis.marked import Generations, MarkedScript
 from dedup_service.adapters.redis.unreadable import Report, log_unreadable, read, readable, report_all, text
-from dedup_service.core.leases import PRESENT, EndOffsets, Lease, LeaseRecord, Presence, Renewal
+from dedup_service.core.leases import PRESENT, EndOffsets, Lease, LeaseRecord, Presence, Renewal, all_lost
+from dedup_service.errors import ForgottenError
 
 NOT_HELD = ("", b"")
+LEASE_SCRIPT = ("marker.lua", "marker_ready.lua", "marker_fence.lua")
+SHARD = 0
+"""That of all leases."""
 _partitions = msgspec.json.Decoder(list[str]).decode
 _sample = msgspec.json.Decoder(dict[str, int] | None).decode
 
@@ -37,7 +42,9 @@ class RedisLeases:
         ttl_seconds: float,
         monotonic: Callable[[], float],
         report: Report = log_unreadable,
+        generations: Generations | None = None,
     ) -> None:
+        """`generations`: what is known of the markers; None for leases without them."""
         self._client = client
         self._partition_ids = list(partition_ids)
         self._ttl_seconds = ttl_seconds
@@ -48,9 +55,10 @@ class RedisLeases:
         self._partitions = scope_prefix(namespace, "partitions", scope)
         self._progress = scope_prefix(namespace, "progress", scope).encode()
         self._sample = f"{namespace}{{0}}sample".encode()
-        self._renew = Script(client, "lease_renew.lua")
-        self._take = Script(client, "lease_take.lua")
-        self._write = Script(client, "lease_write.lua")
+        self._renew, self._take, self._write = (
+            MarkedScript(Script(client, *LEASE_SCRIPT, name), generations, is_fenced=True)
+            for name in ("lease_renew.lua", "lease_take.lua", "lease_write.lua")
+        )
 
     def _lease(self, partition_id: str) -> bytes:
         return f"{self._leases}:{partition_id}".encode()
@@ -79,7 +87,10 @@ class RedisLeases:
             lease, record = mine.get(partition), records.get(partition)
             args += NOT_HELD if lease is None else (lease.epoch, b"" if record is None else record.encode())
         keys = [self._pods, self._progress, self._sample, *(self._lease(partition) for partition in partitions)]
-        pods, others_ms, sample, states, unreadable = await self._renew(keys, args)
+        try:
+            pods, others_ms, sample, states, unreadable = await self._renew(SHARD, keys, args)
+        except ForgottenError:
+            return all_lost(held)
         report_all(self._report, unreadable)
         by_state: dict[bytes, list[str]] = {}
         for partition, state in zip(partitions, states, strict=True):
@@ -100,19 +111,31 @@ class RedisLeases:
 
     async def take(self, pod_id: str, partition_id: str) -> Lease | None:
         asked_at = self._monotonic()
-        answer = await self._take([self._lease(partition_id)], [pod_id, self._ttl_ms])
-        if not answer:
+        try:
+            epoch, record, is_current, unreadable = await self._take(
+                SHARD, [self._lease(partition_id)], [pod_id, self._ttl_ms]
+            )
+        except ForgottenError:
             return None
-        epoch, record, unreadable = answer
         report_all(self._report, unreadable)
+        if not epoch:
+            return None
         key = self._lease(partition_id)
         inherited: LeaseRecord | None = readable(LeaseRecord.decode, self._report, key, record or None, None)
-        return Lease(partition_id, int(epoch), asked_at + self._ttl_seconds, inherited)
+        valid_until = asked_at + self._ttl_seconds
+        return Lease(partition_id, int(epoch), valid_until, inherited, inherited_is_current=bool(is_current))
 
     async def write(self, lease: Lease, record: LeaseRecord, *, release: bool = False) -> bool:
         args = [lease.epoch, record.encode(), int(release)]
-        is_mine = bool(await self._write([self._lease(lease.partition_id)], args))
+        try:
+            written, unreadable = await self._write(SHARD, [self._lease(lease.partition_id)], args)
+        except ForgottenError:
+            lease.is_lost = True
+            return False
+        report_all(self._report, unreadable)
+        is_mine = bool(written)
         lease.is_lost = lease.is_lost or not is_mine or release
+        lease.written = record if is_mine else lease.written
         return is_mine
 
     async def leave(self, pod_id: str) -> None:

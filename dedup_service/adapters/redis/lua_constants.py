@@ -16,6 +16,7 @@ from dedup_service.core.claims import (
     MAX_REPLICAS,
     ORIGIN_AT,
     REPLICAS_AT,
+    RESTORED,
     UNCONFIRMED,
 )
 
@@ -23,6 +24,7 @@ CLAIM_CONSTANTS = {
     "CLAIM_BYTES": CLAIM_BYTES,
     "UNCONFIRMED": UNCONFIRMED,
     "CONFIRMED": CONFIRMED,
+    "RESTORED": RESTORED,
     "REPLICAS_FIRST": REPLICAS_AT.start + 1,  # Lua counts bytes from 1, and includes the last one
     "ORIGIN_FIRST": ORIGIN_AT.start + 1,
     "ORIGIN_LAST": ORIGIN_AT.stop,

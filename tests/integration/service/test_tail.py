@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import pytest
 from azure.eventhub.aio import EventHubConsumerClient
@@ -29,8 +30,8 @@ DEADLINE_SECONDS = 30.0
 @asynccontextmanager
 async def tail_of(connection_string: str, group: str = "dedup", name: str = "") -> AsyncIterator[EventHubTail]:
     address = parse_hub_address("DEDUP_OUTPUT_CONNECTION_STRING", SecretStr(connection_string))
-    client = EventHubConsumerClient.from_connection_string(connection_string, group, retry_total=0)
-    made = EventHubTail(client, OutputConfig(name, address, group), timeout_seconds=5)
+    connect = partial(EventHubConsumerClient.from_connection_string, connection_string, group, retry_total=0)
+    made = EventHubTail(connect, OutputConfig(name, address, group), timeout_seconds=5)
     try:
         yield made
     finally:

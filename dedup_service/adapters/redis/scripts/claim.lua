@@ -1,11 +1,11 @@
--- Claims keys for copies. Follows the constants, safe_calls.lua and the three parts of the accounting; core/claims.py has the layout of a claim,
+-- Claims keys for copies. Follows the constants, safe_calls.lua, marker_ready.lua and the three parts of the accounting; core/claims.py has the layout of a claim,
 -- in which Lua counts bytes from 1.
 -- KEYS: claim keys. ARGV[1]: the live hub incarnations, 4 bytes each; empty when they are not known. ARGV[2]: MessagePack of the
 -- key prefix, the groups, the sources as [digest, text], and the epochs; empty when nothing is accounted. ARGV[3]: for each event
 -- a head of HEAD_BYTES, followed by a record of RECORD_BYTES for each of its readings, in the order of the keys;
 -- adapters/redis/claim_records.py packs both.
 -- Returns one text: for each key '0' when it was free and is now claimed, or '1'; then, for each '1', the claim that was found; and
--- the keys that were unreadable.
+-- the keys that were unreadable; and the number of calls.
 -- Needs Redis 6 or newer.
 local live, any_live = {}, #ARGV[1] > 0
 for at = 1, #ARGV[1], 4 do
@@ -67,7 +67,7 @@ while at <= #records do
       if after ~= before then
         -- Another replica delivered the same reading: remember it in the claim, whose TTL stays.
         call('SET', key, sub(found, 1, REPLICAS_FIRST - 1) .. BITS_OF[after] .. sub(found, ORIGIN_FIRST), 'KEEPTTL')
-      elseif not is_own and byte(found, 1) == CONFIRMED then
+      elseif not is_own and byte(found, 1) ~= UNCONFIRMED then
         -- The replica repeats what is published, and may do so for longer than the window.
         prolong(key, confirmed_ttl)
       end
@@ -82,4 +82,4 @@ end
 if is_accounting then
   settle()
 end
-return {table.concat(flags) .. table.concat(claims), unreadable}
+return {table.concat(flags) .. table.concat(claims), unreadable, calls}

@@ -1,6 +1,6 @@
--- Confirms claims after the clean hub acknowledged their readings. Follows the constants and safe_calls.lua.
+-- Confirms claims after the clean hub acknowledged their readings. Follows the constants, safe_calls.lua and marker_ready.lua.
 -- KEYS: claim keys. ARGV[1]: TTL in ms. ARGV[2]: for each key the claim as its owner made it, concatenated.
--- Returns how many claims are now held by another origin, and the keys that were unreadable.
+-- Returns how many claims are now held by another origin, the keys that were unreadable, and the number of calls.
 local sub, call, ttl, claims = string.sub, redis.call, ARGV[1], ARGV[2]
 local PUBLISHED = string.char(CONFIRMED)
 local lost, at = 0, 1
@@ -15,10 +15,11 @@ for _, key in ipairs(KEYS) do
     found = sub(claims, at, at + CLAIM_BYTES - 1)
   end
   if sub(found, ORIGIN_FIRST, ORIGIN_LAST) == sub(claims, at + ORIGIN_FIRST - 1, at + ORIGIN_LAST - 1) then
-    call('SET', key, PUBLISHED .. sub(found, REPLICAS_FIRST), 'PX', ttl)
+    local is_restored = string.byte(found, 1) == RESTORED
+    call('SET', key, is_restored and found or PUBLISHED .. sub(found, REPLICAS_FIRST), 'PX', ttl)
   else
     lost = lost + 1
   end
   at = at + CLAIM_BYTES
 end
-return {lost, unreadable}
+return {lost, unreadable, calls}

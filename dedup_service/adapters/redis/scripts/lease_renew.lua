@@ -1,9 +1,9 @@
--- Renews all leases of a pod, writes their records, and returns who takes part and what is free. Follows safe_calls.lua.
+-- Renews all leases of a pod, writes their records, and returns who takes part and what is free. Follows marker_fence.lua.
 -- KEYS[1]: the pods that take part. KEYS[2]: when each pod last made progress. KEYS[3]: the sample. Then the lease of each partition.
 -- ARGV[1]: the pod. ARGV[2]: TTL in ms. ARGV[3]: whether it takes part (0 or 1). ARGV[4]: how long ago it made progress, in ms, or ''.
 -- Then for each lease the epoch that the pod holds and its record, or '' and ''.
 -- Returns the pods, how long ago any other pod made progress in ms (or ''), the sample, for each lease `held`, `lost`, `free` or
--- `taken`, and the keys that were unreadable.
+-- `taken`, the keys that were unreadable, and the number of calls.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local pod, ttl = ARGV[1], tonumber(ARGV[2])
@@ -50,4 +50,4 @@ for i = 4, #KEYS do
     states[i - 3] = 'lost'
   end
 end
-return {redis.call('ZRANGE', KEYS[1], 0, -1), others_progressed_ago(), safe('GET', KEYS[3]) or '', states, unreadable}
+return {redis.call('ZRANGE', KEYS[1], 0, -1), others_progressed_ago(), safe('GET', KEYS[3]) or '', states, unreadable, calls}

@@ -1,16 +1,19 @@
--- Takes a free lease. KEYS[1]: the lease. ARGV[1]: the pod. ARGV[2]: TTL in ms. Follows safe_calls.lua.
--- Returns the new epoch, the last owner's record, and the keys that were unreadable, or '' when another pod holds the lease.
+-- Takes a free lease. KEYS[1]: the lease. ARGV[1]: the pod. ARGV[2]: TTL in ms. Follows marker_fence.lua.
+-- Returns the new epoch, or '' when another pod holds the lease, the last owner's record, whether that is of
+-- the present generation (0 or 1), the keys that were unreadable, and the number of calls.
 -- The epoch is above every earlier one, even if Redis has forgotten them, because it is at least the time in ms.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local epoch, deadline, released, record = unpack(safe('HMGET', KEYS[1], 'epoch', 'deadline', 'released', 'record'))
+local epoch, deadline, released, record, taken_in = unpack(safe('HMGET', KEYS[1], 'epoch', 'deadline', 'released', 'record', 'generation'))
 if released ~= '1' and (whole(deadline) or 0) > now then
-  return ''
+  return {'', '', 0, unreadable, calls}
 end
 if epoch and not whole(epoch) then
   forget(KEYS[1])
   epoch, record = nil, nil
 end
+local is_current = generation ~= '' and taken_in == generation and 1 or 0
 local next_epoch = string.format('%.0f', math.max((whole(epoch) or 0) + 1, now))
-redis.call('HSET', KEYS[1], 'epoch', next_epoch, 'deadline', now + tonumber(ARGV[2]), 'released', '0', 'owner', ARGV[1])
-return {next_epoch, record or '', unreadable}
+redis.call('HSET', KEYS[1], 'epoch', next_epoch, 'deadline', now + tonumber(ARGV[2]), 'released', '0', 'owner', ARGV[1],
+  'generation', generation)
+return {next_epoch, record or '', is_current, unreadable, calls}

@@ -1,0 +1,121 @@
+"""The markers in Redis: on which server the claims of each shard are complete, and how they are made so again (R12)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+
+from dedup_service.adapters.redis.calls import RedisClient, Script, all_of
+from dedup_service.adapters.redis.lua_constants import CLAIM_CONSTANTS, lua
+from dedup_service.adapters.redis.marked import Generations, MarkedScript
+from dedup_service.adapters.redis.unreadable import Report, log_unreadable, report_all
+from dedup_service.core.claims import shards_of
+from dedup_service.core.markers import Marker, ReadBack, RestoredEvent
+from dedup_service.errors import ForgottenError
+
+LEASES_SHARD = 0
+READ_BACK = b"back:"
+ENDS_BYTES = 6
+
+
+class RedisMarkers:
+    def __init__(
+        self,
+        client: RedisClient,
+        generations: Generations,
+        *,
+        namespace: str,
+        rebuilds: bool,
+        report: Report = log_unreadable,
+    ) -> None:
+        """`rebuilds`: False where claims may be made at once after Redis forgot."""
+        self._generations = generations
+        self._namespace = namespace.encode()
+        self._rebuilds = rebuilds
+        self._report = report
+        self._look = Script(client, "marker.lua", "marker_look.lua")
+        self._distrust = MarkedScript(Script(client, "marker.lua", "distrust.lua"), generations)
+        self._fence = Script(client, "fence.lua")
+        self._turn = Script(client, "turn.lua")
+        restore = Script(client, "marker.lua", "restore.lua", head=lua(CLAIM_CONSTANTS))
+        self._restore = MarkedScript(restore, generations, rebuilds=True)
+        self._read_back = MarkedScript(Script(client, "marker.lua", "read_back.lua"), generations, rebuilds=True)
+
+    @property
+    def are_ready(self) -> bool:
+        return self._generations.are_ready
+
+    async def look(self) -> list[Marker]:
+        """What this pod knows changes for all shards at once: its memory (core/markers.py) must change with it."""
+        found = await all_of([self._look_at(shard) for shard in range(self._generations.shards)])
+        for marker, fence in found:
+            self._generations.saw(marker.shard, marker.generation, fence, is_ready=marker.is_ready)
+        return [marker for marker, _ in found]
+
+    async def _look_at(self, shard: int) -> tuple[Marker, int]:
+        key = self._generations.key(shard)
+        now_ms, answer, unreadable = await self._look([key], ["0" if self._rebuilds else "1", ""])
+        report_all(self._report, unreadable)
+        fields = dict(zip(answer[::2], answer[1::2], strict=True))
+        number, since_ms, fence = (int(fields[name]) for name in (b"generation", b"since", b"fence"))
+        is_ready = fields[b"ready"] == b"1"
+        return Marker(shard, number, since_ms, now_ms, is_ready, _read_back(fields)), fence
+
+    async def distrust(self) -> None:
+        try:
+            await self._distrust(LEASES_SHARD, [], [])
+        except ForgottenError:
+            return  # that is known already
+
+    async def fence(self, marker: Marker) -> int:
+        if marker.shard == LEASES_SHARD:
+            return marker.now_ms - marker.since_ms
+        ago_ms, unreadable = await self._fence([self._generations.key(LEASES_SHARD)], [marker.shard, marker.generation])
+        report_all(self._report, unreadable)
+        return int(ago_ms)
+
+    async def may_read(self, pod_id: str, partition_id: str, seconds: float) -> bool:
+        key = b"%s{%d}reading:%s" % (self._namespace, LEASES_SHARD, partition_id.encode())
+        is_mine, unreadable = await self._turn([key], [pod_id, int(seconds * 1000)])
+        report_all(self._report, unreadable)
+        return bool(is_mine)
+
+    async def restore(self, events: Sequence[RestoredEvent], markers: Collection[Marker]) -> int:
+        async def restore_in(marker: Marker, keys: list[bytes], records: list[bytes]) -> int:
+            written, unreadable = await self._restore(marker.shard, keys, [b"".join(records)], marker.generation)
+            report_all(self._report, unreadable)
+            return int(written)
+
+        parts = self._by_shard(events, [marker.shard for marker in markers])
+        return sum(await all_of([restore_in(marker, *parts[marker.shard]) for marker in markers if parts[marker.shard][0]]))
+
+    def _by_shard(
+        self, events: Sequence[RestoredEvent], shards: Collection[int]
+    ) -> dict[int, tuple[list[bytes], list[bytes]]]:
+        """The keys and the records of each shard."""
+        shard_by_source = shards_of(self._generations.shards)
+        parts: dict[int, tuple[list[bytes], list[bytes]]] = {shard: ([], []) for shard in shards}
+        prefixes = {shard: b"%s{%d}" % (self._namespace, shard) for shard in shards}
+        for event in events:
+            ends = event.ends_ms.to_bytes(ENDS_BYTES, "big")
+            for source, key, claim in zip(event.sources, event.keys, event.claims, strict=True):
+                shard = shard_by_source[source]
+                if shard in parts:
+                    keys, records = parts[shard]
+                    keys.append(prefixes[shard] + key)
+                    records.append(ends + claim)
+        return parts
+
+    async def note(self, marker: Marker, partition_id: str, read_back: ReadBack, partitions: Collection[str]) -> None:
+        args = [partition_id, read_back.to_ms, read_back.sequence_number, *partitions]
+        (unreadable,) = await self._read_back(marker.shard, [], args, marker.generation)
+        report_all(self._report, unreadable)
+
+
+def _read_back(fields: dict[bytes, bytes]) -> dict[str, ReadBack]:
+    """What is unreadable counts as not read."""
+    found = {}
+    for name, value in fields.items():
+        if name.startswith(READ_BACK) and (match := re.fullmatch(rb"(\d+) (-?\d+)", value)):
+            found[name.removeprefix(READ_BACK).decode()] = ReadBack(int(match[1]), int(match[2]))
+    return found

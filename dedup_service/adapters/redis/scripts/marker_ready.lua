@@ -1,0 +1,4 @@
+-- Refuses to work on claims that are not complete. Follows marker.lua.
+if not is_ready() then
+  return REFUSED
+end

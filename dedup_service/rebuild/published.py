@@ -1,0 +1,120 @@
+"""What a clean event says about the readings that were published with it: enough to claim them again.
+
+The key needs the reading's source and id, which are in the clean event as they were in the input event, and the group, which
+follows from the sender. The origin is in properties that a device can't forge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import msgspec
+
+from dedup_service.core.claims import NO_CONTENT, key_digests, restored_claims
+from dedup_service.core.events import Extraction, InputEvent, Origin, Reading
+from dedup_service.core.extract import MAX_READINGS
+from dedup_service.core.groups import Group, Groups
+from dedup_service.core.input_log import InputLog
+from dedup_service.core.outgoing import DUPLICATE_PROPERTY, INDEXES_PROPERTY, KEPT_ANNOTATIONS, ORIGIN_PROPERTY
+from dedup_service.core.resolve import indexes_of
+from dedup_service.core.structured import OWN_PREFIX
+from dedup_service.errors import UndeliverableError
+from dedup_service.ports import Extractor
+from wire.cloudevents import BATCH_CONTENT_TYPE
+
+DEVICE_MEMBER = f'"{OWN_PREFIX}device"'.encode()
+"""In every event that was published in structured mode."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The readings of one clean event."""
+
+    group: Group
+    replica: str
+    """Who delivered them."""
+    event: Origin
+    indexes: Sequence[int]
+    """Those of the readings in the input event."""
+    readings: Sequence[Reading]
+    contents: Sequence[bytes]
+    enqueued_ms: int
+    """When the clean event was enqueued."""
+
+    def keys(self) -> list[bytes]:
+        return key_digests(self.group.claim_scope, self.readings)
+
+    def claims(self, replica: int) -> list[bytes]:
+        """`replica`: its number in the group."""
+        return restored_claims(self.event, self.indexes, self.contents, replica, self.enqueued_ms)
+
+
+class UnknownReadingsError(Exception):
+    """A clean event has readings of this service, but it can't be told which."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedReader:
+    groups: Groups
+    extractor: Extractor
+    """Reads CloudEvents."""
+
+    def read(self, clean: InputEvent) -> Published | None:
+        """None for what holds no winners: what others sent, marked duplicates, and what is no reading.
+
+        Raises UnknownReadingsError.
+        """
+        origin, indexes = _origin(clean)
+        if origin is None or not indexes:
+            return None
+        event = _as_it_came(clean)
+        group = self.groups.of_replica(event.replica)
+        if group is None:
+            raise UnknownReadingsError(f"its sender {event.replica} is in no group")
+        extraction = self._extract(event, group)
+        readings = extraction.readings
+        if len(readings) != len(indexes) or extraction.bad:
+            raise UnknownReadingsError(f"it holds {len(readings)} readings, and was sent with {len(indexes)}")
+        contents = _contents(extraction, event)
+        return Published(group, event.replica, origin, indexes, readings, contents, clean.enqueued_ms)
+
+    def _extract(self, event: InputEvent, group: Group) -> Extraction:
+        """Whatever a group's format is, what was published in structured mode are CloudEvents."""
+        own = self.extractor if group.extractor is None or _is_structured(event) else group.extractor
+        try:
+            return own.extract(event, group.content)
+        except UndeliverableError as error:
+            raise UnknownReadingsError(str(error)) from None
+
+
+def _origin(clean: InputEvent) -> tuple[Origin | None, list[int]]:
+    properties = clean.application_properties
+    text, indexes = properties.get(ORIGIN_PROPERTY), properties.get(INDEXES_PROPERTY)
+    if not isinstance(text, str) or not isinstance(indexes, str) or properties.get(DUPLICATE_PROPERTY):
+        return None, []
+    try:
+        log, number = InputLog.parse(text)
+    except ValueError:
+        return None, []
+    found = list(islice(indexes_of(indexes), MAX_READINGS + 1))
+    return log.origin(number, 0), [index for index in found if index < MAX_READINGS]
+
+
+def _as_it_came(clean: InputEvent) -> InputEvent:
+    """With the annotations that were made properties when it was published."""
+    properties = clean.application_properties
+    kept = {name: properties[name] for name in KEPT_ANNOTATIONS if name in properties}
+    return msgspec.structs.replace(clean, annotations={**clean.annotations, **kept})
+
+
+def _is_structured(event: InputEvent) -> bool:
+    return event.content_type == BATCH_CONTENT_TYPE and DEVICE_MEMBER in event.body
+
+
+def _contents(extraction: Extraction, event: InputEvent) -> list[bytes]:
+    """The hashes by which copies are compared. A structured event may have the data in another form than its copies have."""
+    if _is_structured(event):
+        return [NO_CONTENT] * len(extraction.readings)
+    return [reading.content_hash for reading in extraction.readings]

@@ -1,0 +1,160 @@
+"""Gives Redis back what it forgot (R12), together with the other pods:
+
+    look at the markers → fence → read the clean stream back, newest part first → note how far → claims are made again
+
+- Fence before reading: a verdict of before may still be on its way to a send. When all leases of before have ended, whatever
+  was sent by them is in the clean stream, and nothing of it can be added.
+- Restore before note: what is noted as read is claimed.
+- Every step may be repeated by any pod at any time; none needs to know who began.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from dedup_service.core.markers import Marker, Memory, Part, ReadBack, next_part
+from dedup_service.errors import Dependency, DependencyKind, ForgottenError, UnavailableError
+from dedup_service.ports import Clock, Markers
+from dedup_service.rebuild.reading_back import READING, ReadingBack
+from dedup_service.rebuild.reports import Reports
+from dedup_service.telemetry import Telemetry
+
+REDIS = Dependency(DependencyKind.REDIS)
+ROUND_SECONDS = 0.25
+TURN_SECONDS = 10.0
+"""A pod that gets nowhere with a partition for so long leaves it to another one."""
+MAX_READERS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class RebuildOptions:
+    lease_seconds: float
+    window_ms: int
+    """The longest of all groups."""
+    horizon_ms: Callable[[], int]
+    """Back to how long ago the clean stream is read before claims are made again."""
+    spread_ms: Callable[[], int]
+    """By how much claims outlive their window."""
+
+
+@dataclass(slots=True)
+class Rebuilder:
+    pod_id: str
+    memory: Memory
+    markers: Markers
+    reading_back: ReadingBack
+    clock: Clock
+    telemetry: Telemetry
+    options: RebuildOptions
+    has_worked: Callable[[], Awaitable[bool]]
+    """Whether this deployment may ever have published anything. If not, there are no leases of before."""
+    _seen_at: dict[tuple[int, int], float] = field(default_factory=dict)
+    """Shard and generation → when this pod first saw it, in monotonic seconds."""
+    _generations: dict[int, int] = field(default_factory=dict)
+    """Of each shard, as last seen."""
+    _reading: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _reports: Reports | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        try:
+            while not stop.is_set():
+                await self.round()
+                await self.clock.sleep(ROUND_SECONDS)
+        finally:
+            for task in self._reading.values():
+                task.cancel()
+
+    async def round(self) -> None:
+        """Does what can be done now. Makes no call while everything is remembered."""
+        if not self.markers.are_ready:
+            self.memory.forgot()
+        if self.memory.is_whole:
+            return
+        try:
+            markers = await self.markers.look()
+            self.memory.saw(markers, self._needed_ms)  # at once: claims go by both
+            await self._work(markers)
+        except ForgottenError:
+            return  # the next round looks again
+        except UnavailableError as error:
+            self.telemetry.unavailable(error.dependency, error.problem)
+        except Exception as error:  # noqa: BLE001  # a defect must not end the rebuild: the next round tries again
+            self.telemetry.worker_failed("rebuild", error)
+        else:
+            self.telemetry.available(REDIS)
+
+    @property
+    def _needed_ms(self) -> int:
+        """What was published longer ago need not be known, since its claims would have ended."""
+        return self.options.window_ms + self.options.spread_ms()
+
+    async def _work(self, markers: Sequence[Marker]) -> None:
+        now, partitions = self.clock.monotonic(), self.memory.clean_partitions
+        lacking = [marker for marker in markers if not marker.is_whole(partitions)]
+        await self._report_forgotten(markers)
+        for marker in lacking:
+            self._seen_at.setdefault((marker.shard, marker.generation), now)
+        self._report(lacking)
+        fenced = [marker for marker in lacking if await self._is_fenced(marker)]
+        for partition in partitions:
+            part = next_part(fenced, partition, self.options.horizon_ms(), self._needed_ms)
+            is_free = partition not in self._reading and len(self._reading) < MAX_READERS
+            if part is not None and is_free and await self.markers.may_read(self.pod_id, partition, TURN_SECONDS):
+                self._reading[partition] = asyncio.create_task(self._read(part))
+
+    async def _is_fenced(self, marker: Marker) -> bool:
+        """Whether all leases of before have ended, by the clock of Redis and by this pod's own."""
+        if marker.is_ready or marker.read_back or not await self.has_worked():
+            return True
+        ago_seconds = await self.markers.fence(marker) / 1000
+        seen_seconds = self.clock.monotonic() - self._seen_at[marker.shard, marker.generation]
+        return min(ago_seconds, seen_seconds) >= self.options.lease_seconds
+
+    async def _read(self, part: Part) -> None:
+        partition = part.partition_id
+        keep = partial(self.markers.may_read, self.pod_id, partition, TURN_SECONDS)
+        try:
+            read_back = await self._read_back(part, keep)
+            for marker in part.markers:
+                await self.markers.note(marker, partition, read_back, self.memory.clean_partitions)
+            await self.markers.may_read(self.pod_id, partition, ROUND_SECONDS)
+        except ForgottenError:
+            pass  # the next round looks again
+        except UnavailableError as error:
+            self.telemetry.unavailable(error.dependency, error.problem)
+        except Exception as error:  # noqa: BLE001  # a defect; another round, or another pod, tries again
+            self.telemetry.worker_failed(partition, error)
+        else:
+            self.telemetry.available(READING)
+        finally:
+            self._reading.pop(partition, None)
+
+    async def _read_back(self, part: Part, keep: Callable[[], Awaitable[object]]) -> ReadBack:
+        if all(marker.now_ms - marker.since_ms >= self._needed_ms for marker in part.markers):
+            return part.read_to(0, is_all=True)  # whatever was claimed before this marker has ended
+        return await self.reading_back.read(part, self.options.spread_ms(), keep)
+
+    # --- what people see
+
+    async def _report_forgotten(self, markers: Sequence[Marker]) -> None:
+        """A pod that has just started, and finds a rebuild under way, says so, too."""
+        forgotten = []
+        for marker in markers:
+            known = self._generations.get(marker.shard)
+            if known != marker.generation and (known is not None or not marker.is_ready) and await self.has_worked():
+                forgotten.append(marker.shard)
+            self._generations[marker.shard] = marker.generation
+        if forgotten:
+            self.telemetry.redis_forgot(forgotten, rebuilds=bool(self.memory.clean_partitions))
+
+    def _report(self, lacking: Sequence[Marker]) -> None:
+        if lacking and self._reports is None:
+            self._reports = Reports(self.clock, self.telemetry)
+        if self._reports is not None:
+            are_ready = all(marker.is_ready for marker in lacking)
+            self._reports.saw(self.memory.progress, are_ready=are_ready, is_whole=not lacking)
+        if not lacking:
+            self._reports = None

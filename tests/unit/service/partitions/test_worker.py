@@ -38,6 +38,19 @@ async def run_until(worker: PartitionWorker, condition: Callable[[], bool]) -> N
     await task
 
 
+async def until_checkpointed(plant: Plant, worker: PartitionWorker, number: int) -> None:
+    """Renews the lease meanwhile, with which the record is written that a checkpoint follows."""
+
+    async def renew() -> None:
+        while True:
+            await plant.leases.renew("pod", [worker.lease])
+            await asyncio.sleep(0)
+
+    renewing = asyncio.create_task(renew())
+    await until(lambda: "0" in plant.checkpoints.positions and plant.checkpoints.positions["0"].sequence_number == number)
+    renewing.cancel()
+
+
 async def kill(worker: PartitionWorker, condition: Callable[[], bool]) -> None:
     """Runs until the condition holds, then cancels the worker wherever it is, as when its process dies."""
     task = asyncio.create_task(worker.run())
@@ -99,10 +112,26 @@ async def test_an_event_that_is_older_than_the_retention_disproves_the_setting_o
 async def test_a_partition_is_read_from_the_beginning_and_checkpointed_at_its_end() -> None:
     plant = Plant()
     plant.emit("a", "b", "c")
-    await run_until(
-        await plant.worker(), lambda: plant.checkpoints.positions.get("0", Position(-1, "-1", 0)).sequence_number == 2
-    )
+    task = asyncio.create_task((worker := await plant.worker()).run())
+    await until_checkpointed(plant, worker, 2)
     assert plant.published == ["a", "b", "c"]
+    worker.stop("test")
+    await task
+
+
+async def test_a_checkpoint_never_passes_the_record_in_redis() -> None:
+    plant = Plant()
+    plant.emit("a")
+    await kill(worker := await plant.worker(), lambda: plant.published == ["a"] and worker.activity.progressed_at > 0)
+    assert plant.checkpoints.positions["0"].sequence_number == -1
+    task = asyncio.create_task((worker := await plant.worker()).run())
+    plant.emit("b")
+    await until(lambda: "b" in plant.published)
+    worker.stop("test")
+    await task
+    record = plant.leases.stored["0"].record
+    assert record is not None
+    assert plant.checkpoints.positions["0"] == LeaseRecord.decode(record).finished
 
 
 async def test_the_next_owner_continues_where_the_last_one_checkpointed() -> None:
@@ -167,7 +196,7 @@ async def test_work_continues_while_the_checkpoint_store_is_unavailable() -> Non
     plant.emit("b", "c")
     await until(lambda: len(plant.published) == 3)
     checkpoints.is_away = False
-    await until(lambda: plant.checkpoints.positions["0"].sequence_number == 2)
+    await until_checkpointed(plant, worker, 2)
     worker.stop("test")
     await task
     assert not plant.telemetry.paused

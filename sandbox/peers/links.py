@@ -39,6 +39,11 @@ class Link:
         self._refuses = False
         self._open.set()
 
+    def lead_to(self, host: str, port: int) -> None:
+        """Disconnects everybody; whoever connects from now on reaches another target."""
+        self._target = (host, port)
+        self._disconnect()
+
     async def stop(self) -> None:
         if self._server is not None:
             self._server.close()

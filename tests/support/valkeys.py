@@ -6,7 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,9 @@ def _until(what: str, is_so: Callable[[], object]) -> None:
 class Cluster:
     ports: list[int]
     bus_ports: list[int]
-    processes: list[subprocess.Popen[bytes]]
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    starts: list[Callable[[], subprocess.Popen[bytes]]] = field(default_factory=list)
+    """What starts each node (again)."""
 
     @property
     def url(self) -> str:
@@ -66,9 +68,30 @@ class Cluster:
                 return self.ports.index(int(primary[1]))
         raise AssertionError(f"no node holds slot {slot}")
 
+    def add(self, folder: Path, *options: str) -> None:
+        """Starts one more node, on the next pair of ports."""
+        number = len(self.starts)
+        ports = ("--port", str(self.ports[number]), "--cluster-port", str(self.bus_ports[number]))
+        self.starts.append(partial(_start, folder, *ports, "--cluster-enabled", "yes", *options))
+        self.processes.append(self.starts[number]())
+
     def kill(self, index: int) -> None:
         self.processes[index].kill()
         self.processes[index].wait()
+
+    def flush(self, index: int) -> None:
+        """A primary, and so its replica, forgets every key."""
+        self.ask(index, "FLUSHALL")
+
+    def restart_empty(self, index: int) -> None:
+        """A primary is killed and comes back at once: without its keys, but with its slots, since no replica takes over."""
+        self.kill(index)
+        self.processes[index] = self.starts[index]()
+        _until("the node is back", partial(self.is_whole, index))
+
+    def stop(self) -> None:
+        for index in range(len(self.processes)):
+            self.kill(index)
 
     def knows(self, index: int, ids: list[str]) -> bool:
         nodes = self.ask(index, "CLUSTER", "NODES")
@@ -105,42 +128,29 @@ def _ports() -> list[int]:
 @contextmanager
 def valkey_cluster(folder: Path, *options: str) -> Iterator[Cluster]:
     """Three primaries with a replica each."""
-    cluster = Cluster(_ports(), _ports(), [])
+    cluster = Cluster(_ports(), _ports())
+    clustering = ("--cluster-node-timeout", str(NODE_TIMEOUT_MS), "--repl-diskless-sync-delay", "0")
     try:
-        for port, bus_port in zip(cluster.ports, cluster.bus_ports, strict=True):
-            clustering = (
-                "--cluster-enabled",
-                "yes",
-                "--cluster-node-timeout",
-                str(NODE_TIMEOUT_MS),
-                "--repl-diskless-sync-delay",
-                "0",
-            )
-            ports = ("--port", str(port), "--cluster-port", str(bus_port))
-            cluster.processes.append(_start(folder / str(port), *ports, *clustering, *options))
+        for port in cluster.ports:
+            cluster.add(folder / str(port), *clustering, *options)
         for i in range(len(cluster.ports)):
             _until("a node answers", cluster.node(i).ping)
         _join(cluster)
         yield cluster
     finally:
-        for process in cluster.processes:
-            process.kill()
-            process.wait()
+        cluster.stop()
 
 
 @contextmanager
 def clustered_node(folder: Path, announced_port: int, *options: str) -> Iterator[int]:
     """A cluster of one node that announces another port than its own; yields its own."""
-    port, bus_port = free_port(), free_port()
+    cluster = Cluster([free_port()], [free_port()])
     announcing = ("--cluster-announce-ip", "127.0.0.1", "--cluster-announce-port", str(announced_port))
-    ports = ("--port", str(port), "--cluster-port", str(bus_port))
-    process = _start(folder, *ports, "--cluster-enabled", "yes", *announcing, *options)
-    cluster = Cluster([port], [bus_port], [process])
     try:
+        cluster.add(folder, *announcing, *options)
         _until("the node answers", cluster.node(0).ping)
         cluster.ask(0, "CLUSTER", "ADDSLOTSRANGE", 0, SLOTS - 1)
         _until("the cluster is whole", partial(cluster.is_whole, 0))
-        yield port
+        yield cluster.ports[0]
     finally:
-        process.kill()
-        process.wait()
+        cluster.stop()

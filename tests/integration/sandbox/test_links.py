@@ -103,3 +103,21 @@ async def test_a_link_that_refuses_ends_every_connection_until_it_is_mended(far_
     _, writer = await connected(link)
     writer.write(b"y")
     await far.until(b"xy")
+
+
+async def test_a_link_that_leads_elsewhere_ends_every_connection_and_keeps_its_address(
+    far_and_link: tuple[Far, Link],
+) -> None:
+    far, link = far_and_link
+    other = Far()
+    server = await asyncio.start_server(other.serve, "127.0.0.1", 0)
+    reader, writer = await connected(link)
+    writer.write(b"x")
+    await far.until(b"x")
+    link.lead_to(*server.sockets[0].getsockname()[:2])
+    assert await ended(reader)
+    _, writer = await connected(link)
+    writer.write(b"y")
+    await other.until(b"y")
+    assert bytes(far.received) == b"x"
+    server.close()

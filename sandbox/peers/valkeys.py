@@ -83,7 +83,8 @@ class LoneValkey:
             keys = [key async for key in client.scan_iter(count=CHUNK_KEYS)]
             for first in range(0, len(keys), CHUNK_KEYS):
                 chunk = keys[first : first + CHUNK_KEYS]
-                found.update(zip(chunk, await client.mget(chunk), strict=True))
+                values: list[Any] = await client.mget(chunk)
+                found.update(zip(chunk, values, strict=True))
         return found
 
     async def size(self) -> int:
@@ -92,7 +93,7 @@ class LoneValkey:
 
     async def _ask(self, *command: Any) -> None:
         async with Redis(port=self.port) as client:
-            await client.execute_command(*command)
+            await client.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py has no types here
 
 
 class ReplicatedValkey:

@@ -108,11 +108,15 @@ def test_services_that_are_killed_at_random_lose_nothing_and_publish_nothing_twi
     assert [cut["how"] for cut in figures["input_cuts"]] == ["silent", "refused"]
 
 
-def test_no_reading_is_lost_when_redis_is_restarted_empty(tmp_path: Path) -> None:
+def test_no_reading_is_lost_when_redis_is_restarted_empty_or_fails_over_without_the_last_writes(tmp_path: Path) -> None:
     summary = tmp_path / "chaos.json"
-    restarts = ["--kills", "4", "--redis-restarts", "1", "--cut-seconds", "0"]
-    options = [*restarts, "--late-seconds", "5", "--summary", str(summary)]
+    forgetting = ["--kills", "4", "--redis-restarts", "1", "--redis-failovers", "2", "--cut-seconds", "0"]
+    options = [*forgetting, "--late-seconds", "5", "--summary", str(summary)]
     command = [sys.executable, "-m", "sandbox", "chaos", *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=170, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert json.loads(summary.read_text())["lost"] == 0
+    figures = json.loads(summary.read_text())
+    assert (figures["lost"], figures["redis_restarts"], figures["redis_failovers"]) == (0, 1, 2)
+    assert [item["how"] for item in figures["redis_forgot"]] == ["restart", "fail-over", "fail-over"]
+    assert all(item["keys_lost"] > 0 for item in figures["redis_forgot"])
+    assert figures["longest_pause_seconds"] >= max(item["pause_seconds"] for item in figures["redis_forgot"])

@@ -88,6 +88,7 @@ class Cluster:
         self.kill(index)
         self.processes[index] = self.starts[index]()
         _until("the node is back", partial(self.is_whole, index))
+        assert self.node(index).info("replication")["role"] == "master", "its replica took over: it came back too late"
 
     def stop(self) -> None:
         for index in range(len(self.processes)):

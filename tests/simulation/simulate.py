@@ -33,7 +33,7 @@ SCENARIOS = {
     "redis lags": Scenario(lags=3, kills=2, is_live=True, trouble_seconds=80),
     "redis lags, crashes": Scenario(lags=3, kills=8, freezes=3, pods=3, failed_sends=0.2, is_live=True, trouble_seconds=90),
     "redis lags, zombies": Scenario(
-        lags=6, kills=0, freezes=20, pods=2, queueing_seconds=6.0, is_live=True, trouble_seconds=120
+        readings=8, lags=6, kills=0, freezes=20, pods=2, queueing_seconds=3.0, is_live=True, trouble_seconds=100
     ),
     "redis returns": Scenario(returns=2, kills=4, freezes=2, failed_sends=0.3, is_live=True, trouble_seconds=60),
     "redis lags, unnamed": Scenario(pods=1, kills=0, lags=3, shows_server=False, is_live=True, trouble_seconds=80),

@@ -25,6 +25,7 @@ from benchmarks.growth import growth
 from benchmarks.latency import latency
 from benchmarks.pictures import draw
 from benchmarks.publishing import publishing
+from benchmarks.rebuilding import rebuilding
 from benchmarks.results import Section, show_targets
 from benchmarks.throughput import throughput
 
@@ -35,6 +36,7 @@ SECTIONS: dict[str, Callable[[int], Awaitable[Section | list[Section]]]] = {
     "claims": claims,
     "latency": latency,
     "growth": growth,
+    "rebuilding": rebuilding,
     "catching-up": catching_up,
     "edge": edge,
 }

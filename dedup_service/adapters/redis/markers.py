@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import struct
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 
 from dedup_service.adapters.redis.calls import RedisClient, Script, all_of
@@ -15,7 +17,8 @@ from dedup_service.errors import ForgottenError
 
 LEASES_SHARD = 0
 READ_BACK = b"back:"
-ENDS_BYTES = 6
+_HEAD = struct.Struct(">HIH").pack
+"""When the claims of a clean event end, in ms (6 bytes), and how many there are."""
 
 
 class RedisMarkers:
@@ -93,18 +96,25 @@ class RedisMarkers:
         self, events: Sequence[RestoredEvent], shards: Collection[int]
     ) -> dict[int, tuple[list[bytes], list[bytes]]]:
         """The keys and the records of each shard."""
-        shard_by_source = shards_of(self._generations.shards)
         parts: dict[int, tuple[list[bytes], list[bytes]]] = {shard: ([], []) for shard in shards}
-        prefixes = {shard: b"%s{%d}" % (self._namespace, shard) for shard in shards}
         for event in events:
-            ends = event.ends_ms.to_bytes(ENDS_BYTES, "big")
-            for source, key, claim in zip(event.sources, event.keys, event.claims, strict=True):
-                shard = shard_by_source[source]
+            for shard, places in self._places(event).items():
                 if shard in parts:
                     keys, records = parts[shard]
-                    keys.append(prefixes[shard] + key)
-                    records.append(ends + claim)
+                    prefix = b"%s{%d}" % (self._namespace, shard)
+                    keys += [prefix + event.keys[place] for place in places]
+                    records.append(_HEAD(event.ends_ms >> 32, event.ends_ms & 0xFFFFFFFF, len(places)))
+                    records += [event.claims[place] for place in places]
         return parts
+
+    def _places(self, event: RestoredEvent) -> dict[int, Sequence[int]]:
+        """By shard, the places of its readings in the event."""
+        if self._generations.shards == 1:
+            return {0: range(len(event.keys))}
+        shard_by_source, places = shards_of(self._generations.shards), defaultdict[int, list[int]](list)
+        for place, source in enumerate(event.sources):
+            places[shard_by_source[source]].append(place)
+        return dict(places)
 
     async def note(self, marker: Marker, partition_id: str, read_back: ReadBack, partitions: Collection[str]) -> None:
         args = [partition_id, read_back.to_ms, read_back.sequence_number, *partitions]

@@ -1,5 +1,6 @@
 -- Claims what the clean stream says was published. Follows the constants, safe_calls.lua and marker.lua.
--- KEYS: claim keys. ARGV[1]: for each key when its claim ends, in ms since the epoch (6 bytes), and the claim, concatenated.
+-- KEYS: claim keys. ARGV[1]: for each clean event when its claims end, in ms since the epoch (6 bytes), and how many there are (2
+-- bytes); then these, in the order of the keys.
 -- A claim of another origin is replaced, since the clean stream is right; one of the same origin keeps what it says of replicas.
 -- Returns how many claims were written, the keys that were unreadable, and the number of calls.
 if not is_known() then
@@ -8,7 +9,7 @@ end
 local decode, sub, call, records = struct.unpack, string.sub, redis.call, ARGV[1]
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local PUBLISHED, ENDS_BYTES = string.char(CONFIRMED), 6
+local PUBLISHED, HEAD_BYTES = string.char(CONFIRMED), 8
 
 local function replace(key, claim, ttl)
   local found = redis.pcall('GET', key)
@@ -20,16 +21,22 @@ local function replace(key, claim, ttl)
   call('SET', key, claim, 'PX', string.format('%.0f', ttl))
 end
 
-local written, at = 0, 1
-for _, key in ipairs(KEYS) do
-  local high, low = decode('>I2I4', records, at)
-  local ttl, claim = high * 4294967296 + low - now, sub(records, at + ENDS_BYTES, at + ENDS_BYTES + CLAIM_BYTES - 1)
-  at = at + ENDS_BYTES + CLAIM_BYTES
-  if ttl > 0 then
-    if not call('SET', key, claim, 'NX', 'PX', string.format('%.0f', ttl)) then
-      replace(key, claim, ttl)
+local written, at, i, claim_last = 0, 1, 0, CLAIM_BYTES - 1
+while at <= #records do
+  local high, low, count = decode('>I2I4I2', records, at)
+  local ttl = high * 4294967296 + low - now
+  local ttl_text = string.format('%.0f', ttl)
+  at = at + HEAD_BYTES
+  for _ = 1, count do
+    i = i + 1
+    if ttl > 0 then
+      local key, claim = KEYS[i], sub(records, at, at + claim_last)
+      if not call('SET', key, claim, 'NX', 'PX', ttl_text) then
+        replace(key, claim, ttl)
+      end
+      written = written + 1
     end
-    written = written + 1
+    at = at + CLAIM_BYTES
   end
 end
 return {written, unreadable, calls}

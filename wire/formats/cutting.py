@@ -23,12 +23,11 @@ NULL = "null"
 _SPACE, _CHARACTERS = r"[ \t\n\r]*+", r'[^"\\]*+(?:\\.[^"\\]*+)*+'
 _STRING = f'"{_CHARACTERS}"'
 _space = re.compile(r"[ \t\n\r\ufeff]*+").match
-_SIMPLE = rf'{_STRING}|[^"{{}}\[\],: \t\n\r]++|\{{[^"{{}}]*+(?:{_STRING}[^"{{}}]*+)*+\}}'
-"""Strings, numbers and words, and objects that hold no other object: they end where the match ends."""
-_VALUE = rf"(?P<value>{_SIMPLE})?{_SPACE},?{_SPACE}"
-_element = re.compile(_VALUE, re.DOTALL).match
-_member = re.compile(rf'"(?P<name>{_CHARACTERS})"{_SPACE}:{_SPACE}{_VALUE}', re.DOTALL).match
-"""A value that is not simple begins where these end."""
+_FLAT = rf'\{{[^"{{}}]*+(?:{_STRING}[^"{{}}]*+)*+\}}'
+_SIMPLE = rf'{_STRING}|[^"{{}}\[\],: \t\n\r]++|\{{[^"{{}}]*+(?:(?:{_STRING}|{_FLAT})[^"{{}}]*+)*+\}}'
+"""Strings, numbers and words, and objects that hold objects, but these no others: they end where the match ends."""
+_simple = re.compile(rf"({_SIMPLE}){_SPACE},?{_SPACE}", re.DOTALL).match
+_name = re.compile(rf'"({_CHARACTERS})"{_SPACE}:{_SPACE}', re.DOTALL).match
 _separator = re.compile(rf"{_SPACE},?{_SPACE}").match
 _token = re.compile(rf"{_STRING}|[\[\]{{}}]", re.DOTALL)
 _scan = json.JSONDecoder(parse_int=str, parse_float=str, strict=False).raw_decode
@@ -152,24 +151,28 @@ class _Text:
 
     def _lay_out_items(self, part: _Part, within: dict[str | int, _Node], *, is_object: bool) -> int:
         text, items, index = self._text, part.items, 0
-        item, at = _member if is_object else _element, _skip_space(text, part.start + 1)
+        at = _skip_space(text, part.start + 1)
         while text[at] not in "]}":
-            match = item(text, at)
-            assert match is not None, "the body is readable"
-            node = within.get(_unescaped(match["name"]) if is_object else index)
-            (value, end), after, child = match.span("value"), match.end(), None
-            is_simple = value >= 0 and (node is None or not node.within)
-            if value < 0:
-                value = after
+            start = at
+            key: str | int = index
+            child: _Part | None = None
+            if is_object:
+                name = _name(text, at)
+                assert name is not None, "the body is readable"
+                at, key = name.end(), _unescaped(name[1])
+            node, value = within.get(key), at
             if node is not None and node.within:
                 end, child = self._lay_out(node, value)
-            elif not is_simple:
+                at = _end_of_separator(text, end)
+            elif (simple := _simple(text, value)) is not None:
+                end, at = simple.end(1), simple.end()
+            else:
                 end = _end_of_value(text, value)
+                at = _end_of_separator(text, end)
             if node is not None:
                 node.part = child or (value, end)
-            items.append((at, value, end, node, child))
+            items.append((start, value, end, node, child))
             index += 1
-            at = after if is_simple else _end_of_separator(text, end)
         return at + 1
 
     def _write(self, part: _Part, kept: frozenset[int], pieces: list[str]) -> None:

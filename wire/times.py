@@ -82,7 +82,8 @@ def parse_time(value: Any, form: TimeFormat) -> int:
         raise ValueError(f"{value} is not a time")  # noqa: TRY004  # a wrong reading, not a wrong program
     if form == "rfc3339":
         return _writable(_parse_plant_time(str(value).strip()))
-    return _writable(_scaled(str(value), _NS_PER_UNIT[form]))
+    unit_ns = _NS_PER_UNIT[form]
+    return _writable(value * unit_ns if isinstance(value, int) else _scaled(str(value), unit_ns))
 
 
 def _scaled(number: str, unit_ns: int) -> int:

@@ -10,7 +10,7 @@ import codecs
 import json
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -51,26 +51,16 @@ class Layout(Protocol):
         ...
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Node:
     """A place in the body that is a reading, or holds some."""
 
-    readings: list[int] = field(default_factory=list)
-    """Those that are this place; more than one only if the format names it twice."""
     within: dict[str | int, _Node] = field(default_factory=dict)
     """The places in it that hold readings, by name or index."""
     is_fixed: bool = False
     """Whether its position in an array must stay; then null takes its place."""
-    held: frozenset[int] = frozenset()
-    """All readings that are this place or in it."""
     part: _Part | tuple[int, int] = (0, 0)
     """What is at this place, or just where it is. Where a name stands twice in an object, the last one counts."""
-
-    def collect(self) -> frozenset[int]:
-        self.held = frozenset(self.readings)
-        if self.within:
-            self.held = self.held.union(*[node.collect() for node in self.within.values()])
-        return self.held
 
 
 @dataclass(slots=True)
@@ -94,19 +84,24 @@ class JsonLayout:
         places of which those that are elements of arrays become null, since their positions name something."""
         self._encoding = _encoding(body)
         self._places = places
-        root = _Node()
-        for index, place in enumerate(places):
-            _node(root, place).readings.append(index)
+        self._root = _Node()
+        for place in places:
+            _node(self._root, place)
         for place in fixed:
-            _node(root, place).is_fixed = True
-        root.collect()
-        self._text = _Text(body.decode(self._encoding), root)
+            _node(self._root, place).is_fixed = True
+        self._text = _Text(body.decode(self._encoding), self._root)
 
     def part(self, index: int) -> bytes:
         return self._text.part(self._places[index]).encode(self._encoding)
 
     def holding(self, indexes: Collection[int]) -> bytes:
-        return self._text.holding(frozenset(indexes)).encode(self._encoding)
+        kept = set()
+        for index in indexes:
+            node = self._root
+            for key in self._places[index]:
+                node = node.within[key]
+                kept.add(node)
+        return self._text.holding(kept).encode(self._encoding)
 
 
 class _Text:
@@ -128,7 +123,8 @@ class _Text:
         start, end = (self._start, self._end) if not place else _span(node)
         return self._text[start:end]
 
-    def holding(self, kept: frozenset[int]) -> str:
+    def holding(self, kept: Set[_Node]) -> str:
+        """`kept`: the places that stay, at least in part."""
         pieces = [self._text[: self._start]]
         if self._part is None:
             pieces.append(self._text[self._start : self._end])
@@ -175,7 +171,7 @@ class _Text:
             index += 1
         return at + 1
 
-    def _write(self, part: _Part, kept: frozenset[int], pieces: list[str]) -> None:
+    def _write(self, part: _Part, kept: Set[_Node], pieces: list[str]) -> None:
         """Whole runs of items that stay are taken at once, with what stands between them."""
         text = self._text
         if part.inner is not None:
@@ -185,7 +181,7 @@ class _Text:
         pieces.append(text[part.start])
         is_first = True
         for start, value, after, node, child in part.items:
-            if node is None or not node.held.isdisjoint(kept):
+            if node is None or node in kept:
                 if is_first and end != part.start + 1:
                     taken = start  # no comma before the first
                 is_first = False

@@ -44,6 +44,8 @@ def _plain(data: Any, depth: int) -> str:
         return write(data)
     if not depth or kind not in (dict, list):
         raise NotPlainError
+    if kind is dict and len(data) == 2 and "status" in data and "value" in data:  # what most formats compare
+        return f'{{"status":{_plain(data["status"], depth - 1)},"value":{_plain(data["value"], depth - 1)}}}'
     if kind is list:
         return f"[{','.join([_plain(element, depth - 1) for element in data])}]"
     members = []

@@ -37,6 +37,24 @@ class Sample(NamedTuple):
     data: Any
     """JSON-serialisable payload."""
 
+    @property
+    def value(self) -> Any:
+        """What two copies must agree on: all of it."""
+        return self.data
+
+
+class Identifiable(Protocol):
+    """A reading as strategies see it: a `Sample`, or what another sender's format found."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def time_ns(self) -> int | None: ...
+    @property
+    def data(self) -> Any: ...
+    @property
+    def value(self) -> Any: ...
+
 
 class Identity(Protocol):
     """An identity strategy: the fields that distinguish a reading from all others of its source."""
@@ -44,7 +62,7 @@ class Identity(Protocol):
     @property
     def name(self) -> str: ...
 
-    def fields(self, sample: Sample) -> tuple[bytes, ...]:
+    def fields(self, sample: Identifiable) -> tuple[bytes, ...]:
         """Raises NoIdentityError."""
         ...
 
@@ -70,7 +88,7 @@ def _decimal(number: int) -> bytes:
     return str(number).encode("ascii")
 
 
-def _source_time(sample: Sample) -> int:
+def _source_time(sample: Identifiable) -> int:
     if sample.time_ns is None:
         raise NoIdentityError(f"{sample.source}: the reading has no source time")
     return sample.time_ns
@@ -82,7 +100,7 @@ class SourceTime:
 
     name: str = "source-time"
 
-    def fields(self, sample: Sample) -> tuple[bytes, ...]:
+    def fields(self, sample: Identifiable) -> tuple[bytes, ...]:
         return (_decimal(_source_time(sample)),)
 
 
@@ -98,8 +116,8 @@ class SourceTimeValue:
 
     name: str = "source-time+value"
 
-    def fields(self, sample: Sample) -> tuple[bytes, ...]:
-        return (_decimal(_source_time(sample)), canonical(sample.source, sample.data, exact=True))
+    def fields(self, sample: Identifiable) -> tuple[bytes, ...]:
+        return (_decimal(_source_time(sample)), canonical(sample.source, sample.value, exact=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +126,7 @@ class Sequence:
 
     name: str = "sequence"
 
-    def fields(self, sample: Sample) -> tuple[bytes, ...]:
+    def fields(self, sample: Identifiable) -> tuple[bytes, ...]:
         count = sequence_of(sample.data)
         if count is None:
             raise NoIdentityError(f"{sample.source}: the payload has no sequence (a whole number, zero or more)")
@@ -122,7 +140,7 @@ class Content:
 
     name: str = "content"
 
-    def fields(self, sample: Sample) -> tuple[bytes, ...]:
+    def fields(self, sample: Identifiable) -> tuple[bytes, ...]:
         return (canonical(sample.source, sample.data),)
 
 
@@ -138,7 +156,7 @@ class TimeBucket:
     phase_ns: int = 0
     name: str = "time-bucket"
 
-    def fields(self, sample: Sample) -> tuple[bytes, ...]:
+    def fields(self, sample: Identifiable) -> tuple[bytes, ...]:
         bucket = (2 * (_source_time(sample) - self.phase_ns) + self.interval_ns) // (2 * self.interval_ns)
         return (_decimal(self.interval_ns), _decimal(self.phase_ns), _decimal(bucket))
 

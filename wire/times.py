@@ -17,12 +17,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _DAYS_OF_400_YEARS = 146_097
 _LEAP_SECOND_DATES = ((6, 30), (12, 31))
-_RFC3339 = re.compile(
-    r"(\d{4}-\d\d-\d\d[Tt ](?:[01]\d|2[0-3]):[0-5]\d):([0-5]\d|60)(?:\.(\d+))?(?:[Zz]|([+-](?:[01]\d|2[0-3]):[0-5]\d))",
-    re.ASCII,
-)
-_KNOWN_MINUTES = 10_000
-"""How many are kept: readings of many sources come in one minute."""
+_SECOND = re.compile(r"\d{4}-\d\d-\d\d[Tt ](?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)", re.ASCII).fullmatch
+_SECOND_LENGTH = len("2026-01-31T06:00:00")
+_FRACTION_AND_OFFSET = re.compile(r"(?:\.(\d{1,9}+)\d*+)?(?:[Zz]|([+-](?:[01]\d|2[0-3]):[0-5]\d))", re.ASCII).fullmatch
+_KNOWN_SECONDS = 10_000
+"""How many are kept: readings of many sources come in one second."""
 
 
 def parse_rfc3339(text: str) -> int | None:
@@ -32,28 +31,29 @@ def parse_rfc3339(text: str) -> int | None:
     databases and languages write times in this way, with the same meaning. A leap second is read as the second behind it, as
     POSIX does, where there can be one: in the last minute of June or December in UTC. The year 0000 is a year.
     """
-    match = _RFC3339.fullmatch(text)
+    match = _FRACTION_AND_OFFSET(text, _SECOND_LENGTH)
     if match is None:
         return None
-    minute, second, fraction, offset = match.groups()
-    minutes = _minutes(minute, offset)
-    if minutes is None or (second == "60" and not _may_have_leap_second(minutes)):
+    fraction, offset = match.groups()
+    second_ns = _second_ns(text[:_SECOND_LENGTH], offset)
+    return second_ns if second_ns is None or fraction is None else second_ns + int(fraction.ljust(9, "0"))
+
+
+@lru_cache(_KNOWN_SECONDS)
+def _second_ns(text: str, offset: str | None) -> int | None:
+    """Nanoseconds since 1970, of `2026-01-31T06:00:30` and `+01:00`; None for what is no second of a day that there is."""
+    if _SECOND(text) is None:
         return None
-    nanoseconds_of_second = int(fraction[:9].ljust(9, "0")) if fraction else 0
-    return (minutes * 60 + int(second)) * 10**9 + nanoseconds_of_second
-
-
-@lru_cache(_KNOWN_MINUTES)
-def _minutes(text: str, offset: str | None) -> int | None:
-    """Since 1970 in UTC, of `2026-01-31T06:00` and `+01:00`; None for a day that its month does not have."""
-    year = int(text[:4])
+    year, second = int(text[:4]), int(text[17:])
     try:
         # The calendar repeats after 400 years, and Python has no year 0.
         days = date(year or 400, int(text[5:7]), int(text[8:10])).toordinal() - (0 if year else _DAYS_OF_400_YEARS)
     except ValueError:
         return None
     minutes = (days - _EPOCH_DAY) * 1440 + int(text[11:13]) * 60 + int(text[14:16])
-    return minutes if offset is None else minutes - int(offset[0] + "1") * (int(offset[1:3]) * 60 + int(offset[4:6]))
+    if offset is not None:
+        minutes -= int(offset[0] + "1") * (int(offset[1:3]) * 60 + int(offset[4:6]))
+    return None if second == 60 and not _may_have_leap_second(minutes) else (minutes * 60 + second) * 10**9
 
 
 def _may_have_leap_second(minutes: int) -> bool:
@@ -82,7 +82,8 @@ def parse_time(value: Any, form: TimeFormat) -> int:
         raise ValueError(f"{value} is not a time")  # noqa: TRY004  # a wrong reading, not a wrong program
     if form == "rfc3339":
         return _writable(_parse_plant_time(str(value).strip()))
-    return _writable(_scaled(str(value), _NS_PER_UNIT[form]))
+    unit_ns = _NS_PER_UNIT[form]
+    return _writable(value * unit_ns if isinstance(value, int) else _scaled(str(value), unit_ns))
 
 
 def _scaled(number: str, unit_ns: int) -> int:

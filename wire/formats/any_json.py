@@ -67,6 +67,7 @@ class _Reader:
     def __init__(self, shape: Shape) -> None:
         self._shape = shape
         self._readings, self._inside = tokens(shape.readings), tokens(shape.inside or "")
+        self._listed = [at for at, token in enumerate(self._readings) if token != "*"]  # noqa: S105  # a wildcard
         self._source = {text: reference(text) for text in shape.source}
         self._has, self._value = _references(shape.has), _references(shape.value)
         self._content = _references(shape.content)
@@ -86,11 +87,12 @@ class _Reader:
             root = _unwrapped(holder.nodes[-1]) if holder else None
             prefix = holder.place if holder else ()
         found = list(spots(message, root, self._readings))
-        if not any(map(self._fits, found)):
+        fits = [self._fits(spot) for spot in found]
+        if not any(fits):
             return []
         return [
-            self._part(spot, prefix) if self._fits(spot) else NotReading(prefix + spot.place, "other-shape")
-            for spot in found
+            self._part(spot, prefix) if is_reading else NotReading(prefix + spot.place, "other-shape")
+            for spot, is_reading in zip(found, fits, strict=True)
         ]
 
     def _fits(self, spot: Spot) -> bool:
@@ -113,8 +115,7 @@ class _Reader:
     def _fixed(self, spot: Spot, before: int) -> tuple[int, ...]:
         """The array positions that name something, such as a channel by its place in a list."""
         named = [len(spot.place) - 1 - up for up in self._keys]
-        listed = [at for at, token in enumerate(self._readings) if token != "*"]  # noqa: S105  # a wildcard
-        return tuple(before + at for at in (*named, *listed) if at >= 0 and isinstance(spot.place[at], int))
+        return tuple([before + at for at in (*named, *self._listed) if at >= 0 and isinstance(spot.place[at], int)])
 
     def _compared(self, spot: Spot) -> Any:
         values = [value(spot) for value in self._value] or [spot.nodes[-1]]

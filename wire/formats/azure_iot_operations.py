@@ -16,7 +16,7 @@ from wire.formats.names import named, renamed, source_of
 from wire.formats.opc_values import FaultError, status_code
 
 EVENT, FRAMES = "ua-event", ("ua-keyframe", "ua-deltaframe")
-DATA_VALUE = ("Value", "SourceTimestamp", "StatusCode")
+DATA_VALUE = {"Value", "SourceTimestamp", "StatusCode"}
 
 
 class AzureIotOperationsOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,4 +81,4 @@ def _attribute(message: Message, name: str) -> str | None:
 
 
 def _is_data_value(value: Any) -> bool:
-    return isinstance(value, dict) and any(name in value for name in DATA_VALUE)
+    return isinstance(value, dict) and not DATA_VALUE.isdisjoint(value)

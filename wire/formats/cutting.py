@@ -10,7 +10,7 @@ import codecs
 import json
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -23,12 +23,11 @@ NULL = "null"
 _SPACE, _CHARACTERS = r"[ \t\n\r]*+", r'[^"\\]*+(?:\\.[^"\\]*+)*+'
 _STRING = f'"{_CHARACTERS}"'
 _space = re.compile(r"[ \t\n\r\ufeff]*+").match
-_SIMPLE = rf'{_STRING}|[^"{{}}\[\],: \t\n\r]++|\{{[^"{{}}]*+(?:{_STRING}[^"{{}}]*+)*+\}}'
-"""Strings, numbers and words, and objects that hold no other object: they end where the match ends."""
-_VALUE = rf"(?P<value>{_SIMPLE})?{_SPACE},?{_SPACE}"
-_element = re.compile(_VALUE, re.DOTALL).match
-_member = re.compile(rf'"(?P<name>{_CHARACTERS})"{_SPACE}:{_SPACE}{_VALUE}', re.DOTALL).match
-"""A value that is not simple begins where these end."""
+_FLAT = rf'\{{[^"{{}}]*+(?:{_STRING}[^"{{}}]*+)*+\}}'
+_SIMPLE = rf'{_STRING}|[^"{{}}\[\],: \t\n\r]++|\{{[^"{{}}]*+(?:(?:{_STRING}|{_FLAT})[^"{{}}]*+)*+\}}'
+"""Strings, numbers and words, and objects that hold objects, but these no others: they end where the match ends."""
+_simple = re.compile(rf"({_SIMPLE}){_SPACE},?{_SPACE}", re.DOTALL).match
+_name = re.compile(rf'"({_CHARACTERS})"{_SPACE}:{_SPACE}', re.DOTALL).match
 _separator = re.compile(rf"{_SPACE},?{_SPACE}").match
 _token = re.compile(rf"{_STRING}|[\[\]{{}}]", re.DOTALL)
 _scan = json.JSONDecoder(parse_int=str, parse_float=str, strict=False).raw_decode
@@ -52,26 +51,16 @@ class Layout(Protocol):
         ...
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Node:
     """A place in the body that is a reading, or holds some."""
 
-    readings: list[int] = field(default_factory=list)
-    """Those that are this place; more than one only if the format names it twice."""
     within: dict[str | int, _Node] = field(default_factory=dict)
     """The places in it that hold readings, by name or index."""
     is_fixed: bool = False
     """Whether its position in an array must stay; then null takes its place."""
-    held: frozenset[int] = frozenset()
-    """All readings that are this place or in it."""
     part: _Part | tuple[int, int] = (0, 0)
     """What is at this place, or just where it is. Where a name stands twice in an object, the last one counts."""
-
-    def collect(self) -> frozenset[int]:
-        self.held = frozenset(self.readings)
-        if self.within:
-            self.held = self.held.union(*[node.collect() for node in self.within.values()])
-        return self.held
 
 
 @dataclass(slots=True)
@@ -95,19 +84,24 @@ class JsonLayout:
         places of which those that are elements of arrays become null, since their positions name something."""
         self._encoding = _encoding(body)
         self._places = places
-        root = _Node()
-        for index, place in enumerate(places):
-            _node(root, place).readings.append(index)
+        self._root = _Node()
+        for place in places:
+            _node(self._root, place)
         for place in fixed:
-            _node(root, place).is_fixed = True
-        root.collect()
-        self._text = _Text(body.decode(self._encoding), root)
+            _node(self._root, place).is_fixed = True
+        self._text = _Text(body.decode(self._encoding), self._root)
 
     def part(self, index: int) -> bytes:
         return self._text.part(self._places[index]).encode(self._encoding)
 
     def holding(self, indexes: Collection[int]) -> bytes:
-        return self._text.holding(frozenset(indexes)).encode(self._encoding)
+        kept = set()
+        for index in indexes:
+            node = self._root
+            for key in self._places[index]:
+                node = node.within[key]
+                kept.add(node)
+        return self._text.holding(kept).encode(self._encoding)
 
 
 class _Text:
@@ -129,7 +123,8 @@ class _Text:
         start, end = (self._start, self._end) if not place else _span(node)
         return self._text[start:end]
 
-    def holding(self, kept: frozenset[int]) -> str:
+    def holding(self, kept: Set[_Node]) -> str:
+        """`kept`: the places that stay, at least in part."""
         pieces = [self._text[: self._start]]
         if self._part is None:
             pieces.append(self._text[self._start : self._end])
@@ -152,27 +147,31 @@ class _Text:
 
     def _lay_out_items(self, part: _Part, within: dict[str | int, _Node], *, is_object: bool) -> int:
         text, items, index = self._text, part.items, 0
-        item, at = _member if is_object else _element, _skip_space(text, part.start + 1)
+        at = _skip_space(text, part.start + 1)
         while text[at] not in "]}":
-            match = item(text, at)
-            assert match is not None, "the body is readable"
-            node = within.get(_unescaped(match["name"]) if is_object else index)
-            (value, end), after, child = match.span("value"), match.end(), None
-            is_simple = value >= 0 and (node is None or not node.within)
-            if value < 0:
-                value = after
+            start = at
+            key: str | int = index
+            child: _Part | None = None
+            if is_object:
+                name = _name(text, at)
+                assert name is not None, "the body is readable"
+                at, key = name.end(), _unescaped(name[1])
+            node, value = within.get(key), at
             if node is not None and node.within:
                 end, child = self._lay_out(node, value)
-            elif not is_simple:
+                at = _end_of_separator(text, end)
+            elif (simple := _simple(text, value)) is not None:
+                end, at = simple.end(1), simple.end()
+            else:
                 end = _end_of_value(text, value)
+                at = _end_of_separator(text, end)
             if node is not None:
                 node.part = child or (value, end)
-            items.append((at, value, end, node, child))
+            items.append((start, value, end, node, child))
             index += 1
-            at = after if is_simple else _end_of_separator(text, end)
         return at + 1
 
-    def _write(self, part: _Part, kept: frozenset[int], pieces: list[str]) -> None:
+    def _write(self, part: _Part, kept: Set[_Node], pieces: list[str]) -> None:
         """Whole runs of items that stay are taken at once, with what stands between them."""
         text = self._text
         if part.inner is not None:
@@ -182,7 +181,7 @@ class _Text:
         pieces.append(text[part.start])
         is_first = True
         for start, value, after, node, child in part.items:
-            if node is None or not node.held.isdisjoint(kept):
+            if node is None or node in kept:
                 if is_first and end != part.start + 1:
                     taken = start  # no comma before the first
                 is_first = False

@@ -6,9 +6,10 @@ import msgspec
 
 from wire.formats.messages import Found
 from wire.formats.never import why_never
-from wire.ids import Content, Identity, NoIdentityError, Sample, SourceTimeValue, parse_strategy, reading_id
+from wire.ids import Content, Identity, NoIdentityError, parse_strategy, reading_id
 
 WITHOUT_TIME, NO_IDENTITY = "without-time", "no-identity"
+_CONTENT = Content()
 
 
 class Minted(msgspec.Struct, frozen=True, gc=False):
@@ -24,13 +25,12 @@ class Unminted(msgspec.Struct, frozen=True, gc=False):
 
 def mint(found: Found, strategy: Identity) -> Minted | Unminted:
     """The reading's id. An event has the strategy `content`, because it carries its own identity."""
-    chosen = Content() if found.is_event else strategy
-    data = found.value if isinstance(chosen, SourceTimeValue) else found.data
+    chosen = _CONTENT if found.is_event else strategy
+    name = chosen.name
     try:
-        fields = chosen.fields(Sample(found.source, found.time_ns, data))
-        return Minted(reading_id(found.source, chosen.name, fields), chosen.name)
+        return Minted(reading_id(found.source, name, chosen.fields(found)), name)
     except NoIdentityError as error:
-        needs_time = chosen.name.startswith(("source-time", "time-bucket"))
+        needs_time = name.startswith(("source-time", "time-bucket"))
         reason = WITHOUT_TIME if needs_time and found.time_ns is None else NO_IDENTITY
         return Unminted(reason, str(error))
     except UnicodeEncodeError as error:

@@ -5,7 +5,7 @@ docs/formats/opc-publisher.md shows the shapes, and says what makes copies match
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -46,13 +46,8 @@ class OpcPublisher(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     def read(self, message: Message) -> Iterator[Part]:
         """Every part of the message once. Never raises; takes time linear in the body's size."""
-        for part in self._parts(message):
-            if self.heartbeats and isinstance(part, Found) and _is_of_lost_server(part):
-                yield msgspec.structs.replace(
-                    part, value=part.value | {"status": 0}, data=part.data | {"status": 0}, is_repetition=True
-                )
-            else:
-                yield part
+        parts = self._parts(message)
+        return map(_good_again, parts) if self.heartbeats else parts
 
     def _parts(self, message: Message) -> Iterator[Part]:
         labels = list(_labels(message))
@@ -83,25 +78,23 @@ class OpcPublisher(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
                 yield refused(root, "without-time", "a bare value has no time, so its copies can't be told from new ones")
 
 
-def _object(root: Path, element: dict[str, Any], server: str, *, samples_only: bool) -> Iterator[Part]:
-    kind = as_text(element.get("MessageType"))
+def _object(root: Path, element: dict[str, Any], server: str, *, samples_only: bool) -> Iterable[Part]:
+    if is_sample(element):
+        return [sample(root, element, server)]
     if not element:
-        yield not_reading(root, "empty")
-    elif samples_only or is_sample(element):
-        if is_sample(element):
-            yield sample(root, element, server)
-        else:
-            yield refused(root, "no-node", "the schema says that this is a sample, but there are no NodeId and Value")
-    elif kind == "ua-data" or isinstance(element.get("Messages"), list):
-        yield from network_message(root, element, server)
-    elif kind in _KINDS:
-        yield not_reading(root, _KINDS[kind])
-    elif "Payload" in element or kind in DATA_SETS:
-        yield from data_set_message(root, root, element, server, "")
-    elif kind.startswith("ua-"):
-        yield not_reading(root, "discovery")
-    else:
-        yield from data_set(root, element, server, "", "")
+        return [not_reading(root, "empty")]
+    if samples_only:
+        return [refused(root, "no-node", "the schema says that this is a sample, but there are no NodeId and Value")]
+    kind = as_text(element.get("MessageType"))
+    if kind == "ua-data" or isinstance(element.get("Messages"), list):
+        return network_message(root, element, server)
+    if kind in _KINDS:
+        return [not_reading(root, _KINDS[kind])]
+    if "Payload" in element or kind in DATA_SETS:
+        return data_set_message(root, root, element, server, "")
+    if kind.startswith("ua-"):
+        return [not_reading(root, "discovery")]
+    return data_set(root, element, server, "", "")
 
 
 def _labels(message: Message) -> Iterator[str]:
@@ -123,6 +116,9 @@ def _property(value: Any) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else as_text(value)
 
 
-def _is_of_lost_server(found: Found) -> bool:
-    """An event has no status."""
-    return "status" in found.data and bool(found.data["status"] == _LAST_USABLE_VALUE)
+def _good_again(part: Part) -> Part:
+    """The value as it was before its server was lost, where it is the last usable one. An event has no status."""
+    if not isinstance(part, Found) or part.data.get("status") != _LAST_USABLE_VALUE:
+        return part
+    good = {"status": 0}
+    return msgspec.structs.replace(part, value=part.value | good, data=part.data | good, is_repetition=True)

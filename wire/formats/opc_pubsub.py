@@ -5,7 +5,7 @@ Source: OPC 10000-14 7.2.5 (JSON message mapping), and where OPC Publisher diffe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from wire.formats.messages import Part, Path
@@ -35,21 +35,20 @@ def network_message(root: Path, message: Members, server: str) -> Iterator[Part]
         yield not_reading(root, "empty") if messages == [] else refused(root, "unknown-shape", "there are no Messages")
 
 
-def data_set_message(place: Path, at: Path, message: Members, server: str, group: str) -> Iterator[Part]:
+def data_set_message(place: Path, at: Path, message: Members, server: str, group: str) -> Iterable[Part]:
     """`at` is where the message stands, `place` what is cut if it is an event."""
     kind, payload, group = as_text(message.get("MessageType")), message.get("Payload"), _group(message) or group
     if kind == "ua-keepalive":
-        yield not_reading(place, "keep-alive")
-    elif "Payload" not in message and kind not in DATA_SETS:
-        yield from data_set(at, message, server, group, "")
-    elif not isinstance(payload, dict):
-        yield refused(place, "unknown-shape", "the Payload is not an object")
-    elif not payload:
-        yield not_reading(place, "empty")
-    elif kind in EVENTS:
-        yield _event(place, payload, server, group, _writer(message))
-    else:
-        yield from data_set((*at, "Payload"), payload, server, group, _writer(message))
+        return [not_reading(place, "keep-alive")]
+    if "Payload" not in message and kind not in DATA_SETS:
+        return data_set(at, message, server, group, "")
+    if not isinstance(payload, dict):
+        return [refused(place, "unknown-shape", "the Payload is not an object")]
+    if not payload:
+        return [not_reading(place, "empty")]
+    if kind in EVENTS:
+        return [_event(place, payload, server, group, _writer(message))]
+    return data_set((*at, "Payload"), payload, server, group, _writer(message))
 
 
 def data_set(at: Path, fields: Members, server: str, group: str, writer: str) -> Iterator[Part]:

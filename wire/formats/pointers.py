@@ -71,7 +71,10 @@ def _children(node: Any, token: str) -> Iterator[tuple[str | int, Any]]:
 
 def _at(node: Any, path: tuple[str, ...]) -> Any:
     for token in path:
-        node = next((child for _, child in _children(node, token)), None)
+        if isinstance(node, dict) and token != "*":  # noqa: S105  # a wildcard
+            node = node.get(token)
+        else:
+            node = next((child for _, child in _children(node, token)), None)
     return node
 
 

@@ -189,6 +189,21 @@ def test_a_plants_reading_that_could_not_be_sent_is_refused_here(value: object, 
         parse_time(value, form)
 
 
+def outcome(value: object, form: TimeFormat) -> int | str:
+    try:
+        return parse_time(value, form)
+    except ValueError as error:
+        return str(error)
+
+
+UNITS: list[TimeFormat] = ["s", "ms", "us", "ns"]
+
+
+@given(st.integers() | st.integers(FIRST_NS, LAST_NS), st.sampled_from(UNITS))
+def test_a_number_of_units_is_the_same_time_as_its_text(number: int, form: TimeFormat) -> None:
+    assert outcome(number, form) == outcome(str(number), form)
+
+
 # --- nothing else reads times
 
 

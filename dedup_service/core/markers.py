@@ -77,7 +77,7 @@ class Memory:
 
     A copy can be judged where its winner, if there is one, must have been published in the part that was read back: a
     reading can't be published before it was measured. So one without a time, or whose time can't be right, must wait for the
-    whole.
+    whole. A clock that is ahead by more than it may be shows where a reading was enqueued before it can have been measured.
     """
 
     clean_partitions: Collection[str] = ()
@@ -111,10 +111,11 @@ class Memory:
         read_back_to = self.read_back_to.get(shard_of(reading.source, self.shards))
         if read_back_to is None or read_back_to <= BEGINNING_MS:
             return read_back_to is not None
-        measured_ms = source_time_ms(reading.time)
-        if measured_ms is None or measured_ms > request.enqueued_ms:
+        time_ms = source_time_ms(reading.time)
+        if time_ms is None:
             return False
-        return measured_ms - self.clock_error_ms >= read_back_to
+        measured_ms = time_ms - self.clock_error_ms  # at the earliest
+        return read_back_to <= measured_ms <= request.enqueued_ms
 
 
 def _share(marker: Marker, read_back_to: int | None, window_ms: int) -> float:

@@ -26,6 +26,8 @@ def mint(found: Found, strategy: Identity) -> Minted | Unminted:
     """The reading's id. An event has the strategy `content`, because it carries its own identity."""
     chosen = Content() if found.is_event else strategy
     data = found.value if isinstance(chosen, SourceTimeValue) else found.data
+    if data is None and isinstance(chosen, Content):
+        return Unminted(NO_IDENTITY, f"{found.source}: nothing of its content is there")
     try:
         fields = chosen.fields(Sample(found.source, found.time_ns, data))
         return Minted(reading_id(found.source, chosen.name, fields), chosen.name)

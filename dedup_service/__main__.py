@@ -88,7 +88,10 @@ async def check_settings(settings: Settings) -> None:
     """Comes first, since a service that was refused its start for one of these does not answer. Raises CheckFailedError, or
     ConfigurationError."""
     from dedup_service.bootstrap import check_start
+    from dedup_service.config.config import Config
 
+    for warning in Config(settings).warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     try:
         problems = await check_start(settings)
     except UnavailableError as error:

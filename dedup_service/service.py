@@ -106,20 +106,9 @@ class Service:
             await asyncio.gather(*running, return_exceptions=True)
 
     def _warn(self) -> None:
-        if self._settings.config_file is None:
-            log.warning(
-                "no_groups",
-                setting="DEDUP_CONFIG_FILE",
-                effect="all devices are one group: each of them may send, and so suppress, any source",
-            )
-        outputs = self._config.outputs if self._ports.shared.tail is not None else []
-        for side, hubs in (("INPUT", self._config.inputs), ("OUTPUT", outputs)):
-            if any(hub.consumer_group.lower() == "$default" for hub in hubs):
-                log.warning(
-                    "shared_consumer_group",
-                    setting=f"{PREFIX}{side}_CONSUMER_GROUP",
-                    effect="this service's readers disconnect every other reader of $Default; give it a group of its own",
-                )
+        for warning in self._config.warnings:
+            place = {"place": warning.place} if warning.place else {}
+            log.warning(warning.name, setting=warning.setting, **place, effect=warning.effect)
 
     async def _close(self) -> None:
         shared = self._ports.shared
@@ -209,17 +198,29 @@ class Service:
         return await self._startup.available(PREFIX + name.upper(), example(name), publisher.partition_ids) or []
 
     def _make_consumers(self, clean: list[str], dead_letters: list[str]) -> list[InputConsumer]:
+        self._fleet.groups = self._config.groups(clean)
         settings, ports = self._settings, self._ports
-        groups = Groups(self._config.groups(clean))
-        self._fleet.groups = groups.groups
         own = [name for name in clean if ":" not in name]
-        shared = Shared(
-            ports=ports.shared,
-            admission=Admission(groups, ports.extractor, settings.unmatched, settings.kept_property_names),
-            forward_to=OutputPolicy(own, settings.partition_by, "", settings.kept_property_names) if own else None,
-            dead_letter_partitions=dead_letters,
-            incarnations=Incarnations(source.config.name for source in ports.inputs),
-            newest_sample=NewestSample(),
-            clean_partitions=clean,
-        )
-        return [InputConsumer(settings, source, shared, self._pod_id) for source in ports.inputs]
+        forward_to = OutputPolicy(own, settings.partition_by, "", settings.kept_property_names) if own else None
+        incarnations, newest_sample = Incarnations(source.config.name for source in ports.inputs), NewestSample()
+        return [
+            InputConsumer(
+                settings,
+                source,
+                Shared(
+                    ports=ports.shared,
+                    admission=self._admission(clean, source.config.name),
+                    forward_to=forward_to,
+                    dead_letter_partitions=dead_letters,
+                    incarnations=incarnations,
+                    newest_sample=newest_sample,
+                    clean_partitions=clean,
+                ),
+                self._pod_id,
+            )
+            for source in ports.inputs
+        ]
+
+    def _admission(self, clean: list[str], input_name: str) -> Admission:
+        settings, groups = self._settings, Groups(self._config.groups(clean, input_name))
+        return Admission(groups, self._ports.extractor, settings.unmatched, settings.kept_property_names)

@@ -35,7 +35,7 @@ def made_anew(senders: Mapping[str, str]) -> list[list[str]]:
 def told(sources: list[str]) -> str:
     """What was seen, and what to do."""
     return (
-        f"each of {len(sources):,} sources that differ in one segment only has a few readings of one replica, as if something "
-        "that is new in each message, such as a message id or a time, were in its name: leave that out of the source. If they "
-        "are signals that each replica has for itself, they are not redundant"
+        f"each of {len(sources):,} sources that differ in one segment only has a few readings of one replica, as if their "
+        "names held what is new in each message, such as a message id or a time: leave that out of the source. If they are "
+        "signals that each replica has for itself, they are not redundant"
     )

@@ -17,7 +17,8 @@ from dedup_service import __version__
 from dedup_service.commands.capture import CaptureFailedError, Kept, add_capture
 from dedup_service.commands.check import CheckFailedError
 from dedup_service.commands.plan import add_plan, planned
-from dedup_service.commands.try_readings import TryError, add_try, tried
+from dedup_service.commands.trials import TryError
+from dedup_service.commands.try_readings import add_try, tried
 from dedup_service.config.settings import PREFIX, Settings, example, load, load_offline
 from dedup_service.errors import ConfigurationError, ShutOutError, UnavailableError
 from dedup_service.telemetry import Telemetry, configure_logging

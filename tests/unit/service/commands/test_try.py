@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from dedup_service.__main__ import main, make_parser
-from dedup_service.commands.try_readings import TryError, tried
+from dedup_service.commands.trials import TryError
+from dedup_service.commands.try_readings import tried
 from dedup_service.config.file import load_config_file
 
 VECTORS = Path(__file__).parents[3] / "vectors" / "formats"
@@ -294,13 +295,14 @@ def test_a_group_shows_what_run_has_forgotten(tmp_path: Path) -> None:
     assert "`run` forgets them" in try_on("--format", "sparkplug", *files)["note"]
 
 
+def source(name: str, **read: Any) -> dict[str, Any]:
+    return {"name": name, "connection_string_env": name.upper(), "consumer_group": "dedup", **read}
+
+
 INPUTS = [
-    {"name": name, "connection_string_env": name.upper(), "consumer_group": "dedup", **read}
-    for name, read in {
-        "west": {"format": "ignition", "format_options": PRESS, "not_readings": "drop"},
-        "east": {"format": "telegraf"},
-        "south": {},
-    }.items()
+    source("west", format="ignition", format_options=PRESS, not_readings="drop"),
+    source("east", format="telegraf"),
+    source("south"),
 ]
 
 

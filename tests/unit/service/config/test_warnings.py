@@ -43,7 +43,7 @@ def test_without_groups_and_with_a_shared_consumer_group(tmp_path: Path) -> None
     assert first.startswith("no_groups DEDUP_CONFIG_FILE: all devices are one group")
     assert second.startswith("shared_consumer_group DEDUP_INPUT_CONSUMER_GROUP: this service's readers disconnect")
     assert third.startswith("shared_consumer_group DEDUP_OUTPUT_CONSUMER_GROUP: ")
-    observing = {"mode": "observe", "input_consumer_group": "dedup", "output_consumer_group": "$Default"}
+    observing: dict[str, Any] = {"mode": "observe", "input_consumer_group": "dedup", "output_consumer_group": "$Default"}
     assert [text.partition(" ")[0] for text in warnings(tmp_path, **observing)] == ["no_groups"]
 
 

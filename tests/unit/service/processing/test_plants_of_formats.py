@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -101,7 +102,7 @@ async def test_the_auditor_finds_every_fault_in_cloudevents(shape: Shape) -> Non
     assert any("lost" in fault for fault in audit(inputs, others))
     assert any("doubled" in fault for fault in audit(inputs, [*clean, first]))
     (item, *rest) = json.loads(first.body)
-    nothing = {"data_base64": "AAAA"} if "data_base64" in item else {"data": {}}
+    nothing: dict[str, Any] = {"data_base64": "AAAA"} if "data_base64" in item else {"data": {}}
     altered = [item | {"time": "2020-01-01T00:00:00Z"}, item | {"source": f"{item['source']}x"}, item | nothing]
     for other in altered:
         body = json.dumps([other, *rest], separators=(",", ":"), ensure_ascii=False).encode()

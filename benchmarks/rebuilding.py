@@ -119,8 +119,8 @@ async def rebuilding(_: int) -> Section:
     """Once, whatever the number of rounds: it takes minutes."""
     section = Section(
         "Redis forgets everything: claims are read back from the clean stream",
-        f"Clean events of {BATCH} readings on 4 partitions, spread over a window of {WINDOW_MS // 3_600_000} h; one service; "
-        "leases of 5 s, which must end first, "
+        f"Clean events of {BATCH} readings on 4 partitions, spread over a window of {WINDOW_MS // 3_600_000} h; one "
+        "service; leases of 5 s, which must end first, "
         f"and live data of {LIVE_EVENTS_PER_SECOND} events/s. Hub, Redis and service share this machine.",
         ["", "value"],
     )

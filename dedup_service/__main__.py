@@ -17,7 +17,8 @@ from dedup_service import __version__
 from dedup_service.commands.capture import CaptureFailedError, Kept, add_capture
 from dedup_service.commands.check import CheckFailedError
 from dedup_service.commands.plan import add_plan, planned
-from dedup_service.commands.try_readings import TryError, add_try, tried
+from dedup_service.commands.trials import TryError
+from dedup_service.commands.try_readings import add_try, tried
 from dedup_service.config.settings import PREFIX, Settings, example, load, load_offline
 from dedup_service.errors import ConfigurationError, ShutOutError, UnavailableError
 from dedup_service.telemetry import Telemetry, configure_logging
@@ -88,7 +89,10 @@ async def check_settings(settings: Settings) -> None:
     """Comes first, since a service that was refused its start for one of these does not answer. Raises CheckFailedError, or
     ConfigurationError."""
     from dedup_service.bootstrap import check_start
+    from dedup_service.config.config import Config
 
+    for warning in Config(settings).warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     try:
         problems = await check_start(settings)
     except UnavailableError as error:

@@ -116,20 +116,9 @@ class Service:
             await asyncio.gather(*running, return_exceptions=True)
 
     def _warn(self) -> None:
-        if self._settings.config_file is None:
-            log.warning(
-                "no_groups",
-                setting="DEDUP_CONFIG_FILE",
-                effect="all devices are one group: each of them may send, and so suppress, any source",
-            )
-        outputs = self._config.outputs if self._ports.shared.tail is not None else []
-        for side, hubs in (("INPUT", self._config.inputs), ("OUTPUT", outputs)):
-            if any(hub.consumer_group.lower() == "$default" for hub in hubs):
-                log.warning(
-                    "shared_consumer_group",
-                    setting=f"{PREFIX}{side}_CONSUMER_GROUP",
-                    effect="this service's readers disconnect every other reader of $Default; give it a group of its own",
-                )
+        for warning in self._config.warnings:
+            place = {"place": warning.place} if warning.place else {}
+            log.warning(warning.name, setting=warning.setting, **place, effect=warning.effect)
 
     async def _close(self) -> None:
         shared = self._ports.shared
@@ -219,22 +208,34 @@ class Service:
         return await self._startup.available(PREFIX + name.upper(), example(name), publisher.partition_ids) or []
 
     def _make_consumers(self, clean: list[str], dead_letters: list[str]) -> list[InputConsumer]:
+        self._fleet.groups = self._config.groups(clean)
         settings, ports = self._settings, self._ports
-        groups = Groups(self._config.groups(clean))
-        self._fleet.groups = groups.groups
         own = [name for name in clean if ":" not in name]
-        shared = Shared(
-            ports=ports.shared,
-            admission=Admission(groups, ports.extractor, settings.unmatched, settings.kept_property_names),
-            forward_to=OutputPolicy(own, settings.partition_by, "", settings.kept_property_names) if own else None,
-            dead_letter_partitions=dead_letters,
-            incarnations=Incarnations(source.config.name for source in ports.inputs),
-            newest_sample=NewestSample(),
-            clean_partitions=clean,
-            memory=self._memory(clean),
-        )
-        self._rebuilder = self._make_rebuilder(shared)
-        return [InputConsumer(settings, source, shared, self._pod_id) for source in ports.inputs]
+        forward_to = OutputPolicy(own, settings.partition_by, "", settings.kept_property_names) if own else None
+        incarnations, newest_sample = Incarnations(source.config.name for source in ports.inputs), NewestSample()
+        memory, admissions = self._memory(clean), [self._admission(clean, source.config.name) for source in ports.inputs]
+        of_inputs = [
+            Shared(
+                ports=ports.shared,
+                admission=admission,
+                forward_to=forward_to,
+                dead_letter_partitions=dead_letters,
+                incarnations=incarnations,
+                newest_sample=newest_sample,
+                clean_partitions=clean,
+                memory=memory,
+            )
+            for admission in admissions
+        ]
+        self._rebuilder = self._make_rebuilder(memory, incarnations, [admission.groups for admission in admissions])
+        return [
+            InputConsumer(settings, source, shared, self._pod_id)
+            for source, shared in zip(ports.inputs, of_inputs, strict=True)
+        ]
+
+    def _admission(self, clean: list[str], input_name: str) -> Admission:
+        settings, groups = self._settings, Groups(self._config.groups(clean, input_name))
+        return Admission(groups, self._ports.extractor, settings.unmatched, settings.kept_property_names)
 
     # --- what Redis remembers
 
@@ -243,22 +244,24 @@ class Service:
         read_back = clean_partitions if settings.on_redis_loss == "rebuild" else []
         return Memory(read_back, settings.shard_count, round(settings.clock_error_seconds * 1000))
 
-    def _make_rebuilder(self, shared: Shared) -> Rebuilder | None:
-        ports, clock, telemetry = shared.ports, shared.ports.clock, self._telemetry
+    def _make_rebuilder(
+        self, memory: Memory, incarnations: Incarnations, groups_of_inputs: Sequence[Groups]
+    ) -> Rebuilder | None:
+        ports, telemetry = self._ports.shared, self._telemetry
+        clock = ports.clock
         if ports.markers is None or ports.tail is None:
             return None
-        groups = shared.admission.groups
-        published = PublishedReader(groups, shared.admission.extractor)
+        names = [source.config.name for source in self._ports.inputs]
+        groups = dict(zip(names, groups_of_inputs, strict=True))
         options = RebuildOptions(
             self._settings.lease_seconds,
-            max(group.window_ms for group in groups.groups),
+            max(group.window_ms for group in groups_of_inputs[0].groups),
             self._horizon_ms,
             lambda: telemetry.lag_spread_ms(clock.now_ms()),
         )
+        published = PublishedReader(groups, incarnations, self._ports.extractor)
         reading_back = ReadingBack(ports.tail, ports.claims, ports.markers, published, clock, telemetry)
-        return Rebuilder(
-            self._pod_id, shared.memory, ports.markers, reading_back, clock, telemetry, options, self._has_worked
-        )
+        return Rebuilder(self._pod_id, memory, ports.markers, reading_back, clock, telemetry, options, self._has_worked)
 
     def _horizon_ms(self) -> int:
         seconds = self._settings.rebuild_horizon_seconds

@@ -158,7 +158,7 @@ class GroupView(View):
             mode=group.mode,
             on_conflict=group.on_conflict,
             content_mode=group.output.content_mode,
-            format=group.format_name,
+            format=", ".join(group.formats),
             devices=list(group.devices),
             sources=list(group.sources),
             window_seconds=group.window_ms / 1000,

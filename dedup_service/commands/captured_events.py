@@ -31,6 +31,7 @@ LEFT_OUT = frozenset(("iothub-connection-auth-method", "iothub-connection-auth-g
 BINARY, BINARY_BASE64, ENCODING, DOUBLE, FLOAT = "binary", "binary-base64", "amqp-base64", "double", "float"
 _IDS = ("message-id", "correlation-id")
 _TEXTS = ("content-type", "content-encoding", "user-id")
+_CREATION_TIME = "creation-time"
 _NUMBERS = (Ubyte, Ushort, Uint, Ulong, Byte, Short, Long, Timestamp)
 _WORDS = (Char, Symbol)
 _READ: dict[str, Callable[[Any], Any]] = {
@@ -52,6 +53,7 @@ def captured_event(event: InputEvent) -> Captured:
         "message-id": event.message_id,
         "correlation-id": event.correlation_id,
         "user-id": event.user_id,
+        _CREATION_TIME: event.creation_time,
     }
     return Captured(
         event.body,
@@ -98,6 +100,7 @@ def _input_event(number: int, captured: Captured) -> InputEvent:
     where = f"event {number}, "
     system = dict(_values(where + "system", captured.system))
     known = {name: _taken(system, name) for name in (*_IDS, *_TEXTS)}
+    creation_time = _creation_time(where + "system", _taken(system, _CREATION_TIME))
     texts = {name: named({name: known[name]}, name) for name in _TEXTS}
     return InputEvent(
         partition_id="0",
@@ -113,7 +116,17 @@ def _input_event(number: int, captured: Captured) -> InputEvent:
         application_properties=dict(_values(where + "properties", captured.properties)),
         annotations={**system, **dict(_values(where + "annotations", captured.annotations))},
         user_id=texts["user-id"],
+        creation_time=creation_time,
     )
+
+
+def _creation_time(where: str, value: Any) -> Timestamp | None:
+    """Raises CaptureError."""
+    if value is None or type(value) is Timestamp:
+        return value
+    if type(value) is int:
+        return Timestamp(value)
+    raise CaptureError(f"{where}, {_CREATION_TIME}: {value!r} is no timestamp, that is, milliseconds since 1970")
 
 
 def _taken(values: dict[str, Any], wanted: str) -> Any:

@@ -10,8 +10,8 @@ from dedup_service.commands.tried import Copy, Difference, Place, Tried, differe
 from dedup_service.config.file import GroupSettings
 
 
-def as_json(files: list[Tried], note: str | None = None, group: GroupSettings | None = None) -> str:
-    """`note`: about all of it. `group`: what reads the same way in the groups' file."""
+def as_json(files: list[Tried], notes: list[str], warnings: list[str], group: GroupSettings | None) -> str:
+    """`notes` and `warnings`: about all of it. `group`: what reads the same way in the groups' file."""
     lonely = [(tried, difference) for tried, difference in differences(files)] if len(files) > 1 else []
     summary = {
         "copies": sum(len(tried.copies) for tried in files),
@@ -23,7 +23,8 @@ def as_json(files: list[Tried], note: str | None = None, group: GroupSettings | 
         "matches": {str(count): readings for count, readings in sorted(matches(files).items())},
         "differences": [_difference_members(tried, difference) for tried, difference in lonely],
         "files": [_file_members(tried) for tried in files],
-        **({"note": note} if note else {}),
+        **({"note": "\n".join(notes)} if notes else {}),
+        **({"warnings": warnings} if warnings else {}),
         **({"group": group_members(group)} if group else {}),
     }
     return json.dumps(summary, indent=2, ensure_ascii=False)

@@ -24,10 +24,15 @@ HINTS = {
 }
 
 
-def as_text(files: list[Tried], note: str | None, group: GroupSettings | None, unit: str) -> str:
-    """`unit`: what each is, a `file` or a `gateway`."""
+def as_text(files: list[Tried], notes: list[str], warnings: list[str], group: GroupSettings | None, unit: str) -> str:
+    """`notes` and `warnings`: about all of it. `unit`: what each is, a `file` or a `gateway`."""
     lines = [line for tried in files for line in (*_of_file(tried), "")]
-    lines += [*_comparison(files, unit), *([note] if note else []), *(_group_lines(group) if group else [])]
+    lines += [
+        *_comparison(files, unit),
+        *notes,
+        *(f"warning: {text}" for text in warnings),
+        *(_group_lines(group) if group else []),
+    ]
     return "\n".join(map(_printable, lines))
 
 

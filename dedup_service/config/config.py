@@ -17,6 +17,7 @@ from dedup_service.config.hubs import (
     dead_letter_address,
 )
 from dedup_service.config.settings import Settings
+from dedup_service.config.warnings import ConfigWarning, file_warnings, no_groups, shared_consumer_groups
 from dedup_service.core.groups import Group
 
 
@@ -33,9 +34,14 @@ class Config:
     def group_settings(self) -> list[GroupSettings]:
         return configured_groups(self.settings, self._file)
 
-    def groups(self, clean_partitions: list[str]) -> list[Group]:
-        """See `make_group`."""
-        return [make_group(group, self.settings, clean_partitions) for group in self.group_settings]
+    def groups(self, clean_partitions: list[str], input_name: str | None = None) -> list[Group]:
+        """As they are for events of this input; without one, as far as they are the same for all. See `make_group`."""
+        made = []
+        for group in self.group_settings:
+            by_input = {} if self._file is None else self._file.by_input(group)
+            formats = {read.format for read in by_input.values()}
+            made.append(make_group(by_input.get(input_name or "", group), self.settings, clean_partitions, formats))
+        return made
 
     @property
     def only_observes(self) -> bool:
@@ -49,6 +55,15 @@ class Config:
     @cached_property
     def outputs(self) -> list[OutputConfig]:
         return configured_outputs(self.settings, self._file)
+
+    @property
+    def warnings(self) -> list[ConfigWarning]:
+        """What does not prevent the start."""
+        return [
+            *([no_groups()] if self._file is None else []),
+            *shared_consumer_groups(self.inputs, [] if self.only_observes else self.outputs),
+            *(file_warnings(self._file) if self._file is not None else []),
+        ]
 
     @cached_property
     def dead_letters(self) -> HubAddress | None:

@@ -6,7 +6,6 @@ unprotected.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,35 +17,31 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
 
+from dedup_service.config.senders import Name, SenderSettings
 from dedup_service.config.urls import HostAndPort
 from dedup_service.core.groups import CLOUDEVENTS
 from dedup_service.errors import ConfigurationError
-from wire.formats.minting import chosen_strategy
-from wire.formats.registry import NAMES, make_format
 
 SETTING = "DEDUP_CONFIG_FILE"
 EXAMPLE = "/etc/dedup/groups.yaml"
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 Pointer = Annotated[str, StringConstraints(pattern=r"^(/[^/]*)+$")]
-FormatName = Literal["cloudevents", *NAMES]  # type: ignore[valid-type]  # the names are those of the registry
 Location = tuple[int | str, ...]
+READ_AS, NOT_READINGS = ("format", "format_options", "identity"), ("not_readings",)
+"""What a group takes from an input. The first three go together: options are of a format, and by format an identity is the
+default."""
 MAX_DEPTH = 8
 """More levels than the file can have; an alias may contain itself."""
 
 
-class GroupSettings(BaseModel):
-    """One redundancy group. What is left out comes from the environment, or is the default."""
+class GroupSettings(SenderSettings):
+    """One redundancy group. What is left out comes from the input, or from the environment, or is the default."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: Name
     devices: list[Pattern] = Field(default=["*"], min_length=1, description="IoT Hub device ids; * and ? match.")
     sources: list[Pattern] = Field(
         default=["*"], min_length=1, description="Sources that these devices may send; * and ? match."
@@ -59,40 +54,17 @@ class GroupSettings(BaseModel):
     on_conflict: Literal["first-wins", "dead-letter"] = "first-wins"
     content: list[Pointer] = Field(default=[], description="JSON pointers to what copies must agree on; empty: all bytes.")
     content_mode: Literal["as-received", "structured"] = "as-received"
-    format: FormatName = Field(default="cloudevents", description="What these devices send.")
-    format_options: dict[str, Any] | list[dict[str, Any]] = Field(
-        default={}, validate_default=True, description="See docs/formats.md."
-    )
-    identity: str | None = Field(
-        default=None, description="What tells readings of a source apart; default: by format, see docs/formats.md."
-    )
-    not_readings: Literal["forward", "drop"] = Field(
-        default="forward", description="What happens to events without readings, such as metadata and keep-alives."
-    )
     output: Name | None = Field(default=None, description="One of `outputs`; default: the environment's.")
     partition_by: Literal["source", "group"] | None = Field(default=None, description="Default: DEDUP_PARTITION_BY.")
     silent_after_seconds: int = Field(
         default=10, gt=0, description="A replica without copies for this long counts as silent."
     )
 
-    @field_validator("format_options")
-    @classmethod
-    def _options_of_the_format(cls, options: Any, info: ValidationInfo) -> Any:
-        name = info.data.get("format", CLOUDEVENTS)
-        if name == CLOUDEVENTS and options:
-            raise ValueError("cloudevents has no options")
-        if name != CLOUDEVENTS:
-            make_format(name, json.dumps(options))
-        return options
-
-    @field_validator("identity")
-    @classmethod
-    def _known_strategy(cls, identity: str | None, info: ValidationInfo) -> str | None:
-        if identity is not None:
-            if info.data.get("format") == CLOUDEVENTS:
-                raise ValueError("cloudevents have an id of their own; identity is for other formats")
-            chosen_strategy(identity)
-        return identity
+    @property
+    def inherited(self) -> tuple[str, ...]:
+        """The fields that come from the input, since the group says nothing itself."""
+        unsaid = [fields for fields in (READ_AS, NOT_READINGS) if fields[0] not in self.model_fields_set]
+        return sum(unsaid, ())
 
     @model_validator(mode="after")
     def _content_of_cloudevents(self) -> GroupSettings:
@@ -103,12 +75,9 @@ class GroupSettings(BaseModel):
         return self
 
 
-class InputSettings(BaseModel):
+class InputSettings(SenderSettings):
     """One input hub. Secrets are not in the file: it names the environment variable that has them."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: Name
     connection_string_env: str = Field(
         pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Variable with its connection string."
     )
@@ -137,6 +106,14 @@ class ConfigFile(BaseModel):
     inputs: list[InputSettings] = Field(default=[], description="Instead of DEDUP_INPUT_*.")
     groups: list[GroupSettings] = Field(min_length=1)
 
+    def by_input(self, group: GroupSettings) -> dict[str, GroupSettings]:
+        """The group as it is for events of each input, whose lines stand in for those that the group has not. Empty where
+        the environment names the input."""
+        return {
+            source.name: group.model_copy(update={name: getattr(source, name) for name in group.inherited})
+            for source in self.inputs
+        }
+
     @field_validator("inputs", "outputs", "groups")
     @classmethod
     def _unique(cls, items: list[Any]) -> list[Any]:
@@ -161,10 +138,25 @@ def load_config_file(path: Path) -> ConfigFile:
         problem = f"is given twice, first in line {line}"
         raise ConfigurationError(SETTING, _explain(path, location, problem, {location: again}), EXAMPLE)
     try:
-        return ConfigFile.model_validate(content)
+        file = ConfigFile.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         raise ConfigurationError(SETTING, _explain(path, first["loc"], first["msg"], lines), EXAMPLE) from None
+    for location, problem in _contradictions(file):
+        raise ConfigurationError(SETTING, _explain(path, location, problem, lines), EXAMPLE)
+    return file
+
+
+def _contradictions(file: ConfigFile) -> Iterator[tuple[Location, str]]:
+    """Lines of a group that its input's lines leave without a meaning."""
+    for index, group in enumerate(file.groups):
+        for name, read in file.by_input(group).items() if group.content else ():
+            if read.format != CLOUDEVENTS:
+                yield (
+                    ("groups", index, "content"),
+                    f"is for cloudevents, but input {name} has the format {read.format}, and the group names none: give it "
+                    "a `format` of its own, or leave `content` out",
+                )
 
 
 def _repeated_names(node: Any, location: Location) -> Iterator[tuple[Location, int, int]]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from dedup_service.config.file import ConfigFile, GroupSettings
 from dedup_service.config.settings import PREFIX, Settings, example
-from dedup_service.core.groups import CLOUDEVENTS, DEFAULT_GROUP, OBSERVE, Group
+from dedup_service.core.groups import DEFAULT_GROUP, OBSERVE, Group
 from dedup_service.core.other_formats import FormatExtractor
 from dedup_service.core.outgoing import OutputPolicy
 from dedup_service.errors import ConfigurationError
 from wire.formats.minting import chosen_strategy
-from wire.formats.registry import DEFAULT_STRATEGIES
 
 
 def configured_groups(settings: Settings, file: ConfigFile | None) -> list[GroupSettings]:
@@ -48,9 +47,11 @@ def only_observes(groups: Sequence[GroupSettings], settings: Settings) -> bool:
     return all(mode_of(group, settings) == OBSERVE for group in groups)
 
 
-def make_group(group: GroupSettings, settings: Settings, clean_partitions: list[str]) -> Group:
+def make_group(
+    group: GroupSettings, settings: Settings, clean_partitions: list[str], formats: Collection[str] = ()
+) -> Group:
     """`clean_partitions`: those of all clean hubs, as `<output>:<partition>`, or the number alone for the environment's
-    hub."""
+    hub. `formats`: those of all inputs, where the group has none of its own."""
     output_partitions = [name for name in clean_partitions if name.rpartition(":")[0] == (group.output or "")]
     return Group(
         name=group.name,
@@ -70,13 +71,14 @@ def make_group(group: GroupSettings, settings: Settings, clean_partitions: list[
         content=tuple(group.content),
         silent_after_ms=group.silent_after_seconds * 1000,
         extractor=make_extractor(group, settings.max_decompressed_bytes),
+        formats=tuple(sorted(formats)) or (group.format,),
         passes_on_not_readings=group.not_readings == "forward",
     )
 
 
 def make_extractor(group: GroupSettings, max_decompressed_bytes: int) -> FormatExtractor | None:
     """What reads the events of a group that does not send CloudEvents. The settings are validated."""
-    if group.format == CLOUDEVENTS:
+    if group.strategy is None:
         return None
-    strategy = chosen_strategy(group.identity or DEFAULT_STRATEGIES[group.format])
+    strategy = chosen_strategy(group.strategy)
     return FormatExtractor(group.format, json.dumps(group.format_options).encode(), strategy, max_decompressed_bytes)

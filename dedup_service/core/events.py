@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from dedup_service.core.property_types import MessageId, text_of
+from dedup_service.core.property_types import MessageId, Timestamp, text_of
 from dedup_service.errors import UndeliverableError
 from wire.cloudevents import PROPERTY_PREFIXES, REPLICA_ATTRIBUTE
 
@@ -43,6 +43,8 @@ class InputEvent(msgspec.Struct, frozen=True, gc=False):
     annotations: Mapping[str, Any] = msgspec.field(default_factory=dict)
     """Set by the hub, including IoT Hub's system properties."""
     user_id: str | None = None
+    creation_time: Timestamp | None = None
+    """As the sender says; None also where it is no timestamp."""
 
     @property
     def replica(self) -> str:

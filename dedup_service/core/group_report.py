@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dedup_service.core.segments import differing_in_one_segment
-from dedup_service.core.source_report import SourceReport
+from dedup_service.core.single_use import made_anew, told
+from dedup_service.core.source_report import FEW_READINGS, SourceReport
 from dedup_service.core.traps import Trap, TrapKind
 from wire.formats.recognise import SHAPES
 
@@ -44,7 +45,7 @@ class GroupReport:
 
 
 def group_report(sources: Sequence[SourceReport], by_shape: Mapping[str, int]) -> GroupReport:
-    found = _with_one_segment(sources)
+    found = _with_single_use(_with_one_segment(sources))
     recognised = [
         Recognised(SHAPES[shape].title, number, SHAPES[shape].format, SHAPES[shape].remedy)
         for shape, number in sorted(by_shape.items(), key=lambda item: (-item[1], item[0]))
@@ -59,6 +60,15 @@ def _with_one_segment(sources: Sequence[SourceReport]) -> list[SourceReport]:
     for rule in rules:
         trap = Trap(TrapKind.ONE_SEGMENT, rule.text, tuple(replica for replica, _ in rule.values))
         traps |= dict.fromkeys(rule.sources, trap)
+    return [_in_trap(item, traps[item.source]) if item.source in traps else item for item in sources]
+
+
+def _with_single_use(sources: Sequence[SourceReport]) -> list[SourceReport]:
+    few = [item for item in sources if item.trap is None and item.readings < FEW_READINGS]
+    senders = {item.source: item.only_sender for item in few}
+    traps: dict[str, Trap] = {}
+    for alike in made_anew({source: replica for source, replica in senders.items() if replica is not None}):
+        traps |= dict.fromkeys(alike, Trap(TrapKind.SINGLE_USE, told(alike)))
     return [_in_trap(item, traps[item.source]) if item.source in traps else item for item in sources]
 
 

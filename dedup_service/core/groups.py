@@ -40,12 +40,10 @@ class Group:
     silent_after_ms: int = 10_000
     extractor: FormatExtractor | None = None
     """Reads what these devices send; None for CloudEvents."""
+    formats: tuple[str, ...] = (CLOUDEVENTS,)
+    """What these devices send; several where inputs have formats of their own."""
     passes_on_not_readings: bool = True
     """Whether events of these devices that hold no readings (metadata, keep-alives) go to the clean hub."""
-
-    @property
-    def format_name(self) -> str:
-        return self.extractor.name if self.extractor is not None else CLOUDEVENTS
 
     @property
     def claim_scope(self) -> str:

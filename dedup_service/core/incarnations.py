@@ -18,6 +18,10 @@ class Incarnations:
         found = [incarnation for incarnation in self._by_input.values() if incarnation is not None]
         return tuple(found) if len(found) == len(self._by_input) else ()
 
+    def input_of(self, incarnation: int) -> str | None:
+        """None for a hub that this pod does not know, or that is gone."""
+        return next((name for name, known in self._by_input.items() if known == incarnation), None)
+
     @property
     def has_several(self) -> bool:
         return len(self._by_input) > 1

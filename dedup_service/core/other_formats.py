@@ -108,6 +108,7 @@ def message_of(event: InputEvent, max_decompressed_bytes: int) -> tuple[Message,
         "message-id": event.message_id,
         "correlation-id": event.correlation_id,
         "user-id": event.user_id,
+        "creation-time": event.creation_time,
     }
     system = {**event.annotations, **own}
     return Message(text, event.content_type, event.application_properties, system, event.annotations), codings

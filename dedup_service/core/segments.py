@@ -63,19 +63,19 @@ def differing_in_one_segment(senders: Mapping[str, str]) -> list[OneSegment]:
     """`senders`: sources that only one replica sends, with its name. Each source is in one of the results at most."""
     seen: dict[int, str] = {}
     for source, replica in senders.items():
-        for key, _ in _masked(source):
+        for key, _ in masked(source):
             if seen.setdefault(key, replica) != replica:
                 seen[key] = SEVERAL
     alike: defaultdict[int, list[tuple[str, str]]] = defaultdict(list)
     for source in senders:
-        for key, value in _masked(source):
+        for key, value in masked(source):
             if seen[key] == SEVERAL:
                 alike[key].append((source, value))
     return _largest(_rules(senders, alike.values()))
 
 
-def _masked(source: str) -> Iterator[tuple[int, str]]:
-    """For each segment, a hash of all that is beside it, and the segment."""
+def masked(source: str) -> Iterator[tuple[int, str]]:
+    """For each segment, a hash of all that is beside it, and the segment; nothing of a source with very many."""
     parts = SEPARATORS.split(source)
     if len(parts) > 2 * MAX_SEGMENTS:
         return

@@ -22,6 +22,8 @@ class TrapKind(StrEnum):
     """Some replicas repeat old values with new times."""
     ONE_SEGMENT = "one-segment"
     """Each replica has a source of its own, and they differ in one segment."""
+    SINGLE_USE = "single-use"
+    """Each message has a source of its own."""
 
 
 @dataclass(frozen=True, slots=True)

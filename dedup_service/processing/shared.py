@@ -1,4 +1,4 @@
-"""What the pipelines of all partitions of this pod use together."""
+"""What the pipelines of all partitions of an input use together in this pod, and most of it those of all inputs."""
 
 from __future__ import annotations
 

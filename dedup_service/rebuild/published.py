@@ -6,7 +6,7 @@ follows from the sender. The origin is in properties that a device can't forge.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -16,6 +16,7 @@ from dedup_service.core.claims import NO_CONTENT, key_digests, restored_claims
 from dedup_service.core.events import Extraction, InputEvent, Origin, Reading
 from dedup_service.core.extract import MAX_READINGS
 from dedup_service.core.groups import Group, Groups
+from dedup_service.core.incarnations import Incarnations
 from dedup_service.core.input_log import InputLog
 from dedup_service.core.outgoing import DUPLICATE_PROPERTY, INDEXES_PROPERTY, KEPT_ANNOTATIONS, ORIGIN_PROPERTY
 from dedup_service.core.resolve import indexes_of
@@ -57,7 +58,9 @@ class UnknownReadingsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PublishedReader:
-    groups: Groups
+    groups: Mapping[str, Groups]
+    """By input: the formats of groups may be those of the input."""
+    incarnations: Incarnations
     extractor: Extractor
     """Reads CloudEvents."""
 
@@ -69,16 +72,28 @@ class PublishedReader:
         origin, indexes = _origin(clean)
         if origin is None or not indexes:
             return None
-        event = _as_it_came(clean)
-        group = self.groups.of_replica(event.replica)
+        event, problem = _as_it_came(clean), UnknownReadingsError("there is no input")
+        for groups in self._groups_of(origin):
+            try:
+                return self._read(event, groups, origin, indexes)
+            except UnknownReadingsError as error:
+                problem = error
+        raise problem
+
+    def _groups_of(self, origin: Origin) -> Iterable[Groups]:
+        """Those of the input from which it came; of any, where that is not known."""
+        name = self.incarnations.input_of(origin.incarnation)
+        return self.groups.values() if name is None else [self.groups[name]]
+
+    def _read(self, event: InputEvent, groups: Groups, origin: Origin, indexes: Sequence[int]) -> Published:
+        group = groups.of_replica(event.replica)
         if group is None:
             raise UnknownReadingsError(f"its sender {event.replica} is in no group")
         extraction = self._extract(event, group)
         readings = extraction.readings
         if len(readings) != len(indexes) or extraction.bad:
             raise UnknownReadingsError(f"it holds {len(readings)} readings, and was sent with {len(indexes)}")
-        contents = _contents(extraction, event)
-        return Published(group, event.replica, origin, indexes, readings, contents, clean.enqueued_ms)
+        return Published(group, event.replica, origin, indexes, readings, _contents(extraction, event), event.enqueued_ms)
 
     def _extract(self, event: InputEvent, group: Group) -> Extraction:
         """Whatever a group's format is, what was published in structured mode are CloudEvents."""

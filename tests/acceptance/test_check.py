@@ -40,6 +40,17 @@ async def test_a_service_that_is_well_passes(service: ServiceProcess) -> None:
     assert (code, "ready: mode drop, 1 pods" in printed) == (0, True), printed
 
 
+async def test_a_doubtful_identity_is_warned_about_and_is_no_failure(service: ServiceProcess, tmp_path: Path) -> None:
+    options = '{source: ["system:message-id"], time: /ts}'
+    (path := tmp_path / "groups.yaml").write_text(f"groups: [{{name: press, format: json, format_options: {options}}}]")
+    environment = {**service.environment, "DEDUP_CONFIG_FILE": str(path)}
+    code, printed = await command(environment, "check")
+    assert code == 0, printed
+    warning = "warning: DEDUP_CONFIG_FILE: group press, format_options.source: system:message-id is normally made anew by"
+    assert warning in printed
+    assert await command(environment, "check", "--health") == (0, "healthy\n")
+
+
 async def test_a_reading_makes_the_round_trip(service: ServiceProcess) -> None:
     code, printed = await command(service.environment, "check", "--round-trip")
     assert (code, "3 copies sent, 1 in the clean hub" in printed) == (0, True), printed

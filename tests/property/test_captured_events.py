@@ -15,7 +15,7 @@ from dedup_service.commands.captured_events import LEFT_OUT, captured_event, inp
 from dedup_service.core.events import Extraction, InputEvent
 from dedup_service.core.extract import CloudEventsExtractor
 from dedup_service.core.other_formats import FormatExtractor
-from dedup_service.core.property_types import Encoded, Float, Ulong
+from dedup_service.core.property_types import Encoded, Float, Timestamp, Ulong
 from dedup_service.errors import UndeliverableError
 from tests.property.test_property_types import CHARS, COMPOUND, DECIMALS, TYPED, read, with_property
 from tests.unit.service.core.test_other_formats import captured_events as events_of_the_files
@@ -64,6 +64,7 @@ EVENTS = st.builds(
     PROPERTIES,
     ANNOTATIONS,
     st.none() | st.text(),
+    st.none() | st.integers(-(2**63), 2**63 - 1).map(Timestamp),
 )
 REAL = st.tuples(st.sampled_from(FILES), PROPERTIES).map(
     lambda both: InputEvent(
@@ -92,6 +93,8 @@ EXTRACTORS: list[Callable[[InputEvent], Extraction]] = [
             ("telegraf", {}, "source-time+value"),
             ("json", {"source": ["property:source"], "whole_body": True}, "content"),
             ("json", {"source": ["property:topic", "annotation:dt-subject"], "value": ["system:user-id"]}, "content"),
+            ("json", {"source": ["text:x"], "time": "system:creation-time", "time_format": "ms"}, "source-time"),
+            ("json", {"source": ["system:message-id"], "value": ["system:correlation-id"]}, "content"),
             ("json", {"source": ["text:x"], "time": "property:ts", "value": ["property:type", "/a"]}, "source-time+value"),
         ]
     ),
@@ -109,7 +112,7 @@ def exact(values: dict[str, Any]) -> dict[str, tuple[type, str]]:
 
 
 def seen(event: InputEvent) -> dict[str, Any]:
-    plain = ("body", "body_is_binary", "content_type", "content_encoding", "user_id")
+    plain = ("body", "body_is_binary", "content_type", "content_encoding", "user_id", "creation_time")
     return {
         **{name: getattr(event, name) for name in plain},
         "ids": [(type(value), value) for value in (event.message_id, event.correlation_id)],

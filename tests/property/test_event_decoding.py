@@ -50,6 +50,7 @@ SIMPLE = st.one_of(
     st.integers(0, 2**40).map(Timestamp),
     st.uuids(),
 )
+TIMESTAMPS = st.integers(-(2**63), 2**63 - 1).map(Timestamp)
 VALUES = st.recursive(
     SIMPLE, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3), max_leaves=5
 )
@@ -65,6 +66,7 @@ def messages() -> st.SearchStrategy[bytes]:
             "correlation_id": st.none() | TEXTS,
             "content_type": st.none() | SYMBOLS,
             "content_encoding": st.none() | SYMBOLS,
+            "creation_time": st.none() | TIMESTAMPS,
         }
     ).map(lambda named: properties_section(**named))
     application = MAPS.map(lambda named: section(APPLICATION_PROPERTIES, named))
@@ -100,6 +102,15 @@ def test_the_delivered_event_is_the_same(payload: bytes, before: bytes, behind: 
     event = decode("3", data, len(before), len(before) + len(payload))
     assert without_properties(event) == without_properties(by_the_sdk(payload))
     assert event == msgspec.structs.replace(received(payload), annotations=event.annotations)
+
+
+@given(TIMESTAMPS | TEXTS | st.integers(0, 2**40) | st.binary())
+def test_a_creation_time_is_a_timestamp_or_none(value: Any) -> None:
+    payload = annotated(HUB, properties_section(message_id="m", creation_time=value) + data_section(b"x"))
+    expected = OwnTimestamp(value) if type(value) is Timestamp else None
+    for event in (decode("3", payload, 0, len(payload)), received(payload)):
+        assert (event.message_id, event.creation_time) == ("m", expected)
+        assert type(event.creation_time) is type(expected)
 
 
 @given(payload=messages(), cut=st.integers(1, 300))

@@ -33,8 +33,15 @@ FORMATS: list[Format] = [
     Ignition(IgnitionOptions(rename={"*-?": "a"})),
     Json(
         Shape(readings="/*/*", source=["@key", "topic:1"], time="/ts", value=["/val", "1/ts"], numbers=True),
+        Shape(inside="/data_base64", source=["outer:/subject"], time="/ts", value=["outer:/*/0", "outer:"]),
         Shape(inside="/data_base64", source=["text:a"], time="/ts", time_format="ms", sequence="/seqno"),
         Shape(inside="", source=["/name"], content=["/id"]),
+        Shape(
+            source=["system:message-id", "system:correlation-id"],
+            time="system:creation-time",
+            time_format="ms",
+            value=["annotation:iothub-connection-device-id"],
+        ),
     ),
     Json(Shape(whole_body=True, source=["property:source"])),
     kepware(KepwareOptions()),
@@ -53,6 +60,10 @@ values = st.recursive(
     scalars,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(MEMBERS) | st.text(max_size=3), inner),
     max_leaves=25,
+)
+beside = st.dictionaries(
+    st.sampled_from(["message-id", "correlation-id", "creation-time", "iothub-connection-device-id"]),
+    scalars | st.binary() | st.uuids() | st.integers(0, 2**64),
 )
 properties = st.dictionaries(st.sampled_from(["topic", "source", "type", "ce_type", "subject"]), scalars | st.binary())
 
@@ -74,11 +85,12 @@ def test_any_bytes(body: bytes, sent: dict[str, Any]) -> None:
     check(Message(body, properties=sent, annotations=sent, system=sent))
 
 
-@given(values, properties)
-def test_any_json(value: Any, sent: dict[str, Any]) -> None:
+@given(values, properties, beside, values)
+def test_any_json(value: Any, sent: dict[str, Any], system: dict[str, Any], around: Any) -> None:
     body = json.dumps(value).encode()
-    check(Message(body, properties=sent))
-    check(Message(json.dumps({"data_base64": b64encode(body).decode()}).encode(), properties=sent))
+    check(Message(body, properties=sent, system=system, annotations=system))
+    wrapped = {"subject": around, "data_base64": b64encode(body).decode()}
+    check(Message(json.dumps(wrapped).encode(), properties=sent, system=system))
 
 
 MESSAGES = [message for file in sorted(VECTORS.glob("*.json")) for message in messages(file.stem)]

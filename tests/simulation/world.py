@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from dedup_service.core.accounting import total
 from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.events import DEVICE_ID, MESSAGE_SOURCE, InputEvent
+from dedup_service.core.incarnations import Incarnations
 from dedup_service.core.leases import PRESENT, EndOffsets, Lease, LeaseRecord, Presence, Renewal, all_lost
 from dedup_service.core.markers import Marker, Memory, ReadBack, RestoredEvent
 from dedup_service.core.outgoing import OutgoingEvent, OutputPolicy
@@ -574,7 +575,7 @@ class Process:
         ports, memory = shared.ports, shared.memory
         assert ports.tail is not None
         assert ports.markers is not None
-        published = PublishedReader(shared.admission.groups, shared.admission.extractor)
+        published = PublishedReader({"": shared.admission.groups}, Incarnations([]), shared.admission.extractor)
         options = RebuildOptions(LEASE_SECONDS, window_ms, lambda: round(HORIZON_SECONDS * 1000), lambda: 0)
         reading_back = ReadingBack(ports.tail, ports.claims, ports.markers, published, ports.clock, self.telemetry)
         return Rebuilder(name, memory, ports.markers, reading_back, ports.clock, self.telemetry, options, self._has_worked)

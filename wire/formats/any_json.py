@@ -12,7 +12,7 @@ import msgspec
 from wire.formats.bodies import BadTimeError, json_of, number_of, time_of
 from wire.formats.messages import Found, Message, NotReading, Part, Path, Refused
 from wire.formats.names import MAX_SOURCE_LENGTH, source_of, text_of
-from wire.formats.pointers import Reference, Spot, key_of, reference, spots, tokens
+from wire.formats.pointers import PointerError, Reference, Spot, doubt, key_of, needs_outer, reference, spots, tokens
 from wire.times import TimeFormat
 
 
@@ -38,7 +38,7 @@ class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether a text that is a number counts as that number."""
     inside: str | None = None
     """Pointer of a text in the body that holds the JSON, in base64 where it is not JSON itself; empty where the body is that
-    text."""
+    text. What is meant by `body:` is then the JSON in it, and the body around it is `outer:`."""
     whole_body: bool = False
     """The body is one reading whatever it is, and its hash is all that is known of it."""
 
@@ -65,6 +65,8 @@ class Json:
 
 class _Reader:
     def __init__(self, shape: Shape) -> None:
+        if shape.inside is None and (lost := next(filter(needs_outer, _texts(shape)), None)):
+            raise PointerError(f"{lost} is in the body around `inside`, which is not set; the body itself is body:")
         self._shape = shape
         self._readings, self._inside = tokens(shape.readings), tokens(shape.inside or "")
         self._listed = [at for at, token in enumerate(self._readings) if token != "*"]  # noqa: S105  # a wildcard
@@ -82,11 +84,12 @@ class _Reader:
         if isinstance(root, Refused):
             return root
         prefix: Path = ()
+        outer = None
         if self._shape.inside is not None:
-            holder = next(spots(message, root, self._inside), None)
+            outer, holder = root, next(spots(message, root, self._inside), None)
             root = _unwrapped(holder.nodes[-1]) if holder else None
             prefix = holder.place if holder else ()
-        found = list(spots(message, root, self._readings))
+        found = list(spots(message, root, self._readings, outer))
         fits = [self._fits(spot) for spot in found]
         if not any(fits):
             return []
@@ -126,7 +129,10 @@ class _Reader:
         if self._sequence:
             epoch = self._epoch(spot) if self._epoch else ""
             return {"sequence": number_of(self._sequence(spot)), "epoch": epoch}
-        return [part(spot) for part in self._content] or spot.nodes[-1]
+        parts = [part(spot) for part in self._content]
+        if parts and all(part is None for part in parts):
+            return None
+        return parts or spot.nodes[-1]
 
 
 def _unwrapped(text: Any) -> Any:
@@ -143,6 +149,21 @@ def _json_or_none(body: Callable[[], bytes]) -> Any:
     except ValueError:  # lone surrogates, or not base64
         return None
     return None if isinstance(value, Refused) else value
+
+
+def doubts(shapes: Shape | list[Shape]) -> Iterator[tuple[str, str]]:
+    """(member of the options, why copies hardly ever agree on what it names, and what to do)"""
+    for place, shape in _places(shapes):
+        for member in ("source", "time", "value", "content", "sequence", "epoch"):
+            named = getattr(shape, member)
+            for text in [named] if isinstance(named, str) else named or []:
+                if reason := doubt(text):
+                    yield place + member, reason
+
+
+def _places(shapes: Shape | list[Shape]) -> list[tuple[str, Shape]]:
+    """Each shape, and what stands before the names of its members."""
+    return [(f"[{at}].", shape) for at, shape in enumerate(shapes)] if isinstance(shapes, list) else [(".", shapes)]
 
 
 def _texts(shape: Shape) -> list[str]:

@@ -27,6 +27,8 @@ def mint(found: Found, strategy: Identity) -> Minted | Unminted:
     """The reading's id. An event has the strategy `content`, because it carries its own identity."""
     chosen = _CONTENT if found.is_event else strategy
     name = chosen.name
+    if found.data is None and chosen.name == _CONTENT.name:
+        return Unminted(NO_IDENTITY, f"{found.source}: nothing of its content is there")
     try:
         return Minted(reading_id(found.source, name, chosen.fields(found)), name)
     except NoIdentityError as error:

@@ -11,13 +11,13 @@ MAX_SOURCE_LENGTH = 2048
 
 def named(values: Mapping[str, Any], *names: str) -> str | None:
     """The text of the first of these properties that is there. Names are not case-sensitive in IoT Hub. What came through
-    the Kafka protocol has bytes as values."""
+    the Kafka protocol has bytes as values; what of them is no text stands in escapes, so that no two values become one."""
     for name in names:
         value = values.get(name)
         if value is None:
             value = next((value for other, value in values.items() if other.casefold() == name.casefold()), None)
         if isinstance(value, bytes):
-            value = value.decode(errors="replace")
+            value = value.decode(errors="backslashreplace")
         if value is not None:
             return str(value)
     return None

@@ -1,4 +1,5 @@
-"""What must never tell readings apart, because each gateway, process or message makes its own."""
+"""What must never tell readings apart, because each gateway, process or message makes its own; and what may, but rarely
+does, because a plant's own code could set it."""
 
 from __future__ import annotations
 
@@ -36,12 +37,20 @@ _OF_PROPERTIES = {
     "servertoconnectormilliseconds": _PER_MESSAGE,
 }
 _PREFIXES = ("cloudevents", "ce")
+_BY_OWN_CODE = ", so that copies never agree on it: leave it out, unless the plant's own code sets it equal on all"
+_RARELY = {
+    "messageid": f"is normally made anew by each gateway{_BY_OWN_CODE}",
+    "correlationid": f"is normally made anew by each gateway{_BY_OWN_CODE}",
+    "creationtime": f"is normally the time at which each gateway sends{_BY_OWN_CODE}",
+    "iothubconnectiondeviceid": "is another one for each replica, so that copies never agree on it: leave it out",
+}
+"""Of what is beside a body: what its sender may set at will, and what the hub says of the sender."""
 
 
 def why_never(name: str, *, is_property: bool = False) -> str | None:
     """Why this member or property can't be an identity, a source or a source time; None where it can. Spelling does not
     matter (`message-id`, `MessageId`)."""
-    plain = "".join(filter(str.isalnum, name)).casefold()
+    plain = _plain(name)
     if plain.startswith("iothubconnection"):
         return f"{name} {_PER_GATEWAY}"
     reason = _NEVER.get(plain)
@@ -49,3 +58,12 @@ def why_never(name: str, *, is_property: bool = False) -> str | None:
         names = [plain, *(plain.removeprefix(prefix) for prefix in _PREFIXES)]
         reason = next(filter(None, map(_OF_PROPERTIES.get, names)), None)
     return f"{name} {reason}" if reason else None
+
+
+def why_rarely(name: str) -> str | None:
+    """Why this system property or annotation can hardly be an identity, and what to do; None where it can, or never can."""
+    return _RARELY.get(_plain(name))
+
+
+def _plain(name: str) -> str:
+    return "".join(filter(str.isalnum, name)).casefold()

@@ -10,7 +10,7 @@ import msgspec
 
 from wire.formats.messages import Message, Path
 from wire.formats.names import named
-from wire.formats.never import why_never
+from wire.formats.never import why_never, why_rarely
 
 
 class PointerError(ValueError):
@@ -24,6 +24,8 @@ class Spot(msgspec.Struct, frozen=True):
     place: Path
     nodes: tuple[Any, ...]
     """From the root of the body to the part."""
+    outer: Any = None
+    """The root of what holds the body, where the body is a text in another one."""
 
 
 Reference = Callable[[Spot], Any]
@@ -43,9 +45,9 @@ def tokens(pointer: str) -> tuple[str, ...]:
     return tuple(token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:])
 
 
-def spots(message: Message, root: Any, pattern: tuple[str, ...]) -> Iterator[Spot]:
-    """Every part that the pattern matches, in the order of the body."""
-    yield from _spots(Spot(message, (), (root,)), pattern)
+def spots(message: Message, root: Any, pattern: tuple[str, ...], outer: Any = None) -> Iterator[Spot]:
+    """Every part that the pattern matches, in the order of the body. `outer`: see Spot."""
+    yield from _spots(Spot(message, (), (root,), outer), pattern)
 
 
 def _spots(spot: Spot, pattern: tuple[str, ...]) -> Iterator[Spot]:
@@ -53,7 +55,7 @@ def _spots(spot: Spot, pattern: tuple[str, ...]) -> Iterator[Spot]:
         yield spot
         return
     for key, child in _children(spot.nodes[-1], pattern[0]):
-        yield from _spots(Spot(spot.message, (*spot.place, key), (*spot.nodes, child)), pattern[1:])
+        yield from _spots(Spot(spot.message, (*spot.place, key), (*spot.nodes, child), spot.outer), pattern[1:])
 
 
 def _children(node: Any, token: str) -> Iterator[tuple[str | int, Any]]:
@@ -81,9 +83,10 @@ def _at(node: Any, path: tuple[str, ...]) -> Any:
 def reference(text: str) -> Reference:
     """What a text refers to, seen from a part of a body. Raises PointerError.
 
-    `/a/b` inside it, `1/a` inside what holds it (relative JSON pointers), `body:/a/b` from the root; `@key` its name or
-    index, `1#` that of what holds it; `property:NAME`, `system:NAME`, `annotation:NAME`, `topic:2` the second level of the
-    property `topic` (`topic:-1` the last); `text:…` just that text.
+    `/a/b` inside it, `1/a` inside what holds it (relative JSON pointers), `body:/a/b` from the root, `outer:/a/b` from the
+    root of what holds the body as a text; `@key` its name or index, `1#` that of what holds it; `property:NAME`,
+    `system:NAME`, `annotation:NAME`, `topic:2` the second level of the property `topic` (`topic:-1` the last); `text:…` just
+    that text.
     """
     kind, colon, name = text.partition(":")
     if colon and kind in _KINDS:
@@ -94,6 +97,18 @@ def reference(text: str) -> Reference:
         return _relative(int(relative[1]), relative[2])
     path = _allowed(tokens(text))
     return lambda spot: _at(spot.nodes[-1], path)
+
+
+def needs_outer(text: str) -> bool:
+    """Whether it refers to what holds the body, which only a body in another one has."""
+    return text.startswith(f"{_OUTER}:")
+
+
+def doubt(text: str) -> str | None:
+    """Why copies hardly ever agree on what a reference means, and what to do; None where they can."""
+    kind, _, name = text.partition(":")
+    reason = why_rarely(name) if kind in _BESIDE_THE_BODY else None
+    return f"{text} {reason}" if reason else None
 
 
 def key_of(text: str) -> int | None:
@@ -114,18 +129,23 @@ def _from_root(pointer: str) -> Reference:
     return lambda spot: _at(spot.nodes[0], path)
 
 
+def _from_outer_root(pointer: str) -> Reference:
+    path = _allowed(tokens(pointer))
+    return lambda spot: _at(spot.outer, path)
+
+
 def _property(name: str) -> Reference:
     _refuse(name, is_property=True)
     return lambda spot: named(spot.message.properties, name)
 
 
 def _system(name: str) -> Reference:
-    _refuse(name)
+    _refuse_beside_the_body(name)
     return lambda spot: named(spot.message.system, name)
 
 
 def _annotation(name: str) -> Reference:
-    _refuse(name)
+    _refuse_beside_the_body(name)
     return lambda spot: named(spot.message.annotations, name)
 
 
@@ -145,20 +165,28 @@ def _constant(text: str) -> Reference:
     return lambda _: text
 
 
+_OUTER = "outer"
 _KINDS: dict[str, Callable[[str], Reference]] = {
     "body": _from_root,
+    _OUTER: _from_outer_root,
     "property": _property,
     "system": _system,
     "annotation": _annotation,
     "topic": _topic_level,
     "text": _constant,
 }
+_BESIDE_THE_BODY = ("system", "annotation")
 
 
 def _allowed(path: tuple[str, ...]) -> tuple[str, ...]:
     if path:
         _refuse(path[-1])
     return path
+
+
+def _refuse_beside_the_body(name: str) -> None:
+    if not why_rarely(name):
+        _refuse(name)
 
 
 def _refuse(name: str, *, is_property: bool = False) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import msgspec
 
-from wire.formats.any_json import Json, Shape
+from wire.formats.any_json import Json, Shape, doubts
 from wire.formats.azure_iot_operations import AzureIotOperations, AzureIotOperationsOptions
 from wire.formats.cutting import JsonLayout, MakeLayout
 from wire.formats.ignition import Ignition, IgnitionOptions
@@ -45,6 +45,13 @@ def make_format(name: str, options: bytes | str = b"{}") -> Format:
     with the options (a JSON object)."""
     kind, make = _FORMATS[name]
     return make(msgspec.json.decode(options, type=kind))
+
+
+def doubts_of(name: str, options: bytes | str) -> Iterator[tuple[str, str]]:
+    """(member of the options, why copies hardly ever agree on what it names, and what to do), such as `.source`. The options
+    are those of which a format can be made."""
+    if name == "json":
+        yield from doubts(msgspec.json.decode(options, type=_FORMATS[name][0]))
 
 
 def layout_of(name: str) -> MakeLayout:

@@ -31,7 +31,7 @@ from dedup_service.adapters.eventhubs.below_sdk.receiving import receive_directl
 from dedup_service.adapters.eventhubs.below_sdk.values import NotDecodableError
 from dedup_service.core.claims import incarnation_of
 from dedup_service.core.events import InputEvent
-from dedup_service.core.property_types import MessageId, Ulong, text_of
+from dedup_service.core.property_types import MessageId, Timestamp, Ulong, text_of
 from dedup_service.errors import Dependency, DependencyKind, ShutOutError, UnavailableError
 from dedup_service.ports import HubInfo, PartitionReader, PartitionState, StartPosition
 
@@ -237,6 +237,7 @@ def _as_the_sdk_decodes(partition_id: str, event: EventData) -> InputEvent:
         correlation_id=_message_id(properties.correlation_id) if properties else None,
         application_properties=readable_map(message.application_properties),
         user_id=text_of(properties.user_id) if properties else None,
+        creation_time=_timestamp(properties.creation_time) if properties else None,
     )
 
 
@@ -251,6 +252,10 @@ def _body(message: AmqpAnnotatedMessage) -> tuple[bytes, bool]:
             return b"".join(sections), True
         content = sections
     return content if isinstance(content, bytes) else repr(content).encode(), False
+
+
+def _timestamp(value: Any) -> Timestamp | None:
+    return Timestamp(value) if isinstance(value, int) else None
 
 
 def _message_id(value: Any) -> MessageId | None:

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+import structlog
 
 from dedup_service.bootstrap import build, check_start
 from dedup_service.config.config import Config
@@ -78,3 +79,17 @@ async def test_a_group_that_somebody_else_reads_with_an_epoch_is_reported_and_do
             await service.until_ready()
         (problem,) = await check_start(settings_of(stand_in, redis_url, tmp_path, namespace))
         assert problem.startswith("other readers have the consumer group dedup of ")
+
+
+async def test_what_does_not_prevent_the_start_is_logged_with_its_place(
+    stand_in: StandIn, redis_url: str, tmp_path: Path, namespace: str
+) -> None:
+    options = '{source: ["annotation:iothub-connection-device-id"], time: "system:creation-time", time_format: ms}'
+    (path := tmp_path / "groups.yaml").write_text(f"groups: [{{name: press, format: json, format_options: {options}}}]")
+    with structlog.testing.capture_logs() as logs:
+        async with running_service(stand_in, redis_url, tmp_path, namespace, config_file=path) as service:
+            await service.until_ready()
+    warned = [entry for entry in logs if entry["event"] == "doubtful_identity"]
+    assert [entry["place"] for entry in warned] == [f"group press, format_options.{name}" for name in ("source", "time")]
+    assert {(entry["log_level"], entry["setting"]) for entry in warned} == {("warning", "DEDUP_CONFIG_FILE")}
+    assert "another one for each replica" in warned[0]["effect"]

@@ -150,10 +150,11 @@ def _structured(group: Group, sent: Sent, clean: Clean) -> list[Reading]:
     items = json.loads(text)
     assert len(items) == len(clean.indexes)
     for index, item in zip(clean.indexes, items, strict=True):
-        ns, value, status = group.shape.said(item["data"])
+        ns, value, status = group.shape.said(group.shape.alone(item))
         assert abs(ns_of(item["time"]) - ns) <= group.shape.jitter_ns
         found.append(Reading(signals[item["source"]], ns, value, status))
-        at = text.index(sent.parts[index], at) + len(sent.parts[index])
+        part = group.shape.in_json(sent.parts[index])
+        at = text.index(part, at) + len(part)
     assert len({(item["source"], item["id"]) for item in items}) == len(items)
     return found
 

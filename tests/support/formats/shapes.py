@@ -5,10 +5,12 @@ What reads it here are a few lines after the sender's documentation, so that the
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from operator import itemgetter
 from random import Random
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -48,11 +50,10 @@ class Shape:
     one_stamp: bool = True
     jitter_ns: int = 0
     """By how much the gateways' own stamps differ from the plant's time."""
-
-    @property
-    def parts_say_all(self) -> bool:
-        """Whether a part that is alone, as in CloudEvents, says its time, and says it in JSON."""
-        return self.format not in ("siemens", "sparkplug")
+    alone: Callable[[Any], Any] = itemgetter("data")
+    """The part that a CloudEvent holds, as `said` takes it."""
+    in_json: Callable[[str], str] = str
+    """The text of a part as it stands in a CloudEvent."""
 
     def plant(self, rng: Random, start_ns: int) -> Plant:
         return Plant.running(rng, self.signals, start_ns, self.grain_ns, self.one_stamp)
@@ -242,6 +243,19 @@ def sparkplug(root: Any, properties: Mapping[str, Any]) -> Spots:
             yield (index,), reading.signal, reading
 
 
+def timed(item: Any) -> Any:
+    """A value of a message with one time, or of a record, has that time in its CloudEvent only."""
+    return {"ts": item["time"], **item["data"]}
+
+
+def metric_alone(item: Any) -> Any:
+    return protobuf.read_metric(b64decode(item["data_base64"]), item["source"].split("/")[2])
+
+
+def in_base64(part: str) -> str:
+    return b64encode(part.encode("latin-1")).decode()
+
+
 def own_json(root: Any, _: Any) -> Spots:
     return (((index,), item["tag"], item) for index, item in enumerate(root))
 
@@ -322,11 +336,12 @@ SHAPES = (
             {"bare_ids": True},
             "source-time",
             one_stamp=False,
+            alone=timed,
         )
         for shape in ("bulk", "series")
     ),
     Shape("sparkplug", "sparkplug", gateways.Sparkplug, sparkplug, lambda part: (part.ns, plain(part.value), part.status),
-          lambda signal: f"Plant7/Press/{signal}", PRESS),
+          lambda signal: f"Plant7/Press/{signal}", PRESS, alone=metric_alone, in_json=in_base64),
     Shape("json-array", "json", partial(gateways.OwnJson, "array"), own_json, own_value, lambda signal: f"plant/{signal}",
           {"readings": "/*"} | OWN),
     Shape("json-text", "json", partial(gateways.OwnJson, "text"), own_text, own_value, lambda signal: f"plant/{signal}",

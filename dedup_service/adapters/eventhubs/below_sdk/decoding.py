@@ -33,7 +33,7 @@ from dedup_service.adapters.eventhubs.below_sdk.values import (
     typed,
 )
 from dedup_service.core.events import InputEvent
-from dedup_service.core.property_types import MessageId, Ulong, text_of
+from dedup_service.core.property_types import MessageId, Timestamp, Ulong, text_of
 
 HEADER, DELIVERY_ANNOTATIONS, MESSAGE_ANNOTATIONS, PROPERTIES, APPLICATION_PROPERTIES = range(0x70, 0x75)
 DATA, SEQUENCE, VALUE, FOOTER = range(0x75, 0x79)
@@ -41,7 +41,7 @@ DESCRIBED, SMALL_ULONG = 0x00, 0x53
 NAME = (SYMBOL, TEXT)
 LIST, LONG_LIST, EMPTY_LIST = 0xC0, 0xD0, 0x45
 MAP, LONG_MAP = 0xC1, 0xD1
-MESSAGE_ID, USER_ID, CORRELATION_ID, CONTENT_TYPE, CONTENT_ENCODING = 0, 1, 5, 6, 7
+MESSAGE_ID, USER_ID, CORRELATION_ID, CONTENT_TYPE, CONTENT_ENCODING, CREATION_TIME = 0, 1, 5, 6, 7, 9
 MESSAGE_ID_TYPES = (str, bytes, uuid.UUID, Ulong)
 MAX_NAMES = 1000
 """How many property names are kept decoded. A sender that makes up more of them costs time, not memory."""
@@ -86,7 +86,8 @@ def _decode_event(partition_id: str, data: bytes, at: int, end: int) -> InputEve
             raise NotDecodableError("an unknown section")
     if at != end:
         raise NotDecodableError("truncated")
-    properties += [None] * (CONTENT_ENCODING + 1 - len(properties))
+    properties += [None] * (CREATION_TIME + 1 - len(properties))
+    creation_time = properties[CREATION_TIME]
     return InputEvent(
         partition_id,
         int(annotations["x-opt-sequence-number"]),
@@ -101,6 +102,7 @@ def _decode_event(partition_id: str, data: bytes, at: int, end: int) -> InputEve
         application_properties,
         annotations,
         text_of(properties[USER_ID]),
+        creation_time if type(creation_time) is Timestamp else None,
     )
 
 
@@ -217,7 +219,13 @@ SAMPLE = Message(
         "x-opt-enqueued-time": {"TYPE": "TIMESTAMP", "VALUE": 1_700_000_000_000},
         "iothub-connection-device-id": "edge-\u00b5",
     },
-    properties=Properties(message_id="m", correlation_id="c", content_type="application/json", content_encoding="utf-8"),
+    properties=Properties(
+        message_id="m",
+        correlation_id="c",
+        content_type="application/json",
+        content_encoding="utf-8",
+        creation_time=1_700_000_000_000,
+    ),
     application_properties={"text": "t" * 300, "bytes": b"\xff", "int": -1, "float": 0.5, "bool": True, "none": None},
     data=[b'{"value":1}'],
 )

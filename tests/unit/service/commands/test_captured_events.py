@@ -62,6 +62,17 @@ def test_what_documents_call_system_properties_may_stand_there_in_any_case() -> 
     assert named.replica == "gw-b"
 
 
+def test_a_creation_time_is_a_timestamp_also_where_a_person_wrote_it() -> None:
+    plain = event(system={"Creation-Time": 5}, body=1)
+    typed = event(system={"creation-time": 5}, types={"system": {"creation-time": "timestamp"}}, body=1)
+    for found in (plain, typed):
+        assert (type(found.creation_time), found.creation_time) == (Timestamp, 5)
+        assert found.annotations == {}
+        assert message_of(found, 1000)[0].system["creation-time"] == 5
+    with pytest.raises(CaptureError, match="event 1, system, creation-time: 'noon' is no timestamp"):
+        event(system={"creation-time": "noon"}, body=1)
+
+
 @pytest.mark.parametrize(
     ("value", "kind", "said"),
     [("x", "guid", "'guid' is none of amqp-base64, binary,"), ("x", "uuid", "'x' is no uuid"), (None, "long", "is no long")],

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from dedup_service.__main__ import main, make_parser
-from dedup_service.commands.try_readings import TryError, tried
+from dedup_service.commands.trials import TryError
+from dedup_service.commands.try_readings import tried
 from dedup_service.config.file import load_config_file
 
 VECTORS = Path(__file__).parents[3] / "vectors" / "formats"
@@ -20,7 +21,7 @@ OVEN = {"rename": {"cccccccc-*": "oven"}}
 NS = {"timestamp_units": "ns"}
 MQTT = {"time": "/t", "value": ["/v"]}
 EVENT_GRID = [
-    {"inside": "/data_base64", "source": ["text:press/PLC1/temperature"], **MQTT},
+    {"inside": "/data_base64", "source": ["outer:/subject"], **MQTT},
     {"readings": "/data", "source": ["body:/subject"], **MQTT},
 ]
 TAG = {"source": ["/tag"], "has": ["/tag"], "time": "/ts", "time_format": "ms", "value": ["/value"]}
@@ -294,6 +295,64 @@ def test_a_group_shows_what_run_has_forgotten(tmp_path: Path) -> None:
     assert "`run` forgets them" in try_on("--format", "sparkplug", *files)["note"]
 
 
+def source(name: str, **read: Any) -> dict[str, Any]:
+    return {"name": name, "connection_string_env": name.upper(), "consumer_group": "dedup", **read}
+
+
+INPUTS = [
+    source("west", format="ignition", format_options=PRESS, not_readings="drop"),
+    source("east", format="telegraf"),
+    source("south"),
+]
+
+
+def file_with_inputs(folder: Path, inputs: list[dict[str, Any]], *groups: dict[str, Any]) -> Path:
+    (file := folder / "groups.yaml").write_text(json.dumps({"inputs": inputs, "groups": groups}))
+    return file
+
+
+def test_a_group_without_a_format_is_read_as_its_input_says(tmp_path: Path) -> None:
+    files = files_of("ignition", "ab")
+    config = file_with_inputs(tmp_path, INPUTS, {"name": "g"}, {"name": "own", "format": "ignition"})
+    answer = try_on("--group", "g", "--input", "west", "--config", config, *files)
+    given = try_on("--format", "ignition", "--options", json.dumps(PRESS), *files)
+    assert keys(answer) == keys(given) != []
+    assert answer["note"] == "note: group g names no format, so its messages are read as input west says: ignition"
+    text = try_on("--group", "g", "--input", "west", "--config", config, *files, text=True)
+    assert "which this group drops" in text
+    assert answer["note"] in text
+    other = try_on("--group", "g", "--input", "east", "--config", config, *files_of("telegraf", "ab"))
+    assert keys(other) == keys(try_on("--format", "telegraf", *files_of("telegraf", "ab")))
+    with pytest.raises(TryError, match=r"--input, one of west \(ignition\), east \(telegraf\), south \(cloudevents\)"):
+        try_on("--group", "g", "--config", config, *files)
+    with pytest.raises(TryError, match="no input north; it has west, east, south"):
+        try_on("--group", "g", "--input", "north", "--config", config, *files)
+
+
+def test_an_input_need_not_be_named_where_it_makes_no_difference(tmp_path: Path) -> None:
+    files = files_of("telegraf", "ab")
+    config = file_with_inputs(tmp_path, INPUTS[1:2], {"name": "g"}, {"name": "own", "format": "ignition"})
+    assert keys(try_on("--group", "g", "--config", config, *files)) == keys(try_on("--format", "telegraf", *files))
+    own = {"name": "own", "format": "telegraf", "not_readings": "forward"}
+    config = file_with_inputs(tmp_path, INPUTS, own)
+    answer = try_on("--group", "own", "--config", config, *files)
+    assert keys(answer) == keys(try_on("--format", "telegraf", *files))
+    assert "note" not in answer
+
+
+def test_what_copies_hardly_agree_on_is_warned_about_in_text_and_for_programs(tmp_path: Path) -> None:
+    shape = {"source": ["text:plant", "annotation:iothub-connection-device-id"], "value": ["system:message-id"]}
+    members = ["format_options.source: annotation:iothub-connection-device-id is another one for each replica"]
+    members += ["format_options.value: system:message-id is normally made anew by each gateway"]
+    config = groups_file(tmp_path, {"name": "g", "format": "json", "format_options": shape})
+    for words in (["--group", "g", "--config", config], ["--format", "json", "--options", json.dumps(shape)]):
+        warnings = try_on(*words, *files_of("telegraf", "ab"))["warnings"]
+        assert [warning.partition(", so that")[0] for warning in warnings] == members
+        text = try_on(*words, *files_of("telegraf", "ab"), text=True)
+        assert [line[9:] for line in text.splitlines() if line.startswith("warning: ")] == warnings
+    assert "warnings" not in try_on("--format", "telegraf", *files_of("telegraf", "ab"))
+
+
 def test_messages_that_are_not_telemetry_or_name_no_device_are_told(tmp_path: Path) -> None:
     twin = {"annotations": {"iothub-message-source": "twinChangeEvents"}, "body": {}}
     file = tmp_path / "gw.json"
@@ -357,6 +416,7 @@ def test_standard_input_is_read_where_no_file_is_named(words: list[str], monkeyp
         (["--group", "g", "--identity", "content"], "--identity"),
         (["--format", "cloudevents", "--identity", "content"], "have ids of their own"),
         (["--format", "telegraf", "--config", "x.yaml"], "--config"),
+        (["--format", "telegraf", "--input", "west"], "--input is for --group"),
         (["--group", "g", "--config", "none.yaml"], "none.yaml"),
     ],
 )

@@ -99,3 +99,71 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         ConfigurationError, match=r"DEDUP_CONFIG_FILE: .*/none\.yaml can't be read \(No such file or directory\)"
     ):
         load_config_file(tmp_path / "none.yaml")
+
+
+INPUTS = """\
+inputs:
+  - name: west
+    connection_string_env: WEST
+    consumer_group: dedup
+    format: json
+    format_options: {source: [/tag], time: "system:creation-time"}
+    identity: source-time
+    not_readings: drop
+  - {name: east, connection_string_env: EAST, consumer_group: dedup}
+groups:
+  - name: presses
+    expected_replicas: 2
+  - name: ovens
+    format: cloudevents
+    content: [/value]
+  - name: mills
+    format: kepware
+    not_readings: forward
+"""
+
+
+def test_a_group_has_the_lines_of_the_input_where_it_has_none_of_its_own(tmp_path: Path) -> None:
+    file = load_config_file(write(tmp_path, INPUTS))
+    read = {group.name: file.by_input(group) for group in file.groups}
+    names = ("format", "format_options", "identity", "not_readings")
+    lines = {key: {by: tuple(getattr(item, n) for n in names) for by, item in items.items()} for key, items in read.items()}
+    west = file.inputs[0]
+    assert lines["presses"] == {
+        "west": ("json", west.format_options, "source-time", "drop"),
+        "east": ("cloudevents", {}, None, "forward"),
+    }
+    assert lines["ovens"] == {"west": ("cloudevents", {}, None, "drop"), "east": ("cloudevents", {}, None, "forward")}
+    assert lines["mills"] == dict.fromkeys(("west", "east"), ("kepware", {}, None, "forward"))
+    assert read["presses"]["west"].expected_replicas == 2
+    assert file.by_input(load_config_file(write(tmp_path, GOOD)).groups[0]).keys() == {"west", "east"}
+    assert load_config_file(write(tmp_path, GOOD)).by_input(file.groups[0]) == {}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "said"),
+    [
+        ("format: json", "format: xml", "line 5: inputs[0].format: "),
+        ("source: [/tag]", "source: [/MessageId]", "line 6: inputs[0].format_options: MessageId "),
+        ("source: [/tag]", "has: [/tag]", "line 6: inputs[0].format_options: "),
+        ("identity: source-time", "identity: message-id", "line 7: inputs[0].identity: message-id "),
+        ("not_readings: drop", "not_readings: keep", "line 8: inputs[0].not_readings: "),
+        ("not_readings: drop", "devices: [a]", "line 8: inputs[0].devices: "),
+        ("    format: json\n", "", "line 5: inputs[0].format_options: cloudevents has no options"),
+        ("expected_replicas: 2", "identity: content", "line 12: groups[0].identity: cloudevents have an id of their own"),
+        ("expected_replicas: 2", "format_options: {a: 1}", "line 12: groups[0].format_options: cloudevents has no options"),
+        ("expected_replicas: 2", "content: [/v]", "line 12: groups[0].content: is for cloudevents, but input west has "),
+        (
+            "    format: cloudevents\n",
+            "",
+            "line 14: groups[1].content: is for cloudevents, but input west has the format json",
+        ),
+    ],
+)
+def test_what_an_input_says_of_its_senders_is_checked_and_must_not_contradict_a_group(
+    tmp_path: Path, wrong: str, right: str, said: str
+) -> None:
+    assert wrong in INPUTS
+    with pytest.raises(ConfigurationError) as caught:
+        load_config_file(write(tmp_path, INPUTS.replace(wrong, right, 1)))
+    assert said in str(caught.value)

@@ -69,7 +69,8 @@ def test_where_nothing_is_read_back_all_is_remembered_at_once() -> None:
 
 
 def test_the_newest_part_comes_first_and_each_reaches_twice_as_far_until_the_window_is_whole() -> None:
-    marker, depths, stop = MARKER, [], 1_000
+    marker, stop = MARKER, 1_000
+    depths: list[int] = []
     while (part := next_part([marker], "0", HORIZON_MS, WINDOW_MS)) is not None:
         assert part.stop == (None if not depths else stop)
         depths.append(SINCE_MS - part.start_ms)

@@ -36,7 +36,12 @@ def test_an_event_is_told_by_its_content_whatever_the_strategy() -> None:
 
 @pytest.mark.parametrize(
     ("strategy", "reason"),
-    [("source-time", "without-time"), ("time-bucket:1", "without-time"), ("sequence", "no-identity")],
+    [
+        ("source-time", "without-time"),
+        ("time-bucket:1", "without-time"),
+        ("sequence", "no-identity"),
+        ("content", "no-identity"),
+    ],
 )
 def test_what_a_strategy_lacks_is_said(strategy: str, reason: str) -> None:
     answer = mint(Found((), "s", 1), chosen_strategy(strategy))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wire.formats.messages import Message
-from wire.formats.pointers import PointerError, reference, spots, tokens
+from wire.formats.any_json import Json, Shape
+from wire.formats.messages import Found, Message, Part
+from wire.formats.pointers import PointerError, doubt, reference, spots, tokens
+from wire.formats.registry import doubts_of, make_format
 
 MESSAGE = Message(b"", properties={"topic": "plant/press/temp", "Line": b"7"}, system={"user-id": "u"}, annotations={"a": 1})
 RFC_6901: dict[str, Any] = {
@@ -112,10 +116,13 @@ def test_references_see_what_is_around_a_part(text: str, value: Any) -> None:
         "property:time",
         "property:cloudEvents_id",
         "property:iothub-creation-time-utc",
-        "system:message-id",
-        "system:creation-time",
-        "annotation:iothub-connection-device-id",
+        "property:message-id",
+        "property:iothub-connection-device-id",
+        "body:/correlation-id",
+        "outer:/MessageId",
+        "annotation:iothub-connection-auth-generation-id",
         "annotation:x-opt-enqueued-time",
+        "system:x-opt-sequence-number",
     ],
 )
 def test_what_each_gateway_makes_for_itself_is_refused_by_name(text: str) -> None:
@@ -124,7 +131,83 @@ def test_what_each_gateway_makes_for_itself_is_refused_by_name(text: str) -> Non
         reference(text)
 
 
-@pytest.mark.parametrize("text", ["topic:0", "topic:x", "properties:a", "a"])
+DOUBTFUL = [
+    "system:message-id",
+    "system:MessageId",
+    "system:correlation-id",
+    "system:creation-time",
+    "annotation:iothub-connection-device-id",
+    "system:iothub-connection-device-id",
+]
+
+
+@pytest.mark.parametrize("text", DOUBTFUL)
+def test_what_a_plant_could_set_equal_is_accepted_and_doubted(text: str) -> None:
+    name = text.partition(":")[2]
+    message = Message(b"1", system={name: "x"}, annotations={name: "x"})
+    (spot,) = spots(message, 1, ())
+    assert reference(text)(spot) == "x"
+    assert (reason := doubt(text)) is not None
+    assert reason.startswith(f"{text} is ")
+    assert "leave it out" in reason
+
+
+def test_no_two_values_that_are_no_text_become_one() -> None:
+    ids = [bytes([0xFF, number]) for number in range(256)]
+    messages = [Message(b"1", system={"message-id": one}, properties={"p": one}) for one in ids]
+    for text in ("system:message-id", "property:p"):
+        assert len({reference(text)(spot) for message in messages for spot in spots(message, 1, ())}) == len(ids)
+
+
+@pytest.mark.parametrize(
+    "text", ["system:user-id", "system:content-type", "annotation:a", "property:a", "/v", "", "text:system:message-id"]
+)
+def test_what_is_not_known_to_differ_is_not_doubted(text: str) -> None:
+    reference(text)
+    assert doubt(text) is None
+
+
+def test_a_doubt_names_the_member_of_the_shape_that_is_doubted() -> None:
+    shape = {"source": ["/a", "system:message-id"], "time": "system:creation-time", "has": ["system:correlation-id"]}
+    fields = {"value": ["system:message-id"], "content": ["/b", "system:correlation-id"]}
+    counted = {"sequence": "system:message-id", "epoch": "annotation:iothub-connection-device-id"}
+    (alone, two) = (json.dumps(shapes) for shapes in (shape | fields | counted, [{"source": ["/a"]}, shape]))
+    members = [".source", ".time", ".value", ".content", ".sequence", ".epoch"]
+    assert [member for member, _ in doubts_of("json", alone)] == members
+    assert [member for member, _ in doubts_of("json", two)] == ["[1].source", "[1].time"]
+    assert list(doubts_of("telegraf", "{}")) == []
+    make_format("json", two)
+
+
+def read(shape: Shape, body: Any) -> list[Part]:
+    return list(Json(shape).read(Message(json.dumps(body).encode())))
+
+
+@pytest.mark.parametrize(
+    ("held", "place"), [(json.dumps([{"v": 1}]), ("data", 0)), (b64encode(b'[{"v": 1}]').decode(), ("data", 0))]
+)
+def test_what_is_around_a_text_with_json_in_it_is_the_outer_body(held: str, place: tuple[Any, ...]) -> None:
+    shape = Shape(readings="/*", inside="/data", source=["outer:/subject", "body:/0/v", "outer:/none/0"])
+    (refused,) = read(shape, {"subject": "press", "data": held})
+    assert "there is no outer:/none/0" in str(refused)
+    shape = Shape(readings="/*", inside="/data", source=["outer:/subject", "body:/0/v"], value=["outer:/n"])
+    (found_,) = read(shape, {"subject": "press", "n": [7], "data": held})
+    assert isinstance(found_, Found)
+    assert (found_.source, found_.place, found_.value) == ("press/1", place, [7])
+
+
+def test_a_body_that_is_the_text_has_itself_around_it() -> None:
+    (found_,) = read(Shape(inside="", source=["/tag"], value=["outer:"]), '{"tag": "a"}')
+    assert isinstance(found_, Found)
+    assert found_.value == '{"tag": "a"}'
+
+
+def test_without_a_text_that_holds_json_nothing_is_around_it() -> None:
+    with pytest.raises(PointerError, match=r"outer:/subject is .* `inside`, which is not set"):
+        Json(Shape(source=["outer:/subject"]))
+
+
+@pytest.mark.parametrize("text", ["topic:0", "topic:x", "properties:a", "a", "outer:a"])
 def test_what_is_no_reference_is_refused(text: str) -> None:
     with pytest.raises(PointerError):
         reference(text)

@@ -1,0 +1,70 @@
+"""What is configured and hardly wanted, but does not prevent the start: `run` logs it, and `check` prints it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from dedup_service.config.file import SETTING, ConfigFile
+from dedup_service.config.hubs import InputConfig, OutputConfig
+from dedup_service.config.senders import SenderSettings
+from dedup_service.config.settings import PREFIX
+from dedup_service.core.groups import CLOUDEVENTS
+from wire.formats.registry import doubts_of
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigWarning:
+    name: str
+    """In logs."""
+    setting: str
+    effect: str
+    """What happens, and what to do."""
+    place: str = ""
+    """Where in the file it is, such as `group presses, format_options.source`."""
+
+    def __str__(self) -> str:
+        return f"{self.setting}: {self.place + ': ' if self.place else ''}{self.effect}"
+
+
+def no_groups() -> ConfigWarning:
+    effect = "all devices are one group: each of them may send, and so suppress, any source"
+    return ConfigWarning("no_groups", SETTING, effect)
+
+
+def shared_consumer_groups(inputs: Sequence[InputConfig], outputs: Sequence[OutputConfig]) -> Iterator[ConfigWarning]:
+    for side, hubs in (("INPUT", inputs), ("OUTPUT", outputs)):
+        if any(hub.consumer_group.lower() == "$default" for hub in hubs):
+            effect = "this service's readers disconnect every other reader of $Default; give it a group of its own"
+            yield ConfigWarning("shared_consumer_group", f"{PREFIX}{side}_CONSUMER_GROUP", effect)
+
+
+def file_warnings(file: ConfigFile) -> Iterator[ConfigWarning]:
+    for kind, senders in (("input", file.inputs), ("group", file.groups)):
+        for sender in senders:
+            for place, reason in doubts(sender):
+                yield ConfigWarning("doubtful_identity", SETTING, reason, f"{kind} {sender.name}, {place}")
+    yield from _other_identities(file)
+
+
+def doubts(sender: SenderSettings) -> Iterator[tuple[str, str]]:
+    """(field, why copies hardly ever agree on what it names, and what to do)"""
+    if sender.format != CLOUDEVENTS:
+        for member, reason in doubts_of(sender.format, json.dumps(sender.format_options)):
+            yield f"format_options{member}", reason
+
+
+def _other_identities(file: ConfigFile) -> Iterator[ConfigWarning]:
+    """A device may send to any input, so that only the operator knows whether a group's copies come by several."""
+    by_input = {source.name: source.strategy for source in file.inputs if source.strategy is not None}
+    groups = [group.name for group in file.groups if "identity" in group.inherited]
+    if groups and len(set(by_input.values())) > 1:
+        told = ", ".join(f"{strategy} by {name}" for name, strategy in by_input.items())
+        yield ConfigWarning(
+            "identities_by_input",
+            SETTING,
+            f"readings have the identity {told}, so that copies that come by different inputs never match. Where devices "
+            "of a group use several, let these have one `identity`, or give the group a `format` of its own",
+            f"{'group' if len(groups) == 1 else 'groups'} {', '.join(groups)}",
+        )

@@ -133,8 +133,7 @@ class Chaos:
         if self.options.summary is not None:
             document = {**figures, "options": {**asdict(self.options), "summary": None}, "examples": verdict.lost_examples}
             self.options.summary.write_text(json.dumps(document, indent=2) + "\n")
-        found, forgotten = self._in_doubt["found"], len(self._forgetter.forgotten)
-        failures = list(problems(verdict, found=found, kills=len(self._killer.kills), redis_forgot=forgotten))
+        failures = list(problems(verdict, found=self._in_doubt["found"], kills=len(self._killer.kills)))
         for failure in failures:
             self._tell(failure)
         return 1 if failures else 0
@@ -166,16 +165,13 @@ def first_arrivals(clean: Iterable[tuple[ReadingKey, int]]) -> list[int]:
     return list(first.values())
 
 
-def problems(verdict: Verdict, *, found: int, kills: int, redis_forgot: int) -> Iterator[str]:
-    """What makes a run fail.
-
-    `found`: copies in doubt that takeovers found in the clean stream; `redis_forgot`: how often.
-    """
+def problems(verdict: Verdict, *, found: int, kills: int) -> Iterator[str]:
+    """What makes a run fail. `found`: copies in doubt that takeovers found in the clean stream."""
     if verdict.lost:
         yield f"{verdict.lost} readings are lost, such as {verdict.lost_examples}."
     if verdict.unknown:
         yield f"{verdict.unknown} readings are in the clean stream that nobody sent."
-    if verdict.clean_duplicates and not redis_forgot:
+    if verdict.clean_duplicates:
         yield f"{verdict.clean_duplicates} readings are in the clean stream twice."
     if kills >= SHOULD_FIND_FROM_KILLS and not found:
         yield (

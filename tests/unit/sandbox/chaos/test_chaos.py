@@ -22,8 +22,8 @@ CLEAN = Verdict(
 )
 
 
-def told(verdict: Verdict = CLEAN, *, found: int = 1, kills: int = 100, redis_forgot: int = 0) -> str:
-    return " ".join(problems(verdict, found=found, kills=kills, redis_forgot=redis_forgot))
+def told(verdict: Verdict = CLEAN, *, found: int = 1, kills: int = 100) -> str:
+    return " ".join(problems(verdict, found=found, kills=kills))
 
 
 @pytest.mark.parametrize(
@@ -31,12 +31,11 @@ def told(verdict: Verdict = CLEAN, *, found: int = 1, kills: int = 100, redis_fo
     [({"lost": 1, "lost_examples": [("a", "b", 7)]}, "('a', 'b', 7)"), ({"unknown": 1}, "nobody sent")],
 )
 def test_a_loss_and_a_reading_from_nowhere_always_fail_a_run(fault: dict[str, Any], words: str) -> None:
-    assert words in told(replace(CLEAN, **fault), redis_forgot=1)
+    assert words in told(replace(CLEAN, **fault))
 
 
-def test_duplicates_fail_a_run_in_which_redis_forgot_nothing() -> None:
+def test_duplicates_fail_a_run() -> None:
     assert "twice" in told(replace(CLEAN, clean_duplicates=3))
-    assert not told(replace(CLEAN, clean_duplicates=3), redis_forgot=1)
 
 
 def test_many_kills_that_hit_nothing_they_are_for_fail_a_run() -> None:

@@ -1,12 +1,15 @@
 """Redundancy accounting: what the counters mean, and the figures that follow from them.
 
 The scripts accounting_*.lua count each copy exactly once, in the same call that claims, and credit it to the time at which
-the reading's winner was enqueued; a self-duplicate to its own time, since it may repeat a winner of days ago. Counters,
+the reading's winner was enqueued; a self-duplicate to its own time, since it may repeat a winner of days ago; `b<n>`, too.
+Counters,
 where `n` is a replica's number in its group:
 
     f<n>      readings of which n delivered the first copy (the winner)
     d<n>      readings that n delivered too, after another replica
     s<n>      further copies of readings that n had delivered already (self-duplicates, such as heartbeats)
+    b<n>      copies of readings whose claim was restored, since Redis had forgotten it and what was counted: whether n had
+              delivered them before is not known. Only copies, conflicts and gaps go by them
     o<n>      readings that nobody but n delivered
     x<n>      copies of n whose content differs from the winner's (conflicts)
     l<n>      winners of n that came later than their window
@@ -105,6 +108,8 @@ class ReplicaFigures:
     matched: int
     """Copies of readings that another replica had delivered before."""
     self_duplicates: int
+    of_forgotten: int
+    """Copies of readings whose winner was counted before Redis forgot."""
     sole: int
     """Readings that only this replica delivered."""
     conflicts: int
@@ -134,16 +139,17 @@ class GroupFigures:
 
 
 def replica_figures(counts: Counts, number: int) -> ReplicaFigures:
-    first, matched, repeated = (counts.get(f"{letter}{number}", 0) for letter in "fds")
+    first, matched, repeated, of_forgotten = (counts.get(f"{letter}{number}", 0) for letter in "fdsb")
     readings = group_readings(counts)
     lags: Counter[float] = Counter()
     for value, times in _histogram(counts, f"h{number}:").items():
         lags[max(0.0, value)] += times
     return ReplicaFigures(
-        copies=first + matched + repeated,
+        copies=first + matched + repeated + of_forgotten,
         first=first,
         matched=matched,
         self_duplicates=repeated,
+        of_forgotten=of_forgotten,
         sole=counts.get(f"o{number}", 0),
         conflicts=counts.get(f"x{number}", 0),
         late=counts.get(f"l{number}", 0),
@@ -172,7 +178,7 @@ def group_figures(counts: Counts) -> GroupFigures:
             spread[abs(bucket_ms(int(bucket[0])))] += times
     return GroupFigures(
         readings=readings,
-        copies=sum(sum(_by_letter(counts, letter).values()) for letter in "fds"),
+        copies=sum(sum(_by_letter(counts, letter).values()) for letter in "fdsb"),
         by_replicas=by_replicas,
         sole_source_share=_ratio(by_replicas.get(1, 0), readings),
         conflicts=sum(_by_letter(counts, "x").values()),

@@ -115,12 +115,14 @@ class ReplicaFigures:
     conflicts: int
     late: int
     coverage: float | None
-    """Share of the group's readings that this replica delivered; None while there are none."""
+    """Share of the group's readings that this replica delivered; None while there are none, or where it is not known."""
     first_share: float | None
     """Share of the group's readings that this replica delivered first."""
     lag_p50_ms: float | None
     """How long after the winner its duplicates were enqueued; 0 for those enqueued before it."""
     lag_p99_ms: float | None
+    complete: bool
+    """False where Redis has forgotten a part of what was counted: then no share is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +138,11 @@ class GroupFigures:
     """Sequence numbers that no replica delivered."""
     spread_p999_ms: float | None
     """Time between the first copy of a reading and one of another replica."""
+    complete: bool
+    """As in ReplicaFigures."""
 
 
-def replica_figures(counts: Counts, number: int) -> ReplicaFigures:
+def replica_figures(counts: Counts, number: int, *, complete: bool = True) -> ReplicaFigures:
     first, matched, repeated, of_forgotten = (counts.get(f"{letter}{number}", 0) for letter in "fdsb")
     readings = group_readings(counts)
     lags: Counter[float] = Counter()
@@ -153,10 +157,11 @@ def replica_figures(counts: Counts, number: int) -> ReplicaFigures:
         sole=counts.get(f"o{number}", 0),
         conflicts=counts.get(f"x{number}", 0),
         late=counts.get(f"l{number}", 0),
-        coverage=_ratio(first + matched, readings),
-        first_share=_ratio(first, readings),
+        coverage=_ratio(first + matched, readings) if complete else None,
+        first_share=_ratio(first, readings) if complete else None,
         lag_p50_ms=percentile(lags, 0.5),
         lag_p99_ms=percentile(lags, 0.99),
+        complete=complete,
     )
 
 
@@ -169,7 +174,7 @@ def _by_letter(counts: Counts, letter: str) -> dict[int, int]:
     return {int(name[1:]): n for name, n in counts.items() if name[:1] == letter and name[1:].isdecimal()}
 
 
-def group_figures(counts: Counts) -> GroupFigures:
+def group_figures(counts: Counts, *, complete: bool = True) -> GroupFigures:
     readings = group_readings(counts)
     by_replicas = {k: n for k, n in sorted(_by_letter(counts, "r").items()) if n}
     spread: Counter[float] = Counter()
@@ -180,11 +185,12 @@ def group_figures(counts: Counts) -> GroupFigures:
         readings=readings,
         copies=sum(sum(_by_letter(counts, letter).values()) for letter in "fdsb"),
         by_replicas=by_replicas,
-        sole_source_share=_ratio(by_replicas.get(1, 0), readings),
+        sole_source_share=_ratio(by_replicas.get(1, 0), readings) if complete else None,
         conflicts=sum(_by_letter(counts, "x").values()),
         late=sum(_by_letter(counts, "l").values()),
         missing=max(0, counts.get("g+", 0) - counts.get("g-", 0)),
         spread_p999_ms=percentile(spread, 0.999),
+        complete=complete,
     )
 
 

@@ -417,7 +417,7 @@ async def forgetful(request: pytest.FixtureRequest, redis_url: str, namespace: s
 
     async def kill() -> None:
         for shard in range(SHARDS):
-            await client.hset(generations.key(shard), "server", "another")  # type: ignore[misc]
+            await client.hset(generations.key(shard), "server", "another")
 
     yield Forgetful(bench, markers, wipe, kill)
     await store.close()
@@ -531,7 +531,7 @@ async def test_a_lower_number_than_was_seen_first_after_redis_forgot_opens_no_ga
 
 
 async def test_what_a_history_of_before_passes_over_is_no_gap(forgetful: Forgetful) -> None:
-    """A replica of Redis that lags takes over: its histories lack what was counted last. Gaps that it knows can be filled."""
+    """A replica of Redis that lags takes over: histories lack what was counted last. Gaps that it knows are still filled."""
     bench = forgetful.bench
     await forgetful.begin()
     await forgetful.restore()

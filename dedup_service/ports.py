@@ -357,6 +357,11 @@ class Ledger(Protocol):
         """Sources with missing numbers, by name."""
         ...
 
+    async def forgot_ms(self) -> int | None:
+        """When Redis was last found to have forgotten claims, and with them what was counted before; None when it has
+        forgotten nothing that the clean stream shows."""
+        ...
+
     async def find(self, claim_scope: str, source: str, reading_id: str) -> StoredClaim | None: ...
 
 

@@ -81,6 +81,7 @@ def create_router(fleet: Fleet) -> APIRouter:
             pods=[PodView.of(pod) for pod in pods],
             paused={name: problem for pod in pods for name, problem in pod.report.paused.items()},
             redis=memory_view(overview),
+            figures_since_ms=overview.figures_since_ms,
         )
 
     @router.get("/groups")
@@ -184,10 +185,7 @@ def create_router(fleet: Fleet) -> APIRouter:
     @router.get("/history", responses=UNKNOWN_GROUP)
     async def get_history(group: GroupName = None) -> dict[str, list[MinuteView]]:
         """The last hour, minute by minute, for each group."""
-        return {
-            item.name: [MinuteView.of(start_ms, counts) for start_ms, counts in await fleet.history(item.name)]
-            for item in counted(group)
-        }
+        return {item.name: [MinuteView.of(*minute) for minute in await fleet.history(item.name)] for item in counted(group)}
 
     return router
 

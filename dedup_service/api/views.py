@@ -111,6 +111,9 @@ class Stats(View):
     pods: list[PodView]
     paused: dict[str, str] = Field(description="Dependencies that are unavailable to any pod, and why.")
     redis: MemoryView
+    figures_since_ms: int | None = Field(
+        description="When Redis forgot what it had counted before; null when it has forgotten nothing of the last 24 h."
+    )
 
 
 class GroupFiguresView(View):
@@ -122,6 +125,7 @@ class GroupFiguresView(View):
     late: int
     missing: int = Field(description="Sequence numbers that no replica delivered.")
     spread_p999_ms: float | None = Field(description="Between the first copy of a reading and one of another replica.")
+    complete: bool = Field(description="False where Redis forgot a part of what was counted; then shares are null.")
 
     @classmethod
     def of(cls, figures: dict[str, GroupFigures]) -> dict[str, GroupFiguresView]:
@@ -173,6 +177,7 @@ class ReplicaFiguresView(View):
     first: int = Field(description="Copies that were the first of their reading.")
     matched: int = Field(description="Copies of readings that another replica had delivered before.")
     self_duplicates: int
+    of_forgotten: int = Field(description="Copies of readings whose first copy was counted before Redis forgot.")
     sole: int = Field(description="Readings that only this replica delivered.")
     conflicts: int
     late: int
@@ -180,6 +185,7 @@ class ReplicaFiguresView(View):
     first_share: float | None
     lag_p50_ms: float | None = Field(description="How long after the winner its duplicates were enqueued.")
     lag_p99_ms: float | None
+    complete: bool = Field(description="False where Redis forgot a part of what was counted; then shares are null.")
 
     @classmethod
     def of(cls, figures: dict[str, ReplicaFigures]) -> dict[str, ReplicaFiguresView]:
@@ -216,7 +222,8 @@ class SourceView(View):
     late: int
     missing: int = Field(description="Sequence numbers that no replica delivered.")
     by_replicas: dict[int, int]
-    coverage: dict[str, float] = Field(description="By replica.")
+    coverage: dict[str, float | None] = Field(description="By replica; null where Redis forgot a part of what was counted.")
+    complete: bool
 
     @classmethod
     def of(cls, group: str, item: SourceOverview, names: dict[int, str]) -> SourceView:
@@ -231,7 +238,8 @@ class SourceView(View):
             late=figures.late,
             missing=item.missing,
             by_replicas=figures.by_replicas,
-            coverage=coverage_by_replica(item.counts, names),
+            coverage=coverage_by_replica(item.counts, names, complete=item.complete),
+            complete=item.complete,
         )
 
 
@@ -312,9 +320,10 @@ class MinuteView(View):
     duplicates: int
     conflicts: int
     missing: int
+    complete: bool = Field(description="False where Redis forgot what it had counted in this minute.")
 
     @classmethod
-    def of(cls, start_ms: int, counts: Counts) -> MinuteView:
+    def of(cls, start_ms: int, counts: Counts, complete: bool) -> MinuteView:
         figures = group_figures(counts)
         return cls(
             start_ms=start_ms,
@@ -323,6 +332,7 @@ class MinuteView(View):
             duplicates=figures.copies - figures.readings,
             conflicts=figures.conflicts,
             missing=figures.missing,
+            complete=complete,
         )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dedup_service.core.group_report import GroupReport, group_report
 from dedup_service.core.groups import OBSERVE, Group
 from dedup_service.core.source_report import SourceReport, source_report
-from dedup_service.core.times import duration_seconds
+from dedup_service.core.times import duration_seconds, rfc3339
 from dedup_service.observability.fleet import Fleet
 
 MAX_HOURS = 24
@@ -27,15 +27,25 @@ def hours_of(text: str) -> int:
 
 async def collect(fleet: Fleet, hours: int) -> dict[str, GroupReport]:
     """By group. Raises UnavailableError."""
-    recognised = await fleet.recognised(hours)
-    return {group.name: group_report(await _sources(fleet, group, hours), recognised[group.name]) for group in fleet.groups}
+    recognised, since_ms = await fleet.recognised(hours), await fleet.figures_since_ms(hours)
+    return {
+        group.name: group_report(await _sources(fleet, group, hours), recognised[group.name], since_ms)
+        for group in fleet.groups
+    }
 
 
 async def _sources(fleet: Fleet, group: Group, hours: int) -> list[SourceReport]:
     names = await fleet.replica_names(group.name)
     overviews = await fleet.source_overviews(group.name, await fleet.sources(group.name, hours), hours)
     return [
-        source_report(item.seen.source, item.counts, item.missing, names, is_observed=group.mode == OBSERVE)
+        source_report(
+            item.seen.source,
+            item.counts,
+            item.missing,
+            names,
+            is_observed=group.mode == OBSERVE,
+            complete=item.complete,
+        )
         for item in overviews
     ]
 
@@ -47,13 +57,18 @@ def as_json(reports: dict[str, GroupReport]) -> str:
 def as_text(reports: dict[str, GroupReport], hours: int) -> str:
     lines: list[str] = []
     for name, report in reports.items():
-        lines += [f"group {name}, last {hours} h: {len(report.sources):,} sources", *_recognised(report)]
+        lines += [f"group {name}, last {hours} h: {len(report.sources):,} sources", *_since(report), *_recognised(report)]
         if report.sources:
-            lines += [*_summary(report), "", *_table(report.sources)]
+            lines += [*_summary(report), "", *_table(report.sources, complete=report.figures_since_ms is None)]
         elif not report.recognised:
             lines += ["  nothing was measured; is the service running, and do the devices belong to this group?"]
         lines += [""]
     return "\n".join(lines).rstrip()
+
+
+def _since(report: GroupReport) -> Iterator[str]:
+    if report.figures_since_ms is not None:
+        yield f"  figures since {rfc3339(report.figures_since_ms)} (Redis forgot what it had counted before)"
 
 
 def _recognised(report: GroupReport) -> Iterator[str]:
@@ -73,20 +88,20 @@ def _summary(report: GroupReport) -> Iterator[str]:
         yield f"  - {count} {_short(trap.example)}: {_printable(trap.text)}"
 
 
-def _table(items: list[SourceReport]) -> Iterator[str]:
+def _table(items: list[SourceReport], *, complete: bool) -> Iterator[str]:
     covers = [f"cover {_printable(item.replica)}" for item in items[0].replicas]
     headings = ["source", "readings", "matched", "dupl.", "missing", "conflicts", *covers, "verdict"]
-    rows = [headings, *([_printable(cell) for cell in _cells(item)] for item in items)]
+    rows = [headings, *([_printable(cell) for cell in _cells(item, complete=complete)] for item in items)]
     widths = [max(len(row[n]) for row in rows) for n in range(len(headings) - 1)]
     for row in rows:
         cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:], strict=True))]
         yield "  " + "  ".join([*cells, row[-1]])
 
 
-def _cells(item: SourceReport) -> list[str]:
+def _cells(item: SourceReport, *, complete: bool) -> list[str]:
     shares = [_share(item.match_rate), _share(item.duplicate_share)]
     counted = [f"{item.missing:,}", f"{item.conflicts:,}"]
-    covers = [_share(replica.coverage) for replica in item.replicas]
+    covers = [_share(replica.coverage) if complete else "incomplete" for replica in item.replicas]
     return [item.source, f"{item.readings:,}", *shares, *counted, *covers, item.verdict]
 
 

@@ -1,12 +1,15 @@
 """Redundancy accounting: what the counters mean, and the figures that follow from them.
 
 The scripts accounting_*.lua count each copy exactly once, in the same call that claims, and credit it to the time at which
-the reading's winner was enqueued; a self-duplicate to its own time, since it may repeat a winner of days ago. Counters,
+the reading's winner was enqueued; a self-duplicate to its own time, since it may repeat a winner of days ago; `b<n>`, too.
+Counters,
 where `n` is a replica's number in its group:
 
     f<n>      readings of which n delivered the first copy (the winner)
     d<n>      readings that n delivered too, after another replica
     s<n>      further copies of readings that n had delivered already (self-duplicates, such as heartbeats)
+    b<n>      copies of readings whose claim was restored, since Redis had forgotten it and what was counted: whether n had
+              delivered them before is not known. Only copies, conflicts and gaps go by them
     o<n>      readings that nobody but n delivered
     x<n>      copies of n whose content differs from the winner's (conflicts)
     l<n>      winners of n that came later than their window
@@ -105,17 +108,21 @@ class ReplicaFigures:
     matched: int
     """Copies of readings that another replica had delivered before."""
     self_duplicates: int
+    of_forgotten: int
+    """Copies of readings whose winner was counted before Redis forgot."""
     sole: int
     """Readings that only this replica delivered."""
     conflicts: int
     late: int
     coverage: float | None
-    """Share of the group's readings that this replica delivered; None while there are none."""
+    """Share of the group's readings that this replica delivered; None while there are none, or where it is not known."""
     first_share: float | None
     """Share of the group's readings that this replica delivered first."""
     lag_p50_ms: float | None
     """How long after the winner its duplicates were enqueued; 0 for those enqueued before it."""
     lag_p99_ms: float | None
+    complete: bool
+    """False where Redis has forgotten a part of what was counted: then no share is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,26 +138,30 @@ class GroupFigures:
     """Sequence numbers that no replica delivered."""
     spread_p999_ms: float | None
     """Time between the first copy of a reading and one of another replica."""
+    complete: bool
+    """As in ReplicaFigures."""
 
 
-def replica_figures(counts: Counts, number: int) -> ReplicaFigures:
-    first, matched, repeated = (counts.get(f"{letter}{number}", 0) for letter in "fds")
+def replica_figures(counts: Counts, number: int, *, complete: bool = True) -> ReplicaFigures:
+    first, matched, repeated, of_forgotten = (counts.get(f"{letter}{number}", 0) for letter in "fdsb")
     readings = group_readings(counts)
     lags: Counter[float] = Counter()
     for value, times in _histogram(counts, f"h{number}:").items():
         lags[max(0.0, value)] += times
     return ReplicaFigures(
-        copies=first + matched + repeated,
+        copies=first + matched + repeated + of_forgotten,
         first=first,
         matched=matched,
         self_duplicates=repeated,
+        of_forgotten=of_forgotten,
         sole=counts.get(f"o{number}", 0),
         conflicts=counts.get(f"x{number}", 0),
         late=counts.get(f"l{number}", 0),
-        coverage=_ratio(first + matched, readings),
-        first_share=_ratio(first, readings),
+        coverage=_ratio(first + matched, readings) if complete else None,
+        first_share=_ratio(first, readings) if complete else None,
         lag_p50_ms=percentile(lags, 0.5),
         lag_p99_ms=percentile(lags, 0.99),
+        complete=complete,
     )
 
 
@@ -163,7 +174,7 @@ def _by_letter(counts: Counts, letter: str) -> dict[int, int]:
     return {int(name[1:]): n for name, n in counts.items() if name[:1] == letter and name[1:].isdecimal()}
 
 
-def group_figures(counts: Counts) -> GroupFigures:
+def group_figures(counts: Counts, *, complete: bool = True) -> GroupFigures:
     readings = group_readings(counts)
     by_replicas = {k: n for k, n in sorted(_by_letter(counts, "r").items()) if n}
     spread: Counter[float] = Counter()
@@ -172,13 +183,14 @@ def group_figures(counts: Counts) -> GroupFigures:
             spread[abs(bucket_ms(int(bucket[0])))] += times
     return GroupFigures(
         readings=readings,
-        copies=sum(sum(_by_letter(counts, letter).values()) for letter in "fds"),
+        copies=sum(sum(_by_letter(counts, letter).values()) for letter in "fdsb"),
         by_replicas=by_replicas,
-        sole_source_share=_ratio(by_replicas.get(1, 0), readings),
+        sole_source_share=_ratio(by_replicas.get(1, 0), readings) if complete else None,
         conflicts=sum(_by_letter(counts, "x").values()),
         late=sum(_by_letter(counts, "l").values()),
         missing=max(0, counts.get("g+", 0) - counts.get("g-", 0)),
         spread_p999_ms=percentile(spread, 0.999),
+        complete=complete,
     )
 
 

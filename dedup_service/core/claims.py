@@ -65,6 +65,8 @@ class Claim:
     origin: Origin
     enqueued_ms: int
     content: bytes
+    restored: bool = False
+    """From the clean stream: confirmed, and without the bits of who else delivered before."""
 
 
 def key_digest(group: str, source: str, reading_id: str) -> bytes:
@@ -113,7 +115,7 @@ def incarnation_of(namespace: str, hub: str, created_ms: int) -> int:
 def pack(claim: Claim) -> bytes:
     origin = claim.origin
     return _LAYOUT.pack(
-        CONFIRMED if claim.confirmed else UNCONFIRMED,
+        RESTORED if claim.restored else CONFIRMED if claim.confirmed else UNCONFIRMED,
         claim.replicas,
         origin.incarnation,
         origin.partition,
@@ -136,6 +138,7 @@ def unpack(data: bytes) -> Claim:
         origin=Origin(*origin),
         enqueued_ms=enqueued_high << 32 | enqueued_low,
         content=content,
+        restored=state == RESTORED,
     )
 
 

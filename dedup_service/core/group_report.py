@@ -42,15 +42,19 @@ class GroupReport:
     traps: list[TrapReport]
     """Those of most sources first."""
     sources: list[SourceReport]
+    figures_since_ms: int | None = None
+    """When Redis forgot what it had counted before, within the time that is reported."""
 
 
-def group_report(sources: Sequence[SourceReport], by_shape: Mapping[str, int]) -> GroupReport:
+def group_report(
+    sources: Sequence[SourceReport], by_shape: Mapping[str, int], figures_since_ms: int | None = None
+) -> GroupReport:
     found = _with_single_use(_with_one_segment(sources))
     recognised = [
         Recognised(SHAPES[shape].title, number, SHAPES[shape].format, SHAPES[shape].remedy)
         for shape, number in sorted(by_shape.items(), key=lambda item: (-item[1], item[0]))
     ]
-    return GroupReport(recognised, _traps(found), found)
+    return GroupReport(recognised, _traps(found), found, figures_since_ms)
 
 
 def _with_one_segment(sources: Sequence[SourceReport]) -> list[SourceReport]:

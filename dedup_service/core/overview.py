@@ -76,15 +76,42 @@ def periods(now_ms: int) -> tuple[list[int], list[int]]:
     return list(range(minute - 15, minute + 1)), list(range(hour - 24, hour + 1))
 
 
+def is_complete(start_ms: int, forgot_ms: int | None) -> bool:
+    """Whether nothing that was counted from then on is forgotten. `forgot_ms`: when Redis last forgot."""
+    return forgot_ms is None or forgot_ms <= start_ms
+
+
+def figures_since_ms(start_ms: int, forgot_ms: int | None) -> int | None:
+    """Where figures of a period begin that should begin at `start_ms`; None where they do begin there."""
+    return None if is_complete(start_ms, forgot_ms) else forgot_ms
+
+
+def day_start_ms(now_ms: int, hours: int = 24) -> int:
+    """Where the figures of so many hours begin."""
+    return (now_ms // HOUR_MS - hours) * HOUR_MS
+
+
+def _complete_periods(now_ms: int, forgot_ms: int | None) -> dict[str, bool]:
+    minute = now_ms // MINUTE_MS
+    starts = {"1m": (minute - 1) * MINUTE_MS, "15m": (minute - 15) * MINUTE_MS, "24h": day_start_ms(now_ms)}
+    return {period: is_complete(start_ms, forgot_ms) for period, start_ms in starts.items()}
+
+
 def group_overview(
-    group: Group, minutes: Sequence[Counts], hours: Sequence[Counts], seen: Sequence[ReplicaSeen], now_ms: int
+    group: Group,
+    minutes: Sequence[Counts],
+    hours: Sequence[Counts],
+    seen: Sequence[ReplicaSeen],
+    now_ms: int,
+    forgot_ms: int | None = None,
 ) -> GroupOverview:
-    """`minutes` and `hours` are the counts for `periods`."""
+    """`minutes` and `hours` are the counts for `periods`. `forgot_ms`: when Redis last forgot what it had counted."""
+    complete = _complete_periods(now_ms, forgot_ms)
     counts = {"1m": total(minutes[-2:]), "15m": total(minutes), "24h": total(hours)}
-    replicas = [_replica(group, item, counts, now_ms) for item in seen]
+    replicas = [_replica(group, item, counts, now_ms, complete) for item in seen]
     live = sum(replica.state == "live" for replica in replicas)
     expected = group.expected_replicas or len(replicas)
-    figures = {period: group_figures(counts[period]) for period in PERIODS}
+    figures = {period: group_figures(counts[period], complete=complete[period]) for period in PERIODS}
     return GroupOverview(
         group=group,
         state=_state(live, expected, bool(replicas)),
@@ -97,7 +124,9 @@ def group_overview(
     )
 
 
-def _replica(group: Group, seen: ReplicaSeen, counts: Mapping[str, Counts], now_ms: int) -> ReplicaOverview:
+def _replica(
+    group: Group, seen: ReplicaSeen, counts: Mapping[str, Counts], now_ms: int, complete: Mapping[str, bool]
+) -> ReplicaOverview:
     silent_ms = max(0, now_ms - seen.processed_ms) if seen.processed_ms else 0
     is_live = bool(seen.processed_ms) and silent_ms <= group.silent_after_ms
     return ReplicaOverview(
@@ -107,7 +136,7 @@ def _replica(group: Group, seen: ReplicaSeen, counts: Mapping[str, Counts], now_
         state="live" if is_live else "silent",
         last_seen_ms=seen.enqueued_ms,
         silent_seconds=silent_ms / 1000,
-        figures={period: replica_figures(counts[period], seen.number) for period in PERIODS},
+        figures={p: replica_figures(counts[p], seen.number, complete=complete[p]) for p in PERIODS},
     )
 
 

@@ -23,6 +23,7 @@ class ReplicaReport:
     match_rate: float | None
     """Share of its readings that another replica delivered too."""
     coverage: float | None
+    """None where it is not known, since Redis forgot a part of what was counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +53,19 @@ class SourceReport:
 
 
 def source_report(
-    source: str, counts: Counts, missing: int, names: dict[int, str], *, is_observed: bool = True
+    source: str,
+    counts: Counts,
+    missing: int,
+    names: dict[int, str],
+    *,
+    is_observed: bool = True,
+    complete: bool = True,
 ) -> SourceReport:
-    """`is_observed`: whether the source's group has the mode `observe`."""
+    """`is_observed`: whether the source's group has the mode `observe`. `complete`: False where counts were forgotten."""
     figures = group_figures(counts)
     matched = figures.readings - figures.by_replicas.get(1, 0)
     match_rate = matched / figures.readings if figures.readings else None
-    replicas = [_replica(counts, number, name) for number, name in names.items()]
+    replicas = [_replica(counts, number, name, complete) for number, name in names.items()]
     senders = [item for item in replicas if item.copies]
     trap = None
     if match_rate is not None and figures.readings >= FEW_READINGS and len(senders) > 1:
@@ -81,8 +88,8 @@ def source_report(
     )
 
 
-def _replica(counts: Counts, number: int, name: str) -> ReplicaReport:
-    figures = replica_figures(counts, number)
+def _replica(counts: Counts, number: int, name: str, complete: bool) -> ReplicaReport:
+    figures = replica_figures(counts, number, complete=complete)
     delivered = figures.first + figures.matched
     rate = 1 - figures.sole / delivered if delivered else None
     return ReplicaReport(name, figures.copies, rate, figures.coverage)
@@ -103,6 +110,8 @@ def _verdict(counts: Counts, match_rate: float | None, senders: list[ReplicaRepo
     if repeating:
         return f"repeated by {', '.join(repeating)}: heartbeats, key frames, or a sender that runs twice"
     if match_rate < GOOD_MATCH:
-        low = min(senders, key=lambda item: item.coverage or 0.0)
-        return f"{match_rate:.0%} have a second copy; {low.replica} delivers only {low.coverage or 0.0:.0%}"
+        known = [(item.coverage, item.replica) for item in senders if item.coverage is not None]
+        lowest = min(known, default=None)
+        low = "" if lowest is None else f"; {lowest[1]} delivers only {lowest[0]:.0%}"
+        return f"{match_rate:.0%} have a second copy{low}"
     return "good"

@@ -13,7 +13,10 @@ from dedup_service.core.accounting import HOUR_MS, MINUTE_MS, Counts, GroupFigur
 from dedup_service.core.groups import Group
 from dedup_service.core.overview import (
     GroupOverview,
+    day_start_ms,
+    figures_since_ms,
     group_overview,
+    is_complete,
     periods,
     projected_bytes,
 )
@@ -33,6 +36,8 @@ class Overview:
     groups: list[GroupOverview]
     memory: RedisMemory
     projected_bytes: int
+    figures_since_ms: int | None = None
+    """When Redis forgot what it had counted before, within the longest period; None otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,8 @@ class SourceOverview:
     counts: Counts
     figures: GroupFigures
     missing: int
+    complete: bool = True
+    """False where Redis has forgotten a part of these counts."""
 
 
 @dataclass(slots=True)
@@ -71,6 +78,7 @@ class Fleet:
         started = self.monotonic()
         now_ms = await self.ledger.now_ms()
         minutes, hours = periods(now_ms)
+        forgot_ms = await self.ledger.forgot_ms()
         groups = [
             group_overview(
                 group,
@@ -78,22 +86,30 @@ class Fleet:
                 await self.ledger.hours(group.name, hours),
                 await self.ledger.replicas(group.name),
                 now_ms,
+                forgot_ms,
             )
             for group in self.groups
         ]
-        self._overview = Overview(now_ms, groups, await self.board.memory(), projected_bytes(groups))
+        since_ms = figures_since_ms(day_start_ms(now_ms), forgot_ms)
+        self._overview = Overview(now_ms, groups, await self.board.memory(), projected_bytes(groups), since_ms)
         self._overview_at = started
         return self._overview
 
-    async def history(self, group: str) -> list[tuple[int, Counts]]:
-        """(start of the minute in ms, counts) for the last hour, without the current minute."""
+    async def figures_since_ms(self, hours: int) -> int | None:
+        """When Redis forgot what it had counted before, within the last hours; None if it did not."""
+        now_ms = await self.ledger.now_ms()
+        return figures_since_ms(day_start_ms(now_ms, hours), await self.ledger.forgot_ms())
+
+    async def history(self, group: str) -> list[tuple[int, Counts, bool]]:
+        """(start of the minute in ms, counts, whether they are complete) for the last hour, without the current minute."""
         return await self._flights.run(("history", group), partial(self._history, group))
 
-    async def _history(self, group: str) -> list[tuple[int, Counts]]:
+    async def _history(self, group: str) -> list[tuple[int, Counts, bool]]:
         last = await self.ledger.now_ms() // MINUTE_MS
         numbers = list(range(last - HISTORY_MINUTES, last))
         minutes = await self.ledger.minutes(group, numbers)
-        return [(number * MINUTE_MS, counts) for number, counts in zip(numbers, minutes, strict=True)]
+        starts_ms, forgot_ms = [number * MINUTE_MS for number in numbers], await self.ledger.forgot_ms()
+        return [(at, counts, is_complete(at, forgot_ms)) for at, counts in zip(starts_ms, minutes, strict=True)]
 
     async def sources(self, group: str, hours: int = 24) -> list[SourceSeen]:
         return await self._flights.run(("sources", group, hours), partial(self._sources, group, hours))
@@ -104,11 +120,13 @@ class Fleet:
 
     async def source_overviews(self, group: str, sources: Sequence[SourceSeen], hours: int = 24) -> list[SourceOverview]:
         hour = await self.ledger.now_ms() // HOUR_MS
+        complete = is_complete((hour - hours) * HOUR_MS, await self.ledger.forgot_ms())
         missing = {source: history.missing for source, history in await self.ledger.gaps(group)}
         overviews = []
         for seen in sources:
             counts = await self.ledger.source_counts(group, seen.source, range(hour - hours, hour + 1))
-            overviews.append(SourceOverview(seen, counts, group_figures(counts), missing.get(seen.source, 0)))
+            figures = group_figures(counts, complete=complete)
+            overviews.append(SourceOverview(seen, counts, figures, missing.get(seen.source, 0), complete))
         return overviews
 
     async def replica_names(self, group: str) -> dict[int, str]:
@@ -134,6 +152,7 @@ class Fleet:
         return await self.board.examples(kind)
 
 
-def coverage_by_replica(counts: Counts, names: dict[int, str]) -> dict[str, float]:
-    """The share of one source's readings that each replica delivered."""
-    return {name: replica_figures(counts, number).coverage or 0.0 for number, name in names.items()}
+def coverage_by_replica(counts: Counts, names: dict[int, str], *, complete: bool = True) -> dict[str, float | None]:
+    """The share of one source's readings that each replica delivered; None where it is not known."""
+    found = {name: replica_figures(counts, number).coverage or 0.0 for number, name in names.items()}
+    return {name: coverage if complete else None for name, coverage in found.items()}

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field, fields
 
 import pytest
 
 from dedup_service.adapters.redis.calls import connect
 from dedup_service.adapters.redis.claims import RedisClaims
 from dedup_service.adapters.redis.ledger import RedisLedger
+from dedup_service.adapters.redis.marked import Generations
+from dedup_service.adapters.redis.markers import RedisMarkers
 from dedup_service.core.accounting import Counts, distances, group_figures, offsets, replica_figures, total
 from dedup_service.core.claim_requests import ClaimRequest, in_calls
-from dedup_service.core.claims import key_digest, key_digests
+from dedup_service.core.claims import NO_CONTENT, key_digest, key_digests, restored_claims
 from dedup_service.core.events import Origin, Reading
 from dedup_service.core.extract import content_hash
+from dedup_service.core.markers import ReadBack, RestoredEvent
 from dedup_service.core.overview import BYTES_PER_CLAIM
 from dedup_service.core.source_report import source_report
 from dedup_service.core.times import rfc3339
-from dedup_service.ports import ClaimStore, Ledger
+from dedup_service.ports import ClaimStore, Ledger, Markers
+from tests.doubles.ledger import MemoryLedger
+from tests.doubles.markers import MemoryMarkers, MemoryServer
 from tests.doubles.memory import MemoryClaims, MemoryClock
 
 LIVE = (1,)
@@ -353,3 +358,187 @@ def _event(rng: random.Random, group: str, source: str, place: int, replica: int
 
 def _tidy(counts: list[Counts]) -> list[dict[str, int]]:
     return [{name: number for name, number in item.items() if number} for item in counts]
+
+
+# --- after Redis forgot
+
+
+@dataclass
+class Forgetful:
+    """A bench behind a marker, and its Redis, which can forget."""
+
+    bench: Bench
+    markers: Markers
+    wipe: Callable[[], Awaitable[object]]
+    kill: Callable[[], Awaitable[object]]
+    """Another server has the data."""
+
+    async def begin(self, *, forgets: bool = True) -> None:
+        """A new generation, for which nothing is read back yet."""
+        await (self.wipe() if forgets else self.kill())
+        await self.markers.look()
+
+    async def restore(self, *copies: ClaimRequest, has_content: bool = True) -> None:
+        """Claims what the clean stream says that these copies have published, and lets claims be made."""
+        ends_ms = self.bench.now_ms + 600_000
+        markers = await self.markers.look()
+        for copy in copies:
+            contents = [r.content_hash if has_content else NO_CONTENT for r in copy.readings]
+            indexes = [r.index for r in copy.readings]
+            claims = restored_claims(copy.event, indexes, contents, copy.replica, copy.enqueued_ms)
+            event = RestoredEvent(ends_ms, [r.source for r in copy.readings], copy.keys, claims)
+            await self.markers.restore([event], markers)
+        for marker in markers:
+            await self.markers.note(marker, "0", ReadBack(0, 0), ["0"])
+        await self.markers.look()
+
+    async def counts(self) -> dict[str, int]:
+        return await self.bench.counts()
+
+
+@pytest.fixture(params=["memory", "redis", "cluster"])
+async def forgetful(request: pytest.FixtureRequest, redis_url: str, namespace: str) -> AsyncIterator[Forgetful]:
+    now_ms = time.time_ns() // 1_000_000
+    if request.param == "memory":
+        claims = MemoryClaims(MemoryClock(now_ms))
+        server = MemoryServer(claims.clock, claims)
+        yield Forgetful(Bench(claims, claims.ledger, now_ms), MemoryMarkers(server), *_memory_faults(server))
+        return
+    is_cluster = request.param == "cluster"
+    client = connect(request.getfixturevalue("redis_cluster") if is_cluster else redis_url, 5.0, is_cluster=is_cluster)
+    generations = Generations(namespace, SHARDS)
+    markers = RedisMarkers(client, generations, namespace=namespace, rebuilds=True)
+    store = RedisClaims(client, namespace=namespace, shards=SHARDS, generations=generations)
+    bench = Bench(store, RedisLedger(client, namespace=namespace, shards=SHARDS), now_ms)
+
+    async def wipe() -> None:
+        async for key in client.scan_iter(match=f"{namespace}*", count=1000):
+            await client.delete(key)
+
+    async def kill() -> None:
+        for shard in range(SHARDS):
+            await client.hset(generations.key(shard), "server", "another")
+
+    yield Forgetful(bench, markers, wipe, kill)
+    await store.close()
+
+
+def _memory_faults(server: MemoryServer) -> tuple[Callable[[], Awaitable[object]], Callable[[], Awaitable[object]]]:
+    async def wipe() -> None:
+        server.marker = None
+        server.claims.stored.clear()
+        empty = MemoryLedger(server.claims)
+        for item in fields(MemoryLedger):
+            setattr(server.claims.ledger, item.name, getattr(empty, item.name))
+        await server.clock.sleep(0.001)
+
+    async def kill() -> None:
+        server.id += 1
+        await server.clock.sleep(0.001)
+
+    return wipe, kill
+
+
+async def test_a_first_start_has_forgotten_nothing(forgetful: Forgetful) -> None:
+    await forgetful.begin()
+    await forgetful.restore()
+    await forgetful.bench.deliver(forgetful.bench.copy("1"))
+    assert await forgetful.bench.ledger.forgot_ms() is None
+
+
+async def test_what_redis_forgot_is_known_by_the_claims_that_were_missing(forgetful: Forgetful) -> None:
+    winner = forgetful.bench.copy("1")
+    await forgetful.begin()
+    await forgetful.restore(winner)
+    forgot_ms = await forgetful.bench.ledger.forgot_ms()
+    assert forgot_ms in {marker.since_ms for marker in await forgetful.markers.look()}
+    await forgetful.begin(forgets=False)
+    await forgetful.restore(winner)
+    assert await forgetful.bench.ledger.forgot_ms() == forgot_ms
+
+
+async def test_a_server_that_comes_back_with_its_data_has_forgotten_nothing(forgetful: Forgetful) -> None:
+    winner = forgetful.bench.copy("1")
+    await forgetful.begin()
+    await forgetful.restore()
+    await forgetful.bench.deliver(winner)
+    await forgetful.begin(forgets=False)
+    await forgetful.restore(winner)
+    assert await forgetful.bench.ledger.forgot_ms() is None
+
+
+async def test_copies_of_forgotten_winners_are_counted_once_and_change_no_other_figure(forgetful: Forgetful) -> None:
+    """Two replicas had delivered everything; of a third it is not known. The winners' counts are forgotten."""
+    bench = forgetful.bench
+    winners = [bench.copy(str(n), 0, after_ms=-7_200_000) for n in range(5)]
+    await forgetful.begin()
+    await forgetful.restore(*winners)
+    await bench.deliver(*(bench.copy(str(n), replica) for n in range(5) for replica in (1, 2)))
+    await bench.deliver(*(bench.copy(str(n), 1) for n in range(3)), bench.copy("0", 0))
+    await bench.deliver(bench.copy("new", 0), bench.copy("new", 1))
+    counts = await forgetful.counts()
+    assert min(counts.values()) > 0
+    group, replicas = group_figures(counts), [replica_figures(counts, n) for n in range(3)]
+    assert (group.readings, group.copies, group.by_replicas, group.sole_source_share) == (1, 16, {2: 1}, 0.0)
+    assert [r.copies for r in replicas] == [2 + 0, 5 + 3 + 1, 5]
+    assert [r.of_forgotten for r in replicas] == [0, 5, 5]
+    assert [r.self_duplicates for r in replicas] == [1, 3, 0]
+    assert [r.coverage for r in replicas] == [1.0, 1.0, 0.0]
+    assert group.spread_p999_ms == pytest.approx(0, abs=1)
+    assert (group.conflicts, replicas[0].sole) == (0, 0)
+
+
+async def test_a_repeated_call_counts_no_copy_of_a_forgotten_winner_twice(forgetful: Forgetful) -> None:
+    winner, copies = forgetful.bench.copy("1", 0), [forgetful.bench.copy("1", 1), forgetful.bench.copy("1", 2)]
+    await forgetful.begin()
+    await forgetful.restore(winner)
+    for _ in range(2):
+        await forgetful.bench.deliver(*copies)
+    assert group_figures(await forgetful.counts()).copies == 2
+
+
+@pytest.mark.parametrize(("has_content", "conflicts"), [(True, 2), (False, 0)])
+async def test_a_content_that_is_not_known_is_no_conflict(forgetful: Forgetful, has_content: bool, conflicts: int) -> None:
+    bench, winner = forgetful.bench, forgetful.bench.copy("1", 0, content=b"a")
+    await forgetful.begin()
+    await forgetful.restore(winner, has_content=has_content)
+    await bench.deliver(bench.copy("1", 1, content=b"b"), bench.copy("1", 0, content=b"c"), bench.copy("1", 2, content=b"a"))
+    assert group_figures(await forgetful.counts()).conflicts == conflicts
+
+
+async def test_numbers_that_were_published_before_redis_forgot_are_no_gap(forgetful: Forgetful) -> None:
+    """Partitions are read again from their checkpoints on, not in step: the numbers first seen are neither the lowest nor
+    all. What is passed over later is a gap."""
+    bench = forgetful.bench
+    published = [bench.copy(str(n), 0, sequence=n) for n in (*range(60, 81), 83, 84)]
+    await forgetful.begin()
+    await forgetful.restore(*published)
+    await bench.deliver(bench.copy("82", 1, sequence=82), bench.copy("85", 1, sequence=85))  # 83, 84 came before from 0
+    await bench.deliver(*(bench.copy(str(n), 2, sequence=n) for n in (70, 71, 83, 84, 85)))
+    assert await bench.ledger.gaps(GROUP) == []
+    assert group_figures(await forgetful.counts()).missing == 0
+    await bench.deliver(bench.copy("88", 0, sequence=88))
+    ((_, history),) = await bench.ledger.gaps(GROUP)
+    assert [(gap.first, gap.last) for gap in history.gaps] == [(86, 87)]
+
+
+async def test_a_lower_number_than_was_seen_first_after_redis_forgot_opens_no_gap(forgetful: Forgetful) -> None:
+    bench, published = forgetful.bench, forgetful.bench.copy("50", 0, sequence=50)
+    await forgetful.begin()
+    await forgetful.restore(published)
+    await bench.deliver(bench.copy("100", 0, sequence=100), bench.copy("90", 1, sequence=90))
+    assert await bench.ledger.gaps(GROUP) == []
+
+
+async def test_what_a_history_of_before_passes_over_is_no_gap(forgetful: Forgetful) -> None:
+    """A replica of Redis that lags takes over: histories lack what was counted last. Gaps that it knows are still filled."""
+    bench = forgetful.bench
+    await forgetful.begin()
+    await forgetful.restore()
+    await bench.deliver(*(bench.copy(str(n), 0, sequence=n) for n in (10, 13)))
+    await forgetful.begin(forgets=False)
+    await forgetful.restore(bench.copy("14", 0, sequence=14), bench.copy("11", 0, sequence=11))
+    await bench.deliver(bench.copy("20", 0, sequence=20), bench.copy("22", 0, sequence=22))
+    await bench.deliver(bench.copy("11", 1, sequence=11))
+    ((_, history),) = await bench.ledger.gaps(GROUP)
+    assert [(gap.first, gap.last) for gap in history.gaps] == [(12, 12), (21, 21)]

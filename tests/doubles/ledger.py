@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dedup_service.core.accounting import Counts, Gap, SourceHistory, bucket_of, sequence_number, total
 from dedup_service.core.claim_requests import ClaimRequest
-from dedup_service.core.claims import Claim, key_digest, unpack
+from dedup_service.core.claims import NO_CONTENT, Claim, key_digest, unpack
 from dedup_service.core.overview import ReplicaSeen
 from dedup_service.core.times import source_time_ms
 from dedup_service.ports import SourceSeen, StoredClaim
@@ -30,9 +30,14 @@ class Epoch:
     start: int
     gaps: list[Gap] = field(default_factory=list)
     forgotten: int = 0
+    generation_since: int = 0
 
-    def follow(self, number: int, now_ms: int) -> tuple[int, int]:
+    def follow(self, number: int, now_ms: int, generation_since: int) -> tuple[int, int]:
         """(how many more numbers are missing, how many missing ones arrived)"""
+        if self.generation_since != generation_since:
+            self.next, self.start = max(self.next, number + 1), 0
+            self.generation_since = generation_since
+            return 0, self._fill(number)
         if number < self.next:
             filled = self._fill(number)
             return (0 if filled else self._extend_back(number, now_ms)), filled
@@ -119,6 +124,10 @@ class Recent:
 @dataclass(slots=True)
 class MemoryLedger:
     claims: MemoryClaims
+    since_ms: int = 0
+    """Of the marker."""
+    forgotten_at_ms: int = 0
+    """The last `since_ms` at which claims were missing."""
     counts: dict[tuple[str, str, int], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     """("minute", "hour" or "source <source>", group, number of the minute or hour) → counts"""
     accounted: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
@@ -143,8 +152,8 @@ class MemoryLedger:
         self.known_sources[copy.group][copy.source] = now_ms
         winner_ms = mine.enqueued_ms if held is None else held.enqueued_ms
         counted = self._winner(copy, winner_ms) if held is None else self._duplicate(copy, mine, held)
-        is_repetition = held is not None and held.replicas & mine.replicas
-        keys = self._keys(copy, mine.enqueued_ms if is_repetition else winner_ms)
+        is_counted_now = held is not None and (held.restored or held.replicas & mine.replicas)
+        keys = self._keys(copy, mine.enqueued_ms if is_counted_now else winner_ms)
         if keys and keys[-1][0].startswith("source"):
             self._compare(copy, mine, held, keys[-1])
         for key in keys:
@@ -172,7 +181,7 @@ class MemoryLedger:
         """With what the replica sent last, and with what the other ones did."""
         by_replica, counts = self.recent[copy.group, copy.source, key[2]], self.counts[key]
         own = by_replica[copy.replica]
-        if held is None or not held.replicas & mine.replicas:
+        if held is None or not (held.restored or held.replicas & mine.replicas):
             counts[f"{'u' if held is None else 'v'}{copy.replica}"] += own.content == mine.content
             own.content = mine.content
         if held is None and copy.time_ms is not None:
@@ -189,6 +198,9 @@ class MemoryLedger:
         n, replicas = copy.replica, held.replicas.bit_count()
         if held.replicas & mine.replicas:
             counted[f"s{n}"] += 1
+        elif held.restored:
+            counted[f"b{n}"] += 1
+            counted["g+"], counted["g-"] = self._follow(copy)
         else:
             counted[f"d{n}"] += 1
             counted[f"r{replicas}"] -= 1
@@ -196,7 +208,7 @@ class MemoryLedger:
             if replicas == 1:
                 counted[f"o{held.replicas.bit_length() - 1}"] -= 1
             counted[f"h{n}:{bucket_of(mine.enqueued_ms - held.enqueued_ms)}"] += 1
-        counted[f"x{n}"] += held.content != mine.content
+        counted[f"x{n}"] += held.content not in (mine.content, NO_CONTENT)
         return counted
 
     def _follow(self, copy: Copy) -> tuple[int, int]:
@@ -205,8 +217,9 @@ class MemoryLedger:
         epochs = self.epochs[copy.group, copy.source]
         for epoch in epochs:
             if epoch.name == copy.epoch:
-                return epoch.follow(copy.sequence, self.claims.clock.now_ms())
-        epochs.insert(0, Epoch(copy.epoch, copy.sequence + 1, copy.sequence))
+                return epoch.follow(copy.sequence, self.claims.clock.now_ms(), self.since_ms)
+        start = 0 if 0 < self.forgotten_at_ms == self.since_ms else copy.sequence
+        epochs.insert(0, Epoch(copy.epoch, copy.sequence + 1, start, generation_since=self.since_ms))
         del epochs[MAX_EPOCHS:]
         return 0, 0
 
@@ -239,6 +252,9 @@ class MemoryLedger:
             if of == group and history.missing:
                 histories.append((source, history))
         return histories
+
+    async def forgot_ms(self) -> int | None:
+        return self.forgotten_at_ms or None
 
     async def find(self, claim_scope: str, source: str, reading_id: str) -> StoredClaim | None:
         digest, now_ms = key_digest(claim_scope, source, reading_id), self.claims.clock.now_ms()

@@ -97,6 +97,7 @@ class MemoryMarkers:
             number = max(found.generation + 1 if found else 1, now_ms)
             fence = found.fence if found is not None else 0
             found = server.marker = StoredMarker(number, server.shown_id, now_ms, fence)
+        server.claims.ledger.since_ms = found.since_ms
         found.is_ready = found.is_ready or not self._rebuilds
         return replace(found, read_back=dict(found.read_back))
 
@@ -147,6 +148,9 @@ class MemoryMarkers:
         if ends_ms <= now_ms:
             return False
         held, until = stored.get(key, (b"", 0))
+        if until <= now_ms:
+            ledger = self.server.claims.ledger
+            ledger.forgotten_at_ms = ledger.since_ms
         if until > now_ms and unpack(held).origin == unpack(claim).origin:
             if held[0] != RESTORED:
                 claim = pack(replace(unpack(held), confirmed=True))

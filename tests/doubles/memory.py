@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from dedup_service.core.claim_requests import ClaimRequest
-from dedup_service.core.claims import CONFIRMED, OTHER_REPLICA, Claim, pack, unpack
+from dedup_service.core.claims import CONFIRMED, OTHER_REPLICA, RESTORED, Claim, pack, unpack
 from dedup_service.core.events import InputEvent
 from dedup_service.core.leases import PRESENT, EndOffsets, Lease, LeaseRecord, Presence, Renewal
 from dedup_service.core.outgoing import OutgoingEvent
@@ -93,7 +93,8 @@ class MemoryClaims:
         claim = held[0] if held is not None else copy.claim
         if unpack(claim).origin != unpack(copy.claim).origin:
             return False
-        self.stored[copy.key] = (bytes([CONFIRMED]) + claim[1:], self.clock.now_ms() + ttl_ms)
+        state = RESTORED if claim[0] == RESTORED else CONFIRMED
+        self.stored[copy.key] = (bytes([state]) + claim[1:], self.clock.now_ms() + ttl_ms)
         return True
 
     async def replica_number(self, group: str, replica: str) -> int:

@@ -50,6 +50,39 @@ async def test_the_state_of_a_group_and_its_replicas(plant: Plant) -> None:
     assert silent[0]["figures"]["24h"]["coverage"] == pytest.approx(150 / 301)
 
 
+async def test_figures_of_a_time_that_redis_forgot_in_part_say_so(plant: Plant) -> None:
+    """It forgot two minutes before the end: what is older than that is not whole, and no share of it is known."""
+    ledger = plant.claims.ledger
+    stats = await ask(plant.app(), "/v1/stats")
+    assert stats["figures_since_ms"] is None
+    plant.clock.ms += 2000  # what was looked at is asked anew
+    ledger.forgotten_at_ms = forgot_ms = plant.clock.ms - 120_000
+    app = plant.app()
+    assert (await ask(app, "/v1/stats"))["figures_since_ms"] == forgot_ms
+    (group,) = await ask(app, "/v1/groups")
+    assert {period: item["complete"] for period, item in group["figures"].items()} == {
+        "1m": True,
+        "15m": False,
+        "24h": False,
+    }
+    assert group["figures"]["24h"]["sole_source_share"] is None
+    assert group["figures"]["1m"]["sole_source_share"] is not None
+    for replica in await ask(app, "/v1/replicas"):
+        assert [replica["figures"][period]["coverage"] is None for period in ("1m", "15m", "24h")] == [False, True, True]
+    page = await ask(app, "/v1/sources")
+    assert all(not item["complete"] and set(item["coverage"].values()) == {None} for item in page["items"])
+    minutes = (await ask(app, "/v1/history"))["presses"]
+    assert [item["complete"] for item in minutes] == [item["start_ms"] >= forgot_ms for item in minutes]
+    assert {item["complete"] for item in minutes} == {True, False}
+
+
+async def test_what_redis_forgot_more_than_a_day_ago_concerns_no_figure(plant: Plant) -> None:
+    plant.claims.ledger.forgotten_at_ms = plant.clock.ms - 26 * 3_600_000
+    assert (await ask(plant.app(), "/v1/stats"))["figures_since_ms"] is None
+    (group,) = await ask(plant.app(), "/v1/groups")
+    assert all(item["complete"] for item in group["figures"].values())
+
+
 async def test_pages_contain_everything_once_and_in_order(plant: Plant) -> None:
     sources: list[str] = []
     after: dict[str, Any] = {}

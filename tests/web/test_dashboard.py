@@ -116,6 +116,16 @@ async def test_device_texts_stay_text_and_nothing_is_loaded_from_elsewhere(brows
         assert [entry for entry in log if entry["level"] == "SEVERE" and url in entry["message"]] == []
 
 
+async def test_figures_of_a_time_that_redis_forgot_are_called_incomplete(browser: webdriver.Chrome, plant: Plant) -> None:
+    plant.claims.ledger.forgotten_at_ms = plant.clock.ms - 60_000
+    async with served(plant) as url:
+        await asyncio.to_thread(look, browser, url, "dashboard-forgot", "light")
+        assert "Figures since" in shown(browser, "#alerts")
+        assert "Redis forgot" in shown(browser, "#alerts")
+        assert "incomplete" in shown(browser, "#replicas")
+        assert "incomplete" in shown(browser, "#groups")
+
+
 async def test_a_replica_that_comes_back_is_live_again_without_reloading(browser: webdriver.Chrome, plant: Plant) -> None:
     async with served(plant) as url:
         await asyncio.to_thread(look, browser, url, "dashboard-before", "light")

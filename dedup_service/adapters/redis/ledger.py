@@ -11,6 +11,7 @@ import msgspec
 
 from dedup_service.adapters.redis.calls import RedisClient, all_of, time_ms
 from dedup_service.adapters.redis.ledger_keys import account_prefix, source_digest
+from dedup_service.adapters.redis.marked import marker_key
 from dedup_service.adapters.redis.unreadable import Report, log_unreadable, number_of, read, read_each, readable, text
 from dedup_service.core.accounting import Counts, Gap, SourceHistory, total
 from dedup_service.core.claims import key_digest, shard_of, unpack
@@ -21,8 +22,22 @@ SOURCE_SECONDS = 86_400
 NO_NUMBER = -1
 NOT_COUNTS = (b"c", b"t")
 """Begin the fields of a source's hash that hold contents and times of its last readings, for the script."""
-_decode_epochs = msgspec.msgpack.Decoder(list[tuple[str, int, list[tuple[int, int, int]], int, int]], strict=False).decode
 _decode_times = msgspec.msgpack.Decoder(tuple[float, float]).decode
+
+
+class _Epoch(msgspec.Struct, array_like=True, frozen=True):
+    """As accounting_gaps.lua keeps it."""
+
+    name: str
+    next: int
+    gaps: list[tuple[int, int, int]]
+    forgotten: int
+    start: int
+    generation_since: int = 0
+    """`since` of the shard's marker when a number was last followed. Older versions did not keep it."""
+
+
+_decode_epochs = msgspec.msgpack.Decoder(list[_Epoch], strict=False).decode
 
 
 def _times(packed: bytes) -> tuple[int, int]:
@@ -93,6 +108,11 @@ class RedisLedger:
                 found += [(source, history)] if history is not None else []
         return sorted(found, key=lambda item: item[0])
 
+    async def forgot_ms(self) -> int | None:
+        keys = [marker_key(self._namespace, shard) for shard in range(len(self._prefixes))]
+        found = [number_of(self._report, key, await self._command(None, "HGET", key, "forgot")) for key in keys]
+        return max(found) or None
+
     async def find(self, claim_scope: str, source: str, reading_id: str) -> StoredClaim | None:
         shard = shard_of(source, len(self._prefixes))
         key = b"%s{%d}%s" % (self._namespace, shard, key_digest(claim_scope, source, reading_id))
@@ -126,5 +146,5 @@ class RedisLedger:
 
 def _history(packed: bytes) -> SourceHistory:
     epochs = _decode_epochs(packed)
-    gaps = [Gap(epoch[0], first, last, found_ms) for epoch in epochs for first, last, found_ms in epoch[2]]
-    return SourceHistory(gaps, sum(epoch[3] for epoch in epochs))
+    gaps = [Gap(epoch.name, first, last, found_ms) for epoch in epochs for first, last, found_ms in epoch.gaps]
+    return SourceHistory(gaps, sum(epoch.forgotten for epoch in epochs))

@@ -30,6 +30,7 @@ async function ask(path) {
 
 const count = (n) => n.toLocaleString("en");
 const share = (x) => (x === null ? "–" : `${(Math.floor(x * 1000) / 10).toFixed(1)} %`);
+const shareOf = (figures, x) => (figures.complete ? share(x) : "incomplete");
 const milliseconds = (ms) => (ms === null ? "–" : ms < 1000 ? `${Math.round(ms)} ms` : span(ms / 1000));
 
 function span(seconds) {
@@ -54,7 +55,7 @@ function groupCard(group) {
   const day = group.figures["24h"];
   const facts = [
     ["unique readings per second", group.readings_per_second.toFixed(1)],
-    ["from a single replica, 15 min", share(group.figures["15m"].sole_source_share)],
+    ["from a single replica, 15 min", shareOf(group.figures["15m"], group.figures["15m"].sole_source_share)],
     ["lost by every replica, 24 h", count(day.missing)],
     ["conflicts, 24 h", count(day.conflicts)],
     ["came late, 24 h", count(day.late)],
@@ -69,11 +70,12 @@ function groupCard(group) {
     element("dl", {}, ...list));
 }
 
-function coverageCell(x) {
+function coverageCell(figures) {
+  const x = figures.coverage;
   const level = x === null || x >= 0.99 ? "" : x >= 0.9 ? "warn" : "bad";
   const fill = element("i", { className: level });
   fill.style.width = `${(x || 0) * 100}%`;
-  return element("td", {}, element("span", { className: "bar" }, fill), share(x));
+  return element("td", {}, element("span", { className: "bar" }, fill), shareOf(figures, x));
 }
 
 function replicaRow(replica) {
@@ -81,8 +83,8 @@ function replicaRow(replica) {
   return element("tr", { className: silent ? "bad" : "" },
     cell(`${silent ? "●" : "○"} ${replica.state}${silent ? ` for ${span(replica.silent_seconds)}` : ""}`, silent ? "" : "good-text"),
     cell(replica.replica), cell(replica.group),
-    coverageCell(now.coverage),
-    numberCell(share(now.first_share)), numberCell(milliseconds(now.lag_p50_ms)), numberCell(milliseconds(now.lag_p99_ms)),
+    coverageCell(now),
+    numberCell(shareOf(now, now.first_share)), numberCell(milliseconds(now.lag_p50_ms)), numberCell(milliseconds(now.lag_p99_ms)),
     numberCell(count(replica.figures["24h"].sole)),
     numberCell(count(replica.figures["24h"].conflicts), replica.figures["24h"].conflicts ? "warn-text" : ""));
 }
@@ -143,6 +145,7 @@ function showLists(partitions, gaps, conflicts, letters) {
 function showAlerts(stats, groups, replicas) {
   const alerts = [];
   for (const [what, problem] of Object.entries(stats.paused)) alerts.push(["bad", `${what} is unavailable: ${problem}. Nothing is lost; processing waits.`]);
+  if (stats.figures_since_ms !== null) alerts.push(["warn", `Figures since ${new Date(stats.figures_since_ms).toLocaleString()}: Redis forgot what it had counted before.`]);
   for (const replica of replicas) {
     if (replica.state === "silent") alerts.push(["bad", `${replica.replica} (${replica.group}) is silent for ${span(replica.silent_seconds)}.`]);
   }

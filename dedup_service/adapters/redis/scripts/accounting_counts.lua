@@ -1,5 +1,6 @@
 -- Redundancy accounting, third part: what each copy adds to the counts, and writing them. Follows accounting_gaps.lua.
 local MAX_SOURCES, MAX_TIMES, SEEN_MS = 10000, 128, 1000
+local NO_CONTENT = string.rep('\0', CLAIM_BYTES - CONTENT_FIRST + 1)
 
 -- By replica, the times of its last winners of a source within an hour, and short hashes of their contents.
 local function are_recent(by_replica)
@@ -89,11 +90,15 @@ local function measure_distance(time, content, found)
   end
 end
 
-local function count_winner(found, source, content, flags, sequence, time, epoch)
+local function count_sequence(found, source, flags, sequence, epoch)
   if band(flags, COUNTED) ~= 0 then
     local opened, filled = follow(source, sequence, epochs[epoch])
     found.opened, found.filled = found.opened + opened, found.filled + filled
   end
+end
+
+local function count_winner(found, source, content, flags, sequence, time, epoch)
+  count_sequence(found, source, flags, sequence, epoch)
   if found.of_source then
     if is_unchanged(found, content) then
       add(found.of_source, UNCHANGED[replica], 1)
@@ -112,6 +117,23 @@ local function count_duplicate(found, lag, before, after, is_conflict)
     add(found.lags, BUCKETS[lag] * 32 + replica, 1)
   end
   add(found.duplicates, ((before * 32 + replica) * 2 + (before ~= after and 1 or 0)) * 2 + (is_conflict and 1 or 0), 1)
+end
+
+-- The winner's count may be forgotten, and it is not known whether the replica had delivered the reading before: this copy says
+-- nothing but that it came. Its number was delivered, which may be forgotten, too.
+local function count_of_forgotten(found, source, flags, sequence, epoch, is_conflict)
+  count_sequence(found, source, flags, sequence, epoch)
+  add(found.of_forgotten, replica * 2 + (is_conflict and 1 or 0), 1)
+end
+
+local function settle_of_forgotten(found, hash)
+  for kind, n in pairs(found.of_forgotten) do
+    local replica = floor(kind / 2)
+    add(hash, OF_FORGOTTEN[replica], n)
+    if kind % 2 == 1 then
+      add(hash, CONFLICTING[replica], n)
+    end
+  end
 end
 
 local function settle_winners(found, hash)
@@ -156,10 +178,12 @@ local function settle_counts(found)
     end
     settle_winners(found, hash)
     settle_duplicates(found, hash)
+    settle_of_forgotten(found, hash)
   end
   if found.of_source then
     settle_winners(found, found.of_source)
     settle_duplicates(found, found.of_source)
+    settle_of_forgotten(found, found.of_source)
   end
 end
 
@@ -185,10 +209,15 @@ local function account(index, content, source, flags, sequence, time, epoch, win
   if not winner then
     count_winner(accounts_of(source, floor(enqueued_ms / MINUTE_MS)), source, content, flags, sequence, time, epoch)
   else
-    local won_at = milliseconds(winner, ENQUEUED_FIRST)
+    local won_at, expected = milliseconds(winner, ENQUEUED_FIRST), sub(winner, CONTENT_FIRST)
+    local is_of_forgotten, is_conflict = byte(winner, 1) == RESTORED, expected ~= content and expected ~= NO_CONTENT
     -- The winner of a repetition may be of so long ago that its counts are no longer kept.
-    local found = accounts_of(source, floor((before == after and enqueued_ms or won_at) / MINUTE_MS))
-    count_duplicate(found, enqueued_ms - won_at, before, after, sub(winner, CONTENT_FIRST) ~= content)
+    local found = accounts_of(source, floor(((before == after or is_of_forgotten) and enqueued_ms or won_at) / MINUTE_MS))
+    if is_of_forgotten and before ~= after then
+      count_of_forgotten(found, source, flags, sequence, epoch, is_conflict)
+      return
+    end
+    count_duplicate(found, enqueued_ms - won_at, before, after, is_conflict)
     if found.of_source and before ~= after and is_unchanged(found, content) then
       add(found.of_source, UNCHANGED_MATCHED[replica], 1)
     end

@@ -21,7 +21,7 @@ local function is_history(epochs)
     if type(epoch) ~= 'table' or type(epoch[1]) ~= 'string' or type(epoch[3]) ~= 'table' then
       return false
     end
-    if not (is_number(epoch[2]) and is_number(epoch[4]) and is_number(epoch[5])) then
+    if not (is_number(epoch[2]) and is_number(epoch[4]) and is_number(epoch[5]) and is_number(epoch[6] or 0)) then
       return false
     end
     for _, gap in ipairs(epoch[3]) do
@@ -84,6 +84,13 @@ local function extend_back(epoch, number)
   return start - number - 1
 end
 
+-- A history of before this shard forgot may lack numbers that were delivered since: what is passed over next is no gap, and neither
+-- is what comes before the numbers of a history that begins then.
+local function go_on(epoch, number)
+  epoch[2], epoch[5], epoch[6] = max(epoch[2], number + 1), 0, generation_since
+  return fill(epoch[3], number)
+end
+
 -- Returns how many more numbers are missing, and how many of the missing ones were found. A jump by a million is not a gap, but
 -- a counter that was set, or a broken value.
 local function follow(source, number, name)
@@ -92,6 +99,9 @@ local function follow(source, number, name)
   for _, epoch in ipairs(history.epochs) do
     if epoch[1] == name then
       local first, gaps = epoch[2], epoch[3]
+      if (epoch[6] or 0) ~= generation_since then
+        return 0, go_on(epoch, number)
+      end
       if number < first then
         local filled = fill(gaps, number)
         return filled == 0 and extend_back(epoch, number) or 0, filled
@@ -108,7 +118,7 @@ local function follow(source, number, name)
       return number - first, 0
     end
   end
-  table.insert(history.epochs, 1, {name, number + 1, {}, 0, number})
+  table.insert(history.epochs, 1, {name, number + 1, {}, 0, has_forgotten and 0 or number, generation_since})
   history.epochs[MAX_EPOCHS + 1] = nil
   return 0, 0
 end

@@ -37,6 +37,7 @@ local function numbered(letter)
 end
 
 local FIRST, MATCHED, REPEATED, SOLE = numbered('f'), numbered('d'), numbered('s'), numbered('o')
+local OF_FORGOTTEN = numbered('b')
 local CONFLICTING, LATE_WINNERS, BY_REPLICAS = numbered('x'), numbered('l'), numbered('r')
 local UNCHANGED, UNCHANGED_MATCHED, LAST_CONTENT = numbered('u'), numbered('v'), numbered('c')
 local LAGS = lazy(function(replica)
@@ -134,7 +135,7 @@ local function accounts_of(source, minute)
   local found = by_minute[minute]
   if not found then
     local hour, name = floor(minute / 60), groups[group]
-    found = {of_group = {}, lags = {}, winners = {}, duplicates = {}, opened = 0, filled = 0}
+    found = {of_group = {}, lags = {}, winners = {}, duplicates = {}, of_forgotten = {}, opened = 0, filled = 0}
     if minute > oldest_minute then
       table.insert(found.of_group, hash_of(format('%s:minute:%s:%.0f', prefix, name, minute)))
     end

@@ -5,6 +5,8 @@
 -- marker: a call to it returns REFUSED, before it has had any effect.
 local REFUSED, FORGETFUL, generation = -1, 'forgetful', table.remove(ARGV)
 local marker, seen_calls, calls = nil, 0, 0
+-- Since when this generation is, in ms; and whether claims were missing at its beginning.
+local generation_since, has_forgotten = 0, false
 if generation ~= '' then
   marker, seen_calls = table.remove(KEYS), tonumber(table.remove(ARGV))
 end
@@ -28,7 +30,7 @@ local function is_known()
   if generation == '' then
     return true
   end
-  local stored, server, counted = unpack(safe('HMGET', marker, 'generation', 'server', 'calls'))
+  local stored, server, counted, since, forgot = unpack(safe('HMGET', marker, 'generation', 'server', 'calls', 'since', 'forgot'))
   if stored ~= generation or not server or not is_server(server) then
     return false
   end
@@ -37,6 +39,7 @@ local function is_known()
     return false
   end
   calls = safe('HINCRBY', marker, 'calls', 1)
+  generation_since, has_forgotten = whole(since) or 0, since ~= false and forgot == since
   return true
 end
 

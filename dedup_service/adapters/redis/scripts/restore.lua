@@ -2,6 +2,7 @@
 -- KEYS: claim keys. ARGV[1]: for each clean event when its claims end, in ms since the epoch (6 bytes), and how many there are (2
 -- bytes); then these, in the order of the keys.
 -- A claim of another origin is replaced, since the clean stream is right; one of the same origin keeps what it says of replicas.
+-- Where a claim was missing, the marker says so: what was counted before this generation is forgotten, too.
 -- Returns how many claims were written, the keys that were unreadable, and the number of calls.
 if not is_known() then
   return REFUSED
@@ -21,7 +22,7 @@ local function replace(key, claim, ttl)
   call('SET', key, claim, 'PX', string.format('%.0f', ttl))
 end
 
-local written, at, i, claim_last = 0, 1, 0, CLAIM_BYTES - 1
+local written, at, i, claim_last, any_missing = 0, 1, 0, CLAIM_BYTES - 1, false
 while at <= #records do
   local high, low, count = decode('>I2I4I2', records, at)
   local ttl = high * 4294967296 + low - now
@@ -31,12 +32,17 @@ while at <= #records do
     i = i + 1
     if ttl > 0 then
       local key, claim = KEYS[i], sub(records, at, at + claim_last)
-      if not call('SET', key, claim, 'NX', 'PX', ttl_text) then
+      if call('SET', key, claim, 'NX', 'PX', ttl_text) then
+        any_missing = true
+      else
         replace(key, claim, ttl)
       end
       written = written + 1
     end
     at = at + CLAIM_BYTES
   end
+end
+if any_missing and not has_forgotten then
+  call('HSET', marker, 'forgot', string.format('%.0f', generation_since))
 end
 return {written, unreadable, calls}

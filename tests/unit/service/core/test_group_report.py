@@ -11,6 +11,7 @@ import pytest
 from dedup_service.commands.report import as_json, as_text
 from dedup_service.core.group_report import GroupReport, group_report
 from dedup_service.core.source_report import source_report
+from dedup_service.core.times import rfc3339
 from dedup_service.core.traps import TrapKind
 from tests.support.copies import NOW_MS, Copies
 from wire.formats.recognise import SHAPES
@@ -102,3 +103,19 @@ async def test_names_of_devices_can_not_move_the_cursor() -> None:
     text = as_text({"g": await report_of(copies, sources)}, 1)
     assert "differ in one segment" in text
     assert "\x1b" not in text
+
+
+async def test_a_report_of_a_time_that_redis_forgot_in_part_says_so() -> None:
+    copies = Copies()
+    for n in range(30):
+        await copies.deliver(0, str(n), NOW_MS + n, n, "urn:a")
+        if n % 2:
+            await copies.deliver(1, str(n), NOW_MS + n, n, "urn:a")
+    report = source_report("urn:a", await copies.counts("urn:a"), 0, NAMES, complete=False)
+    assert {item.coverage for item in report.replicas} == {None}
+    assert report.verdict == "50% have a second copy"
+    text = as_text({"g": group_report([report], Counter(), NOW_MS)}, 1)
+    assert f"figures since {rfc3339(NOW_MS)} (Redis forgot what it had counted before)" in text
+    assert "incomplete" in text.splitlines()[-1]
+    whole = as_text({"g": group_report([report], Counter())}, 1)
+    assert "figures since" not in whole

@@ -116,4 +116,14 @@ async def test_many_requests_cost_redis_one_round() -> None:
     asked = ("overview", "pods", "totals")
     await asyncio.gather(*(getattr(fleet, name)() for name in asked for _ in range(20)))
     await asyncio.gather(*(fleet.history("g") for _ in range(20)), *(fleet.sources("g") for _ in range(20)))
-    assert calls == {"now_ms": 3, "minutes": 2, "hours": 1, "replicas": 1, "memory": 1, "pods": 1, "totals": 1, "sources": 1}
+    assert calls == {
+        "now_ms": 3,
+        "forgot_ms": 2,
+        "minutes": 2,
+        "hours": 1,
+        "replicas": 1,
+        "memory": 1,
+        "pods": 1,
+        "totals": 1,
+        "sources": 1,
+    }

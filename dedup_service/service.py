@@ -138,7 +138,9 @@ class Service:
         self.http_port = listening.getsockname()[1]
         token = settings.api_token.get_secret_value() if settings.api_token else None
         registry = create_registry(self._telemetry, lambda: self._status.overview)
-        app = create_app(registry, self._fleet, alive=self.is_alive, not_ready=self.not_ready, token=token)
+        app = create_app(
+            registry, self._fleet, alive=self.is_alive, not_ready=self.not_ready, token=token, remark=self._remark
+        )
         server = ApiServer(app)
         return server, asyncio.create_task(server.serve(sockets=[listening]))
 
@@ -157,6 +159,12 @@ class Service:
                 return f"{dependency}: {pause.problem}"
         is_running = any(consumer.is_running for consumer in self._consumers)
         return None if is_running else "waiting for the hubs and Redis"
+
+    def _remark(self) -> str:
+        """A pod that waits for a rebuild is ready: it takes its part in it, and another pod in its place would wait, too. If
+        it were not, `kubectl drain` and a rollout would wait as well."""
+        rebuild = self._telemetry.rebuild
+        return "" if rebuild is None else f"claims that Redis lacks are read back from the clean stream: {rebuild}"
 
     async def _ping(self) -> None:
         """Lets an idle service notice, too, that Redis is unavailable."""

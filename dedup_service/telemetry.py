@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from dedup_service.core.clean_retention import ShortRetention
 from dedup_service.core.rebuild_progress import RebuildProgress
 from dedup_service.errors import Dependency
 
@@ -257,6 +258,15 @@ class Telemetry:
                 missing_seconds=missing_ms // 1000,
                 effect="the clean hub keeps less than the window: copies of what it dropped are published again",
             )
+
+    def clean_retention_short(self, short: ShortRetention) -> None:
+        log.warning(
+            "clean_retention_short",
+            hub=short.hub,
+            kept_seconds=short.kept_ms // 1000,
+            window_seconds=short.window_ms // 1000,
+            effect=short.effect,
+        )
 
     def _is_due(self, line: str) -> bool:
         now = time.monotonic()

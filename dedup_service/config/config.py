@@ -16,6 +16,7 @@ from dedup_service.config.hubs import (
     configured_outputs,
     dead_letter_address,
 )
+from dedup_service.config.rebuildable import NotRebuildable, not_rebuildable
 from dedup_service.config.settings import Settings
 from dedup_service.config.warnings import ConfigWarning, file_warnings, no_groups, shared_consumer_groups
 from dedup_service.core.groups import Group
@@ -47,6 +48,11 @@ class Config:
     def only_observes(self) -> bool:
         """Whether no group publishes anything."""
         return only_observes(self.group_settings, self.settings)
+
+    @property
+    def not_rebuildable(self) -> list[NotRebuildable]:
+        """Does not prevent the start."""
+        return list(not_rebuildable(self.group_settings, self.settings))
 
     @cached_property
     def inputs(self) -> list[InputConfig]:

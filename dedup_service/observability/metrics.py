@@ -71,8 +71,9 @@ def _rebuild_gauges(progress: RebuildProgress | None) -> Iterator[Metric]:
     left = GaugeMetricFamily(
         "dedup_rebuild_remaining_seconds", "Until all claims are read back, as estimated; no value while that can't be told."
     )
-    if progress is None or progress.seconds_left is not None:
-        left.add_metric([], 0.0 if progress is None else progress.seconds_left)
+    seconds = 0.0 if progress is None else progress.seconds_left
+    if seconds is not None:
+        left.add_metric([], seconds)
     yield left
 
 

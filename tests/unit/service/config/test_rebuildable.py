@@ -1,0 +1,140 @@
+"""A group is warned of exactly when its claims can't be rebuilt from what it publishes (R12)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dedup_service.config.config import Config
+from dedup_service.config.file import GroupSettings
+from dedup_service.config.groups import make_group
+from dedup_service.config.rebuildable import not_rebuildable
+from dedup_service.config.settings import Settings, load_offline
+from dedup_service.core.clean_events import clean_events
+from dedup_service.core.events import InputEvent
+from dedup_service.core.extract import CloudEventsExtractor
+from dedup_service.core.groups import Groups
+from dedup_service.core.input_log import InputLog
+from dedup_service.core.property_types import Timestamp
+from dedup_service.rebuild.published import PublishedReader, UnknownReadingsError
+from tests.doubles.memory import MemoryPublisher
+
+CLEAN = "Endpoint=sb://plant.servicebus.windows.net/;SharedAccessKeyName=k;SharedAccessKey=s;EntityPath=clean"
+BODY = b'{"at": "2027-01-01T00:00:00Z", "value": 1, "tag": "press-1"}'
+ANNOTATIONS = {
+    "iothub-connection-device-id": "edge-1",
+    "iothub-message-schema": "schema-1",
+    "x-opt-partition-key": "key-1",
+    "iothub-enqueuedtime": Timestamp(1_800_000_000_000),
+}
+PROPERTIES = {"plant": "north", "Topic": "line/press-1", "Iothub-x": "x", "dedup_x": "x", "Tags": "hot", "table": "t"}
+REFERENCES = {
+    "/tag": True,
+    "text:press": True,
+    "property:plant": True,
+    "property:PLANT": True,
+    "property:iothub-x": False,
+    "property:DEDUP_x": False,
+    "property:Tags": True,  # kept by the settings of this test
+    "property:Table": False,
+    "topic:-1": True,
+    "system:user-id": False,
+    "system:content-type": True,
+    "system:Content-Encoding": True,
+    "system:iothub-message-schema": False,
+    "annotation:iothub-message-schema": False,
+    "annotation:x-opt-partition-key": False,
+}
+"""Whether the clean event holds what it means."""
+
+
+def settings_of(**more: Any) -> Settings:
+    hubs = {"output_connection_string": CLEAN, "dead_letter_connection_string": "discard"}
+    return load_offline(**{"mode": "drop", "kept_properties": "Tags", **hubs, **more})
+
+
+def group_settings(reference: str, **more: Any) -> GroupSettings:
+    options = {"source": ["/tag", reference], "time": "/at", "value": ["/value"]}
+    return GroupSettings(name="presses", format="json", format_options=options, **more)
+
+
+def is_rebuilt(group: GroupSettings, settings: Settings) -> bool:
+    """Whether a reader of what the group publishes finds the same keys."""
+    made = make_group(group, settings, ["0"])
+    assert made.extractor is not None
+    event = InputEvent(
+        "0",
+        7,
+        "7",
+        1_800_000_000_000,
+        BODY,
+        content_type="application/json",
+        content_encoding="identity",
+        application_properties=PROPERTIES,
+        annotations=ANNOTATIONS,
+        user_id="operator",
+    )
+    extraction = made.extractor.extract(event)
+    (published,) = clean_events(event, extraction, extraction.readings, made.output, InputLog(1, 0).event_text(7))
+    hub = MemoryPublisher({"0": []})
+    hub.store("0", [published.event])
+    (clean,) = hub.stored("0")
+    try:
+        found = PublishedReader(Groups([made]), CloudEventsExtractor(10_000)).read(clean)
+    except UnknownReadingsError:
+        return False
+    assert found is not None
+    return [(r.source, r.id) for r in found.readings] == [(r.source, r.id) for r in extraction.readings]
+
+
+@pytest.mark.parametrize("reference", REFERENCES)
+def test_what_the_clean_event_lacks_is_warned_of_and_nothing_else(reference: str) -> None:
+    settings, group = settings_of(), group_settings(reference)
+    found = list(not_rebuildable([group], settings))
+    assert (found == [], is_rebuilt(group, settings)) == (REFERENCES[reference], REFERENCES[reference])
+    if found:
+        (lacking,) = found
+        assert str(lacking).startswith("group presses, format_options.source: claims of group presses can't be rebuilt ")
+        assert lacking.reference == reference
+
+
+def test_each_shape_and_member_is_looked_at() -> None:
+    good = {"source": ["/tag"], "has": ["/value"]}
+    bad = {"source": ["/tag"], "sequence": "system:user-id", "epoch": "annotation:x", "time": "property:dedup_t"}
+    group = GroupSettings(name="presses", format="json", format_options=[good, bad])
+    assert [item.place for item in not_rebuildable([group], settings_of())] == [
+        "format_options[1].time",
+        "format_options[1].sequence",
+        "format_options[1].epoch",
+    ]
+
+
+def test_the_property_that_has_sparkplugs_topic_is_looked_at() -> None:
+    for name, count in (("topic", 0), ("iothub-topic", 1)):
+        group = GroupSettings(name="presses", format="sparkplug", format_options={"topic_property": name})
+        assert len(list(not_rebuildable([group], settings_of()))) == count
+
+
+@pytest.mark.parametrize(
+    ("group", "settings"),
+    [
+        ({"mode": "observe"}, {}),
+        ({"content_mode": "structured"}, {}),
+        ({}, {"on_redis_loss": "continue"}),
+        ({}, {"mode": "observe"}),
+    ],
+)
+def test_a_group_whose_keys_need_no_such_thing_is_not_warned_of(group: dict[str, Any], settings: dict[str, Any]) -> None:
+    assert list(not_rebuildable([group_settings("system:user-id", **group)], settings_of(**settings))) == []
+    assert list(not_rebuildable([GroupSettings(name="g")], settings_of())) == []
+
+
+def test_the_file_s_groups_are_looked_at(tmp_path: Path) -> None:
+    file = tmp_path / "groups.yaml"
+    file.write_text(
+        "groups:\n- {name: presses, format: json, format_options: {source: ['/tag', 'system:user-id'], time: /at}}\n"
+    )
+    (lacking,) = Config(settings_of(config_file=file)).not_rebuildable
+    assert (lacking.group, lacking.reference) == ("presses", "system:user-id")

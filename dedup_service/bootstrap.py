@@ -237,19 +237,18 @@ async def check_start(settings: Settings) -> list[str]:
         await azure.close()
 
 
-async def start_warnings(settings: Settings) -> list[str]:
-    """What `run` warns of at its start, because claims can't be rebuilt then. Raises ConfigurationError, or
+async def retention_warnings(settings: Settings) -> list[str]:
+    """What `run` finds out beside its work, of clean hubs that keep less than the window. Raises ConfigurationError, or
     UnavailableError."""
     config, azure = Config(settings), AzureClients(_network(settings))
-    warnings = [str(lacking) for lacking in config.not_rebuildable]
     if config.only_observes or settings.on_redis_loss != "rebuild":
-        return warnings
+        return []
     clean = RoutedPublisher({o.name: _clean(o, settings, azure) for o in config.outputs})
     tail = RoutedTail({o.name: _tail(o, settings, azure) for o in config.outputs})
     try:
         partitions = await clean.partition_ids()
         ages_ms = await ages_of_oldest(tail, partitions, SystemClock())
-        return warnings + [str(short) for short in short_retentions(ages_ms, config.groups(partitions))]
+        return [str(short) for short in short_retentions(ages_ms, config.groups(partitions))]
     finally:
         await asyncio.gather(clean.close(), tail.close(), return_exceptions=True)
         await azure.close()

@@ -123,9 +123,6 @@ class Service:
             place = {"place": warning.place} if warning.place else {}
             log.warning(warning.name, setting=warning.setting, **place, effect=warning.effect)
 
-        for lacking in self._config.not_rebuildable:
-            log.warning("not_rebuildable", group=lacking.group, place=lacking.place, effect=lacking.effect)
-
     async def _warn_of_retention(self) -> None:
         """Beside the work, which does not wait for it."""
         tail, groups = self._ports.shared.tail, self._fleet.groups

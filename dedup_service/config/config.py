@@ -16,7 +16,7 @@ from dedup_service.config.hubs import (
     configured_outputs,
     dead_letter_address,
 )
-from dedup_service.config.rebuildable import NotRebuildable, not_rebuildable
+from dedup_service.config.rebuildable import not_rebuildable
 from dedup_service.config.settings import Settings
 from dedup_service.config.warnings import ConfigWarning, file_warnings, no_groups, shared_consumer_groups
 from dedup_service.core.groups import Group
@@ -49,11 +49,6 @@ class Config:
         """Whether no group publishes anything."""
         return only_observes(self.group_settings, self.settings)
 
-    @property
-    def not_rebuildable(self) -> list[NotRebuildable]:
-        """Does not prevent the start."""
-        return list(not_rebuildable(self.group_settings, self.settings))
-
     @cached_property
     def inputs(self) -> list[InputConfig]:
         return configured_inputs(self.settings, self._file)
@@ -69,6 +64,7 @@ class Config:
             *([no_groups()] if self._file is None else []),
             *shared_consumer_groups(self.inputs, [] if self.only_observes else self.outputs),
             *(file_warnings(self._file) if self._file is not None else []),
+            *(not_rebuildable(self._file, self.settings) if self._file is not None else []),
         ]
 
     @cached_property

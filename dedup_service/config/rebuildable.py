@@ -3,44 +3,41 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 
-from dedup_service.config.file import GroupSettings
+from dedup_service.config.file import SETTING, ConfigFile, GroupSettings
 from dedup_service.config.groups import mode_of
 from dedup_service.config.settings import Settings
+from dedup_service.config.warnings import ConfigWarning
 from dedup_service.core.clean_events import STRUCTURED
 from dedup_service.core.groups import OBSERVE
 from dedup_service.core.outgoing import is_in_clean_events
 from wire.formats.beside_body import read_beside_the_body
 
 
-@dataclass(frozen=True, slots=True)
-class NotRebuildable:
-    group: str
-    place: str
-    """In the group's settings, such as `format_options.source`."""
-    reference: str
-
-    @property
-    def effect(self) -> str:
-        return (
-            f"claims of group {self.group} can't be rebuilt after Redis forgot, because its clean events lack "
-            f"{self.reference}: copies that come again are published again. Refer to something else, publish the group with "
-            "content_mode: structured, or accept it with DEDUP_ON_REDIS_LOSS=continue"
-        )
-
-    def __str__(self) -> str:
-        return f"group {self.group}, {self.place}: {self.effect}"
-
-
-def not_rebuildable(groups: Sequence[GroupSettings], settings: Settings) -> Iterator[NotRebuildable]:
+def not_rebuildable(file: ConfigFile, settings: Settings) -> Iterator[ConfigWarning]:
     """Structured events hold the keys themselves."""
     if settings.on_redis_loss != "rebuild":
         return
-    for group in groups:
-        if mode_of(group, settings) == OBSERVE or group.content_mode == STRUCTURED:
-            continue
-        for member, kind, name in read_beside_the_body(group.format, json.dumps(group.format_options)):
-            if not is_in_clean_events(kind, name, settings.kept_property_names):
-                yield NotRebuildable(group.name, f"format_options{member}", f"{kind}:{name}")
+    for group in file.groups:
+        if mode_of(group, settings) != OBSERVE and group.content_mode != STRUCTURED:
+            for sender, read in _read_as(group, file):
+                for member, kind, name in read_beside_the_body(read.format, json.dumps(read.format_options)):
+                    if not is_in_clean_events(kind, name, settings.kept_property_names):
+                        place = f"{sender}, format_options{member}"
+                        yield ConfigWarning("not_rebuildable", SETTING, _effect(group.name, f"{kind}:{name}"), place)
+
+
+def _read_as(group: GroupSettings, file: ConfigFile) -> list[tuple[str, GroupSettings]]:
+    """Who says how the group's events are read, and how."""
+    if "format" in group.inherited and file.inputs:
+        return [(f"input {name}", read) for name, read in file.by_input(group).items()]
+    return [(f"group {group.name}", group)]
+
+
+def _effect(group: str, reference: str) -> str:
+    return (
+        f"claims of group {group} can't be rebuilt after Redis forgot, because its clean events lack {reference}: copies "
+        "that come again are published again. Refer to something else, publish the group with content_mode: structured, or "
+        "accept it with DEDUP_ON_REDIS_LOSS=continue"
+    )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from dedup_service.bootstrap import build, check_start, start_warnings
+from dedup_service.bootstrap import build, check_start, retention_warnings
 from dedup_service.config.config import Config
 from dedup_service.config.settings import Settings
 from dedup_service.errors import ConfigurationError
@@ -111,7 +111,7 @@ async def test_a_clean_hub_that_keeps_less_than_the_window_is_warned_of_with_bot
     assert (line["hub"], line["window_seconds"]) == ("the clean hub", 7200)
     assert 3600 <= line["kept_seconds"] < 3600 + DEADLINE_SECONDS
     settings = settings_of(stand_in, redis_url, tmp_path, namespace, window_seconds=7200)
-    (warning,) = await start_warnings(settings)
+    (warning,) = await retention_warnings(settings)
     assert "the clean hub keeps events for about 36" in warning
     assert "and the window is 7200 s: " in warning
 
@@ -120,11 +120,11 @@ async def test_a_clean_hub_that_keeps_enough_is_not_warned_of(
     stand_in: StandIn, redis_url: str, tmp_path: Path, namespace: str
 ) -> None:
     settings = settings_of(stand_in, redis_url, tmp_path, namespace, window_seconds=3600)
-    assert await start_warnings(settings) == []  # nothing has expired
+    assert await retention_warnings(settings) == []  # nothing has expired
     let_expire(stand_in, 3600)
-    assert await start_warnings(settings) == []
+    assert await retention_warnings(settings) == []
     accepted = settings_of(stand_in, redis_url, tmp_path, namespace, window_seconds=7200, on_redis_loss="continue")
-    assert await start_warnings(accepted) == []
+    assert await retention_warnings(accepted) == []
 
 
 async def test_readers_that_have_the_clean_hub_stay_while_its_retention_is_looked_at(
@@ -133,22 +133,5 @@ async def test_readers_that_have_the_clean_hub_stay_while_its_retention_is_looke
     let_expire(stand_in, 3600)
     partitions = [partition.id for partition in stand_in.namespace.hubs["clean"].partitions]
     async with others(stand_in, 1, 0, partitions) as readers:
-        assert await start_warnings(settings_of(stand_in, redis_url, tmp_path, namespace, window_seconds=7200)) == []
+        assert await retention_warnings(settings_of(stand_in, redis_url, tmp_path, namespace, window_seconds=7200)) == []
         assert [reader.connections for reader in readers] == [1] * len(partitions)
-
-
-async def test_a_group_whose_clean_events_lack_a_part_of_the_key_is_warned_of(
-    stand_in: StandIn, redis_url: str, tmp_path: Path, namespace: str
-) -> None:
-    file = tmp_path / "groups.yaml"
-    file.write_text(
-        "groups:\n- {name: presses, format: json, format_options: {source: ['/tag', 'system:user-id'], time: /at}}\n"
-    )
-    with capture_logs() as lines:
-        async with running_service(stand_in, redis_url, tmp_path, namespace, config_file=file) as service:
-            await service.until_ready()
-    (line,) = [line for line in lines if line["event"] == "not_rebuildable"]
-    assert (line["group"], line["place"]) == ("presses", "format_options.source")
-    (warning,) = await start_warnings(settings_of(stand_in, redis_url, tmp_path, namespace, config_file=file))
-    assert warning.startswith("group presses, format_options.source: claims of group presses can't be rebuilt")
-    assert "system:user-id" in warning

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from dedup_service.core.extract import CloudEventsExtractor
 from dedup_service.core.groups import Groups
+from dedup_service.core.incarnations import Incarnations
 from dedup_service.core.markers import BEGINNING_MS, Memory, ReadBack
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.core.rebuild_progress import RebuildProgress
@@ -42,7 +43,7 @@ class Deployment:
             self.hub.partitions[partition] = [EVENT] * 120
             self.hub.times[partition] = [now_ms - WINDOW_MS + 30_000 * n for n in range(120)]
         self.markers = MemoryMarkers(self.server)
-        published = PublishedReader(Groups([group_of()]), CloudEventsExtractor(10_000))
+        published = PublishedReader({"": Groups([group_of()])}, Incarnations([]), CloudEventsExtractor(10_000))
         reading_back = ReadingBack(self.hub, claims, self.markers, published, self.clock, self.telemetry)
         options = RebuildOptions(LEASE_SECONDS, WINDOW_MS, lambda: HORIZON_MS, lambda: 0)
         self.worked: Any = True

@@ -95,8 +95,8 @@ async def check_settings(settings: Settings) -> None:
         print(f"warning: {warning}", file=sys.stderr)
     try:
         problems = await check_start(settings)
-        for warning in await retention_warnings(settings):
-            print(f"warning: {warning}", file=sys.stderr)
+        for short in await retention_warnings(settings):
+            print(f"warning: {short}", file=sys.stderr)
     except UnavailableError as error:
         raise CheckFailedError(str(error)) from None
     if problems:

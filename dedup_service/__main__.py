@@ -88,13 +88,15 @@ async def check(settings: Settings, url: str, *, health_only: bool, round_trip: 
 async def check_settings(settings: Settings) -> None:
     """Comes first, since a service that was refused its start for one of these does not answer. Raises CheckFailedError, or
     ConfigurationError."""
-    from dedup_service.bootstrap import check_start
+    from dedup_service.bootstrap import check_start, retention_warnings
     from dedup_service.config.config import Config
 
     for warning in Config(settings).warnings:
         print(f"warning: {warning}", file=sys.stderr)
     try:
         problems = await check_start(settings)
+        for short in await retention_warnings(settings):
+            print(f"warning: {short}", file=sys.stderr)
     except UnavailableError as error:
         raise CheckFailedError(str(error)) from None
     if problems:

@@ -36,6 +36,7 @@ from dedup_service.config.addresses import HubAddress
 from dedup_service.config.config import Config
 from dedup_service.config.hubs import InputConfig, OutputConfig
 from dedup_service.config.settings import HUB_EXAMPLE, PREFIX, SQLITE_SCHEME, Settings, example
+from dedup_service.core.clean_retention import short_retentions
 from dedup_service.core.extract import CloudEventsExtractor
 from dedup_service.core.retention import Retention
 from dedup_service.errors import ConfigurationError, Dependency, DependencyKind, UnavailableError
@@ -43,6 +44,7 @@ from dedup_service.observability.fleet import Fleet
 from dedup_service.partitions.input_ports import InputPorts
 from dedup_service.ports import Checkpoints, Clock, InputHub
 from dedup_service.processing.shared import SharedPorts
+from dedup_service.rebuild.kept import ages_of_oldest
 from dedup_service.service import Service, ServicePorts
 from dedup_service.telemetry import Telemetry
 
@@ -232,6 +234,23 @@ async def check_start(settings: Settings) -> list[str]:
         return [f"other readers have {group}, which must be this service's own" for group in await tail.try_reading()]
     finally:
         await asyncio.gather(redis.aclose(), tail.close(), return_exceptions=True)
+        await azure.close()
+
+
+async def retention_warnings(settings: Settings) -> list[str]:
+    """What `run` finds out beside its work, of clean hubs that keep less than the window. Raises ConfigurationError, or
+    UnavailableError."""
+    config, azure = Config(settings), AzureClients(_network(settings))
+    if config.only_observes or settings.on_redis_loss != "rebuild":
+        return []
+    clean = RoutedPublisher({o.name: _clean(o, settings, azure) for o in config.outputs})
+    tail = RoutedTail({o.name: _tail(o, settings, azure) for o in config.outputs})
+    try:
+        partitions = await clean.partition_ids()
+        ages_ms = await ages_of_oldest(tail, partitions, SystemClock())
+        return [str(short) for short in short_retentions(ages_ms, config.groups(partitions))]
+    finally:
+        await asyncio.gather(clean.close(), tail.close(), return_exceptions=True)
         await azure.close()
 
 

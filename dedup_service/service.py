@@ -12,6 +12,7 @@ from dedup_service.api.app import ApiServer, create_app
 from dedup_service.api.listening import listen
 from dedup_service.config.config import Config
 from dedup_service.config.settings import PREFIX, example
+from dedup_service.core.clean_retention import short_retentions
 from dedup_service.core.groups import Groups
 from dedup_service.core.incarnations import Incarnations
 from dedup_service.core.leases import NewestSample
@@ -26,6 +27,7 @@ from dedup_service.partitions.input_ports import InputPorts
 from dedup_service.ports import Extractor, Ledger, PodBoard, Publisher
 from dedup_service.processing.admission import Admission
 from dedup_service.processing.shared import Shared, SharedPorts
+from dedup_service.rebuild.kept import ages_of_oldest
 from dedup_service.rebuild.published import PublishedReader
 from dedup_service.rebuild.reading_back import ReadingBack
 from dedup_service.rebuild.rebuilder import Rebuilder, RebuildOptions
@@ -93,6 +95,7 @@ class Service:
                     namespace=self._config.namespace,
                 )
                 self._warn()
+                background.append(asyncio.create_task(self._warn_of_retention()))
             await self._consume()
         finally:
             self._stop.set()
@@ -120,6 +123,24 @@ class Service:
             place = {"place": warning.place} if warning.place else {}
             log.warning(warning.name, setting=warning.setting, **place, effect=warning.effect)
 
+    async def _warn_of_retention(self) -> None:
+        """Beside the work, which does not wait for it."""
+        tail, groups = self._ports.shared.tail, self._fleet.groups
+        if tail is None or self._settings.on_redis_loss != "rebuild":
+            return
+        partitions = sorted({partition for group in groups for partition in group.output.partition_ids})
+        try:
+            ages_ms = await ages_of_oldest(tail, partitions, self._ports.shared.clock)
+        except UnavailableError as error:  # the rebuild itself would say so again
+            self._telemetry.failed(error.dependency)
+            log.info("clean_retention_unknown", problem=str(error))
+            return
+        except Exception as error:  # noqa: BLE001  # a defect here must not be silent, and must not end the work
+            self._telemetry.worker_failed("retention", error)
+            return
+        for short in short_retentions(ages_ms, groups):
+            self._telemetry.clean_retention_short(short)
+
     async def _close(self) -> None:
         shared = self._ports.shared
         closing = [shared.claims.close()]
@@ -138,7 +159,9 @@ class Service:
         self.http_port = listening.getsockname()[1]
         token = settings.api_token.get_secret_value() if settings.api_token else None
         registry = create_registry(self._telemetry, lambda: self._status.overview)
-        app = create_app(registry, self._fleet, alive=self.is_alive, not_ready=self.not_ready, token=token)
+        app = create_app(
+            registry, self._fleet, alive=self.is_alive, not_ready=self.not_ready, token=token, remark=self._remark
+        )
         server = ApiServer(app)
         return server, asyncio.create_task(server.serve(sockets=[listening]))
 
@@ -157,6 +180,12 @@ class Service:
                 return f"{dependency}: {pause.problem}"
         is_running = any(consumer.is_running for consumer in self._consumers)
         return None if is_running else "waiting for the hubs and Redis"
+
+    def _remark(self) -> str:
+        """A pod that waits for a rebuild is ready: it takes its part in it, and another pod in its place would wait, too. If
+        it were not, `kubectl drain` and a rollout would wait as well."""
+        rebuild = self._telemetry.rebuild
+        return "" if rebuild is None else f"claims that Redis lacks are read back from the clean stream: {rebuild}"
 
     async def _ping(self) -> None:
         """Lets an idle service notice, too, that Redis is unavailable."""

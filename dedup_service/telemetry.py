@@ -13,6 +13,8 @@ from typing import Any
 
 import structlog
 
+from dedup_service.core.clean_retention import ShortRetention
+from dedup_service.core.rebuild_progress import RebuildProgress
 from dedup_service.errors import Dependency
 
 LOG_INTERVAL_SECONDS = 30.0
@@ -117,6 +119,8 @@ class Telemetry:
     """Partitions of other pods, as those last reported them."""
     paused: dict[Dependency, Pause] = field(default_factory=dict)
     """The dependencies that are unavailable."""
+    rebuild: RebuildProgress | None = None
+    """How far the claims are read back that Redis lacks; None while it lacks none."""
     logged_at: dict[str, float] = field(default_factory=dict)
     known_defects: set[str] = field(default_factory=set)
     examples: dict[str, deque[dict[str, Any]]] = field(
@@ -223,9 +227,9 @@ class Telemetry:
         )
         log.warning("redis_forgot", shards=list(shards), problem="a server without this deployment's claims", effect=effect)
 
-    def rebuild_progress(self, share: float, seconds: float, seconds_left: float | None) -> None:
-        left = None if seconds_left is None else round(seconds_left)
-        log.info("rebuilding_claims", percent=int(share * 100), seconds=round(seconds, 1), seconds_left=left)
+    def rebuild_goes_on(self, progress: RebuildProgress, seconds: float) -> None:
+        left = None if progress.seconds_left is None else round(progress.seconds_left)
+        log.info("rebuilding_claims", percent=int(progress.share * 100), seconds=round(seconds, 1), seconds_left=left)
 
     def claims_ready(self, seconds: float) -> None:
         log.info("claims_ready", seconds=round(seconds, 1), effect="live data goes on; older copies wait for the rest")
@@ -254,6 +258,15 @@ class Telemetry:
                 missing_seconds=missing_ms // 1000,
                 effect="the clean hub keeps less than the window: copies of what it dropped are published again",
             )
+
+    def clean_retention_short(self, short: ShortRetention) -> None:
+        log.warning(
+            "clean_retention_short",
+            hub=short.hub,
+            kept_seconds=short.kept_ms // 1000,
+            window_seconds=short.window_ms // 1000,
+            effect=short.effect,
+        )
 
     def _is_due(self, line: str) -> bool:
         now = time.monotonic()

@@ -38,8 +38,10 @@ def create_app(
     alive: Callable[[], bool],
     not_ready: Callable[[], str | None],
     token: str | None,
+    remark: Callable[[], str] = str,
 ) -> FastAPI:
-    """`not_ready` says why the service is not ready, or None when it is."""
+    """`not_ready` says why the service is not ready, or None when it is; `remark`, what else there is to know of a service
+    that is ready."""
     app = FastAPI(
         title="dedup-service",
         version=__version__,
@@ -72,7 +74,7 @@ def create_app(
     async def readyz(response: Response) -> Health:
         reason = not_ready()
         if reason is None:
-            return Health(status="ready")
+            return Health(status="ready", detail=remark())
         response.status_code = 503
         return Health(status="not-ready", detail=reason)
 

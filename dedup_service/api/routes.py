@@ -20,6 +20,7 @@ from dedup_service.api.views import (
     PartitionView,
     PodView,
     Problem,
+    RebuildView,
     ReplicaView,
     SourceView,
     Stats,
@@ -29,6 +30,7 @@ from dedup_service.api.views import (
 )
 from dedup_service.core.groups import Group
 from dedup_service.core.overview import ReplicaState
+from dedup_service.core.rebuild_progress import progress_of_all
 from dedup_service.observability.fleet import Fleet
 from dedup_service.observability.status import figures_in
 from dedup_service.ports import PodStatus
@@ -80,6 +82,7 @@ def create_router(fleet: Fleet) -> APIRouter:
             totals=Totals.of(await fleet.totals()),
             pods=[PodView.of(pod) for pod in pods],
             paused={name: problem for pod in pods for name, problem in pod.report.paused.items()},
+            rebuild=RebuildView.of(progress_of_all(pod.report.rebuild for pod in pods)),
             redis=memory_view(overview),
             figures_since_ms=overview.figures_since_ms,
         )

@@ -10,6 +10,7 @@ from dedup_service.core.accounting import Counts, GroupFigures, ReplicaFigures, 
 from dedup_service.core.claims import Claim
 from dedup_service.core.groups import Group
 from dedup_service.core.overview import GroupOverview, GroupState, ReplicaOverview, ReplicaState, WindowState
+from dedup_service.core.rebuild_progress import RebuildProgress
 from dedup_service.observability.fleet import Overview, SourceOverview, coverage_by_replica
 from dedup_service.ports import PodStatus, StoredClaim
 from dedup_service.telemetry import Count
@@ -52,6 +53,10 @@ class Totals(View):
     clean_readings: int
     dead_lettered: int
     ignored_events: int
+    redis_forgot: int = Field(description="Times that a pod found a shard of Redis without its claims.")
+    claims_restored: int = Field(description="Claims written again from the clean stream.")
+    not_restored: int = Field(description="Clean events whose readings could not be told then.")
+    clean_stream_expired: int = Field(description="Times that a part of the window was no longer in the clean hub then.")
 
     @classmethod
     def of(cls, totals: dict[str, int]) -> Totals:
@@ -74,6 +79,10 @@ class Totals(View):
             clean_readings=count(Count.CLEAN_READINGS),
             dead_lettered=count(Count.DEAD_LETTERED),
             ignored_events=count(Count.IGNORED),
+            redis_forgot=count(Count.FORGOTTEN),
+            claims_restored=count(Count.RESTORED),
+            not_restored=count(Count.NOT_RESTORED),
+            clean_stream_expired=count(Count.CLEAN_EXPIRED),
         )
 
 
@@ -103,6 +112,29 @@ class MemoryView(View):
     evicted_keys: int
 
 
+class RebuildView(View):
+    """While the claims that Redis lacks, because it forgot them or is new, are read back from the clean stream."""
+
+    forgot_ms: int = Field(description="Since when Redis has lacked them.")
+    share: float = Field(description="How much of the window is read back.", examples=[0.63])
+    seconds_left: float | None = Field(description="Until all of it is read back, as estimated.", examples=[41.0])
+    live_data: Literal["paused", "goes-on"] = Field(
+        description="`paused` until the most recent minutes are read back; afterwards only older copies, and those without "
+        "a time, wait."
+    )
+
+    @classmethod
+    def of(cls, progress: RebuildProgress | None) -> RebuildView | None:
+        if progress is None:
+            return None
+        return cls(
+            forgot_ms=progress.forgot_ms,
+            share=progress.share,
+            seconds_left=progress.seconds_left,
+            live_data="goes-on" if progress.is_ready else "paused",
+        )
+
+
 class Stats(View):
     version: str
     now_ms: int
@@ -110,6 +142,7 @@ class Stats(View):
     totals: Totals
     pods: list[PodView]
     paused: dict[str, str] = Field(description="Dependencies that are unavailable to any pod, and why.")
+    rebuild: RebuildView | None = Field(description="As the pod sees it that is least far; null while Redis lacks nothing.")
     redis: MemoryView
     figures_since_ms: int | None = Field(
         description="When Redis forgot what it had counted before; null when it has forgotten nothing of the last 24 h."

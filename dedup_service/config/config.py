@@ -16,6 +16,7 @@ from dedup_service.config.hubs import (
     configured_outputs,
     dead_letter_address,
 )
+from dedup_service.config.rebuildable import not_rebuildable
 from dedup_service.config.settings import Settings
 from dedup_service.config.warnings import ConfigWarning, file_warnings, no_groups, shared_consumer_groups
 from dedup_service.core.groups import Group
@@ -63,6 +64,7 @@ class Config:
             *([no_groups()] if self._file is None else []),
             *shared_consumer_groups(self.inputs, [] if self.only_observes else self.outputs),
             *(file_warnings(self._file) if self._file is not None else []),
+            *(not_rebuildable(self._file, self.settings) if self._file is not None else []),
         ]
 
     @cached_property

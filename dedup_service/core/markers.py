@@ -89,7 +89,7 @@ class Memory:
     """By shard, in ms; without those that are not ready."""
     is_whole: bool = True
     progress: float = 1.0
-    """The share of the window that is read back, in the shard that has least."""
+    """The share of the window that is read back, of all clean partitions, in the shard that has least."""
 
     def forgot(self) -> None:
         """Some shard may have forgotten: nothing is judged until the markers were looked at."""
@@ -100,7 +100,13 @@ class Memory:
         backs = {marker.shard: marker.read_back_to(self.clean_partitions) for marker in markers}
         self.read_back_to = {m.shard: at for m in markers if m.is_ready and (at := backs[m.shard]) is not None}
         self.is_whole = all(marker.is_whole(self.clean_partitions) for marker in markers)
-        self.progress = min((_share(marker, backs[marker.shard], window_ms) for marker in markers), default=1.0)
+        self.progress = min((self._share(marker, window_ms) for marker in markers), default=1.0)
+
+    def _share(self, marker: Marker, window_ms: int) -> float:
+        """Partitions are read one after the other, so that the least of them would say nothing of the work that is done."""
+        partitions = self.clean_partitions
+        done = sum(_depth_ms(marker, partition, window_ms) for partition in partitions)
+        return done / (window_ms * len(partitions)) if partitions else 1.0
 
     def can_judge(self, requests: Iterable[ClaimRequest]) -> bool:
         if self.is_whole:
@@ -118,10 +124,12 @@ class Memory:
         return read_back_to <= measured_ms <= request.enqueued_ms
 
 
-def _share(marker: Marker, read_back_to: int | None, window_ms: int) -> float:
-    if read_back_to is None:
-        return 0.0
-    return 1.0 if read_back_to <= BEGINNING_MS else min(1.0, max(0.0, (marker.since_ms - read_back_to) / window_ms))
+def _depth_ms(marker: Marker, partition_id: str, window_ms: int) -> int:
+    """How much of the window is read back in a partition."""
+    done = marker.read_back.get(partition_id)
+    if done is None:
+        return 0
+    return window_ms if done.is_all else min(window_ms, max(0, marker.since_ms - done.to_ms))
 
 
 def _read_back_to(marker: Marker, partition_id: str) -> float:

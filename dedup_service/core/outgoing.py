@@ -20,6 +20,7 @@ DUPLICATE_PROPERTY = "dedup_duplicate"
 
 KEPT_ANNOTATIONS = (DEVICE_ID, MODULE_ID, IOTHUB_ENQUEUED_TIME)
 """System annotations that republishing would lose; they become application properties of the same name."""
+KEPT_SYSTEM = ("content-type", "content-encoding", "message-id", "correlation-id")
 FORGEABLE_PREFIXES = ("dedup_", "iothub-")
 ADX_PROPERTIES = frozenset(
     name.lower() for name in ("Table", "Database", "Format", "IngestionMappingReference", "Compression", "Encoding", "Tags")
@@ -110,6 +111,15 @@ def kept_properties(event: InputEvent, kept_adx: frozenset[str]) -> dict[str, An
     if type(enqueued) is int:  # annotations are read without their types
         kept[IOTHUB_ENQUEUED_TIME] = Timestamp(enqueued)
     return kept
+
+
+def is_in_clean_events(kind: str, name: str, kept_adx: frozenset[str]) -> bool:
+    """Whether clean events that are published as received have what a message has beside its body: a `property`, an
+    `annotation`, or a `system` property, which may be an annotation, too. Names are not case-sensitive."""
+    if kind == "property":
+        return _is_kept(name, kept_adx)
+    plain = name.casefold()
+    return plain in KEPT_ANNOTATIONS or (kind == "system" and plain in KEPT_SYSTEM)
 
 
 @memoized(NAMES)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from dedup_service.core.rebuild_progress import RebuildProgress
+
 
 class PodReport(msgspec.Struct, frozen=True):
     version: str
@@ -17,6 +19,8 @@ class PodReport(msgspec.Struct, frozen=True):
     """By partition: age in ms of the oldest event that was received. A pod of before says nothing."""
     stalled: dict[str, int] = {}
     """By partition that the pod can't get on with: since when, in ms since the epoch. A pod of before says nothing."""
+    rebuild: RebuildProgress | None = None
+    """How far it sees the claims read back that Redis lacks. A pod of before says nothing."""
 
 
 encode = msgspec.json.encode

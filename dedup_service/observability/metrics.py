@@ -16,6 +16,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from dedup_service.core.overview import GroupOverview, ReplicaOverview
+from dedup_service.core.rebuild_progress import RebuildProgress
 from dedup_service.observability.fleet import Overview
 from dedup_service.telemetry import Count, Telemetry, lag_seconds
 
@@ -58,6 +59,22 @@ class TelemetryCollector(Collector):
         for dependency in dict.fromkeys(map(str, tuple(telemetry.paused))):
             paused.add_metric([dependency], 1)
         yield paused
+        yield from _rebuild_gauges(telemetry.rebuild)
+
+
+def _rebuild_gauges(progress: RebuildProgress | None) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "dedup_rebuild_progress_ratio",
+        "Share of the window whose claims are read back after Redis forgot; 1 while nothing is forgotten.",
+        1.0 if progress is None else progress.share,
+    )
+    left = GaugeMetricFamily(
+        "dedup_rebuild_remaining_seconds", "Until all claims are read back, as estimated; no value while that can't be told."
+    )
+    seconds = 0.0 if progress is None else progress.seconds_left
+    if seconds is not None:
+        left.add_metric([], seconds)
+    yield left
 
 
 GROUP_GAUGES: dict[str, tuple[str, Callable[[GroupOverview], float | None]]] = {

@@ -117,6 +117,7 @@ class Status:
             paused={str(dependency): pause.problem for dependency, pause in telemetry.paused.items()},
             oldest={name: figures.oldest_ms for name, figures in partitions.items()},
             stalled={name: figures.stalled_since_ms for name, figures in partitions.items() if figures.stalled_since_ms},
+            rebuild=telemetry.rebuild,
         )
 
     # --- changes of state

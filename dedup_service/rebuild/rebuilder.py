@@ -19,7 +19,7 @@ from dedup_service.core.markers import Marker, Memory, Part, ReadBack, next_part
 from dedup_service.errors import Dependency, DependencyKind, ForgottenError, UnavailableError
 from dedup_service.ports import Clock, Markers
 from dedup_service.rebuild.reading_back import READING, ReadingBack
-from dedup_service.rebuild.reports import Reports
+from dedup_service.rebuild.reports import Reports, generations_of
 from dedup_service.telemetry import Telemetry
 
 REDIS = Dependency(DependencyKind.REDIS)
@@ -71,7 +71,7 @@ class Rebuilder:
         """Does what can be done now. Makes no call while everything is remembered."""
         if not self.markers.are_ready:
             self.memory.forgot()
-        if self.memory.is_whole:
+        if self.memory.is_whole and self._reports is None:
             return
         try:
             markers = await self.markers.look()
@@ -97,8 +97,8 @@ class Rebuilder:
         await self._report_forgotten(markers)
         for marker in lacking:
             self._seen_at.setdefault((marker.shard, marker.generation), now)
-        self._report(lacking)
         fenced = [marker for marker in lacking if await self._is_fenced(marker)]
+        self._report(lacking, is_read=bool(fenced))
         for partition in partitions:
             part = next_part(fenced, partition, self.options.horizon_ms(), self._needed_ms)
             is_free = partition not in self._reading and len(self._reading) < MAX_READERS
@@ -150,11 +150,11 @@ class Rebuilder:
         if forgotten:
             self.telemetry.redis_forgot(forgotten, rebuilds=bool(self.memory.clean_partitions))
 
-    def _report(self, lacking: Sequence[Marker]) -> None:
-        if lacking and self._reports is None:
-            self._reports = Reports(self.clock, self.telemetry)
-        if self._reports is not None:
-            are_ready = all(marker.is_ready for marker in lacking)
-            self._reports.saw(self.memory.progress, are_ready=are_ready, is_whole=not lacking)
-        if not lacking:
+    def _report(self, lacking: Sequence[Marker], *, is_read: bool) -> None:
+        if lacking:
+            if self._reports is None or not self._reports.are_on(lacking):
+                self._reports = Reports(self.clock, self.telemetry, generations_of(lacking))
+            self._reports.saw(lacking, self.memory.progress, is_read=is_read)
+        elif self._reports is not None:
+            self._reports.end()
             self._reports = None

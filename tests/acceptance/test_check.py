@@ -12,6 +12,7 @@ import pytest
 
 from sandbox.hub.stand_in import StandIn
 from sandbox.peers.processes import free_port
+from tests.support.expired import let_expire
 from tests.support.processes import ServiceProcess
 
 
@@ -49,6 +50,14 @@ async def test_a_doubtful_identity_is_warned_about_and_is_no_failure(service: Se
     warning = "warning: DEDUP_CONFIG_FILE: group press, format_options.source: system:message-id is normally made anew by"
     assert warning in printed
     assert await command(environment, "check", "--health") == (0, "healthy\n")
+
+
+async def test_a_service_whose_claims_could_not_be_rebuilt_passes_with_a_warning(
+    service: ServiceProcess, stand_in: StandIn
+) -> None:
+    let_expire(stand_in, 3600)
+    code, printed = await command({**service.environment, "DEDUP_WINDOW_SECONDS": "7200"}, "check")
+    assert (code, "warning: the clean hub keeps events for about 36" in printed) == (0, True), printed
 
 
 async def test_a_reading_makes_the_round_trip(service: ServiceProcess) -> None:

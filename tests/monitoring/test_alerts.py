@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from dedup_service.core.rebuild_progress import RebuildProgress
 from dedup_service.observability.fleet import Overview
 from dedup_service.observability.metrics import create_registry
 from dedup_service.telemetry import PartitionFigures, Telemetry
@@ -83,6 +84,16 @@ CASES: dict[str, tuple[str, Series, Series]] = {
         "15m",
         {'dedup_redis_unreadable_total{pod="a"}': "0x30 3x40"},
         {'dedup_redis_unreadable_total{pod="a"}': "3x200"},
+    ),
+    "RedisForgot": (
+        "15m",
+        {'dedup_redis_forgot_total{pod="a"}': "0x30 1x40", 'dedup_redis_forgot_total{pod="b"}': "0x70"},
+        {'dedup_redis_forgot_total{pod="a"}': "3x200", 'dedup_redis_forgot_total{pod="b"}': "0x200"},
+    ),
+    "ClaimsNotRestored": (
+        "15m",
+        {'dedup_not_restored_total{pod="a"}': "0x70", 'dedup_clean_stream_expired_total{pod="a"}': "_x58 1x40"},
+        {'dedup_not_restored_total{pod="a"}': "3x200", 'dedup_clean_stream_expired_total{pod="a"}': "0x200"},
     ),
     "PartitionsGivenUp": (
         "15m",
@@ -188,3 +199,27 @@ def test_every_metric_is_documented_and_every_documented_one_exists() -> None:
 def test_only_labels_with_bounded_values_are_used() -> None:
     all_labels = {label for labels in exposed().values() for label in labels}
     assert all_labels <= {"group", "replica", "reason", "dependency", "partition", "outcome", "input"}
+
+
+def test_clean_events_that_are_not_restored_are_reported_alone(tmp_path: Path) -> None:
+    """The alert has two causes, of which its case has the other one."""
+    series = [{"series": 'dedup_not_restored_total{pod="a"}', "values": "0x30 3x40"}]
+    expr = 'count(ALERTS{alertname="ClaimsNotRestored",alertstate="firing"})'
+    expected = {"expr": expr, "eval_time": "15m", "exp_samples": [{"labels": "{}", "value": 1}]}
+    case = {"interval": "15s", "input_series": series, "promql_expr_test": [expected]}
+    test = tmp_path / "test.yaml"
+    test.write_text(yaml.safe_dump({"rule_files": [str(ALERTS)], "evaluation_interval": "15s", "tests": [case]}))
+    promtool("test", str(test))
+
+
+def test_a_rebuild_is_exported_while_it_lasts_and_what_is_not_known_has_no_value() -> None:
+    def values(progress: RebuildProgress | None) -> dict[str, float]:
+        telemetry = Telemetry()
+        telemetry.rebuild = progress
+        samples = [item for family in create_registry(telemetry, lambda: None).collect() for item in family.samples]
+        return {item.name: item.value for item in samples if item.name.startswith("dedup_rebuild")}
+
+    share, left = "dedup_rebuild_progress_ratio", "dedup_rebuild_remaining_seconds"
+    assert values(None) == {share: 1.0, left: 0.0}
+    assert values(RebuildProgress(1, 0.63, True, 41.0)) == {share: 0.63, left: 41.0}
+    assert values(RebuildProgress(1, 0.0, False)) == {share: 0.0}

@@ -28,7 +28,7 @@ SCRAPED = {"namespace", "pod", "job", "instance"}
 """Labels that Prometheus adds to the series of a PodMonitor's targets."""
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 VALUES = {"$namespace": "plant", "$job": "plant/dedup", "$group": ".*", "$__rate_interval": "4m", "$__range": "6h"}
-WORDS = {"max", "sum", "count", "rate", "increase", "time", "clamp_min", "and", "or", "unless", "offset"}
+WORDS = {"max", "min", "sum", "count", "rate", "increase", "time", "clamp_min", "and", "or", "unless", "offset"}
 """The words that a query may contain in addition to metrics and labels."""
 UNITS = {"none", "short", "s", "bytes", "percentunit", "cps", "eps", "ops"}
 UNIT_OF = {"_seconds": "s", "_bytes": "bytes", "_ratio": "percentunit"}

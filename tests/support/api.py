@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from fastapi import FastAPI
 
 from dedup_service.api.app import create_app
@@ -14,6 +15,7 @@ from dedup_service.core.events import Origin, Reading
 from dedup_service.core.extract import content_hash
 from dedup_service.core.groups import Group
 from dedup_service.core.pod_report import PodReport
+from dedup_service.core.rebuild_progress import RebuildProgress
 from dedup_service.observability.fleet import Fleet
 from dedup_service.observability.metrics import create_registry
 from dedup_service.telemetry import Telemetry
@@ -22,6 +24,7 @@ from tests.doubles.memory import MemoryClaims, MemoryClock
 from tests.support.groups import group_of
 
 HOSTILE = "urn:<img src=x onerror=alert(1)>\u202e\x00💥"
+REPORT = PodReport("1", 1, {"0": (7, 1, 1), "1": (-1, 0, 0)})
 NOTE: dict[str, Any] = {"group": "presses", "replica": "edge-1", "enqueued_ms": 1, "bytes": 3}
 
 
@@ -39,9 +42,11 @@ class Plant:
         self.claims = MemoryClaims(self.clock)
         self.fleet = Fleet(self.claims.ledger, self.board, self.groups, lambda: ["0", "1"], monotonic=self.clock.monotonic)
 
-    def app(self, token: str | None = None) -> FastAPI:
+    def app(self, token: str | None = None, *, remark: str = "") -> FastAPI:
         registry = create_registry(self.telemetry, lambda: None)
-        return create_app(registry, self.fleet, alive=lambda: True, not_ready=lambda: None, token=token)
+        return create_app(
+            registry, self.fleet, alive=lambda: True, not_ready=lambda: None, token=token, remark=lambda: remark
+        )
 
     async def deliver(
         self, replica: int, reading_id: str, source: str = "urn:a", *, content: bytes = b"", sequence: int | None = None
@@ -57,6 +62,12 @@ class Plant:
             [ClaimRequest(group, replica, event, enqueued_ms, 60_000, 60_000, [reading], [key], frozenset())], (1,)
         )
 
+    async def rebuild(self, *pods: RebuildProgress | None) -> None:
+        """The pods, of which the first one owns the partitions, report that far a rebuild of claims."""
+        for number, progress in enumerate(pods, 1):
+            report = REPORT if number == 1 else PodReport("1", 1)
+            await self.board.tell(f"pod-{number}", 2, msgspec.structs.replace(report, rebuild=progress), {})
+
     async def run(self, minutes: int = 5) -> None:
         """Readings of `minutes` minutes from three edges, of which the third dies halfway; then a conflict and examples."""
         for replica in range(3):
@@ -67,8 +78,8 @@ class Plant:
             self.clock.ms += 1000
         await self.deliver(0, "7", HOSTILE)
         await self.deliver(1, "7", HOSTILE, content=b"other")
-        status = PodReport("1", 1, {"0": (7, 1, 1), "1": (-1, 0, 0)})
-        await self.board.tell("pod-1", 1, status, {"COPIES|edge-0": 5, "IN_DOUBT|found": 1, "IN_DOUBT|expired": 2})
+        totals = {"COPIES|edge-0": 5, "IN_DOUBT|found": 1, "IN_DOUBT|expired": 2, "FORGOTTEN|": 1, "RESTORED|": 900}
+        await self.board.tell("pod-1", 1, REPORT, totals)
         conflict = {"source": HOSTILE, "id": "7", "content": "ab", "winner_replicas": 1, "winner_enqueued_ms": 1}
         await self.board.add_examples("conflict", [{**NOTE, **conflict, "winner_content": "cd"}])
         await self.board.add_examples("dead-letter", [{**NOTE, "reason": "no-key", "origin": "1/0/7", "readings": 1}])

@@ -12,6 +12,7 @@ import schemathesis
 from fastapi import FastAPI
 from hypothesis import HealthCheck, settings
 
+from dedup_service.core.rebuild_progress import RebuildProgress
 from dedup_service.errors import UnavailableError
 from tests.support.api import HOSTILE, Plant
 from tests.support.shared import REDIS
@@ -121,6 +122,23 @@ async def test_conflicts_dead_letters_partitions_history_and_totals(plant: Plant
     totals = stats["totals"]
     assert totals["copies"] == 5
     assert (totals["in_doubt_found"], totals["in_doubt_published"], totals["in_doubt_expired"]) == (1, 0, 2)
+    restoring = ("redis_forgot", "claims_restored", "not_restored", "clean_stream_expired")
+    assert [totals[name] for name in restoring] == [1, 900, 0, 0]
+
+
+async def test_a_rebuild_is_as_far_as_the_pod_that_is_least_far(plant: Plant) -> None:
+    assert (await ask(plant.app(), "/v1/stats"))["rebuild"] is None
+    await plant.rebuild(RebuildProgress(5, 0.9, True, 3.0), RebuildProgress(4, 0.63, True, 41.0), None)
+    expected = {"forgot_ms": 4, "share": 0.63, "seconds_left": 41.0, "live_data": "goes-on"}
+    assert (await ask(plant.app(), "/v1/stats"))["rebuild"] == expected
+    await plant.rebuild(RebuildProgress(4, 0.0, False))
+    stats = await ask(plant.app(), "/v1/stats")
+    assert stats["rebuild"] == {"forgot_ms": 4, "share": 0.0, "seconds_left": None, "live_data": "paused"}
+
+
+async def test_a_pod_that_waits_for_a_rebuild_is_ready_and_says_what_it_waits_for(plant: Plant) -> None:
+    assert await ask(plant.app(), "/readyz") == {"status": "ready", "detail": ""}
+    assert await ask(plant.app(remark="63 %, 41 s left"), "/readyz") == {"status": "ready", "detail": "63 %, 41 s left"}
 
 
 @pytest.mark.parametrize("path", ["stats", "groups", "replicas", "sources", "partitions", "conflicts", "gaps", "history"])

@@ -16,6 +16,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from dedup_service.api.app import ApiServer
+from dedup_service.core.rebuild_progress import RebuildProgress
 from tests.support.api import HOSTILE, Plant
 from tests.support.programs import require
 
@@ -78,6 +79,10 @@ def until_shown(browser: webdriver.Chrome, css: str, text: str) -> None:
     WebDriverWait(browser, DEADLINE_SECONDS, poll_frequency=0.1).until(lambda b: text in shown(b, css), f"{text!r} in {css}")
 
 
+def until_gone(browser: webdriver.Chrome, css: str, text: str) -> None:
+    WebDriverWait(browser, DEADLINE_SECONDS, poll_frequency=0.1).until(lambda b: text not in shown(b, css))
+
+
 def look(browser: webdriver.Chrome, url: str, name: str, scheme: str) -> None:
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
     browser.get(url)
@@ -133,6 +138,23 @@ async def test_a_replica_that_comes_back_is_live_again_without_reloading(browser
         await plant.deliver(2, "back")
         await asyncio.to_thread(until_shown, browser, "#groups", "3 of 3")
         assert "silent" not in shown(browser, "#alerts")
+
+
+async def test_a_rebuild_of_claims_is_shown_while_it_lasts(browser: webdriver.Chrome, plant: Plant) -> None:
+    forgot_ms = plant.clock.now_ms()
+    async with served(plant) as url:
+        await plant.rebuild(RebuildProgress(forgot_ms, 0.0, is_ready=False))
+        await asyncio.to_thread(look, browser, url, "dashboard-paused", "light")
+        assert "Redis forgot at " in shown(browser, "#alerts p.bad")
+        assert "read back from the clean stream: 0 %. Live data is paused" in shown(browser, "#alerts p.bad")
+        await plant.rebuild(RebuildProgress(forgot_ms, 0.637, is_ready=True, seconds_left=41.2))
+        await asyncio.to_thread(until_shown, browser, "#alerts p.warn", "63 %, 41 s left. Live data goes on")
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        browser.save_screenshot(str(SCREENSHOTS / "dashboard-rebuild.png"))
+        at = browser.execute_script("return new Date(arguments[0]).toLocaleTimeString()", forgot_ms)
+        assert f"Redis forgot at {at}" in shown(browser, "#alerts p.warn")
+        await plant.rebuild(None)
+        await asyncio.to_thread(until_gone, browser, "#alerts", "Redis forgot")
 
 
 async def test_a_dashboard_that_needs_a_token_asks_for_it(browser: webdriver.Chrome, plant: Plant) -> None:

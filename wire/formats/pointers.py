@@ -111,6 +111,15 @@ def doubt(text: str) -> str | None:
     return f"{text} {reason}" if reason else None
 
 
+def beside_the_body(text: str) -> tuple[str, str] | None:
+    """`property`, `system` or `annotation`, and the name of what a reference means there; None where it means something in
+    the body, or a text."""
+    kind, _, name = text.partition(":")
+    if kind == "topic":
+        return "property", "topic"
+    return (kind, name) if kind in ("property", "system", "annotation") else None
+
+
 def key_of(text: str) -> int | None:
     """How many levels up the part is whose own name or index a reference means (0 for `@key`); None for all others."""
     relative = _RELATIVE.fullmatch(text)

@@ -142,8 +142,16 @@ function showLists(partitions, gaps, conflicts, letters) {
     cell(clock(item.enqueued_ms)), cell(item.replica), cell(item.reason, "warn-text"), numberCell(count(item.readings)))), "None.");
 }
 
+function rebuildText(rebuild) {
+  const left = rebuild.seconds_left === null ? "" : `, ${span(rebuild.seconds_left)} left`;
+  const effect = rebuild.live_data === "paused" ? "Live data is paused for seconds; nothing is lost."
+    : "Live data goes on; older copies, and those without a time, wait for the rest.";
+  return `Redis forgot at ${clock(rebuild.forgot_ms)}, or was new then. Claims are read back from the clean stream: ${Math.floor(rebuild.share * 100)} %${left}. ${effect}`;
+}
+
 function showAlerts(stats, groups, replicas) {
   const alerts = [];
+  if (stats.rebuild) alerts.push([stats.rebuild.live_data === "paused" ? "bad" : "warn", rebuildText(stats.rebuild)]);
   for (const [what, problem] of Object.entries(stats.paused)) alerts.push(["bad", `${what} is unavailable: ${problem}. Nothing is lost; processing waits.`]);
   if (stats.figures_since_ms !== null) alerts.push(["warn", `Figures since ${new Date(stats.figures_since_ms).toLocaleString()}: Redis forgot what it had counted before.`]);
   for (const replica of replicas) {

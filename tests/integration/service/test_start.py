@@ -6,15 +6,16 @@ import asyncio
 from pathlib import Path
 
 import pytest
-import structlog
+from structlog.testing import capture_logs
 
-from dedup_service.bootstrap import build, check_start
+from dedup_service.bootstrap import build, check_start, retention_warnings
 from dedup_service.config.config import Config
 from dedup_service.config.settings import Settings
 from dedup_service.errors import ConfigurationError
 from dedup_service.telemetry import Telemetry
 from sandbox.hub.stand_in import StandIn
 from tests.support import hub
+from tests.support.expired import let_expire
 from tests.support.readers import others
 from tests.support.service import DEADLINE_SECONDS, running_service, settings_of
 
@@ -86,10 +87,51 @@ async def test_what_does_not_prevent_the_start_is_logged_with_its_place(
 ) -> None:
     options = '{source: ["annotation:iothub-connection-device-id"], time: "system:creation-time", time_format: ms}'
     (path := tmp_path / "groups.yaml").write_text(f"groups: [{{name: press, format: json, format_options: {options}}}]")
-    with structlog.testing.capture_logs() as logs:
+    with capture_logs() as logs:
         async with running_service(stand_in, redis_url, tmp_path, namespace, config_file=path) as service:
             await service.until_ready()
     warned = [entry for entry in logs if entry["event"] == "doubtful_identity"]
     assert [entry["place"] for entry in warned] == [f"group press, format_options.{name}" for name in ("source", "time")]
     assert {(entry["log_level"], entry["setting"]) for entry in warned} == {("warning", "DEDUP_CONFIG_FILE")}
     assert "another one for each replica" in warned[0]["effect"]
+
+
+# --- what would keep claims from being rebuilt
+
+
+async def test_a_clean_hub_that_keeps_less_than_the_window_is_warned_of_with_both_figures(
+    stand_in: StandIn, redis_url: str, tmp_path: Path, namespace: str
+) -> None:
+    let_expire(stand_in, 3600)
+    with capture_logs() as lines:
+        async with running_service(stand_in, redis_url, tmp_path, namespace, window_seconds=7200) as service:
+            await service.until(lambda: any(line["event"] == "clean_retention_short" for line in lines))
+            await service.until_ready()
+    (line,) = [line for line in lines if line["event"] == "clean_retention_short"]
+    assert (line["hub"], line["window_seconds"]) == ("the clean hub", 7200)
+    assert 3600 <= line["kept_seconds"] < 3600 + DEADLINE_SECONDS
+    settings = settings_of(stand_in, redis_url, tmp_path, namespace, window_seconds=7200)
+    (warning,) = await retention_warnings(settings)
+    assert "the clean hub keeps events for about 36" in warning
+    assert "and the window is 7200 s: " in warning
+
+
+async def test_a_clean_hub_that_keeps_enough_is_not_warned_of(
+    stand_in: StandIn, redis_url: str, tmp_path: Path, namespace: str
+) -> None:
+    settings = settings_of(stand_in, redis_url, tmp_path, namespace, window_seconds=3600)
+    assert await retention_warnings(settings) == []  # nothing has expired
+    let_expire(stand_in, 3600)
+    assert await retention_warnings(settings) == []
+    accepted = settings_of(stand_in, redis_url, tmp_path, namespace, window_seconds=7200, on_redis_loss="continue")
+    assert await retention_warnings(accepted) == []
+
+
+async def test_readers_that_have_the_clean_hub_stay_while_its_retention_is_looked_at(
+    stand_in: StandIn, redis_url: str, tmp_path: Path, namespace: str
+) -> None:
+    let_expire(stand_in, 3600)
+    partitions = [partition.id for partition in stand_in.namespace.hubs["clean"].partitions]
+    async with others(stand_in, 1, 0, partitions) as readers:
+        assert await retention_warnings(settings_of(stand_in, redis_url, tmp_path, namespace, window_seconds=7200)) == []
+        assert [reader.connections for reader in readers] == [1] * len(partitions)

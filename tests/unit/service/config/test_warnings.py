@@ -34,7 +34,7 @@ def source(name: str, **read: Any) -> dict[str, Any]:
 
 
 def test_nothing_is_said_of_what_is_well(tmp_path: Path) -> None:
-    well = {"name": "g", "format": "json", "format_options": {"source": ["system:user-id", "topic:1"], "time": "/ts"}}
+    well = {"name": "g", "format": "json", "format_options": {"source": ["property:plant", "topic:1"], "time": "/ts"}}
     assert warnings(tmp_path, {"groups": [well]}) == []
 
 

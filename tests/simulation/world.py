@@ -307,7 +307,7 @@ class World:
     def counted_copies(self) -> dict[str, int]:
         counts = total(counted for (kind, _, _), counted in self.claims.ledger.counts.items() if kind.startswith("source"))
         numbers = {name: number for (_, name), number in self.claims.numbers.items()}
-        return {name: sum(counts[f"{letter}{number}"] for letter in "fds") for name, number in numbers.items()}
+        return {name: sum(counts[f"{letter}{number}"] for letter in "fdsb") for name, number in numbers.items()}
 
     # --- a run
 

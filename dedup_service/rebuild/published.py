@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import msgspec
 
 from dedup_service.core.claims import NO_CONTENT, key_digests, restored_claims
-from dedup_service.core.events import Extraction, InputEvent, Origin, Reading
-from dedup_service.core.extract import MAX_READINGS
+from dedup_service.core.events import DEVICE_ID, Extraction, InputEvent, Origin, Reading
+from dedup_service.core.extract import JSON_ERRORS
 from dedup_service.core.groups import Group, Groups
 from dedup_service.core.input_log import InputLog
 from dedup_service.core.outgoing import DUPLICATE_PROPERTY, INDEXES_PROPERTY, KEPT_ANNOTATIONS, ORIGIN_PROPERTY
@@ -26,6 +25,13 @@ from wire.cloudevents import BATCH_CONTENT_TYPE
 
 DEVICE_MEMBER = f'"{OWN_PREFIX}device"'.encode()
 """In every event that was published in structured mode."""
+
+
+class _OwnMembers(msgspec.Struct, gc=False):
+    dedupdevice: str
+
+
+_decode_own_members = msgspec.json.Decoder(list[_OwnMembers]).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +76,16 @@ class PublishedReader:
         if origin is None or not indexes:
             return None
         event = _as_it_came(clean)
-        group = self.groups.of_replica(event.replica)
+        replica = _replica_of(event)
+        group = self.groups.of_replica(replica)
         if group is None:
-            raise UnknownReadingsError(f"its sender {event.replica} is in no group")
+            raise UnknownReadingsError(f"its sender {replica} is in no group")
         extraction = self._extract(event, group)
         readings = extraction.readings
         if len(readings) != len(indexes) or extraction.bad:
             raise UnknownReadingsError(f"it holds {len(readings)} readings, and was sent with {len(indexes)}")
         contents = _contents(extraction, event)
-        return Published(group, event.replica, origin, indexes, readings, contents, clean.enqueued_ms)
+        return Published(group, replica, origin, indexes, readings, contents, clean.enqueued_ms)
 
     def _extract(self, event: InputEvent, group: Group) -> Extraction:
         """Whatever a group's format is, what was published in structured mode are CloudEvents."""
@@ -98,8 +105,7 @@ def _origin(clean: InputEvent) -> tuple[Origin | None, list[int]]:
         log, number = InputLog.parse(text)
     except ValueError:
         return None, []
-    found = list(islice(indexes_of(indexes), MAX_READINGS + 1))
-    return log.origin(number, 0), [index for index in found if index < MAX_READINGS]
+    return log.origin(number, 0), list(indexes_of(indexes))
 
 
 def _as_it_came(clean: InputEvent) -> InputEvent:
@@ -107,6 +113,16 @@ def _as_it_came(clean: InputEvent) -> InputEvent:
     properties = clean.application_properties
     kept = {name: properties[name] for name in KEPT_ANNOTATIONS if name in properties}
     return msgspec.structs.replace(clean, annotations={**clean.annotations, **kept})
+
+
+def _replica_of(event: InputEvent) -> str:
+    """A structured event has the sender's properties in its body. Where these said who the sender is, so does the body."""
+    if DEVICE_ID in event.annotations or not _is_structured(event):
+        return event.replica
+    try:
+        return _decode_own_members(event.body)[0].dedupdevice
+    except (*JSON_ERRORS, IndexError):
+        raise UnknownReadingsError("it does not say who sent it") from None
 
 
 def _is_structured(event: InputEvent) -> bool:

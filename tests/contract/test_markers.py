@@ -117,7 +117,7 @@ def memory_bench() -> Bench:
 
     async def write(_: int, name: str, value: Any) -> None:
         assert server.marker is not None
-        server.marker = replace(server.marker, **{name: FORGETFUL if name == "server" else value})
+        setattr(server.marker, name, FORGETFUL if name == "server" else value)
 
     async def forget(_: int) -> None:
         server.marker = None
@@ -504,9 +504,9 @@ async def test_an_unreadable_claim_is_replaced_by_a_restored_one(one_server: tup
     marker = (await pod.ready())[1]
     key = f"{namespace}{{1}}".encode() + key_digest("g", source, "1")
     commands: Any = client
-    for write in (lambda: commands.set(key, b"short"), lambda: commands.sadd(key, b"x")):
+    for command, value in ((commands.set, b"short"), (commands.sadd, b"x")):
         await commands.delete(key)
-        await write()
+        await command(key, value)
         assert await pod.restore(source, marker, number=3) == 1
         found = await pod.claim(request_of(source, 4, 1))
         assert found is not None

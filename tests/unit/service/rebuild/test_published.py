@@ -126,6 +126,7 @@ def iot_hub_events(draw: st.DrawFn) -> InputEvent:
     return batch_of(items, device)
 
 
+@settings(deadline=None)
 @given(
     items=st.lists(events(), min_size=1, max_size=8),
     mode=st.sampled_from(["drop", "mark"]),
@@ -192,7 +193,7 @@ CONTENT_TYPES = st.sampled_from([BATCH_CONTENT_TYPE, "application/cloudevents+js
 ANY_SHAPE = st.sampled_from([None, *SHAPES])
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(
     hostile=st.lists(st.tuples(HOSTILE_BODIES, CONTENT_TYPES, st.sampled_from([None, "gzip", "x"]), PROPERTIES), max_size=6),
     shape=ANY_SHAPE,
@@ -216,6 +217,7 @@ async def test_hostile_clean_events_stop_nothing(
     assert len(restored.stored) <= 1 + 2 * len(hostile)
 
 
+@settings(deadline=None)
 @given(HOSTILE_INDEXES)
 def test_hostile_indexes_take_no_more_memory_than_an_event_has_readings(text: str) -> None:
     indexes = list(indexes_of(text))
@@ -223,10 +225,18 @@ def test_hostile_indexes_take_no_more_memory_than_an_event_has_readings(text: st
     assert all(0 <= index < MAX_READINGS for index in indexes)
 
 
-async def test_a_claim_is_restored_although_the_event_before_it_is_hostile() -> None:
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        {INDEXES_PROPERTY: "9" * 5000},
+        {INDEXES_PROPERTY: "0", "cloudEvents_id": "1", "cloudEvents_source": "\ud800"},
+        {INDEXES_PROPERTY: "0", "cloudEvents_id": "\ud800", "cloudEvents_source": "urn:1"},
+    ],
+)
+async def test_a_claim_is_restored_although_the_event_before_it_is_hostile(hostile: dict[str, str]) -> None:
     world = world_of({"output": OutputPolicy(["0"], "source", "g")})
-    properties = {ORIGIN_PROPERTY: ORIGIN, INDEXES_PROPERTY: "9" * 5000}
-    world.clean.store("0", [OutgoingEvent(b"[]", BATCH_CONTENT_TYPE, None, None, None, properties, 1)])
+    properties = {ORIGIN_PROPERTY: ORIGIN, **hostile}
+    world.clean.store("0", [OutgoingEvent(b"[]", None, None, None, None, properties, 1)])
     await world.pipeline().process([world.at(single("after"), 0)])
     restored = await read_back(reader_of(group_in(world)), world.clean, world.clock, world.telemetry, world.claims.numbers)
     assert decoded(restored).keys() == decoded(world.claims).keys()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from dedup_service.core.events import Origin
+from dedup_service.core.extract import MAX_READINGS
 from dedup_service.core.input_log import InputLog
 from dedup_service.core.outgoing import DUPLICATE_PROPERTY, INDEXES_PROPERTY, ORIGIN_PROPERTY
+
+_SPAN = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 
 
 def published_origins(events: Iterable[Mapping[str, Any]], log: InputLog) -> Iterator[Origin]:
@@ -29,8 +34,13 @@ def published_origins(events: Iterable[Mapping[str, Any]], log: InputLog) -> Ite
 
 
 def indexes_of(text: str) -> Iterator[int]:
-    """Those that `ranges` wrote; what is no number is left out."""
+    """Those that `ranges` wrote; what is none of an event's is left out. No more than an event may have, since anybody may
+    write to the clean hub."""
+    return islice(_all_indexes_of(text), MAX_READINGS)
+
+
+def _all_indexes_of(text: str) -> Iterator[int]:
     for span in text.split(","):
-        first, _, last = span.partition("-")
-        if first.isdecimal() and (last or first).isdecimal():
-            yield from range(int(first), int(last or first) + 1)
+        if found := _SPAN.fullmatch(span):
+            first, last = int(found[1]), int(found[2] or found[1])
+            yield from range(first, min(last + 1, MAX_READINGS))

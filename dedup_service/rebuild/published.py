@@ -6,15 +6,14 @@ follows from the sender. The origin is in properties that a device can't forge.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import msgspec
 
 from dedup_service.core.claims import NO_CONTENT, key_digests, restored_claims
-from dedup_service.core.events import Extraction, InputEvent, Origin, Reading
-from dedup_service.core.extract import MAX_READINGS
+from dedup_service.core.events import DEVICE_ID, Extraction, InputEvent, Origin, Reading
+from dedup_service.core.extract import JSON_ERRORS
 from dedup_service.core.groups import Group, Groups
 from dedup_service.core.incarnations import Incarnations
 from dedup_service.core.input_log import InputLog
@@ -27,6 +26,13 @@ from wire.cloudevents import BATCH_CONTENT_TYPE
 
 DEVICE_MEMBER = f'"{OWN_PREFIX}device"'.encode()
 """In every event that was published in structured mode."""
+
+
+class _OwnMembers(msgspec.Struct, gc=False):
+    dedupdevice: str
+
+
+_decode_own_members = msgspec.json.Decoder(list[_OwnMembers]).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,36 +70,37 @@ class PublishedReader:
     extractor: Extractor
     """Reads CloudEvents."""
 
+    @property
+    def knows_inputs(self) -> bool:
+        """False while this pod has not reached all inputs: it can't tell then which events are this deployment's."""
+        return bool(self.incarnations.live())
+
     def read(self, clean: InputEvent) -> Published | None:
-        """None for what holds no winners: what others sent, marked duplicates, and what is no reading.
+        """None for what holds no winners of this deployment: what others sent, marked duplicates, and what is no reading.
+
+        A clean hub may be that of several deployments, whose readings may have the same keys. Only the origin tells them
+        apart: so what came from a hub that was since recreated is not this deployment's, either.
 
         Raises UnknownReadingsError.
         """
         origin, indexes = _origin(clean)
         if origin is None or not indexes:
             return None
-        event, problem = _as_it_came(clean), UnknownReadingsError("there is no input")
-        for groups in self._groups_of(origin):
-            try:
-                return self._read(event, groups, origin, indexes)
-            except UnknownReadingsError as error:
-                problem = error
-        raise problem
-
-    def _groups_of(self, origin: Origin) -> Iterable[Groups]:
-        """Those of the input from which it came; of any, where that is not known."""
         name = self.incarnations.input_of(origin.incarnation)
-        return self.groups.values() if name is None else [self.groups[name]]
+        if name is None:
+            return None
+        return self._read(_as_it_came(clean), self.groups[name], origin, indexes)
 
     def _read(self, event: InputEvent, groups: Groups, origin: Origin, indexes: Sequence[int]) -> Published:
-        group = groups.of_replica(event.replica)
+        replica = _replica_of(event)
+        group = groups.of_replica(replica)
         if group is None:
-            raise UnknownReadingsError(f"its sender {event.replica} is in no group")
+            raise UnknownReadingsError(f"its sender {replica} is in no group")
         extraction = self._extract(event, group)
         readings = extraction.readings
         if len(readings) != len(indexes) or extraction.bad:
             raise UnknownReadingsError(f"it holds {len(readings)} readings, and was sent with {len(indexes)}")
-        return Published(group, event.replica, origin, indexes, readings, _contents(extraction, event), event.enqueued_ms)
+        return Published(group, replica, origin, indexes, readings, _contents(extraction, event), event.enqueued_ms)
 
     def _extract(self, event: InputEvent, group: Group) -> Extraction:
         """Whatever a group's format is, what was published in structured mode are CloudEvents."""
@@ -113,8 +120,7 @@ def _origin(clean: InputEvent) -> tuple[Origin | None, list[int]]:
         log, number = InputLog.parse(text)
     except ValueError:
         return None, []
-    found = list(islice(indexes_of(indexes), MAX_READINGS + 1))
-    return log.origin(number, 0), [index for index in found if index < MAX_READINGS]
+    return log.origin(number, 0), list(indexes_of(indexes))
 
 
 def _as_it_came(clean: InputEvent) -> InputEvent:
@@ -122,6 +128,16 @@ def _as_it_came(clean: InputEvent) -> InputEvent:
     properties = clean.application_properties
     kept = {name: properties[name] for name in KEPT_ANNOTATIONS if name in properties}
     return msgspec.structs.replace(clean, annotations={**clean.annotations, **kept})
+
+
+def _replica_of(event: InputEvent) -> str:
+    """A structured event has the sender's properties in its body. Where these said who the sender is, so does the body."""
+    if DEVICE_ID in event.annotations or not _is_structured(event):
+        return event.replica
+    try:
+        return _decode_own_members(event.body)[0].dedupdevice
+    except (*JSON_ERRORS, IndexError):
+        raise UnknownReadingsError("it does not say who sent it") from None
 
 
 def _is_structured(event: InputEvent) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 from dedup_service.core.events import InputEvent
 from dedup_service.core.markers import Marker, Part, ReadBack, RestoredEvent
@@ -28,7 +28,6 @@ class ReadingBack:
     published: PublishedReader
     clock: Clock
     telemetry: Telemetry
-    _numbers: dict[tuple[str, str], int] = field(default_factory=dict)
 
     async def read(self, part: Part, spread_ms: int, keep: Callable[[], Awaitable[object]]) -> ReadBack:
         """Returns how far the partition is read back then. `spread_ms`: by how much claims outlive their window. `keep` is
@@ -82,10 +81,9 @@ class ReadingBack:
 
     async def _restore(self, events: Sequence[InputEvent], markers: Sequence[Marker], spread_ms: int) -> None:
         call: list[RestoredEvent] = []
-        size = 0
+        size, numbers = 0, dict[tuple[str, str], int]()
         for event in events:
-            published = self._published(event)
-            for piece in await self._claims_of(published, spread_ms) if published is not None else ():
+            for piece in await self._claims_in(event, spread_ms, numbers):
                 call.append(piece)
                 size += len(piece.keys)
                 if size >= CLAIMS_PER_CALL:
@@ -97,28 +95,36 @@ class ReadingBack:
     async def _send(self, call: Sequence[RestoredEvent], markers: Sequence[Marker]) -> None:
         self.telemetry.add(Count.RESTORED, await self.markers.restore(call, markers))
 
-    def _published(self, event: InputEvent) -> Published | None:
+    async def _claims_in(
+        self, event: InputEvent, spread_ms: int, numbers: dict[tuple[str, str], int]
+    ) -> Sequence[RestoredEvent]:
         try:
-            return self.published.read(event)
+            published = self.published.read(event)
+            return [] if published is None else await self._claims_of(published, spread_ms, numbers)
         except UnknownReadingsError as error:
             self.telemetry.not_restored(event.partition_id, event.sequence_number, str(error))
+        except UnavailableError:
+            raise
         except Exception as error:  # noqa: BLE001  # anybody may write to the clean hub; the others must be restored
             self.telemetry.worker_failed(event.partition_id, error)
             self.telemetry.not_restored(event.partition_id, event.sequence_number, type(error).__name__)
-        return None
+        return []
 
-    async def _claims_of(self, published: Published, spread_ms: int) -> Iterator[RestoredEvent]:
+    async def _claims_of(
+        self, published: Published, spread_ms: int, numbers: dict[tuple[str, str], int]
+    ) -> list[RestoredEvent]:
+        """`numbers`: of the replicas that were met, by group and name."""
         name = (published.group.name, published.replica)
-        number = self._numbers.get(name)
+        number = numbers.get(name)
         if number is None:
-            number = self._numbers[name] = await self.claims.replica_number(*name)
+            number = numbers[name] = await self.claims.replica_number(*name)
         ends_ms = published.enqueued_ms + published.group.window_ms + spread_ms
         sources, keys = [reading.source for reading in published.readings], published.keys()
         claims = published.claims(number)
-        return (
+        return [
             RestoredEvent(ends_ms, sources[piece], keys[piece], claims[piece])
             for piece in (slice(at, at + CLAIMS_PER_CALL) for at in range(0, len(keys), CLAIMS_PER_CALL))
-        )
+        ]
 
     def _report_expired(self, part: Part, state: PartitionState, since_ms: int) -> None:
         """What the clean hub has dropped can't be remembered."""

@@ -99,11 +99,22 @@ class Rebuilder:
             self._seen_at.setdefault((marker.shard, marker.generation), now)
         fenced = [marker for marker in lacking if await self._is_fenced(marker)]
         self._report(lacking, is_read=bool(fenced))
+        await self._note_again(fenced)
+        if fenced and not self.reading_back.published.knows_inputs:
+            return
         for partition in partitions:
             part = next_part(fenced, partition, self.options.horizon_ms(), self._needed_ms)
             is_free = partition not in self._reading and len(self._reading) < MAX_READERS
             if part is not None and is_free and await self.markers.may_read(self.pod_id, partition, TURN_SECONDS):
                 self._reading[partition] = asyncio.create_task(self._read(part))
+
+    async def _note_again(self, markers: Sequence[Marker]) -> None:
+        """Where all was read but is not ready: whoever noted it waited for a partition that is no output any more."""
+        partitions = self.memory.clean_partitions
+        for marker in markers:
+            if partitions and not marker.is_ready and marker.read_back_to(partitions) is not None:
+                first = next(iter(partitions))
+                await self.markers.note(marker, first, marker.read_back[first], partitions)
 
     async def _is_fenced(self, marker: Marker) -> bool:
         """Whether all leases of before have ended, by the clock of Redis and by this pod's own."""

@@ -15,14 +15,18 @@ from dedup_service.adapters.redis.calls import connect
 from dedup_service.adapters.redis.claims import RedisClaims
 from dedup_service.adapters.redis.leases import RedisLeases
 from dedup_service.adapters.redis.ledger import RedisLedger
+from dedup_service.adapters.redis.marked import Generations
+from dedup_service.adapters.redis.markers import RedisMarkers
 from dedup_service.adapters.redis.unreadable import text
 from dedup_service.core.claim_requests import ClaimRequest
-from dedup_service.core.claims import key_digest
+from dedup_service.core.claims import key_digest, restored_claims
 from dedup_service.core.events import Origin, Reading
 from dedup_service.core.extract import content_hash
 from dedup_service.core.leases import Lease, LeaseRecord, Presence
+from dedup_service.core.markers import BEGINNING_MS, ReadBack, RestoredEvent
 from dedup_service.core.pod_report import PodReport
 from dedup_service.core.progress import Position
+from dedup_service.errors import ForgottenError
 
 GROUP, SOURCE = "presses", "urn:a"
 PARTITIONS = ["0", "1"]
@@ -32,7 +36,9 @@ REPORT = PodReport("1", 1, {"0": (5, 1, 1)})
 STRINGS = [
     *(b"", b"garbage", b"\xff\x00", b"nan", b"-1", b"5", b"1" * 35, b"99999999999999999999"),
     *(b"[1,2", b"null", b"[[1,2],{},3]", b'["x"]', b"\x93\x01\x02\x03", b"\xc0"),
+    *(b"1e3", b"0x10", b"05", b"5.0"),
 ]
+ROUNDS = 3
 TYPES = ["string", "list", "set", "zset", "hash", "stream"]
 
 
@@ -44,6 +50,7 @@ class Deployment:
     namespace: str
     claims: RedisClaims
     leases: RedisLeases
+    markers: RedisMarkers
     board: RedisPodBoard
     ledger: RedisLedger
     reported: list[str]
@@ -51,6 +58,33 @@ class Deployment:
     told: int = 0
 
     async def live(self) -> None:
+        """What the markers say may be found out only by a call that is refused."""
+        for _ in range(ROUNDS):
+            await self._rebuild()
+            try:
+                await self._work()
+            except ForgottenError:
+                continue
+            assert self.markers.are_ready
+            return
+        raise AssertionError("claims stay refused")
+
+    async def _rebuild(self) -> None:
+        for marker in await self.markers.look():
+            assert await self.markers.fence(marker) >= 0
+            try:
+                for partition in PARTITIONS:
+                    assert await self.markers.may_read("pod", partition, 5.0)
+                    claims = restored_claims(Origin(1, 0, 0, 0), [0], [content_hash(b"")], 0, 1)
+                    keys = [key_digest(GROUP, SOURCE, "published")]
+                    event = RestoredEvent(marker.now_ms + 60_000, [SOURCE], keys, claims)
+                    await self.markers.restore([event], [marker])
+                    await self.markers.note(marker, partition, ReadBack(BEGINNING_MS, 0), PARTITIONS)
+            except ForgottenError:
+                continue
+        await self.markers.look()
+
+    async def _work(self) -> None:
         for replica, name in ((0, "edge-1"), (1, "edge-2")):
             await self.claims.replica_number(GROUP, name)
             self.claims._numbers.clear()
@@ -108,8 +142,10 @@ class Deployment:
 async def deployment(redis_url: str, namespace: str) -> AsyncIterator[Deployment]:
     client, reported = connect(redis_url, 5.0), list[str]()
     report = reported.append
+    generations = Generations(namespace, 1)
     leases = RedisLeases(
         client,
+        generations=generations,
         namespace=namespace,
         scope="hub",
         partition_ids=PARTITIONS,
@@ -117,11 +153,12 @@ async def deployment(redis_url: str, namespace: str) -> AsyncIterator[Deployment
         monotonic=time.monotonic,
         report=report,
     )
-    claims = RedisClaims(client, namespace=namespace, report=report)
+    claims = RedisClaims(client, namespace=namespace, report=report, generations=generations)
+    markers = RedisMarkers(client, generations, namespace=namespace, rebuilds=True, report=report)
     board = RedisPodBoard(client, namespace=namespace, report=report)
     ledger = RedisLedger(client, namespace=namespace, shards=1, report=report)
     async with Redis.from_url(redis_url) as redis:
-        yield Deployment(redis, namespace, claims, leases, board, ledger, reported)
+        yield Deployment(redis, namespace, claims, leases, markers, board, ledger, reported)
     await client.aclose()
 
 
@@ -186,6 +223,7 @@ async def overwrites(redis: Redis, key: bytes, value: bytes) -> list[Callable[[]
 
 
 async def test_an_unreadable_claim_is_claimed_anew_and_reported(deployment: Deployment) -> None:
+    await deployment._rebuild()
     request = deployment._copy("a", 0)
     assert await deployment.claims.claim([request], (1,)) == [None]
     (key,) = [key for key in await deployment.keys() if key.endswith(request.keys[0])]
@@ -196,6 +234,7 @@ async def test_an_unreadable_claim_is_claimed_anew_and_reported(deployment: Depl
 
 
 async def test_an_unreadable_record_is_forgotten_and_the_partition_taken(deployment: Deployment) -> None:
+    await deployment._rebuild()
     lease = await deployment.leases.take("pod", "0")
     assert lease is not None
     await deployment.leases.write(lease, RECORD, release=True)

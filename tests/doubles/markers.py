@@ -155,6 +155,8 @@ class MemoryMarkers:
             if held[0] != RESTORED:
                 claim = pack(replace(unpack(held), confirmed=True))
             ends_ms = max(ends_ms, until)
+        elif until > max(now_ms, ends_ms) and unpack(held).confirmed:
+            return True
         stored[key] = (claim, ends_ms)
         return True
 

@@ -20,7 +20,6 @@ from msgspec.structs import replace
 from dedup_service.core.accounting import total
 from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.events import DEVICE_ID, MESSAGE_SOURCE, InputEvent
-from dedup_service.core.incarnations import Incarnations
 from dedup_service.core.leases import PRESENT, EndOffsets, Lease, LeaseRecord, Presence, Renewal, all_lost
 from dedup_service.core.markers import Marker, Memory, ReadBack, RestoredEvent
 from dedup_service.core.outgoing import OutgoingEvent, OutputPolicy
@@ -48,6 +47,7 @@ from tests.support.shared import (
     CHECKPOINTS,
     CLEAN_HUB,
     CLEAN_HUB_READING,
+    INPUT,
     INPUT_HUB,
     INPUT_HUB_READING,
     REDIS,
@@ -553,6 +553,7 @@ class Process:
             claims=SimulatedClaims(self),
             clean=SimulatedPublisher(self, world.clean),
             dead_letters=SimulatedPublisher(self, world.dead),
+            incarnation=world.hub.incarnation,
             clean_partitions=clean_partitions,
             markers=SimulatedMarkers(self),
             memory=Memory(clean_partitions, clock_error_ms=round(CLOCK_ERROR_SECONDS * 1000)),
@@ -575,7 +576,7 @@ class Process:
         ports, memory = shared.ports, shared.memory
         assert ports.tail is not None
         assert ports.markers is not None
-        published = PublishedReader({"": shared.admission.groups}, Incarnations([]), shared.admission.extractor)
+        published = PublishedReader({INPUT: shared.admission.groups}, shared.incarnations, shared.admission.extractor)
         options = RebuildOptions(LEASE_SECONDS, window_ms, lambda: round(HORIZON_SECONDS * 1000), lambda: 0)
         reading_back = ReadingBack(ports.tail, ports.claims, ports.markers, published, ports.clock, self.telemetry)
         return Rebuilder(name, memory, ports.markers, reading_back, ports.clock, self.telemetry, options, self._has_worked)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dedup_service.adapters.redis.calls import RedisClient, Script, all_of
 from dedup_service.adapters.redis.lua_constants import CLAIM_CONSTANTS, lua
 from dedup_service.adapters.redis.marked import Generations, MarkedScript
-from dedup_service.adapters.redis.unreadable import Report, log_unreadable, report_all
+from dedup_service.adapters.redis.unreadable import Report, log_unreadable, report_all, text
 from dedup_service.core.claims import shards_of
 from dedup_service.core.markers import Marker, ReadBack, RestoredEvent
 from dedup_service.errors import ForgottenError
@@ -61,7 +61,7 @@ class RedisMarkers:
         report_all(self._report, unreadable)
         fields = dict(zip(answer[::2], answer[1::2], strict=True))
         number, since_ms, fence = (int(fields[name]) for name in (b"generation", b"since", b"fence"))
-        is_ready = fields[b"ready"] == b"1"
+        is_ready = fields.get(b"ready") == b"1"
         return Marker(shard, number, since_ms, now_ms, is_ready, _read_back(fields)), fence
 
     async def distrust(self) -> None:
@@ -126,6 +126,6 @@ def _read_back(fields: dict[bytes, bytes]) -> dict[str, ReadBack]:
     """What is unreadable counts as not read."""
     found = {}
     for name, value in fields.items():
-        if name.startswith(READ_BACK) and (match := re.fullmatch(rb"(\d+) (-?\d+)", value)):
-            found[name.removeprefix(READ_BACK).decode()] = ReadBack(int(match[1]), int(match[2]))
+        if name.startswith(READ_BACK) and (match := re.fullmatch(rb"(\d{1,16}) (-?\d{1,16})", value)):
+            found[text(name.removeprefix(READ_BACK))] = ReadBack(int(match[1]), int(match[2]))
     return found

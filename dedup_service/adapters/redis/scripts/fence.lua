@@ -5,7 +5,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local field = 'fenced:' .. ARGV[1]
 local found, since = string.match(safe('HGET', KEYS[1], field) or '', '^(%d+) (%d+)$')
-if found ~= ARGV[2] then
+if found ~= ARGV[2] or tonumber(since) > now then
   since = string.format('%.0f', now)
   safe('HINCRBY', KEYS[1], 'fence', 1)
   redis.call('HSET', KEYS[1], field, ARGV[2] .. ' ' .. since)

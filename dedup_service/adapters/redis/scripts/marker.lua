@@ -22,7 +22,7 @@ local function is_server(id)
     return true
   end
   local info = redis.pcall('INFO', 'server')
-  return type(info) == 'string' and string.find(info, id, 1, true) ~= nil
+  return type(info) == 'string' and string.find(info, 'run_id:' .. id, 1, true) ~= nil
 end
 
 -- Counts this call, unless the marker or the server is another one.

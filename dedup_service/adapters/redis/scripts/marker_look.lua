@@ -6,12 +6,20 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local stored, server, since, fence, forgot = unpack(safe('HMGET', KEYS[1], 'generation', 'server', 'since', 'fence', 'forgot'))
 local id = server_id()
-if not (whole(stored) and whole(since) and whole(fence)) or server ~= id then
-  local following = string.format('%.0f', math.max((whole(stored) or 0) + 1, now))
+
+-- A number as this script writes it, or nil. The service must be able to read what is kept.
+local function written(text)
+  local number = whole(text)
+  return number and string.format('%.0f', number) == text and number
+end
+
+-- One that begins in the future was written by another clock, by which nobody can tell when the leases of before have ended.
+if not (written(stored) and written(since) and written(fence)) or written(since) > now or server ~= id then
+  local following = string.format('%.0f', math.max((written(stored) or 0) + 1, now))
   redis.call('DEL', KEYS[1])
   redis.call('HSET', KEYS[1], 'generation', following, 'server', id, 'since', string.format('%.0f', now),
-    'fence', whole(fence) and fence or '0', 'ready', '0', 'calls', '0')
-  if whole(forgot) then
+    'fence', written(fence) and fence or '0', 'ready', '0', 'calls', '0')
+  if written(forgot) then
     redis.call('HSET', KEYS[1], 'forgot', forgot)
   end
 end

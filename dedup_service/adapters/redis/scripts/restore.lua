@@ -1,7 +1,8 @@
 -- Claims what the clean stream says was published. Follows the constants, safe_calls.lua and marker.lua.
 -- KEYS: claim keys. ARGV[1]: for each clean event when its claims end, in ms since the epoch (6 bytes), and how many there are (2
 -- bytes); then these, in the order of the keys.
--- A claim of another origin is replaced, since the clean stream is right; one of the same origin keeps what it says of replicas.
+-- A claim of another origin is replaced, since the clean stream is right, unless that is published, too, and ends later; one of the
+-- same origin keeps what it says of replicas.
 -- Where a claim was missing, the marker says so: what was counted before this generation is forgotten, too.
 -- Returns how many claims were written, the keys that were unreadable, and the number of calls.
 if not is_known() then
@@ -18,6 +19,8 @@ local function replace(key, claim, ttl)
     forget(key)
   elseif sub(found, ORIGIN_FIRST, ORIGIN_LAST) == sub(claim, ORIGIN_FIRST, ORIGIN_LAST) then
     claim, ttl = (string.byte(found, 1) == RESTORED and found or PUBLISHED .. sub(found, REPLICAS_FIRST)), math.max(ttl, call('PTTL', key))
+  elseif string.byte(found, 1) ~= UNCONFIRMED and call('PTTL', key) > ttl then
+    return
   end
   call('SET', key, claim, 'PX', string.format('%.0f', ttl))
 end

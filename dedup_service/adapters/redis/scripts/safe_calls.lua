@@ -21,10 +21,10 @@ local function safe(command, key, ...)
   return redis.call(command, key, ...)
 end
 
--- A whole number that Lua can count with, or nil.
+-- A whole number in decimal digits that Lua can count with, or nil. Lua alone would also take 0x10 or 1e3, which the service can't read.
 local function whole(text)
-  local number = tonumber(text)
-  if number and number % 1 == 0 and number > -9007199254740992 and number < 9007199254740992 then
+  local number = text and string.find(text, '^%-?%d+$') and tonumber(text)
+  if number and number > -9007199254740992 and number < 9007199254740992 then
     return number
   end
 end

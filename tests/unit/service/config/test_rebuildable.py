@@ -15,13 +15,11 @@ from dedup_service.config.settings import Settings, load_offline
 from dedup_service.config.warnings import ConfigWarning
 from dedup_service.core.clean_events import clean_events
 from dedup_service.core.events import InputEvent
-from dedup_service.core.extract import CloudEventsExtractor
-from dedup_service.core.groups import Groups
-from dedup_service.core.incarnations import Incarnations
 from dedup_service.core.input_log import InputLog
 from dedup_service.core.property_types import Timestamp
-from dedup_service.rebuild.published import PublishedReader, UnknownReadingsError
+from dedup_service.rebuild.published import UnknownReadingsError
 from tests.doubles.memory import MemoryPublisher
+from tests.support.rebuilds import reader_of
 
 CLEAN = "Endpoint=sb://plant.servicebus.windows.net/;SharedAccessKeyName=k;SharedAccessKey=s;EntityPath=clean"
 BODY = b'{"at": "2027-01-01T00:00:00Z", "value": 1, "tag": "press-1"}'
@@ -88,7 +86,7 @@ def is_rebuilt(group: GroupSettings, settings: Settings) -> bool:
     hub.store("0", [published.event])
     (clean,) = hub.stored("0")
     try:
-        found = PublishedReader({"": Groups([made])}, Incarnations([]), CloudEventsExtractor(10_000)).read(clean)
+        found = reader_of(made).read(clean)
     except UnknownReadingsError:
         return False
     assert found is not None

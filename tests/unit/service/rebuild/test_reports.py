@@ -7,20 +7,17 @@ from typing import Any
 
 from structlog.testing import capture_logs
 
-from dedup_service.core.extract import CloudEventsExtractor
-from dedup_service.core.groups import Groups
-from dedup_service.core.incarnations import Incarnations
 from dedup_service.core.markers import BEGINNING_MS, Memory, ReadBack
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.core.rebuild_progress import RebuildProgress
 from dedup_service.errors import UnavailableError
-from dedup_service.rebuild.published import PublishedReader
 from dedup_service.rebuild.reading_back import ReadingBack
 from dedup_service.rebuild.rebuilder import Rebuilder, RebuildOptions
 from dedup_service.telemetry import Telemetry
 from tests.doubles.markers import MemoryMarkers, MemoryServer
 from tests.doubles.memory import MemoryClaims, MemoryClock, MemoryPublisher
 from tests.support.groups import group_of
+from tests.support.rebuilds import reader_of
 from tests.support.shared import CHECKPOINTS
 
 LEASE_SECONDS = 5.0
@@ -43,8 +40,7 @@ class Deployment:
             self.hub.partitions[partition] = [EVENT] * 120
             self.hub.times[partition] = [now_ms - WINDOW_MS + 30_000 * n for n in range(120)]
         self.markers = MemoryMarkers(self.server)
-        published = PublishedReader({"": Groups([group_of()])}, Incarnations([]), CloudEventsExtractor(10_000))
-        reading_back = ReadingBack(self.hub, claims, self.markers, published, self.clock, self.telemetry)
+        reading_back = ReadingBack(self.hub, claims, self.markers, reader_of(group_of()), self.clock, self.telemetry)
         options = RebuildOptions(LEASE_SECONDS, WINDOW_MS, lambda: HORIZON_MS, lambda: 0)
         self.worked: Any = True
         self.rebuilder = Rebuilder(

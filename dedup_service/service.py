@@ -299,6 +299,8 @@ class Service:
         return round(seconds * 1000)
 
     async def _has_worked(self) -> bool:
-        """The first checkpoint of a partition is written before anything of it is processed."""
+        """The first checkpoint of a partition is written before anything of it is processed, unless work began at a time."""
+        if isinstance(self._settings.start_position, int):
+            return True
         loaded = await asyncio.gather(*(source.checkpoints.load() for source in self._ports.inputs))
         return any(loaded)

@@ -26,7 +26,7 @@ REDIS = Dependency(DependencyKind.REDIS)
 ROUND_SECONDS = 0.25
 TURN_SECONDS = 10.0
 """A pod that gets nowhere with a partition for so long leaves it to another one."""
-MAX_READERS = 2
+MAX_READERS = 4
 
 
 @dataclass(frozen=True, slots=True)

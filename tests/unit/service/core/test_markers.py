@@ -57,7 +57,7 @@ def test_a_partition_that_was_not_read_keeps_all_from_being_whole() -> None:
     known = Memory(["0", "1"])
     known.saw([replace(MARKER, is_ready=True, read_back={"0": ReadBack(BEGINNING_MS, 0)})], WINDOW_MS)
     assert not known.is_whole
-    assert known.progress == 0.0
+    assert known.progress == 0.5
     assert not known.can_judge(request(SINCE_MS * 1_000_000))
 
 

@@ -20,7 +20,7 @@ from dedup_service.core.input_log import InputLog
 from dedup_service.core.outgoing import DUPLICATE_PROPERTY, INDEXES_PROPERTY, KEPT_ANNOTATIONS, ORIGIN_PROPERTY
 from dedup_service.core.resolve import indexes_of
 from dedup_service.core.structured import OWN_PREFIX
-from dedup_service.errors import UndeliverableError
+from dedup_service.errors import Dependency, DependencyKind, UnavailableError, UndeliverableError
 from dedup_service.ports import Extractor
 from wire.cloudevents import BATCH_CONTENT_TYPE
 
@@ -70,26 +70,27 @@ class PublishedReader:
     extractor: Extractor
     """Reads CloudEvents."""
 
-    @property
-    def knows_inputs(self) -> bool:
-        """False while this pod has not reached all inputs: it can't tell then which events are this deployment's."""
-        return bool(self.incarnations.live())
-
     def read(self, clean: InputEvent) -> Published | None:
         """None for what holds no winners of this deployment: what others sent, marked duplicates, and what is no reading.
 
         A clean hub may be that of several deployments, whose readings may have the same keys. Only the origin tells them
         apart: so what came from a hub that was since recreated is not this deployment's, either.
 
-        Raises UnknownReadingsError.
+        Raises UnknownReadingsError; UnavailableError where it may have come from an input that this pod has not reached yet.
         """
         origin, indexes = _origin(clean)
         if origin is None or not indexes:
             return None
         name = self.incarnations.input_of(origin.incarnation)
         if name is None:
+            self._require_all_inputs()
             return None
         return self._read(_as_it_came(clean), self.groups[name], origin, indexes)
+
+    def _require_all_inputs(self) -> None:
+        if not self.incarnations.live():
+            problem = "not reached yet, and so it can't be told which events of the clean stream came from it"
+            raise UnavailableError(Dependency(DependencyKind.INPUT_HUB), problem)
 
     def _read(self, event: InputEvent, groups: Groups, origin: Origin, indexes: Sequence[int]) -> Published:
         replica = _replica_of(event)

@@ -100,8 +100,6 @@ class Rebuilder:
         fenced = [marker for marker in lacking if await self._is_fenced(marker)]
         self._report(lacking, is_read=bool(fenced))
         await self._note_again(fenced)
-        if fenced and not self.reading_back.published.knows_inputs:
-            return
         for partition in partitions:
             part = next_part(fenced, partition, self.options.horizon_ms(), self._needed_ms)
             is_free = partition not in self._reading and len(self._reading) < MAX_READERS

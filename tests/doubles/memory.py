@@ -240,9 +240,10 @@ class MemoryPublisher:
         self.partitions[partition_id] += events
         self.times[partition_id] += [self.clock.now_ms()] * len(events)
 
-    def stored(self, partition_id: str) -> list[InputEvent]:
-        """The events as a reader of this hub finds them."""
-        log = zip(self.partitions[partition_id], self.times[partition_id], strict=True)
+    def stored(self, partition_id: str, first: int = 0, count: int | None = None) -> list[InputEvent]:
+        """The events as a reader of this hub finds them: `count` of them from number `first` on, or all."""
+        part = slice(first, None if count is None else first + count)
+        log = zip(self.partitions[partition_id][part], self.times[partition_id][part], strict=True)
         return [
             InputEvent(
                 partition_id,
@@ -256,7 +257,7 @@ class MemoryPublisher:
                 correlation_id=event.correlation_id,
                 application_properties=event.properties,
             )
-            for number, (event, at_ms) in enumerate(log)
+            for number, (event, at_ms) in enumerate(log, first)
         ]
 
     async def partition_state(self, partition_id: str) -> PartitionState:

@@ -27,16 +27,16 @@ SCENARIOS = {
     "mark": Scenario(mode="mark", kills=4),
     "alone": Scenario(pods=1, kills=4),
     "relay": Scenario(readings=40, kills=10, freezes=0, pods=3, failed_sends=0, lost_replies=0),
-    "redis forgets": Scenario(forgets=2, is_live=True, trouble_seconds=60),
+    "redis forgets": Scenario(forgets=2, is_live=True, trouble_seconds=30),
     "redis forgets twice": Scenario(forgets=8, kills=1, pods=2, is_live=True, trouble_seconds=60),
-    "redis forgets, crashes": Scenario(forgets=2, kills=8, freezes=2, pods=3, is_live=True, trouble_seconds=90),
-    "redis lags": Scenario(lags=3, kills=2, is_live=True, trouble_seconds=80),
-    "redis lags, crashes": Scenario(lags=3, kills=8, freezes=3, pods=3, failed_sends=0.2, is_live=True, trouble_seconds=90),
+    "redis forgets, crashes": Scenario(forgets=2, kills=8, freezes=2, pods=3, is_live=True, trouble_seconds=45),
+    "redis lags": Scenario(lags=3, kills=2, is_live=True, trouble_seconds=40),
+    "redis lags, crashes": Scenario(lags=3, kills=8, freezes=3, pods=3, failed_sends=0.2, is_live=True, trouble_seconds=45),
     "redis lags, zombies": Scenario(
-        readings=8, lags=6, kills=0, freezes=20, pods=2, queueing_seconds=3.0, is_live=True, trouble_seconds=100
+        readings=8, lags=6, kills=0, freezes=20, pods=2, queueing_seconds=3.0, is_live=True, trouble_seconds=50
     ),
-    "redis returns": Scenario(returns=2, kills=4, freezes=2, failed_sends=0.3, is_live=True, trouble_seconds=60),
-    "redis lags, unnamed": Scenario(pods=1, kills=0, lags=3, shows_server=False, is_live=True, trouble_seconds=80),
+    "redis returns": Scenario(returns=2, kills=4, freezes=2, failed_sends=0.3, is_live=True, trouble_seconds=30),
+    "redis lags, unnamed": Scenario(pods=1, kills=0, lags=3, shows_server=False, is_live=True, trouble_seconds=40),
     "retention": Scenario(
         kills=6,
         freezes=0,

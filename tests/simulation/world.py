@@ -11,6 +11,7 @@ import asyncio
 import copy
 import json
 import random
+from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -773,12 +774,10 @@ class SimulatedTailReader:
         await process.pause(0.2)
         if world.in_trouble and world.rng.random() < world.scenario.dropped_readers:
             raise UnavailableError(CLEAN_HUB_READING, "connection lost")
-        log = self.hub.stored(self.partition_id)
         if self.position is None:
-            earliest = self.start.enqueued_ms or 0
-            first = next((n for n, event in enumerate(log) if event.enqueued_ms >= earliest), len(log))
+            first = bisect_left(self.hub.times[self.partition_id], self.start.enqueued_ms or 0)
             self.position = max(first, self.hub.expired)
-        events = log[self.position : self.position + world.rng.randint(1, 8)]
+        events = self.hub.stored(self.partition_id, self.position, world.rng.randint(1, 8))
         self.position += len(events)
         if not events:
             await asyncio.sleep(max_wait_seconds)

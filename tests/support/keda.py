@@ -5,6 +5,7 @@ Source: pkg/scalers/azure_eventhub_scaler.go and pkg/scalers/azure/azure_eventhu
 
 from __future__ import annotations
 
+from azure.core.exceptions import ResourceNotFoundError
 from azure.eventhub.aio import EventHubConsumerClient
 from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
 
@@ -28,7 +29,10 @@ async def _unprocessed(state: dict[str, int], store: BlobCheckpointStore, blob: 
     last = state["last_enqueued_sequence_number"]
     if last == -1:
         return 0
-    properties = await store._container_client.get_blob_client(blob).get_blob_properties()
+    try:
+        properties = await store._container_client.get_blob_client(blob).get_blob_properties()
+    except ResourceNotFoundError:  # without a checkpoint, all that the hub keeps counts
+        return last + 1 - state["beginning_sequence_number"]
     finished = int(properties.metadata["sequencenumber"])
     assert finished <= last, "KEDA would take this for a circular buffer that has wrapped"
     return last - finished

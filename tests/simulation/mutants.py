@@ -406,6 +406,7 @@ def marker_of_another_server(patch: Patch) -> None:
 def calls_are_not_compared(patch: Patch) -> None:
     """A server without a name that went back is not noticed."""
     patch.setattr(MemoryServer, "went_back", lambda *_: False)
+    patch.setattr(MemoryServer, "is_told_again", lambda *_: False)
 
 
 def claims_of_before_are_kept(patch: Patch) -> None:

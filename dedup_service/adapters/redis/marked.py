@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from dedup_service.adapters.redis.calls import Script
 from dedup_service.errors import ForgottenError
 
 REFUSED = -1
+MAX_TOLD = 2000
 UNKNOWN = 0
 """In place of a generation; there is none of this number."""
 
@@ -28,6 +29,19 @@ class Generation:
     """Whether claims may be made."""
     calls: int = 0
     """The highest number of calls that Redis has told; fewer later show a server that went back."""
+    told: set[int] = field(default_factory=set, compare=False)
+    """The last numbers that Redis has told, each of which it tells once."""
+
+    def is_told_again(self, calls: int) -> bool:
+        """Whether the server went back while several calls of this pod were on their way, which did not know of each
+        other."""
+        if calls in self.told:
+            return True
+        self.told.add(calls)
+        self.calls = max(self.calls, calls)
+        if len(self.told) > MAX_TOLD:
+            self.told = {number for number in self.told if number > self.calls - MAX_TOLD // 2}
+        return False
 
 
 class Generations:
@@ -37,6 +51,10 @@ class Generations:
         self.shards = shards
         self._namespace = namespace.encode()
         self._known: list[Generation | None] = [None] * shards
+        self._before: list[Generation | None] = [None] * shards
+        """The same, also while it is not known whether that still holds."""
+        self.distrusted = [UNKNOWN] * shards
+        """The generation of each shard that must not go on."""
 
     def key(self, shard: int) -> bytes:
         return marker_key(self._namespace, shard)
@@ -49,11 +67,16 @@ class Generations:
         return all(known is not None and known.is_ready for known in self._known)
 
     def saw(self, shard: int, number: int, fence: int, *, is_ready: bool) -> None:
-        known = self._known[shard]
-        calls = known.calls if known is not None and known.number == number else 0
-        seen = Generation(number, fence, is_ready, calls)
-        if seen != known:
-            self._known[shard] = seen
+        before, seen = self._before[shard], Generation(number, fence, is_ready)
+        if before is not None and before.number == number:
+            seen.calls, seen.told = before.calls, before.told
+        if seen != self._known[shard]:
+            self._known[shard] = self._before[shard] = seen
+
+    def distrust(self, shard: int, known: Generation) -> None:
+        """The server went back: its marker is not believed any more."""
+        self.distrusted[shard] = known.number
+        self.forgot(shard, known)
 
     def forgot(self, shard: int, known: Generation | None) -> None:
         """Nothing is done with this shard until its marker was looked at again, unless that has happened since."""
@@ -95,5 +118,7 @@ class MarkedScript:
         if answer == REFUSED:
             self._generations.forgot(shard, known)
             raise ForgottenError(f"shard {shard}")
-        known.calls = max(known.calls, answer[-1])
+        if known.is_told_again(answer[-1]):
+            self._generations.distrust(shard, known)
+            raise ForgottenError(f"shard {shard}")
         return list(answer[:-1])

@@ -57,7 +57,9 @@ class RedisMarkers:
 
     async def _look_at(self, shard: int) -> tuple[Marker, int]:
         key = self._generations.key(shard)
-        now_ms, answer, unreadable = await self._look([key], ["0" if self._rebuilds else "1", ""])
+        now_ms, answer, unreadable = await self._look(
+            [key], ["0" if self._rebuilds else "1", self._generations.distrusted[shard], ""]
+        )
         report_all(self._report, unreadable)
         fields = dict(zip(answer[::2], answer[1::2], strict=True))
         number, since_ms, fence = (int(fields[name]) for name in (b"generation", b"since", b"fence"))

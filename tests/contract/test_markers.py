@@ -268,6 +268,18 @@ async def test_a_counter_that_went_back_is_a_server_that_forgot_and_all_pods_not
     assert not (await other.markers.look())[shard].is_ready
 
 
+async def test_an_earlier_generation_than_was_seen_does_not_go_on(bench: Bench) -> None:
+    """A server whose name does not show it came back with the marker of before."""
+    pod = bench.make_pod()
+    (seen, *_) = await pod.ready()
+    await bench.write(0, "generation", seen.generation - 1)
+    (following, *_) = await pod.markers.look()
+    assert following.generation > seen.generation
+    assert not following.is_ready
+    (stranger, *_) = await bench.make_pod().markers.look()
+    assert stranger.generation == following.generation
+
+
 async def test_a_distrusted_server_begins_a_generation(bench: Bench) -> None:
     pod, other = bench.make_pod(), bench.make_pod()
     (before, *_) = await pod.ready()

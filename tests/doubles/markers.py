@@ -35,8 +35,6 @@ class MemoryServer:
     id: int = 1
     shows_id: bool = True
     marker: StoredMarker | None = None
-    told: int = 0
-    """The number of the last call."""
     turns: dict[str, tuple[str, float]] = field(default_factory=dict)
 
     @property
@@ -54,13 +52,10 @@ class MemoryServer:
         marker.calls += 1
         if (must_be_ready and not marker.is_ready) or (is_fenced and marker.fence != known.fence):
             raise ForgottenError("not ready")
-        self.told = marker.calls
+        known.calls = max(known.calls, marker.calls)
 
     def _is_servers(self, marker: StoredMarker) -> bool:
         return marker.server == self.shown_id
-
-    def is_told_again(self, known: Generation) -> bool:
-        return known.is_told_again(self.told)
 
     def went_back(self, marker: StoredMarker, known: Generation) -> bool:
         return marker.calls < known.calls
@@ -94,17 +89,13 @@ class MemoryMarkers:
         except ForgottenError:
             self.generations.forgot(0, known)
             raise
-        assert known is not None
-        if self.server.is_told_again(known):
-            self.generations.distrust(0, known)
-            raise ForgottenError("told again")
 
     def look_at(self) -> StoredMarker:
         server = self.server
         found, now_ms = server.marker, server.clock.now_ms()
-        is_distrusted = found is not None and found.generation == self.generations.distrusted[0]
-        if found is None or is_distrusted or not server._is_servers(found):
-            number = max(found.generation + 1 if found else 1, now_ms)
+        least = self.generations.least(0)
+        if found is None or found.generation < least or not server._is_servers(found):
+            number = max(found.generation + 1 if found else 1, least, now_ms)
             fence = found.fence if found is not None else 0
             found = server.marker = StoredMarker(number, server.shown_id, now_ms, fence)
         server.claims.ledger.since_ms = found.since_ms

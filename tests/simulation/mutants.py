@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from dedup_service.adapters.redis.marked import Generations
 from dedup_service.core import claims
 from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import Verdict
@@ -406,7 +407,11 @@ def marker_of_another_server(patch: Patch) -> None:
 def calls_are_not_compared(patch: Patch) -> None:
     """A server without a name that went back is not noticed."""
     patch.setattr(MemoryServer, "went_back", lambda *_: False)
-    patch.setattr(MemoryServer, "is_told_again", lambda *_: False)
+
+
+def earlier_generations_go_on(patch: Patch) -> None:
+    """A server without a name comes back with the marker of before the last rebuild, and is believed."""
+    patch.setattr(Generations, "least", lambda *_: 0)
 
 
 def claims_of_before_are_kept(patch: Patch) -> None:
@@ -468,6 +473,7 @@ CAUGHT_BY: dict[str, tuple[Mutant, str]] = {
     "noted-for-another-generation": (noted_for_another_generation, "redis forgets twice"),
     "marker-of-another-server": (marker_of_another_server, "redis returns"),
     "calls-are-not-compared": (calls_are_not_compared, "redis lags, unnamed"),
+    "earlier-generations-go-on": (earlier_generations_go_on, "redis lags, unnamed"),
     "claims-of-before-are-kept": (claims_of_before_are_kept, "redis returns"),
     "old-copies-are-judged": (old_copies_are_judged, "redis forgets"),
     "clocks-ahead-are-believed": (clocks_ahead_are_believed, "redis forgets"),

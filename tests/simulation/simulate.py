@@ -36,9 +36,7 @@ SCENARIOS = {
         readings=8, lags=6, kills=0, freezes=20, pods=2, queueing_seconds=3.0, is_live=True, trouble_seconds=50
     ),
     "redis returns": Scenario(returns=2, kills=4, freezes=2, failed_sends=0.3, is_live=True, trouble_seconds=30),
-    "redis lags, unnamed": Scenario(
-        pods=1, kills=0, freezes=0, lost_replies=0, lags=3, shows_server=False, is_live=True, trouble_seconds=40
-    ),
+    "redis lags, unnamed": Scenario(pods=1, kills=0, lags=3, shows_server=False, is_live=True, trouble_seconds=40),
     "retention": Scenario(
         kills=6,
         freezes=0,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from dedup_service.adapters.redis.calls import Script
 from dedup_service.errors import ForgottenError
 
 REFUSED = -1
-MAX_TOLD = 2000
 UNKNOWN = 0
 """In place of a generation; there is none of this number."""
 
@@ -29,19 +28,6 @@ class Generation:
     """Whether claims may be made."""
     calls: int = 0
     """The highest number of calls that Redis has told; fewer later show a server that went back."""
-    told: set[int] = field(default_factory=set, compare=False)
-    """The last numbers that Redis has told, each of which it tells once."""
-
-    def is_told_again(self, calls: int) -> bool:
-        """Whether the server went back while several calls of this pod were on their way, which did not know of each
-        other."""
-        if calls in self.told:
-            return True
-        self.told.add(calls)
-        self.calls = max(self.calls, calls)
-        if len(self.told) > MAX_TOLD:
-            self.told = {number for number in self.told if number > self.calls - MAX_TOLD // 2}
-        return False
 
 
 class Generations:
@@ -53,8 +39,6 @@ class Generations:
         self._known: list[Generation | None] = [None] * shards
         self._before: list[Generation | None] = [None] * shards
         """The same, also while it is not known whether that still holds."""
-        self.distrusted = [UNKNOWN] * shards
-        """The generation of each shard that must not go on."""
 
     def key(self, shard: int) -> bytes:
         return marker_key(self._namespace, shard)
@@ -66,17 +50,17 @@ class Generations:
     def are_ready(self) -> bool:
         return all(known is not None and known.is_ready for known in self._known)
 
+    def least(self, shard: int) -> int:
+        """The lowest generation that may go on: one below what was seen is that of a server that went back."""
+        before = self._before[shard]
+        return UNKNOWN if before is None else before.number
+
     def saw(self, shard: int, number: int, fence: int, *, is_ready: bool) -> None:
         before, seen = self._before[shard], Generation(number, fence, is_ready)
         if before is not None and before.number == number:
-            seen.calls, seen.told = before.calls, before.told
+            seen.calls = before.calls
         if seen != self._known[shard]:
             self._known[shard] = self._before[shard] = seen
-
-    def distrust(self, shard: int, known: Generation) -> None:
-        """The server went back: its marker is not believed any more."""
-        self.distrusted[shard] = known.number
-        self.forgot(shard, known)
 
     def forgot(self, shard: int, known: Generation | None) -> None:
         """Nothing is done with this shard until its marker was looked at again, unless that has happened since."""
@@ -118,7 +102,5 @@ class MarkedScript:
         if answer == REFUSED:
             self._generations.forgot(shard, known)
             raise ForgottenError(f"shard {shard}")
-        if known.is_told_again(answer[-1]):
-            self._generations.distrust(shard, known)
-            raise ForgottenError(f"shard {shard}")
+        known.calls = max(known.calls, answer[-1])
         return list(answer[:-1])

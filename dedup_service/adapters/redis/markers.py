@@ -58,7 +58,7 @@ class RedisMarkers:
     async def _look_at(self, shard: int) -> tuple[Marker, int]:
         key = self._generations.key(shard)
         now_ms, answer, unreadable = await self._look(
-            [key], ["0" if self._rebuilds else "1", self._generations.distrusted[shard], ""]
+            [key], ["0" if self._rebuilds else "1", self._generations.least(shard), ""]
         )
         report_all(self._report, unreadable)
         fields = dict(zip(answer[::2], answer[1::2], strict=True))

@@ -1,6 +1,7 @@
--- Looks at a shard's marker, and makes a new one where it is missing or names another server. Follows safe_calls.lua and marker.lua.
--- ARGV[2]: a generation that must not go on. ARGV[1]: '1' when claims may be made at once, without reading the clean stream back. A new marker keeps the numbers of the
--- fences, which must not come again, and the time at which claims were last missing (restore.lua).
+-- Looks at a shard's marker, and makes a new one where it is missing, names another server, or is of an earlier generation than
+-- the caller has seen. Follows safe_calls.lua and marker.lua. ARGV[1]: '1' when claims may be made at once, without reading the
+-- clean stream back. ARGV[2]: the lowest generation that may go on. A new marker keeps the numbers of the fences, which must not
+-- come again, and the time at which claims were last missing (restore.lua).
 -- Returns the time in ms, the marker's fields and values, and the keys that were unreadable.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -14,8 +15,9 @@ local function written(text)
 end
 
 -- One that begins in the future was written by another clock, by which nobody can tell when the leases of before have ended.
-if not (written(stored) and written(since) and written(fence)) or written(since) > now or server ~= id or stored == ARGV[2] then
-  local following = string.format('%.0f', math.max((written(stored) or 0) + 1, now))
+if not (written(stored) and written(since) and written(fence)) or written(since) > now or server ~= id
+  or written(stored) < tonumber(ARGV[2]) then
+  local following = string.format('%.0f', math.max((written(stored) or 0) + 1, tonumber(ARGV[2]), now))
   redis.call('DEL', KEYS[1])
   redis.call('HSET', KEYS[1], 'generation', following, 'server', id, 'since', string.format('%.0f', now),
     'fence', written(fence) and fence or '0', 'ready', '0', 'calls', '0')

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from dedup_service.errors import ConfigurationError, Dependency, StoppingError, UnavailableError
+from dedup_service.errors import ConfigurationError, Dependency, ForgottenError, StoppingError, UnavailableError
 from dedup_service.ports import Clock
 from dedup_service.telemetry import PartitionFigures, Telemetry
 
@@ -94,12 +94,18 @@ class Retrier:
                 if error.ambiguous and not repeat_ambiguous:
                     raise
                 backoff = min(backoff * 2, MAX_BACKOFF_SECONDS)
+            except ForgottenError:
+                self._answers(failed, begins_stall=begins_stall)
+                raise
             else:
-                if failed is not None:
-                    self._telemetry.available(failed)
-                if begins_stall:
-                    self._activity.goes_on()
+                self._answers(failed, begins_stall=begins_stall)
                 return result
+
+    def _answers(self, failed: Dependency | None, *, begins_stall: bool) -> None:
+        if failed is not None:
+            self._telemetry.available(failed)
+        if begins_stall:
+            self._activity.goes_on()
 
 
 @dataclass(frozen=True, slots=True)

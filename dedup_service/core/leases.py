@@ -27,6 +27,8 @@ Uint32 = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 Number = Annotated[int, msgspec.Meta(ge=-1, le=2**63 - 1)]
 _decode_record = msgspec.json.Decoder(tuple[tuple[Number, str, Number] | None, dict[str, Number], Uint32]).decode
 
+Tenure = tuple[int, int]
+"""The generation and the fence of the leases' shard: a lease does not outlive a change of either."""
 EndOffsets = Mapping[str, int]
 """The clean hub's last enqueued sequence number by output partition, at some moment: a sample of where the stream ends."""
 
@@ -80,6 +82,8 @@ class Lease:
     """Written with the next renewal."""
     written: LeaseRecord | None = None
     """What this owner has written last."""
+    tenure: Tenure | None = None
+    """Under what it was taken; None where there are no markers."""
     inherited_is_current: bool = False
     """Whether the inherited record is of the present marker's generation, so that it can't be older than the checkpoint."""
 
@@ -150,6 +154,14 @@ class Renewal:
     """The newest sample that any pod took."""
     others_progressed_ago: float = float("inf")
     """Seconds since any other pod last made progress."""
+
+
+def still_held(held: Sequence[Lease], tenure: Tenure | None) -> list[Lease]:
+    """Those of the present tenure. The others are lost, whatever Redis says of them, and although this pod was refused
+    nothing: it may have learned of the fence before it asked for a renewal."""
+    for lease in held:
+        lease.is_lost = lease.is_lost or lease.tenure != tenure
+    return [lease for lease in held if not lease.is_lost]
 
 
 def all_lost(held: Sequence[Lease]) -> Renewal:

@@ -56,7 +56,8 @@ class Claimer:
                 except Exception as error:  # noqa: BLE001  # see give_up
                     self.shared.give_up(item, error)
                     item.extraction = NOTHING
-        claims = await self._in_calls([item.request for item in work if item.request is not None])
+        requests = [item.request for item in work if item.request is not None]
+        claims = await self._when_remembered(partial(self._claim_all, requests))
         at = 0
         for item in work:
             if item.request is not None:
@@ -92,10 +93,11 @@ class Claimer:
             item.is_observed,
         )
 
-    async def _in_calls(self, requests: list[ClaimRequest]) -> list[bytes | None]:
+    async def _claim_all(self, requests: list[ClaimRequest]) -> list[bytes | None]:
+        """All of them, or none: what was found before Redis forgot counts no more."""
         claims: list[bytes | None] = []
         for call in in_calls(requests, CLAIMS_PER_CALL):
-            claims += await self._when_remembered(partial(self._claim, call))
+            claims += await self.retrier.run(partial(self._claim, call))
         return claims
 
     async def _claim(self, call: list[ClaimRequest]) -> list[bytes | None]:
@@ -108,7 +110,7 @@ class Claimer:
         """Waits for the rebuild of what Redis forgot. That is no fault of this partition, which does not stall by it."""
         while True:
             try:
-                return await self.retrier.run(operation)
+                return await operation()
             except ForgottenError:
                 self.retrier.raise_if_stopping()
                 await self.shared.ports.clock.sleep(REBUILD_WAIT_SECONDS)
@@ -142,7 +144,8 @@ class Claimer:
                     by_window.setdefault(item.group.window_ms, []).append(item.request.only(places))
         for window_ms, requests in by_window.items():
             for call in in_calls(requests, CLAIMS_PER_CALL):
-                lost = await self._when_remembered(partial(ports.claims.confirm, call, window_ms + spread_ms))
+                confirm = partial(ports.claims.confirm, call, window_ms + spread_ms)
+                lost = await self._when_remembered(partial(self.retrier.run, confirm))
                 ports.telemetry.add(Count.CLAIMS_LOST, lost)
 
 

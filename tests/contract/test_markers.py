@@ -20,7 +20,7 @@ from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import key_digest, restored_claims, shard_of, unpack
 from dedup_service.core.events import Origin, Reading
 from dedup_service.core.extract import content_hash
-from dedup_service.core.leases import Lease
+from dedup_service.core.leases import Lease, still_held
 from dedup_service.core.markers import BEGINNING_MS, Marker, ReadBack, RestoredEvent
 from dedup_service.errors import ForgottenError
 from dedup_service.ports import Markers
@@ -103,9 +103,14 @@ def memory_bench() -> Bench:
                 markers.check(markers.known, is_fenced=True)
             except ForgottenError:
                 return None
-            return await leases.take("a", "0", markers.number)
+            lease = await leases.take("a", "0", markers.tenure[0])
+            if lease is not None:
+                lease.tenure = markers.tenure
+            return lease
 
         async def renew(lease: Lease) -> Sequence[str]:
+            if not still_held([lease], markers.tenure):
+                return ["0"]
             try:
                 markers.check(markers.known, is_fenced=True)
             except ForgottenError:
@@ -398,6 +403,33 @@ async def test_the_fence_of_another_shard_ends_all_leases_once(one_server: tuple
     again = await other.take()
     assert again is None  # it is another pod's until its deadline
     assert await other.claim(request_of(bench.sources[1], 1)) is None
+
+
+async def test_a_lease_of_before_the_fence_is_lost_also_for_a_pod_that_saw_the_fence_first(
+    one_server: tuple[Bench, Redis],
+) -> None:
+    bench, _ = one_server
+    pod = bench.make_pod()
+    await pod.ready()
+    lease = await pod.take()
+    assert lease is not None
+    await bench.forget(1)
+    _, marker = await pod.markers.look()
+    await pod.markers.fence(marker)
+    await pod.ready()  # it knows the new fence now
+    assert await pod.renew(lease) == ["0"]
+    assert lease.is_lost
+
+
+async def test_a_lease_of_before_its_shard_forgot_is_lost_also_where_redis_has_it_again(bench: Bench) -> None:
+    """As when a replica brings it back that does not know who has claimed since."""
+    pod = bench.make_pod()
+    await pod.ready()
+    lease = await pod.take()
+    assert lease is not None
+    await bench.forget(0)
+    await pod.ready()
+    assert await pod.renew(lease) == ["0"]
 
 
 async def test_without_info_only_the_counter_shows_another_server(

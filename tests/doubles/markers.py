@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from dedup_service.adapters.redis.marked import Generation, Generations
 from dedup_service.core.claims import RESTORED, pack, unpack
+from dedup_service.core.leases import Tenure
 from dedup_service.core.markers import Marker, ReadBack, RestoredEvent
 from dedup_service.errors import ForgottenError
 from dedup_service.ports import Clock
@@ -79,9 +80,9 @@ class MemoryMarkers:
         return known if known is not None and known.is_ready else None
 
     @property
-    def number(self) -> int:
+    def tenure(self) -> Tenure:
         known = self.known
-        return known.number if known is not None else 0
+        return (known.number, known.fence) if known is not None else (0, 0)
 
     def check(self, known: Generation | None, *, must_be_ready: bool = True, is_fenced: bool = False) -> None:
         try:
@@ -95,7 +96,7 @@ class MemoryMarkers:
         found, now_ms = server.marker, server.clock.now_ms()
         least = self.generations.least(0)
         if found is None or found.generation < least or not server._is_servers(found):
-            number = max(found.generation + 1 if found else 1, least, now_ms)
+            number = max(found.generation + 1 if found else 1, least + 1, now_ms)
             fence = found.fence if found is not None else 0
             found = server.marker = StoredMarker(number, server.shown_id, now_ms, fence)
         server.claims.ledger.since_ms = found.since_ms

@@ -82,7 +82,8 @@ class MemoryClaims:
     @staticmethod
     def _is_kept_by(holder: Claim, mine: Claim) -> bool:
         """Whether this copy is a repetition of what is published."""
-        return holder.confirmed and holder.origin != mine.origin and bool(holder.replicas & mine.replicas)
+        may_repeat = holder.restored or bool(holder.replicas & mine.replicas)
+        return holder.confirmed and holder.origin != mine.origin and may_repeat
 
     async def confirm(self, requests: Sequence[ClaimRequest], ttl_ms: int) -> int:
         return [self._confirm(copy, ttl_ms) for request in requests for copy in copies_of(request)].count(False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import dataclasses
 import json
 import random
 from bisect import bisect_left
@@ -21,7 +22,7 @@ from msgspec.structs import replace
 from dedup_service.core.accounting import total
 from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.events import DEVICE_ID, MESSAGE_SOURCE, InputEvent
-from dedup_service.core.leases import PRESENT, EndOffsets, Lease, LeaseRecord, Presence, Renewal, all_lost
+from dedup_service.core.leases import PRESENT, EndOffsets, Lease, LeaseRecord, Presence, Renewal, all_lost, still_held
 from dedup_service.core.markers import Marker, Memory, ReadBack, RestoredEvent
 from dedup_service.core.outgoing import OutgoingEvent, OutputPolicy
 from dedup_service.core.progress import Position
@@ -657,21 +658,27 @@ class SimulatedLeases:
         return await self.process.call(lambda: self.process.world.leases.known_at_first(incarnation, partition_ids))
 
     async def renew(self, pod_id: str, held: Sequence[Lease], presence: Presence = PRESENT) -> Renewal:
-        leases = self.process.world.leases
+        leases, mine = self.process.world.leases, still_held(held, self.process.markers.tenure)
         try:
-            return await self.process.marked_call(lambda: leases.renew(pod_id, held, presence), is_fenced=True)
+            renewal = await self.process.marked_call(lambda: leases.renew(pod_id, mine, presence), is_fenced=True)
         except ForgottenError:
             return all_lost(held)
+        return dataclasses.replace(renewal, lost=[lease.partition_id for lease in held if lease.is_lost])
 
     async def take(self, pod_id: str, partition_id: str) -> Lease | None:
-        leases, number = self.process.world.leases, self.process.markers.number
+        leases, tenure = self.process.world.leases, self.process.markers.tenure
         try:
-            return await self.process.marked_call(lambda: leases.take(pod_id, partition_id, number), is_fenced=True)
+            lease = await self.process.marked_call(lambda: leases.take(pod_id, partition_id, tenure[0]), is_fenced=True)
         except ForgottenError:
             return None
+        if lease is not None:
+            lease.tenure = tenure
+        return lease
 
     async def write(self, lease: Lease, record: LeaseRecord, *, release: bool = False) -> bool:
         leases = self.process.world.leases
+        if not still_held([lease], self.process.markers.tenure):
+            return False
         try:
             return await self.process.marked_call(lambda: leases.write(lease, record, release=release), is_fenced=True)
         except ForgottenError:

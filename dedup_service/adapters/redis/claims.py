@@ -30,6 +30,8 @@ CLAIM_SCRIPT = (
     "accounting_counts.lua",
     "claim.lua",
 )
+REPLICAS_SHARD = 0
+UNNUMBERED = -1
 CLUSTER_TAGS = 16
 """Enough hash tags that at least two map to different nodes."""
 
@@ -58,7 +60,8 @@ class RedisClaims:
         self._claim = MarkedScript(Script(client, *CLAIM_SCRIPT, head=constants), generations)
         self._confirm = MarkedScript(Script(client, *confirm, head=lua(CLAIM_CONSTANTS)), generations)
         self._replica_number = Script(client, "replica_number.lua")
-        self._numbers: dict[tuple[str, str], int] = {}
+        self._numbers: dict[tuple[str, str], tuple[int | None, int]] = {}
+        """By group and replica, with the generation in which it was told."""
 
     def _keys(self, part: ShardPart) -> list[bytes]:
         prefix = b"%s{%d}" % (self._namespace, part.shard)
@@ -94,13 +97,14 @@ class RedisClaims:
         return sum(await all_of([confirm_part(part) for part in by_shard(requests, self._shards)]))
 
     async def replica_number(self, group: str, replica: str) -> int:
-        number: int | None = self._numbers.get((group, replica))
-        if number is None:
-            key = b"%s{0}replicas:%s" % (self._namespace, group.encode())
-            number, unreadable = await self._replica_number([key], [replica, MAX_REPLICAS])
+        generation = self._claim.generation(REPLICAS_SHARD)
+        known, number = self._numbers.get((group, replica), (None, UNNUMBERED))
+        if number == UNNUMBERED or known != generation:  # Redis may have forgotten it, and allotted it to another
+            key = b"%s{%d}replicas:%s" % (self._namespace, REPLICAS_SHARD, group.encode())
+            number, unreadable = await self._replica_number([key], [replica, MAX_REPLICAS, number])
             report_all(self._report, unreadable)
             if number != OTHER_REPLICA:
-                self._numbers[group, replica] = number
+                self._numbers[group, replica] = (generation, number)
         return number
 
     async def ping(self) -> None:

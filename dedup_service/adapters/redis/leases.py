@@ -12,7 +12,7 @@ import msgspec
 from dedup_service.adapters.redis.calls import RedisClient, Script, call
 from dedup_service.adapters.redis.marked import Generations, MarkedScript
 from dedup_service.adapters.redis.unreadable import Report, log_unreadable, read, readable, report_all, text
-from dedup_service.core.leases import PRESENT, EndOffsets, Lease, LeaseRecord, Presence, Renewal, all_lost
+from dedup_service.core.leases import PRESENT, EndOffsets, Lease, LeaseRecord, Presence, Renewal, all_lost, still_held
 from dedup_service.errors import ForgottenError
 
 NOT_HELD = ("", b"")
@@ -78,8 +78,8 @@ class RedisLeases:
 
     async def renew(self, pod_id: str, held: Sequence[Lease], presence: Presence = PRESENT) -> Renewal:
         asked_at = self._monotonic()
-        mine = {lease.partition_id: lease for lease in held}
-        records = {lease.partition_id: lease.record for lease in held}
+        mine = {lease.partition_id: lease for lease in still_held(held, self._renew.tenure(SHARD))}
+        records = {partition: lease.record for partition, lease in mine.items()}
         ago_ms = "" if presence.progressed_ago is None else round(presence.progressed_ago * 1000)
         args: list[Any] = [pod_id, self._ttl_ms, int(presence.takes_part), ago_ms]
         partitions = tuple(self._partition_ids)
@@ -98,19 +98,18 @@ class RedisLeases:
         for partition in by_state.get(b"held", []):
             mine[partition].renewed(asked_at, self._ttl_seconds)
             mine[partition].written = records[partition]
-        lost = by_state.get(b"lost", [])
-        for partition in lost:
+        for partition in by_state.get(b"lost", []):
             mine[partition].is_lost = True
         return Renewal(
             pods=[text(pod) for pod in pods],
             free=by_state.get(b"free", []),
-            lost=lost,
+            lost=[lease.partition_id for lease in held if lease.is_lost],
             sample=readable(_sample, self._report, self._sample, sample or None, None),
             others_progressed_ago=int(others_ms) / 1000 if others_ms else float("inf"),
         )
 
     async def take(self, pod_id: str, partition_id: str) -> Lease | None:
-        asked_at = self._monotonic()
+        asked_at, tenure = self._monotonic(), self._take.tenure(SHARD)
         try:
             epoch, record, is_current, unreadable = await self._take(
                 SHARD, [self._lease(partition_id)], [pod_id, self._ttl_ms]
@@ -123,9 +122,11 @@ class RedisLeases:
         key = self._lease(partition_id)
         inherited: LeaseRecord | None = readable(LeaseRecord.decode, self._report, key, record or None, None)
         valid_until = asked_at + self._ttl_seconds
-        return Lease(partition_id, int(epoch), valid_until, inherited, inherited_is_current=bool(is_current))
+        return Lease(partition_id, int(epoch), valid_until, inherited, tenure=tenure, inherited_is_current=bool(is_current))
 
     async def write(self, lease: Lease, record: LeaseRecord, *, release: bool = False) -> bool:
+        if not still_held([lease], self._write.tenure(SHARD)):
+            return False
         args = [lease.epoch, record.encode(), int(release)]
         try:
             written, unreadable = await self._write(SHARD, [self._lease(lease.partition_id)], args)

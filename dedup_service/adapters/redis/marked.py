@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dedup_service.adapters.redis.calls import Script
+from dedup_service.core.leases import Tenure
 from dedup_service.errors import ForgottenError
 
 REFUSED = -1
@@ -86,6 +87,13 @@ class MarkedScript:
             return None
         known = self._generations.known(shard)
         return UNKNOWN if known is None else known.number
+
+    def tenure(self, shard: int) -> Tenure | None:
+        """That of leases which are taken now; None without markers."""
+        if self._generations is None:
+            return None
+        known = self._generations.known(shard)
+        return (UNKNOWN, 0) if known is None else (known.number, known.fence)
 
     async def __call__(self, shard: int, keys: list[bytes], args: list[Any], generation: int | None = None) -> list[Any]:
         """The answer without the number of calls. Raises ForgottenError, also where the shard has another generation than

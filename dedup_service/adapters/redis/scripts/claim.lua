@@ -67,8 +67,11 @@ while at <= #records do
       if after ~= before then
         -- Another replica delivered the same reading: remember it in the claim, whose TTL stays.
         call('SET', key, sub(found, 1, REPLICAS_FIRST - 1) .. BITS_OF[after] .. sub(found, ORIGIN_FIRST), 'KEEPTTL')
-      elseif not is_own and byte(found, 1) ~= UNCONFIRMED then
-        -- The replica repeats what is published, and may do so for longer than the window.
+      end
+      local may_repeat = after == before and byte(found, 1) == CONFIRMED or byte(found, 1) == RESTORED
+      if may_repeat and not is_own then
+        -- The replica repeats what is published, and may do so for longer than the window. Who had delivered what was restored is
+        -- not known, so that any copy of it may be a repetition.
         prolong(key, confirmed_ttl)
       end
       flags[i] = '1'

@@ -5,8 +5,9 @@
 -- marker: a call to it returns REFUSED, before it has had any effect.
 local REFUSED, FORGETFUL, generation = -1, 'forgetful', table.remove(ARGV)
 local marker, seen_calls, calls = nil, 0, 0
--- Since when this generation is, in ms; and whether claims were missing at its beginning.
-local generation_since, has_forgotten = 0, false
+-- What the marker says: since when this generation is, in ms; whether claims were missing at its beginning; whether claims may be
+-- made; the number of the last fence.
+local generation_since, has_forgotten, is_ready, fence = 0, false, true, '0'
 if generation ~= '' then
   marker, seen_calls = table.remove(KEYS), tonumber(table.remove(ARGV))
 end
@@ -18,11 +19,11 @@ local function server_id()
 end
 
 local function is_server(id)
-  if id == '' then
-    return true
+  if id == '' or id == FORGETFUL then
+    return id == ''
   end
   local info = redis.pcall('INFO', 'server')
-  return type(info) == 'string' and string.find(info, 'run_id:' .. id, 1, true) ~= nil
+  return type(info) ~= 'string' or string.find(info, 'run_id:' .. id, 1, true) ~= nil
 end
 
 -- Counts this call, unless the marker or the server is another one.
@@ -30,7 +31,8 @@ local function is_known()
   if generation == '' then
     return true
   end
-  local stored, server, counted, since, forgot = unpack(safe('HMGET', marker, 'generation', 'server', 'calls', 'since', 'forgot'))
+  local stored, server, counted, since, forgot, ready, fenced =
+    unpack(safe('HMGET', marker, 'generation', 'server', 'calls', 'since', 'forgot', 'ready', 'fence'))
   if stored ~= generation or not server or not is_server(server) then
     return false
   end
@@ -40,10 +42,6 @@ local function is_known()
   end
   calls = safe('HINCRBY', marker, 'calls', 1)
   generation_since, has_forgotten = whole(since) or 0, since ~= false and forgot == since
+  is_ready, fence = ready == '1', fenced or '0'
   return true
-end
-
--- Whether the clean stream was read back far enough for claims to be made.
-local function is_ready()
-  return is_known() and (generation == '' or safe('HGET', marker, 'ready') == '1')
 end

@@ -1,4 +1,4 @@
 -- Refuses to work with leases of before the last fence. Follows marker_ready.lua, with the number of that fence as the last of ARGV.
-if generation ~= '' and (safe('HGET', marker, 'fence') or '0') ~= table.remove(ARGV) then
+if generation ~= '' and fence ~= table.remove(ARGV) then
   return REFUSED
 end

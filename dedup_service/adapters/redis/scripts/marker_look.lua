@@ -8,16 +8,18 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local stored, server, since, fence, forgot = unpack(safe('HMGET', KEYS[1], 'generation', 'server', 'since', 'fence', 'forgot'))
 local id = server_id()
 
--- A number as this script writes it, or nil. The service must be able to read what is kept.
+-- A number as this script writes it, or nil. The service must be able to read what is kept, and a generation that is far ahead of
+-- the time could not rise for ever.
+local FAR_AHEAD_MS = 1e12
 local function written(text)
   local number = whole(text)
-  return number and string.format('%.0f', number) == text and number
+  return number and number <= now + FAR_AHEAD_MS and string.format('%.0f', number) == text and number
 end
 
 -- One that begins in the future was written by another clock, by which nobody can tell when the leases of before have ended.
-if not (written(stored) and written(since) and written(fence)) or written(since) > now or server ~= id
-  or written(stored) < tonumber(ARGV[2]) then
-  local following = string.format('%.0f', math.max((written(stored) or 0) + 1, tonumber(ARGV[2]), now))
+if not (written(stored) and written(since) and written(fence)) or written(since) > now or server == FORGETFUL
+  or not server or (id ~= '' and server ~= id) or written(stored) < tonumber(ARGV[2]) then
+  local following = string.format('%.0f', math.max((written(stored) or 0) + 1, ARGV[2] + 1, now))
   redis.call('DEL', KEYS[1])
   redis.call('HSET', KEYS[1], 'generation', following, 'server', id, 'since', string.format('%.0f', now),
     'fence', written(fence) and fence or '0', 'ready', '0', 'calls', '0')

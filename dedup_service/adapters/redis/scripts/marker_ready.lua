@@ -1,4 +1,4 @@
 -- Refuses to work on claims that are not complete. Follows marker.lua.
-if not is_ready() then
+if not (is_known() and is_ready) then
   return REFUSED
 end

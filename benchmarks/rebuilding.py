@@ -11,6 +11,7 @@ from benchmarks.events import BATCH_TYPE, SOURCES, present_second
 from benchmarks.latency import REPLICAS, send
 from benchmarks.results import Section, at_least, at_most
 from benchmarks.stage import (
+    NAMESPACE,
     Hub,
     Server,
     ServiceProcess,
@@ -20,7 +21,7 @@ from benchmarks.stage import (
     running_valkey,
     until_processed,
 )
-from dedup_service.core.outgoing import INDEXES_PROPERTY, ORIGIN_PROPERTY
+from dedup_service.core.outgoing import DEPLOYMENT_PROPERTY, INDEXES_PROPERTY, ORIGIN_PROPERTY
 from sandbox.amqp.codec import Symbol
 from sandbox.amqp.messages import APPLICATION_PROPERTIES, BareMessage, data_section, properties_section, section
 from sandbox.hub.log import now_ms
@@ -30,6 +31,7 @@ WINDOW_MS = 14_400_000
 CLAIMS = (1_000_000, 10_000_000)
 DEADLINE_SECONDS = 1200.0
 POLL_SECONDS = 0.25
+RESTORED, PROGRESS = "dedup_claims_restored_total", "dedup_rebuild_progress_ratio"
 LIVE_EVENTS_PER_SECOND = 30
 BEFORE_SECONDS = 3.0
 PAUSED_AFTER_SECONDS = 2.0
@@ -58,6 +60,7 @@ def clean_event(number: int, at: str) -> BareMessage:
     said = {
         ORIGIN_PROPERTY: f"0badcafe/0/{number}",
         INDEXES_PROPERTY: f"0-{BATCH - 1}",
+        DEPLOYMENT_PROPERTY: NAMESPACE,
         "iothub-connection-device-id": f"edge-{number % 3}",
         "iothub-connection-module-id": "sender",
     }
@@ -95,7 +98,7 @@ async def _after_forgetting(hub: Hub, redis: Server, service: ServiceProcess, cl
     started = time.monotonic()
     most, goes_on, published = idle_bytes, 0.0, None
     async with asyncio.timeout(DEADLINE_SECONDS):
-        while await service.metric("dedup_claims_restored_total") < claims:
+        while not (goes_on and await service.metric(RESTORED) and await service.metric(PROGRESS) == 1):
             await asyncio.sleep(POLL_SECONDS)
             seconds, most = time.monotonic() - started, max(most, service.usage.memory_info().rss)
             if seconds >= PAUSED_AFTER_SECONDS and published is None:

@@ -25,6 +25,7 @@ PREFETCH, BATCH_SIZE = 3000, 1000
 """Used for the service and the baselines alike; the service's defaults."""
 DEADLINE_SECONDS = 300.0
 POLL_SECONDS = 0.05
+NAMESPACE = "bench"
 
 CLAIMS_PER_CALL = 10_000
 ADD_CLAIMS = """
@@ -109,7 +110,7 @@ class Server:
         with Redis.from_url(self.url) as client:
             add = client.register_script(ADD_CLAIMS)
             for first in range(0, count, CLAIMS_PER_CALL):
-                add(keys=["bench{0}"], args=[first, min(CLAIMS_PER_CALL, count - first)])
+                add(keys=[f"{NAMESPACE}{{0}}"], args=[first, min(CLAIMS_PER_CALL, count - first)])
 
 
 @contextmanager
@@ -156,7 +157,7 @@ def environment(hub: Hub, redis_url: str, folder: Path, overrides: Mapping[str, 
         "DEDUP_OUTPUT_CONSUMER_GROUP": "dedup",
         "DEDUP_DEAD_LETTER_CONNECTION_STRING": "discard",
         "DEDUP_REDIS_URL": redis_url,
-        "DEDUP_NAMESPACE": "bench",
+        "DEDUP_NAMESPACE": NAMESPACE,
         "DEDUP_CHECKPOINT_URL": f"sqlite:///{folder / 'checkpoints.db'}",
         "DEDUP_HTTP_HOST": "127.0.0.1",
         "DEDUP_PREFETCH": str(PREFETCH),

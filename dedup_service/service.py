@@ -28,9 +28,9 @@ from dedup_service.ports import Extractor, Ledger, PodBoard, Publisher
 from dedup_service.processing.admission import Admission
 from dedup_service.processing.shared import Shared, SharedPorts
 from dedup_service.rebuild.kept import ages_of_oldest
+from dedup_service.rebuild.making import RebuildPorts, make_memory, make_rebuilder
 from dedup_service.rebuild.published import PublishedReader
-from dedup_service.rebuild.reading_back import ReadingBack
-from dedup_service.rebuild.rebuilder import Rebuilder, RebuildOptions
+from dedup_service.rebuild.rebuilder import Rebuilder
 from dedup_service.telemetry import log
 from dedup_service.waiting import StartupWait
 
@@ -44,9 +44,6 @@ READY_GRACE_SECONDS = {
 }
 """How long a dependency may be unavailable before the pod is not ready; work continues without the checkpoint store."""
 DEFAULT_READY_GRACE_SECONDS = 10.0
-MIN_HORIZON_MS = 120_000
-HORIZON_SPREADS = 4
-"""Back to how many copy spreads ago the clean stream is read before live data goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +239,10 @@ class Service:
         own = [name for name in clean if ":" not in name]
         forward_to = OutputPolicy(own, settings.partition_by, "", settings.kept_property_names) if own else None
         incarnations, newest_sample = Incarnations(source.config.name for source in ports.inputs), NewestSample()
-        memory, admissions = self._memory(clean), [self._admission(clean, source.config.name) for source in ports.inputs]
+        memory, admissions = (
+            make_memory(settings, clean),
+            [self._admission(clean, source.config.name) for source in ports.inputs],
+        )
         of_inputs = [
             Shared(
                 ports=ports.shared,
@@ -266,37 +266,26 @@ class Service:
         settings, groups = self._settings, Groups(self._config.groups(clean, input_name))
         return Admission(groups, self._ports.extractor, settings.unmatched, settings.kept_property_names)
 
-    # --- what Redis remembers
-
-    def _memory(self, clean_partitions: list[str]) -> Memory:
-        settings = self._settings
-        read_back = clean_partitions if settings.on_redis_loss == "rebuild" else []
-        return Memory(read_back, settings.shard_count, round(settings.clock_error_seconds * 1000))
-
     def _make_rebuilder(
         self, memory: Memory, incarnations: Incarnations, groups_of_inputs: Sequence[Groups]
     ) -> Rebuilder | None:
-        ports, telemetry = self._ports.shared, self._telemetry
-        clock = ports.clock
-        if ports.markers is None or ports.tail is None:
+        shared = self._ports.shared
+        if shared.markers is None or shared.tail is None:
             return None
+        ports = RebuildPorts(shared.tail, shared.claims, shared.markers, shared.clock, self._telemetry)
         names = [source.config.name for source in self._ports.inputs]
-        groups = dict(zip(names, groups_of_inputs, strict=True))
-        options = RebuildOptions(
-            self._settings.lease_seconds,
-            max(group.window_ms for group in groups_of_inputs[0].groups),
-            self._horizon_ms,
-            lambda: telemetry.lag_spread_ms(clock.now_ms()),
+        by_input = dict(zip(names, groups_of_inputs, strict=True))
+        published = PublishedReader(by_input, incarnations, self._ports.extractor, self._config.namespace)
+        return make_rebuilder(
+            self._pod_id,
+            self._settings,
+            ports,
+            memory,
+            published,
+            groups_of_inputs[0].groups,
+            lambda: self._status.spread_ms,
+            self._has_worked,
         )
-        published = PublishedReader(groups, incarnations, self._ports.extractor)
-        reading_back = ReadingBack(ports.tail, ports.claims, ports.markers, published, clock, telemetry)
-        return Rebuilder(self._pod_id, memory, ports.markers, reading_back, clock, telemetry, options, self._has_worked)
-
-    def _horizon_ms(self) -> int:
-        seconds = self._settings.rebuild_horizon_seconds
-        if seconds is None:
-            return max(MIN_HORIZON_MS, round(HORIZON_SPREADS * self._status.spread_ms))
-        return round(seconds * 1000)
 
     async def _has_worked(self) -> bool:
         """The first checkpoint of a partition is written before anything of it is processed, unless work began at a time."""

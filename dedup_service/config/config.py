@@ -41,7 +41,8 @@ class Config:
         for group in self.group_settings:
             by_input = {} if self._file is None else self._file.by_input(group)
             formats = {read.format for read in by_input.values()}
-            made.append(make_group(by_input.get(input_name or "", group), self.settings, clean_partitions, formats))
+            own = by_input.get(input_name or "", group)
+            made.append(make_group(own, self.settings, clean_partitions, formats, self.namespace))
         return made
 
     @property

@@ -48,10 +48,14 @@ def only_observes(groups: Sequence[GroupSettings], settings: Settings) -> bool:
 
 
 def make_group(
-    group: GroupSettings, settings: Settings, clean_partitions: list[str], formats: Collection[str] = ()
+    group: GroupSettings,
+    settings: Settings,
+    clean_partitions: list[str],
+    formats: Collection[str] = (),
+    deployment: str = "",
 ) -> Group:
     """`clean_partitions`: those of all clean hubs, as `<output>:<partition>`, or the number alone for the environment's
-    hub. `formats`: those of all inputs, where the group has none of its own."""
+    hub. `formats`: those of all inputs, where the group has none of its own. `deployment`: its namespace."""
     output_partitions = [name for name in clean_partitions if name.rpartition(":")[0] == (group.output or "")]
     return Group(
         name=group.name,
@@ -63,6 +67,7 @@ def make_group(
             group.name,
             settings.kept_property_names,
             group.content_mode,
+            deployment,
         ),
         devices=tuple(group.devices),
         sources=tuple(group.sources),

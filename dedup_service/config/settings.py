@@ -143,7 +143,7 @@ class Settings(BaseSettings):
         None,
         gt=0,
         description="Back to how long ago the clean stream is read before live data goes on; by default four times the "
-        "observed spread of copies, and two minutes at least.",
+        "observed spread of copies, between two and 15 minutes.",
         examples=["300"],
     )
     clock_error_seconds: float = Field(

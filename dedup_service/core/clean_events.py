@@ -10,6 +10,7 @@ import msgspec
 from dedup_service.core.containers import Batch
 from dedup_service.core.events import Extraction, InputEvent, Reading
 from dedup_service.core.outgoing import (
+    DEPLOYMENT_PROPERTY,
     DUPLICATE_PROPERTY,
     ORIGIN_PROPERTY,
     OutgoingEvent,
@@ -62,6 +63,8 @@ def clean_events(
     whole = len(chosen) == len(extraction.readings) and not extraction.bad and len(by_partition) == 1
     render = _structured_event if policy.content_mode == STRUCTURED else _as_received
     common = {**kept_properties(event, policy.kept_adx_properties), ORIGIN_PROPERTY: origin}
+    if policy.deployment:
+        common[DEPLOYMENT_PROPERTY] = policy.deployment
     if flags.duplicate:
         common[DUPLICATE_PROPERTY] = True
     return [

@@ -18,6 +18,9 @@ from dedup_service.core.times import source_time_ms
 BEGINNING_MS = 0
 """Read back to here: everything whose claim would not have ended is claimed, or the clean stream holds no more."""
 
+MAX_PART_MS = 900_000
+"""A reader that breaks off costs no more than this."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReadBack:
@@ -63,8 +66,10 @@ class Marker:
 class RestoredEvent:
     """Claims of readings that one clean event has published."""
 
+    kept_until_ms: int
+    """The end of the window."""
     ends_ms: int
-    """When the claims end."""
+    """When the claims end, by the spread of lag after the window."""
     sources: Sequence[str]
     keys: Sequence[bytes]
     claims: Sequence[bytes]
@@ -97,9 +102,9 @@ class Memory:
         self.read_back_to.clear()
 
     def saw(self, markers: Sequence[Marker], window_ms: int) -> None:
-        backs = {marker.shard: marker.read_back_to(self.clean_partitions) for marker in markers}
-        self.read_back_to = {m.shard: at for m in markers if m.is_ready and (at := backs[m.shard]) is not None}
-        self.is_whole = all(marker.is_whole(self.clean_partitions) for marker in markers)
+        backs = {m.shard: m.read_back_to(self.clean_partitions) for m in markers if m.is_ready}
+        self.read_back_to = {shard: at_ms for shard, at_ms in backs.items() if at_ms is not None}
+        self.is_whole = len(backs) == len(markers) and all(at_ms == BEGINNING_MS for at_ms in backs.values())
         self.progress = min((self._share(marker, window_ms) for marker in markers), default=1.0)
 
     def _share(self, marker: Marker, window_ms: int) -> float:
@@ -159,7 +164,8 @@ class Part:
 
 def next_part(markers: Iterable[Marker], partition_id: str, horizon_ms: int, window_ms: int) -> Part | None:
     """The part to read next for those shards of which least is read back: first to the horizon, which is so long before they
-    forgot, then twice as far back each time, and at last for the whole window. None when all was read."""
+    forgot, then twice as far back each time, by MAX_PART_MS at most, and at last for the whole window. None when all was
+    read."""
     lacking = [marker for marker in markers if _read_back_to(marker, partition_id) > BEGINNING_MS]
     if not lacking:
         return None
@@ -167,7 +173,10 @@ def next_part(markers: Iterable[Marker], partition_id: str, horizon_ms: int, win
     same = [m for m in lacking if m.read_back.get(partition_id) == least.read_back.get(partition_id)]
     since_ms = min(marker.since_ms for marker in same)
     done = least.read_back.get(partition_id)
-    depth_ms = horizon_ms if done is None else max(horizon_ms, 2 * (since_ms - done.to_ms))
+    depth_ms = horizon_ms
+    if done is not None:
+        done_ms = max(since_ms - done.to_ms, 1)
+        depth_ms = done_ms + min(done_ms, MAX_PART_MS)
     return Part(
         partition_id,
         same,

@@ -17,6 +17,8 @@ ORIGIN_PROPERTY = "dedup_origin"
 INDEXES_PROPERTY = "dedup_indexes"
 LATE_PROPERTY = "dedup_late"
 DUPLICATE_PROPERTY = "dedup_duplicate"
+DEPLOYMENT_PROPERTY = "dedup_deployment"
+"""The namespace of whoever published it: several deployments may share a clean hub, and read each other's keys there."""
 
 KEPT_ANNOTATIONS = (DEVICE_ID, MODULE_ID, IOTHUB_ENQUEUED_TIME)
 """System annotations that republishing would lose; they become application properties of the same name."""
@@ -61,6 +63,8 @@ class OutputPolicy:
     """Lower-case names that devices may use."""
     content_mode: str = "as-received"
     """`structured`: all that is known about a reading is in the body, for consumers that see nothing else."""
+    deployment: str = ""
+    """The deployment's namespace; empty where clean events need not tell it."""
     _partitions: MemoDict[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -44,7 +44,7 @@ class Takeover:
         checkpoint = (await self._retrier.run(self._source.checkpoints.load)).get(self._partition_id)
         if inherited is not None and inherited.incarnation != info.incarnation:
             raise HubRecreatedError(f"partition {self._partition_id}: the record belongs to another hub of this name")
-        await self._check_record(inherited, checkpoint)
+        await self._check_record(inherited, checkpoint, state)
         finished = _furthest(inherited, checkpoint, state)
         if finished is not None and finished.sequence_number > state.last_sequence_number:
             self._refuse_position(finished, state, is_same_hub=inherited is not None)
@@ -81,13 +81,13 @@ class Takeover:
         run, hub = self._retrier.run, self._source.hub
         return await asyncio.gather(run(hub.info), run(partial(hub.partition_state, self._partition_id)))
 
-    async def _check_record(self, inherited: LeaseRecord | None, checkpoint: Position | None) -> None:
+    async def _check_record(self, inherited: LeaseRecord | None, checkpoint: Position | None, state: PartitionState) -> None:
         """An owner writes the record before the checkpoint. One that is behind it comes from a server that has forgotten,
         even if nothing else shows that."""
         markers, recorded = self._shared.ports.markers, inherited.finished if inherited is not None else None
-        if markers is None or inherited is None or recorded is None or checkpoint is None or inherited.generation:
+        if markers is None or recorded is None or checkpoint is None or not self._lease.inherited_is_current:
             return
-        if self._lease.inherited_is_current and checkpoint.sequence_number > recorded.sequence_number:
+        if recorded.sequence_number < checkpoint.sequence_number and _furthest(inherited, checkpoint, state) == checkpoint:
             await self._retrier.run(markers.distrust)
             raise LeaseLostError(f"partition {self._partition_id}: its record in Redis is older than its checkpoint")
 

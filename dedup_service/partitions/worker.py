@@ -101,6 +101,7 @@ class PartitionWorker:
                 self._telemetry.hub_recreated(self._label, str(error))
                 pipeline, is_recreated = None, True
                 await self._checkpointer.settle()
+                self.lease.written = None  # it is of the hub of before
                 self._checkpointer.restart(None)
             except (LeaseLostError, StoppingError):
                 raise

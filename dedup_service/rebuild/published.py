@@ -17,7 +17,13 @@ from dedup_service.core.extract import JSON_ERRORS
 from dedup_service.core.groups import Group, Groups
 from dedup_service.core.incarnations import Incarnations
 from dedup_service.core.input_log import InputLog
-from dedup_service.core.outgoing import DUPLICATE_PROPERTY, INDEXES_PROPERTY, KEPT_ANNOTATIONS, ORIGIN_PROPERTY
+from dedup_service.core.outgoing import (
+    DEPLOYMENT_PROPERTY,
+    DUPLICATE_PROPERTY,
+    INDEXES_PROPERTY,
+    KEPT_ANNOTATIONS,
+    ORIGIN_PROPERTY,
+)
 from dedup_service.core.resolve import indexes_of
 from dedup_service.core.structured import OWN_PREFIX
 from dedup_service.errors import Dependency, DependencyKind, UnavailableError, UndeliverableError
@@ -69,25 +75,38 @@ class PublishedReader:
     incarnations: Incarnations
     extractor: Extractor
     """Reads CloudEvents."""
+    deployment: str
+    """See OutputPolicy."""
 
     def read(self, clean: InputEvent) -> Published | None:
         """None for what holds no winners of this deployment: what others sent, marked duplicates, and what is no reading.
 
-        A clean hub may be that of several deployments, whose readings may have the same keys. Only the origin tells them
-        apart: so what came from a hub that was since recreated is not this deployment's, either.
+        A clean hub may be that of several deployments, whose readings may have the same keys. What this one has published
+        names it, or came from one of its inputs.
 
         Raises UnknownReadingsError; UnavailableError where it may have come from an input that this pod has not reached yet.
         """
         origin, indexes = _origin(clean)
         if origin is None or not indexes:
             return None
-        name = self.incarnations.input_of(origin.incarnation)
-        if name is None:
-            self._require_all_inputs()
+        name, deployment = (
+            self.incarnations.input_of(origin.incarnation),
+            clean.application_properties.get(DEPLOYMENT_PROPERTY),
+        )
+        if name is None and deployment != self.deployment:
+            if deployment is None:
+                self._require_all_inputs()
             return None
-        return self._read(_as_it_came(clean), self.groups[name], origin, indexes)
+        event, problem = _as_it_came(clean), UnknownReadingsError("there is no input")
+        for groups in self.groups.values() if name is None else [self.groups[name]]:
+            try:
+                return self._read(event, groups, origin, indexes)
+            except UnknownReadingsError as error:
+                problem = error
+        raise problem
 
     def _require_all_inputs(self) -> None:
+        """For events that do not name their deployment, as this service wrote them before."""
         if not self.incarnations.live():
             problem = "not reached yet, and so it can't be told which events of the clean stream came from it"
             raise UnavailableError(Dependency(DependencyKind.INPUT_HUB), problem)

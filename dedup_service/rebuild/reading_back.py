@@ -1,4 +1,4 @@
-"""Reads one part of one clean partition, and claims again what it holds. No more than a batch of it is ever in memory."""
+"""Reads one part of one clean partition, and claims again what it holds. No more than a few batches of it are in memory."""
 
 from __future__ import annotations
 
@@ -118,11 +118,11 @@ class ReadingBack:
         number = numbers.get(name)
         if number is None:
             number = numbers[name] = await self.claims.replica_number(*name)
-        ends_ms = published.enqueued_ms + published.group.window_ms + spread_ms
+        kept_until_ms = published.enqueued_ms + published.group.window_ms
         sources, keys = [reading.source for reading in published.readings], published.keys()
         claims = published.claims(number)
         return [
-            RestoredEvent(ends_ms, sources[piece], keys[piece], claims[piece])
+            RestoredEvent(kept_until_ms, kept_until_ms + spread_ms, sources[piece], keys[piece], claims[piece])
             for piece in (slice(at, at + CLAIMS_PER_CALL) for at in range(0, len(keys), CLAIMS_PER_CALL))
         ]
 

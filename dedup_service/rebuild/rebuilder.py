@@ -18,15 +18,16 @@ from functools import partial
 from dedup_service.core.markers import Marker, Memory, Part, ReadBack, next_part
 from dedup_service.errors import Dependency, DependencyKind, ForgottenError, UnavailableError
 from dedup_service.ports import Clock, Markers
-from dedup_service.rebuild.reading_back import READING, ReadingBack
+from dedup_service.rebuild.reading_back import ReadingBack
 from dedup_service.rebuild.reports import Reports, generations_of
+from dedup_service.rebuild.turns import Turns
 from dedup_service.telemetry import Telemetry
 
 REDIS = Dependency(DependencyKind.REDIS)
 ROUND_SECONDS = 0.25
-TURN_SECONDS = 10.0
-"""A pod that gets nowhere with a partition for so long leaves it to another one."""
 MAX_READERS = 4
+CLOSE_SECONDS = 2.0
+"""How long to wait for readers that were cancelled during a network call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,15 @@ class RebuildOptions:
 
 
 @dataclass(slots=True)
+class Seen:
+    """A shard's generation, since this pod saw it first."""
+
+    generation: int
+    at: float
+    """Monotonic seconds."""
+
+
+@dataclass(slots=True)
 class Rebuilder:
     pod_id: str
     memory: Memory
@@ -49,14 +59,17 @@ class Rebuilder:
     clock: Clock
     telemetry: Telemetry
     options: RebuildOptions
-    has_worked: Callable[[], Awaitable[bool]]
+    may_have_worked: Callable[[], Awaitable[bool]]
     """Whether this deployment may ever have published anything. If not, there are no leases of before."""
-    _seen_at: dict[tuple[int, int], float] = field(default_factory=dict)
-    """Shard and generation → when this pod first saw it, in monotonic seconds."""
-    _generations: dict[int, int] = field(default_factory=dict)
-    """Of each shard, as last seen."""
+    _turns: Turns = field(init=False)
+    _has_worked: bool = False
+    _seen: dict[int, Seen] = field(default_factory=dict)
+    """By shard."""
     _reading: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _reports: Reports | None = None
+
+    def __post_init__(self) -> None:
+        self._turns = Turns(self.pod_id, self.markers, self.clock, self.telemetry)
 
     async def run(self, stop: asyncio.Event) -> None:
         try:
@@ -64,8 +77,14 @@ class Rebuilder:
                 await self.round()
                 await self.clock.sleep(ROUND_SECONDS)
         finally:
-            for task in self._reading.values():
-                task.cancel()
+            await self._stop_reading()
+
+    async def _stop_reading(self) -> None:
+        reading = set(self._reading.values())
+        for task in reading:
+            task.cancel()
+        if reading:
+            await asyncio.wait(reading, timeout=CLOSE_SECONDS)
 
     async def round(self) -> None:
         """Does what can be done now. Makes no call while everything is remembered."""
@@ -92,19 +111,32 @@ class Rebuilder:
         return self.options.window_ms + self.options.spread_ms()
 
     async def _work(self, markers: Sequence[Marker]) -> None:
-        now, partitions = self.clock.monotonic(), self.memory.clean_partitions
-        lacking = [marker for marker in markers if not marker.is_whole(partitions)]
-        await self._report_forgotten(markers)
-        for marker in lacking:
-            self._seen_at.setdefault((marker.shard, marker.generation), now)
+        lacking = [marker for marker in markers if not marker.is_whole(self.memory.clean_partitions)]
+        if lacking and not self._has_worked:
+            await self._ask_for_work()
+        self._see(markers)
         fenced = [marker for marker in lacking if await self._is_fenced(marker)]
         self._report(lacking, is_read=bool(fenced))
         await self._note_again(fenced)
-        for partition in partitions:
-            part = next_part(fenced, partition, self.options.horizon_ms(), self._needed_ms)
+        for part in self._next_parts(fenced):
+            partition = part.partition_id
             is_free = partition not in self._reading and len(self._reading) < MAX_READERS
-            if part is not None and is_free and await self.markers.may_read(self.pod_id, partition, TURN_SECONDS):
+            if is_free and await self._turns.may_begin(partition):
                 self._reading[partition] = asyncio.create_task(self._read(part))
+
+    async def _ask_for_work(self) -> None:
+        """Who can't tell waits for leases that may not be there: the rebuild does not wait for the checkpoint store."""
+        try:
+            self._has_worked = await self.may_have_worked()
+        except UnavailableError as error:
+            self.telemetry.failed(error.dependency)
+            self._has_worked = True
+
+    def _next_parts(self, markers: Sequence[Marker]) -> list[Part]:
+        """The newest first: claims may be made when every partition is read back to the horizon."""
+        horizon_ms, needed_ms = self.options.horizon_ms(), self._needed_ms
+        parts = [next_part(markers, partition, horizon_ms, needed_ms) for partition in self.memory.clean_partitions]
+        return sorted((part for part in parts if part is not None), key=lambda part: -part.start_ms)
 
     async def _note_again(self, markers: Sequence[Marker]) -> None:
         """Where all was read but is not ready: whoever noted it waited for a partition that is no output any more."""
@@ -116,28 +148,26 @@ class Rebuilder:
 
     async def _is_fenced(self, marker: Marker) -> bool:
         """Whether all leases of before have ended, by the clock of Redis and by this pod's own."""
-        if marker.is_ready or marker.read_back or not await self.has_worked():
+        if marker.is_ready or marker.read_back or not self._has_worked:
             return True
         ago_seconds = await self.markers.fence(marker) / 1000
-        seen_seconds = self.clock.monotonic() - self._seen_at[marker.shard, marker.generation]
+        seen_seconds = self.clock.monotonic() - self._seen[marker.shard].at
         return min(ago_seconds, seen_seconds) >= self.options.lease_seconds
 
     async def _read(self, part: Part) -> None:
         partition = part.partition_id
-        keep = partial(self.markers.may_read, self.pod_id, partition, TURN_SECONDS)
         try:
-            read_back = await self._read_back(part, keep)
+            read_back = await self._read_back(part, partial(self._turns.keep, partition))
             for marker in part.markers:
                 await self.markers.note(marker, partition, read_back, self.memory.clean_partitions)
-            await self.markers.may_read(self.pod_id, partition, ROUND_SECONDS)
+            await self._turns.end(partition)
         except ForgottenError:
             pass  # the next round looks again
         except UnavailableError as error:
-            self.telemetry.unavailable(error.dependency, error.problem)
+            await self._turns.decline(partition, error)
         except Exception as error:  # noqa: BLE001  # a defect; another round, or another pod, tries again
             self.telemetry.worker_failed(partition, error)
-        else:
-            self.telemetry.available(READING)
+            await self._turns.decline(partition)
         finally:
             self._reading.pop(partition, None)
 
@@ -148,14 +178,15 @@ class Rebuilder:
 
     # --- what people see
 
-    async def _report_forgotten(self, markers: Sequence[Marker]) -> None:
-        """A pod that has just started, and finds a rebuild under way, says so, too."""
+    def _see(self, markers: Sequence[Marker]) -> None:
+        """Tells which shards have forgotten. So does a pod that has just started, and finds a rebuild under way."""
         forgotten = []
         for marker in markers:
-            known = self._generations.get(marker.shard)
-            if known != marker.generation and (known is not None or not marker.is_ready) and await self.has_worked():
-                forgotten.append(marker.shard)
-            self._generations[marker.shard] = marker.generation
+            seen = self._seen.get(marker.shard)
+            if seen is None or seen.generation != marker.generation:
+                if (seen is not None or not marker.is_ready) and self._has_worked:
+                    forgotten.append(marker.shard)
+                self._seen[marker.shard] = Seen(marker.generation, self.clock.monotonic())
         if forgotten:
             self.telemetry.redis_forgot(forgotten, rebuilds=bool(self.memory.clean_partitions))
 

@@ -386,7 +386,7 @@ class Forgetful:
             contents = [r.content_hash if has_content else NO_CONTENT for r in copy.readings]
             indexes = [r.index for r in copy.readings]
             claims = restored_claims(copy.event, indexes, contents, copy.replica, copy.enqueued_ms)
-            event = RestoredEvent(ends_ms, [r.source for r in copy.readings], copy.keys, claims)
+            event = RestoredEvent(ends_ms, ends_ms, [r.source for r in copy.readings], copy.keys, claims)
             await self.markers.restore([event], markers)
         for marker in markers:
             await self.markers.note(marker, "0", ReadBack(0, 0), ["0"])

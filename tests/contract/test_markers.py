@@ -63,7 +63,8 @@ class Pod:
 
     async def restore(self, source: str, marker: Marker, *, number: int = 1, replica: int = 0, ttl_ms: int = TTL_MS) -> int:
         claims = restored_claims(Origin(1, 0, number, 0), [0], [CONTENT], replica, 1)
-        event = RestoredEvent(marker.now_ms + ttl_ms, [source], [key_digest("g", source, "1")], claims)
+        ends_ms = marker.now_ms + ttl_ms
+        event = RestoredEvent(ends_ms, ends_ms, [source], [key_digest("g", source, "1")], claims)
         return await self.markers.restore([event], [marker])
 
 

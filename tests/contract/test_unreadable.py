@@ -77,7 +77,7 @@ class Deployment:
                     assert await self.markers.may_read("pod", partition, 5.0)
                     claims = restored_claims(Origin(1, 0, 0, 0), [0], [content_hash(b"")], 0, 1)
                     keys = [key_digest(GROUP, SOURCE, "published")]
-                    event = RestoredEvent(marker.now_ms + 60_000, [SOURCE], keys, claims)
+                    event = RestoredEvent(marker.now_ms + 60_000, marker.now_ms + 60_000, [SOURCE], keys, claims)
                     await self.markers.restore([event], [marker])
                     await self.markers.note(marker, partition, ReadBack(BEGINNING_MS, 0), PARTITIONS)
             except ForgottenError:

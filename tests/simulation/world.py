@@ -578,7 +578,7 @@ class Process:
         ports, memory = shared.ports, shared.memory
         assert ports.tail is not None
         assert ports.markers is not None
-        published = PublishedReader({INPUT: shared.admission.groups}, shared.incarnations, shared.admission.extractor)
+        published = PublishedReader({INPUT: shared.admission.groups}, shared.incarnations, shared.admission.extractor, "")
         options = RebuildOptions(LEASE_SECONDS, window_ms, lambda: round(HORIZON_SECONDS * 1000), lambda: 0)
         reading_back = ReadingBack(ports.tail, ports.claims, ports.markers, published, ports.clock, self.telemetry)
         return Rebuilder(name, memory, ports.markers, reading_back, ports.clock, self.telemetry, options, self._has_worked)

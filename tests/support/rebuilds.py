@@ -18,13 +18,14 @@ from tests.support.shared import INPUT
 
 WINDOW_MS = 3_600_000
 MAX_BYTES = 1_000_000
+DEPLOYMENT = "this-one"
 
 
 def reader_of(*groups: Group, incarnation: int = 1) -> PublishedReader:
     """Of a deployment that reads one input, which has this incarnation."""
     incarnations = Incarnations([INPUT])
     incarnations.saw(INPUT, incarnation)
-    return PublishedReader({INPUT: Groups(groups)}, incarnations, CloudEventsExtractor(MAX_BYTES))
+    return PublishedReader({INPUT: Groups(groups)}, incarnations, CloudEventsExtractor(MAX_BYTES), DEPLOYMENT)
 
 
 async def _kept() -> None:

@@ -110,8 +110,8 @@ class RedisLedger:
 
     async def forgot_ms(self) -> int | None:
         keys = [marker_key(self._namespace, shard) for shard in range(len(self._prefixes))]
-        found = [number_of(self._report, key, await self._command(None, "HGET", key, "forgot")) for key in keys]
-        return max(found) or None
+        found = await all_of([self._command(None, "HGET", key, "forgot") for key in keys])
+        return max(number_of(self._report, key, value) for key, value in zip(keys, found, strict=True)) or None
 
     async def find(self, claim_scope: str, source: str, reading_id: str) -> StoredClaim | None:
         shard = shard_of(source, len(self._prefixes))

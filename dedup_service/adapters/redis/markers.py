@@ -17,8 +17,8 @@ from dedup_service.errors import ForgottenError
 
 LEASES_SHARD = 0
 READ_BACK = b"back:"
-_HEAD = struct.Struct(">HIH").pack
-"""When the claims of a clean event end, in ms (6 bytes), and how many there are."""
+_HEAD = struct.Struct(">HIHIH").pack
+"""Until when the claims of a clean event are needed, and when they end, in ms (6 bytes each), and how many there are."""
 
 
 class RedisMarkers:
@@ -105,7 +105,7 @@ class RedisMarkers:
                     keys, records = parts[shard]
                     prefix = b"%s{%d}" % (self._namespace, shard)
                     keys += [prefix + event.keys[place] for place in places]
-                    records.append(_HEAD(event.ends_ms >> 32, event.ends_ms & 0xFFFFFFFF, len(places)))
+                    records.append(_head_of(event, len(places)))
                     records += [event.claims[place] for place in places]
         return parts
 
@@ -122,6 +122,11 @@ class RedisMarkers:
         args = [partition_id, read_back.to_ms, read_back.sequence_number, *partitions]
         (unreadable,) = await self._read_back(marker.shard, [], args, marker.generation)
         report_all(self._report, unreadable)
+
+
+def _head_of(event: RestoredEvent, count: int) -> bytes:
+    kept_ms, ends_ms = event.kept_until_ms, event.ends_ms
+    return _HEAD(kept_ms >> 32, kept_ms & 0xFFFFFFFF, ends_ms >> 32, ends_ms & 0xFFFFFFFF, count)
 
 
 def _read_back(fields: dict[bytes, bytes]) -> dict[str, ReadBack]:

@@ -27,7 +27,7 @@ from tests.support.formats.shapes import SHAPES, Shape
 from tests.support.groups import group_of
 from tests.support.pipelines import WINDOW_MS, World
 from tests.support.readings import batch_of, element, event, single, structured
-from tests.support.rebuilds import decoded, read_back, reader_of
+from tests.support.rebuilds import DEPLOYMENT, decoded, read_back, reader_of
 from tests.unit.service.processing.test_senders_formats import extractor
 from wire.cloudevents import BATCH_CONTENT_TYPE
 
@@ -242,9 +242,22 @@ async def test_a_claim_is_restored_although_the_event_before_it_is_hostile(hosti
     assert decoded(restored).keys() == decoded(world.claims).keys()
 
 
-def test_what_another_deployment_has_published_in_the_same_clean_hub_is_not_restored() -> None:
-    """Its readings may have the same keys: restored, they would silence this deployment's own."""
+@pytest.mark.parametrize(
+    ("deployment", "incarnation", "is_ours"),
+    [
+        (None, 7, True),
+        (None, 8, False),
+        (DEPLOYMENT, 8, True),  # its input hub was recreated since
+        ("another", 7, True),  # its namespace was changed since
+        ("another", 8, False),
+    ],
+)
+def test_only_what_this_deployment_has_published_is_restored(
+    deployment: str | None, incarnation: int, *, is_ours: bool
+) -> None:
+    """The readings of others in the same clean hub may have the same keys: restored, they would silence its own."""
     properties = {"dedup_origin": "00000007/0/1", "dedup_indexes": "0", "cloudEvents_id": "a", "cloudEvents_source": "s"}
+    if deployment is not None:
+        properties["dedup_deployment"] = deployment
     clean = InputEvent("0", 0, "0", 1, b"{}", application_properties=properties)
-    assert reader_of(group_of(), incarnation=8).read(clean) is None
-    assert reader_of(group_of(), incarnation=7).read(clean) is not None
+    assert (reader_of(group_of(), incarnation=incarnation).read(clean) is not None) is is_ours

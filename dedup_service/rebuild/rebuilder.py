@@ -112,7 +112,7 @@ class Rebuilder:
 
     async def _work(self, markers: Sequence[Marker]) -> None:
         lacking = [marker for marker in markers if not marker.is_whole(self.memory.clean_partitions)]
-        if lacking and not self._has_worked:
+        if not self._has_worked:
             await self._ask_for_work()
         self._see(markers)
         fenced = [marker for marker in lacking if await self._is_fenced(marker)]

@@ -37,8 +37,8 @@ from dedup_service.waiting import Retrier
 from tests.doubles.ledger import MemoryLedger
 from tests.doubles.markers import MemoryMarkers, MemoryServer
 from tests.doubles.memory import MemoryClaims
-from tests.simulation import world
-from tests.simulation.world import SimulatedLeases, SimulatedPublisher
+from tests.simulation import ports
+from tests.simulation.ports import SimulatedLeases, SimulatedPublisher
 from tests.support.shared import CLEAN_HUB_READING
 
 Patch = pytest.MonkeyPatch
@@ -379,8 +379,8 @@ def leases_survive_the_fence(patch: Patch) -> None:
     def unharmed(held: list[Lease]) -> Renewal:
         return Renewal(pods=[], free=[], lost=[], sample=None)
 
-    patch.setattr(world, "all_lost", unharmed)
-    patch.setattr(world, "still_held", lambda held, _: held)
+    patch.setattr(ports, "all_lost", unharmed)
+    patch.setattr(ports, "still_held", lambda held, _: held)
 
 
 def noted_before_the_last_claim(patch: Patch) -> None:

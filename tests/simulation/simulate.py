@@ -15,7 +15,8 @@ import structlog
 
 from tests.simulation.auditor import Verdict, audit
 from tests.simulation.loop import SimulatedLoop, StuckError
-from tests.simulation.world import Scenario, World
+from tests.simulation.scenario import Scenario
+from tests.simulation.world import World
 
 SCENARIOS = {
     "calm": Scenario(kills=0, freezes=0, lost_replies=0, failed_sends=0),

@@ -67,7 +67,7 @@ class Pod:
     ) -> None:
         self.telemetry, self.memory = Telemetry(), Memory(sorted(hub.partitions))
         self.markers = MemoryMarkers(server)
-        clock: Any = server.clock
+        clock = clock_of(server)
         reading_back = ReadingBack(hub, server.claims, self.markers, reader_of(group_of()), clock, self.telemetry)
         options = RebuildOptions(1.0, WINDOW_MS, lambda: HORIZON_MS, lambda: 0)
         self.rebuilder = Rebuilder(
@@ -85,6 +85,11 @@ def server() -> MemoryServer:
     return MemoryServer(clock, MemoryClaims(clock))
 
 
+def clock_of(server: MemoryServer) -> MemoryClock:
+    assert isinstance(server.clock, MemoryClock)
+    return server.clock
+
+
 async def rounds_until(condition: Callable[[], bool], *pods: Pod) -> None:
     for _ in range(ROUNDS):
         for pod in pods:
@@ -97,7 +102,7 @@ async def rounds_until(condition: Callable[[], bool], *pods: Pod) -> None:
 
 
 async def test_a_shard_gets_ready_although_it_waited_for_an_output_that_is_no_longer_there(server: MemoryServer) -> None:
-    pod = Pod("a", server, Hub(server.clock, 1))  # type: ignore[arg-type]  # the double's own clock
+    pod = Pod("a", server, Hub(clock_of(server), 1))
     (marker,) = await pod.markers.look()
     await pod.markers.note(marker, "0", ReadBack(BEGINNING_MS, 0), ["0", "gone:0"])
     pod.memory.forgot()
@@ -106,7 +111,7 @@ async def test_a_shard_gets_ready_although_it_waited_for_an_output_that_is_no_lo
 
 async def test_every_partition_is_read_back_to_the_horizon_before_any_is_read_further(server: MemoryServer) -> None:
     partitions = 3 * MAX_READERS
-    hub = Hub(server.clock, partitions)  # type: ignore[arg-type]  # the double's own clock
+    hub = Hub(clock_of(server), partitions)
     pod = Pod("a", server, hub)
     await rounds_until(lambda: pod.is_done, pod)
     first = [partition for partition, _ in hub.read_from[:partitions]]
@@ -117,7 +122,7 @@ async def test_every_partition_is_read_back_to_the_horizon_before_any_is_read_fu
 
 
 async def test_a_pod_that_cannot_read_leaves_the_partition_to_another_one(server: MemoryServer) -> None:
-    clock: Any = server.clock
+    clock = clock_of(server)
     cut_off = Pod("a", server, UnreachableHub(clock, 1))
     await rounds_until(lambda: READING in cut_off.telemetry.paused, cut_off)
     able = Pod("b", server, Hub(clock, 1))
@@ -127,7 +132,7 @@ async def test_a_pod_that_cannot_read_leaves_the_partition_to_another_one(server
 async def test_a_pod_that_cannot_read_tries_again_ever_more_seldom_and_is_well_again_when_it_can(
     server: MemoryServer,
 ) -> None:
-    clock: Any = server.clock
+    clock = clock_of(server)
     hub = UnreachableHub(clock, 1)
     pod = Pod("a", server, hub)
     began_ms = clock.now_ms()
@@ -145,7 +150,7 @@ async def test_the_rebuild_does_not_wait_for_the_checkpoint_store(server: Memory
         asked.append(True)
         raise UnavailableError(Dependency(DependencyKind.CHECKPOINTS), "away")
 
-    pod = Pod("a", server, Hub(server.clock, 1), away)  # type: ignore[arg-type]  # the double's own clock
+    pod = Pod("a", server, Hub(clock_of(server), 1), away)
     await rounds_until(lambda: pod.is_done, pod)
     assert len(asked) == 1
 

@@ -34,7 +34,7 @@ DRAIN_SECONDS = 60.0
 CYCLE_SECONDS = 60.0
 """Length of a cycle (edge killed, edge back) when the demo runs until Ctrl-C."""
 RETURN_SECONDS = 60.0
-"""How long a demo of fixed length is prolonged at most until the restarted edge sends again, on a slow machine."""
+"""How long a demo of fixed length is prolonged at most until all edges send again, on a slow machine."""
 POLL_SECONDS = 0.5
 
 
@@ -137,13 +137,11 @@ class Demo:
 
     async def _play(self, http: aiohttp.ClientSession, view: View) -> None:
         length = self._options.seconds or CYCLE_SECONDS
-        started, cycle, victim_up, victim_live = time.monotonic(), 0, True, True
+        started, cycle, victim_up, all_live = time.monotonic(), 0, True, True
         view.tell(f"running; dashboard: {self.address}/  API: {self.address}/docs  statistics: {self.address}/v1/stats")
         while not self._stop.is_set():
             elapsed = time.monotonic() - started
-            if self._options.seconds is not None and elapsed >= self._options.seconds + (
-                0 if victim_live else RETURN_SECONDS
-            ):
+            if self._options.seconds is not None and elapsed >= self._options.seconds + (0 if all_live else RETURN_SECONDS):
                 return
             at = elapsed - cycle * length
             if at >= length and self._options.seconds is None:
@@ -158,7 +156,7 @@ class Demo:
                 await self._start_edge(plan.VICTIM)
                 view.tell(f"restarted {plan.VICTIM.name}")
             stats = await self._show(http, view)
-            victim_live = victim_up and stats is not None and _is_live(stats, plan.VICTIM)
+            all_live = victim_up and stats is not None and _all_live(stats)
 
     async def _show(self, http: aiohttp.ClientSession, view: View) -> dict[str, Any] | None:
         stats = await self._stats(http)
@@ -247,8 +245,9 @@ class Demo:
         )
 
 
-def _is_live(stats: dict[str, Any], edge: plan.Edge) -> bool:
-    return any(item["replica"] == edge.identity and item["state"] == "live" for item in stats["replicas"])
+def _all_live(stats: dict[str, Any]) -> bool:
+    live = {item["replica"] for item in stats["replicas"] if item["state"] == "live"}
+    return live >= {edge.identity for edge in plan.EDGES}
 
 
 def _finished(stats: dict[str, Any], ends: dict[str, int]) -> bool:

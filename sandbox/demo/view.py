@@ -58,11 +58,10 @@ class View:
 
     def _tell_changes(self, answers: dict[str, Any]) -> None:
         """Report what an operator would see: not that a process was killed, but that a replica fell silent."""
-        group = answers["groups"][0]
         states = {item["replica"]: item["state"] for item in answers["replicas"]}
         for replica, state in states.items():
             if self._states.get(replica, "live") != state:
-                self.tell(f"{replica} is {state}: {_redundancy(group)}")
+                self.tell(f"{replica} is {state}: {_redundancy(answers)}")
         self._states = states
 
     def _rates(self, totals: dict[str, int]) -> dict[str, float]:
@@ -91,13 +90,15 @@ class View:
             replicas.add_row(
                 item["replica"], state, f"{figures['copies']:,}", f"{figures['first']:,}", percent(figures["coverage"])
             )
-        title = Text(f"redundancy: {_redundancy(group)}", STYLES.get(group["state"], ""))
+        title = Text(f"redundancy: {_redundancy(answers)}", STYLES.get(group["state"], ""))
         links = Text(f"dashboard: {self.address}/  API: {self.address}/docs  statistics: {self.address}/v1/stats")
         return [flow, title, replicas, links, *map(Text, self._news)]
 
 
-def _redundancy(group: dict[str, Any]) -> str:
-    return f"{group['live_replicas']} of {group['expected_replicas']} replicas are sending"
+def _redundancy(answers: dict[str, Any]) -> str:
+    """Counted from the replicas, since the group's own count was asked a moment earlier and may still be the former one."""
+    live = sum(item["state"] == "live" for item in answers["replicas"])
+    return f"{live} of {answers['groups'][0]['expected_replicas']} replicas are sending"
 
 
 def percent(share: float | None) -> str:

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 PREFETCH = 3000
 BATCH_SIZE = 1000
 REBUILD_PREFETCH = 300
-"""Events may have 256 KB, and all of the window is read."""
+"""All of the window is read, by several readers at once; what comes over WebSocket is bounded by this number alone."""
 
 
 class EventHubTail:

@@ -99,6 +99,30 @@ async def test_while_the_worker_is_busy_batches_are_bounded_and_nothing_is_left_
     assert max(map(len, batches)) <= 100
 
 
+async def test_large_events_come_in_smaller_batches(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the worker is busy, no more than a batch of bytes is held, and an event that is larger than that comes alone."""
+    monkeypatch.setattr(receiving, "BATCH_BYTES", 100_000)
+    held = []
+    hand_over = receiving._Receiver.hand_over
+
+    async def noted(receiver: receiving._Receiver) -> None:
+        held.append(sum(map(receiving._size_of, receiver._events)))
+        await hand_over(receiver)
+
+    monkeypatch.setattr(receiving._Receiver, "hand_over", noted)
+    texts = [str(n).encode().ljust((30_000, 10, 150_000)[n % 3]) for n in range(60)]
+    append(stand_in, texts)
+    async with reading(stand_in) as reader:
+        batches = await read(reader, 1)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while max(held) < receiving.BATCH_BYTES:
+                await asyncio.sleep(0.05)
+        batches += await read(reader, len(texts) - sum(map(len, batches)))
+    assert [event.body for batch in batches for event in batch] == texts
+    assert all(sum(len(event.body) for event in batch[:-1]) < receiving.BATCH_BYTES for batch in batches)
+    assert max(held) < receiving.BATCH_BYTES + max(map(len, texts)) + 2**16
+
+
 async def test_the_token_is_renewed_while_the_worker_takes_nothing(
     stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:

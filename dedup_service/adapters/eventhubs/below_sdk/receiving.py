@@ -13,6 +13,7 @@ import struct
 import time
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 from azure.eventhub import EventData, TransportType
@@ -27,6 +28,8 @@ from dedup_service.core.events import InputEvent
 
 SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.02, 0.25
 """How long to wait between fetches while the worker is busy; the pause doubles while nothing arrives."""
+BATCH_BYTES = 4 * 1024 * 1024
+"""No batch takes more events once it has this many bytes of bodies. Events may have 256 KB, or 1 MB."""
 SDK_TURN_SECONDS = 10.0
 """How often the SDK gets a turn even while events are waiting, to renew the connection's token and answer heartbeats."""
 TRANSFER = 0x14
@@ -86,6 +89,8 @@ class _Receiver:
         self._consumer = consumer
         self._events: deque[Any] = consumer._message_buffer
         """Input events, and messages that the SDK itself has read."""
+        self._counted, self._bytes = 0, 0
+        """How many of these were counted, and their bytes."""
         self._batch_size = batch_size
         self._convert = convert
         self._loop = asyncio.get_running_loop()
@@ -95,12 +100,19 @@ class _Receiver:
 
     @property
     def _is_full(self) -> bool:
-        return len(self._events) >= self._batch_size
+        return len(self._events) >= self._batch_size or self._bytes >= BATCH_BYTES
+
+    def _count(self) -> None:
+        """Counts what was received since the last time."""
+        new = len(self._events) - self._counted
+        self._bytes += sum(map(_size_of, islice(reversed(self._events), new)))
+        self._counted += new
 
     async def receive(self) -> None:
         """Fetches more events; none when there are enough, or when the SDK found something else."""
         if self._loop.time() >= self._sdk_is_due:
             await self._let_sdk_work()
+            self._count()
         if self._is_full:
             return
         handler, prefetch = self._consumer._handler, self._consumer._prefetch
@@ -111,6 +123,7 @@ class _Receiver:
             await asyncio.sleep(0)  # the socket may have more, and the worker may be ready
         elif not self._events or _has_whole_frame(handler):
             await self._let_sdk_work()
+        self._count()
 
     async def _let_sdk_work(self) -> None:
         """Lets the SDK read a frame, or briefly wait for one; it also answers heartbeats and renews the connection's token.
@@ -140,7 +153,13 @@ class _Receiver:
             self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
 
     def _next_batch(self) -> list[InputEvent]:
-        batch = [self._events.popleft() for _ in range(min(self._batch_size, len(self._events)))]
+        batch: list[Any] = []
+        size = 0
+        while self._events and len(batch) < self._batch_size and size < BATCH_BYTES:
+            batch.append(self._events.popleft())
+            size += _size_of(batch[-1])
+        self._counted -= len(batch)
+        self._bytes -= size
         return [item if isinstance(item, InputEvent) else self._converted(item) for item in batch]
 
     def _converted(self, message: Any) -> InputEvent:
@@ -150,6 +169,10 @@ class _Receiver:
         self._events.clear()
         if self._handing is not None:
             self._handing.cancel()
+
+
+def _size_of(item: Any) -> int:
+    return len(item.body if isinstance(item, InputEvent) else item.payload)
 
 
 def take(handler: Any, events: deque[InputEvent], partition_id: str, convert: ToInputEvent) -> int:

@@ -13,7 +13,7 @@ CALL_SECONDS = 10.0
 WINDOW_SECONDS = 14_400.0
 RETENTION_MS = 86_400_000
 BACKLOG_MS = 8 * 3_600_000
-INPUTS, OUTPUTS = 3, 2
+INPUTS = 3
 WINDOWS_OF_REPETITIONS = 3
 CLOCK_ERROR_SECONDS = 8.0
 HORIZON_SECONDS = 12.0
@@ -25,6 +25,8 @@ class Scenario:
 
     readings: int = 24
     pods: int = 2
+    outputs: int = 2
+    """How many partitions the clean hub has."""
     kills: int = 3
     freezes: int = 1
     stops: int = 0

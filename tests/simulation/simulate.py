@@ -31,6 +31,9 @@ SCENARIOS = {
     "redis forgets": Scenario(forgets=2, is_live=True, trouble_seconds=30),
     "redis forgets twice": Scenario(forgets=8, kills=1, pods=2, is_live=True, trouble_seconds=60),
     "redis forgets, crashes": Scenario(forgets=2, kills=8, freezes=2, pods=3, is_live=True, trouble_seconds=45),
+    "redis forgets, cut off": Scenario(
+        forgets=2, kills=1, freezes=0, pods=3, outputs=6, cut_offs=3, is_live=True, trouble_seconds=90
+    ),
     "redis lags": Scenario(lags=3, kills=2, is_live=True, trouble_seconds=40),
     "redis lags, crashes": Scenario(lags=3, kills=8, freezes=3, pods=3, failed_sends=0.2, is_live=True, trouble_seconds=45),
     "redis lags, zombies": Scenario(

@@ -35,7 +35,6 @@ from tests.simulation.scenario import (
     CLOCK_ERROR_SECONDS,
     INPUTS,
     LEASE_SECONDS,
-    OUTPUTS,
     SEND_TIMEOUT_SECONDS,
     START_MS,
     WINDOWS_OF_REPETITIONS,
@@ -69,7 +68,7 @@ class World:
         self.leases = MemoryLeases(self.clock, inputs, ttl_seconds=LEASE_SECONDS)
         self.hub = MemoryHub(self.clock, {name: [] for name in inputs}, batch_size=rng.choice([1, 3, 8]))
         self.server = MemoryServer(self.clock, self.claims, shows_id=scenario.shows_server)
-        outputs: dict[str, list[OutgoingEvent]] = {str(n): [] for n in range(OUTPUTS)}
+        outputs: dict[str, list[OutgoingEvent]] = {str(n): [] for n in range(scenario.outputs)}
         self.clean = MemoryPublisher(outputs, clock=self.clock, timeout_seconds=SEND_TIMEOUT_SECONDS)
         self.dead = MemoryPublisher({"0": []})
         self.checkpoints = MemoryCheckpoints()

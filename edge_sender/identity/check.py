@@ -1,4 +1,4 @@
-"""Checks whether the identity rules suit a source, by comparing the ids of a second, temporary subscription."""
+"""Checks whether the identity rules suit a source, by comparing what a second, temporary subscription delivers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edge_sender.identity.determinism import Comparison, Finding
+from edge_sender.identity.comparison import Comparison
+from edge_sender.identity.judging import Verdict
 from edge_sender.identity.rules import IdentityRules
 from edge_sender.ports import Intake, Source, SourceConfigError
 from wire.ids import Sample
@@ -16,7 +17,15 @@ from wire.ids import Sample
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.2
+CONNECT_SECONDS = 30.0
+"""After so long the second subscription is given up until the next check."""
+SUSPECT_SECONDS = 5.0
+"""If the source's own connection is lost so soon after the second one is there, the server has ended it for that one."""
 EXAMPLES = 3
+
+
+class NoProbeError(Exception):
+    """There is no second subscription to compare with; the message says why."""
 
 
 class IdentityCheck:
@@ -32,8 +41,10 @@ class IdentityCheck:
         seconds: float,
         every_seconds: float,
     ) -> None:
-        self.findings: list[Finding] | None = None
-        """Findings of the last check; None until the first one is done."""
+        self.verdicts: list[Verdict] = []
+        """Those of the last check, one for each of the source's own sources."""
+        self.unjudged: str | None = "the first check is not finished yet"
+        """Why there is no verdict."""
         self._source = source
         self._make_probe = make_probe
         self._rules = rules
@@ -41,6 +52,7 @@ class IdentityCheck:
         self._seconds = seconds
         self._every_seconds = every_seconds
         self._comparison: Comparison | None = None
+        self._ends_the_first = False
 
     @property
     def source(self) -> str:
@@ -49,47 +61,89 @@ class IdentityCheck:
     async def run(self) -> None:
         while True:
             try:
-                self._report(await self._look())
+                if not self._ends_the_first:
+                    self._report(await self._look())
             except SourceConfigError as error:  # a file that it needs has changed, or is just being replaced
-                logger.warning("the identity check is postponed: %s", error)
+                self._postpone(str(error))
+            except NoProbeError as error:
+                self._postpone(str(error))
             await asyncio.sleep(self._every_seconds)
 
-    async def _look(self) -> list[Finding]:
-        """Run one comparison. Restart it if a connection was lost, since what one side missed says nothing about the ids."""
+    async def _look(self) -> list[Verdict]:
+        """Run one comparison. Restart it if a connection was lost, since what one side missed says nothing about the ids.
+
+        Raises SourceConfigError and NoProbeError.
+        """
         while True:
+            await self._source_is_up()
             probe = self._make_probe()
             comparison = self._comparison = Comparison(self._rules)
             probing = asyncio.create_task(probe.run(ProbeIntake(comparison, self._monotonic)))
             try:
-                while not (probe.is_up and self._source.is_up):
-                    await asyncio.sleep(POLL_SECONDS)
+                if not await self._both_come_up(probe):
+                    continue
                 start = self._monotonic()
-                if await self._stay_up(probe, start + self._seconds):
-                    return comparison.findings(start, self._monotonic())
+                if await self._both_stay_up(probe, start + self._seconds):
+                    return comparison.verdicts(start, self._monotonic())
+                self._require_innocence(start)
             finally:
                 self._comparison = None
                 probing.cancel()
                 await asyncio.gather(probing, return_exceptions=True)
 
-    async def _stay_up(self, probe: Source, until: float) -> bool:
+    async def _source_is_up(self) -> None:
+        while not self._source.is_up:
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _both_come_up(self, probe: Source) -> bool:
+        """False if the source's own connection was lost meanwhile. Raises NoProbeError."""
+        start = self._monotonic()
+        while not probe.is_up:
+            if not self._source.is_up:
+                self._require_innocence(start)
+                return False
+            if self._monotonic() - start > CONNECT_SECONDS:
+                raise NoProbeError(f"the server granted no second subscription within {CONNECT_SECONDS:.0f} s")
+            await asyncio.sleep(POLL_SECONDS)
+        return self._source.is_up
+
+    async def _both_stay_up(self, probe: Source, until: float) -> bool:
         while self._monotonic() < until:
             if not (probe.is_up and self._source.is_up):
                 return False
             await asyncio.sleep(POLL_SECONDS)
         return True
 
+    def _require_innocence(self, start: float) -> None:
+        """Raises NoProbeError, if the second subscription seems to have ended the first."""
+        if not self._source.is_up and self._monotonic() - start < SUSPECT_SECONDS:
+            self._ends_the_first = True
+            raise NoProbeError(
+                "the connection was lost when a second one came, so the server seems to be short of sessions; no further "
+                "check is made until the sender is restarted"
+            )
+
     def observe(self, sample: Sample) -> None:
         if self._comparison is not None:
             self._comparison.observe(0, sample, self._monotonic())
 
-    def _report(self, findings: list[Finding]) -> None:
+    def _postpone(self, why: str) -> None:
+        if why != self.unjudged:
+            logger.warning("%s: the identity check is postponed: %s", self.source, why)
+        self.unjudged = why
+
+    def _report(self, verdicts: list[Verdict]) -> None:
         """Log one line for each kind of problem, not one for each source."""
-        if not findings and self.findings is None:
-            logger.info("%s: both subscriptions yield the same ids", self.source)
-        self.findings = findings
-        for problem, count in Counter(finding.problem for finding in findings).items():
-            examples = [finding for finding in findings if finding.problem is problem][:EXAMPLES]
-            told = "; ".join(f"{item.uri} ({item.strategy}): {item.text}" for item in examples)
+        before, self.verdicts = self.verdicts, verdicts
+        self.unjudged = None if verdicts else "neither subscription delivered anything"
+        findings = [(verdict, finding) for verdict in verdicts for finding in verdict.findings]
+        judged = sum(verdict.unjudged is None for verdict in verdicts)
+        if not findings and not before:
+            counts = f"{judged} of {len(verdicts)} sources judged"
+            logger.info("%s: both subscriptions yield the same ids (%s)", self.source, counts)
+        for problem, count in Counter(finding.problem for _, finding in findings).items():
+            examples = [(verdict, finding) for verdict, finding in findings if finding.problem is problem][:EXAMPLES]
+            told = "; ".join(f"{verdict.uri} ({verdict.strategy}): {finding.text}" for verdict, finding in examples)
             logger.warning("%s: identity %s for %d of its sources, for example %s", self.source, problem, count, told)
 
 

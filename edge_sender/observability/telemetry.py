@@ -13,8 +13,12 @@ from prometheus_client.registry import Collector
 
 from edge_sender.counters import REASONS
 from edge_sender.election import Role
-from edge_sender.identity.determinism import Problem
+from edge_sender.identity.check import IdentityCheck
+from edge_sender.identity.judging import Problem
 from edge_sender.sender import Sender
+
+MOST_EXAMPLES = 100
+"""Sources that the status names at most, of those that could not be judged, and of those with problems."""
 
 
 class SenderCollector(Collector):
@@ -53,14 +57,20 @@ class SenderCollector(Collector):
         problems = GaugeMetricFamily(
             "edge_identity_problems", "Sources whose identity does not suit them, by problem.", labels=["source", "problem"]
         )
+        judged = GaugeMetricFamily(
+            "edge_identity_judged", "Sources of which the last check could tell whether copies match.", labels=["source"]
+        )
         for item in sender.sources:
             up.add_metric([item.source.name], float(item.source.is_up))
-            findings = None if item.check is None else item.check.findings
-            for problem in Problem if findings is not None else ():
-                count = sum(finding.problem is problem for finding in findings or ())
+            verdicts = [] if item.check is None else item.check.verdicts
+            for problem in Problem if verdicts else ():
+                count = sum(finding.problem is problem for verdict in verdicts for finding in verdict.findings)
                 problems.add_metric([item.source.name, problem], count)
+            if item.check is not None:
+                judged.add_metric([item.source.name], sum(verdict.unjudged is None for verdict in verdicts))
         yield up
         yield problems
+        yield judged
         role = GaugeMetricFamily("edge_role", "1 for the role that this replica has.", labels=["role"])
         for name in Role:
             role.add_metric([name], float(sender.role is name))
@@ -111,8 +121,20 @@ def status(sender: Sender, oldest_at: float | None) -> dict[str, Any]:
     }
 
 
-def _identity(check: Any) -> Any:
-    """None if not checked (yet), otherwise the problems that were found."""
-    if check is None or check.findings is None:
+def _identity(check: IdentityCheck | None) -> dict[str, Any] | None:
+    """What the last check found; None where there is none."""
+    if check is None:
         return None
-    return [{"source": f.uri, "strategy": f.strategy, "problem": f.problem, "text": f.text} for f in check.findings]
+    unjudged = [{"source": item.uri, "why": item.unjudged} for item in check.verdicts if item.unjudged is not None]
+    problems = [
+        {"source": item.uri, "strategy": item.strategy, "problem": finding.problem, "text": finding.text}
+        for item in check.verdicts
+        for finding in item.findings
+    ]
+    return {
+        "judged": len(check.verdicts) - len(unjudged),
+        "unjudged": len(unjudged),
+        "unjudged_why": check.unjudged,
+        "unjudged_sources": unjudged[:MOST_EXAMPLES],
+        "problems": problems[:MOST_EXAMPLES],
+    }

@@ -12,7 +12,7 @@ import pytest
 
 from edge_sender.bootstrap import make_sender
 from edge_sender.config.settings import load
-from edge_sender.identity.determinism import Problem
+from edge_sender.identity.judging import Problem
 from edge_sender.ports import Message
 from sandbox.peers.processes import free_port
 from sandbox.plant.server import Plant, PlantOptions
@@ -66,7 +66,7 @@ async def test_the_check_of_one_replica_predicts_whether_the_ids_of_two_agree(tm
     assert check is not None
     running = [asyncio.create_task(senders[0].run(stop, check.run())), asyncio.create_task(senders[1].run(stop))]
     machines = asyncio.create_task(plant.run())
-    await until(lambda: check.findings is not None, "the check does not end", 60)
+    await until(lambda: check.unjudged is None, "the check does not end", 60)
     await plant.halt()
     await machines
     await until(lambda: all(s.counters.readings.total() >= plant.emitted for s in senders), "readings are missing")
@@ -76,7 +76,7 @@ async def test_the_check_of_one_replica_predicts_whether_the_ids_of_two_agree(tm
 
     one, two = (uplink.ids() for uplink in uplinks)
     matched = sum(two[key] == reading_id for key, reading_id in one.items()) / len(one)
-    problems = Counter(finding.problem for finding in check.findings or [])
+    problems = Counter(finding.problem for verdict in check.verdicts for finding in verdict.findings)
     merged: dict[tuple[str, str], int] = defaultdict(int)
     for (source, _), reading_id in one.items():
         merged[source, reading_id] += 1

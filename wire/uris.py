@@ -34,8 +34,8 @@ def encoded(text: str, safe: str = PATH) -> str:
 
 @lru_cache(_KNOWN_TEXTS)
 def as_uri(text: str) -> str:
-    """A URI as a server states it, with what may not stand in one encoded: spaces, letters beyond ASCII, stray percent signs,
-    and `#`, since a fragment names something within that URI. What is encoded already stays. Raises ValueError."""
+    """A URI as a server states it, with what may not stand in one encoded: spaces, letters beyond ASCII, stray percent
+    signs, and `#`, since a fragment names something within that URI. What is encoded already stays. Raises ValueError."""
     with_percents = _STRAY_PERCENT.sub("%25", text)
     uri = quote(with_percents, safe=PATH + "?%[]")
     return uri if is_uri_reference(uri) else quote(with_percents, safe=PATH + "?%")  # brackets are for IPv6 addresses only

@@ -17,33 +17,13 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from edge_sender.identity.rules import IdentityRules, parse_rules
+from edge_sender.config.common import CommonConfig
+from edge_sender.config.file import FileConfig
+from edge_sender.config.mqtt import MqttConfig
 from edge_sender.ports import SourceConfigError
-from wire.cloudevents import READING_TYPE
-from wire.times import TimeFormat
-
-TIME_FORMAT = "`rfc3339` (without an offset: UTC), or the time since 1970 in `s`, `ms`, `us` or `ns`."
 
 
-class _Common(BaseModel):
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
-    name: str = Field(min_length=1, max_length=64, description="Name in logs and metrics.")
-    identity: str = Field(description="One strategy, or rules `pattern=strategy` separated by commas.")
-    event_type: str = Field(READING_TYPE, description="CloudEvents type of its events.")
-
-    @field_validator("identity")
-    @classmethod
-    def _identity(cls, value: str) -> str:
-        parse_rules(value)
-        return value
-
-    @property
-    def rules(self) -> IdentityRules:
-        return parse_rules(self.identity)
-
-
-class OpcUaConfig(_Common):
+class OpcUaConfig(CommonConfig):
     kind: Literal["opcua"]
     endpoint: str = Field(pattern=r"^opc\.tcp://[^@]+$", description="URL of the OPC UA server, without a user.")
     namespace_uri: str = Field(description="Every variable of this namespace is a source.")
@@ -81,44 +61,7 @@ class OpcUaConfig(_Common):
         return self
 
 
-class MqttConfig(_Common):
-    kind: Literal["mqtt"]
-    host: str = Field(description="Host name of the broker.")
-    port: int = Field(1883, ge=1, le=65535, description="Port of the broker.")
-    topics: tuple[str, ...] = Field(min_length=1, description="Topic filters.")
-    uri_prefix: str = Field(description="The source's URI is this prefix followed by the topic.")
-    time: str | None = Field(None, description="Member of the payload that holds the source time.")
-    time_format: TimeFormat = Field("rfc3339", description=TIME_FORMAT)
-    tls: bool = Field(False, description="Connect over TLS.")
-    ca_file: Path | None = Field(None, description="CA bundle of a private broker.")
-    username: str | None = Field(None, description="User name at the broker.")
-    password_env: str | None = Field(None, description="Environment variable that holds the password.")
-
-    @field_validator("topics")
-    @classmethod
-    def _topics(cls, topics: tuple[str, ...]) -> tuple[str, ...]:
-        for topic in topics:
-            levels = topic.split("/")
-            if not topic or any("+" in part and part != "+" for part in levels) or "#" in "/".join(levels)[:-1]:
-                raise ValueError(f"{topic!r} is not a topic filter: + stands for a whole level, # for all that follow")
-            if topic.endswith("#") and levels[-1] != "#":
-                raise ValueError(f"{topic!r} is not a topic filter: # stands for whole levels")
-        return topics
-
-
-class FileConfig(_Common):
-    kind: Literal["file"]
-    path: Path = Field(description="The file, which may appear later and grow.")
-    format: Literal["csv", "jsonl"] = Field(
-        description="`csv` with a header line, or `jsonl` with one JSON object per line."
-    )
-    uri: str = Field(description="The source's URI; `{column}` is replaced by that value of the line.")
-    time: str | None = Field(None, description="Column or member that holds the source time.")
-    time_format: TimeFormat = Field("rfc3339", description=TIME_FORMAT)
-    follow: bool = Field(False, description="Wait for more lines at the end of the file.")
-
-
-class SyntheticConfig(_Common):
+class SyntheticConfig(CommonConfig):
     kind: Literal["synthetic"]
     uri_prefix: str = Field("urn:synthetic:", description="The source's URI is this prefix followed by a number.")
     count: int = Field(1, ge=1, description="Number of sources.")

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import ssl
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
-from edge_sender.config.sources import FileConfig, MqttConfig, OpcUaConfig, SourceConfig, SyntheticConfig
+from edge_sender.config.file import FileConfig
+from edge_sender.config.mqtt import MqttConfig
+from edge_sender.config.sources import OpcUaConfig, SourceConfig, SyntheticConfig
 from edge_sender.ports import Source, SourceConfigError
+from wire.uris import UriTemplate
 
 if TYPE_CHECKING:
     from edge_sender.sources.opcua_security import Channel
@@ -87,10 +91,20 @@ def _mqtt(config: MqttConfig, name: str, client_id: str, *, keep_session: bool) 
 
 
 def _file(config: FileConfig, name: str) -> Source:
-    from edge_sender.sources.file import FileFormat, FileSource
+    from edge_sender.sources.files.format import CsvDialect, FileFormat
+    from edge_sender.sources.files.source import FileSource
+    from edge_sender.sources.plant_times import PlantTimes
 
-    form = FileFormat(config.format, config.uri, config.time, config.time_format)
-    return FileSource(name, config.path, form, follow=config.follow)
+    zone = None if config.time_zone is None else ZoneInfo(config.time_zone)
+    dialect = CsvDialect(config.delimiter, config.quote, config.decimal, config.header, config.columns)
+    form = FileFormat(
+        UriTemplate(config.uri),
+        config.time,
+        PlantTimes(config.time_format, zone, config.ambiguous_time),
+        config.encoding,
+        dialect if config.format == "csv" else None,
+    )
+    return FileSource(name, config.path, form, follow=config.follow, rotated=config.rotated)
 
 
 def _synthetic(config: SyntheticConfig, name: str) -> Source:

@@ -10,7 +10,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +117,15 @@ class SenderProcess:
 
     def log_tail(self) -> str:
         return self.log_path.read_text()[-2000:]
+
+
+@asynccontextmanager
+async def until_running(work: Coroutine[Any, Any, None]) -> AsyncIterator[Callable[..., Awaitable[None]]]:
+    """Run this alongside, and end it afterwards; what it raises fails the test. Yields `until`."""
+    task = asyncio.create_task(work)
+    try:
+        yield until
+        assert not task.done() or task.exception() is None
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from wire.ids import Sample
 
@@ -93,6 +93,21 @@ class Source(Protocol):
 
     async def run(self, intake: Intake) -> None:
         """Deliver until cancelled, reconnecting as needed. Returns only when the source has nothing more to deliver."""
+        ...
+
+
+@runtime_checkable
+class Accountable(Protocol):
+    """A source that says what it leaves out, and why it stands still."""
+
+    @property
+    def skipped(self) -> Mapping[str, int]:
+        """Numbers of lines or messages that became no readings, by reason; with all reasons that there may be."""
+        ...
+
+    @property
+    def problem(self) -> str | None:
+        """Why it delivers nothing at the moment."""
         ...
 
 

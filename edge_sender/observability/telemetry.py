@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -15,6 +15,7 @@ from edge_sender.counters import REASONS
 from edge_sender.election import Role
 from edge_sender.identity.check import IdentityCheck
 from edge_sender.identity.judging import Problem
+from edge_sender.ports import Accountable, Source
 from edge_sender.sender import Sender
 
 MOST_EXAMPLES = 100
@@ -35,6 +36,13 @@ class SenderCollector(Collector):
         for item in self._sender.sources:
             readings.add_metric([item.source.name], counters.readings[item.source.name])
         yield readings
+        skipped = CounterMetricFamily(
+            "edge_source_skipped", "Lines and messages that became no readings, by reason.", labels=["source", "reason"]
+        )
+        for item in self._sender.sources:
+            for reason, count in _skipped(item.source).items():
+                skipped.add_metric([item.source.name, reason], count)
+        yield skipped
         dropped = CounterMetricFamily("edge_readings_dropped", "Readings that are gone, by reason.", labels=["reason"])
         for reason in REASONS:
             dropped.add_metric([reason], counters.dropped[reason])
@@ -86,7 +94,9 @@ def make_registry(sender: Sender) -> CollectorRegistry:
 
 def problems(sender: Sender) -> list[str]:
     """The reasons why this replica can't do its work at the moment."""
-    reasons = [f"the source {item.source.name} is down" for item in sender.sources if not item.source.is_up]
+    reasons = [
+        f"the source {item.source.name} is down{_why(item.source)}" for item in sender.sources if not item.source.is_up
+    ]
     if not sender.sources:
         reasons.append("there are no sources yet; the twin must supply them")
     if not sender.delivery.uplink_is_up:
@@ -94,6 +104,14 @@ def problems(sender: Sender) -> list[str]:
     if sender.store.is_failing:
         reasons.append("the spool's disk is failing; readings are kept in memory")
     return reasons
+
+
+def _why(source: Source) -> str:
+    return f": {source.problem}" if isinstance(source, Accountable) and source.problem else ""
+
+
+def _skipped(source: Source) -> Mapping[str, int]:
+    return source.skipped if isinstance(source, Accountable) else {}
 
 
 def status(sender: Sender, oldest_at: float | None) -> dict[str, Any]:
@@ -105,7 +123,9 @@ def status(sender: Sender, oldest_at: float | None) -> dict[str, Any]:
             {
                 "name": item.source.name,
                 "up": item.source.is_up,
+                "problem": item.source.problem if isinstance(item.source, Accountable) else None,
                 "readings": counters.readings[item.source.name],
+                "skipped": dict(_skipped(item.source)),
                 "identity": _identity(item.check),
             }
             for item in sender.sources

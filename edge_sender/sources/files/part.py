@@ -51,10 +51,15 @@ class Part:
     def is_removed(self) -> bool:
         return os.fstat(self._file).st_nlink == 0
 
-    def has(self, found: Found) -> bool:
-        """Whether that file begins with what was read here, or holds no more than a part of it. Raises OSError."""
-        size = min(found.size, self._offset)
-        return size > 0 and is_at(
+    @property
+    def is_replaced(self) -> bool:
+        """Whether the file has other bytes now than those that were read. Raises OSError."""
+        return self._bytes_before(self._offset) != (self._head, self._before)
+
+    def is_copied_in(self, found: Found) -> bool:
+        """Whether that file is a copy of this one, made before more was added. Raises OSError."""
+        size = found.size
+        return 0 < size <= os.fstat(self._file).st_size and is_at(
             self.place._replace(offset=size, fingerprint=fingerprint(*self._bytes_before(size))), found
         )
 
@@ -151,8 +156,7 @@ class Part:
         """The next bytes. Raises ReplacedError, OSError."""
         data = os.pread(self._file, size, self._offset)
         status = os.fstat(self._file)
-        # The bytes are compared behind the reading: they may have been replaced before it.
-        if status.st_size < self._offset or self._bytes_before(self._offset) != (self._head, self._before):
+        if self.is_replaced:  # asked behind the reading, since it may have happened before it
             raise ReplacedError
         self._mtime_ns = status.st_mtime_ns
         return data

@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 LINES_AT_ONCE = 200
+SKIPPED = "line"
 MISSING_SECONDS = 10.0
 """Between two parts there may be no file under the name."""
 
@@ -38,7 +39,7 @@ class FileSource:
     ) -> None:
         self.name = name
         self.is_up = False
-        self.skipped: Counter[str] = Counter()
+        self.skipped = Counter({SKIPPED: 0})
         """Lines that are not readings, by reason."""
         self.problem: str | None = None
         """Why the file is not read at the moment."""
@@ -92,8 +93,8 @@ class FileSource:
         if taken.line.sample is not None:
             intake.take(taken.line.sample, taken.position)
             return
-        self.skipped["line"] += 1
-        if self.skipped["line"] == 1:
+        self.skipped[SKIPPED] += 1
+        if self.skipped[SKIPPED] == 1:
             logger.warning(
                 "%s: %s line %d is not a reading and is skipped; further ones will only be counted: %s",
                 self.name,

@@ -57,13 +57,15 @@ class Tail:
 
     def look(self) -> bool:
         """Find the parts that there are now. Returns whether the path names a file. Raises OSError."""
-        self._current = find(self._path)
+        before, self._current = self._current, find(self._path)
         if self._wanted:
             self._resume(self._wanted)
             self._wanted = []
+        for part in [part for part in self._parts if part.is_replaced]:
+            self._replace(part)
+        if self._parts and self._current != before:
+            self._open_newer(self._parts[-1].place)
         if self._current is not None and self._current.inode not in self._inodes():
-            if self._parts:
-                self._open_newer(self._parts[-1].place)
             self._open(self._current)
         return self._current is not None
 
@@ -119,10 +121,13 @@ class Tail:
         self._parts.append(Part(found, self._form, place))
 
     def _open_newer(self, place: Place) -> None:
-        """Earlier parts that were written to after this place was noted, and that are no copies of what is being read."""
-        for item in self._others():
-            if item.mtime_ns >= place.mtime_ns and not any(part.has(item) for part in self._parts):
-                self._open(item)
+        """Earlier parts that were written to after this place was noted, and that are no copies of what is being read. They
+        come before the part at the path."""
+        found = [item for item in self._others() if item.mtime_ns >= place.mtime_ns]
+        found = [item for item in found if not any(part.is_copied_in(item) for part in self._parts)]
+        is_current = bool(self._parts) and self._current is not None and self._parts[-1].inode == self._current.inode
+        at = len(self._parts) - is_current
+        self._parts[at:at] = [Part(item, self._form) for item in found]
 
     def _others(self) -> list[Found]:
         """Earlier parts that are not being read."""
@@ -133,9 +138,7 @@ class Tail:
         for place in places:
             at_path = [self._current] if self._current and self._current.inode not in self._inodes() else []
             self._open_at(place, [*at_path, *self._others()])
-        current = self._current
-        if current is not None and current.inode not in self._inodes():
-            self._open_newer(places[-1])
+        self._open_newer(places[-1])
 
     def _open_at(self, place: Place, candidates: list[Found]) -> None:
         found = locate(place, candidates)

@@ -24,6 +24,8 @@ from edge_sender.identity.rules import parse_rules
 from edge_sender.observability.telemetry import SenderCollector, make_registry, problems, status
 from edge_sender.ports import Clocks, Intake, LeaseState, Message, MessageRefusedError, UplinkError
 from edge_sender.sender import ConfiguredSource, Sender, SenderOptions
+from tests.support.files import MACHINES, file_source
+from tests.support.senders import until
 from wire.ids import Sample
 
 LIMITS = SpoolLimits(10_000_000, 3600, "drop-oldest")
@@ -367,6 +369,27 @@ async def test_a_source_that_breaks_ends_the_sender_and_what_it_took_is_kept(tmp
     with pytest.raises(RuntimeError, match="a defect"):
         await asyncio.wait_for(sender.run(asyncio.Event()), 10)
     assert Spool(path, LIMITS, time.time).readings == 1
+
+
+async def test_metrics_and_status_show_what_a_source_left_out_and_why_it_stands_still(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("time,machine\nx,a\n2026-01-01T00:00:00Z,a\n2026-01-01T00:00:00,a\n")
+    source = file_source(path, **MACHINES)
+    uplink = FakeUplink()
+    sender, _ = make(uplink)
+    sender.sources = [ConfiguredSource(source, parse_rules("source-time"), "t")]
+    uplink.gate.set()
+    stop = asyncio.Event()
+    running = asyncio.create_task(sender.run(stop))
+    await until(lambda: source.problem is not None, "it is not refused")
+    skipped = make_registry(sender).get_sample_value("edge_source_skipped_total", {"source": "file", "reason": "line"})
+    assert skipped == 1
+    (shown,) = status(sender, None)["sources"]
+    assert shown["skipped"] == {"line": 1}
+    assert f"{path} line 4: the time has no offset" in shown["problem"]
+    assert any("line 4" in problem for problem in problems(sender))
+    stop.set()
+    await running
 
 
 async def test_metrics_and_status_show_what_was_counted() -> None:

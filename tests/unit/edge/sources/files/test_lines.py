@@ -180,7 +180,7 @@ async def test_a_file_that_does_not_fit_stops_the_source_which_says_why_and_goes
             await until(lambda: source.is_up, "the file that fits is not read")
     assert intake.samples[-1].source == "urn:plant:b"
     assert caplog.text.count("not reading") == 1
-    assert not source.skipped
+    assert source.skipped == {"line": 0}
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,28 @@ def canonical_json(data: Any, *, exact: bool = False) -> bytes:
         raise ValueError(str(error)) from None
 
 
+def canonical_json_of_all_digits(data: Any) -> bytes:
+    """As RFC 8785, but that a whole number beyond 2^53 − 1, also in the form 1e16, is a number of all its digits. Raises
+    ValueError for what has no canonical form."""
+    try:
+        return _of_all_digits(data).encode()
+    except (rfc8785.CanonicalizationError, RecursionError, AttributeError) as error:  # AttributeError: a name is not text
+        raise ValueError(str(error)) from None
+
+
+def _of_all_digits(data: Any) -> str:
+    if isinstance(data, Mapping):
+        names = sorted(data, key=lambda name: name.encode("utf-16-be", "surrogatepass"))
+        return f"{{{','.join(f'{_of_all_digits(name)}:{_of_all_digits(data[name])}' for name in names)}}}"
+    if isinstance(data, list | tuple):
+        return f"[{','.join(map(_of_all_digits, data))}]"
+    if isinstance(data, float) and data.is_integer():
+        data = int(data)
+    if isinstance(data, int) and not isinstance(data, bool):
+        return str(data)
+    return rfc8785.dumps(data).decode()
+
+
 def _plain(data: Any, depth: int) -> str:
     """Raises NotPlainError."""
     kind = type(data)

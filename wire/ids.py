@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, Protocol
 
-from wire.canonical_json import canonical_json
+from wire.canonical_json import canonical_json, canonical_json_of_all_digits
 
 VERSION_TAG = b"dedup-id:1"
 ID_BYTES = 16
+ALL_DIGITS = b"all-digits:1"
+"""Name and version of the canonical form with whole numbers of any size."""
 NS_PER_SECOND = 1_000_000_000
 KNOWN_SOURCES = 10_000
 """Whose part of the hashed bytes is kept."""
@@ -136,12 +138,19 @@ class Sequence:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """For events that carry their own time: the field is the payload itself, in canonical form (RFC 8785)."""
+    """For events that carry their own time: the field is the payload itself, in canonical form (RFC 8785).
+
+    That form has no whole numbers beyond 2^53 − 1, which serial numbers and nanoseconds are. A payload with one has two
+    fields, the name of another form and the payload in it, so that no id of the first form can be one of the second.
+    """
 
     name: str = "content"
 
     def fields(self, sample: Identifiable) -> tuple[bytes, ...]:
-        return (canonical(sample.source, sample.data),)
+        try:
+            return (canonical_json(sample.data),)
+        except ValueError:
+            return (ALL_DIGITS, _canonical(sample.source, sample.data, canonical_json_of_all_digits))
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +196,12 @@ def _parse_time_bucket(argument: str) -> TimeBucket:
 
 def canonical(source: str, data: Any, *, exact: bool = False) -> bytes:
     """The data by RFC 8785; `exact` also writes whole numbers that no double holds, as text. Raises NoIdentityError."""
+    return _canonical(source, data, partial(canonical_json, exact=exact))
+
+
+def _canonical(source: str, data: Any, form: Callable[[Any], bytes]) -> bytes:
     try:
-        return canonical_json(data, exact=exact)
+        return form(data)
     except ValueError as error:
         raise NoIdentityError(f"{source}: the payload has no canonical form: {error}") from None
 

@@ -18,7 +18,7 @@ from edge_sender.sources.files.places import Found, Place, decode, encode, find,
 logger = logging.getLogger(__name__)
 
 MOST_PARTS = 5
-"""The part at the path, and earlier ones that may still be written to."""
+"""The part at the path, and earlier ones that may still be written to; more only while they are not at rest."""
 REST_SECONDS = 60.0
 """The unfinished last line of a part that was rotated away is taken as it is when nothing was added for so long."""
 
@@ -77,19 +77,20 @@ class Tail:
         """
         misfit: MisfitError | None = None
         for number, part in enumerate(list(self._parts), start=1 - len(self._parts)):
-            is_surplus = number <= -MOST_PARTS
+            is_at_rest = self._is_at_rest(part)
+            is_done = is_at_rest and (number <= -MOST_PARTS or part.is_removed)
             try:
-                yield from self._lines_of(part, is_over=is_over or is_surplus or self._is_at_rest(part))
+                yield from self._lines_of(part, is_over=is_over or is_at_rest)
             except ReplacedError:
                 self._replace(part)
                 raise
             except MisfitError as error:
                 misfit = misfit or error
-                if is_surplus or part.is_removed:
+                if is_done or part.is_removed:
                     logger.warning("%s: given up, since another file has taken its place: %s", self._name, error)
                     self._let_go(part)
                 continue
-            if is_surplus or (part.is_removed and self._is_at_rest(part)):
+            if is_done:
                 self._let_go(part)
         if misfit is not None:
             raise misfit

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import re
 import socket
 import time
 import uuid
@@ -80,12 +83,30 @@ def try_out(sources: SourcesDocument) -> None:
 
 
 def replica_name(settings: EdgeSettings) -> str:
-    """A name that no other gateway has, even if none is configured."""
-    return settings.replica or os.environ.get("IOTEDGE_DEVICEID") or socket.gethostname()
+    """A name that no other gateway has, even if none is configured: the hub knows no two devices with one name, and no two
+    modules of a device."""
+    if settings.replica:
+        return settings.replica
+    if device := os.environ.get("IOTEDGE_DEVICEID"):
+        return f"{device}/{os.environ.get('IOTEDGE_MODULEID', '')}"
+    text = _secret(settings) if settings.uplink != "event-hubs" else ""
+    parts = dict(part.partition("=")[::2] for part in text.split(";"))
+    return f"{parts['DeviceId']}/{parts.get('ModuleId', '')}" if parts.get("DeviceId") else socket.gethostname()
+
+
+def client_id_of(replica: str, source: str) -> str:
+    """The same for a source of a replica after every restart, since its session has that name, and no other's: names are
+    shortened to what every broker accepts, and a hash tells apart what then looks the same."""
+    digest = hashlib.sha256(json.dumps([replica, source]).encode()).hexdigest()[:12]
+    return f"edge-sender-{_plain(replica)}-{_plain(source)}-{digest}"
+
+
+def _plain(name: str) -> str:
+    return re.sub("[^A-Za-z0-9]+", "-", name)[:24].strip("-")
 
 
 def _configured_source(settings: EdgeSettings, config: SourceConfig) -> ConfiguredSource:
-    client_id = f"edge-sender-{replica_name(settings)}-{config.name}"
+    client_id = client_id_of(replica_name(settings), config.name)
     try:
         source = make_source(config, client_id)
     except SourceConfigError as error:

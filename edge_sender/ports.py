@@ -110,6 +110,16 @@ class Accountable(Protocol):
         """Why it delivers nothing at the moment."""
         ...
 
+    @property
+    def notice(self) -> str | None:
+        """What went wrong last and needs somebody's attention, though it delivers."""
+        ...
+
+    @property
+    def unacknowledged(self) -> int:
+        """Number of messages that nobody would have sent again if they had been lost on the way (QoS 0)."""
+        ...
+
 
 class SourceConfigError(Exception):
     """The source can't be made as configured; the message says where and why."""

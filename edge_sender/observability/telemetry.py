@@ -43,6 +43,13 @@ class SenderCollector(Collector):
             for reason, count in _skipped(item.source).items():
                 skipped.add_metric([item.source.name, reason], count)
         yield skipped
+        unacknowledged = CounterMetricFamily(
+            "edge_source_unacknowledged", "Messages that arrived with QoS 0, by source.", labels=["source"]
+        )
+        for item in self._sender.sources:
+            if isinstance(item.source, Accountable):
+                unacknowledged.add_metric([item.source.name], item.source.unacknowledged)
+        yield unacknowledged
         dropped = CounterMetricFamily("edge_readings_dropped", "Readings that are gone, by reason.", labels=["reason"])
         for reason in REASONS:
             dropped.add_metric([reason], counters.dropped[reason])
@@ -124,6 +131,7 @@ def status(sender: Sender, oldest_at: float | None) -> dict[str, Any]:
                 "name": item.source.name,
                 "up": item.source.is_up,
                 "problem": item.source.problem if isinstance(item.source, Accountable) else None,
+                "notice": item.source.notice if isinstance(item.source, Accountable) else None,
                 "readings": counters.readings[item.source.name],
                 "skipped": dict(_skipped(item.source)),
                 "identity": _identity(item.check),

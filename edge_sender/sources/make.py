@@ -78,16 +78,44 @@ def _password(name: str, variable: str | None) -> str | None:
 
 
 def _mqtt(config: MqttConfig, name: str, client_id: str, *, keep_session: bool) -> Source:
-    from edge_sender.sources.mqtt import MqttBroker, MqttFormat, MqttSource
+    from edge_sender.sources.mqtt.client import MqttBroker
+    from edge_sender.sources.mqtt.format import MqttFormat
+    from edge_sender.sources.mqtt.source import MqttSource
 
     password = _password(config.name, config.password_env)
+    broker = MqttBroker(
+        config.host,
+        config.port,
+        _tls(config) if config.tls else None,
+        config.username,
+        password,
+        config.version,
+        config.websocket_path,
+        config.session_expiry_seconds,
+    )
+    form = MqttFormat(config.topics, config.uri_prefix, config.time, config.time_format)
+    return MqttSource(name, broker, form, client_id, keep_session=keep_session, retained=config.retained)
+
+
+def _tls(config: MqttConfig) -> ssl.SSLContext:
     try:
-        tls = ssl.create_default_context(cafile=config.ca_file) if config.tls else None
+        tls = ssl.create_default_context(cafile=config.ca_file)
     except OSError as error:
         raise SourceConfigError(f"source {config.name}: {config.ca_file} can't be used as ca_file: {error}") from None
-    broker = MqttBroker(config.host, config.port, tls, config.username, password)
-    form = MqttFormat(config.topics, config.uri_prefix, config.time, config.time_format)
-    return MqttSource(name, broker, form, client_id, keep_session=keep_session)
+    if config.certificate is not None and config.private_key is not None:
+        try:
+            tls.load_cert_chain(config.certificate, config.private_key, password=_no_passphrase)
+        except (OSError, ValueError) as error:
+            files = f"{config.certificate} and {config.private_key}"
+            raise SourceConfigError(
+                f"source {config.name}: {files} can't be used as certificate and private_key: {error}"
+            ) from None
+    return tls
+
+
+def _no_passphrase() -> str:
+    """Otherwise the library would ask on the terminal."""
+    raise ValueError("the key is encrypted")
 
 
 def _file(config: FileConfig, name: str) -> Source:

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-PACKAGES = {"chromium": "chromium", "chromedriver": "chromium-driver", "promtool": "prometheus"}
+PACKAGES = {"chromium": "chromium", "chromedriver": "chromium-driver", "mosquitto": "mosquitto", "promtool": "prometheus"}
 """Program → Debian package."""
 
 

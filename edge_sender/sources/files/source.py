@@ -43,6 +43,8 @@ class FileSource:
         """Lines that are not readings, by reason."""
         self.problem: str | None = None
         """Why the file is not read at the moment."""
+        self.notice: str | None = None
+        self.unacknowledged = 0
         self._path = path
         self._format = form
         self._follow = follow
@@ -52,7 +54,7 @@ class FileSource:
         """When the path last named a file."""
 
     async def run(self, intake: Intake) -> None:
-        tail = Tail(self.name, self._path, self._rotated, self._format, intake.position(), self._now)
+        tail = Tail(self._path, self._rotated, self._format, intake.position(), self._now, self._tell)
         try:
             while not await self._pass(tail, intake):
                 await asyncio.sleep(POLL_SECONDS)
@@ -109,6 +111,10 @@ class FileSource:
         if is_there or (self._there_at is not None and self._now() - self._there_at < MISSING_SECONDS):
             return None
         return f"{self._path} does not exist"
+
+    def _tell(self, notice: str) -> None:
+        logger.warning("%s: %s", self.name, notice)
+        self.notice = notice
 
     def _note(self, problem: str | None) -> None:
         """Log changes of state, not every failure."""

@@ -6,7 +6,6 @@ A part that was renamed is read on, since its writer may still hold it open. One
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -14,8 +13,6 @@ from typing import NamedTuple
 from edge_sender.sources.files.format import FileFormat, MisfitError
 from edge_sender.sources.files.part import Line, Part, ReplacedError
 from edge_sender.sources.files.places import Found, Place, decode, encode, find, locate, siblings
-
-logger = logging.getLogger(__name__)
 
 MOST_PARTS = 5
 """The part at the path, and earlier ones that may still be written to; more only while they are not at rest."""
@@ -31,16 +28,23 @@ class Taken(NamedTuple):
 
 
 class Tail:
-    """`rotated`: the pattern of earlier parts' names; None for the usual ones. `now`: a clock in seconds."""
+    """`rotated`: the pattern of earlier parts' names; None for the usual ones. `now`: a clock in seconds. `tell`: takes what
+    an operator should know."""
 
     def __init__(
-        self, name: str, path: Path, rotated: str | None, form: FileFormat, position: str | None, now: Callable[[], float]
+        self,
+        path: Path,
+        rotated: str | None,
+        form: FileFormat,
+        position: str | None,
+        now: Callable[[], float],
+        tell: Callable[[str], None],
     ) -> None:
-        self._name = name
         self._path = path
         self._rotated = rotated
         self._form = form
         self._now = now
+        self._tell = tell
         self._parts: list[Part] = []
         """The oldest first."""
         self._current: Found | None = None
@@ -87,7 +91,7 @@ class Tail:
             except MisfitError as error:
                 misfit = misfit or error
                 if is_done or part.is_removed:
-                    logger.warning("%s: given up, since another file has taken its place: %s", self._name, error)
+                    self._tell(f"given up, since another file has taken its place: {error}")
                     self._let_go(part)
                 continue
             if is_done:
@@ -146,12 +150,9 @@ class Tail:
         if found is not None:
             self._open(found, place)
         elif place.offset:
-            logger.warning(
-                "%s: the part of %s that was read up to line %d is not found any more, under this name or that of an "
-                "earlier part; what stood behind that line, if anything, was not read",
-                self._name,
-                self._path,
-                place.line,
+            self._tell(
+                f"the part of {self._path} that was read up to line {place.line} is not found any more, under this name or "
+                "that of an earlier part; what stood behind that line, if anything, was not read"
             )
 
     def _replace(self, part: Part) -> None:

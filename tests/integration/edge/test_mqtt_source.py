@@ -15,7 +15,7 @@ from amqtt.mqtt.constants import QOS_1
 from edge_sender.config.sources import SourceConfig, check_sources
 from edge_sender.ports import SourceConfigError
 from edge_sender.sources.make import make_source
-from edge_sender.sources.mqtt import MqttSource
+from edge_sender.sources.mqtt.source import MqttSource
 from sandbox.peers.processes import free_port
 from tests.doubles.intake import ListIntake
 from tests.support.senders import until
@@ -98,7 +98,7 @@ async def test_it_reconnects_when_the_broker_is_back(broker: tuple[int, list[Bro
     assert intake.samples[0].data == 7
 
 
-@pytest.mark.parametrize("topic", ["", "a/#/b", "a/b#", "a+/b"])
+@pytest.mark.parametrize("topic", ["", "a/#/b", "a/b#", "a+/b", "$share/edges/plant/#", "$queue/a"])
 def test_a_wrong_topic_filter_is_refused(topic: str) -> None:
     with pytest.raises(SourceConfigError, match="topic"):
         source_config(1883, topics=[topic])

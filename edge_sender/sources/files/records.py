@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from edge_sender.sources.files.format import CsvDialect
 
@@ -105,7 +105,7 @@ def _chained(first: str, lines: Iterator[str]) -> Iterator[str]:
     yield from lines
 
 
-def _dialect(dialect: CsvDialect | None) -> dict[str, object]:
+def _dialect(dialect: CsvDialect | None) -> dict[str, Any]:
     assert dialect is not None
     if dialect.quote is None:
         return {"delimiter": dialect.delimiter, "quoting": csv.QUOTE_NONE}

@@ -83,7 +83,7 @@ class MqttSource:
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _run_client(self, intake: Intake) -> None:
-        """Run until the library's client fails. It reconnects by itself, but some errors (of TLS, of the protocol) end it."""
+        """Run until the library's client fails. It reconnects by itself, but some errors (of TLS, for example) end it."""
         loop = asyncio.get_running_loop()
         client = make_client(self._broker, self._client_id, keep_session=self._keep_session)
 

@@ -76,6 +76,4 @@ class MqttConfig(CommonConfig):
         files = {"ca_file": self.ca_file, "certificate": self.certificate}
         if not self.tls and (given := [name for name, path in files.items() if path is not None]):
             raise ValueError(f"{given[0]} needs tls: true")
-        if (self.username is None) != (self.password_env is None) and self.username is None:
-            raise ValueError("password_env needs username")
         return self

@@ -1,10 +1,12 @@
-"""A sender is killed repeatedly, its uplink down half of the time: every committed reading arrives, under one id."""
+"""A sender is killed repeatedly, its uplink down half of the time and its file rotated: every reading that was committed
+arrives, under one id, and so does every line."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
+import os
 import random
 import shutil
 import sqlite3
@@ -40,6 +42,19 @@ def committed(spool: Path) -> dict[Key, str]:
     return {(head["source"], data["sequence"]): head["id"] for head, data in heads}
 
 
+def rotate(path: Path, *, by_copy: bool) -> None:
+    """As logrotate does it, by renaming or by copying and emptying."""
+    for number in range(KILLS, 0, -1):
+        if (old := path.with_name(f"{path.name}.{number}")).exists():
+            old.rename(path.with_name(f"{path.name}.{number + 1}"))
+    if by_copy:
+        shutil.copyfile(path, path.with_name(f"{path.name}.1"))
+        os.truncate(path, 0)
+    else:
+        path.rename(path.with_name(f"{path.name}.1"))
+        path.touch()
+
+
 @pytest.mark.timeout(400)
 async def test_nothing_that_was_committed_is_lost_and_no_reading_has_two_ids(stand_in: StandIn, tmp_path: Path) -> None:
     rng = random.Random(7)
@@ -52,8 +67,10 @@ async def test_nothing_that_was_committed_is_lost_and_no_reading_has_two_ids(sta
     sender = SenderProcess(tmp_path, "edge-1", through_link, sources)
     ids: dict[Key, set[str]] = defaultdict(set)
     written = 0
-    for kill in range(KILLS):
+    for kill in range(1, KILLS + 1):
         (link.cut if kill % 2 else link.mend)()
+        if kill % 5 == 0:
+            rotate(lines, by_copy=kill % 10 == 0)
         with lines.open("a") as out:
             for _ in range(LINES_PER_LIFE):
                 out.write(json.dumps({"sequence": written}) + "\n")

@@ -77,7 +77,7 @@ class FileSource:
         except MisfitError as error:
             self._note(str(error))
         except OSError as error:
-            self._note(f"{self._path} can't be read: {error.strerror or error}")
+            self._note(f"{error.filename or self._path} can't be read: {error.strerror or error}")
         return False
 
     async def _read(self, tail: Tail, intake: Intake, *, is_over: bool = False) -> bool:

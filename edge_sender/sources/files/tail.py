@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edge_sender.sources.files.format import FileFormat, MisfitError
-from edge_sender.sources.files.part import Line, Part, ReplacedError
+from edge_sender.sources.files.part import Line, Part
 from edge_sender.sources.files.places import Found, Place, decode, encode, find, locate, siblings
 
 MOST_PARTS = 5
@@ -60,11 +60,20 @@ class Tail:
         self._parts.clear()
 
     def look(self) -> bool:
-        """Find the parts that there are now. Returns whether the path names a file. Raises OSError."""
+        """Find the parts that there are now. Returns whether the path names a file. Raises OSError, which loses no part."""
+        places = self._wanted or [part.place for part in self._parts]
+        try:
+            return self._look()
+        except OSError:
+            self.close()
+            self._wanted = places
+            raise
+
+    def _look(self) -> bool:
         before, self._current = self._current, find(self._path)
         if self._wanted:
             self._resume(self._wanted)
-            self._wanted = []
+            self._wanted, before = [], None
         for part in [part for part in self._parts if part.is_replaced]:
             self._replace(part)
         if self._parts and self._current != before:
@@ -76,8 +85,7 @@ class Tail:
     def lines(self, *, is_over: bool = False) -> Iterator[Taken]:
         """What was added to all parts. `is_over`: nothing more will be.
 
-        Raises OSError, ReplacedError after which the next look goes on with what is there now, and MisfitError when the
-        parts that fit have been read.
+        Raises OSError, ReplacedError after which a look is needed, and MisfitError when the parts that fit have been read.
         """
         misfit: MisfitError | None = None
         for number, part in enumerate(list(self._parts), start=1 - len(self._parts)):
@@ -85,9 +93,6 @@ class Tail:
             is_done = is_at_rest and (number <= -MOST_PARTS or part.is_removed)
             try:
                 yield from self._lines_of(part, is_over=is_over or is_at_rest)
-            except ReplacedError:
-                self._replace(part)
-                raise
             except MisfitError as error:
                 misfit = misfit or error
                 if is_done or part.is_removed:

@@ -155,7 +155,7 @@ async def test_it_connects_by_websocket(broker: Mosquitto, version: str) -> None
 
 
 async def test_it_shows_its_certificate(broker: Mosquitto) -> None:
-    tls = {"port": broker.tls_port, "tls": True, "ca_file": str(broker.ca_file)}
+    tls: dict[str, Any] = {"port": broker.tls_port, "tls": True, "ca_file": str(broker.ca_file)}
     own = {"certificate": str(broker.certificate), "private_key": str(broker.private_key)}
     async with running(make(broker, **tls, **own)) as intake:
         await broker.publish(("plant/a", b"1"))

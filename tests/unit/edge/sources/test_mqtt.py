@@ -29,7 +29,6 @@ NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=64)
         ({"certificate": "a.pem"}, "go together"),
         ({"ca_file": "a.pem"}, "ca_file needs tls: true"),
         ({"certificate": "a.pem", "private_key": "a.key"}, "certificate needs tls: true"),
-        ({"password_env": "X"}, "needs username"),
         ({"websocket_path": "mqtt"}, "pattern"),
         ({"retained": "never"}, "retained"),
     ],

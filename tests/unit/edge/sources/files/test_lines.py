@@ -210,7 +210,7 @@ def test_settings_that_do_not_fit_each_other_are_refused(tmp_path: Path, given: 
 @given(st.integers() | st.floats(allow_nan=False, allow_infinity=False))
 def test_numbers_keep_their_value_with_either_decimal_sign(number: float) -> None:
     for decimal in (".", ","):
-        found = typed(repr(number).replace(".", decimal), decimal)  # type: ignore[arg-type]  # a literal of the loop
+        found = typed(repr(number).replace(".", decimal), decimal)
         assert (found, type(found)) == (number, type(number))
 
 

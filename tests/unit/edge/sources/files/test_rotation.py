@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -279,3 +280,29 @@ async def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
     async with until_running(source.run(ListIntake())) as until:
         await until(lambda: source.problem is not None, "it says nothing")
     assert source.problem == f"{tmp_path} can't be read: it is not a regular file"
+
+
+def test_a_part_that_can_not_be_opened_at_the_moment_is_not_passed_over(
+    tmp_path: Path, crashes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.log"
+    append(path, "1")
+    reader = started(path, crash=crashes)
+    append(path, "2")
+    for number in ("3", "4"):
+        if (tmp_path / "a.log.1").exists():
+            (tmp_path / "a.log.1").rename(tmp_path / "a.log.2")
+        path.rename(tmp_path / "a.log.1")
+        append(path, number)
+    whole = os.open
+
+    def refuse(name: Path, *flags: int) -> int:
+        if str(name).endswith("a.log.1"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(name))
+        return whole(name, *flags)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(PermissionError, match=r"a\.log\.1"):
+        reader.passes(1)
+    monkeypatch.undo()
+    assert reader.passes() == ["2", "3", "4"]

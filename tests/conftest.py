@@ -16,6 +16,8 @@ from sandbox.peers.processes import free_port
 from tests.support import programs
 from tests.support.valkeys import valkey_cluster
 
+pytest_plugins = ["tests.support.node_packages"]
+
 settings.register_profile("soak", max_examples=20_000, deadline=None)
 
 

@@ -16,7 +16,7 @@ from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
 from sandbox.hub import sas
 from sandbox.hub.namespace import POLICY
 from sandbox.hub.stand_in import StandIn
-from sandbox.peers.azurite import install_node_packages
+from sandbox.peers.node import install_node_packages
 from tests.support import hub, peers
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from edge_sender.identity.rules import mint, parse_rules
-from sandbox.peers.azurite import NODE_FOLDER
+from sandbox.peers.node import NODE_FOLDER
 from tests.support.peers import run_node
 from wire.ids import Content, NoIdentityError, Sample, Sequence, SourceTime, TimeBucket, reading_id
 

@@ -85,4 +85,4 @@ lock: $(STAMP) ## resolve the dependencies again
 	done
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) build dist *.egg-info tests/node/node_modules
+	rm -rf $(VENV) build dist *.egg-info tests/node/node_modules examples/javascript/node_modules

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from sandbox.hub.stand_in import StandIn
-from sandbox.peers.node import NODE, install_node_packages
+from sandbox.peers.node import NODE, NPM, install_node_packages, node_environment
 from tests.support import golang, hub
 from tests.support.processes import ServiceProcess
 from wire.ids import Sample, SourceTime, reading_id
@@ -112,6 +113,37 @@ async def test_two_replicas_send_and_each_reading_is_in_the_clean_hub_once(
     assert found == expected_ids()
     for replica in await asyncio.to_thread(service.ask, "replicas"):
         assert (replica["figures"]["24h"]["coverage"], replica["figures"]["24h"]["conflicts"]) == (1, 0), replica
+
+
+def commands(page: Path) -> str:
+    """The indented blocks of a page, as one script."""
+    return "".join(line[4:] for line in page.read_text().splitlines(keepends=True) if line.startswith("    "))
+
+
+@pytest.mark.parametrize("language", ["javascript", "go"])
+async def test_the_commands_of_the_pages_do_what_they_say(language: str, stand_in: StandIn, tmp_path: Path) -> None:
+    if language == "go" and golang.go() is None:
+        pytest.skip("needs Go")
+    shutil.copytree(EXAMPLES, tmp_path / "examples", ignore=shutil.ignore_patterns("node_modules"))
+    shutil.copytree(EXAMPLES.parent / "tests" / "vectors", tmp_path / "tests" / "vectors")
+    (npm := tmp_path / "npm").write_text(f'#!/bin/sh\nexec {NODE} {NPM} "$@"\n')
+    npm.chmod(0o755)
+    node = node_environment()
+    telemetry, first = stand_in.connection_string("telemetry"), commands(EXAMPLES / "README.md")
+    script = first.replace("Endpoint=sb://…;EntityPath=telemetry", telemetry) + commands(EXAMPLES / language / "README.md")
+    assert telemetry in script
+    done = await asyncio.to_thread(
+        subprocess.run,
+        ["bash", "-euxc", script],
+        cwd=tmp_path / "examples" / language,
+        env={**node, "PATH": f"{tmp_path}{os.pathsep}{node['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (event,) = await hub.read_all(telemetry)
+    assert hub.properties(event)["cloudEvents_replica"] == {"javascript": b"press-a", "go": b"press-b"}[language]
 
 
 def test_the_example_in_go_gives_every_golden_vector_its_id() -> None:

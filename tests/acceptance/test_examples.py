@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def sender_in(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Comma
         install_node_packages(EXAMPLES / "javascript")
         return [str(NODE), str(EXAMPLES / "javascript" / "send.mjs")]
 
-    return command
+    return cache(command)
 
 
 @pytest.fixture
@@ -113,6 +114,18 @@ async def test_two_replicas_send_and_each_reading_is_in_the_clean_hub_once(
     assert found == expected_ids()
     for replica in await asyncio.to_thread(service.ask, "replicas"):
         assert (replica["figures"]["24h"]["coverage"], replica["figures"]["24h"]["conflicts"]) == (1, 0), replica
+
+
+@pytest.mark.parametrize("language", ["javascript", "go"])
+@pytest.mark.parametrize("line", ['{"source":"urn:a","data":1}', '{"time":"2026-03-02T08:15:00Z","data":1}', "nonsense"])
+async def test_a_reading_that_can_have_no_id_is_not_sent_and_named(
+    language: str, line: str, sender_in: Callable[[str], Command], stand_in: StandIn
+) -> None:
+    command = await asyncio.to_thread(sender_in, language)
+    done = await asyncio.to_thread(send, command, stand_in.connection_string("telemetry"), "a", [line])
+    assert done.returncode == 1
+    assert line in done.stderr
+    assert not any(partition.entries for partition in stand_in.namespace.hubs["telemetry"].partitions)
 
 
 def commands(page: Path) -> str:

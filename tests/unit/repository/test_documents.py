@@ -17,6 +17,7 @@ from edge_sender.config.settings import EdgeSettings
 from tests.support.chart import CHART, ROOT, of_kind, render
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), CHART / "README.md"]
+PAGES += [ROOT / "examples" / "README.md", *sorted((ROOT / "examples").glob("*/README.md"))]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 
 

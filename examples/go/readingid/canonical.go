@@ -1,0 +1,102 @@
+package readingid
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"math/big"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf16"
+)
+
+const maxSafeInteger = 1<<53 - 1
+
+var digits = regexp.MustCompile(`^-?\d+$`)
+
+// canonical writes JSON as RFC 8785 says. With exact, whole numbers that a double does not hold exactly become text.
+func canonical(text []byte, exact bool) (string, error) {
+	decoder := json.NewDecoder(strings.NewReader(string(text)))
+	decoder.UseNumber()
+	var value any
+	if err := decoder.Decode(&value); err != nil {
+		return "", err
+	}
+	if decoder.More() {
+		return "", fmt.Errorf("something stands behind the JSON value")
+	}
+	return write(value, exact)
+}
+
+func write(value any, exact bool) (string, error) {
+	switch value := value.(type) {
+	case map[string]any:
+		return writeAll("{}", slices.SortedFunc(maps.Keys(value), byUTF16), func(name string) (string, error) {
+			text, err := write(value[name], exact)
+			return quote(name) + ":" + text, err
+		})
+	case []any:
+		return writeAll("[]", value, func(element any) (string, error) { return write(element, exact) })
+	case json.Number:
+		return number(value, exact)
+	case string:
+		return quote(value), nil
+	case nil:
+		return "null", nil
+	default:
+		return fmt.Sprint(value), nil // true or false
+	}
+}
+
+func writeAll[T any](brackets string, items []T, write func(T) (string, error)) (string, error) {
+	texts := make([]string, len(items))
+	for index, item := range items {
+		text, err := write(item)
+		if err != nil {
+			return "", err
+		}
+		texts[index] = text
+	}
+	return brackets[:1] + strings.Join(texts, ",") + brackets[1:], nil
+}
+
+func byUTF16(a, b string) int {
+	return slices.Compare(utf16.Encode([]rune(a)), utf16.Encode([]rune(b)))
+}
+
+func number(text json.Number, exact bool) (string, error) {
+	value, err := text.Float64()
+	if err != nil {
+		return "", err
+	}
+	if exact && value == math.Trunc(value) && math.Abs(value) > maxSafeInteger {
+		whole, _ := big.NewFloat(value).Int(nil)
+		if digits.MatchString(text.String()) {
+			whole.SetString(text.String(), 10)
+		}
+		return quote(whole.String()), nil
+	}
+	if value == 0 {
+		return "0", nil // not -0
+	}
+	written, err := json.Marshal(value) // as ECMAScript writes a double
+	return string(written), err
+}
+
+var short = map[rune]string{'"': `\"`, '\\': `\\`, '\b': `\b`, '\f': `\f`, '\n': `\n`, '\r': `\r`, '\t': `\t`}
+
+func quote(text string) string {
+	var out strings.Builder
+	for _, character := range text {
+		if escaped, found := short[character]; found {
+			out.WriteString(escaped)
+		} else if character < ' ' {
+			fmt.Fprintf(&out, `\u%04x`, character)
+		} else {
+			out.WriteRune(character)
+		}
+	}
+	return `"` + out.String() + `"`
+}

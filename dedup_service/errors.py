@@ -109,7 +109,7 @@ class ConfigurationError(DedupError):
         return [self]
 
 
-class ConfigurationErrors(ConfigurationError):
+class SeveralSettingsError(ConfigurationError):
     """Several problems in one message, a line each, so that whoever starts the service need not start it once for each."""
 
     def __init__(self, errors: Sequence[ConfigurationError]) -> None:
@@ -123,7 +123,7 @@ class ConfigurationErrors(ConfigurationError):
 
 
 class ConfigurationProblems:
-    """Collects ConfigurationErrors, and raises them together. Of several about one setting, the first counts."""
+    """Collects SeveralSettingsError, and raises them together. Of several about one setting, the first counts."""
 
     def __init__(self) -> None:
         self._by_setting: dict[str, ConfigurationError] = {}
@@ -144,6 +144,6 @@ class ConfigurationProblems:
         """Raises ConfigurationError, if there is one."""
         errors = list(self._by_setting.values())
         if len(errors) > 1:
-            raise ConfigurationErrors(errors)
+            raise SeveralSettingsError(errors)
         if errors:
             raise errors[0]

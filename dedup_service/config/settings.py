@@ -116,9 +116,9 @@ class Settings(BaseSettings):
         examples=["16"],
     )
     checkpoint_url: SecretStr = Field(
-        description="For one machine a file: sqlite:////FOLDER/FILE, with four slashes, since three of them begin a path that "
-        "is relative to the working directory. For AKS a blob container: its URL (Entra ID is used without a SAS), or a "
-        "storage connection string followed by ;ContainerName=NAME.",
+        description="For one machine a file: sqlite:////FOLDER/FILE, with four slashes, since three of them begin a path "
+        "that is relative to the working directory. For AKS a blob container: its URL (Entra ID is used without a SAS), or "
+        "a storage connection string followed by ;ContainerName=NAME.",
         examples=["https://account.blob.core.windows.net/dedup-checkpoints", "sqlite:////var/lib/dedup/checkpoints.db"],
     )
     checkpoint_interval_seconds: float = Field(1.0, gt=0, description="Interval of checkpoints.", examples=["1"])
@@ -343,8 +343,8 @@ def read(problems: ConfigurationProblems, **overrides: Any) -> Settings:
 
 
 def load(**overrides: Any) -> Settings:
-    """Read the environment. Raises ConfigurationError about all settings that are missing or wrong, as far as the environment
-    alone shows it; `loading.py` also looks at what else a command needs."""
+    """Read the environment. Raises ConfigurationError about all settings that are missing or wrong, as far as the
+    environment alone shows it; `loading.py` also looks at what else a command needs."""
     problems = ConfigurationProblems()
     settings = read(problems, **overrides)
     settings.note_contradictions(problems)

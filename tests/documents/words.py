@@ -164,8 +164,7 @@ def variables(text: str) -> None:
 
 
 def _python(words: list[str]) -> None:
-    assert words[0] == "-m"
-    assert importlib.util.find_spec(words[1]) is not None, words[1]
+    assert words[0].endswith(".py") or (words[0] == "-m" and importlib.util.find_spec(words[1]) is not None), words
 
 
 CHECKS: dict[str, Callable[[list[str]], Any]] = {

@@ -74,3 +74,21 @@ def test_the_strings_that_are_hashed_are_those_of_the_page(row: list[str]) -> No
     sample = Sample("urn:a", 1_700_000_000_123_000_000, {"sequence": 7, "epoch": "e1", "value": 2.5})
     parts = b"".join(len(part).to_bytes(4, "big") + part for part in hashed)
     assert mint(sample, parse_rules(strategy)) == hashlib.sha256(parts).hexdigest()[:32]
+
+
+def test_the_headline_of_the_drill_is_that_of_its_table() -> None:
+    table = (ROOT / "docs" / "high-availability.md").read_text()
+    measured = {row[0]: row for row in (line.strip("| ").split(" | ") for line in table.splitlines()) if len(row) == 8}
+    killed = {name: row[1].split(" / ") for name, row in measured.items() if name != "pattern"}
+    duplicates, overlap = killed["duplicates, 2 replicas"], killed["active-passive with overlap"]
+    elsewhere = [name for name in killed if name.endswith("(modelled)")]
+    lost = sorted(float(killed[name][0]) for name in elsewhere)
+    without_power = sorted(float(measured[name][6].split(" / ")[0]) for name in elsewhere)
+    assert duplicates[0] == overlap[0] == "0"
+    headline = (
+        f"**duplicates lose nothing and pause the clean stream for {duplicates[1]} s; "
+        f"active-passive with overlap loses nothing and pauses it for {float(overlap[1]):.0f} s; "
+        f"restarting the sender elsewhere loses {lost[0]:g} to {lost[-1]:.0f} s of readings**, "
+        f"and {without_power[0]:.0f} to {without_power[-1]:.0f} s where its machine lost power"
+    )
+    assert headline in " ".join((ROOT / "README.md").read_text().split())

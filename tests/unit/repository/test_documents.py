@@ -15,6 +15,7 @@ from tests.documents.blocks import pages
 from tests.support.chart import CHART, ROOT
 
 PAGES = pages()
+NOT_FOR_NEWCOMERS = {"glossary.md", "decisions.md", "configuration.md", "edge-settings.md"}
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 
 
@@ -39,6 +40,16 @@ def test_metrics_of_the_edge_exist(page: Path) -> None:
     known = {name + ending for name in re.findall(r'"(edge_[a-z_]+)"', source) for ending in ("", "_total")}
     named = set(re.findall(r"`(edge_[a-z_]+)(?=[`{])", page.read_text())) - {"edge_sender"}
     assert named <= known
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name not in NOT_FOR_NEWCOMERS], ids=lambda path: path.name)
+def test_newcomers_words_are_explained_where_they_come_first(page: Path) -> None:
+    """In italics or bold, beside what they mean, or with a link to the glossary."""
+    prose = re.sub(r"^(?:    |#).*$|`[^`\n]*`", "", page.read_text(), flags=re.MULTILINE)
+    for word in ("claim", "lease", "witness"):
+        first = re.search(rf"\S*\b{word}(s|es|ed)?\b\S*", prose, re.IGNORECASE)
+        explained = rf"\*+{word}\w*\*+\W*|\[{word}\w*\]\((docs/)?glossary\.md#{word}\)\W*"
+        assert first is None or re.fullmatch(rf"\W?({explained})", first[0], re.IGNORECASE), first[0]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)

@@ -19,7 +19,7 @@ from dedup_service.commands.check import CheckFailedError
 from dedup_service.commands.plan import add_plan, planned
 from dedup_service.commands.trials import TryError
 from dedup_service.commands.try_readings import add_try, tried
-from dedup_service.config.loading import load_to_init, load_to_report, load_to_run
+from dedup_service.config.loading import load_to_check, load_to_init, load_to_report, load_to_run
 from dedup_service.config.settings import PREFIX, Settings, example, load_offline
 from dedup_service.errors import ConfigurationError, ShutOutError, UnavailableError
 from dedup_service.telemetry import Telemetry, configure_logging
@@ -223,7 +223,7 @@ def _loaded(arguments: argparse.Namespace) -> Settings:
         case "check" if arguments.health:
             return load_offline()
         case "check":
-            return load_to_run(sends=arguments.round_trip)
+            return load_to_check(sends=arguments.round_trip)
     return load_to_run()
 
 
@@ -239,7 +239,8 @@ def _add_check(commands: Any) -> None:
     checking = commands.add_parser(
         "check",
         help="check whether a running service is healthy, and whether a reading gets through",
-        description="Exits with 0 if all is well. Uses the settings of `run`.",
+        description="Exits with 0 if all is well. Uses the settings of `run`; without a clean hub and a mode, it expects a "
+        "service that observes.",
     )
     checking.add_argument(
         "--url", help="address of the service (default: this machine, DEDUP_HTTP_HOST and DEDUP_HTTP_PORT)"

@@ -13,27 +13,47 @@ from dedup_service.errors import ConfigurationProblems
 OBSERVE = "observe"
 
 
-def load_to_run(*, sends: bool = False, **overrides: Any) -> Settings:
-    """Everything; `sends`: also what `check --round-trip` needs. Raises ConfigurationError."""
+def load_to_run(**overrides: Any) -> Settings:
+    """Everything. Raises ConfigurationError."""
     problems = ConfigurationProblems()
     settings = read(problems, **overrides)
+    _note_all(settings, problems)
+    problems.raise_all()
+    return settings
+
+
+def load_to_check(*, sends: bool, **overrides: Any) -> Settings:
+    """What the running service has, which observes if there is no clean hub here and no mode is set; `sends`: also what
+    `--round-trip` needs. Raises ConfigurationError."""
+    problems = ConfigurationProblems()
+    settings = _as_running(read(problems, **overrides))
+    _note_all(settings, problems)
+    if sends:
+        with problems.noted():
+            _ = Config(settings).check_address
+    problems.raise_all()
+    return settings
+
+
+def _note_all(settings: Settings, problems: ConfigurationProblems) -> None:
     settings.note_contradictions(problems)
     with problems.noted():
-        config = Config(settings)
-        config.note_problems(problems)
-        if sends:
-            _ = config.check_address
-    problems.raise_all()
+        Config(settings).note_problems(problems)
+
+
+def _as_running(settings: Settings) -> Settings:
+    """A deployment without a clean hub observes, since it could do nothing else: `DEDUP_MODE` may have been set in the
+    terminal of `run` alone."""
+    if settings.output_connection_string is None and "mode" not in settings.model_fields_set:
+        return settings.model_copy(update={"mode": OBSERVE})
     return settings
 
 
 def load_to_report(**overrides: Any) -> Settings:
     """Redis, the groups' file, and the namespace, which is set or made of the hubs' names; what else `run` needs may be
-    missing. A deployment without a clean hub observes, since it could do nothing else. Raises ConfigurationError."""
+    missing. Raises ConfigurationError."""
     problems = ConfigurationProblems()
-    settings = read(problems, **{"checkpoint_url": example("checkpoint_url"), **overrides})
-    if settings.output_connection_string is None:
-        settings = settings.model_copy(update={"mode": OBSERVE})
+    settings = _as_running(read(problems, **{"checkpoint_url": example("checkpoint_url"), **overrides}))
     with problems.noted():
         settings = settings.model_copy(update=_never_used(settings))
         _ = Config(settings).namespace

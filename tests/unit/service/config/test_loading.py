@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dedup_service.config.config import Config
-from dedup_service.config.loading import load_to_init, load_to_report, load_to_run
+from dedup_service.config.loading import load_to_check, load_to_init, load_to_report, load_to_run
 from dedup_service.config.settings import Settings
 from dedup_service.errors import ConfigurationError
 from tests.unit.service.config.test_settings import GOOD, HUB
@@ -101,8 +102,17 @@ def test_a_service_that_would_drop_is_told_that_observing_needs_no_output() -> N
 
 
 def test_a_round_trip_also_needs_to_send() -> None:
-    assert refused(lambda **given: load_to_run(sends=True, **given), **GOOD).keys() == {"DEDUP_CHECK_CONNECTION_STRING"}
-    assert load_to_run(sends=True, **GOOD, check_connection_string=HUB)
+    assert refused(load_to_check, sends=True, **GOOD).keys() == {"DEDUP_CHECK_CONNECTION_STRING"}
+    assert load_to_check(sends=True, **GOOD, check_connection_string=HUB)
+
+
+@pytest.mark.parametrize("load", [partial(load_to_check, sends=False), load_to_report])
+def test_whoever_asks_about_a_service_that_observes_need_not_say_so(load: Any) -> None:
+    """`DEDUP_MODE=observe` stood before the command in another terminal."""
+    hubs = {"output_connection_string", "output_consumer_group", "dead_letter_connection_string"}
+    given = {name: value for name, value in GOOD.items() if name not in hubs}
+    assert Config(load(**given)).only_observes
+    assert refused(load, **given, mode="drop").keys() >= {"DEDUP_OUTPUT_CONNECTION_STRING"}
 
 
 def test_a_report_needs_redis_and_what_the_namespace_is_made_of() -> None:

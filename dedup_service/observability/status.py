@@ -24,8 +24,8 @@ MAX_EXAMPLES = 20
 NEAR_LIMIT = 0.8
 STALE_SECONDS = 15.0
 
-Counters = tuple[Counter[str], Counter[str]]
-"""Totals by counter and label, and what was recognised."""
+Counters = tuple[Counter[str], Counter[str], Counter[str]]
+"""Totals by counter and label, what was recognised, and what was finished."""
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ class Status:
     _overview: Overview | None = None
     _seen_at: float = 0.0
     _number: int = 0
-    _told: Counters = field(default_factory=lambda: (Counter(), Counter()))
+    _told: Counters = field(default_factory=lambda: (Counter(), Counter(), Counter()))
     """As the board knows them."""
     _pending: tuple[Counters, Counters] | None = None
     """Increments, and the counters with them."""
@@ -85,7 +85,7 @@ class Status:
         """Reports counters as increments. A report whose reply was lost is repeated unchanged, and then counts once."""
         if self._pending is None:
             counters, told = self._counters(), self._told
-            self._pending = (counters[0] - told[0], counters[1] - told[1]), counters
+            self._pending = (counters[0] - told[0], counters[1] - told[1], counters[2] - told[2]), counters
             self._number += 1
         increments, counters = self._pending
         await self.board.tell(self.pod_id, self._number, self._report(), *increments)
@@ -103,7 +103,7 @@ class Status:
     def _counters(self) -> Counters:
         counts = self.telemetry.counts
         totals = Counter({f"{c.name}|{label}": n for c, labels in counts.items() for label, n in labels.items()})
-        return totals, self.telemetry.recognised.copy()
+        return totals, self.telemetry.recognised.copy(), self.telemetry.flow.copy()
 
     def _report(self) -> PodReport:
         telemetry, partitions = self.telemetry, self.telemetry.partitions

@@ -93,7 +93,7 @@ class Deployment:
             await self.claims.confirm(requests, 60_000)
         await self._lease()
         self.told += 1
-        await self.board.tell("pod", self.told, REPORT, {"COPIES|edge-1": 1}, {"telegraf|default": 1})
+        await self.board.tell("pod", self.told, REPORT, {"COPIES|edge-1": 1}, {"telegraf|default": 1}, {f"{GROUP}|c": 1})
         await self.board.add_examples("conflict", [{"source": SOURCE}])
         await self.look()
 
@@ -124,6 +124,7 @@ class Deployment:
         await self.board.pods()
         await self.board.totals()
         await self.board.recognised(hours)
+        await self.board.flow(GROUP, minutes)
         await self.board.examples("conflict")
         await self.board.memory()
 

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 import pytest
 
+from dedup_service.core.flow import Sums, merged, slots_of
 from dedup_service.core.pod_report import PodReport
 from dedup_service.errors import UnavailableError
 from dedup_service.observability.fleet import Fleet
@@ -27,8 +28,9 @@ class FlakyBoard(MemoryPodBoard):
         report: PodReport,
         increments: Mapping[str, int],
         recognised: Mapping[str, int] = MappingProxyType({}),
+        flow: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
-        await super().tell(pod_id, number, report, increments, recognised)
+        await super().tell(pod_id, number, report, increments, recognised, flow)
         if self.lost_replies:
             self.lost_replies -= 1
             raise UnavailableError(REDIS, "no answer", ambiguous=True)
@@ -64,6 +66,24 @@ async def test_what_was_recognised_counts_once_and_in_its_hour() -> None:
     await status.tell()
     assert await board.totals() == {}
     assert await board.recognised(list(board.by_hour)) == {"telegraf|default": 4, "kepware|default": 1}
+
+
+async def test_what_was_finished_is_told_once_and_by_group() -> None:
+    status, board = make()
+    status.telemetry.finished("presses", copies=3, readings=1, duplicates=2)
+    board.lost_replies = 1
+    with pytest.raises(UnavailableError):
+        await status.tell()
+    status.telemetry.finished("presses", copies=3, readings=0, duplicates=3)
+    status.telemetry.finished("ovens", copies=1, readings=1, duplicates=0)
+    for _ in range(3):
+        await status.tell()
+    slots = {
+        group: merged(slots_of(at, counts) for (of, at), counts in board.by_minute.items() if of == group)
+        for group, _ in board.by_minute
+    }
+    sums = {group: sum(found.values(), Sums()) for group, found in slots.items()}
+    assert sums == {"presses": Sums(6, 1, 5), "ovens": Sums(1, 1, 0)}
 
 
 async def test_only_the_newest_examples_are_reported() -> None:

@@ -391,8 +391,8 @@ class PodBoard(Protocol):
         recognised: Mapping[str, int] = MappingProxyType({}),
         flow: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
-        """Replaces this pod's report, and adds to the deployment's totals, to what was `recognised` in the present hour, and to
-        what was finished (`flow`, core/flow.py) in the present slot. Idempotent for one pod and number, which rises."""
+        """Replaces this pod's report, and adds to the deployment's totals, to what was `recognised` in the present hour, and
+        to what was finished (`flow`, core/flow.py) in the present slot. Idempotent for one pod and number, which rises."""
         ...
 
     async def leave(self, pod_id: str) -> None: ...

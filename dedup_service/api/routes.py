@@ -20,14 +20,17 @@ from dedup_service.api.views import (
     PartitionView,
     PodView,
     Problem,
+    RateView,
     RebuildView,
     ReplicaView,
     SourceView,
     Stats,
+    StepView,
     Totals,
     memory_view,
     names_of,
 )
+from dedup_service.core.flow import merged, rate_over, steps_of
 from dedup_service.core.groups import Group
 from dedup_service.core.overview import ReplicaState
 from dedup_service.core.rebuild_progress import progress_of_all
@@ -74,12 +77,13 @@ def create_router(fleet: Fleet) -> APIRouter:
     async def get_stats() -> Stats:
         """Totals, pods and what is unavailable."""
         groups = chosen(None)
-        pods, overview = await fleet.pods(), await fleet.overview()
+        pods, overview, flow = await fleet.pods(), await fleet.overview(), await fleet.flow()
         return Stats(
             version=__version__,
             now_ms=overview.now_ms,
             mode="/".join(dict.fromkeys(group.mode for group in groups)),
             totals=Totals.of(await fleet.totals()),
+            rate=RateView.of(rate_over(merged(flow.by_group.values()), flow.now_ms)),
             pods=[PodView.of(pod) for pod in pods],
             paused={name: problem for pod in pods for name, problem in pod.report.paused.items()},
             rebuild=RebuildView.of(progress_of_all(pod.report.rebuild for pod in pods)),
@@ -91,7 +95,8 @@ def create_router(fleet: Fleet) -> APIRouter:
     async def get_groups() -> list[GroupView]:
         """How much redundancy each group has left."""
         counted(None)
-        return [GroupView.of(item) for item in (await fleet.overview()).groups]
+        overview, flow = await fleet.overview(), await fleet.flow()
+        return [GroupView.of(item, rate_over(flow.by_group[item.group.name], flow.now_ms)) for item in overview.groups]
 
     @router.get("/replicas", responses=UNKNOWN_GROUP)
     async def get_replicas(
@@ -184,6 +189,15 @@ def create_router(fleet: Fleet) -> APIRouter:
         ]
         page, following = paged(gaps, lambda gap: f"{gap.group} {gap.source} {gap.epoch} {gap.first:020}", limit, after)
         return Page(items=page, next=following)
+
+    @router.get("/flow", responses=UNKNOWN_GROUP)
+    async def get_flow(group: GroupName = None) -> dict[str, list[StepView]]:
+        """What was finished in the last hour, or since the first copy, for each group: in at most 181 steps, of 2 s at first
+        and of 20 s at last. Counted by when it was finished, and without the last second of a pod that was killed;
+        /v1/history counts exactly, by when it was enqueued."""
+        names = [item.name for item in chosen(group)]
+        flow = await fleet.flow()
+        return {name: [StepView.of(step) for step in steps_of(flow.by_group[name], flow.now_ms)] for name in names}
 
     @router.get("/history", responses=UNKNOWN_GROUP)
     async def get_history(group: GroupName = None) -> dict[str, list[MinuteView]]:

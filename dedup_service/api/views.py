@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dedup_service.core.accounting import Counts, GroupFigures, ReplicaFigures, group_figures
 from dedup_service.core.claims import Claim
+from dedup_service.core.flow import Step
 from dedup_service.core.groups import Group
 from dedup_service.core.overview import GroupOverview, GroupState, ReplicaOverview, ReplicaState, WindowState
 from dedup_service.core.rebuild_progress import RebuildProgress
@@ -135,11 +136,39 @@ class RebuildView(View):
         )
 
 
+class RateView(View):
+    """How much was finished in the last seconds."""
+
+    from_ms: int
+    to_ms: int
+    seconds: float = Field(
+        description="Between the two; the last 10 s, or less while the first copy came only then.", examples=[10.0]
+    )
+    copies_per_second: float = Field(examples=[390.0])
+    readings_per_second: float = Field(description="Copies that were first of their reading.", examples=[130.0])
+    duplicates_per_second: float
+
+    @classmethod
+    def of(cls, step: Step | None) -> RateView | None:
+        if step is None:
+            return None
+        seconds, sums = (step.end_ms - step.start_ms) / 1000, step.sums
+        return cls(
+            from_ms=step.start_ms,
+            to_ms=step.end_ms,
+            seconds=seconds,
+            copies_per_second=sums.copies / seconds,
+            readings_per_second=sums.readings / seconds,
+            duplicates_per_second=sums.duplicates / seconds,
+        )
+
+
 class Stats(View):
     version: str
     now_ms: int
     mode: str = Field(examples=["drop"])
     totals: Totals
+    rate: RateView | None = Field(description="What all pods finish at present; null before the first seconds are over.")
     pods: list[PodView]
     paused: dict[str, str] = Field(description="Dependencies that are unavailable to any pod, and why.")
     rebuild: RebuildView | None = Field(description="As the pod sees it that is least far; null while Redis lacks nothing.")
@@ -181,11 +210,12 @@ class GroupView(View):
         description="The share of the window that the spread of copies takes up: `wide` below half of it, `close` above, "
         "`short` from 90 % on."
     )
-    readings_per_second: float
+    readings_per_second: float = Field(description="Over the 15 full minutes before, by when they were enqueued.")
+    rate: RateView | None = Field(description="What all pods finish at present; null before the first seconds are over.")
     figures: dict[str, GroupFiguresView] = Field(description="By period (1m, 15m, 24h), each at least this long.")
 
     @classmethod
-    def of(cls, item: GroupOverview) -> GroupView:
+    def of(cls, item: GroupOverview, flow: Step | None) -> GroupView:
         group: Group = item.group
         return cls(
             group=group.name,
@@ -201,6 +231,7 @@ class GroupView(View):
             window_seconds=group.window_ms / 1000,
             window_state=item.window_state,
             readings_per_second=item.readings_per_second,
+            rate=RateView.of(flow),
             figures=GroupFiguresView.of(item.figures),
         )
 
@@ -343,6 +374,25 @@ class KeyView(View):
             replicas=names_of(claim.replicas, names),
             content=claim.content.hex(),
             remembered_seconds=stored.ttl_ms / 1000,
+        )
+
+
+class StepView(View):
+    start_ms: int
+    seconds: float = Field(description="The first and the last one may be shorter than the others.", examples=[2.0])
+    copies: int
+    readings: int = Field(description="Copies that were first of their reading.")
+    duplicates: int
+
+    @classmethod
+    def of(cls, step: Step) -> StepView:
+        sums = step.sums
+        return cls(
+            start_ms=step.start_ms,
+            seconds=(step.end_ms - step.start_ms) / 1000,
+            copies=sums.copies,
+            readings=sums.readings,
+            duplicates=sums.duplicates,
         )
 
 

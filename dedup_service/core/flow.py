@@ -1,8 +1,8 @@
 """How many readings were processed lately, by the second: what the pods report each second, added up in slots of two.
 
-A slot is credited with what is reported while it lasts, so that nothing is added to it once it is over. The counts of a minute
-(core/accounting.py) go by when a reading was enqueued and are exact; these go by when its copies were finished, and a killed pod
-takes those of its last second with it.
+A slot is credited with what is reported while it lasts, so that nothing is added to it once it is over. The counts of a
+minute (core/accounting.py) are exact, and go by when a reading was enqueued; these go by when its copies were finished, and
+a killed pod takes those of its last second with it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 from dedup_service.core.accounting import MINUTE_MS, Counts
 
@@ -82,13 +83,13 @@ def rate_over(slots: Slots, now_ms: int) -> Step | None:
 
 
 def steps_of(slots: Slots, now_ms: int) -> list[Step]:
-    """The last hour, or the time since the first copy, in steps of one length, which is as short as MAX_STEPS allow. The first
-    and the last step may be cut short."""
+    """The last hour, or the time since the first copy, in steps of one length, which is as short as MAX_STEPS allow. The
+    first and the last step may be cut short."""
     end_ms = now_ms // SLOT_MS * SLOT_MS
     start_ms = max(min(slots, default=end_ms), end_ms - KEEP_FLOW_MINUTES * MINUTE_MS)
     step_ms = next((step for step in STEPS_MS if end_ms - start_ms <= step * MAX_STEPS), STEPS_MS[-1])
     bounds = [start_ms, *range((start_ms // step_ms + 1) * step_ms, end_ms, step_ms), end_ms]
-    pairs = [(start, end) for start, end in zip(bounds, bounds[1:], strict=False) if start < end]
+    pairs = [(start, end) for start, end in pairwise(bounds) if start < end]
     return [Step(start, end, _between(slots, start, end)) for start, end in pairs]
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from dedup_service.core.accounting import HOUR_MS, MINUTE_MS, Counts, GroupFigures, group_figures, replica_figures
+from dedup_service.core.flow import Slots
 from dedup_service.core.groups import Group
 from dedup_service.core.overview import (
     GroupOverview,
@@ -21,6 +22,7 @@ from dedup_service.core.overview import (
     projected_bytes,
 )
 from dedup_service.core.unknown_formats import by_group
+from dedup_service.observability.flow import FlowReader
 from dedup_service.observability.single_flight import SingleFlight
 from dedup_service.ports import Ledger, PodBoard, PodStatus, RedisMemory, SourceSeen, StoredClaim
 
@@ -50,6 +52,14 @@ class SourceOverview:
     """False where Redis has forgotten a part of these counts."""
 
 
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """What was finished in the last hour."""
+
+    now_ms: int
+    by_group: dict[str, Slots]
+
+
 @dataclass(slots=True)
 class Fleet:
     """All methods raise UnavailableError while Redis is unavailable."""
@@ -65,6 +75,11 @@ class Fleet:
     _overview: Overview | None = None
     _overview_at: float = field(default=float("-inf"))
     _flights: SingleFlight = field(default_factory=SingleFlight)
+    _flow: Flow | None = None
+    _flow_reader: FlowReader = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._flow_reader = FlowReader(self.board)
 
     def group(self, name: str) -> Group | None:
         return next((group for group in self.groups if group.name == name), None)
@@ -110,6 +125,16 @@ class Fleet:
         minutes = await self.ledger.minutes(group, numbers)
         starts_ms, forgot_ms = [number * MINUTE_MS for number in numbers], await self.ledger.forgot_ms()
         return [(at, counts, is_complete(at, forgot_ms)) for at, counts in zip(starts_ms, minutes, strict=True)]
+
+    async def flow(self) -> Flow:
+        """As of the overview."""
+        now_ms = (await self.overview()).now_ms
+        if self._flow is None or self._flow.now_ms != now_ms:
+            self._flow = await self._flights.run(("flow", now_ms), partial(self._look_at_flow, now_ms))
+        return self._flow
+
+    async def _look_at_flow(self, now_ms: int) -> Flow:
+        return Flow(now_ms, {group.name: await self._flow_reader.slots(group.name, now_ms) for group in self.groups})
 
     async def sources(self, group: str, hours: int = 24) -> list[SourceSeen]:
         return await self._flights.run(("sources", group, hours), partial(self._sources, group, hours))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from dedup_service.core.flow import (
@@ -22,7 +24,7 @@ PER_SLOT = Sums(390, 130, 260)
 
 
 def steady(seconds: int, start_ms: int = START_MS) -> Slots:
-    return {at: PER_SLOT for at in range(start_ms, start_ms + seconds * 1000, SLOT_MS)}
+    return dict.fromkeys(range(start_ms, start_ms + seconds * 1000, SLOT_MS), PER_SLOT)
 
 
 def per_second(step: Step | None) -> float:
@@ -69,7 +71,7 @@ def test_steps_cover_everything_once_and_are_bounded(seconds: int) -> None:
     steps = steps_of(steady(seconds), now_ms)
     assert len(steps) <= MAX_STEPS + 1
     assert (steps[0].start_ms, steps[-1].end_ms) == (max(START_MS, now_ms - KEEP_FLOW_MINUTES * 60_000), now_ms)
-    assert all(before.end_ms == after.start_ms for before, after in zip(steps, steps[1:], strict=False))
+    assert all(before.end_ms == after.start_ms for before, after in pairwise(steps))
     assert {per_second(step) for step in steps} == {65}
     assert len({step.end_ms - step.start_ms for step in steps[1:-1]}) <= 1
 

@@ -20,6 +20,7 @@ from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.core.overview import ReplicaSeen
 from dedup_service.core.pod_report import PodReport
 from dedup_service.core.progress import Position
+from dedup_service.core.timeline import Timeline
 from dedup_service.errors import Dependency
 
 # --- the input hub
@@ -421,3 +422,24 @@ class PodBoard(Protocol):
         ...
 
     async def memory(self) -> RedisMemory: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTimeline:
+    version: bytes
+    """Another one after each replacement; empty where none was ever written."""
+    timeline: Timeline | None
+    """None where there is none that can be read."""
+
+
+class TimelineStore(Protocol):
+    """What happened to the deployment, the same for all pods (core/timeline.py)."""
+
+    async def load(self, known: StoredTimeline | None = None) -> StoredTimeline:
+        """`known` itself while nothing else is stored; asking for that costs next to nothing."""
+        ...
+
+    async def replace(self, known: StoredTimeline, timeline: Timeline) -> StoredTimeline | None:
+        """None when something else than `known` is stored: then nothing is replaced. An ambiguous failure may have replaced
+        it; load it again."""
+        ...

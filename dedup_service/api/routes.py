@@ -35,7 +35,7 @@ from dedup_service.core.groups import Group
 from dedup_service.core.overview import ReplicaState
 from dedup_service.core.rebuild_progress import progress_of_all
 from dedup_service.observability.fleet import Fleet
-from dedup_service.observability.status import figures_in
+from dedup_service.observability.owners import owners_of
 from dedup_service.ports import PodStatus
 from dedup_service.processing.counting import CONFLICT, DEAD_LETTER
 from dedup_service.telemetry import lag_seconds
@@ -215,22 +215,20 @@ def paged(items: list[T], key: Callable[[T], str], limit: int, after: str | None
 
 
 def partition_views(partitions: Sequence[str], pods: list[PodStatus], now_ms: int) -> list[PartitionView]:
-    """When two pods both report a partition, the one that is further along owns it."""
+    """All that are known, and their owners."""
     views = {
         name: PartitionView(
             partition=name, owner=None, sequence_number=-1, enqueued_ms=0, lag_seconds=0, oldest_event_seconds=0
         )
         for name in partitions
     }
-    for pod in pods:
-        for name, figures in figures_in(pod.report).items():
-            if name not in views or views[name].sequence_number <= figures.sequence_number:
-                views[name] = PartitionView(
-                    partition=name,
-                    owner=pod.pod,
-                    sequence_number=figures.sequence_number,
-                    enqueued_ms=figures.enqueued_ms,
-                    lag_seconds=lag_seconds(figures, now_ms),
-                    oldest_event_seconds=figures.oldest_ms / 1000,
-                )
+    for name, (pod, figures) in owners_of(pods).items():
+        views[name] = PartitionView(
+            partition=name,
+            owner=pod.pod,
+            sequence_number=figures.sequence_number,
+            enqueued_ms=figures.enqueued_ms,
+            lag_seconds=lag_seconds(figures, now_ms),
+            oldest_event_seconds=figures.oldest_ms / 1000,
+        )
     return list(views.values())

@@ -1,11 +1,12 @@
-"""What happened to the deployment, and when: one entry for each thing, however many pods saw it and however often it repeats.
+"""What happened to the deployment, and when: one entry each, however many pods saw it, and however often it repeats.
 
-One pod looks for all, and writes what it saw if nobody else wrote since it last read. Pure: what is kept, and what a look adds
-to it.
+One pod looks for all, and writes what it saw if nobody else wrote since it last read. Pure: what is kept, and what a look
+adds to it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
@@ -35,6 +36,7 @@ GOOD: frozenset[Kind] = frozenset(("replica-new", "pod-joined", "pod-left", "par
 """What is no reason to worry."""
 MAX_ENTRIES = 200
 MAX_TEXT = 300
+_PROCESS = re.compile(r"-[0-9]+-[0-9a-f]{8}$")
 REPEAT_MS = 300_000
 """What begins again so soon after it ended goes on in the same entry: a replica whose silence flaps makes no storm."""
 
@@ -159,10 +161,10 @@ def _known_replicas(timeline: Timeline, sight: Sight) -> dict[str, tuple[str, ..
 def _moments(timeline: Timeline, sight: Sight) -> list[Spell]:
     """What follows from comparing what is there with what was there."""
     now = sight.now_ms
-    found = [_moment("pod-joined", pod, f"{pod} joined", now) for pod in sorted(set(sight.pods) - set(timeline.pods))]
-    found += [_moment("pod-left", pod, f"{pod} left", now) for pod in sorted(sight.left) if pod in timeline.pods]
+    found = [_of_pod("pod-joined", pod, "joined", now) for pod in sorted(set(sight.pods) - set(timeline.pods))]
+    found += [_of_pod("pod-left", pod, "left", now) for pod in sorted(sight.left) if pod in timeline.pods]
     found += [
-        _moment("pod-lost", pod, f"{pod} was lost: it ended without leaving, or is cut off", at)
+        _of_pod("pod-lost", pod, "was lost: it ended without leaving, or is cut off", at)
         for pod, at in sorted(sight.lost.items())
         if pod in timeline.pods
     ]
@@ -184,6 +186,15 @@ def _moment(kind: Kind, what: str, text: str, at_ms: int, group: str = "") -> Sp
     return Spell(kind, what, text, at_ms, at_ms, group)
 
 
+def host_of(pod: str) -> str:
+    """Where a pod runs, which is its name for people: what else is in its id makes each process another pod."""
+    return _PROCESS.sub("", pod)
+
+
+def _of_pod(kind: Kind, pod: str, text: str, at_ms: int) -> Spell:
+    return _moment(kind, host_of(pod), f"{host_of(pod)} {text}", at_ms)
+
+
 def _moved(before: Mapping[str, str], sight: Sight) -> list[Spell]:
     """One for each pod that took over from another one."""
     moved: dict[tuple[str, str], list[str]] = {}
@@ -191,10 +202,12 @@ def _moved(before: Mapping[str, str], sight: Sight) -> list[Spell]:
         former = before.get(partition, owner)
         if former != owner:
             moved.setdefault((owner, former), []).append(partition)
-    return [
-        _moment("partitions-moved", owner, f"{owner} took over {_named(partitions)} from {former}", sight.now_ms)
-        for (owner, former), partitions in sorted(moved.items())
-    ]
+    found = []
+    for (owner, former), partitions in sorted(moved.items()):
+        names = (host_of(owner), host_of(former)) if host_of(owner) != host_of(former) else (owner, former)
+        text = f"{names[0]} took over {_named(partitions)} from {names[1]}"
+        found.append(_moment("partitions-moved", host_of(owner), text, sight.now_ms))
+    return found
 
 
 def _named(partitions: Sequence[str], at_most: int = 8) -> str:
@@ -253,7 +266,9 @@ def _continues(entry: Entry, spell: Spell) -> bool:
 
 def _continued(entry: Entry, spell: Spell) -> Entry:
     if entry.ended_ms is None:
-        return entry if spell.ended_ms is None else msgspec.structs.replace(entry, ended_ms=spell.ended_ms)
+        if spell.ended_ms is None:
+            return entry
+        return msgspec.structs.replace(entry, ended_ms=max(entry.began_ms, spell.ended_ms))
     if spell.ended_ms is not None and spell.ended_ms <= entry.ended_ms:  # it was seen before
         return entry
     is_again = spell.began_ms >= entry.ended_ms
@@ -271,7 +286,7 @@ ENDINGS: Mapping[Kind, str] = {
     "window-close": "is wide enough again",
     "window-short": "is wide enough again",
     "unavailable": "is available again",
-    "claims-missing": "are read back",
+    "claims-missing": "complete",
     "redis-memory": "has room again",
 }
 

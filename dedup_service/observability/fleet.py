@@ -21,10 +21,20 @@ from dedup_service.core.overview import (
     periods,
     projected_bytes,
 )
+from dedup_service.core.timeline import Timeline
 from dedup_service.core.unknown_formats import by_group
 from dedup_service.observability.flow import FlowReader
 from dedup_service.observability.single_flight import SingleFlight
-from dedup_service.ports import Ledger, PodBoard, PodStatus, RedisMemory, SourceSeen, StoredClaim
+from dedup_service.ports import (
+    Ledger,
+    PodBoard,
+    PodStatus,
+    RedisMemory,
+    SourceSeen,
+    StoredClaim,
+    StoredTimeline,
+    TimelineStore,
+)
 
 CACHE_SECONDS = 1.0
 """Overviews are cached, and what the dashboard shows is asked once for all who ask at the same moment, so that many viewers
@@ -66,6 +76,7 @@ class Fleet:
 
     ledger: Ledger
     board: PodBoard
+    timeline_store: TimelineStore
     groups: Sequence[Group] = ()
     partitions_of: Callable[[], Sequence[str]] = tuple
     """Names of the known partitions of all input hubs."""
@@ -75,6 +86,7 @@ class Fleet:
     _overview: Overview | None = None
     _overview_at: float = field(default=float("-inf"))
     _flights: SingleFlight = field(default_factory=SingleFlight)
+    _timeline: StoredTimeline | None = None
     _flow: Flow | None = None
     _flow_reader: FlowReader = field(init=False)
 
@@ -135,6 +147,13 @@ class Fleet:
 
     async def _look_at_flow(self, now_ms: int) -> Flow:
         return Flow(now_ms, {group.name: await self._flow_reader.slots(group.name, now_ms) for group in self.groups})
+
+    async def timeline(self) -> Timeline:
+        return (await self._flights.run("timeline", self._load_timeline)).timeline or Timeline()
+
+    async def _load_timeline(self) -> StoredTimeline:
+        self._timeline = await self.timeline_store.load(self._timeline)
+        return self._timeline
 
     async def sources(self, group: str, hours: int = 24) -> list[SourceSeen]:
         return await self._flights.run(("sources", group, hours), partial(self._sources, group, hours))

@@ -141,6 +141,18 @@ def test_a_takeover_says_what_went_from_whom_to_whom() -> None:
     assert look(timeline, 9, owners={"0": "a", "1": "c", "2": "a", "10": "a"}) is timeline
 
 
+def test_processes_on_one_host_are_one_pod_to_people() -> None:
+    first, second = "host-a-17-0a1b2c3d", "host-a-18-99999999"
+    timeline = observed(Timeline(), Sight(START_MS, pods=[first], owners={"0": first}))
+    timeline = observed(timeline, Sight(START_MS + 3000, pods=[second], lost={first: START_MS}, owners={"0": second}))
+    assert [entry.text for entry in timeline.entries] == [
+        "host-a joined",
+        "host-a was lost: it ended without leaving, or is cut off",
+        f"{second} took over partition 0 from {first}",
+    ]
+    assert timeline.entries[0].times == 2
+
+
 def test_many_partitions_are_named_in_part() -> None:
     timeline = look(Timeline(), 0, owners={str(n): "a" for n in range(30)})
     (text,) = texts(look(timeline, 3, owners={str(n): "b" for n in range(30)}))

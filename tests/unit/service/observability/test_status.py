@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -12,9 +13,12 @@ from dedup_service.core.pod_report import PodReport
 from dedup_service.errors import UnavailableError
 from dedup_service.observability.fleet import Fleet
 from dedup_service.observability.status import Status
+from dedup_service.observability.timeline import TimelineKeeper
 from dedup_service.telemetry import Count, PartitionFigures, Telemetry
 from tests.doubles.board import MemoryPodBoard
 from tests.doubles.memory import MemoryClaims, MemoryClock
+from tests.doubles.timeline import MemoryTimelineStore
+from tests.support.groups import group_of
 from tests.support.shared import REDIS
 
 
@@ -38,8 +42,9 @@ class FlakyBoard(MemoryPodBoard):
 
 def make() -> tuple[Status, FlakyBoard]:
     board = FlakyBoard()
-    fleet = Fleet(MemoryClaims(MemoryClock()).ledger, board)
-    return Status("pod", board, fleet, Telemetry()), board
+    store = MemoryTimelineStore()
+    fleet = Fleet(MemoryClaims(MemoryClock()).ledger, board, store)
+    return Status("pod", board, fleet, Telemetry(), TimelineKeeper("pod", store, fleet, time.monotonic)), board
 
 
 async def test_a_report_whose_reply_was_lost_counts_once() -> None:
@@ -104,6 +109,7 @@ async def test_a_pod_that_leaves_is_no_longer_shown() -> None:
 
 async def test_an_outdated_overview_is_not_shown() -> None:
     status, _ = make()
+    status.fleet.groups = [group_of()]
     now = 1000.0
     status.monotonic = lambda: now
     assert status.overview is None

@@ -36,12 +36,14 @@ GOOD: frozenset[Kind] = frozenset(("replica-new", "pod-joined", "pod-left", "par
 """What is no reason to worry."""
 MAX_ENTRIES = 200
 MAX_TEXT = 300
+MAX_MS = 8_640_000_000_000_000
+"""The last time that a browser can show."""
 _PROCESS = re.compile(r"-[0-9]+-[0-9a-f]{8}$")
 REPEAT_MS = 300_000
 """What begins again so soon after it ended goes on in the same entry: a replica whose silence flaps makes no storm."""
 
 
-Ms = Annotated[int, msgspec.Meta(ge=0, le=10**15)]
+Ms = Annotated[int, msgspec.Meta(ge=0, le=MAX_MS)]
 Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 
 

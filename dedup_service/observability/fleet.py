@@ -9,7 +9,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from dedup_service.core.accounting import HOUR_MS, MINUTE_MS, Counts, GroupFigures, group_figures, replica_figures
+from dedup_service.core.accounting import (
+    HOUR_MS,
+    KEEP_HOURS,
+    MINUTE_MS,
+    Counts,
+    GroupFigures,
+    group_figures,
+    replica_figures,
+)
 from dedup_service.core.flow import Slots
 from dedup_service.core.groups import Group
 from dedup_service.core.overview import (
@@ -36,6 +44,8 @@ from dedup_service.ports import (
     TimelineStore,
 )
 
+CONFLICT = "conflict"
+"""The kind of these examples."""
 CACHE_SECONDS = 1.0
 """Overviews are cached, and what the dashboard shows is asked once for all who ask at the same moment, so that many viewers
 cost Redis no more than one."""
@@ -68,6 +78,16 @@ class Flow:
 
     now_ms: int
     by_group: dict[str, Slots]
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What is known of a reading beside its claim."""
+
+    conflicts: list[dict[str, Any]]
+    """Examples of copies whose content differs from the winner's."""
+    since: Counts | None
+    """What was counted of its source since the hour of its winner; None where that is not counted, not kept, or forgotten."""
 
 
 @dataclass(slots=True)
@@ -179,6 +199,21 @@ class Fleet:
     async def find(self, source: str, reading_id: str) -> list[tuple[Group, StoredClaim]]:
         claims = [(group, await self.ledger.find(group.claim_scope, source, reading_id)) for group in self.groups]
         return [(group, claim) for group, claim in claims if claim is not None]
+
+    async def fate(self, group: Group, source: str, reading_id: str, stored: StoredClaim) -> Fate:
+        """What else is counted or kept that concerns a claimed reading."""
+        conflicts = [
+            example
+            for example in await self.examples(CONFLICT)
+            if (example.get("group"), example.get("source"), example.get("id")) == (group.name, source, reading_id)
+        ]
+        if not self.is_counting:
+            return Fate(conflicts, None)
+        first, last = stored.claim.enqueued_ms // HOUR_MS, await self.ledger.now_ms() // HOUR_MS
+        forgot_ms = await self.ledger.forgot_ms()
+        if last - first >= KEEP_HOURS or not is_complete(first * HOUR_MS, forgot_ms):
+            return Fate(conflicts, None)
+        return Fate(conflicts, await self.ledger.source_counts(group.name, source, range(first, last + 1)))
 
     async def pods(self) -> list[PodStatus]:
         return await self._flights.run("pods", self.board.pods)

@@ -126,6 +126,68 @@ async def test_conflicts_dead_letters_partitions_history_and_totals(plant: Plant
     assert [totals[name] for name in restoring] == [1, 900, 0, 0]
 
 
+async def test_the_rate_is_that_of_the_last_seconds_and_says_which(plant: Plant) -> None:
+    """One reading a second, of two replicas; a cold start is shown after seconds, not after a full minute."""
+    (group,) = await ask(plant.app(), "/v1/groups")
+    for rate in (group["rate"], (await ask(plant.app(), "/v1/stats"))["rate"]):
+        assert rate["seconds"] == 10
+        assert rate["to_ms"] - rate["from_ms"] == 10_000
+        assert plant.clock.ms - 2000 < rate["to_ms"] <= plant.clock.ms
+        assert (rate["copies_per_second"], rate["readings_per_second"], rate["duplicates_per_second"]) == (2, 1, 1)
+
+
+async def test_a_cold_start_has_a_rate_and_a_curve_within_seconds() -> None:
+    plant = Plant()
+    for n in range(5):
+        assert (await ask(plant.app(), "/v1/stats"))["rate"] is None or n == 4
+        for replica in range(3):
+            await plant.deliver(replica, str(n))
+        await plant.status.tell()
+        plant.clock.ms += 1000
+    (group,) = await ask(plant.app(), "/v1/groups")
+    assert group["readings_per_second"] == 0
+    assert (group["rate"]["seconds"], group["rate"]["readings_per_second"]) == (2, 1)
+    steps = (await ask(plant.app(), "/v1/flow"))["presses"]
+    assert [(step["seconds"], step["copies"], step["readings"], step["duplicates"]) for step in steps] == [(2, 6, 2, 4)] * 2
+
+
+async def test_the_curve_has_everything_since_the_first_copy(plant: Plant) -> None:
+    steps = (await ask(plant.app(), "/v1/flow", group="presses"))["presses"]
+    assert sum(step["readings"] for step in steps) == 300
+    assert steps[-1]["start_ms"] + steps[-1]["seconds"] * 1000 == plant.clock.ms // 2000 * 2000
+
+
+async def test_the_timeline_says_what_happened_newest_first(plant: Plant) -> None:
+    entries = (await ask(plant.app(), "/v1/timeline"))["items"]
+    assert [(entry["kind"], entry["what"]) for entry in entries if entry["kind"] != "conflicts"] == [
+        ("replica-silent", "edge-2"),
+        *(("replica-new", f"edge-{n}") for n in (2, 1, 0)),
+        ("pod-joined", "pod-1"),
+    ]
+    silent = next(entry for entry in entries if entry["kind"] == "replica-silent")
+    assert silent["text"] == "edge-2 fell silent (2 of 3 replicas are sending)"
+    assert (silent["lasts"], silent["ended"], silent["ended_ms"], silent["is_good"]) == (True, None, None, False)
+    assert silent["began_ms"] == plant.clock.ms - 151_000
+    plant.clock.ms += 1000
+    await plant.deliver(2, "back")
+    await plant.report()
+    (silent, *_) = (await ask(plant.app(), "/v1/timeline", group="presses"))["items"][-4:]
+    assert (silent["ended"], silent["lasts"], silent["times"]) == ("is back after 2 min 32 s", False, 1)
+
+
+async def test_the_timeline_has_pages(plant: Plant) -> None:
+    everything = (await ask(plant.app(), "/v1/timeline"))["items"]
+    numbers, after = [], {}
+    while True:
+        page = await ask(plant.app(), "/v1/timeline", limit=2, **after)
+        numbers += [item["number"] for item in page["items"]]
+        if page["next"] is None:
+            break
+        after = {"after": page["next"]}
+    assert numbers == [item["number"] for item in everything]
+    assert (await ask(plant.app(), "/v1/timeline", 404, group="ovens"))["detail"].startswith("no such group")
+
+
 async def test_a_rebuild_is_as_far_as_the_pod_that_is_least_far(plant: Plant) -> None:
     assert (await ask(plant.app(), "/v1/stats"))["rebuild"] is None
     await plant.rebuild(RebuildProgress(5, 0.9, True, 3.0), RebuildProgress(4, 0.63, True, 41.0), None)
@@ -141,7 +203,10 @@ async def test_a_pod_that_waits_for_a_rebuild_is_ready_and_says_what_it_waits_fo
     assert await ask(plant.app(remark="63 %, 41 s left"), "/readyz") == {"status": "ready", "detail": "63 %, 41 s left"}
 
 
-@pytest.mark.parametrize("path", ["stats", "groups", "replicas", "sources", "partitions", "conflicts", "gaps", "history"])
+COUNTED = ("stats", "groups", "replicas", "sources", "flow", "history")
+
+
+@pytest.mark.parametrize("path", [*COUNTED, "partitions", "conflicts", "gaps", "timeline"])
 async def test_everything_needs_the_token(plant: Plant, path: str) -> None:
     async with client_of(plant.app("sesame")) as client:
         for headers in ({}, {"Authorization": "Bearer Sesame"}, {"Authorization": "Basic sesame"}):
@@ -153,11 +218,12 @@ async def test_everything_needs_the_token(plant: Plant, path: str) -> None:
             assert (await client.get(open_path)).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["stats", "groups", "replicas", "sources", "history"])
+@pytest.mark.parametrize("path", COUNTED)
 async def test_without_redis_the_answer_says_so(plant: Plant, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def away(*_: Any) -> Any:
         raise UnavailableError(REDIS, "no answer")
 
+    plant.clock.ms += 2000  # what was looked at is asked anew
     for name in ("now_ms", "totals", "pods"):
         target = plant.fleet.ledger if name == "now_ms" else plant.board
         monkeypatch.setattr(type(target), name, away)
@@ -176,14 +242,14 @@ async def test_before_the_start_is_complete_the_answer_says_so() -> None:
 
 
 async def test_an_unknown_group_is_not_found(plant: Plant) -> None:
-    for path in ("replicas", "sources", "gaps", "conflicts", "history", "dead-letters"):
+    for path in ("replicas", "sources", "gaps", "conflicts", "history", "dead-letters", "flow", "timeline"):
         assert "no such group" in (await ask(plant.app(), f"/v1/{path}", 404, group="ovens"))["detail"]
 
 
 @pytest.mark.parametrize("text", ["x" * 60_000, "\ud800".encode("utf-8", "surrogatepass"), "%", "\x00", "💥" * 500])
 async def test_garbage_gets_a_client_error_or_nothing_found(plant: Plant, text: Any) -> None:
     async with client_of(plant.app()) as client:
-        for path in ("keys", "sources", "gaps", "replicas", "conflicts"):
+        for path in ("keys", "sources", "gaps", "replicas", "conflicts", "timeline", "flow"):
             for name in ("source", "id", "group", "contains", "after", "limit", "state"):
                 status = (await client.get(f"/v1/{path}", params={"source": "s", "id": "i", name: text})).status_code
                 assert status == 200 or 400 <= status < 500

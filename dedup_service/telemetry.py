@@ -24,6 +24,8 @@ LOG_INTERVAL_SECONDS = 30.0
 """An unstable dependency is logged at most this often; the metrics show every change."""
 MAX_KNOWN_DEFECTS = 20
 MAX_EXAMPLES = 50
+CONFLICT, DEAD_LETTER = "conflict", "dead-letter"
+"""Kinds of examples."""
 
 log = structlog.get_logger("dedup_service")
 

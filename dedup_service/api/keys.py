@@ -27,18 +27,16 @@ class KeyView(View):
     replicas_known: bool = Field(
         description="False where the claim was read back after Redis forgot, which does not say who else had delivered it."
     )
-    not_from: list[str] = Field(
-        description="Replicas of the group that have not delivered it, or not yet, as far as is known."
-    )
+    not_from: list[str] = Field(description="Replicas of the group that have not delivered it, or not yet.")
     copies: int = Field(description="One of each of these replicas: at least so many copies came.")
     copies_exact: bool = Field(
-        description="True where no more can have come: no replica has repeated a reading of this source since. Copies of one "
-        "replica are counted by source, not by reading."
+        description="True where no more can have come, since no replica has repeated a reading of this source since then; "
+        "repetitions are counted by source, not by reading."
     )
     conflict: ConflictState = Field(
-        description="`none`: all copies of this source have agreed since. `seen`: `conflicts` shows copies of this reading that "
-        "did not. `unknown`: copies of this source differed, but the latest 200 examples show none of this reading; or it is "
-        "not counted, or forgotten."
+        description="`none`: all copies of this source have agreed since then. `seen`: `conflicts` has copies of this one "
+        "that did not. `unknown`: copies of this source differed, but none of the latest 200 examples is of this one; or "
+        "they are not counted, or forgotten."
     )
     conflicts: list[ConflictView]
     content: str = Field(description="Hash of what copies must agree on.")

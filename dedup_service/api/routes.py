@@ -36,11 +36,10 @@ from dedup_service.core.groups import Group
 from dedup_service.core.overview import ReplicaState
 from dedup_service.core.rebuild_progress import progress_of_all
 from dedup_service.core.timeline import MAX_MS, Entry
-from dedup_service.observability.fleet import CONFLICT, Fleet
+from dedup_service.observability.fleet import Fleet
 from dedup_service.observability.owners import owners_of
 from dedup_service.ports import PodStatus
-from dedup_service.processing.counting import DEAD_LETTER
-from dedup_service.telemetry import lag_seconds
+from dedup_service.telemetry import CONFLICT, DEAD_LETTER, lag_seconds
 
 T = TypeVar("T")
 MAX_LIMIT = 500
@@ -142,8 +141,8 @@ def create_router(fleet: Fleet) -> APIRouter:
         source: Annotated[str, Query(min_length=1, max_length=2048, examples=["opc.tcp://plant/press-1/temperature"])],
         reading_id: Annotated[str, Query(alias="id", min_length=1, max_length=256, examples=["0f3c…"])],
     ) -> list[KeyView]:
-        """What became of one reading: how many copies came, of which replicas, which of them won, whether they agree, and how
-        long that is remembered."""
+        """What became of one reading: how many copies came, of which replicas, which of them won, whether they agree, and
+        how long that is remembered."""
         chosen(None)
         claims = await fleet.find(source, reading_id)
         if not claims:

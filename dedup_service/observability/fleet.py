@@ -43,9 +43,8 @@ from dedup_service.ports import (
     StoredTimeline,
     TimelineStore,
 )
+from dedup_service.telemetry import CONFLICT
 
-CONFLICT = "conflict"
-"""The kind of these examples."""
 CACHE_SECONDS = 1.0
 """Overviews are cached, and what the dashboard shows is asked once for all who ask at the same moment, so that many viewers
 cost Redis no more than one."""
@@ -87,7 +86,7 @@ class Fate:
     conflicts: list[dict[str, Any]]
     """Examples of copies whose content differs from the winner's."""
     since: Counts | None
-    """What was counted of its source since the hour of its winner; None where that is not counted, not kept, or forgotten."""
+    """What was counted of its source since the hour of its winner; None where that is not counted or not kept."""
 
 
 @dataclass(slots=True)

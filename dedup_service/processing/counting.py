@@ -13,10 +13,7 @@ from dedup_service.core.events import Reading
 from dedup_service.core.groups import Group
 from dedup_service.core.outgoing import ORIGIN_PROPERTY, OutgoingEvent
 from dedup_service.processing.event_work import EventWork
-from dedup_service.telemetry import Count, Telemetry
-
-CONFLICT = "conflict"
-DEAD_LETTER = "dead-letter"
+from dedup_service.telemetry import DEAD_LETTER, Count, Telemetry
 
 
 def count_finished(work: list[EventWork], telemetry: Telemetry) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ import schemathesis
 from fastapi import FastAPI
 from hypothesis import HealthCheck, settings
 
+from dedup_service.core.claims import key_digest, pack, unpack
 from dedup_service.core.rebuild_progress import RebuildProgress
 from dedup_service.errors import UnavailableError
 from tests.support.api import HOSTILE, Plant
@@ -103,6 +105,68 @@ async def test_the_api_says_what_became_of_a_reading(plant: Plant) -> None:
     (key,) = await ask(plant.app(), "/v1/keys", source=HOSTILE, id="7")
     assert (key["group"], key["verdict"], key["replicas"]) == ("presses", "claimed", ["edge-0", "edge-1"])
     assert "nothing is remembered" in (await ask(plant.app(), "/v1/keys", 404, source="urn:none", id="7"))["detail"]
+
+
+async def deliver_by_all(plant: Plant, *sources: str) -> None:
+    for source in sources:
+        for replica in range(3):
+            await plant.deliver(replica, "new", source)
+
+
+async def test_the_api_says_how_many_copies_came_of_whom(plant: Plant) -> None:
+    await deliver_by_all(plant, "urn:press-1")
+    (key,) = await ask(plant.app(), "/v1/keys", source="urn:press-1", id="new")
+    assert (key["replicas"], key["not_from"]) == (["edge-0", "edge-1", "edge-2"], [])
+    assert (key["copies"], key["copies_exact"], key["replicas_known"]) == (3, True, True)
+    assert (key["conflict"], key["conflicts"]) == ("none", [])
+    assert key["text"] == "claimed; 3 copies, of edge-0, edge-1, edge-2"
+    (key,) = await ask(plant.app(), "/v1/keys", source="urn:press-1", id="296")
+    assert (key["copies"], key["replicas"], key["not_from"]) == (2, ["edge-0", "edge-1"], ["edge-2"])
+
+
+async def test_copies_that_may_have_been_repeated_are_not_counted_as_if_they_were_not(plant: Plant) -> None:
+    await deliver_by_all(plant, "urn:press-1", "urn:press-2")
+    await plant.deliver(0, "296", "urn:press-1")
+    for reading_id in ("new", "296"):  # repetitions are counted by source
+        (key,) = await ask(plant.app(), "/v1/keys", source="urn:press-1", id=reading_id)
+        assert (key["copies"], key["copies_exact"]) == (len(key["replicas"]), False)
+        assert f"at least {key['copies']} copies" in key["text"]
+    (key,) = await ask(plant.app(), "/v1/keys", source="urn:press-2", id="new")
+    assert key["copies_exact"]
+
+
+async def test_the_api_shows_the_conflict_of_a_reading(plant: Plant) -> None:
+    (key,) = await ask(plant.app(), "/v1/keys", source=HOSTILE, id="7")
+    assert (key["conflict"], key["conflicts"][0]["replica"]) == ("seen", "edge-1")
+    assert key["conflicts"][0]["winner_replicas"] == ["edge-0"]
+    assert "they differ in content" in key["text"]
+    await plant.deliver(0, "8", HOSTILE)
+    (key,) = await ask(plant.app(), "/v1/keys", source=HOSTILE, id="8")
+    assert (key["conflict"], key["conflicts"]) == ("unknown", [])
+    assert "whether they agree in content is not known" in key["text"]
+
+
+async def test_what_is_not_counted_or_forgotten_of_a_reading_is_unknown(plant: Plant) -> None:
+    async def asked() -> tuple[Any, ...]:
+        (key,) = await ask(plant.app(), "/v1/keys", source="urn:press-1", id="new")
+        return key["copies"], key["copies_exact"], key["conflict"]
+
+    await deliver_by_all(plant, "urn:press-1")
+    assert await asked() == (3, True, "none")
+    plant.fleet.is_counting = False
+    assert await asked() == (3, False, "unknown")
+    plant.fleet.is_counting = True
+    plant.claims.ledger.forgotten_at_ms = plant.clock.ms - 1000
+    assert await asked() == (3, False, "unknown")
+
+
+async def test_a_claim_that_was_read_back_does_not_say_who_else_delivered(plant: Plant) -> None:
+    digest = key_digest("presses", "urn:press-1", "296")
+    claim, until_ms = plant.claims.stored[digest]
+    plant.claims.stored[digest] = pack(replace(unpack(claim), confirmed=True, restored=True, replicas=1)), until_ms
+    (key,) = await ask(plant.app(), "/v1/keys", source="urn:press-1", id="296")
+    assert (key["verdict"], key["replicas_known"], key["copies"], key["copies_exact"]) == ("published", False, 1, False)
+    assert key["text"].startswith("published; at least 1 copy, of edge-0")
 
 
 async def test_gaps_name_what_no_replica_delivered(plant: Plant) -> None:

@@ -75,6 +75,18 @@ async def test_what_was_finished_is_credited_to_its_slot_once(bench: Bench) -> N
     assert await bench.recognised() == {"telegraf|default": 2}
 
 
+async def test_an_hour_of_flow_takes_little_memory(redis_url: str, namespace: str) -> None:
+    """docs/redundancy.md names the bound for each group."""
+    client = connect(redis_url, 5.0)
+    key = f"{namespace}flow:presses:29999999"
+    for slot in range(MINUTE_MS // SLOT_MS):
+        await client.hset(key, mapping=dict.fromkeys((f"{slot}c", f"{slot}r", f"{slot}d"), 1_000_000))
+    used = await client.memory_usage(key)
+    assert isinstance(used, int)
+    assert 0 < used * KEEP_FLOW_MINUTES < 150_000
+    await client.aclose()
+
+
 async def test_other_hours_are_not_those_asked_for(bench: Bench) -> None:
     await bench.board.tell("a", 1, REPORT, {}, {"telegraf|default": 3})
     hour = time.time_ns() // 1_000_000 // HOUR_MS

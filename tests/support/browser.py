@@ -19,7 +19,7 @@ from tests.support.programs import require
 
 DEADLINE_SECONDS = 60.0
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
-COLOURS = 64
+COLOURS = 128
 """Of a picture: text on plain grounds needs no more, and it makes a third of the size."""
 SHOWN = "shown"
 """The text in a picture's file that lists the headings of what it shows."""

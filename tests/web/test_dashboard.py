@@ -92,6 +92,7 @@ async def test_device_texts_stay_text_and_nothing_is_loaded_from_elsewhere(brows
 
 
 async def test_figures_of_a_time_that_redis_forgot_are_called_incomplete(browser: webdriver.Chrome, plant: Plant) -> None:
+    plant.clock.ms += 2000  # what was looked at is asked anew
     plant.claims.ledger.forgotten_at_ms = plant.clock.ms - 60_000
     async with served(plant) as url:
         await asyncio.to_thread(look, browser, url, "dashboard-forgot", "light")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 from urllib.parse import urlencode
 
 from azure.eventhub import EventData
@@ -43,7 +44,8 @@ async def _event_at(client: EventHubConsumerClient, partition: str, sequence_num
 def _last_reading(event: EventData) -> tuple[str, str]:
     """Of a CloudEvents batch, or of a single one in binary mode."""
     if "batch" in (event.content_type or ""):
-        last = event.body_as_json()[-1]
+        readings: Any = event.body_as_json()
+        last = readings[-1]
         return last["source"], last["id"]
     properties = event.properties or {}
     return _text(properties[b"cloudEvents_source"]), _text(properties[b"cloudEvents_id"])

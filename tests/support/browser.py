@@ -21,6 +21,10 @@ DEADLINE_SECONDS = 60.0
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 COLOURS = 128
 """Of a picture: text on plain grounds needs no more, and it makes a third of the size."""
+VISIBLE_HEADINGS = """
+    return [...document.querySelectorAll('h1, h2, th')]
+      .filter(e => e.getBoundingClientRect().bottom < innerHeight).map(e => e.innerText)
+"""
 SHOWN = "shown"
 """The text in a picture's file that lists the headings of what it shows."""
 
@@ -68,7 +72,7 @@ def in_scheme(browser: webdriver.Chrome, scheme: str) -> None:
 def take_picture(browser: webdriver.Chrome, name: str) -> Path:
     """Of what the page shows now, small, with the list of its headings in the file."""
     taken = browser.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})["data"]
-    headings = shown(browser, "h1, h2, th").splitlines()
+    headings = browser.execute_script(VISIBLE_HEADINGS)
     information = PngInfo()
     information.add_itxt(SHOWN, "\n".join(dict.fromkeys(headings)))
     picture = Image.open(io.BytesIO(base64.b64decode(taken))).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)

@@ -241,7 +241,8 @@ async def test_the_timeline_says_what_happened_newest_first(plant: Plant) -> Non
 
 async def test_the_timeline_has_pages(plant: Plant) -> None:
     everything = (await ask(plant.app(), "/v1/timeline"))["items"]
-    numbers, after = [], {}
+    numbers: list[int] = []
+    after: dict[str, Any] = {}
     while True:
         page = await ask(plant.app(), "/v1/timeline", limit=2, **after)
         numbers += [item["number"] for item in page["items"]]

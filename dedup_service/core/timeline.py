@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 
@@ -32,6 +32,7 @@ MOMENTS: frozenset[Kind] = frozenset(
     ("replica-new", "pod-joined", "pod-left", "pod-lost", "partitions-moved", "redis-forgot")
 )
 """What has no duration. Everything else lasts until it is over."""
+LASTING: frozenset[Kind] = frozenset(get_args(Kind)) - MOMENTS
 GOOD: frozenset[Kind] = frozenset(("replica-new", "pod-joined", "pod-left", "partitions-moved"))
 """What is no reason to worry."""
 MAX_ENTRIES = 200
@@ -114,10 +115,10 @@ class Sight:
     now_ms: int
     spells: Sequence[Spell] = ()
     """What lasts, and what ended within the last minute."""
-    undecided: Collection[Subject] = ()
-    """Whether these go on can't be told now."""
+    told: Collection[Kind] = LASTING
+    """Kinds of which this look tells everything: what it does not name has ended."""
     ends_ms: Mapping[Subject, int] = field(default_factory=dict)
-    """When something was seen to have ended, where that is known better than by the time of this look."""
+    """What was seen to have ended, and when."""
     pods: Collection[str] = ()
     lost: Mapping[str, int] = field(default_factory=dict)
     """Pods that are no longer there and did not say that they leave, and since when."""
@@ -136,8 +137,7 @@ def observed(timeline: Timeline, sight: Sight) -> Timeline:
     draft = _Draft(list(timeline.entries), timeline.next_number)
     for spell in (*_moments(timeline, sight), *sight.spells):
         draft.note(spell)
-    lasting = {spell.subject for spell in sight.spells if spell.ended_ms is None} | set(sight.undecided)
-    draft.end_others(lasting, sight)
+    draft.end_others({spell.subject for spell in sight.spells if spell.ended_ms is None}, sight)
     draft.trim()
     pods = tuple(sorted({*timeline.pods, *sight.pods} - {*sight.lost, *sight.left}))
     after = Timeline(
@@ -244,7 +244,7 @@ class _Draft:
 
     def end_others(self, lasting: Collection[Subject], sight: Sight) -> None:
         for place, entry in enumerate(self.entries):
-            if entry.ended_ms is None and entry.subject not in lasting:
+            if entry.ended_ms is None and entry.subject not in lasting and _has_ended(entry, sight):
                 ended_ms = max(entry.began_ms, sight.ends_ms.get(entry.subject, sight.now_ms))
                 self.entries[place] = msgspec.structs.replace(entry, ended_ms=ended_ms)
 
@@ -256,6 +256,13 @@ class _Draft:
             lasting = [entry.number for entry in self.entries if entry.ended_ms is None]
             dropped = set((ended + lasting)[:surplus])
             self.entries = [entry for entry in self.entries if entry.number not in dropped]
+
+
+def _has_ended(entry: Entry, sight: Sight) -> bool:
+    """Of what this look does not name as lasting. That a replica is not seen at all is no sign that it is back, unless its
+    group is gone."""
+    is_gone = bool(sight.replicas) and entry.kind == "replica-silent" and entry.group not in sight.replicas
+    return entry.kind in sight.told or entry.subject in sight.ends_ms or is_gone
 
 
 def _continues(entry: Entry, spell: Spell) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from dedup_service.core.overview import GroupOverview, ReplicaOverview
 from dedup_service.core.pod_report import Outage
 from dedup_service.core.rebuild_progress import progress_of_all
-from dedup_service.core.timeline import Kind, Sight, Spell, Subject, span
+from dedup_service.core.timeline import LASTING, Kind, Sight, Spell, Subject, span
 from dedup_service.errors import DependencyKind
 from dedup_service.observability.fleet import Overview
 from dedup_service.observability.owners import owners_of
@@ -23,6 +23,10 @@ SETTLED_MS = 5_000
 """What a pod needs after its start, at most, until it has read what waits in its partitions."""
 SAME_AS: Mapping[str, str] = {DependencyKind.REDIS_CONNECTION: DependencyKind.REDIS}
 """Dependencies that fail together."""
+
+
+REPORTED: frozenset[Kind] = frozenset(("unavailable", "claims-missing"))
+"""What the pods report themselves, whether anything is counted or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ def sight_of(view: View, lost: Mapping[str, int]) -> Sight:
     return Sight(
         now_ms=view.now_ms,
         spells=seen.spells,
-        undecided=seen.undecided,
+        told=LASTING - {"replica-silent"} if view.overview is not None else REPORTED,
         ends_ms=seen.ends_ms,
         pods=[pod.pod for pod in view.pods],
         lost=lost,
@@ -60,7 +64,6 @@ def sight_of(view: View, lost: Mapping[str, int]) -> Sight:
 class _Seen:
     view: View
     spells: list[Spell] = field(default_factory=list)
-    undecided: list[Subject] = field(default_factory=list)
     ends_ms: dict[Subject, int] = field(default_factory=dict)
 
     def add_group(self, item: GroupOverview) -> None:
@@ -88,16 +91,10 @@ class _Seen:
         since_ms = self.view.now_ms - silent_ms
         if replica.state == "live":
             self.ends_ms[subject] = since_ms
-        elif replica.last_seen_ms:
-            if silent_ms - item.group.silent_after_ms > _blind_ms(self.view, item.group.silent_after_ms):
-                of = f"{item.live} of {item.expected} replica{'s are' if item.expected > 1 else ' is'} sending"
-                self.spells.append(Spell(*_head(subject), f"{replica.name} fell silent ({of})", since_ms, None, subject[1]))
-            else:
-                self.undecided.append(subject)
-
-
-def _head(subject: Subject) -> tuple[Kind, str]:
-    return subject[0], subject[2]
+        elif silent_ms - item.group.silent_after_ms > _blind_ms(self.view, item.group.silent_after_ms):
+            of = f"{item.live} of {item.expected} replica{'s are' if item.expected > 1 else ' is'} sending"
+            text = f"{replica.name} fell silent ({of})"
+            self.spells.append(Spell("replica-silent", replica.name, text, since_ms, None, item.group.name))
 
 
 def _blind_ms(view: View, silent_after_ms: int) -> float:

@@ -44,8 +44,7 @@ class TimelineKeeper:
         """This pod leaves in order, and says so itself: who is missing otherwise was lost."""
         now_ms = await self.fleet.ledger.now_ms()
         stored, timeline = await self._load()
-        lasting = [entry.subject for entry in timeline.entries if entry.ended_ms is None]
-        await self._write(stored, timeline, Sight(max(now_ms, timeline.changed_ms), undecided=lasting, left=[self.pod_id]))
+        await self._write(stored, timeline, Sight(max(now_ms, timeline.changed_ms), told=(), left=[self.pod_id]))
 
     async def _load(self) -> tuple[StoredTimeline, Timeline]:
         """What is stored; and where Redis has forgotten it, what this pod knows."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from dedup_service.core.timeline import (
     ENDINGS,
+    LASTING,
     MAX_ENTRIES,
     MAX_TEXT,
     MOMENTS,
@@ -67,14 +68,18 @@ def test_while_it_lasts_it_has_no_end() -> None:
 
 def test_the_end_is_when_it_was_seen_not_when_it_was_looked_for() -> None:
     timeline = look(Timeline(), 12, silent())
-    (*_, entry) = look(timeline, 18, ends_ms={silent().subject: START_MS + 15_500}).entries
+    (*_, entry) = look(timeline, 18, told=(), ends_ms={silent().subject: START_MS + 15_500}).entries
     assert entry.ended_ms == START_MS + 15_500
 
 
 def test_what_can_not_be_told_now_goes_on() -> None:
     timeline = look(Timeline(), 12, silent())
-    assert look(timeline, 15, undecided=[silent().subject]) is timeline
-    assert look(look(Timeline(), 0), 3, undecided=[silent().subject]) == look(Timeline(), 0)
+    assert look(timeline, 15, told=()) is timeline
+    assert look(timeline, 15, told=LASTING - {SILENT}, replicas={"presses": []}) == msgspec.structs.replace(
+        timeline, changed_ms=START_MS + 15_000, replicas={"presses": ()}
+    )
+    gone = look(timeline, 15, told=LASTING - {SILENT}, replicas={"ovens": []})
+    assert [entry.ended_ms for entry in gone.entries if entry.kind == SILENT] == [START_MS + 15_000]
 
 
 def test_a_silence_that_flaps_is_one_entry() -> None:
@@ -248,7 +253,7 @@ sights = st.builds(
     Sight,
     st.integers(1, 10**6),
     st.lists(spells, max_size=6),
-    undecided=st.lists(spells.map(lambda spell: spell.subject), max_size=3),
+    told=st.sets(st.sampled_from(KINDS)),
     pods=st.sets(names),
     left=st.sets(names, max_size=1),
     lost=st.dictionaries(names, st.integers(0, 10**6), max_size=1),

@@ -282,6 +282,24 @@ async def test_that_redis_forgot_survives_that_it_forgot(deployment: Deployment)
     assert ending_of(deployment.entries[-1]) == "complete after 6.0 s"
 
 
+@pytest.mark.parametrize("counted", [True, False])
+async def test_a_silence_goes_on_when_redis_forgets_the_replica_or_a_pod_does_not_see_it_yet(
+    deployment: Deployment, counted: bool
+) -> None:
+    await deployment.run(30, *ALL)
+    await deployment.run(30, "edge-1", "edge-3")
+    deployment.claims.ledger.seen.clear()
+    deployment.claims.numbers.clear()
+    deployment.counted = counted
+    await deployment.run(12, "edge-1", "edge-3")
+    deployment.counted = True
+    silences = [(entry.what, ending_of(entry)) for entry in deployment.entries if entry.kind == "replica-silent"]
+    assert silences == [("edge-2", None)]
+    await deployment.run(6, *ALL)
+    (entry,) = [entry for entry in deployment.entries if entry.kind == "replica-silent"]
+    assert str(ending_of(entry)).startswith("is back after")
+
+
 async def test_conflicts_are_one_entry_until_there_were_none_for_long(deployment: Deployment) -> None:
     await deployment.run(12, *ALL)
     for _ in range(10):

@@ -126,8 +126,10 @@ def _outages(view: View) -> Iterator[Spell]:
 
 
 def _rebuild(view: View) -> Iterator[Spell]:
+    """Not at a first start: a Redis that is new has nothing to read back, and looks for a moment as if it had forgotten."""
     progress = progress_of_all(pod.report.rebuild for pod in view.pods)
-    if progress is not None:
+    has_forgotten = view.overview is None or view.overview.figures_since_ms is not None
+    if progress is not None and has_forgotten:
         text = "claims that Redis lacks are read back from the clean stream"
         yield Spell("claims-missing", "Redis", text, min(progress.forgot_ms, view.now_ms))
 

@@ -282,6 +282,12 @@ async def test_that_redis_forgot_survives_that_it_forgot(deployment: Deployment)
     assert ending_of(deployment.entries[-1]) == "complete after 6.0 s"
 
 
+async def test_a_first_start_does_not_look_like_a_redis_that_forgot(deployment: Deployment) -> None:
+    deployment.change("a", rebuild=RebuildProgress(deployment.clock.ms, 0.0, is_ready=False))
+    await deployment.run(6)
+    assert deployment.texts() == ["a joined"]
+
+
 @pytest.mark.parametrize("counted", [True, False])
 async def test_a_silence_goes_on_when_redis_forgets_the_replica_or_a_pod_does_not_see_it_yet(
     deployment: Deployment, counted: bool

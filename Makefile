@@ -23,7 +23,7 @@ NOT_INSTALLED = pip could not install the packages. If it says CERTIFICATE_VERIF
 	own: add it to the system's trust store, or name its PEM file in PIP_CERT.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench drill chaos soak lint rooms generate format lock clean
+.PHONY: help demo test picture bench drill chaos soak lint rooms generate format lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1#/p' $(firstword $(MAKEFILE_LIST)) | while IFS='#' read -r target text; do \
@@ -42,6 +42,9 @@ demo: $(STAMP) ## run the whole chain on this machine [SECONDS=30] [SUMMARY=out.
 
 test: $(STAMP) ## run all tests, or some folders and node ids [ONLY='unit contract/test_leases.py']
 	$(BIN)/pytest $(TESTS)
+
+picture: $(STAMP) ## renew docs/dashboard.png, which shows the demo while an edge is down
+	RENEW_PICTURE=1 $(BIN)/pytest -n 0 tests/web/test_demo_dashboard.py
 
 bench: $(STAMP) ## measure the service on this machine [ONLY='throughput latency'] [ROUNDS=3]
 	$(BIN)/python -m benchmarks --rounds $(ROUNDS) $(if $(ONLY),--only $(ONLY))

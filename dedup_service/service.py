@@ -22,9 +22,10 @@ from dedup_service.errors import Dependency, DependencyKind, UnavailableError
 from dedup_service.observability.fleet import Fleet
 from dedup_service.observability.metrics import create_registry
 from dedup_service.observability.status import Status
+from dedup_service.observability.timeline import TimelineKeeper
 from dedup_service.partitions.consumer import InputConsumer
 from dedup_service.partitions.input_ports import InputPorts
-from dedup_service.ports import Extractor, Ledger, PodBoard, Publisher
+from dedup_service.ports import Extractor, Ledger, PodBoard, Publisher, TimelineStore
 from dedup_service.processing.admission import Admission
 from dedup_service.processing.shared import Shared, SharedPorts
 from dedup_service.rebuild.kept import ages_of_oldest
@@ -52,6 +53,7 @@ class ServicePorts:
     shared: SharedPorts
     ledger: Ledger
     board: PodBoard
+    timeline: TimelineStore
     check_claims: Callable[[], Awaitable[None]]
     extractor: Extractor
     close: Callable[[], Awaitable[None]]
@@ -70,8 +72,11 @@ class Service:
         self._startup = StartupWait(ports.shared.clock, self._telemetry, self._stop)
         self._consumers: list[InputConsumer] = []
         self._rebuilder: Rebuilder | None = None
-        self._fleet = Fleet(ports.ledger, ports.board, partitions_of=self._partitions, is_counting=settings.accounting)
-        self._status = Status(pod_id, ports.board, self._fleet, self._telemetry)
+        self._fleet = Fleet(
+            ports.ledger, ports.board, ports.timeline, partitions_of=self._partitions, is_counting=settings.accounting
+        )
+        keeper = TimelineKeeper(pod_id, ports.timeline, self._fleet, time.monotonic)
+        self._status = Status(pod_id, ports.board, self._fleet, self._telemetry, keeper)
         self.http_port = settings.http_port
 
     def stop(self) -> None:

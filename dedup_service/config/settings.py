@@ -206,8 +206,8 @@ class Settings(BaseSettings):
     prefetch: int = Field(
         3000,
         ge=1,
-        description="Events that are read ahead for each partition. A batch is also bounded by its bytes (4 MiB), but not over "
-        "WebSocket: lower this there for large events.",
+        description="Events that are read ahead for each partition. A batch is also bounded by its bytes (4 MiB), but not "
+        "over WebSocket: lower this there for large events.",
         examples=["300"],
     )
     batch_size: int = Field(1000, ge=1, description="Events handled at once for each partition.", examples=["300"])

@@ -74,6 +74,7 @@ class Demo:
         self._edges: dict[str, Child] = {}
         self._http_port = free_port()
         self._stop = asyncio.Event()
+        self._offering: asyncio.Task[None] | None = None
         self._hub: dict[str, Any] = {}
         self._plant: dict[str, Any] = {}
 
@@ -90,7 +91,10 @@ class Demo:
                 if not await self._start():
                     return 0
                 with View(self._console, self.address) as view:
-                    await self._play(http, view)
+                    try:
+                        await self._play(http, view)
+                    finally:
+                        await self._end_offer()
                     stats = await self._drain(http, view)
                 return await self._judge(stats)
         finally:
@@ -139,7 +143,6 @@ class Demo:
     async def _play(self, http: aiohttp.ClientSession, view: View) -> None:
         length = self._options.seconds or CYCLE_SECONDS
         started, cycle, victim_up, victim_live = time.monotonic(), 0, True, True
-        is_offered = False
         view.tell(f"running; dashboard: {self.address}/  API: {self.address}/docs  statistics: {self.address}/v1/stats")
         while not self._stop.is_set():
             elapsed = time.monotonic() - started
@@ -161,19 +164,25 @@ class Demo:
                 view.tell(f"restarted {plan.VICTIM.name}")
             stats = await self._show(http, view)
             victim_live = victim_up and stats is not None and _is_live(stats, plan.VICTIM)
-            is_offered = is_offered or await self._offer_request(stats, view)
+            if self._offering is None and stats is not None and all(_is_live(stats, edge) for edge in plan.EDGES):
+                self._offering = asyncio.create_task(self._offer_request(view))
 
-    async def _offer_request(self, stats: dict[str, Any] | None, view: View) -> bool:
-        """Once all replicas send, the request that tells what became of a reading of theirs."""
-        if stats is None or not all(_is_live(stats, edge) for edge in plan.EDGES):
-            return False
-        try:
-            reading = await newest_reading(self._hub["connection_strings"]["clean"], "audit")
-        except TimeoutError:
-            return False
-        if reading is not None:
-            view.offer("what became of a reading that was just published:", request_for(self.address, *reading))
-        return reading is not None
+    async def _offer_request(self, view: View) -> None:
+        """The request that tells what became of a reading, beside the play, which does not wait for it."""
+        while True:
+            with suppress(TimeoutError):  # a slow machine; the next reading will do
+                reading = await newest_reading(self._hub["connection_strings"]["clean"], "audit")
+                if reading is not None:
+                    view.offer("what became of a reading that was just published:", request_for(self.address, *reading))
+                    return
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _end_offer(self) -> None:
+        """Raises what went wrong with it."""
+        if self._offering is not None:
+            self._offering.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._offering
 
     async def _show(self, http: aiohttp.ClientSession, view: View) -> dict[str, Any] | None:
         stats = await self._stats(http)

@@ -63,7 +63,11 @@ def test_ctrl_c_ends_the_demo_cleanly(tmp_path: Path) -> None:
             time.sleep(0.1)
         key = fate(printed[1])
         assert sorted(key["replicas"]) == ["edge-1/sender", "edge-2/sender", "edge-3"]
-        assert (key["verdict"], key["conflict"], key["copies_exact"]) == ("published", "none", True)
+        assert (key["verdict"], key["conflict"]) == ("published", "none")
+        least = (
+            "" if key["copies_exact"] else "at least "
+        )  # an edge that was killed repeats what it had not seen acknowledged
+        assert key["text"].startswith(f"published; {least}3 copies, of edge-")
         demo.send_signal(signal.SIGINT)
         assert demo.wait(TIMEOUT_SECONDS) == 0, log.read_text()
     assert "nothing lost, nothing twice" in log.read_text()

@@ -70,7 +70,13 @@ class Service:
         self._startup = StartupWait(ports.shared.clock, self._telemetry, self._stop)
         self._consumers: list[InputConsumer] = []
         self._rebuilder: Rebuilder | None = None
-        self._fleet = Fleet(ports.ledger, ports.board, partitions_of=self._partitions, is_counting=settings.accounting)
+        self._fleet = Fleet(
+            ports.ledger,
+            ports.board,
+            namespace=config.namespace,
+            partitions_of=self._partitions,
+            is_counting=settings.accounting,
+        )
         self._status = Status(pod_id, ports.board, self._fleet, self._telemetry)
         self.http_port = settings.http_port
 

@@ -21,6 +21,8 @@ class PodReport(msgspec.Struct, frozen=True):
     """By partition that the pod can't get on with: since when, in ms since the epoch. A pod of before says nothing."""
     rebuild: RebuildProgress | None = None
     """How far it sees the claims read back that Redis lacks. A pod of before says nothing."""
+    modes: dict[str, str] = {}
+    """By group: the mode in which it runs. A pod of before says nothing."""
 
 
 encode = msgspec.json.encode

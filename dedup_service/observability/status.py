@@ -118,6 +118,7 @@ class Status:
             oldest={name: figures.oldest_ms for name, figures in partitions.items()},
             stalled={name: figures.stalled_since_ms for name, figures in partitions.items() if figures.stalled_since_ms},
             rebuild=telemetry.rebuild,
+            modes={group.name: group.mode for group in self.fleet.groups},
         )
 
     # --- changes of state

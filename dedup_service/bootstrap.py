@@ -177,7 +177,7 @@ async def build_fleet(settings: Settings) -> AsyncIterator[Fleet]:
         RedisLedger(redis, namespace=config.namespace, shards=settings.shard_count),
         RedisPodBoard(redis, namespace=config.namespace),
         groups,
-        config.namespace,
+        namespace=config.namespace,
     )
     try:
         await _check_namespace(redis, config)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import signal
 import sys
 from collections.abc import Coroutine
@@ -14,12 +15,14 @@ from urllib.request import urlopen
 
 from edge_sender import bootstrap
 from edge_sender.config.settings import EdgeSettings, SettingsError, http_address, load, settings_help
-from edge_sender.config.sources import SourcesDocument
-from edge_sender.config.twin import TwinSettings
+from edge_sender.config.twin import Effective, TwinSettings
 from edge_sender.observability.health import serving
+from edge_sender.observability.starting import started
 from edge_sender.ports import Uplink
 
 CHECK_SECONDS = 5.0
+
+logger = logging.getLogger("edge_sender")
 
 
 async def run(settings: EdgeSettings) -> None:
@@ -28,7 +31,8 @@ async def run(settings: EdgeSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     if not settings.twin:
-        await _run_once(settings, settings.sources_document(), bootstrap.make_uplink(settings), stop)
+        effective = Effective(settings, settings.sources_document())
+        await _run_once(effective, bootstrap.make_uplink(settings), stop)
         return
     spool = bootstrap.spool_path(settings)
     twin = TwinSettings(settings, None if spool is None else spool.with_name("twin.json"), bootstrap.try_out)
@@ -49,17 +53,17 @@ async def _run_with_twin(twin: TwinSettings, settings: EdgeSettings, stop: async
         await stop.wait()
         ended.set()
 
-    effective, sources = twin.effective()
-    await _run_once(effective, sources, uplink, ended, change(), stopped())
+    await _run_once(twin.effective(), uplink, ended, change(), stopped())
 
 
-async def _run_once(
-    settings: EdgeSettings, sources: SourcesDocument, uplink: Uplink, stop: asyncio.Event, *others: Coroutine[Any, Any, None]
-) -> None:
+async def _run_once(effective: Effective, uplink: Uplink, stop: asyncio.Event, *others: Coroutine[Any, Any, None]) -> None:
+    settings, sources, from_twin = effective
     logging.getLogger().setLevel(settings.log_level)
     sender = bootstrap.make_sender(settings, sources, uplink)
     checks = [item.check.run() for item in sender.sources if item.check is not None]
-    async with serving(sender, settings.http_host, settings.http_port):
+    async with serving(sender, settings.http_host, settings.http_port) as port:
+        replica = bootstrap.replica_name(settings)
+        logger.info(started(settings, sources, sender, os.environ, replica=replica, port=port, from_twin=from_twin))
         await sender.run(stop, *checks, *others)
 
 

@@ -57,12 +57,12 @@ class Fleet:
     ledger: Ledger
     board: PodBoard
     groups: Sequence[Group] = ()
-    namespace: str = ""
-    """Of the deployment: the prefix of its keys in Redis."""
     partitions_of: Callable[[], Sequence[str]] = tuple
     """Names of the known partitions of all input hubs."""
     is_counting: bool = True
     """Whether the redundancy is counted at all."""
+    namespace: str = ""
+    """Of the deployment: the prefix of its keys in Redis."""
     monotonic: Callable[[], float] = time.monotonic
     _overview: Overview | None = None
     _overview_at: float = field(default=float("-inf"))

@@ -26,10 +26,8 @@ _space = re.compile(r"[ \t\n\r\ufeff]*+").match
 _FLAT = rf'\{{[^"{{}}]*+(?:{_STRING}[^"{{}}]*+)*+\}}'
 _SIMPLE = rf'{_STRING}|[^"{{}}\[\],: \t\n\r]++|\{{[^"{{}}]*+(?:(?:{_STRING}|{_FLAT})[^"{{}}]*+)*+\}}'
 """Strings, numbers and words, and objects that hold objects, but these no others: they end where the match ends."""
-_ITEM, _NAME = rf"({_SIMPLE}){_SPACE},?{_SPACE}", rf'"({_CHARACTERS})"{_SPACE}:{_SPACE}'
-_simple = re.compile(_ITEM, re.DOTALL).match
-_name = re.compile(_NAME, re.DOTALL).match
-_simple_member = re.compile(_NAME + _ITEM, re.DOTALL).match
+_simple = re.compile(rf"({_SIMPLE}){_SPACE},?{_SPACE}", re.DOTALL).match
+_name = re.compile(rf'"({_CHARACTERS})"{_SPACE}:{_SPACE}', re.DOTALL).match
 _separator = re.compile(rf"{_SPACE},?{_SPACE}").match
 _token = re.compile(rf"{_STRING}|[\[\]{{}}]", re.DOTALL)
 _scan = json.JSONDecoder(parse_int=str, parse_float=str, strict=False).raw_decode
@@ -53,18 +51,16 @@ class Layout(Protocol):
         ...
 
 
+@dataclass(slots=True, eq=False)
 class _Node:
     """A place in the body that is a reading, or holds some."""
 
-    __slots__ = ("is_fixed", "part", "within")
-
-    def __init__(self) -> None:
-        self.within: dict[str | int, _Node] | None = None
-        """The places in it that hold readings, by name or index; None if it is a reading, as most are."""
-        self.is_fixed = False
-        """Whether its position in an array must stay; then null takes its place."""
-        self.part: _Part | tuple[int, int] = (0, 0)
-        """What is at this place, or just where it is. Where a name stands twice in an object, the last one counts."""
+    within: dict[str | int, _Node] = field(default_factory=dict)
+    """The places in it that hold readings, by name or index."""
+    is_fixed: bool = False
+    """Whether its position in an array must stay; then null takes its place."""
+    part: _Part | tuple[int, int] = (0, 0)
+    """What is at this place, or just where it is. Where a name stands twice in an object, the last one counts."""
 
 
 @dataclass(slots=True)
@@ -89,11 +85,8 @@ class JsonLayout:
         self._encoding = _encoding(body)
         self._places = places
         self._root = _Node()
-        parent, holder = (), self._root
-        for place in places:  # most are in one object or array
-            if place[:-1] != parent:
-                parent, holder = place[:-1], _node(self._root, place[:-1])
-            _node(holder, place[-1:])
+        for place in places:
+            _node(self._root, place)
         for place in fixed:
             _node(self._root, place).is_fixed = True
         self._text = _Text(body.decode(self._encoding), self._root)
@@ -106,7 +99,6 @@ class JsonLayout:
         for index in indexes:
             node = self._root
             for key in self._places[index]:
-                assert node.within is not None, "it holds what is at this place"
                 node = node.within[key]
                 kept.add(node)
         return self._text.holding(kept).encode(self._encoding)
@@ -126,7 +118,6 @@ class _Text:
         for at, key in enumerate(place):
             if part is not None and part.inner is not None:
                 return part.inner.part(place[at:])
-            assert node.within is not None, "it holds what is at this place"
             node = node.within[key]
             part = node.part if isinstance(node.part, _Part) else None
         start, end = (self._start, self._end) if not place else _span(node)
@@ -157,8 +148,6 @@ class _Text:
     def _lay_out_items(self, part: _Part, within: dict[str | int, _Node], *, is_object: bool) -> int:
         text, items, index = self._text, part.items, 0
         at = _skip_space(text, part.start + 1)
-        if is_object and not any(node.within for node in within.values()):
-            at = self._lay_out_simple_members(part, within, at)
         while text[at] not in "]}":
             start = at
             key: str | int = index
@@ -181,18 +170,6 @@ class _Text:
             items.append((start, value, end, node, child))
             index += 1
         return at + 1
-
-    def _lay_out_simple_members(self, part: _Part, within: dict[str | int, _Node], at: int) -> int:
-        """One match for each member, up to the first whose value is no simple one."""
-        items = part.items
-        while (member := _simple_member(self._text, at)) is not None:
-            name, (value, end) = member[1], member.span(2)
-            node = within.get(_unescaped(name) if "\\" in name else name)
-            if node is not None:
-                node.part = (value, end)
-            items.append((at, value, end, node, None))
-            at = member.end()
-        return at
 
     def _write(self, part: _Part, kept: Set[_Node], pieces: list[str]) -> None:
         """Whole runs of items that stay are taken at once, with what stands between them."""
@@ -229,8 +206,6 @@ def _span(node: _Node) -> tuple[int, int]:
 def _node(root: _Node, place: Path) -> _Node:
     node = root
     for key in place:
-        if node.within is None:
-            node.within = {}
         child = node.within.get(key)
         if child is None:
             child = node.within[key] = _Node()

@@ -181,6 +181,7 @@ async def build_fleet(settings: Settings) -> AsyncIterator[Fleet]:
         RedisPodBoard(redis, namespace=config.namespace),
         RedisTimelineStore(redis, namespace=config.namespace),
         groups,
+        namespace=config.namespace,
     )
     try:
         await _check_namespace(redis, config)

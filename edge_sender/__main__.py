@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import signal
 import sys
 from collections.abc import Coroutine
@@ -14,12 +15,14 @@ from urllib.request import urlopen
 
 from edge_sender import bootstrap
 from edge_sender.config.settings import EdgeSettings, SettingsError, SettingsProblems, http_address, read, settings_help
-from edge_sender.config.sources import SourcesDocument
-from edge_sender.config.twin import TwinSettings
+from edge_sender.config.twin import Effective, TwinSettings
 from edge_sender.observability.health import serving
+from edge_sender.observability.starting import started
 from edge_sender.ports import Uplink
 
 CHECK_SECONDS = 5.0
+
+logger = logging.getLogger("edge_sender")
 
 
 async def run() -> None:
@@ -35,7 +38,7 @@ async def run() -> None:
         with problems.noted():
             uplink = bootstrap.make_uplink(settings)
         problems.raise_all()
-        await _run_once(settings, sources, uplink, stop)
+        await _run_once(Effective(settings, sources), uplink, stop)
         return
     problems.raise_all()
     spool = bootstrap.spool_path(settings)
@@ -57,17 +60,17 @@ async def _run_with_twin(twin: TwinSettings, settings: EdgeSettings, stop: async
         await stop.wait()
         ended.set()
 
-    effective, sources = twin.effective()
-    await _run_once(effective, sources, uplink, ended, change(), stopped())
+    await _run_once(twin.effective(), uplink, ended, change(), stopped())
 
 
-async def _run_once(
-    settings: EdgeSettings, sources: SourcesDocument, uplink: Uplink, stop: asyncio.Event, *others: Coroutine[Any, Any, None]
-) -> None:
+async def _run_once(effective: Effective, uplink: Uplink, stop: asyncio.Event, *others: Coroutine[Any, Any, None]) -> None:
+    settings, sources, from_twin = effective
     logging.getLogger().setLevel(settings.log_level)
     sender = bootstrap.make_sender(settings, sources, uplink)
     checks = [item.check.run() for item in sender.sources if item.check is not None]
-    async with serving(sender, settings.http_host, settings.http_port):
+    async with serving(sender, settings.http_host, settings.http_port) as port:
+        replica = bootstrap.replica_name(settings)
+        logger.info(started(settings, sources, sender, os.environ, replica=replica, port=port, from_twin=from_twin))
         await sender.run(stop, *checks, *others)
 
 

@@ -32,6 +32,8 @@ class PodReport(msgspec.Struct, frozen=True):
     """By dependency: the one that lasts, or one that ended within the last minute. A pod of before says nothing."""
     rebuild: RebuildProgress | None = None
     """How far it sees the claims read back that Redis lacks. A pod of before says nothing."""
+    modes: dict[str, str] = {}
+    """By group: the mode in which it runs. A pod of before says nothing."""
 
 
 encode = msgspec.json.encode

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -101,6 +101,8 @@ class Fleet:
     """Names of the known partitions of all input hubs."""
     is_counting: bool = True
     """Whether the redundancy is counted at all."""
+    namespace: str = ""
+    """Of the deployment: the prefix of its keys in Redis."""
     monotonic: Callable[[], float] = time.monotonic
     _overview: Overview | None = None
     _overview_at: float = field(default=float("-inf"))
@@ -216,6 +218,15 @@ class Fleet:
 
     async def pods(self) -> list[PodStatus]:
         return await self._flights.run("pods", self.board.pods)
+
+    async def modes(self) -> dict[str, str]:
+        """By group, the mode in which pods run now, such as `observe`, or `drop/observe` where they differ. Whoever asks may
+        be configured otherwise."""
+        found: defaultdict[str, set[str]] = defaultdict(set)
+        for pod in await self.pods():
+            for group, mode in pod.report.modes.items():
+                found[group].add(mode)
+        return {group: "/".join(sorted(modes)) for group, modes in found.items()}
 
     async def totals(self) -> dict[str, int]:
         return await self._flights.run("totals", self.board.totals)

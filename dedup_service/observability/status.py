@@ -123,6 +123,7 @@ class Status:
             stalled={name: figures.stalled_since_ms for name, figures in partitions.items() if figures.stalled_since_ms},
             outages=_outages(telemetry),
             rebuild=telemetry.rebuild,
+            modes={group.name: group.mode for group in self.fleet.groups},
         )
 
 

@@ -59,6 +59,17 @@ async def test_a_report_whose_reply_was_lost_counts_once() -> None:
     assert await board.totals() == {"COPIES|edge-1": 7}
 
 
+async def test_others_read_in_which_mode_each_pod_runs() -> None:
+    status, board = make()
+    status.fleet.groups = [group_of(name="a", mode="observe"), group_of(name="b", mode="drop")]
+    assert await status.fleet.modes() == {}
+    await status.tell()
+    assert await status.fleet.modes() == {"a": "observe", "b": "drop"}
+    await board.tell("of-before", 1, PodReport("1", 1), {})
+    await board.tell("other", 1, PodReport("1", 1, modes={"a": "drop", "b": "drop"}), {})
+    assert await status.fleet.modes() == {"a": "drop/observe", "b": "drop"}
+
+
 async def test_what_was_recognised_counts_once_and_in_its_hour() -> None:
     status, board = make()
     status.telemetry.recognised["telegraf|default"] += 3

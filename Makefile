@@ -19,8 +19,11 @@ DEMO_FLAGS := $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SUMMARY),--summary $(
 # `unit` and `unit/service/test_x.py::test_y` are below tests/; anything else is a path or node id as pytest takes it.
 TESTS = $(foreach name,$(ONLY),$(if $(wildcard tests/$(firstword $(subst ::, ,$(name)))),tests/$(name),$(name)))
 
+NOT_INSTALLED = pip could not install the packages. If it says CERTIFICATE_VERIFY_FAILED, this network has an authority of its \
+	own: add it to the system's trust store, or name its PEM file in PIP_CERT.
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench drill chaos soak lint rooms generate format lock clean
+.PHONY: help demo test picture bench drill chaos soak lint rooms generate format lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1#/p' $(firstword $(MAKEFILE_LIST)) | while IFS='#' read -r target text; do \
@@ -29,8 +32,9 @@ help: ## list the targets
 
 $(STAMP): requirements/dev.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	export PIP_CERT="$$($(BIN)/python tools/authorities.py)" PIP_DISABLE_PIP_VERSION_CHECK=1 && \
+		$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt && \
+		$(BIN)/python -m pip install --quiet --no-deps --editable . || { echo "$(NOT_INSTALLED)" >&2; exit 1; }
 	@touch $@
 
 demo: $(STAMP) ## run the whole chain on this machine [SECONDS=30] [SUMMARY=out.json]
@@ -38,6 +42,9 @@ demo: $(STAMP) ## run the whole chain on this machine [SECONDS=30] [SUMMARY=out.
 
 test: $(STAMP) ## run all tests, or some folders and node ids [ONLY='unit contract/test_leases.py']
 	$(BIN)/pytest $(TESTS)
+
+picture: $(STAMP) ## renew docs/dashboard.png, which shows the demo while an edge is down
+	RENEW_PICTURE=1 $(BIN)/pytest -n 0 tests/web/test_demo_dashboard.py
 
 bench: $(STAMP) ## measure the service on this machine [ONLY='throughput latency'] [ROUNDS=3]
 	$(BIN)/python -m benchmarks --rounds $(ROUNDS) $(if $(ONLY),--only $(ONLY))
@@ -81,4 +88,4 @@ lock: $(STAMP) ## resolve the dependencies again
 	done
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) build dist *.egg-info tests/node/node_modules
+	rm -rf $(VENV) build dist *.egg-info tests/node/node_modules examples/javascript/node_modules

@@ -19,7 +19,8 @@ from dedup_service.commands.check import CheckFailedError
 from dedup_service.commands.plan import add_plan, planned
 from dedup_service.commands.trials import TryError
 from dedup_service.commands.try_readings import add_try, tried
-from dedup_service.config.settings import PREFIX, Settings, example, load, load_offline
+from dedup_service.config.loading import load_to_check, load_to_init, load_to_report, load_to_run
+from dedup_service.config.settings import PREFIX, Settings, example, load_offline
 from dedup_service.errors import ConfigurationError, ShutOutError, UnavailableError
 from dedup_service.telemetry import Telemetry, configure_logging
 
@@ -177,7 +178,8 @@ def make_parser() -> argparse.ArgumentParser:
     reporting = commands.add_parser(
         "report",
         help="report for each source whether it can be deduplicated, and how much redundancy it has",
-        description="Reads what `run` has counted in Redis; DEDUP_MODE=observe measures most. Uses the settings of `run`.",
+        description="Reads what `run` has counted in Redis; DEDUP_MODE=observe measures most. Needs DEDUP_REDIS_URL, and "
+        "DEDUP_NAMESPACE or the hubs of `run`; without a clean hub, it reports what was observed.",
     )
     reporting.add_argument("--since", type=_hours, default=24, metavar="24h", help="how far back: 90m, 24h, 1d")
     reporting.add_argument("--json", action="store_true", help="for programs")
@@ -198,7 +200,7 @@ def main() -> None:
         _try(arguments)
         return
     try:
-        settings = load_offline() if arguments.command == "capture" else load()
+        settings = _loaded(arguments)
         configure_logging(settings.log_format)
         asyncio.run(_chosen(settings, arguments))
     except ConfigurationError as error:
@@ -207,6 +209,22 @@ def main() -> None:
     except (CheckFailedError, CaptureFailedError) as error:
         print(f"dedup-service {arguments.command}: {error}", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def _loaded(arguments: argparse.Namespace) -> Settings:
+    """The settings, of which each command needs others. Raises ConfigurationError."""
+    match arguments.command:
+        case "report":
+            return load_to_report()
+        case "init":
+            return load_to_init()
+        case "capture":
+            return load_offline()
+        case "check" if arguments.health:
+            return load_offline()
+        case "check":
+            return load_to_check(sends=arguments.round_trip)
+    return load_to_run()
 
 
 def _try(arguments: argparse.Namespace) -> None:
@@ -221,7 +239,8 @@ def _add_check(commands: Any) -> None:
     checking = commands.add_parser(
         "check",
         help="check whether a running service is healthy, and whether a reading gets through",
-        description="Exits with 0 if all is well. Uses the settings of `run`.",
+        description="Exits with 0 if all is well. Uses the settings of `run`; without a clean hub and a mode, it expects a "
+        "service that observes.",
     )
     checking.add_argument(
         "--url", help="address of the service (default: this machine, DEDUP_HTTP_HOST and DEDUP_HTTP_PORT)"

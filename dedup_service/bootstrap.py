@@ -30,12 +30,14 @@ from dedup_service.adapters.redis.ledger import RedisLedger
 from dedup_service.adapters.redis.marked import Generations
 from dedup_service.adapters.redis.markers import RedisMarkers
 from dedup_service.adapters.redis.namespaces import check_former_namespace
+from dedup_service.adapters.redis.timeline import RedisTimelineStore
 from dedup_service.commands.capture import chosen_input
 from dedup_service.commands.check import RoundTripPorts
 from dedup_service.config.addresses import HubAddress
 from dedup_service.config.config import Config
 from dedup_service.config.hubs import InputConfig, OutputConfig
-from dedup_service.config.settings import HUB_EXAMPLE, PREFIX, SQLITE_SCHEME, Settings, example
+from dedup_service.config.settings import HUB_EXAMPLE, PREFIX, Settings, example
+from dedup_service.config.urls import SQLITE_SCHEME
 from dedup_service.core.clean_retention import short_retentions
 from dedup_service.core.extract import CloudEventsExtractor
 from dedup_service.core.retention import Retention
@@ -92,6 +94,7 @@ def build(settings: Settings, telemetry: Telemetry) -> Service:
         shared=shared,
         ledger=RedisLedger(redis, namespace=namespace, shards=settings.shard_count, report=telemetry.unreadable),
         board=RedisPodBoard(redis, namespace=namespace, report=telemetry.unreadable),
+        timeline=RedisTimelineStore(redis, namespace=namespace, report=telemetry.unreadable),
         check_claims=partial(_check_redis, redis, config),
         extractor=CloudEventsExtractor(settings.max_decompressed_bytes),
         close=azure.close,
@@ -176,7 +179,9 @@ async def build_fleet(settings: Settings) -> AsyncIterator[Fleet]:
     fleet = Fleet(
         RedisLedger(redis, namespace=config.namespace, shards=settings.shard_count),
         RedisPodBoard(redis, namespace=config.namespace),
+        RedisTimelineStore(redis, namespace=config.namespace),
         groups,
+        namespace=config.namespace,
     )
     try:
         await _check_namespace(redis, config)

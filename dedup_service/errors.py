@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -100,3 +102,48 @@ class ConfigurationError(DedupError):
     def __init__(self, setting: str, problem: str, example: str) -> None:
         super().__init__(f"{setting}: {problem}. Example: {setting}={example}")
         self.setting = setting
+
+    @property
+    def all(self) -> list[ConfigurationError]:
+        """Each of its problems as an error of its own."""
+        return [self]
+
+
+class SeveralSettingsError(ConfigurationError):
+    """Several problems in one message, a line each, so that whoever starts the service need not start it once for each."""
+
+    def __init__(self, errors: Sequence[ConfigurationError]) -> None:
+        DedupError.__init__(self, "\n".join([f"{len(errors)} settings are missing or wrong:", *map(str, errors)]))
+        self.setting = errors[0].setting
+        self._errors = list(errors)
+
+    @property
+    def all(self) -> list[ConfigurationError]:
+        return self._errors
+
+
+class ConfigurationProblems:
+    """Collects SeveralSettingsError, and raises them together. Of several about one setting, the first counts."""
+
+    def __init__(self) -> None:
+        self._by_setting: dict[str, ConfigurationError] = {}
+
+    def note(self, setting: str, problem: str, example: str) -> None:
+        self._by_setting.setdefault(setting, ConfigurationError(setting, problem, example))
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Notes what the block raises, and goes on behind it."""
+        try:
+            yield
+        except ConfigurationError as error:
+            for problem in error.all:
+                self._by_setting.setdefault(problem.setting, problem)
+
+    def raise_all(self) -> None:
+        """Raises ConfigurationError, if there is one."""
+        errors = list(self._by_setting.values())
+        if len(errors) > 1:
+            raise SeveralSettingsError(errors)
+        if errors:
+            raise errors[0]

@@ -20,6 +20,7 @@ from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.core.overview import ReplicaSeen
 from dedup_service.core.pod_report import PodReport
 from dedup_service.core.progress import Position
+from dedup_service.core.timeline import Timeline
 from dedup_service.errors import Dependency
 
 # --- the input hub
@@ -389,9 +390,10 @@ class PodBoard(Protocol):
         report: PodReport,
         increments: Mapping[str, int],
         recognised: Mapping[str, int] = MappingProxyType({}),
+        flow: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
-        """Replaces this pod's report, and adds to the deployment's totals, and to what was `recognised` in the present hour.
-        Idempotent for one pod and number, which rises."""
+        """Replaces this pod's report, and adds to the deployment's totals, to what was `recognised` in the present hour, and
+        to what was finished (`flow`, core/flow.py) in the present slot. Idempotent for one pod and number, which rises."""
         ...
 
     async def leave(self, pod_id: str) -> None: ...
@@ -406,6 +408,11 @@ class PodBoard(Protocol):
         """What was recognised in these hours, numbered since the epoch (core/unknown_formats.py); kept for about a day."""
         ...
 
+    async def flow(self, group: str, minutes: Sequence[int]) -> list[Counts]:
+        """What was finished in each minute, numbered since the epoch (`slots_of` in core/flow.py); kept for about an hour.
+        Nothing is added to a minute that is over, by the ledger's clock."""
+        ...
+
     async def add_examples(self, kind: str, examples: Sequence[Mapping[str, Any]]) -> None:
         """Keeps some recent examples of what was counted. Not idempotent."""
         ...
@@ -415,3 +422,24 @@ class PodBoard(Protocol):
         ...
 
     async def memory(self) -> RedisMemory: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTimeline:
+    version: bytes
+    """Another one after each replacement; empty where none was ever written."""
+    timeline: Timeline | None
+    """None where there is none that can be read."""
+
+
+class TimelineStore(Protocol):
+    """What happened to the deployment, the same for all pods (core/timeline.py)."""
+
+    async def load(self, known: StoredTimeline | None = None) -> StoredTimeline:
+        """`known` itself while nothing else is stored; asking for that costs next to nothing."""
+        ...
+
+    async def replace(self, known: StoredTimeline, timeline: Timeline) -> StoredTimeline | None:
+        """None when something else than `known` is stored: then nothing is replaced. An ambiguous failure may have replaced
+        it; load it again."""
+        ...

@@ -8,10 +8,12 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from dedup_service import __version__
 from dedup_service.api.app import ApiServer, create_app
 from dedup_service.api.listening import listen
 from dedup_service.config.config import Config
 from dedup_service.config.settings import PREFIX, example
+from dedup_service.config.summary import summary
 from dedup_service.core.clean_retention import short_retentions
 from dedup_service.core.groups import Groups
 from dedup_service.core.incarnations import Incarnations
@@ -22,9 +24,10 @@ from dedup_service.errors import Dependency, DependencyKind, UnavailableError
 from dedup_service.observability.fleet import Fleet
 from dedup_service.observability.metrics import create_registry
 from dedup_service.observability.status import Status
+from dedup_service.observability.timeline import TimelineKeeper
 from dedup_service.partitions.consumer import InputConsumer
 from dedup_service.partitions.input_ports import InputPorts
-from dedup_service.ports import Extractor, Ledger, PodBoard, Publisher
+from dedup_service.ports import Extractor, Ledger, PodBoard, Publisher, TimelineStore
 from dedup_service.processing.admission import Admission
 from dedup_service.processing.shared import Shared, SharedPorts
 from dedup_service.rebuild.kept import ages_of_oldest
@@ -52,6 +55,7 @@ class ServicePorts:
     shared: SharedPorts
     ledger: Ledger
     board: PodBoard
+    timeline: TimelineStore
     check_claims: Callable[[], Awaitable[None]]
     extractor: Extractor
     close: Callable[[], Awaitable[None]]
@@ -70,8 +74,16 @@ class Service:
         self._startup = StartupWait(ports.shared.clock, self._telemetry, self._stop)
         self._consumers: list[InputConsumer] = []
         self._rebuilder: Rebuilder | None = None
-        self._fleet = Fleet(ports.ledger, ports.board, partitions_of=self._partitions, is_counting=settings.accounting)
-        self._status = Status(pod_id, ports.board, self._fleet, self._telemetry)
+        self._fleet = Fleet(
+            ports.ledger,
+            ports.board,
+            ports.timeline,
+            namespace=config.namespace,
+            partitions_of=self._partitions,
+            is_counting=settings.accounting,
+        )
+        keeper = TimelineKeeper(pod_id, ports.timeline, self._fleet, time.monotonic)
+        self._status = Status(pod_id, ports.board, self._fleet, self._telemetry, keeper)
         self.http_port = settings.http_port
 
     def stop(self) -> None:
@@ -84,13 +96,7 @@ class Service:
         try:
             self._consumers = await self._connect()
             if self._consumers:
-                log.info(
-                    "started",
-                    pod=self._pod_id,
-                    http_port=self.http_port,
-                    mode=self._settings.mode,
-                    namespace=self._config.namespace,
-                )
+                log.info("started", version=__version__, pod=self._pod_id, http_port=self.http_port, **summary(self._config))
                 self._warn()
                 background.append(asyncio.create_task(self._warn_of_retention()))
             await self._consume()

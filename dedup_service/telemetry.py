@@ -14,6 +14,9 @@ from typing import Any
 import structlog
 
 from dedup_service.core.clean_retention import ShortRetention
+from dedup_service.core.flow import COPIES, DUPLICATES, READINGS
+from dedup_service.core.flow import counter_of as flow_counter
+from dedup_service.core.pod_report import Outage
 from dedup_service.core.rebuild_progress import RebuildProgress
 from dedup_service.errors import Dependency
 
@@ -21,6 +24,8 @@ LOG_INTERVAL_SECONDS = 30.0
 """An unstable dependency is logged at most this often; the metrics show every change."""
 MAX_KNOWN_DEFECTS = 20
 MAX_EXAMPLES = 50
+CONFLICT, DEAD_LETTER = "conflict", "dead-letter"
+"""Kinds of examples."""
 
 log = structlog.get_logger("dedup_service")
 
@@ -107,6 +112,8 @@ class Pause:
     since: float
     """Monotonic seconds."""
     logged: bool
+    since_ms: int
+    """By this pod's clock, since the epoch."""
 
 
 @dataclass(slots=True)
@@ -114,11 +121,15 @@ class Telemetry:
     counts: dict[Count, dict[str, int]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(int)))
     recognised: Counter[str] = field(default_factory=Counter)
     """Events without a key by what they seem to be; see core/unknown_formats.py."""
+    flow: Counter[str] = field(default_factory=Counter)
+    """What was finished, by group and kind; see core/flow.py."""
     partitions: dict[str, PartitionFigures] = field(default_factory=dict)
     elsewhere: dict[str, PartitionFigures] = field(default_factory=dict)
     """Partitions of other pods, as those last reported them."""
     paused: dict[Dependency, Pause] = field(default_factory=dict)
     """The dependencies that are unavailable."""
+    outages: dict[str, Outage] = field(default_factory=dict)
+    """The last outage of each dependency that was unavailable and is available again."""
     rebuild: RebuildProgress | None = None
     """How far the claims are read back that Redis lacks; None while it lacks none."""
     logged_at: dict[str, float] = field(default_factory=dict)
@@ -127,11 +138,16 @@ class Telemetry:
         default_factory=lambda: defaultdict(lambda: deque(maxlen=MAX_EXAMPLES))
     )
     """Recent examples of what is counted, by kind; never a payload."""
-    started_ms: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
+    started_ms: int = field(default_factory=lambda: wall_clock_ms())
 
     def add(self, count: Count, number: int = 1, label: str = "") -> None:
         if number:
             self.counts[count][label] += number
+
+    def finished(self, group: str, *, copies: int, readings: int, duplicates: int) -> None:
+        for kind, number in ((COPIES, copies), (READINGS, readings), (DUPLICATES, duplicates)):
+            if number:
+                self.flow[flow_counter(group, kind)] += number
 
     def total(self, count: Count) -> int:
         return sum(self.counts[count].values())
@@ -162,10 +178,12 @@ class Telemetry:
             log.warning(
                 "dependency_unavailable", dependency=str(dependency), problem=problem, effect="paused, nothing is lost"
             )
-        self.paused[dependency] = Pause(problem, now, logged=not is_quiet)
+        self.paused[dependency] = Pause(problem, now, not is_quiet, wall_clock_ms())
 
     def available(self, dependency: Dependency) -> None:
         pause = self.paused.pop(dependency, None)
+        if pause is not None:
+            self.outages[str(dependency)] = Outage(pause.problem, pause.since_ms, wall_clock_ms())
         if pause is not None and pause.logged and str(dependency) not in map(str, self.paused):
             log.info("dependency_available", dependency=str(dependency))
 
@@ -292,6 +310,10 @@ class Telemetry:
 
     def dead_letter_truncated(self, origin: str, size: int) -> None:
         log.error("dead_letter_truncated", origin=origin, body_bytes=size, effect="only the start of the body is kept")
+
+
+def wall_clock_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def lag_ms(figures: PartitionFigures, now_ms: int) -> int:

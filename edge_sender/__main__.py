@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import signal
 import sys
 from collections.abc import Coroutine
@@ -13,23 +14,33 @@ from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 from edge_sender import bootstrap
-from edge_sender.config.settings import EdgeSettings, SettingsError, http_address, load, settings_help
-from edge_sender.config.sources import SourcesDocument
-from edge_sender.config.twin import TwinSettings
+from edge_sender.config.settings import EdgeSettings, SettingsError, SettingsProblems, http_address, read, settings_help
+from edge_sender.config.twin import Effective, TwinSettings
 from edge_sender.observability.health import serving
+from edge_sender.observability.starting import started
 from edge_sender.ports import Uplink
 
 CHECK_SECONDS = 5.0
 
+logger = logging.getLogger("edge_sender")
 
-async def run(settings: EdgeSettings) -> None:
-    """Run until SIGTERM; restart the sender whenever the twin changes the settings."""
+
+async def run() -> None:
+    """Run until SIGTERM; restart the sender whenever the twin changes the settings. Raises SettingsError."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    problems = SettingsProblems()
+    settings = read(problems)
     if not settings.twin:
-        await _run_once(settings, settings.sources_document(), bootstrap.make_uplink(settings), stop)
+        with problems.noted():
+            sources = settings.sources_document()
+        with problems.noted():
+            uplink = bootstrap.make_uplink(settings)
+        problems.raise_all()
+        await _run_once(Effective(settings, sources), uplink, stop)
         return
+    problems.raise_all()
     spool = bootstrap.spool_path(settings)
     twin = TwinSettings(settings, None if spool is None else spool.with_name("twin.json"), bootstrap.try_out)
     while not stop.is_set():
@@ -49,17 +60,17 @@ async def _run_with_twin(twin: TwinSettings, settings: EdgeSettings, stop: async
         await stop.wait()
         ended.set()
 
-    effective, sources = twin.effective()
-    await _run_once(effective, sources, uplink, ended, change(), stopped())
+    await _run_once(twin.effective(), uplink, ended, change(), stopped())
 
 
-async def _run_once(
-    settings: EdgeSettings, sources: SourcesDocument, uplink: Uplink, stop: asyncio.Event, *others: Coroutine[Any, Any, None]
-) -> None:
+async def _run_once(effective: Effective, uplink: Uplink, stop: asyncio.Event, *others: Coroutine[Any, Any, None]) -> None:
+    settings, sources, from_twin = effective
     logging.getLogger().setLevel(settings.log_level)
     sender = bootstrap.make_sender(settings, sources, uplink)
     checks = [item.check.run() for item in sender.sources if item.check is not None]
-    async with serving(sender, settings.http_host, settings.http_port):
+    async with serving(sender, settings.http_host, settings.http_port) as port:
+        replica = bootstrap.replica_name(settings)
+        logger.info(started(settings, sources, sender, os.environ, replica=replica, port=port, from_twin=from_twin))
         await sender.run(stop, *checks, *others)
 
 
@@ -100,7 +111,7 @@ def main() -> None:
     try:
         if arguments.command == "check":
             raise SystemExit(check("/healthz" if arguments.health else "/readyz"))
-        asyncio.run(run(load()))
+        asyncio.run(run())
     except SettingsError as error:
         raise SystemExit(f"edge-sender: {error}") from None
 

@@ -144,6 +144,7 @@ def _add_drill(parser: argparse.ArgumentParser) -> None:
 async def _run_drill(arguments: argparse.Namespace) -> int:
     from sandbox.drill.drill import DrillOptions, run
     from sandbox.drill.patterns import FAULTS, PATTERNS, chosen, shortest_scale
+    from sandbox.peers.node import NodePackagesError
 
     try:
         patterns, faults = chosen(PATTERNS, arguments.pattern), chosen(FAULTS, arguments.fault)
@@ -151,7 +152,10 @@ async def _run_drill(arguments: argparse.Namespace) -> int:
         raise SystemExit(f"sandbox drill: {error.args[0]}") from None
     if arguments.scale < max(1.0, shortest := shortest_scale(patterns, faults)):
         raise SystemExit(f"sandbox drill: --scale {arguments.scale:g}: must be at least {max(1.0, shortest):.0f} here")
-    return await run(DrillOptions(arguments.scale, arguments.summary, arguments.chart, patterns, faults))
+    try:
+        return await run(DrillOptions(arguments.scale, arguments.summary, arguments.chart, patterns, faults))
+    except NodePackagesError as error:
+        raise SystemExit(f"sandbox drill: {error}") from None
 
 
 async def _until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> int:

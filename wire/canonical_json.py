@@ -67,7 +67,10 @@ def _plain(data: Any, depth: int) -> str:
     if not depth or kind not in (dict, list):
         raise NotPlainError
     if kind is dict and len(data) == 2 and "status" in data and "value" in data:  # what most formats compare
-        return f'{{"status":{_plain(data["status"], depth - 1)},"value":{_plain(data["value"], depth - 1)}}}'
+        status, value = data["status"], data["value"]
+        write_status, write_value = _SCALARS.get(type(status)), _SCALARS.get(type(value))
+        if write_status is not None and write_value is not None:
+            return f'{{"status":{write_status(status)},"value":{write_value(value)}}}'
     if kind is list:
         return f"[{','.join([_plain(element, depth - 1) for element in data])}]"
     members = []

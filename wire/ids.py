@@ -21,7 +21,7 @@ ALL_DIGITS = b"all-digits:1"
 """Name and version of the canonical form with whole numbers of any size."""
 NS_PER_SECOND = 1_000_000_000
 KNOWN_SOURCES = 10_000
-"""Whose part of the hashed bytes is kept."""
+"""Whose part of the hash is kept."""
 _length = struct.Struct(">I").pack
 
 
@@ -75,19 +75,17 @@ def reading_id(source: str, strategy: str, fields: tuple[bytes, ...]) -> str:
     Every part (version tag, source, strategy, each field) is preceded by its length as four bytes, big-endian, so that
     different lists of parts never yield the same bytes.
     """
-    parts = [_prefix(source, strategy)]
+    hashed = _of_source(source, strategy).copy()
     for field in fields:
-        parts += (_length(len(field)), field)
-    return hashlib.sha256(b"".join(parts)).digest()[:ID_BYTES].hex()
+        hashed.update(_length(len(field)) + field)
+    return hashed.hexdigest()[: 2 * ID_BYTES]
 
 
 @lru_cache(KNOWN_SOURCES)
-def _prefix(source: str, strategy: str) -> bytes:
-    return b"".join([_length(len(part)) + part for part in (VERSION_TAG, source.encode(), strategy.encode())])
-
-
-def _decimal(number: int) -> bytes:
-    return str(number).encode("ascii")
+def _of_source(source: str, strategy: str) -> hashlib._Hash:
+    """To be copied, never to be changed."""
+    parts = (VERSION_TAG, source.encode(), strategy.encode())
+    return hashlib.sha256(b"".join([_length(len(part)) + part for part in parts]))
 
 
 def _source_time(sample: Identifiable) -> int:
@@ -103,7 +101,7 @@ class SourceTime:
     name: str = "source-time"
 
     def fields(self, sample: Identifiable) -> tuple[bytes, ...]:
-        return (_decimal(_source_time(sample)),)
+        return (b"%d" % _source_time(sample),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +117,7 @@ class SourceTimeValue:
     name: str = "source-time+value"
 
     def fields(self, sample: Identifiable) -> tuple[bytes, ...]:
-        return (_decimal(_source_time(sample)), canonical(sample.source, sample.value, exact=True))
+        return (b"%d" % _source_time(sample), canonical(sample.source, sample.value, exact=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +131,7 @@ class Sequence:
         if count is None:
             raise NoIdentityError(f"{sample.source}: the payload has no sequence (a whole number, zero or more)")
         epoch, number = count
-        return (epoch.encode(), _decimal(number))
+        return (epoch.encode(), b"%d" % number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +165,7 @@ class TimeBucket:
 
     def fields(self, sample: Identifiable) -> tuple[bytes, ...]:
         bucket = (2 * (_source_time(sample) - self.phase_ns) + self.interval_ns) // (2 * self.interval_ns)
-        return (_decimal(self.interval_ns), _decimal(self.phase_ns), _decimal(bucket))
+        return (b"%d" % self.interval_ns, b"%d" % self.phase_ns, b"%d" % bucket)
 
 
 def parse_strategy(text: str) -> Identity:

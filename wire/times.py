@@ -20,6 +20,8 @@ _LEAP_SECOND_DATES = ((6, 30), (12, 31))
 _SECOND = re.compile(r"\d{4}-\d\d-\d\d[Tt ](?:[01]\d|2[0-3]):[0-5]\d:(?:[0-5]\d|60)", re.ASCII).fullmatch
 _SECOND_LENGTH = len("2026-01-31T06:00:00")
 _FRACTION_AND_OFFSET = re.compile(r"(?:\.(\d{1,9}+)\d*+)?(?:[Zz]|([+-](?:[01]\d|2[0-3]):[0-5]\d))", re.ASCII).fullmatch
+_NS_OF_DIGITS = [10 ** (9 - digits) for digits in range(10)]
+"""What the last of so many digits of a fraction counts."""
 _KNOWN_SECONDS = 10_000
 """How many are kept: readings of many sources come in one second."""
 
@@ -31,12 +33,16 @@ def parse_rfc3339(text: str) -> int | None:
     databases and languages write times in this way, with the same meaning. A leap second is read as the second behind it, as
     POSIX does, where there can be one: in the last minute of June or December in UTC. The year 0000 is a year.
     """
-    match = _FRACTION_AND_OFFSET(text, _SECOND_LENGTH)
-    if match is None:
-        return None
-    fraction, offset = match.groups()
+    fraction, offset = text[_SECOND_LENGTH + 1 : -1], None
+    if text.startswith(".", _SECOND_LENGTH) and text.endswith("Z") and fraction.isdecimal() and fraction.isascii():
+        fraction = fraction[:9]  # nearly all times are written like this, which needs no search
+    else:
+        match = _FRACTION_AND_OFFSET(text, _SECOND_LENGTH)
+        if match is None:
+            return None
+        fraction, offset = match.groups()
     second_ns = _second_ns(text[:_SECOND_LENGTH], offset)
-    return second_ns if second_ns is None or fraction is None else second_ns + int(fraction.ljust(9, "0"))
+    return second_ns if second_ns is None or fraction is None else second_ns + int(fraction) * _NS_OF_DIGITS[len(fraction)]
 
 
 @lru_cache(_KNOWN_SECONDS)

@@ -9,33 +9,37 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, HTTPException, Query
 
 from dedup_service import __version__
+from dedup_service.api.keys import KeyView
 from dedup_service.api.views import (
     ConflictView,
     DeadLetterView,
+    EntryView,
     GapView,
     GroupView,
-    KeyView,
     MinuteView,
     Page,
     PartitionView,
     PodView,
     Problem,
+    RateView,
     RebuildView,
     ReplicaView,
     SourceView,
     Stats,
+    StepView,
     Totals,
+    conflict_view,
     memory_view,
-    names_of,
 )
+from dedup_service.core.flow import merged, rate_over, steps_of
 from dedup_service.core.groups import Group
 from dedup_service.core.overview import ReplicaState
 from dedup_service.core.rebuild_progress import progress_of_all
+from dedup_service.core.timeline import MAX_MS, Entry
 from dedup_service.observability.fleet import Fleet
-from dedup_service.observability.status import figures_in
+from dedup_service.observability.owners import owners_of
 from dedup_service.ports import PodStatus
-from dedup_service.processing.counting import CONFLICT, DEAD_LETTER
-from dedup_service.telemetry import lag_seconds
+from dedup_service.telemetry import CONFLICT, DEAD_LETTER, lag_seconds
 
 T = TypeVar("T")
 MAX_LIMIT = 500
@@ -74,12 +78,13 @@ def create_router(fleet: Fleet) -> APIRouter:
     async def get_stats() -> Stats:
         """Totals, pods and what is unavailable."""
         groups = chosen(None)
-        pods, overview = await fleet.pods(), await fleet.overview()
+        pods, overview, flow = await fleet.pods(), await fleet.overview(), await fleet.flow()
         return Stats(
             version=__version__,
             now_ms=overview.now_ms,
             mode="/".join(dict.fromkeys(group.mode for group in groups)),
             totals=Totals.of(await fleet.totals()),
+            rate=RateView.of(rate_over(merged(flow.by_group.values()), flow.now_ms)),
             pods=[PodView.of(pod) for pod in pods],
             paused={name: problem for pod in pods for name, problem in pod.report.paused.items()},
             rebuild=RebuildView.of(progress_of_all(pod.report.rebuild for pod in pods)),
@@ -91,7 +96,8 @@ def create_router(fleet: Fleet) -> APIRouter:
     async def get_groups() -> list[GroupView]:
         """How much redundancy each group has left."""
         counted(None)
-        return [GroupView.of(item) for item in (await fleet.overview()).groups]
+        overview, flow = await fleet.overview(), await fleet.flow()
+        return [GroupView.of(item, rate_over(flow.by_group[item.group.name], flow.now_ms)) for item in overview.groups]
 
     @router.get("/replicas", responses=UNKNOWN_GROUP)
     async def get_replicas(
@@ -135,22 +141,28 @@ def create_router(fleet: Fleet) -> APIRouter:
         source: Annotated[str, Query(min_length=1, max_length=2048, examples=["opc.tcp://plant/press-1/temperature"])],
         reading_id: Annotated[str, Query(alias="id", min_length=1, max_length=256, examples=["0f3c…"])],
     ) -> list[KeyView]:
-        """What became of one reading: which copy won, which replicas delivered it, and how long that is remembered."""
+        """What became of one reading: how many copies came, of which replicas, which of them won, whether they agree, and
+        how long that is remembered."""
         chosen(None)
         claims = await fleet.find(source, reading_id)
         if not claims:
             raise HTTPException(404, "nothing is remembered about this reading: it never arrived, or its window is over")
-        return [KeyView.of(group, claim, await fleet.replica_names(group.name)) for group, claim in claims]
+        return [
+            KeyView.of(
+                group,
+                claim,
+                await fleet.fate(group, source, reading_id, claim),
+                await fleet.replica_names(group.name),
+            )
+            for group, claim in claims
+        ]
 
     @router.get("/conflicts", responses=UNKNOWN_GROUP)
     async def get_conflicts(group: GroupName = None, limit: Limit = 100) -> list[ConflictView]:
         """Recent copies whose content differs from the winner's, newest first: examples; /v1/groups has the number."""
         names = {item.name: await fleet.replica_names(item.name) for item in chosen(group)}
         examples = [example for example in await fleet.examples(CONFLICT) if example["group"] in names][:limit]
-        return [
-            ConflictView(**{**example, "winner_replicas": names_of(example["winner_replicas"], names[example["group"]])})
-            for example in examples
-        ]
+        return [conflict_view(example, names[example["group"]]) for example in examples]
 
     @router.get("/dead-letters", responses=UNKNOWN_GROUP)
     async def get_dead_letters(group: GroupName = None, limit: Limit = 100) -> list[DeadLetterView]:
@@ -185,6 +197,25 @@ def create_router(fleet: Fleet) -> APIRouter:
         page, following = paged(gaps, lambda gap: f"{gap.group} {gap.source} {gap.epoch} {gap.first:020}", limit, after)
         return Page(items=page, next=following)
 
+    @router.get("/timeline", responses=UNKNOWN_GROUP)
+    async def get_timeline(group: GroupName = None, limit: Limit = 100, after: After = None) -> Page[EntryView]:
+        """What happened, and when, newest first: replicas that fell silent or were new, pods that joined, left or were lost,
+        partitions that changed hands, what was unavailable, what Redis forgot, and conflicts. The latest 200 are kept."""
+        if group is not None:
+            chosen(group)
+        entries = [entry for entry in (await fleet.timeline()).entries if group in (None, entry.group)]
+        page, following = paged(entries, newest_first, limit, after)
+        return Page(items=[EntryView.of(entry) for entry in page], next=following)
+
+    @router.get("/flow", responses=UNKNOWN_GROUP)
+    async def get_flow(group: GroupName = None) -> dict[str, list[StepView]]:
+        """What was finished in the last hour, or since the first copy, for each group: in at most 181 steps, of 2 s at first
+        and of 20 s at last. Counted by when it was finished, and without the last second of a pod that was killed;
+        /v1/history counts exactly, by when it was enqueued."""
+        names = [item.name for item in chosen(group)]
+        flow = await fleet.flow()
+        return {name: [StepView.of(step) for step in steps_of(flow.by_group[name], flow.now_ms)] for name in names}
+
     @router.get("/history", responses=UNKNOWN_GROUP)
     async def get_history(group: GroupName = None) -> dict[str, list[MinuteView]]:
         """The last hour, minute by minute, for each group."""
@@ -200,23 +231,26 @@ def paged(items: list[T], key: Callable[[T], str], limit: int, after: str | None
     return rest[:limit], key(rest[limit - 1]) if len(rest) > limit else None
 
 
+def newest_first(entry: Entry) -> str:
+    """A key that orders entries by when they began."""
+    return f"{MAX_MS - entry.began_ms:016} {MAX_MS - entry.number:016}"
+
+
 def partition_views(partitions: Sequence[str], pods: list[PodStatus], now_ms: int) -> list[PartitionView]:
-    """When two pods both report a partition, the one that is further along owns it."""
+    """All that are known, and their owners."""
     views = {
         name: PartitionView(
             partition=name, owner=None, sequence_number=-1, enqueued_ms=0, lag_seconds=0, oldest_event_seconds=0
         )
         for name in partitions
     }
-    for pod in pods:
-        for name, figures in figures_in(pod.report).items():
-            if name not in views or views[name].sequence_number <= figures.sequence_number:
-                views[name] = PartitionView(
-                    partition=name,
-                    owner=pod.pod,
-                    sequence_number=figures.sequence_number,
-                    enqueued_ms=figures.enqueued_ms,
-                    lag_seconds=lag_seconds(figures, now_ms),
-                    oldest_event_seconds=figures.oldest_ms / 1000,
-                )
+    for name, (pod, figures) in owners_of(pods).items():
+        views[name] = PartitionView(
+            partition=name,
+            owner=pod.pod,
+            sequence_number=figures.sequence_number,
+            enqueued_ms=figures.enqueued_ms,
+            lag_seconds=lag_seconds(figures, now_ms),
+            oldest_event_seconds=figures.oldest_ms / 1000,
+        )
     return list(views.values())

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from dedup_service.core.accounting import Counts, GroupFigures, ReplicaFigures, group_figures
-from dedup_service.core.claims import Claim
+from dedup_service.core.flow import Step
 from dedup_service.core.groups import Group
 from dedup_service.core.overview import GroupOverview, GroupState, ReplicaOverview, ReplicaState, WindowState
 from dedup_service.core.rebuild_progress import RebuildProgress
+from dedup_service.core.timeline import GOOD, Entry, Kind, ending_of
 from dedup_service.observability.fleet import Overview, SourceOverview, coverage_by_replica
-from dedup_service.ports import PodStatus, StoredClaim
+from dedup_service.ports import PodStatus
 from dedup_service.telemetry import Count
 
 Item = TypeVar("Item")
@@ -135,11 +136,39 @@ class RebuildView(View):
         )
 
 
+class RateView(View):
+    """How much was finished in the last seconds."""
+
+    from_ms: int
+    to_ms: int
+    seconds: float = Field(
+        description="Between the two; the last 10 s, or less while the first copy came only then.", examples=[10.0]
+    )
+    copies_per_second: float = Field(examples=[390.0])
+    readings_per_second: float = Field(description="Copies that were first of their reading.", examples=[130.0])
+    duplicates_per_second: float
+
+    @classmethod
+    def of(cls, step: Step | None) -> RateView | None:
+        if step is None:
+            return None
+        seconds, sums = (step.end_ms - step.start_ms) / 1000, step.sums
+        return cls(
+            from_ms=step.start_ms,
+            to_ms=step.end_ms,
+            seconds=seconds,
+            copies_per_second=sums.copies / seconds,
+            readings_per_second=sums.readings / seconds,
+            duplicates_per_second=sums.duplicates / seconds,
+        )
+
+
 class Stats(View):
     version: str
     now_ms: int
     mode: str = Field(examples=["drop"])
     totals: Totals
+    rate: RateView | None = Field(description="What all pods finish at present; null before the first seconds are over.")
     pods: list[PodView]
     paused: dict[str, str] = Field(description="Dependencies that are unavailable to any pod, and why.")
     rebuild: RebuildView | None = Field(description="As the pod sees it that is least far; null while Redis lacks nothing.")
@@ -181,11 +210,12 @@ class GroupView(View):
         description="The share of the window that the spread of copies takes up: `wide` below half of it, `close` above, "
         "`short` from 90 % on."
     )
-    readings_per_second: float
+    readings_per_second: float = Field(description="Over the 15 full minutes before, by when they were enqueued.")
+    rate: RateView | None = Field(description="What all pods finish at present; null before the first seconds are over.")
     figures: dict[str, GroupFiguresView] = Field(description="By period (1m, 15m, 24h), each at least this long.")
 
     @classmethod
-    def of(cls, item: GroupOverview) -> GroupView:
+    def of(cls, item: GroupOverview, flow: Step | None) -> GroupView:
         group: Group = item.group
         return cls(
             group=group.name,
@@ -201,6 +231,7 @@ class GroupView(View):
             window_seconds=group.window_ms / 1000,
             window_state=item.window_state,
             readings_per_second=item.readings_per_second,
+            rate=RateView.of(flow),
             figures=GroupFiguresView.of(item.figures),
         )
 
@@ -320,29 +351,54 @@ class DeadLetterView(View):
     bytes: int
 
 
-class KeyView(View):
-    group: str
-    verdict: Literal["published", "claimed"] = Field(
-        description="`claimed`: the winner is being processed, or was when its pod ended; then it will be processed again."
-    )
-    winner_origin: str = Field(description="Incarnation/partition/sequence number/index of the copy that won.")
-    winner_enqueued_ms: int
-    replicas: list[str] = Field(description="Replicas that delivered it.")
-    content: str = Field(description="Hash of what copies must agree on.")
-    remembered_seconds: float
+class StepView(View):
+    start_ms: int
+    seconds: float = Field(description="The first and the last one may be shorter than the others.", examples=[2.0])
+    copies: int
+    readings: int = Field(description="Copies that were first of their reading.")
+    duplicates: int
 
     @classmethod
-    def of(cls, group: Group, stored: StoredClaim, names: dict[int, str]) -> KeyView:
-        claim: Claim = stored.claim
-        origin = claim.origin
+    def of(cls, step: Step) -> StepView:
+        sums = step.sums
         return cls(
-            group=group.name,
-            verdict="published" if claim.confirmed else "claimed",
-            winner_origin=f"{origin.incarnation:08x}/{origin.partition}/{origin.sequence_number}/{origin.index}",
-            winner_enqueued_ms=claim.enqueued_ms,
-            replicas=names_of(claim.replicas, names),
-            content=claim.content.hex(),
-            remembered_seconds=stored.ttl_ms / 1000,
+            start_ms=step.start_ms,
+            seconds=(step.end_ms - step.start_ms) / 1000,
+            copies=sums.copies,
+            readings=sums.readings,
+            duplicates=sums.duplicates,
+        )
+
+
+class EntryView(View):
+    number: int = Field(description="Rises with each entry.")
+    kind: Kind
+    group: str = Field(description="Empty where it concerns no group.")
+    what: str = Field(description="The replica, pod, dependency or group.", examples=["edge-2/sender"])
+    text: str = Field(examples=["edge-2/sender fell silent (2 of 3 replicas are sending)"])
+    began_ms: int
+    ended_ms: int | None = Field(description="Null while it lasts; of a moment, when it happened last.")
+    ended: str | None = Field(
+        description="How it ended; null while it lasts, and of a moment.", examples=["is back after 2 min 28 s"]
+    )
+    lasts: bool
+    times: int = Field(description="What begins again within 5 minutes of its end goes on in the same entry.")
+    is_good: bool = Field(description="Whether it is no reason to worry, such as a pod that joined.")
+
+    @classmethod
+    def of(cls, entry: Entry) -> EntryView:
+        return cls(
+            number=entry.number,
+            kind=entry.kind,
+            group=entry.group,
+            what=entry.what,
+            text=entry.text,
+            began_ms=entry.began_ms,
+            ended_ms=entry.ended_ms,
+            ended=ending_of(entry),
+            lasts=entry.ended_ms is None,
+            times=entry.times,
+            is_good=entry.kind in GOOD,
         )
 
 
@@ -367,6 +423,10 @@ class MinuteView(View):
             missing=figures.missing,
             complete=complete,
         )
+
+
+def conflict_view(example: dict[str, Any], names: dict[int, str]) -> ConflictView:
+    return ConflictView(**{**example, "winner_replicas": names_of(example["winner_replicas"], names)})
 
 
 def names_of(mask: int, names: dict[int, str]) -> list[str]:

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Iterator
 
-from dedup_service.core.group_report import GroupReport, group_report
+from dedup_service.core.group_report import Deployment, GroupReport, group_report
 from dedup_service.core.groups import OBSERVE, Group
 from dedup_service.core.source_report import SourceReport, source_report
 from dedup_service.core.times import duration_seconds, rfc3339
@@ -27,14 +27,16 @@ def hours_of(text: str) -> int:
 
 async def collect(fleet: Fleet, hours: int) -> dict[str, GroupReport]:
     """By group. Raises UnavailableError."""
-    recognised, since_ms = await fleet.recognised(hours), await fleet.figures_since_ms(hours)
-    return {
-        group.name: group_report(await _sources(fleet, group, hours), recognised[group.name], since_ms)
-        for group in fleet.groups
-    }
+    recognised, since_ms, modes = await fleet.recognised(hours), await fleet.figures_since_ms(hours), await fleet.modes()
+    reports = {}
+    for group in fleet.groups:
+        deployment = Deployment(fleet.namespace, modes.get(group.name), group.mode)
+        sources = await _sources(fleet, group, hours, is_observed=OBSERVE in (deployment.mode or group.mode).split("/"))
+        reports[group.name] = group_report(sources, recognised[group.name], deployment, since_ms)
+    return reports
 
 
-async def _sources(fleet: Fleet, group: Group, hours: int) -> list[SourceReport]:
+async def _sources(fleet: Fleet, group: Group, hours: int, *, is_observed: bool) -> list[SourceReport]:
     names = await fleet.replica_names(group.name)
     overviews = await fleet.source_overviews(group.name, await fleet.sources(group.name, hours), hours)
     return [
@@ -43,7 +45,7 @@ async def _sources(fleet: Fleet, group: Group, hours: int) -> list[SourceReport]
             item.counts,
             item.missing,
             names,
-            is_observed=group.mode == OBSERVE,
+            is_observed=is_observed,
             complete=item.complete,
         )
         for item in overviews
@@ -57,13 +59,37 @@ def as_json(reports: dict[str, GroupReport]) -> str:
 def as_text(reports: dict[str, GroupReport], hours: int) -> str:
     lines: list[str] = []
     for name, report in reports.items():
-        lines += [f"group {name}, last {hours} h: {len(report.sources):,} sources", *_since(report), *_recognised(report)]
+        lines += [*_heading(name, report, hours), *_since(report), *_recognised(report)]
         if report.sources:
             lines += [*_summary(report), "", *_table(report.sources, complete=report.figures_since_ms is None)]
         elif not report.recognised:
-            lines += ["  nothing was measured; is the service running, and do the devices belong to this group?"]
+            lines += [_nothing(report.deployment)]
         lines += [""]
     return "\n".join(lines).rstrip()
+
+
+def _heading(name: str, report: GroupReport, hours: int) -> Iterator[str]:
+    of = report.deployment
+    mode = of.mode or f"{of.configured_mode} (as set for this command; no pod runs)"
+    yield f"group {name} of namespace {of.namespace}, mode {mode}, last {hours} h: {_counted(len(report.sources))}"
+    if of.mode not in (None, of.configured_mode):
+        yield (
+            f"  the pods run in mode {of.mode}, but this command is set to {of.configured_mode}: give it their DEDUP_MODE "
+            "and groups' file"
+        )
+
+
+def _nothing(of: Deployment) -> str:
+    if of.mode is None:
+        return (
+            f"  nothing was measured, and no pod runs in namespace {of.namespace}: `run` logs its own when it has started; "
+            "give this command the same settings"
+        )
+    return "  nothing was measured: do the devices send, and do they belong to this group?"
+
+
+def _counted(number: int) -> str:
+    return f"{number:,} {'source' if number == 1 else 'sources'}"
 
 
 def _since(report: GroupReport) -> Iterator[str]:
@@ -78,14 +104,25 @@ def _recognised(report: GroupReport) -> Iterator[str]:
 
 
 def _summary(report: GroupReport) -> Iterator[str]:
-    unable = sum(not item.can_be_deduplicated for item in report.sources)
+    unable = sum(item.can_be_deduplicated is False for item in report.sources)
+    undecided = sum(item.sources for item in report.undecided)
+    total = len(report.sources)
     if unable:
-        yield f"  {unable:,} of {len(report.sources):,} sources can't be deduplicated as they are sent now."
-    else:
+        yield f"  {unable:,} of {_counted(total)} can't be deduplicated as they are sent now."
+    elif not undecided:
         yield "  Every source can be deduplicated."
     for trap in report.traps:
-        count = "1 source" if trap.sources == 1 else f"{trap.sources:,} sources, such as"
-        yield f"  - {count} {_short(trap.example)}: {_printable(trap.text)}"
+        yield f"  - {_such_as(trap.sources, [trap.example])}: {_printable(trap.text)}"
+    if undecided:
+        others = "; the others can be deduplicated" if not unable and undecided < total else ""
+        yield f"  {undecided:,} of {_counted(total)} {'is' if undecided == 1 else 'are'} undecided{others}."
+    for item in report.undecided:
+        yield f"  - {_such_as(item.sources, item.examples)}: {item.text}"
+
+
+def _such_as(sources: int, examples: list[str]) -> str:
+    names = ", ".join(map(_short, examples))
+    return f"{_counted(sources)}{'' if sources == 1 else ', such as'} {names}"
 
 
 def _table(items: list[SourceReport], *, complete: bool) -> Iterator[str]:

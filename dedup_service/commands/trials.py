@@ -15,6 +15,7 @@ from dedup_service.commands.tried_group import GroupTrial
 from dedup_service.config.file import SETTING, ConfigFile, GroupSettings, load_config_file
 from dedup_service.config.groups import make_group
 from dedup_service.config.settings import Settings, load_offline
+from dedup_service.config.unknown_fields import field_name, unknown_options
 from dedup_service.config.warnings import doubts
 from dedup_service.core.extract import CloudEventsExtractor
 from dedup_service.core.groups import CLOUDEVENTS, Groups
@@ -72,6 +73,8 @@ def options_of(arguments: argparse.Namespace) -> bytes:
     text = arguments.options or "{}"
     try:
         options = text.encode() if text.lstrip()[:1] in ("{", "[") else Path(text).read_bytes()
+        for at, problem in unknown_options(arguments.format, json.loads(options)):
+            raise ValueError(f"{field_name(at)}: {problem}")
         make_format(arguments.format, options)
     except (ValueError, OSError) as error:
         raise TryError(f"--options of {arguments.format}: {error}. docs/formats.md has examples") from None

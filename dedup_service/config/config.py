@@ -20,6 +20,7 @@ from dedup_service.config.rebuildable import not_rebuildable
 from dedup_service.config.settings import Settings
 from dedup_service.config.warnings import ConfigWarning, file_warnings, no_groups, shared_consumer_groups
 from dedup_service.core.groups import Group
+from dedup_service.errors import ConfigurationProblems
 
 
 class Config:
@@ -30,6 +31,12 @@ class Config:
         """Raises ConfigurationError when the file is wrong."""
         self.settings = settings
         self._file = None if settings.config_file is None else load_config_file(settings.config_file)
+
+    def note_problems(self, problems: ConfigurationProblems) -> None:
+        """All that `run` would stop at."""
+        for part in ("inputs", "outputs", "group_settings", "dead_letters"):
+            with problems.noted():
+                getattr(self, part)
 
     @cached_property
     def group_settings(self) -> list[GroupSettings]:

@@ -22,8 +22,9 @@ from pydantic import (
 )
 
 from dedup_service.config.senders import Name, SenderSettings
+from dedup_service.config.unknown_fields import Location, field_name, unknown_fields
 from dedup_service.config.urls import HostAndPort
-from dedup_service.core.groups import CLOUDEVENTS
+from dedup_service.core.groups import AS_MANY_AS_SENT, CLOUDEVENTS
 from dedup_service.errors import ConfigurationError
 
 SETTING = "DEDUP_CONFIG_FILE"
@@ -31,7 +32,6 @@ EXAMPLE = "/etc/dedup/groups.yaml"
 
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 Pointer = Annotated[str, StringConstraints(pattern=r"^(/[^/]*)+$")]
-Location = tuple[int | str, ...]
 READ_AS, NOT_READINGS = ("format", "format_options", "identity"), ("not_readings",)
 """What a group takes from an input. The first three go together: options are of a format, and by format an identity is the
 default."""
@@ -47,7 +47,10 @@ class GroupSettings(SenderSettings):
         default=["*"], min_length=1, description="Sources that these devices may send; * and ? match."
     )
     expected_replicas: int = Field(
-        default=0, ge=0, le=31, description="0: not configured; then nothing is reported as missing."
+        default=AS_MANY_AS_SENT,
+        ge=0,
+        le=31,
+        description=f"{AS_MANY_AS_SENT}: as many as have ever sent, so that one that never sent is not missed.",
     )
     window_seconds: int | None = Field(default=None, gt=0, description="Default: DEDUP_WINDOW_SECONDS.")
     mode: Literal["drop", "mark", "observe"] | None = Field(default=None, description="Default: DEDUP_MODE.")
@@ -137,6 +140,8 @@ def load_config_file(path: Path) -> ConfigFile:
     for location, line, again in _repeated_names(node, ()):
         problem = f"is given twice, first in line {line}"
         raise ConfigurationError(SETTING, _explain(path, location, problem, {location: again}), EXAMPLE)
+    for location, problem in unknown_fields(content, ConfigFile):
+        raise ConfigurationError(SETTING, _explain(path, location, problem, lines), EXAMPLE)
     try:
         file = ConfigFile.model_validate(content)
     except ValidationError as error:
@@ -195,6 +200,5 @@ def _explain(path: Path, location: Location, message: str, lines: dict[Location,
     known = location
     while known and known not in lines:
         known = known[:-1]
-    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
     text = message.removeprefix("Value error, ")
-    return f"{path}, line {lines.get(known, 1)}: {field or 'the file'}: {text}"
+    return f"{path}, line {lines.get(known, 1)}: {field_name(location) or 'the file'}: {text}"

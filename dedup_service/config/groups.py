@@ -10,25 +10,26 @@ from dedup_service.config.settings import PREFIX, Settings, example
 from dedup_service.core.groups import DEFAULT_GROUP, OBSERVE, Group
 from dedup_service.core.other_formats import FormatExtractor
 from dedup_service.core.outgoing import OutputPolicy
-from dedup_service.errors import ConfigurationError
+from dedup_service.errors import ConfigurationProblems
 from wire.formats.minting import chosen_strategy
 
 
 def configured_groups(settings: Settings, file: ConfigFile | None) -> list[GroupSettings]:
     """Raises ConfigurationError, also when a group publishes but has no hub to publish to."""
-    groups = file.groups if file is not None else [GroupSettings(name=DEFAULT_GROUP)]
+    groups, problems = file.groups if file is not None else [GroupSettings(name=DEFAULT_GROUP)], ConfigurationProblems()
     if settings.unmatched == "forward" and settings.output_connection_string is None and not only_observes(groups, settings):
         problem = "is missing, and DEDUP_UNMATCHED=forward sends there"
-        raise ConfigurationError(f"{PREFIX}OUTPUT_CONNECTION_STRING", problem, example("output_connection_string"))
+        problems.note(f"{PREFIX}OUTPUT_CONNECTION_STRING", problem, example("output_connection_string"))
     outputs = {output.name for output in file.outputs} if file is not None else set()
     for group in groups:
         if group.output is not None and group.output not in outputs:
             problem = f"{settings.config_file}: output {group.output} of group {group.name} is not among `outputs`"
-            raise ConfigurationError(f"{PREFIX}CONFIG_FILE", problem, example("config_file"))
+            problems.note(f"{PREFIX}CONFIG_FILE", problem, example("config_file"))
         for name in _needed_by(group, settings):
             if getattr(settings, name) is None:
                 problem = f"is missing, and group {group.name} has mode {mode_of(group, settings)}"
-                raise ConfigurationError(f"{PREFIX}{name.upper()}", problem, example(name))
+                problems.note(f"{PREFIX}{name.upper()}", problem, example(name))
+    problems.raise_all()
     return groups
 
 

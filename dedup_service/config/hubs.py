@@ -10,9 +10,9 @@ from pydantic import SecretStr
 from dedup_service.config.addresses import HubAddress, parse_hub_address
 from dedup_service.config.file import EXAMPLE as CONFIG_FILE_EXAMPLE
 from dedup_service.config.file import SETTING as CONFIG_FILE
-from dedup_service.config.file import ConfigFile
+from dedup_service.config.file import ConfigFile, InputSettings
 from dedup_service.config.settings import HUB_EXAMPLE, PREFIX, Settings, example
-from dedup_service.errors import ConfigurationError
+from dedup_service.errors import ConfigurationError, ConfigurationProblems
 
 DEFAULT_INPUT = "default"
 MISSING_GROUP = (
@@ -51,17 +51,20 @@ class OutputConfig:
 
 def configured_outputs(settings: Settings, file: ConfigFile | None) -> list[OutputConfig]:
     """Raises ConfigurationError."""
-    outputs = []
+    outputs, problems = [], ConfigurationProblems()
     if settings.output_connection_string is not None:
-        secret, setting = settings.output_connection_string, f"{PREFIX}OUTPUT_CONNECTION_STRING"
-        address = parse_hub_address(setting, secret, settings.output_endpoint_address)
         if settings.output_consumer_group is None:
-            raise ConfigurationError(f"{PREFIX}OUTPUT_CONSUMER_GROUP", MISSING_GROUP, example("output_consumer_group"))
-        outputs.append(OutputConfig("", address, settings.output_consumer_group))
+            problems.note(f"{PREFIX}OUTPUT_CONSUMER_GROUP", MISSING_GROUP, example("output_consumer_group"))
+        with problems.noted():
+            secret, setting = settings.output_connection_string, f"{PREFIX}OUTPUT_CONNECTION_STRING"
+            address = parse_hub_address(setting, secret, settings.output_endpoint_address)
+            outputs.append(OutputConfig("", address, settings.output_consumer_group or ""))
     for item in file.outputs if file is not None else []:
-        secret = _from_environment(item.connection_string_env, f"output {item.name}", settings)
-        address = parse_hub_address(item.connection_string_env, secret, item.endpoint_address)
-        outputs.append(OutputConfig(item.name, address, item.consumer_group))
+        with problems.noted():
+            secret = _from_environment(item.connection_string_env, f"output {item.name}", settings)
+            address = parse_hub_address(item.connection_string_env, secret, item.endpoint_address)
+            outputs.append(OutputConfig(item.name, address, item.consumer_group))
+    problems.raise_all()
     return outputs
 
 
@@ -74,19 +77,28 @@ def _from_environment(variable: str, who: str, settings: Settings) -> SecretStr:
 
 def configured_inputs(settings: Settings, file: ConfigFile | None) -> list[InputConfig]:
     """Raises ConfigurationError."""
+    inputs, problems = [], ConfigurationProblems()
     if file is not None and (file.inputs or file.outputs) and settings.namespace is None:
         problem = "is missing; where the file names hubs, the claims need a name that stays when hubs come and go"
-        raise ConfigurationError(f"{PREFIX}NAMESPACE", problem, example("namespace"))
+        problems.note(f"{PREFIX}NAMESPACE", problem, example("namespace"))
     if file is None or not file.inputs:
-        return [_by_environment(settings)]
-    inputs = []
-    for item in file.inputs:
-        secret = _from_environment(item.connection_string_env, f"input {item.name}", settings)
-        retention = item.retention_seconds or settings.input_retention_seconds
-        address = parse_hub_address(item.connection_string_env, secret, item.endpoint_address)
-        inputs.append(InputConfig(item.name, address, item.consumer_group, retention * 1000))
-    _require_different(inputs)
+        with problems.noted():
+            inputs.append(_by_environment(settings))
+    else:
+        for item in file.inputs:
+            with problems.noted():
+                inputs.append(_by_file(item, settings))
+    with problems.noted():
+        _require_different(inputs)
+    problems.raise_all()
     return inputs
+
+
+def _by_file(item: InputSettings, settings: Settings) -> InputConfig:
+    secret = _from_environment(item.connection_string_env, f"input {item.name}", settings)
+    retention = item.retention_seconds or settings.input_retention_seconds
+    address = parse_hub_address(item.connection_string_env, secret, item.endpoint_address)
+    return InputConfig(item.name, address, item.consumer_group, retention * 1000)
 
 
 def _require_different(inputs: list[InputConfig]) -> None:
@@ -101,9 +113,11 @@ def _require_different(inputs: list[InputConfig]) -> None:
 
 
 def _by_environment(settings: Settings) -> InputConfig:
+    problems = ConfigurationProblems()
     for name in ("input_connection_string", "input_consumer_group"):
         if getattr(settings, name) is None:
-            raise ConfigurationError(PREFIX + name.upper(), "is missing", example(name))
+            problems.note(PREFIX + name.upper(), "is missing", example(name))
+    problems.raise_all()
     assert settings.input_connection_string is not None
     assert settings.input_consumer_group is not None
     secret, setting = settings.input_connection_string, f"{PREFIX}INPUT_CONNECTION_STRING"

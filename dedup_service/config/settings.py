@@ -7,12 +7,19 @@ import ssl
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from dedup_service.config.urls import PERCENT_ENCODE, HostAndPort, check_redis_url, split_url, url_host
+from dedup_service.config.urls import (
+    PERCENT_ENCODE,
+    HostAndPort,
+    check_redis_url,
+    check_sqlite_url,
+    split_url,
+    url_host,
+)
 from dedup_service.core.times import source_time_ms
-from dedup_service.errors import ConfigurationError
+from dedup_service.errors import ConfigurationProblems
 from wire.times import FIRST_NS, LAST_NS, parse_rfc3339
 
 PREFIX = "DEDUP_"
@@ -20,7 +27,6 @@ HUB_EXAMPLE = "Endpoint=sb://….servicebus.windows.net/;SharedAccessKeyName=…
 ENTRA_HUB_EXAMPLE = "Endpoint=sb://….servicebus.windows.net/;EntityPath=hub"
 CLUSTER_SHARDS = 16
 DISCARD = "discard"
-SQLITE_SCHEME = "sqlite:///"
 
 
 def _endpoint(hub: str) -> Any:
@@ -110,7 +116,8 @@ class Settings(BaseSettings):
         examples=["16"],
     )
     checkpoint_url: SecretStr = Field(
-        description="sqlite:///PATH for one machine; for AKS a blob container: its URL (Entra ID is used without a SAS), or "
+        description="For one machine a file: sqlite:////FOLDER/FILE, with four slashes, since three of them begin a path "
+        "that is relative to the working directory. For AKS a blob container: its URL (Entra ID is used without a SAS), or "
         "a storage connection string followed by ;ContainerName=NAME.",
         examples=["https://account.blob.core.windows.net/dedup-checkpoints", "sqlite:////var/lib/dedup/checkpoints.db"],
     )
@@ -199,8 +206,8 @@ class Settings(BaseSettings):
     prefetch: int = Field(
         3000,
         ge=1,
-        description="Events that are read ahead for each partition. A batch is also bounded by its bytes (4 MiB), but not over "
-        "WebSocket: lower this there for large events.",
+        description="Events that are read ahead for each partition. A batch is also bounded by its bytes (4 MiB), but not "
+        "over WebSocket: lower this there for large events.",
         examples=["300"],
     )
     batch_size: int = Field(1000, ge=1, description="Events handled at once for each partition.", examples=["300"])
@@ -237,8 +244,10 @@ class Settings(BaseSettings):
     @classmethod
     def _checkpoint_url(cls, value: SecretStr) -> SecretStr:
         text = value.get_secret_value()
-        if not text.startswith((SQLITE_SCHEME, "https://", "http://")) and "AccountName=" not in text:
-            raise ValueError("is neither sqlite:///PATH nor a blob container")
+        if text.startswith("sqlite:"):
+            check_sqlite_url(text)
+        elif not text.startswith(("https://", "http://")) and "AccountName=" not in text:
+            raise ValueError("is neither sqlite:////FOLDER/FILE nor a blob container")
         return value
 
     @field_validator("http_proxy")
@@ -279,22 +288,19 @@ class Settings(BaseSettings):
                 raise ValueError(f"{value} can't be read as PEM certificates ({error.strerror or error})") from None
         return value
 
-    @model_validator(mode="after")
-    def _hubs(self) -> Settings:
+    def note_contradictions(self, problems: ConfigurationProblems) -> None:
+        """Rules about several settings."""
         if self.mode != "observe" and self.config_file is None:
             for name in ("output_connection_string", "dead_letter_connection_string"):
                 if getattr(self, name) is None:
-                    raise ValueError(f"{PREFIX}{name.upper()}: is missing, but mode {self.mode} needs it")
-        return self
-
-    @model_validator(mode="after")
-    def _lease(self) -> Settings:
+                    text = f"is missing, but mode {self.mode} needs it ({PREFIX}MODE=observe does not)"
+                    problems.note(f"{PREFIX}{name.upper()}", text, example(name))
         if self.lease_seconds < self.send_timeout_seconds + 2 * self.lease_interval_seconds:
-            raise ValueError(
-                f"{PREFIX}LEASE_SECONDS: is too short: a send of {self.send_timeout_seconds} s and two renewals of "
-                f"{self.lease_interval_seconds} s must fit into it"
+            text = (
+                f"is too short: a send of {self.send_timeout_seconds} s and two renewals of {self.lease_interval_seconds} s "
+                "must fit into it"
             )
-        return self
+            problems.note(f"{PREFIX}LEASE_SECONDS", text, example("lease_seconds"))
 
     @property
     def start_position(self) -> str | int:
@@ -325,29 +331,41 @@ class Settings(BaseSettings):
         return secret is None or secret.get_secret_value() == DISCARD
 
 
-def load(**overrides: Any) -> Settings:
-    """Read the environment. Raises ConfigurationError about the first setting that is missing or wrong."""
+def read(problems: ConfigurationProblems, **overrides: Any) -> Settings:
+    """The environment. What is missing or wrong in it is noted, and the settings have something valid in its place."""
     try:
-        return Settings(**overrides)
+        settings = Settings(**overrides)
     except ValidationError as error:
-        raise _explain(error.errors()[0]["loc"], error.errors()[0]["msg"]) from None
+        wrong = {str(item["loc"][0]): item["msg"].removeprefix("Value error, ") for item in error.errors()}
+        for name, text in wrong.items():
+            problems.note(PREFIX + name.upper(), "is missing" if text == "Field required" else text, example(name))
+        settings = Settings(**{**overrides, **{name: _valid(name) for name in wrong}})
+    return settings
+
+
+def load(**overrides: Any) -> Settings:
+    """Read the environment. Raises ConfigurationError about all settings that are missing or wrong, as far as the
+    environment alone shows it; `loading.py` also looks at what else a command needs."""
+    problems = ConfigurationProblems()
+    settings = read(problems, **overrides)
+    settings.note_contradictions(problems)
+    problems.raise_all()
+    return settings
 
 
 def load_offline(**overrides: Any) -> Settings:
     """For what needs neither Redis nor checkpoints nor a clean hub: those settings may be missing. Raises
     ConfigurationError."""
-    return load(**{"redis_url": "redis://localhost", "checkpoint_url": SQLITE_SCHEME, "mode": "observe", **overrides})
+    not_used = {"redis_url": example("redis_url"), "checkpoint_url": example("checkpoint_url"), "mode": "observe"}
+    return load(**{**not_used, **overrides})
 
 
-def _explain(location: tuple[int | str, ...], message: str) -> ConfigurationError:
-    text = message.removeprefix("Value error, ")
-    if location:
-        name = str(location[0])
-        text = "is missing" if text == "Field required" else text
-    else:  # a rule about several settings begins with the one to change
-        setting, _, text = text.partition(": ")
-        name = setting.removeprefix(PREFIX).lower()
-    return ConfigurationError(PREFIX + name.upper(), text, example(name))
+def _valid(name: str) -> Any:
+    """In place of a wrong mode, the one that needs least: what the right one needs is not known."""
+    field = Settings.model_fields[name]
+    if name == "mode":
+        return "observe"
+    return example(name) if field.is_required() else field.default
 
 
 def example(name: str) -> str:

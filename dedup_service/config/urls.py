@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
 
@@ -33,6 +34,22 @@ def check_redis_url(text: str) -> None:
         raise ValueError(f"names no host; {PERCENT_ENCODE}")
     if parts.fragment or "@" in parts.query or not re.fullmatch(r"/?\d*", parts.path):
         raise ValueError(f"has something else than a database's number behind the host; {PERCENT_ENCODE}")
+
+
+SQLITE_SCHEME = "sqlite:///"
+SLASHES = "an absolute path has four slashes (sqlite:////var/lib/dedup/x.db), a relative one three (sqlite:///x.db)"
+
+
+def check_sqlite_url(text: str) -> None:
+    """Refuses what is no path, or begins a relative one where an absolute one was probably meant: then its folder does not
+    exist below the working directory. Raises ValueError."""
+    path = text.removeprefix(SQLITE_SCHEME)
+    if path == text or not path or path.endswith("/"):
+        raise ValueError(f"names no file: {SLASHES}")
+    folder = Path(path).parent
+    if not folder.is_dir():
+        where = "" if path.startswith("/") else f" below {Path.cwd()}, to which this path is relative"
+        raise ValueError(f"its folder {folder} does not exist{where}: {SLASHES}")
 
 
 def check_host_and_port(text: str) -> str:

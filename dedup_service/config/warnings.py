@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from dedup_service.config.file import SETTING, ConfigFile
+from dedup_service.config.file import SETTING, ConfigFile, GroupSettings
 from dedup_service.config.hubs import InputConfig, OutputConfig
 from dedup_service.config.senders import SenderSettings
 from dedup_service.config.settings import PREFIX
 from dedup_service.core.groups import CLOUDEVENTS
+from dedup_service.core.patterns import are_all_named
 from wire.formats.registry import doubts_of
 
 
@@ -46,6 +47,32 @@ def file_warnings(file: ConfigFile) -> Iterator[ConfigWarning]:
             for place, reason in doubts(sender):
                 yield ConfigWarning("doubtful_identity", SETTING, reason, f"{kind} {sender.name}, {place}")
     yield from _other_identities(file)
+    yield from _taken_devices(file)
+
+
+def _taken_devices(file: ConfigFile) -> Iterator[ConfigWarning]:
+    """A device belongs to the first group that names it."""
+    for number, group in enumerate(file.groups):
+        for index, pattern in enumerate(group.devices):
+            if takers := _takers(pattern, file.groups[:number]):
+                one = len(takers) == 1
+                yield ConfigWarning(
+                    "devices_taken",
+                    SETTING,
+                    f"no device of {pattern} is ever in this group, since {'group' if one else 'groups'} "
+                    f"{' and '.join(takers)}, which {'comes' if one else 'come'} first, {'names' if one else 'name'} all of "
+                    "them: put this group before, or let these devices out there",
+                    f"group {group.name}, devices[{index}]",
+                )
+
+
+def _takers(pattern: str, earlier: Sequence[GroupSettings]) -> list[str]:
+    """The one earlier group that names all of the pattern's devices, or those that do so together."""
+    for group in earlier:
+        if are_all_named(pattern, group.devices):
+            return [group.name]
+    together = [device for group in earlier for device in group.devices]
+    return [group.name for group in earlier] if len(earlier) > 1 and are_all_named(pattern, together) else []
 
 
 def doubts(sender: SenderSettings) -> Iterator[tuple[str, str]]:

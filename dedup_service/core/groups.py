@@ -18,6 +18,8 @@ CLOUDEVENTS = "cloudevents"
 MAX_KNOWN_REPLICAS = 10_000
 """How many are cached: a sender that makes up more names costs time, not memory."""
 EVERYTHING = ("*",)
+AS_MANY_AS_SENT = 0
+"""Of `expected_replicas`, where it is not configured: a replica that never sent is not missed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +33,7 @@ class Group:
     output: OutputPolicy
     devices: tuple[str, ...] = EVERYTHING
     sources: tuple[str, ...] = EVERYTHING
-    expected_replicas: int = 0
-    """0 when not configured; then nothing is reported as missing."""
+    expected_replicas: int = AS_MANY_AS_SENT
     on_conflict: str = "first-wins"
     """`first-wins`, or `dead-letter`: the deviating copy goes to the dead letters."""
     content: tuple[str, ...] = ()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
-from dedup_service.core.accounting import Counts, distances, group_figures, percentile, replica_figures
+from dedup_service.core.accounting import Counts, GroupFigures, distances, group_figures, percentile, replica_figures
 from dedup_service.core.stamps import why_never_matching
 from dedup_service.core.traps import Trap, TrapKind
 from dedup_service.core.watchdogs import watchdog
@@ -14,12 +15,24 @@ MANY = 0.01
 """Share of copies above which conflicts or repetitions are mentioned."""
 FEW_READINGS = 20
 """Fewer readings than this say nothing."""
+FEW_TO_COMPARE = FEW_READINGS // 2
+"""Nor do fewer readings than this of the replica that delivered second most."""
+
+
+class Lack(StrEnum):
+    """What is missing to decide whether a source can be deduplicated, as programs read it in the report."""
+
+    ONE_READING = "one-reading"
+    ONE_SENDER = "one-sender"
+    FEW_READINGS = "few-readings"
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicaReport:
     replica: str
     copies: int
+    readings: int
+    """How many different ones it delivered."""
     match_rate: float | None
     """Share of its readings that another replica delivered too."""
     coverage: float | None
@@ -40,8 +53,10 @@ class SourceReport:
     nearest_ms: float | None
     """Median distance in source time from an unmatched reading to the nearest one of another replica."""
     replicas: list[ReplicaReport]
-    can_be_deduplicated: bool
+    can_be_deduplicated: bool | None
+    """None while it is undecided."""
     verdict: str
+    undecided: Lack | None = None
     trap: Trap | None = None
     """What keeps its copies from matching, where it is something that is known."""
 
@@ -63,45 +78,83 @@ def source_report(
 ) -> SourceReport:
     """`is_observed`: whether the source's group has the mode `observe`. `complete`: False where counts were forgotten."""
     figures = group_figures(counts)
-    matched = figures.readings - figures.by_replicas.get(1, 0)
-    match_rate = matched / figures.readings if figures.readings else None
     replicas = [_replica(counts, number, name, complete) for number, name in names.items()]
     senders = [item for item in replicas if item.copies]
-    trap = None
-    if match_rate is not None and figures.readings >= FEW_READINGS and len(senders) > 1:
-        trap = watchdog(counts, names)
-        if trap is None and match_rate <= NO_MATCH:
-            trap = why_never_matching(counts, names, is_observed=is_observed)
+    trap = watchdog(counts, names) if figures.readings >= FEW_READINGS and len(senders) > 1 else None
+    lack = _lack(figures.readings, senders) if trap is None else None
+    if trap is None and lack is None and _best_match(senders) <= NO_MATCH:
+        trap = why_never_matching(counts, names, is_observed=is_observed)
+    if trap is not None:
+        verdict = trap.text
+    elif lack is not None:
+        verdict = _missing(lack, figures.readings, senders)
+    else:
+        verdict = _verdict(counts, senders, names)
     return SourceReport(
         source=source,
         readings=figures.readings,
         copies=figures.copies,
-        match_rate=match_rate,
+        match_rate=_match_rate(figures) if figures.readings else None,
         duplicate_share=1 - figures.readings / figures.copies if figures.copies else None,
         conflicts=figures.conflicts,
         missing=missing,
         nearest_ms=percentile(distances(counts), 0.5),
         replicas=replicas,
-        can_be_deduplicated=trap is None or trap.kind is TrapKind.WATCHDOG,
-        verdict=_verdict(counts, match_rate, senders, names) if trap is None else trap.text,
+        can_be_deduplicated=_can_be_deduplicated(trap, lack),
+        verdict=verdict,
+        undecided=lack,
         trap=trap,
     )
+
+
+def _match_rate(figures: GroupFigures) -> float:
+    return 1 - figures.by_replicas.get(1, 0) / figures.readings
 
 
 def _replica(counts: Counts, number: int, name: str, complete: bool) -> ReplicaReport:
     figures = replica_figures(counts, number, complete=complete)
     delivered = figures.first + figures.matched
     rate = 1 - figures.sole / delivered if delivered else None
-    return ReplicaReport(name, figures.copies, rate, figures.coverage)
+    return ReplicaReport(name, figures.copies, delivered, rate, figures.coverage)
 
 
-def _verdict(counts: Counts, match_rate: float | None, senders: list[ReplicaReport], names: dict[int, str]) -> str:
-    """Of a source without a trap."""
-    figures = group_figures(counts)
-    if figures.readings < FEW_READINGS or match_rate is None:
-        return f"only {figures.readings} readings so far: look again later"
+def _can_be_deduplicated(trap: Trap | None, lack: Lack | None) -> bool | None:
+    if trap is not None:
+        return trap.kind is TrapKind.WATCHDOG
+    return True if lack is None else None
+
+
+def _lack(readings: int, senders: list[ReplicaReport]) -> Lack | None:
+    if readings == 1:
+        return Lack.ONE_READING
     if len(senders) == 1:
+        return Lack.ONE_SENDER
+    is_little = readings < FEW_READINGS or _to_compare(senders) < FEW_TO_COMPARE
+    return Lack.FEW_READINGS if is_little else None
+
+
+def _to_compare(senders: list[ReplicaReport]) -> int:
+    """Readings of the replica that delivered second most: no more can be those of another one, too."""
+    return sorted((item.readings for item in senders), reverse=True)[1] if len(senders) > 1 else 0
+
+
+def _best_match(senders: list[ReplicaReport]) -> float:
+    """Of the replicas that delivered enough. That of one which was away for long says nothing against ids that match in
+    whatever the others deliver."""
+    return max((item.match_rate or 0.0 for item in senders if item.readings >= FEW_TO_COMPARE), default=0.0)
+
+
+def _missing(lack: Lack, readings: int, senders: list[ReplicaReport]) -> str:
+    if lack is Lack.ONE_SENDER:
         return f"only {senders[0].replica} sends it: there is no second copy yet"
+    if readings >= FEW_READINGS:
+        return f"only {_to_compare(senders)} readings of a second replica so far: look again later"
+    return f"only {readings} {'reading' if readings == 1 else 'readings'} so far: look again later"
+
+
+def _verdict(counts: Counts, senders: list[ReplicaReport], names: dict[int, str]) -> str:
+    """Of a source of which enough is known, and that is in no trap."""
+    figures = group_figures(counts)
     if figures.conflicts > MANY * figures.copies:
         return f"{figures.conflicts} copies differ in content: list what they must agree on (`content` of the group)"
     repeating = [
@@ -109,7 +162,7 @@ def _verdict(counts: Counts, match_rate: float | None, senders: list[ReplicaRepo
     ]
     if repeating:
         return f"repeated by {', '.join(repeating)}: heartbeats, key frames, or a sender that runs twice"
-    if match_rate < GOOD_MATCH:
+    if (match_rate := _match_rate(figures)) < GOOD_MATCH:
         known = [(item.coverage, item.replica) for item in senders if item.coverage is not None]
         lowest = min(known, default=None)
         low = "" if lowest is None else f"; {lowest[1]} delivers only {lowest[0]:.0%}"

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from dedup_service.core.accounting import HOUR_MS, MINUTE_MS, Counts, GroupFigures, group_figures, replica_figures
+from dedup_service.core.accounting import (
+    HOUR_MS,
+    KEEP_HOURS,
+    MINUTE_MS,
+    Counts,
+    GroupFigures,
+    group_figures,
+    replica_figures,
+)
+from dedup_service.core.flow import Slots
 from dedup_service.core.groups import Group
 from dedup_service.core.overview import (
     GroupOverview,
@@ -20,9 +29,21 @@ from dedup_service.core.overview import (
     periods,
     projected_bytes,
 )
+from dedup_service.core.timeline import Timeline
 from dedup_service.core.unknown_formats import by_group
+from dedup_service.observability.flow import FlowReader
 from dedup_service.observability.single_flight import SingleFlight
-from dedup_service.ports import Ledger, PodBoard, PodStatus, RedisMemory, SourceSeen, StoredClaim
+from dedup_service.ports import (
+    Ledger,
+    PodBoard,
+    PodStatus,
+    RedisMemory,
+    SourceSeen,
+    StoredClaim,
+    StoredTimeline,
+    TimelineStore,
+)
+from dedup_service.telemetry import CONFLICT
 
 CACHE_SECONDS = 1.0
 """Overviews are cached, and what the dashboard shows is asked once for all who ask at the same moment, so that many viewers
@@ -50,21 +71,48 @@ class SourceOverview:
     """False where Redis has forgotten a part of these counts."""
 
 
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """What was finished in the last hour."""
+
+    now_ms: int
+    by_group: dict[str, Slots]
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What is known of a reading beside its claim."""
+
+    conflicts: list[dict[str, Any]]
+    """Examples of copies whose content differs from the winner's."""
+    since: Counts | None
+    """What was counted of its source since the hour of its winner; None where that is not counted or not kept."""
+
+
 @dataclass(slots=True)
 class Fleet:
     """All methods raise UnavailableError while Redis is unavailable."""
 
     ledger: Ledger
     board: PodBoard
+    timeline_store: TimelineStore
     groups: Sequence[Group] = ()
     partitions_of: Callable[[], Sequence[str]] = tuple
     """Names of the known partitions of all input hubs."""
     is_counting: bool = True
     """Whether the redundancy is counted at all."""
+    namespace: str = ""
+    """Of the deployment: the prefix of its keys in Redis."""
     monotonic: Callable[[], float] = time.monotonic
     _overview: Overview | None = None
     _overview_at: float = field(default=float("-inf"))
     _flights: SingleFlight = field(default_factory=SingleFlight)
+    _timeline: StoredTimeline | None = None
+    _flow: Flow | None = None
+    _flow_reader: FlowReader = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._flow_reader = FlowReader(self.board)
 
     def group(self, name: str) -> Group | None:
         return next((group for group in self.groups if group.name == name), None)
@@ -111,6 +159,23 @@ class Fleet:
         starts_ms, forgot_ms = [number * MINUTE_MS for number in numbers], await self.ledger.forgot_ms()
         return [(at, counts, is_complete(at, forgot_ms)) for at, counts in zip(starts_ms, minutes, strict=True)]
 
+    async def flow(self) -> Flow:
+        """As of the overview."""
+        now_ms = (await self.overview()).now_ms
+        if self._flow is None or self._flow.now_ms != now_ms:
+            self._flow = await self._flights.run(("flow", now_ms), partial(self._look_at_flow, now_ms))
+        return self._flow
+
+    async def _look_at_flow(self, now_ms: int) -> Flow:
+        return Flow(now_ms, {group.name: await self._flow_reader.slots(group.name, now_ms) for group in self.groups})
+
+    async def timeline(self) -> Timeline:
+        return (await self._flights.run("timeline", self._load_timeline)).timeline or Timeline()
+
+    async def _load_timeline(self) -> StoredTimeline:
+        self._timeline = await self.timeline_store.load(self._timeline)
+        return self._timeline
+
     async def sources(self, group: str, hours: int = 24) -> list[SourceSeen]:
         return await self._flights.run(("sources", group, hours), partial(self._sources, group, hours))
 
@@ -136,8 +201,32 @@ class Fleet:
         claims = [(group, await self.ledger.find(group.claim_scope, source, reading_id)) for group in self.groups]
         return [(group, claim) for group, claim in claims if claim is not None]
 
+    async def fate(self, group: Group, source: str, reading_id: str, stored: StoredClaim) -> Fate:
+        """What else is counted or kept that concerns a claimed reading."""
+        conflicts = [
+            example
+            for example in await self.examples(CONFLICT)
+            if (example.get("group"), example.get("source"), example.get("id")) == (group.name, source, reading_id)
+        ]
+        if not self.is_counting:
+            return Fate(conflicts, None)
+        first, last = stored.claim.enqueued_ms // HOUR_MS, await self.ledger.now_ms() // HOUR_MS
+        forgot_ms = await self.ledger.forgot_ms()
+        if last - first >= KEEP_HOURS or not is_complete(first * HOUR_MS, forgot_ms):
+            return Fate(conflicts, None)
+        return Fate(conflicts, await self.ledger.source_counts(group.name, source, range(first, last + 1)))
+
     async def pods(self) -> list[PodStatus]:
         return await self._flights.run("pods", self.board.pods)
+
+    async def modes(self) -> dict[str, str]:
+        """By group, the mode in which pods run now, such as `observe`, or `drop/observe` where they differ. Whoever asks may
+        be configured otherwise."""
+        found: defaultdict[str, set[str]] = defaultdict(set)
+        for pod in await self.pods():
+            for group, mode in pod.report.modes.items():
+                found[group].add(mode)
+        return {group: "/".join(sorted(modes)) for group, modes in found.items()}
 
     async def totals(self) -> dict[str, int]:
         return await self._flights.run("totals", self.board.totals)

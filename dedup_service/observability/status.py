@@ -1,4 +1,4 @@
-"""Reports this pod to the others, keeps the deployment's state for the metrics, and logs when that state changes."""
+"""Reports this pod to the others, and looks at the whole deployment for the metrics and the timeline."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from dedup_service import __version__
-from dedup_service.core.overview import ReplicaOverview
-from dedup_service.core.pod_report import PodReport
+from dedup_service.core.pod_report import Outage, PodReport
 from dedup_service.errors import UnavailableError
 from dedup_service.observability.fleet import Fleet, Overview
+from dedup_service.observability.owners import figures_in
+from dedup_service.observability.timeline import TimelineKeeper
 from dedup_service.ports import PodBoard
-from dedup_service.telemetry import PartitionFigures, Telemetry, log
+from dedup_service.telemetry import Telemetry, wall_clock_ms
 
 INTERVAL_SECONDS = 1.0
 OVERVIEW_EVERY = 3
 """Number of intervals between two overviews of the whole deployment."""
 MAX_EXAMPLES = 20
 """How many of a kind go into each report: they are examples, not a log."""
-NEAR_LIMIT = 0.8
 STALE_SECONDS = 15.0
+OUTAGE_TOLD_MS = 60_000
+"""How long a report names an outage after its end."""
 
-Counters = tuple[Counter[str], Counter[str]]
-"""Totals by counter and label, and what was recognised."""
+Counters = tuple[Counter[str], Counter[str], Counter[str]]
+"""Totals by counter and label, what was recognised, and what was finished."""
 
 
 @dataclass(slots=True)
@@ -34,18 +36,17 @@ class Status:
     board: PodBoard
     fleet: Fleet
     telemetry: Telemetry
+    timeline: TimelineKeeper
     monotonic: Callable[[], float] = time.monotonic
     _overview: Overview | None = None
     _seen_at: float = 0.0
     _number: int = 0
-    _told: Counters = field(default_factory=lambda: (Counter(), Counter()))
+    _told: Counters = field(default_factory=lambda: (Counter(), Counter(), Counter()))
     """As the board knows them."""
     _pending: tuple[Counters, Counters] | None = None
     """Increments, and the counters with them."""
     spread_ms: float = 0.0
     """The longest copy spread of any group, as it was last known: Redis may have forgotten it."""
-    _before: dict[str, str] = field(default_factory=dict)
-    """States as last logged."""
 
     @property
     def overview(self) -> Overview | None:
@@ -60,8 +61,7 @@ class Status:
                 await self.tell()
                 if turn % OVERVIEW_EVERY == 0:
                     await self.hear()
-                    if self.fleet.groups and self.fleet.is_counting:
-                        await self.look()
+                    await self.look()
                 turn += 1
             except UnavailableError as error:  # the work itself notices and logs it, too
                 self.telemetry.failed(error.dependency)
@@ -76,16 +76,19 @@ class Status:
                 self.telemetry.elsewhere |= figures_in(pod.report)
 
     async def look(self) -> None:
-        self._overview, self._seen_at = await self.fleet.overview(), self.monotonic()
-        spreads = [group.figures["24h"].spread_p999_ms for group in self._overview.groups]
-        self.spread_ms = max((spread for spread in spreads if spread is not None), default=self.spread_ms)
-        await self._log_changes(self._overview)
+        overview = None
+        if self.fleet.groups and self.fleet.is_counting:
+            overview = await self.fleet.overview()
+            self._overview, self._seen_at = overview, self.monotonic()
+            spreads = [group.figures["24h"].spread_p999_ms for group in overview.groups]
+            self.spread_ms = max((spread for spread in spreads if spread is not None), default=self.spread_ms)
+        await self.timeline.look(overview, await self.fleet.pods())
 
     async def tell(self) -> None:
         """Reports counters as increments. A report whose reply was lost is repeated unchanged, and then counts once."""
         if self._pending is None:
             counters, told = self._counters(), self._told
-            self._pending = (counters[0] - told[0], counters[1] - told[1]), counters
+            self._pending = (counters[0] - told[0], counters[1] - told[1], counters[2] - told[2]), counters
             self._number += 1
         increments, counters = self._pending
         await self.board.tell(self.pod_id, self._number, self._report(), *increments)
@@ -97,13 +100,14 @@ class Status:
         try:
             await self.tell()
             await self.board.leave(self.pod_id)
+            await self.timeline.leave()
         except UnavailableError as error:
             self.telemetry.failed(error.dependency)
 
     def _counters(self) -> Counters:
         counts = self.telemetry.counts
         totals = Counter({f"{c.name}|{label}": n for c, labels in counts.items() for label, n in labels.items()})
-        return totals, self.telemetry.recognised.copy()
+        return totals, self.telemetry.recognised.copy(), self.telemetry.flow.copy()
 
     def _report(self) -> PodReport:
         telemetry, partitions = self.telemetry, self.telemetry.partitions
@@ -117,47 +121,18 @@ class Status:
             paused={str(dependency): pause.problem for dependency, pause in telemetry.paused.items()},
             oldest={name: figures.oldest_ms for name, figures in partitions.items()},
             stalled={name: figures.stalled_since_ms for name, figures in partitions.items() if figures.stalled_since_ms},
+            outages=_outages(telemetry),
             rebuild=telemetry.rebuild,
+            modes={group.name: group.mode for group in self.fleet.groups},
         )
 
-    # --- changes of state
 
-    async def _log_changes(self, overview: Overview) -> None:
-        """One pod logs for all: the first by name."""
-        pods = await self.fleet.pods()
-        is_speaker = not pods or pods[0].pod == self.pod_id
-        states = _states(overview)
-        for name, state in states.items():
-            if is_speaker and self._before.get(name, _good(name)) != state:
-                say = log.info if state == _good(name) else log.warning
-                say("redundancy_changed", what=name, state=state)
-        self._before = states
-
-
-def figures_in(report: PodReport) -> dict[str, PartitionFigures]:
-    return {
-        name: PartitionFigures(*figures, report.oldest.get(name, 0), report.stalled.get(name, 0))
-        for name, figures in report.partitions.items()
-    }
-
-
-def _states(overview: Overview) -> dict[str, str]:
-    states: dict[str, str] = {}
-    for item in overview.groups:
-        if item.state != "empty":
-            states[f"group {item.group.name}"] = item.state
-        states[f"window of group {item.group.name}"] = item.window_state
-        states |= {f"replica {_label(replica)}": replica.state for replica in item.replicas}
-    memory, needed = overview.memory, overview.projected_bytes
-    is_near = bool(memory.limit_bytes) and max(memory.used_bytes, needed) >= NEAR_LIMIT * memory.limit_bytes
-    states["Redis memory"] = "near its limit" if is_near else "enough"
-    return states
-
-
-def _label(replica: ReplicaOverview) -> str:
-    return f"{replica.name} of group {replica.group}"
-
-
-def _good(name: str) -> str:
-    kind = name.partition(" ")[0]
-    return {"group": "full", "window": "wide", "replica": "live", "Redis": "enough"}[kind]
+def _outages(telemetry: Telemetry) -> dict[str, Outage]:
+    """Those that last, and those that ended lately."""
+    since_ms = wall_clock_ms() - OUTAGE_TOLD_MS
+    found = {name: outage for name, outage in telemetry.outages.items() if (outage.ended_ms or 0) >= since_ms}
+    for dependency, pause in telemetry.paused.items():
+        known = found.get(str(dependency))
+        lasts_since_ms = known.began_ms if known is not None and known.ended_ms is None else pause.since_ms
+        found[str(dependency)] = Outage(pause.problem, min(lasts_since_ms, pause.since_ms), None)
+    return found

@@ -20,10 +20,10 @@ from dedup_service.core.groups import Group
 from dedup_service.core.retention import Retention
 from dedup_service.core.times import late_and_unreadable
 from dedup_service.errors import ForgottenError
-from dedup_service.processing.counting import CONFLICT, conflict_example
+from dedup_service.processing.counting import conflict_example
 from dedup_service.processing.event_work import NOTHING, EventWork
 from dedup_service.processing.shared import Shared
-from dedup_service.telemetry import Count
+from dedup_service.telemetry import CONFLICT, Count
 from dedup_service.waiting import Retrier
 
 NO_INDEXES: frozenset[int] = frozenset()

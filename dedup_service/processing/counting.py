@@ -13,15 +13,12 @@ from dedup_service.core.events import Reading
 from dedup_service.core.groups import Group
 from dedup_service.core.outgoing import ORIGIN_PROPERTY, OutgoingEvent
 from dedup_service.processing.event_work import EventWork
-from dedup_service.telemetry import Count, Telemetry
-
-CONFLICT = "conflict"
-DEAD_LETTER = "dead-letter"
+from dedup_service.telemetry import DEAD_LETTER, Count, Telemetry
 
 
 def count_finished(work: list[EventWork], telemetry: Telemetry) -> None:
     telemetry.add(Count.INPUT_EVENTS, len(work))
-    by_replica: dict[str, Counter[Verdict]] = defaultdict(Counter)
+    by_sender: dict[tuple[str, str], Counter[Verdict]] = defaultdict(Counter)
     for item in work:
         if item.ignored is not None:
             telemetry.add(Count.IGNORED, label=item.ignored)
@@ -34,15 +31,18 @@ def count_finished(work: list[EventWork], telemetry: Telemetry) -> None:
             telemetry.add_example(DEAD_LETTER, **dead_letter_example(item, reason, letter))
         if item.group is not None:
             telemetry.add(Count.TIMES_UNREADABLE, item.unreadable_times, item.group.name)
-        by_replica[item.replica].update(item.verdicts)
-    for replica, verdicts in by_replica.items():
-        _count_copies(replica, verdicts, telemetry)
+            by_sender[item.group.name, item.replica].update(item.verdicts)
+    for (group, replica), verdicts in by_sender.items():
+        _count_copies(group, replica, verdicts, telemetry)
 
 
-def _count_copies(replica: str, verdicts: Counter[Verdict], telemetry: Telemetry) -> None:
-    telemetry.add(Count.COPIES, verdicts.total(), replica)
-    telemetry.add(Count.WINNERS, verdicts[Verdict.WINNER], replica)
-    telemetry.add(Count.DUPLICATES, verdicts[Verdict.DUPLICATE] + verdicts[Verdict.CONFLICT], replica)
+def _count_copies(group: str, replica: str, verdicts: Counter[Verdict], telemetry: Telemetry) -> None:
+    copies, winners = verdicts.total(), verdicts[Verdict.WINNER]
+    duplicates = verdicts[Verdict.DUPLICATE] + verdicts[Verdict.CONFLICT]
+    telemetry.finished(group, copies=copies, readings=winners, duplicates=duplicates)
+    telemetry.add(Count.COPIES, copies, replica)
+    telemetry.add(Count.WINNERS, winners, replica)
+    telemetry.add(Count.DUPLICATES, duplicates, replica)
     telemetry.add(Count.CONFLICTS, verdicts[Verdict.CONFLICT], replica)
     telemetry.add(Count.REPLAYS, verdicts[Verdict.REPLAY] + verdicts[Verdict.FOUND])
 

@@ -115,6 +115,10 @@ class Delivery:
         except TooOldError:
             self._counters.dropped["too-old"] += parcel.message.readings
         else:
+            if not self._counters.sent_messages:
+                logger.info(
+                    "readings flow: the hub has acknowledged the first message (%d readings)", parcel.message.readings
+                )
             self._counters.sent_messages += 1
             self._counters.sent_readings += parcel.message.readings
             self._counters.sent_bytes += len(parcel.message.body)

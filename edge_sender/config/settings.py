@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from edge_sender.config.sources import SourcesDocument, check_sources, parse_sources
@@ -18,7 +19,37 @@ IN_MEMORY = "memory"
 
 
 class SettingsError(Exception):
-    """A setting is missing or wrong; the message names it and shows an example."""
+    """Settings are missing or wrong: a line for each, which names it and shows an example."""
+
+    def __init__(self, *problems: str) -> None:
+        heading = [f"{len(problems)} settings are missing or wrong:"] if len(problems) > 1 else []
+        super().__init__("\n".join([*heading, *problems]))
+        self.problems = problems
+
+
+class SettingsProblems:
+    """Collects problems, and raises them together, so that whoever starts the sender need not start it once for each."""
+
+    def __init__(self) -> None:
+        self._by_setting: dict[str, str] = {}
+
+    def note(self, problem: str) -> None:
+        """`problem` begins with the setting's name. Of several about one setting, the first counts."""
+        self._by_setting.setdefault(problem.partition(":")[0], problem)
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Notes what the block raises, and goes on behind it."""
+        try:
+            yield
+        except SettingsError as error:
+            for problem in error.problems:
+                self.note(problem)
+
+    def raise_all(self) -> None:
+        """Raises SettingsError, if there is one."""
+        if self._by_setting:
+            raise SettingsError(*self._by_setting.values())
 
 
 class EdgeSettings(BaseSettings):
@@ -154,19 +185,24 @@ class EdgeSettings(BaseSettings):
         "INFO", description="Level of the log.", examples=["WARNING"]
     )
 
-    @model_validator(mode="after")
-    def _needs(self) -> EdgeSettings:
+    def contradictions(self) -> Iterator[str]:
+        """Rules about several settings."""
         if self.uplink != "iot-edge" and self.connection_string is None:
-            raise ValueError(f"EDGE_CONNECTION_STRING: is required with EDGE_UPLINK={self.uplink}")
+            yield _problem("connection_string", f"is required with EDGE_UPLINK={self.uplink}")
         if self.uplink == "event-hubs" and not self.replica:
-            raise ValueError("EDGE_REPLICA: is required with EDGE_UPLINK=event-hubs, for example EDGE_REPLICA=edge-a")
+            yield _problem("replica", "is required with EDGE_UPLINK=event-hubs")
         if self.uplink == "event-hubs" and self.twin:
-            raise ValueError("EDGE_TWIN: an Event Hub has no twin; use EDGE_UPLINK=iot-edge or iot")
-        if self.ha == "active-passive" and not (self.replica and self.witness):
-            raise ValueError("EDGE_HA: active-passive needs EDGE_REPLICA and EDGE_WITNESS")
-        if self.ha == "active-passive" and 0 < self.overlap_seconds < self.lease_seconds + 2 * self.poll_seconds:
-            raise ValueError("EDGE_OVERLAP_SECONDS: must be longer than EDGE_LEASE_SECONDS + 2 × EDGE_POLL_SECONDS, or 0")
-        return self
+            yield _problem("uplink", "an Event Hub has no twin, which EDGE_TWIN=true needs")
+        if self.ha == "active-passive":
+            yield from self._contradictions_of_turns()
+
+    def _contradictions_of_turns(self) -> Iterator[str]:
+        if not self.replica:
+            yield _problem("replica", "is required with EDGE_HA=active-passive")
+        if self.witness is None:
+            yield _problem("witness", "is required with EDGE_HA=active-passive")
+        if 0 < self.overlap_seconds < self.lease_seconds + 2 * self.poll_seconds:
+            yield _problem("overlap_seconds", "must be longer than EDGE_LEASE_SECONDS + 2 × EDGE_POLL_SECONDS, or 0")
 
     def sources_document(self) -> SourcesDocument:
         """Raises SettingsError."""
@@ -178,9 +214,7 @@ class EdgeSettings(BaseSettings):
                 return parse_sources(self.sources_file.read_text())
         except (OSError, SourceConfigError) as error:
             raise SettingsError(f"{name}: {error}") from None
-        raise SettingsError(
-            f"EDGE_SOURCES_FILE: is required, or EDGE_SOURCES, for example EDGE_SOURCES_FILE={_example('sources_file')}"
-        )
+        raise SettingsError(_problem("sources_file", "is required, or EDGE_SOURCES"))
 
 
 TWIN_SETTINGS = frozenset(
@@ -193,12 +227,26 @@ TWIN_SETTINGS = frozenset(
 """What a twin may set: nothing secret, and nothing that could cut the module off from its twin."""
 
 
-def load(**overrides: Any) -> EdgeSettings:
-    """Read the environment. Raises SettingsError with one message about all settings that are wrong."""
+def read(problems: SettingsProblems, **overrides: Any) -> EdgeSettings:
+    """The environment. What is wrong in it is noted, and the settings have their defaults in its place."""
     try:
-        return EdgeSettings(**overrides)
+        settings = EdgeSettings(**overrides)
     except ValidationError as error:
-        raise SettingsError("\n".join(_explain(item["loc"], item["msg"]) for item in error.errors())) from None
+        wrong = {str(item["loc"][0]): item["msg"].removeprefix("Value error, ") for item in error.errors()}
+        for name, text in wrong.items():
+            problems.note(_problem(name, text))
+        settings = EdgeSettings(**{**overrides, **{name: EdgeSettings.model_fields[name].default for name in wrong}})
+    for problem in settings.contradictions():
+        problems.note(problem)
+    return settings
+
+
+def load(**overrides: Any) -> EdgeSettings:
+    """Read the environment. Raises SettingsError with one message about all settings that are missing or wrong."""
+    problems = SettingsProblems()
+    settings = read(problems, **overrides)
+    problems.raise_all()
+    return settings
 
 
 def with_twin(settings: EdgeSettings, desired: Mapping[str, Any]) -> tuple[EdgeSettings, SourcesDocument]:
@@ -224,7 +272,7 @@ def http_address() -> tuple[str, int]:
     host = os.environ.get(f"{PREFIX}HTTP_HOST", fields["http_host"].default)
     port = os.environ.get(f"{PREFIX}HTTP_PORT", str(fields["http_port"].default))
     if not port.isdigit():
-        raise SettingsError(f"{PREFIX}HTTP_PORT: must be a number, for example {PREFIX}HTTP_PORT={_example('http_port')}")
+        raise SettingsError(_problem("http_port", "must be a number"))
     return ("127.0.0.1" if host == "0.0.0.0" else host), int(port)
 
 
@@ -237,11 +285,7 @@ def settings_help() -> str:
     return "\n".join(["settings:", *lines])
 
 
-def _explain(location: tuple[int | str, ...], message: str) -> str:
-    text = message.removeprefix("Value error, ")
-    if not location:
-        return text
-    name = str(location[0])
+def _problem(name: str, text: str) -> str:
     return f"{PREFIX}{name.upper()}: {text}, for example {PREFIX}{name.upper()}={_example(name)}"
 
 

@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from edge_sender.config.settings import EdgeSettings, SettingsError, with_twin
 from edge_sender.config.sources import NO_SOURCES, SourcesDocument
@@ -18,6 +18,15 @@ logger = logging.getLogger(__name__)
 RETRY_SECONDS = 5.0
 UPDATE_SECONDS = 300.0
 """The twin is read again after this time, to find a change that was missed while the connection was down."""
+
+
+class Effective(NamedTuple):
+    """With what a sender runs."""
+
+    settings: EdgeSettings
+    sources: SourcesDocument
+    from_twin: tuple[str, ...] = ()
+    """Names of what the twin gives."""
 
 
 class TwinSettings:
@@ -40,20 +49,22 @@ class TwinSettings:
             return {}
         return desired if isinstance(desired, dict) else {}
 
-    def effective(self) -> tuple[EdgeSettings, SourcesDocument]:
+    def effective(self) -> Effective:
         """The settings and sources by what is known of the twin. Until anything usable is known, there may be no sources."""
         for desired in (self._desired, {}):
             try:
                 return self._usable(desired)
             except SettingsError as error:
                 logger.warning("waiting for the twin: %s", error)
-        return self._settings, NO_SOURCES
+        return Effective(self._settings, NO_SOURCES)
 
-    def _usable(self, desired: dict[str, Any]) -> tuple[EdgeSettings, SourcesDocument]:
+    def _usable(self, desired: dict[str, Any]) -> Effective:
         """Raises SettingsError."""
         settings, sources = with_twin(self._settings, desired)
         self._try_out(sources)
-        return settings, sources
+        return Effective(
+            settings, sources, tuple(name for name, value in _without_version(desired).items() if value is not None)
+        )
 
     async def watch(self, twin: Twin) -> None:
         """Returns when the twin desires other settings that can be used. Those that can't are refused and reported."""

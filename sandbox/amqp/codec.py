@@ -15,7 +15,7 @@ from typing import Any
 MAX_DEPTH = 32
 
 _U16, _U32, _U64 = struct.Struct(">H"), struct.Struct(">I"), struct.Struct(">Q")
-_I64 = struct.Struct(">q")
+_I32, _I64 = struct.Struct(">i"), struct.Struct(">q")
 
 
 class AmqpDecodeError(ValueError):
@@ -32,12 +32,22 @@ class Timestamp(int):
     """Milliseconds since the epoch, encoded as an AMQP timestamp."""
 
 
+class Int(int):
+    """Encoded as an AMQP int; a plain int is encoded as a long."""
+
+
 class Uint(int):
-    """Encoded as an AMQP uint; a plain int is encoded as a long."""
+    """Encoded as an AMQP uint."""
 
 
 class Ulong(int):
     """Encoded as an AMQP ulong."""
+
+
+class Strings(tuple[str, ...]):
+    """Encoded as an AMQP array of strings of up to 255 bytes; another sequence is encoded as a list."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +234,8 @@ def encode(value: Any) -> bytes:
         return b"\x00" + encode(value.descriptor) + encode(value.value)
     if isinstance(value, Mapping):
         return compound(0xD1, [encode(part) for item in value.items() for part in item])
+    if isinstance(value, Strings):
+        return _array(0xA1, [item.encode() for item in value])
     if isinstance(value, Sequence):
         return compound(0xD0, [encode(item) for item in value])
     raise TypeError(f"{type(value).__name__} has no AMQP encoding here")
@@ -232,6 +244,8 @@ def encode(value: Any) -> bytes:
 def _encode_int(value: int) -> bytes:
     if isinstance(value, Timestamp):
         return b"\x83" + _I64.pack(value)
+    if isinstance(value, Int):
+        return b"\x71" + _I32.pack(value)
     if isinstance(value, Uint):
         return b"\x70" + _U32.pack(value)
     if isinstance(value, Ulong):
@@ -253,9 +267,12 @@ def compound(constructor: int, items: list[bytes]) -> bytes:
 
 def symbols(*names: str) -> bytes:
     """An array of symbols."""
-    encoded = [name.encode("ascii") for name in names]
-    body = b"\xa3" + b"".join(bytes((len(name),)) + name for name in encoded)
-    return b"\xf0" + _U32.pack(len(body) + 4) + _U32.pack(len(names)) + body
+    return _array(0xA3, [name.encode("ascii") for name in names])
+
+
+def _array(constructor: int, items: list[bytes]) -> bytes:
+    body = bytes((constructor,)) + b"".join(bytes((len(item),)) + item for item in items)
+    return b"\xf0" + _U32.pack(len(body) + 4) + _U32.pack(len(items)) + body
 
 
 def described(code: int, fields: list[bytes]) -> bytes:

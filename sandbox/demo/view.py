@@ -44,6 +44,10 @@ class View:
         if self._live is None:
             self.console.print(stamped, highlight=False, soft_wrap=True)
 
+    def offer(self, what: str, command: str) -> None:
+        """A command that can be copied: printed above what is live, and never broken into lines."""
+        self.console.print(f"{what}\n  {command}", highlight=False, markup=False, soft_wrap=True)
+
     def show(self, answers: dict[str, Any]) -> None:
         """Show the answers of the service's API, by path."""
         rates = self._rates(answers["stats"]["totals"])

@@ -25,6 +25,7 @@ from sandbox.drill.report import Result, judge, show, write
 from sandbox.peers.azurite import azurite
 from sandbox.peers.links import Link
 from sandbox.peers.processes import Child, ProcessError, free_port
+from sandbox.peers.valkeys import start_apart
 
 MQTT_PORT = 8883
 START_SECONDS = 120.0
@@ -279,7 +280,7 @@ async def run(options: DrillOptions) -> int:
     console = Console(width=140)
     with tempfile.TemporaryDirectory(prefix="dedup-drill-") as folder, azurite() as storage:
         valkey = ValkeyServer(port=free_port())
-        await asyncio.to_thread(valkey.start)
+        await asyncio.to_thread(start_apart, valkey)
         try:
             async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=3)) as http:
                 drill = Drill(options, console, Path(folder), valkey.connection_url, storage, http)

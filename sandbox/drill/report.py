@@ -132,7 +132,7 @@ def show(result: Result, console: Console) -> None:
 
 
 def table_lines(result: Result) -> list[str]:
-    """A Markdown table, as shown in the README."""
+    """A Markdown table, as shown in docs/high-availability.md."""
     header = ["pattern", *(fault.title for fault in result.faults), "copies"]
     lines = [_line(header), _line(["---"] * len(header))]
     by_place: dict[tuple[str, str], Row] = {(row.pattern.name, row.fault.name): row for row in result.rows}

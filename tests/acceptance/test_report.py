@@ -66,8 +66,17 @@ async def test_after_observing_and_a_report_the_service_drops(
         assert "30 ms apart" in jittering["verdict"] or "31 ms apart" in jittering["verdict"]
         assert "time-bucket" in jittering["verdict"]
         assert "only edge-0 sends it" in alone["verdict"]
+        assert [item["can_be_deduplicated"] for item in (good, alone)] == [True, None]
+        assert [(item["reason"], item["examples"]) for item in found["undecided"]] == [("one-sender", ["urn:alone"])]
+        assert found["deployment"] == {"namespace": namespace, "mode": "observe", "configured_mode": "observe"}
         text = await asyncio.to_thread(report, service, "--since", "1h")
+        assert text.startswith(f"group default of namespace {namespace}, mode observe, last 1 h: 3 sources\n")
         assert "1 of 3 sources can't be deduplicated" in text
+        assert "1 of 3 sources is undecided" in text
+        service.environment["DEDUP_MODE"] = "drop"  # as where it was set for the line with `run` only
+        mistaken = await asyncio.to_thread(report, service, "--since", "1h")
+        assert "  the pods run in mode observe, but this command is set to drop" in mistaken
+        assert [line for line in mistaken.splitlines() if "this command" not in line] == text.splitlines()
         assert not any(partition.entries for partition in stand_in.namespace.hubs["clean"].partitions)
     finally:
         service.process.kill()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any, cast
 
 import psutil
 import pytest
@@ -23,6 +25,7 @@ TAKEOVER_SECONDS, HANDOVER_SECONDS = 10.0, 3.0
 SLACK = 3
 """Factor by which the limits are relaxed, because other tests run at the same time; `make chaos` reports the real times."""
 BACK_PRESSURE_MB = 150
+HOST = socket.gethostname()
 
 
 @pytest.fixture
@@ -52,6 +55,49 @@ async def test_another_pod_has_the_partitions_in_time(
     seconds = await pulse.until_all_beat()
     assert sorted(await finished(pulse)) == sorted(pulse.sent)
     assert seconds < SLACK * limit
+
+
+async def timeline(service: ServiceProcess) -> list[dict[str, Any]]:
+    answer = await asyncio.to_thread(service.ask, "timeline?limit=200")
+    return cast("list[dict[str, Any]]", answer["items"] if answer else [])
+
+
+async def until_told(service: ServiceProcess, kind: str, text: str = "") -> dict[str, Any]:
+    """The one entry of this kind with this text in it."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while True:
+            found = [entry for entry in await timeline(service) if entry["kind"] == kind and text in entry["text"]]
+            if found:
+                (entry,) = found
+                return entry
+            await asyncio.sleep(0.2)
+
+
+async def test_what_happened_is_told_once_by_every_pod_and_survives_all_of_them(
+    pair: tuple[ServiceProcess, ServiceProcess],
+) -> None:
+    first, second = pair
+    await until_told(second, "pod-joined")
+    first.process.kill()
+    killed = f"-{first.process.pid}-"
+    await first.wait()
+    lost = await until_told(second, "pod-lost", "ended without leaving")
+    moved = await until_told(second, "partitions-moved", f"from {HOST}{killed}")
+    assert " took over partitions " in moved["text"]
+    first.start()
+    await first.until_ready()
+    assert [entry["number"] for entry in await timeline(first)] == [entry["number"] for entry in await timeline(second)]
+    first.process.terminate()
+    await first.wait()
+    await until_told(second, "pod-left")
+    second.process.terminate()
+    await second.wait()
+    second.start()
+    await second.until_ready()
+    entries = await timeline(second)
+    assert {lost["number"], moved["number"]} <= {entry["number"] for entry in entries}
+    left = await until_told(second, "pod-left")
+    assert left["times"] == 2  # both on this machine
 
 
 async def test_a_process_that_was_frozen_longer_than_its_lease_does_no_harm(

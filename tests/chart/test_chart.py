@@ -16,7 +16,7 @@ from kubernetes_validate import SchemaNotFoundError
 from dedup_service.__main__ import SHUTDOWN_SECONDS
 from dedup_service.config.file import load_config_file
 from dedup_service.config.settings import PREFIX, Settings
-from sandbox.peers.azurite import install_node_packages
+from sandbox.peers.node import install_node_packages
 from tests.support.chart import CHART, KUBERNETES, load_values, of_kind, pod_specs, render, service_container, value_files
 from tests.support.peers import run_node
 from tools.chart_schema import ALWAYS_SECRET

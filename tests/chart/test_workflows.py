@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
@@ -18,11 +21,26 @@ from tests.support.chart import KUBERNETES, ROOT, of_kind, render, service_conta
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yaml"))
 KIND = ROOT / ".github" / "kind"
+DEPENDABOT = ROOT / ".github" / "dependabot.yml"
+MANIFESTS = {
+    ".github/workflows/*.yaml": "github-actions",
+    "pyproject.toml": "pip",
+    "requirements/*.txt": "pip",
+    "**/package-lock.json": "npm",
+    "**/go.mod": "gomod",
+    "**/Dockerfile": "docker",
+    ".github/kind/peers.yaml": "docker",
+    "**/docker-compose.yml": "docker-compose",
+    "**/Chart.yaml": "helm",
+}
+"""Files that name what others wrote, by their ecosystem."""
+NOT_OURS = {"node_modules", ".venv", "build"}
 
 
-@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
-def test_the_hosted_ci_accepts_a_workflow(path: Any) -> None:
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", str(path)]
+@pytest.mark.parametrize("path", [*WORKFLOWS, DEPENDABOT], ids=lambda path: path.name)
+def test_the_hosted_ci_accepts_a_file(path: Any) -> None:
+    schema = "vendor.dependabot" if path == DEPENDABOT else "vendor.github-workflows"
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -40,6 +58,61 @@ def test_the_workflows_name_files_and_targets_that_exist() -> None:
 def test_jobs_may_only_read_unless_they_ask_for_more() -> None:
     for path in WORKFLOWS:
         assert yaml.safe_load(path.read_text())["permissions"] == {"contents": "read"}
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_actions_are_pinned_by_their_commit_and_say_their_version(path: Path) -> None:
+    used = re.findall(r"uses: *(.+)$", path.read_text(), re.MULTILINE)
+    others = [line for line in used if not line.startswith("./")]
+    assert others
+    for line in others:
+        assert re.fullmatch(r"[\w-]+/[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line), line
+
+
+def test_an_action_has_one_version_in_all_workflows() -> None:
+    text = "".join(path.read_text() for path in WORKFLOWS)
+    pins = set(re.findall(r"uses: ([\w-]+/[\w/-]+)@(\w+) # (\S+)", text))
+    assert len(pins) == len({name for name, _, _ in pins})
+
+
+def test_the_hosted_ci_runs_the_versions_of_python_that_the_project_names() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = [item.rpartition(" ")[2] for item in project["classifiers"] if re.search(r"Python :: 3\.\d+$", item)]
+    job = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yaml").read_text())["jobs"]["test"]
+    assert job["strategy"]["matrix"]["python"] == named
+    assert project["requires-python"] == f">={named[0]}"
+    image = re.search(r"^ARG PYTHON_IMAGE=python:(\d+\.\d+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert image
+    assert image[1] == named[-1]
+
+
+def ecosystems() -> Iterator[tuple[str, str]]:
+    """(ecosystem, folder) of every manifest in the tree."""
+    for pattern, ecosystem in MANIFESTS.items():
+        found = [path for path in ROOT.glob(pattern) if not NOT_OURS & set(path.relative_to(ROOT).parts)]
+        assert found, f"nothing is like {pattern} any more"
+        for path in found:
+            folder = ROOT if ecosystem == "github-actions" else path.parent
+            yield ecosystem, "/" if folder == ROOT else f"/{folder.relative_to(ROOT)}"
+
+
+def test_dependabot_looks_into_every_folder_that_names_what_others_wrote_and_no_other() -> None:
+    updates = yaml.safe_load(DEPENDABOT.read_text())["updates"]
+    configured = [
+        (update["package-ecosystem"], folder)
+        for update in updates
+        for folder in update.get("directories", [update.get("directory")])
+    ]
+    assert sorted(configured) == sorted(set(ecosystems()))
+
+
+def test_the_template_for_pull_requests_and_the_security_policy_are_where_the_host_looks() -> None:
+    template, policy = ROOT / ".github" / "pull_request_template.md", ROOT / "SECURITY.md"
+    for page in (template, policy):
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+            assert (page.parent / target).exists(), target
+    assert re.findall(r"^- \[ \] `make (\w+)` and `make (\w+)`", template.read_text(), re.MULTILINE) == [("lint", "test")]
+    assert "Report a vulnerability" in policy.read_text()
 
 
 def peers() -> list[dict[str, Any]]:

@@ -11,7 +11,8 @@ from redis.asyncio import Redis
 
 from dedup_service.adapters.redis.board import RedisPodBoard
 from dedup_service.adapters.redis.calls import connect
-from dedup_service.core.accounting import HOUR_MS, KEEP_HOURS
+from dedup_service.core.accounting import HOUR_MS, KEEP_HOURS, MINUTE_MS, Counts
+from dedup_service.core.flow import KEEP_FLOW_MINUTES, SLOT_MS, Sums, merged, slots_of
 from dedup_service.core.pod_report import PodReport
 from dedup_service.core.unknown_formats import by_group, counter_of
 from dedup_service.ports import PodBoard
@@ -19,6 +20,12 @@ from tests.doubles.board import MemoryPodBoard
 from wire.formats.recognise import SHAPES
 
 REPORT = PodReport("1", 1)
+CLOCKS_MS = 1000
+"""By how much Redis' clock may differ from this process's on one machine."""
+
+
+def total_of(counts: Counts) -> int:
+    return sum(counts.values())
 
 
 @dataclass
@@ -50,6 +57,36 @@ async def test_a_report_that_arrives_twice_counts_once(bench: Bench) -> None:
     assert await bench.recognised() == {"telegraf|default": 7, "kepware|presses": 5}
 
 
+async def test_what_was_finished_is_credited_to_its_slot_once(bench: Bench) -> None:
+    before = time.time_ns() // 1_000_000
+    for number in (1, 1, 2):
+        await bench.board.tell("a", number, REPORT, {"COPIES|edge-1": 3}, {"telegraf|default": 1}, {"a|b|c": 3, "a|b|r": 1})
+    await bench.board.tell("b", 1, REPORT, {}, {}, {"a|b|d": 2, "ovens|c": 1})
+    after = time.time_ns() // 1_000_000
+    minutes = list(range(before // MINUTE_MS - 1, after // MINUTE_MS + 2))
+    found = await bench.board.flow("a|b", minutes)
+    slots = merged(slots_of(minute, counts) for minute, counts in zip(minutes, found, strict=True))
+    assert sum(slots.values(), Sums()) == Sums(6, 2, 2)
+    assert all(before - SLOT_MS - CLOCKS_MS < at < after + CLOCKS_MS for at in slots)
+    assert sum(map(total_of, await bench.board.flow("ovens", minutes))) == 1
+    assert await bench.board.flow("presses", minutes) == [{}] * len(minutes)
+    assert await bench.board.flow("presses", []) == []
+    assert await bench.board.totals() == {"COPIES|edge-1": 6}
+    assert await bench.recognised() == {"telegraf|default": 2}
+
+
+async def test_an_hour_of_flow_takes_little_memory(redis_url: str, namespace: str) -> None:
+    """docs/redundancy.md names the bound for each group."""
+    client = connect(redis_url, 5.0)
+    key = f"{namespace}flow:presses:29999999"
+    for slot in range(MINUTE_MS // SLOT_MS):
+        await client.hset(key, mapping=dict.fromkeys((f"{slot}c", f"{slot}r", f"{slot}d"), 1_000_000))
+    used = await client.memory_usage(key)
+    assert isinstance(used, int)
+    assert 0 < used * KEEP_FLOW_MINUTES < 150_000
+    await client.aclose()
+
+
 async def test_other_hours_are_not_those_asked_for(bench: Bench) -> None:
     await bench.board.tell("a", 1, REPORT, {}, {"telegraf|default": 3})
     hour = time.time_ns() // 1_000_000 // HOUR_MS
@@ -57,16 +94,17 @@ async def test_other_hours_are_not_those_asked_for(bench: Bench) -> None:
     assert await bench.board.recognised([]) == {}
 
 
-async def test_what_was_recognised_expires(redis_url: str, namespace: str) -> None:
+async def test_what_belongs_to_a_time_expires(redis_url: str, namespace: str) -> None:
     client = connect(redis_url, 5.0)
     board = RedisPodBoard(client, namespace=namespace)
-    await board.tell("a", 1, REPORT, {}, {counter_of(shape, "default"): 1 for shape in SHAPES})
+    await board.tell("a", 1, REPORT, {}, {counter_of(shape, "default"): 1 for shape in SHAPES}, {"default|c": 1})
     await client.aclose()
     async with Redis.from_url(redis_url) as redis:
-        keys = [key async for key in redis.scan_iter(match=f"{namespace}*recognised*")]
-        assert keys
-        for key in keys:
-            assert 0 < await redis.ttl(key) <= KEEP_HOURS * 3600
+        for what, seconds in (("recognised", KEEP_HOURS * 3600), ("flow", KEEP_FLOW_MINUTES * 60 + 120)):
+            keys = [key async for key in redis.scan_iter(match=f"{namespace}*{what}*")]
+            assert keys
+            for key in keys:
+                assert 0 < await redis.ttl(key) <= seconds
 
 
 def test_only_known_shapes_of_configured_groups_are_read() -> None:

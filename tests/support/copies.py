@@ -9,12 +9,14 @@ from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import key_digest
 from dedup_service.core.events import Origin, Reading
 from dedup_service.core.extract import content_hash
+from dedup_service.core.group_report import Deployment
 from dedup_service.core.times import rfc3339
 from tests.doubles.memory import MemoryClaims, MemoryClock
 
 GROUP, SOURCE = "g", "urn:a"
 NOW_MS = 1_767_225_600_000
 REPLICAS = {0: "edge-0", 1: "edge-1", 2: "edge-2"}
+DEPLOYMENT = Deployment("plant-7", "observe", "observe")
 
 
 @dataclass

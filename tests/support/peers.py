@@ -9,7 +9,7 @@ from typing import Any
 
 from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
 
-from sandbox.peers.azurite import NODE, NODE_FOLDER
+from sandbox.peers.node import NODE, NODE_FOLDER
 
 
 def run_node(script: str, *arguments: str) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ import schemathesis
 from fastapi import FastAPI
 from hypothesis import HealthCheck, settings
 
+from dedup_service.core.claims import key_digest, pack, unpack
 from dedup_service.core.rebuild_progress import RebuildProgress
 from dedup_service.errors import UnavailableError
 from tests.support.api import HOSTILE, Plant
@@ -105,6 +107,68 @@ async def test_the_api_says_what_became_of_a_reading(plant: Plant) -> None:
     assert "nothing is remembered" in (await ask(plant.app(), "/v1/keys", 404, source="urn:none", id="7"))["detail"]
 
 
+async def deliver_by_all(plant: Plant, *sources: str) -> None:
+    for source in sources:
+        for replica in range(3):
+            await plant.deliver(replica, "new", source)
+
+
+async def test_the_api_says_how_many_copies_came_of_whom(plant: Plant) -> None:
+    await deliver_by_all(plant, "urn:press-1")
+    (key,) = await ask(plant.app(), "/v1/keys", source="urn:press-1", id="new")
+    assert (key["replicas"], key["not_from"]) == (["edge-0", "edge-1", "edge-2"], [])
+    assert (key["copies"], key["copies_exact"], key["replicas_known"]) == (3, True, True)
+    assert (key["conflict"], key["conflicts"]) == ("none", [])
+    assert key["text"] == "claimed; 3 copies, of edge-0, edge-1, edge-2"
+    (key,) = await ask(plant.app(), "/v1/keys", source="urn:press-1", id="296")
+    assert (key["copies"], key["replicas"], key["not_from"]) == (2, ["edge-0", "edge-1"], ["edge-2"])
+
+
+async def test_copies_that_may_have_been_repeated_are_not_counted_as_if_they_were_not(plant: Plant) -> None:
+    await deliver_by_all(plant, "urn:press-1", "urn:press-2")
+    await plant.deliver(0, "296", "urn:press-1")
+    for reading_id in ("new", "296"):  # repetitions are counted by source
+        (key,) = await ask(plant.app(), "/v1/keys", source="urn:press-1", id=reading_id)
+        assert (key["copies"], key["copies_exact"]) == (len(key["replicas"]), False)
+        assert f"at least {key['copies']} copies" in key["text"]
+    (key,) = await ask(plant.app(), "/v1/keys", source="urn:press-2", id="new")
+    assert key["copies_exact"]
+
+
+async def test_the_api_shows_the_conflict_of_a_reading(plant: Plant) -> None:
+    (key,) = await ask(plant.app(), "/v1/keys", source=HOSTILE, id="7")
+    assert (key["conflict"], key["conflicts"][0]["replica"]) == ("seen", "edge-1")
+    assert key["conflicts"][0]["winner_replicas"] == ["edge-0"]
+    assert "they differ in content" in key["text"]
+    await plant.deliver(0, "8", HOSTILE)
+    (key,) = await ask(plant.app(), "/v1/keys", source=HOSTILE, id="8")
+    assert (key["conflict"], key["conflicts"]) == ("unknown", [])
+    assert "whether they agree in content is not known" in key["text"]
+
+
+async def test_what_is_not_counted_or_forgotten_of_a_reading_is_unknown(plant: Plant) -> None:
+    async def asked() -> tuple[Any, ...]:
+        (key,) = await ask(plant.app(), "/v1/keys", source="urn:press-1", id="new")
+        return key["copies"], key["copies_exact"], key["conflict"]
+
+    await deliver_by_all(plant, "urn:press-1")
+    assert await asked() == (3, True, "none")
+    plant.fleet.is_counting = False
+    assert await asked() == (3, False, "unknown")
+    plant.fleet.is_counting = True
+    plant.claims.ledger.forgotten_at_ms = plant.clock.ms - 1000
+    assert await asked() == (3, False, "unknown")
+
+
+async def test_a_claim_that_was_read_back_does_not_say_who_else_delivered(plant: Plant) -> None:
+    digest = key_digest("presses", "urn:press-1", "296")
+    claim, until_ms = plant.claims.stored[digest]
+    plant.claims.stored[digest] = pack(replace(unpack(claim), confirmed=True, restored=True, replicas=1)), until_ms
+    (key,) = await ask(plant.app(), "/v1/keys", source="urn:press-1", id="296")
+    assert (key["verdict"], key["replicas_known"], key["copies"], key["copies_exact"]) == ("published", False, 1, False)
+    assert key["text"].startswith("published; at least 1 copy, of edge-0")
+
+
 async def test_gaps_name_what_no_replica_delivered(plant: Plant) -> None:
     for number in (1000, 1004):
         await plant.deliver(0, f"g{number}", "urn:gappy", sequence=number)
@@ -126,6 +190,69 @@ async def test_conflicts_dead_letters_partitions_history_and_totals(plant: Plant
     assert [totals[name] for name in restoring] == [1, 900, 0, 0]
 
 
+async def test_the_rate_is_that_of_the_last_seconds_and_says_which(plant: Plant) -> None:
+    """One reading a second, of two replicas; a cold start is shown after seconds, not after a full minute."""
+    (group,) = await ask(plant.app(), "/v1/groups")
+    for rate in (group["rate"], (await ask(plant.app(), "/v1/stats"))["rate"]):
+        assert rate["seconds"] == 10
+        assert rate["to_ms"] - rate["from_ms"] == 10_000
+        assert plant.clock.ms - 2000 < rate["to_ms"] <= plant.clock.ms
+        assert (rate["copies_per_second"], rate["readings_per_second"], rate["duplicates_per_second"]) == (2, 1, 1)
+
+
+async def test_a_cold_start_has_a_rate_and_a_curve_within_seconds() -> None:
+    plant = Plant()
+    for n in range(5):
+        assert (await ask(plant.app(), "/v1/stats"))["rate"] is None or n == 4
+        for replica in range(3):
+            await plant.deliver(replica, str(n))
+        await plant.status.tell()
+        plant.clock.ms += 1000
+    (group,) = await ask(plant.app(), "/v1/groups")
+    assert group["readings_per_second"] == 0
+    assert (group["rate"]["seconds"], group["rate"]["readings_per_second"]) == (2, 1)
+    steps = (await ask(plant.app(), "/v1/flow"))["presses"]
+    assert [(step["seconds"], step["copies"], step["readings"], step["duplicates"]) for step in steps] == [(2, 6, 2, 4)] * 2
+
+
+async def test_the_curve_has_everything_since_the_first_copy(plant: Plant) -> None:
+    steps = (await ask(plant.app(), "/v1/flow", group="presses"))["presses"]
+    assert sum(step["readings"] for step in steps) == 300
+    assert steps[-1]["start_ms"] + steps[-1]["seconds"] * 1000 == plant.clock.ms // 2000 * 2000
+
+
+async def test_the_timeline_says_what_happened_newest_first(plant: Plant) -> None:
+    entries = (await ask(plant.app(), "/v1/timeline"))["items"]
+    assert [(entry["kind"], entry["what"]) for entry in entries if entry["kind"] != "conflicts"] == [
+        ("replica-silent", "edge-2"),
+        *(("replica-new", f"edge-{n}") for n in (2, 1, 0)),
+        ("pod-joined", "pod-1"),
+    ]
+    silent = next(entry for entry in entries if entry["kind"] == "replica-silent")
+    assert silent["text"] == "edge-2 fell silent (2 of 3 replicas are sending)"
+    assert (silent["lasts"], silent["ended"], silent["ended_ms"], silent["is_good"]) == (True, None, None, False)
+    assert silent["began_ms"] == plant.clock.ms - 151_000
+    plant.clock.ms += 1000
+    await plant.deliver(2, "back")
+    await plant.report()
+    (silent, *_) = (await ask(plant.app(), "/v1/timeline", group="presses"))["items"][-4:]
+    assert (silent["ended"], silent["lasts"], silent["times"]) == ("is back after 2 min 32 s", False, 1)
+
+
+async def test_the_timeline_has_pages(plant: Plant) -> None:
+    everything = (await ask(plant.app(), "/v1/timeline"))["items"]
+    numbers: list[int] = []
+    after: dict[str, Any] = {}
+    while True:
+        page = await ask(plant.app(), "/v1/timeline", limit=2, **after)
+        numbers += [item["number"] for item in page["items"]]
+        if page["next"] is None:
+            break
+        after = {"after": page["next"]}
+    assert numbers == [item["number"] for item in everything]
+    assert (await ask(plant.app(), "/v1/timeline", 404, group="ovens"))["detail"].startswith("no such group")
+
+
 async def test_a_rebuild_is_as_far_as_the_pod_that_is_least_far(plant: Plant) -> None:
     assert (await ask(plant.app(), "/v1/stats"))["rebuild"] is None
     await plant.rebuild(RebuildProgress(5, 0.9, True, 3.0), RebuildProgress(4, 0.63, True, 41.0), None)
@@ -141,7 +268,10 @@ async def test_a_pod_that_waits_for_a_rebuild_is_ready_and_says_what_it_waits_fo
     assert await ask(plant.app(remark="63 %, 41 s left"), "/readyz") == {"status": "ready", "detail": "63 %, 41 s left"}
 
 
-@pytest.mark.parametrize("path", ["stats", "groups", "replicas", "sources", "partitions", "conflicts", "gaps", "history"])
+COUNTED = ("stats", "groups", "replicas", "sources", "flow", "history")
+
+
+@pytest.mark.parametrize("path", [*COUNTED, "partitions", "conflicts", "gaps", "timeline"])
 async def test_everything_needs_the_token(plant: Plant, path: str) -> None:
     async with client_of(plant.app("sesame")) as client:
         for headers in ({}, {"Authorization": "Bearer Sesame"}, {"Authorization": "Basic sesame"}):
@@ -153,11 +283,12 @@ async def test_everything_needs_the_token(plant: Plant, path: str) -> None:
             assert (await client.get(open_path)).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["stats", "groups", "replicas", "sources", "history"])
+@pytest.mark.parametrize("path", COUNTED)
 async def test_without_redis_the_answer_says_so(plant: Plant, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def away(*_: Any) -> Any:
         raise UnavailableError(REDIS, "no answer")
 
+    plant.clock.ms += 2000  # what was looked at is asked anew
     for name in ("now_ms", "totals", "pods"):
         target = plant.fleet.ledger if name == "now_ms" else plant.board
         monkeypatch.setattr(type(target), name, away)
@@ -176,14 +307,14 @@ async def test_before_the_start_is_complete_the_answer_says_so() -> None:
 
 
 async def test_an_unknown_group_is_not_found(plant: Plant) -> None:
-    for path in ("replicas", "sources", "gaps", "conflicts", "history", "dead-letters"):
+    for path in ("replicas", "sources", "gaps", "conflicts", "history", "dead-letters", "flow", "timeline"):
         assert "no such group" in (await ask(plant.app(), f"/v1/{path}", 404, group="ovens"))["detail"]
 
 
 @pytest.mark.parametrize("text", ["x" * 60_000, "\ud800".encode("utf-8", "surrogatepass"), "%", "\x00", "💥" * 500])
 async def test_garbage_gets_a_client_error_or_nothing_found(plant: Plant, text: Any) -> None:
     async with client_of(plant.app()) as client:
-        for path in ("keys", "sources", "gaps", "replicas", "conflicts"):
+        for path in ("keys", "sources", "gaps", "replicas", "conflicts", "timeline", "flow"):
             for name in ("source", "id", "group", "contains", "after", "limit", "state"):
                 status = (await client.get(f"/v1/{path}", params={"source": "s", "id": "i", name: text})).status_code
                 assert status == 200 or 400 <= status < 500

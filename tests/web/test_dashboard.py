@@ -6,41 +6,31 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 from selenium import webdriver
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from dedup_service.api.app import ApiServer
 from dedup_service.core.rebuild_progress import RebuildProgress
 from tests.support.api import HOSTILE, Plant
-from tests.support.programs import require
-
-DEADLINE_SECONDS = 60.0
-SIZE = "--window-size=1280,1500"
-SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
+from tests.support.browser import (
+    DEADLINE_SECONDS,
+    bottom,
+    chromium,
+    in_scheme,
+    shown,
+    take_picture,
+    until_gone,
+    until_shown,
+)
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[webdriver.Chrome]:
-    options = Options()
-    options.binary_location = require("chromium")
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        SIZE,
-    ):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(require("chromedriver")))
-    yield driver
-    driver.quit()
+    with chromium(1280, 1500) as driver:
+        yield driver
 
 
 @asynccontextmanager
@@ -64,31 +54,11 @@ async def plant() -> Plant:
     return made
 
 
-def shown(browser: webdriver.Chrome, css: str) -> str:
-    """The text of all matching elements, read at once because the page replaces its parts every two seconds."""
-    script = "return [...document.querySelectorAll(arguments[0])].map(e => e.innerText).join('\\n')"
-    return str(browser.execute_script(script, css))
-
-
-def bottom(browser: webdriver.Chrome, css: str) -> float:
-    """The lower edge of the first matching element, in pixels below the top of the page."""
-    return float(browser.execute_script("return document.querySelector(arguments[0]).getBoundingClientRect().bottom", css))
-
-
-def until_shown(browser: webdriver.Chrome, css: str, text: str) -> None:
-    WebDriverWait(browser, DEADLINE_SECONDS, poll_frequency=0.1).until(lambda b: text in shown(b, css), f"{text!r} in {css}")
-
-
-def until_gone(browser: webdriver.Chrome, css: str, text: str) -> None:
-    WebDriverWait(browser, DEADLINE_SECONDS, poll_frequency=0.1).until(lambda b: text not in shown(b, css))
-
-
 def look(browser: webdriver.Chrome, url: str, name: str, scheme: str) -> None:
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+    in_scheme(browser, scheme)
     browser.get(url)
     until_shown(browser, "#replicas", "edge-2")
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    browser.save_screenshot(str(SCREENSHOTS / f"{name}.png"))
+    take_picture(browser, name)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -122,6 +92,7 @@ async def test_device_texts_stay_text_and_nothing_is_loaded_from_elsewhere(brows
 
 
 async def test_figures_of_a_time_that_redis_forgot_are_called_incomplete(browser: webdriver.Chrome, plant: Plant) -> None:
+    plant.clock.ms += 2000  # what was looked at is asked anew
     plant.claims.ledger.forgotten_at_ms = plant.clock.ms - 60_000
     async with served(plant) as url:
         await asyncio.to_thread(look, browser, url, "dashboard-forgot", "light")
@@ -134,10 +105,32 @@ async def test_figures_of_a_time_that_redis_forgot_are_called_incomplete(browser
 async def test_a_replica_that_comes_back_is_live_again_without_reloading(browser: webdriver.Chrome, plant: Plant) -> None:
     async with served(plant) as url:
         await asyncio.to_thread(look, browser, url, "dashboard-before", "light")
+        assert "edge-2 fell silent (2 of 3 replicas are sending)\tlasts" in shown(browser, "#timeline tr.bad")
         plant.clock.ms += 2000
         await plant.deliver(2, "back")
+        await plant.report()
         await asyncio.to_thread(until_shown, browser, "#groups", "3 of 3")
         assert "silent" not in shown(browser, "#alerts")
+        await asyncio.to_thread(until_shown, browser, "#timeline", "is back after 2 min 33 s")
+        assert "fell silent" not in shown(browser, "#timeline tr.bad")
+        assert browser.find_elements(By.CSS_SELECTOR, "#flow rect.spell")
+
+
+async def test_a_cold_start_shows_a_rate_and_a_curve_within_seconds(browser: webdriver.Chrome) -> None:
+    plant = Plant()
+    await plant.report()
+    async with served(plant) as url:
+        await asyncio.to_thread(browser.get, url)
+        await asyncio.to_thread(until_shown, browser, "#rate", "waiting for readings")
+        for n in range(5):
+            for replica in range(3):
+                await plant.deliver(replica, f"{n}")
+            await plant.report()
+            plant.clock.ms += 1000
+        await asyncio.to_thread(until_shown, browser, "#rate", "now: 1.0 unique, 3.0 copies (over 2 s)")
+        assert "1.0" in shown(browser, "#groups dl")
+        assert browser.find_elements(By.CSS_SELECTOR, "#flow path[d^='M']")
+        assert "edge-2 was seen for the first time" in shown(browser, "#timeline")
 
 
 async def test_a_rebuild_of_claims_is_shown_while_it_lasts(browser: webdriver.Chrome, plant: Plant) -> None:
@@ -149,8 +142,7 @@ async def test_a_rebuild_of_claims_is_shown_while_it_lasts(browser: webdriver.Ch
         assert "read back from the clean stream: 0 %. Live data is paused" in shown(browser, "#alerts p.bad")
         await plant.rebuild(RebuildProgress(forgot_ms, 0.637, is_ready=True, seconds_left=41.2))
         await asyncio.to_thread(until_shown, browser, "#alerts p.warn", "63 %, 41 s left. Live data goes on")
-        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-        browser.save_screenshot(str(SCREENSHOTS / "dashboard-rebuild.png"))
+        take_picture(browser, "dashboard-rebuild")
         at = browser.execute_script("return new Date(arguments[0]).toLocaleTimeString()", forgot_ms)
         assert f"Redis forgot at {at}" in shown(browser, "#alerts p.warn")
         await plant.rebuild(None)

@@ -31,5 +31,7 @@ def sample(root: Path, message: Mapping[str, Any], server: str) -> Part:
 
 def _application_uri(message: Mapping[str, Any]) -> str:
     """In version 2.5 it stands in `MonitoredItem`."""
+    if uri := as_text(message.get("ApplicationUri")):
+        return uri
     item = message.get("MonitoredItem")
-    return as_text(message.get("ApplicationUri")) or as_text(item.get("ApplicationUri") if isinstance(item, dict) else None)
+    return as_text(item.get("ApplicationUri")) if isinstance(item, dict) else ""

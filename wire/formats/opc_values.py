@@ -90,17 +90,17 @@ def data_value(place: Path, names: Names, field: Mapping[str, Any], *, is_repeti
     try:
         source = source_name(*names)
         status = status_code(field)
-        stamp = field.get("SourceTimestamp")
+        stamp, value = field.get("SourceTimestamp"), field.get("Value")
         time_ns = source_time(stamp)
-        value = canonical(plain(field.get("Value")))
+        value = canonical(plain(value) if isinstance(value, dict) else value)
     except FaultError as fault:
         return refused(place, fault.reason, fault.detail)
     if time_ns is None:
         if value is None and status != 0:
             return not_reading(place, "no-value")
         return refused(place, "without-time", "the value has no SourceTimestamp, so its copies can't be told from new ones")
-    agreed = {"value": value, "status": status}
-    return Found(place, source, agreed, time_ns, {**agreed, "time": stamp}, is_repetition)
+    agreed, data = {"value": value, "status": status}, {"value": value, "status": status, "time": stamp}
+    return Found(place, source, agreed, time_ns, data, is_repetition)
 
 
 def plain(value: Any) -> Any:
@@ -129,8 +129,8 @@ def canonical(value: Any, depth: int = 0) -> Any:
 
 
 def _number(number: float) -> float | str:
-    if abs(number) < _SAFE_INTEGERS:
-        return int(number) if number == int(number) else number
+    if -_SAFE_INTEGERS < number < _SAFE_INTEGERS:
+        return number if isinstance(number, float) and not number.is_integer() else int(number)
     if abs(number) < 2**64:
         return str(int(number))
     return float(number) if abs(number) <= sys.float_info.max else str(number)
@@ -164,6 +164,6 @@ def source_time(stamp: Any) -> int | None:
         return None
     time_ns = parse_rfc3339(stamp) if isinstance(stamp, str) else None
     # A leap second would get the identity of the second behind it.
-    if time_ns is None or stamp[17:19] == "60":
+    if time_ns is None or stamp.startswith("60", 17):
         raise FaultError("unreadable-time", "the time is not RFC 3339")
     return known_time(time_ns)

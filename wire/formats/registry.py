@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -45,6 +45,14 @@ def make_format(name: str, options: bytes | str = b"{}") -> Format:
     with the options (a JSON object)."""
     kind, make = _FORMATS[name]
     return make(msgspec.json.decode(options, type=kind))
+
+
+def option_names(name: str) -> tuple[str, ...]:
+    """The members that the options of a format can have."""
+    kind = _FORMATS[name][0]
+    (struct, *_) = get_args(kind) or (kind,)
+    names: tuple[str, ...] = struct.__struct_encode_fields__
+    return names
 
 
 def doubts_of(name: str, options: bytes | str) -> Iterator[tuple[str, str]]:

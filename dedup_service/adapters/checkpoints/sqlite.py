@@ -35,7 +35,7 @@ def _open(path: Path) -> sqlite3.Connection:
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
-            connection = sqlite3.connect(path, BUSY_SECONDS, check_same_thread=False, isolation_level=None)
+            connection = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(_SCHEMA)
             return connection

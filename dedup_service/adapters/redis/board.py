@@ -11,15 +11,32 @@ import msgspec
 
 from dedup_service.adapters.redis.calls import RedisClient, Script, WrongTypeError, call, infos, time_ms
 from dedup_service.adapters.redis.lua_constants import lua
-from dedup_service.adapters.redis.unreadable import Report, log_unreadable, number_of, read, readable, report_all, text
+from dedup_service.adapters.redis.unreadable import (
+    Report,
+    log_unreadable,
+    number_of,
+    read,
+    read_each,
+    readable,
+    report_all,
+    text,
+)
 from dedup_service.core import pod_report
-from dedup_service.core.accounting import HOUR_MS, KEEP_HOURS, Counts, total
+from dedup_service.core.accounting import HOUR_MS, KEEP_HOURS, MINUTE_MS, Counts, total
+from dedup_service.core.flow import KEEP_FLOW_MINUTES, SLOT_MS
 from dedup_service.core.pod_report import PodReport
 from dedup_service.ports import PodStatus, RedisMemory
 
 LIVE_MS = 5_000
 KEEP_MS = 3_600_000
 MAX_EXAMPLES = 200
+CONSTANTS = {
+    "HOUR_MS": HOUR_MS,
+    "KEEP_HOURS": KEEP_HOURS,
+    "MINUTE_MS": MINUTE_MS,
+    "SLOT_MS": SLOT_MS,
+    "KEEP_FLOW_SECONDS": (KEEP_FLOW_MINUTES + 2) * 60,
+}
 _example = msgspec.json.Decoder(dict[str, Any]).decode
 
 
@@ -34,7 +51,7 @@ class RedisPodBoard:
         self._client = client
         self._report = report
         self._prefix = f"{namespace}{{0}}board:"
-        self._tell = Script(client, "board.lua", head=lua({"HOUR_MS": HOUR_MS, "KEEP_HOURS": KEEP_HOURS}))
+        self._tell = Script(client, "board.lua", head=lua(CONSTANTS))
 
     async def tell(
         self,
@@ -43,10 +60,11 @@ class RedisPodBoard:
         report: PodReport,
         increments: Mapping[str, int],
         recognised: Mapping[str, int] = MappingProxyType({}),
+        flow: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
-        pairs = [item for added in (increments, recognised) for pair in added.items() for item in pair]
-        keys = [(self._prefix + name).encode() for name in ("pods", "flushed", "totals", "recognised")]
-        arguments = [pod_id, number, pod_report.encode(report), KEEP_MS, len(increments), *pairs]
+        pairs = [item for added in (increments, recognised, flow) for pair in added.items() for item in pair]
+        keys = [(self._prefix + name).encode() for name in ("pods", "flushed", "totals", "recognised", "flow")]
+        arguments = [pod_id, number, pod_report.encode(report), KEEP_MS, len(increments), len(recognised), *pairs]
         report_all(self._report, await self._tell(keys, arguments))
 
     async def leave(self, pod_id: str) -> None:
@@ -72,6 +90,19 @@ class RedisPodBoard:
         return total(
             {text(name): number_of(self._report, key, value) for name, value in found.items()} for key, found in hashes
         )
+
+    async def flow(self, group: str, minutes: Sequence[int]) -> list[Counts]:
+        if not minutes:
+            return []
+        keys = [f"{self._prefix}flow:{group}:{minute}" for minute in minutes]
+        pipeline = self._client.pipeline(transaction=False)
+        for key in keys:
+            pipeline.hgetall(key)
+        hashes: list[dict[bytes, bytes]] = await read_each(self._client, self._report, keys, pipeline, {})
+        return [
+            {text(name): number_of(self._report, key, value) for name, value in found.items()}
+            for key, found in zip(keys, hashes, strict=True)
+        ]
 
     async def _hash(self, key: str) -> dict[bytes, bytes]:
         found: dict[bytes, bytes] = await read(self._client, self._report, key, cast("Any", self._client.hgetall(key)), {})

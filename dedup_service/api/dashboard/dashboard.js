@@ -2,14 +2,12 @@
 // Everything that comes from the API is put into the page as text: names and sources are what devices say they are.
 
 const REFRESH_MS = 2000;
-const HISTORY_EVERY = 5;
+const LINES = 12;
 const STATE_WORDS = {
   full: "all replicas are sending", degraded: "redundancy is reduced", "at-risk": "one replica is left",
   silent: "no replica is sending", empty: "nothing has been received yet",
 };
 const STATE_CLASS = { full: "good", degraded: "warn", "at-risk": "bad", silent: "bad", empty: "warn" };
-let turn = 0;
-let history = {};
 let refreshedAt = 0;
 
 const byId = (id) => document.getElementById(id);
@@ -29,6 +27,7 @@ async function ask(path) {
 }
 
 const count = (n) => n.toLocaleString("en");
+const perSecond = (x) => (x < 10 ? x.toFixed(1) : count(Math.round(x)));
 const share = (x) => (x === null ? "–" : `${(Math.floor(x * 1000) / 10).toFixed(1)} %`);
 const shareOf = (figures, x) => (figures.complete ? share(x) : "incomplete");
 const milliseconds = (ms) => (ms === null ? "–" : ms < 1000 ? `${Math.round(ms)} ms` : span(ms / 1000));
@@ -54,7 +53,7 @@ function showTable(id, headings, rows, nothing) {
 function groupCard(group) {
   const day = group.figures["24h"];
   const facts = [
-    ["unique readings per second", group.readings_per_second.toFixed(1)],
+    [`unique readings per second${group.rate === null ? "" : `, ${group.rate.seconds} s`}`, group.rate === null ? "–" : perSecond(group.rate.readings_per_second)],
     ["from a single replica, 15 min", shareOf(group.figures["15m"], group.figures["15m"].sole_source_share)],
     ["lost by every replica, 24 h", count(day.missing)],
     ["conflicts, 24 h", count(day.conflicts)],
@@ -96,33 +95,59 @@ function showReplicas(replicas) {
   showTable("replicas", headings, ordered.map(replicaRow), "No copy of a reading has been received yet.");
 }
 
-function showFlow() {
-  const minutes = new Map();
-  for (const minute of Object.values(history).flat()) {
-    const sum = minutes.get(minute.start_ms) || { copies: 0, readings: 0, duplicates: 0 };
-    for (const name of Object.keys(sum)) sum[name] += minute[name] / 60;
-    minutes.set(minute.start_ms, sum);
+// The page shows what was finished since the first copy, or in the last hour, by the time at which it was.
+function flowPoints(flow) {
+  const sums = new Map();
+  for (const step of Object.values(flow).flat()) {
+    const sum = sums.get(step.start_ms) || { start: step.start_ms, end: 0, copies: 0, readings: 0, duplicates: 0 };
+    sum.end = Math.max(sum.end, step.start_ms + step.seconds * 1000);
+    for (const name of ["copies", "readings", "duplicates"]) sum[name] += step[name] / step.seconds;
+    sums.set(step.start_ms, sum);
   }
-  const points = [...minutes.entries()].sort((a, b) => a[0] - b[0]);
-  const top = Math.max(1, ...points.map(([, sum]) => sum.copies));
-  const x = (i) => (points.length > 1 ? (i / (points.length - 1)) * 600 : 0);
-  const line = (name) => points.map(([, sum], i) => `${i ? "L" : "M"}${x(i).toFixed(1)} ${(100 - (sum[name] / top) * 96).toFixed(1)}`).join("");
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("viewBox", "0 0 600 100");
-  svg.setAttribute("preserveAspectRatio", "none");
-  svg.setAttribute("role", "img");
-  svg.setAttribute("aria-label", `at most ${top.toFixed(0)} copies per second`);
-  for (const [kind, name] of [["input", "copies"], ["dup", "duplicates"], ["clean", "readings"]]) {
-    const path = document.createElementNS(svg.namespaceURI, "path");
-    path.setAttribute("class", kind);
-    path.setAttribute("d", line(name));
-    svg.append(path);
+  return [...sums.values()].sort((a, b) => a.start - b.start);
+}
+
+function svgElement(name, attributes) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  return made;
+}
+
+function showFlow(flow, entries, rate) {
+  const points = flowPoints(flow);
+  byId("rate").textContent = rate === null ? "waiting for readings" : `now: ${perSecond(rate.readings_per_second)} unique, ${perSecond(rate.copies_per_second)} copies (over ${rate.seconds} s)`;
+  byId("flow").hidden = !points.length;
+  if (!points.length) return;
+  const from = points[0].start, to = points[points.length - 1].end;
+  const top = Math.max(1, ...points.map((point) => point.copies));
+  const x = (ms) => (((Math.min(Math.max(ms, from), to) - from) / (to - from)) * 600).toFixed(1);
+  const y = (value) => (100 - (value / top) * 96).toFixed(1);
+  const line = (name) => points.map((point, i) => `${i ? "L" : "M"}${x(point.start)} ${y(point[name])}L${x(point.end)} ${y(point[name])}`).join("");
+  const svg = svgElement("svg", { viewBox: "0 0 600 100", preserveAspectRatio: "none", role: "img", "aria-label": `at most ${top.toFixed(0)} copies per second` });
+  for (const entry of entries) {
+    const end = entry.lasts ? to : entry.ended_ms;
+    if (end < from || entry.began_ms > to || entry.is_good) continue;
+    svg.append(entry.lasts || entry.ended !== null
+      ? svgElement("rect", { class: "spell", x: x(entry.began_ms), width: Math.max(1, x(end) - x(entry.began_ms)), y: 0, height: 100 })
+      : svgElement("line", { x1: x(entry.began_ms), x2: x(entry.began_ms), y1: 0, y2: 100 }));
   }
+  for (const [kind, name] of [["input", "copies"], ["dup", "duplicates"], ["clean", "readings"]]) svg.append(svgElement("path", { class: kind, d: line(name) }));
   const scale = element("div", { className: "scale" },
-    element("span", { textContent: points.length ? clock(points[0][0]) : "" }),
-    element("span", { textContent: `top of the scale: ${top.toFixed(top < 10 ? 1 : 0)} per second` }),
-    element("span", { textContent: "last full minute" }));
+    element("span", { textContent: clock(from) }),
+    element("span", { textContent: `top of the scale: ${perSecond(top)} per second` }),
+    element("span", { textContent: clock(to) }));
   byId("flow").replaceChildren(svg, scale);
+}
+
+function timelineRow(entry) {
+  const times = entry.times > 1 ? `, ${count(entry.times)} times until ${clock(entry.ended_ms === null ? Date.now() : entry.ended_ms)}` : "";
+  const ended = entry.ended === null ? "" : `${clock(entry.ended_ms)} ${entry.ended}`;
+  return element("tr", { className: entry.lasts ? "bad" : "" }, cell(clock(entry.began_ms), "when"),
+    cell(`${entry.text}${times}`, entry.is_good ? "faint" : ""), cell(entry.lasts ? "lasts" : ended, entry.lasts ? "bad-text" : "good-text"));
+}
+
+function showTimeline(entries) {
+  showTable("timeline", [["when"], ["what happened"], ["how it ended"]], entries.map(timelineRow), "Nothing yet.");
 }
 
 function partitionRow(partition) {
@@ -172,13 +197,13 @@ function showAlerts(stats, groups, replicas) {
 
 async function refresh() {
   try {
-    const [stats, groups, replicas, partitions, gaps, conflicts, letters] = await Promise.all(
-      ["stats", "groups", "replicas", "partitions", "gaps?limit=10", "conflicts?limit=10", "dead-letters?limit=10"].map(ask));
-    if (turn++ % HISTORY_EVERY === 0) history = await ask("history");
+    const [stats, groups, replicas, partitions, gaps, conflicts, letters, flow, timeline] = await Promise.all(
+      ["stats", "groups", "replicas", "partitions", "gaps?limit=10", "conflicts?limit=10", "dead-letters?limit=10", "flow", `timeline?limit=${LINES}`].map(ask));
     showAlerts(stats, groups, replicas);
     byId("groups").replaceChildren(...groups.map(groupCard));
     showReplicas(replicas);
-    showFlow();
+    showFlow(flow, timeline.items, stats.rate);
+    showTimeline(timeline.items);
     showLists(partitions, gaps, conflicts, letters);
     byId("pods").textContent = `version ${stats.version} · ${stats.pods.length} pod${stats.pods.length === 1 ? "" : "s"}`;
     refreshedAt = Date.now();

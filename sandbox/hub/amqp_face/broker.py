@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from sandbox.amqp import performatives as amqp
-from sandbox.amqp.codec import Described, Symbol, Timestamp
+from sandbox.amqp.codec import Described, Int, Strings, Symbol, Timestamp
 from sandbox.amqp.messages import Request, response
 from sandbox.amqp.performatives import AmqpError, field
 from sandbox.hub import sas
@@ -212,7 +212,7 @@ def _selector(fields: list[Any]) -> Selector:
         if match is None:
             raise AmqpError("amqp:invalid-field", f"the filter {text!r} is not a position")
         return _start_position(*match.groups())
-    return Selector(at_end=True)
+    return Selector()  # without a filter Event Hubs reads from the beginning
 
 
 def _start_position(annotation: str, operator: str, value: str) -> Selector:
@@ -272,7 +272,7 @@ def _response_links(session: Session, reply_to: str | None, node: str) -> list[R
 
 
 def _reply(request: Request, status: int, description: str, value: Any = None) -> bytes:
-    return response(request.message_id, {"status-code": status, "status-description": description}, value)
+    return response(request.message_id, {"status-code": Int(status), "status-description": description}, value)
 
 
 def _hub_properties(hub: Hub) -> dict[str, Any]:
@@ -280,8 +280,9 @@ def _hub_properties(hub: Hub) -> dict[str, Any]:
         "name": hub.name,
         "type": "com.microsoft:eventhub",
         "created_at": Timestamp(hub.created_ms),
+        "georeplication_factor": Int(1),
         "partition_count": len(hub.partitions),
-        "partition_ids": [partition.id for partition in hub.partitions],
+        "partition_ids": Strings(partition.id for partition in hub.partitions),
     }
 
 

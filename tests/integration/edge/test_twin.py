@@ -58,8 +58,9 @@ async def test_what_the_twin_desires_is_accepted_reported_and_remembered(
     assert iot_hub.reported(MODULE)["settings"]["accepted"] is True
     offline = TwinSettings(settings_for(iot_hub), tmp_path / "twin.json", try_out)
     for known in (settings, offline):
-        effective, sources = known.effective()
+        effective, sources, names = known.effective()
         assert (effective.batch_max_readings, sources.sources[0].name) == (7, "a")
+        assert sorted(names) == ["batch_max_readings", "sources"]
 
 
 async def test_a_change_is_noticed_and_a_wrong_one_refused(iot_hub: StandIn, uplink: IotUplink) -> None:
@@ -86,8 +87,8 @@ async def test_a_change_is_noticed_and_a_wrong_one_refused(iot_hub: StandIn, upl
 
 
 def test_before_the_twin_is_known_there_are_no_sources(iot_hub: StandIn, tmp_path: Path) -> None:
-    _, sources = TwinSettings(settings_for(iot_hub), tmp_path / "twin.json", try_out).effective()
-    assert sources.sources == ()
+    _, sources, names = TwinSettings(settings_for(iot_hub), tmp_path / "twin.json", try_out).effective()
+    assert (sources.sources, names) == ((), ())
 
 
 async def test_a_sender_waits_for_its_twin_and_restarts_with_each_change(iot_hub: StandIn, tmp_path: Path) -> None:
@@ -117,3 +118,11 @@ async def test_a_sender_waits_for_its_twin_and_restarts_with_each_change(iot_hub
         assert await asyncio.to_thread(sender.process.wait, 30) == 0
     finally:
         sender.kill()
+    first, second, third = [line for line in sender.log_path.read_text().splitlines() if " started: " in line]
+    assert (
+        f", {iot_hub.options.host}, {', '.join(MODULE.split('/'))}); sources none yet: the twin must supply them; " in first
+    )
+    assert first.endswith("; settings from the environment")
+    assert "; sources a (synthetic, identity sequence); " in second
+    assert "; sources b (synthetic, identity sequence); " in third
+    assert all(line.endswith("; settings from the environment and the twin (sources)") for line in (second, third))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +19,8 @@ from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
 from sandbox.hub import sas
 from sandbox.hub.namespace import POLICY
 from sandbox.hub.stand_in import StandIn
-from sandbox.peers.azurite import install_node_packages
-from tests.support import hub, peers
+from sandbox.peers.node import install_node_packages
+from tests.support import golang, hub, peers
 
 
 @pytest.fixture
@@ -287,6 +290,20 @@ async def test_two_processors_share_the_partitions_and_hand_them_over(telemetry:
     owned["a"].clear()
     await until(0, 4)
     await stop("b")
+
+
+@pytest.mark.timeout(golang.BUILD_SECONDS + 60)
+async def test_the_go_sdk_sends_and_reads(telemetry: str, tmp_path: Path) -> None:
+    program = await asyncio.to_thread(golang.build, golang.PEER, tmp_path)
+    command = [str(program), telemetry, "dedup", "1", "3"]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    seen: Any = json.loads(done.stdout)
+    assert (seen["Hub"]["Name"], seen["Hub"]["PartitionIDs"]) == ("telemetry", ["0", "1", "2", "3"])
+    assert (seen["State"]["LastEnqueuedSequenceNumber"], seen["State"]["IsEmpty"]) == (2, False)
+    assert [event["Body"] for event in seen["FromStart"]] == ["go-0", "go-1", "go-2"]
+    assert [event["MessageID"] for event in seen["AfterNumber"]] == ["go-1", "go-2"]
+    assert seen["FromStart"][2]["Properties"] == {"number": 2, "text": "ä"}
 
 
 async def test_the_javascript_sdk_sends_and_reads(telemetry: str) -> None:

@@ -235,3 +235,12 @@ async def test_events_with_properties_of_every_amqp_type_pass_byte_for_byte(stan
     assert (
         stand_in.namespace.hubs["telemetry"].partitions[1].entries[0].message.endswith(properties + data_section(b"typed"))
     )
+
+
+async def test_a_receiver_that_names_no_position_begins_with_the_oldest_event(stand_in: StandIn, peer: Peer) -> None:
+    await hub.send(stand_in.connection_string("telemetry"), [hub.event("sent before")], "0")
+    await peer.handshake()
+    await peer.put_token(stand_in)
+    peer.write(attach("telemetry/ConsumerGroups/dedup/Partitions/0", 2, amqp.RECEIVER), flow(2, 10))
+    handle, *_ = await peer.next(amqp.TRANSFER)
+    assert handle == 2

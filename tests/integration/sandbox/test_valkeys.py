@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from itertools import pairwise
 
@@ -29,6 +31,14 @@ def connected(url: str) -> Redis:
 
 async def no_writes() -> None:
     pass
+
+
+async def test_ctrl_c_is_for_whoever_started_it() -> None:
+    """A terminal sends it to all processes of a command, and the demo's audit still needs its Valkey then."""
+    async with lone_valkey() as valkey, Redis.from_url(valkey.url, retry=None) as client:
+        os.kill((await client.info("server"))["process_id"], signal.SIGINT)
+        for _ in range(100):
+            assert await client.ping()
 
 
 async def test_a_lone_valkey_comes_back_empty_at_its_address() -> None:

@@ -138,8 +138,24 @@ async def test_a_redis_outage_pauses_the_work_which_continues_when_it_is_over(be
         async with asyncio.timeout(SLACK * RESUME_SECONDS):  # a call that began in the outage may still fail behind it
             while (await bench.service.get("/readyz"))[0] != 200:
                 await asyncio.sleep(0.05)
+        told = await until_told(bench, "unavailable")
+    assert (told["what"], told["times"]) == ("Redis", 1)
+    assert told["ended"].startswith("is available again after")
+    assert "replica-silent" not in (await bench.service.get("/v1/timeline"))[1]
     assert_complete(bench, await bench.finish())
     assert len(logs) < 20, logs
+
+
+async def until_told(bench: Bench, kind: str) -> dict[str, Any]:
+    """The timeline's entry of this kind, once it has ended."""
+    async with asyncio.timeout(60.0):
+        while True:
+            status, answer = await bench.service.get("/v1/timeline")  # a connection of before the outage may fail once
+            entries = json.loads(answer)["items"] if status == 200 else []
+            found = [entry for entry in entries if entry["kind"] == kind and entry["ended"] is not None]
+            if found:
+                return dict(found[0])
+            await asyncio.sleep(0.2)
 
 
 async def test_replies_that_are_lost_after_redis_has_acted(bench: Bench) -> None:

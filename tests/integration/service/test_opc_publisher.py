@@ -18,7 +18,7 @@ from azure.iot.device.aio import IoTHubModuleClient
 
 from dedup_service.telemetry import Count
 from sandbox.hub.stand_in import HubOptions, StandIn
-from sandbox.peers.azurite import install_node_packages
+from sandbox.peers.node import install_node_packages
 from tests.support import hub, peers
 from tests.support.service import RunningService, running_service
 

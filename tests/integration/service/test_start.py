@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from dedup_service import __version__
 from dedup_service.bootstrap import build, check_start, retention_warnings
 from dedup_service.config.config import Config
 from dedup_service.config.settings import Settings
@@ -94,6 +95,30 @@ async def test_what_does_not_prevent_the_start_is_logged_with_its_place(
     assert [entry["place"] for entry in warned] == [f"group press, format_options.{name}" for name in ("source", "time")]
     assert {(entry["log_level"], entry["setting"]) for entry in warned} == {("warning", "DEDUP_CONFIG_FILE")}
     assert "another one for each replica" in warned[0]["effect"]
+
+
+async def test_the_start_says_with_what_without_secrets(
+    stand_in: StandIn, redis_url: str, tmp_path: Path, namespace: str
+) -> None:
+    (path := tmp_path / "groups.yaml").write_text(
+        "groups: [{name: press, devices: [p], mode: drop}, {name: oven, devices: [o], mode: observe}]"
+    )
+    with capture_logs() as logs:
+        async with running_service(stand_in, redis_url, tmp_path, namespace, config_file=path) as service:
+            await service.until_ready()
+    (line,) = [entry for entry in logs if entry["event"] == "started"]
+    strings = {name: stand_in.connection_string(name) for name in ("telemetry", "clean", "dead-letter")}
+    host = strings["clean"].partition("sb://")[2].partition("/")[0]
+    settings = settings_of(stand_in, redis_url, tmp_path, namespace)
+    assert (line["version"], line["mode"], line["namespace"]) == (__version__, "drop/observe", namespace)
+    assert line["inputs"] == [f"{host}/telemetry (consumer group {settings.input_consumer_group})"]
+    assert line["outputs"] == [f"{host}/clean (consumer group {settings.output_consumer_group})"]
+    assert line["dead_letters"] == f"{host}/dead-letter"
+    assert line["groups"] == ["press (drop)", "oven (observe)"]
+    assert line["groups_file"] == str(path)
+    assert redis_url.partition("://")[2].startswith(line["redis"])
+    assert line["checkpoints"].startswith("sqlite:///")
+    assert not any(string.partition("SharedAccessKey=")[2].partition(";")[0] in str(line) for string in strings.values())
 
 
 # --- what would keep claims from being rebuilt

@@ -1,30 +1,22 @@
-"""What the documentation names exists: alerts, values, variables, commands, metrics, links."""
+"""What the documentation names exists: alerts, variables, metrics, links. Commands and files: tests/documents."""
 
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from dedup_service.__main__ import make_parser
 from dedup_service.config.settings import PREFIX, Settings
 from edge_sender.config.settings import PREFIX as EDGE_PREFIX
 from edge_sender.config.settings import EdgeSettings
-from tests.support.chart import CHART, ROOT, of_kind, render
+from tests.documents.blocks import pages
+from tests.support.chart import CHART, ROOT
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), CHART / "README.md"]
+PAGES = pages()
+NOT_FOR_NEWCOMERS = {"glossary.md", "decisions.md", "configuration.md", "edge-settings.md"}
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
-
-
-def indented_block(text: str, beginning: str) -> str:
-    """The code block whose first line starts with `beginning`, without its indentation."""
-    match = re.search(rf"^    {re.escape(beginning)}.*?(?=^\S|^\n\S|\Z)", text, re.MULTILINE | re.DOTALL)
-    assert match, beginning
-    return "\n".join(line[4:] for line in match[0].splitlines())
 
 
 def test_every_alert_is_explained() -> None:
@@ -33,30 +25,13 @@ def test_every_alert_is_explained() -> None:
     assert {name for names in explained for name in names.split(", ")} == {rule["alert"] for rule in rules}
 
 
-def test_the_values_of_the_installation_are_accepted() -> None:
-    text = (
-        indented_block(OPERATIONS, "settings:\n")
-        .split("helm install")[0]
-        .replace("<CLIENT>", "00000000-0000-0000-0000-000000000000")
-    )
-    values: dict[str, Any] = yaml.safe_load(text)
-    (account,) = of_kind(render(values), "ServiceAccount")
-    subject = re.search(r"system:serviceaccount:(\S+)", OPERATIONS)
-    assert subject
-    assert subject[1] == f"dedup:{account['metadata']['name']}"
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
-def test_variables_and_commands_exist(page: Path) -> None:
+def test_variables_exist(page: Path) -> None:
     text = page.read_text()
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     known |= {EDGE_PREFIX + name.upper() for name in EdgeSettings.model_fields}
     for name in set(re.findall(r"(?:DEDUP|EDGE)_[A-Z_]+[A-Z]", text)):
         assert name in known or any(other.startswith(name) for other in known), name
-    for command in re.findall(r"(?:^    |`|-- )dedup-service ((?!run --help)[a-z][^`\n#]*)", text, re.MULTILINE):
-        words = shlex.split(command.replace("FORMAT", "json"))
-        if words[0] in ("run", "report", "check", "init", "plan") or len(words) > 1:
-            make_parser().parse_args(words)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
@@ -65,6 +40,16 @@ def test_metrics_of_the_edge_exist(page: Path) -> None:
     known = {name + ending for name in re.findall(r'"(edge_[a-z_]+)"', source) for ending in ("", "_total")}
     named = set(re.findall(r"`(edge_[a-z_]+)(?=[`{])", page.read_text())) - {"edge_sender"}
     assert named <= known
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name not in NOT_FOR_NEWCOMERS], ids=lambda path: path.name)
+def test_newcomers_words_are_explained_where_they_come_first(page: Path) -> None:
+    """In italics or bold, beside what they mean, or with a link to the glossary."""
+    prose = re.sub(r"^(?:    |#).*$|`[^`\n]*`", "", page.read_text(), flags=re.MULTILINE)
+    for word in ("claim", "lease", "witness"):
+        first = re.search(rf"\S*\b{word}(s|es|ed)?\b\S*", prose, re.IGNORECASE)
+        explained = rf"\*+{word}\w*\*+\W*|\[{word}\w*\]\((docs/)?glossary\.md#{word}\)\W*"
+        assert first is None or re.fullmatch(rf"\W?({explained})", first[0], re.IGNORECASE), first[0]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)

@@ -141,6 +141,16 @@ NEARLY = st.text(alphabet="0123456789-:.+TtZz ", max_size=40) | st.sampled_from(
 )
 
 
+@given(
+    st.sampled_from(["2026-01-31T06:00:30", "2016-12-31T23:59:60", "2026-02-30T00:00:00"]),
+    st.text("0123456789.Z\u0663_ ", max_size=14),
+)
+def test_the_usual_spelling_of_utc_is_read_as_any_other(second: str, fraction: str) -> None:
+    """`Z` behind a fraction is read without a search, the other spellings with one."""
+    usual = parse_rfc3339(f"{second}.{fraction}Z")
+    assert usual == parse_rfc3339(f"{second}.{fraction}z") == parse_rfc3339(f"{second}.{fraction}+00:00")
+
+
 @given(st.text(max_size=100) | NEARLY)
 def test_no_text_makes_the_parser_fail(text: str) -> None:
     time_ns = parse_rfc3339(text)

@@ -1,6 +1,7 @@
 -- What a pod reports to the others. Follows the constants and safe_calls.lua. KEYS: the pods' statuses, how far each pod's counters
--- were added, the totals, and what the counts of an hour begin with. ARGV: pod, number of this report, status, how long a silent
--- pod is kept (ms), how many totals there are, then pairs of counter and increment: those of totals, and those of this hour.
+-- were added, the totals, and what the counts of an hour and those of a minute begin with. ARGV: pod, number of this report, status,
+-- how long a silent pod is kept (ms), how many totals there are, how many counters of this hour, then pairs of counter and increment:
+-- those of totals, those of this hour, and what was finished since the last report, as `group|kind`.
 -- A report that arrives twice, because its reply was lost, counts once. Returns the keys that were unreadable.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -16,14 +17,22 @@ for i = 1, #statuses, 2 do
 end
 redis.call('HSET', KEYS[1], pod, string.format('%.0f ', now) .. ARGV[3])
 if (whole(safe('HGET', KEYS[2], pod)) or -1) < number then
-  local first_of_hour = 6 + 2 * tonumber(ARGV[5])
-  for i = 6, first_of_hour - 1, 2 do
+  local first_of_hour = 7 + 2 * tonumber(ARGV[5])
+  local first_of_flow = first_of_hour + 2 * tonumber(ARGV[6])
+  for i = 7, first_of_hour - 1, 2 do
     safe('HINCRBY', KEYS[3], ARGV[i], ARGV[i + 1])
   end
   local of_hour = string.format('%s:%.0f', KEYS[4], math.floor(now / HOUR_MS))
-  for i = first_of_hour, #ARGV, 2 do
+  for i = first_of_hour, first_of_flow - 1, 2 do
     safe('HINCRBY', of_hour, ARGV[i], ARGV[i + 1])
     redis.call('EXPIRE', of_hour, KEEP_HOURS * 3600)
+  end
+  local minute, slot = math.floor(now / MINUTE_MS), math.floor(now % MINUTE_MS / SLOT_MS)
+  for i = first_of_flow, #ARGV, 2 do
+    local group, kind = string.match(ARGV[i], '^(.*)|(%a)$')
+    local of_minute = string.format('%s:%s:%.0f', KEYS[5], group, minute)
+    safe('HINCRBY', of_minute, slot .. kind, ARGV[i + 1])
+    redis.call('EXPIRE', of_minute, KEEP_FLOW_SECONDS)
   end
   redis.call('HSET', KEYS[2], pod, number)
 end

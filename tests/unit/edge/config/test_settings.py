@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from edge_sender.config.settings import SettingsError, load, with_twin
+from edge_sender.config.settings import EdgeSettings, SettingsError, load, with_twin
 
 SOURCES = "{sources: [{name: a, kind: synthetic, identity: sequence}]}"
 
@@ -16,7 +16,7 @@ SOURCES = "{sources: [{name: a, kind: synthetic, identity: sequence}]}"
     [
         ({"uplink": "iot"}, "EDGE_CONNECTION_STRING: is required"),
         ({"uplink": "event-hubs", "connection_string": "x"}, "EDGE_REPLICA: is required"),
-        ({"ha": "active-passive"}, "EDGE_HA: active-passive needs"),
+        ({"ha": "active-passive"}, "EDGE_WITNESS: is required with EDGE_HA=active-passive.*example"),
         ({"spool_when_full": "explode"}, "EDGE_SPOOL_WHEN_FULL: .*example"),
         (
             {"ha": "active-passive", "replica": "a", "witness": "x", "overlap_seconds": 5},
@@ -27,6 +27,25 @@ SOURCES = "{sources: [{name: a, kind: synthetic, identity: sequence}]}"
 def test_the_edge_names_the_setting_that_is_wrong(given: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         load(**given)
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    given = {"uplink": "event-hubs", "twin": True, "ha": "active-passive", "overlap_seconds": 5, "http_port": "x"}
+    with pytest.raises(SettingsError) as caught:
+        load(**given)
+    heading, *lines = str(caught.value).splitlines()
+    assert heading == "6 settings are missing or wrong:"
+    assert {line.partition(":")[0] for line in lines} == {
+        f"EDGE_{name}" for name in ("HTTP_PORT", "CONNECTION_STRING", "REPLICA", "UPLINK", "WITNESS", "OVERLAP_SECONDS")
+    }
+    assert all(", for example EDGE_" in line for line in lines)
+
+
+def test_any_number_of_wrong_settings_is_one_message() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(**{name: object() for name in EdgeSettings.model_fields})
+    for name in EdgeSettings.model_fields:
+        assert f"EDGE_{name.upper()}: " in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -99,7 +99,7 @@ def test_the_advice_says_how_far_apart_readings_are() -> None:
     assert "time-bucket" in finding.text
 
 
-def compared(rules: str, *sides: list[tuple[float | None, object]]) -> Verdict:
+def compared(rules: str, *sides: Sequence[tuple[float | None, object]]) -> Verdict:
     """Of readings (stamp in seconds, data), which arrive when they are stamped, or one by one."""
     comparison = Comparison(parse_rules(rules))
     for side, readings in enumerate(sides):

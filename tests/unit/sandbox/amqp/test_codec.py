@@ -16,6 +16,8 @@ from sandbox.amqp import performatives as amqp
 from sandbox.amqp.codec import (
     AmqpDecodeError,
     Described,
+    Int,
+    Strings,
     Symbol,
     Timestamp,
     Uint,
@@ -36,6 +38,7 @@ simple = st.one_of(
     st.text(max_size=300),
     st.binary(max_size=300),
     st.uuids(),
+    st.integers(-(2**31), 2**31 - 1).map(Int),
     st.integers(0, 2**32 - 1).map(Uint),
     st.integers(0, 2**64 - 1).map(Ulong),
     st.integers(-(2**63), 2**63 - 1).map(Timestamp),
@@ -61,6 +64,15 @@ def test_the_sdk_reads_what_the_stand_in_writes(value: Any) -> None:
     rest, read = _decode._DECODE_BY_CONSTRUCTOR[data[0]](data[1:])
     assert len(rest) == 0
     assert read == (value.encode() if isinstance(value, str) else value)
+
+
+@given(st.lists(st.text(max_size=60), min_size=1))
+def test_an_array_of_strings_is_one_to_the_sdk_too(items: list[str]) -> None:
+    data = encode(Strings(items))
+    assert data[0] == 0xF0  # a list starts with 0xD0, and the SDK for Go refuses a list of partitions
+    assert decode(data) == (items, len(data))
+    rest, read = _decode._DECODE_BY_CONSTRUCTOR[0xF0](memoryview(data)[1:])
+    assert (len(rest), read) == (0, [item.encode() for item in items])
 
 
 @given(

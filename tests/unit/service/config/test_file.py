@@ -8,12 +8,13 @@ import pytest
 
 from dedup_service.config.file import load_config_file
 from dedup_service.errors import ConfigurationError
+from wire.formats.registry import NAMES, option_names
 
 GOOD = """\
 groups:
   - name: presses
     devices: [edge-press-*]
-    sources: ["opc.tcp://plant/press-*"]
+    sources: ["urn:factory:*;s=press-*"]
     expected_replicas: 3
     window_seconds: 7200
     mode: mark
@@ -47,7 +48,7 @@ def test_a_good_file_is_loaded(tmp_path: Path) -> None:
         ("mode: mark", "mode: forget", 7, "groups[0].mode"),
         ("mode: mark", "mood: mark", 7, "groups[0].mood"),
         ("[/value, /a~1b]", "\n      - /value\n      - value", 11, "groups[0].content[1]"),
-        ("name: ovens", "label: ovens", 12, "groups[1].name"),
+        ("  - name: ovens\n    devices", "  - devices", 12, "groups[1].name"),
         ("name: ovens", "name: presses", 1, "groups"),
         ("name: presses", "name: [", 4, ""),
         ("devices: [edge-press-*]", "format: xml", 3, "groups[0].format"),
@@ -67,6 +68,59 @@ def test_a_mistake_is_named_with_its_line_and_field(tmp_path: Path, wrong: str, 
     assert message.startswith(f"DEDUP_CONFIG_FILE: {path}")
     assert f"line {line}" in message
     assert field in message
+
+
+UNKNOWN = [
+    ("group: []", "line 1: group: is unknown here; did you mean `groups`?"),
+    ("version: 1\ngroups: [{name: a}]", "line 1: version: is unknown here; there are outputs, inputs, groups"),
+    (
+        "groups:\n  - name: a\n    device: [x]\n    format: xml",
+        "line 3: groups[0].device: is unknown here; did you mean `devices`?",
+    ),
+    ("groups:\n  - label: a", "line 2: groups[0].label: is unknown here; there are name, "),
+    (
+        "groups:\n  - name: a\n    windows_seconds: 1",
+        "line 3: groups[0].windows_seconds: is unknown here; did you mean `window_",
+    ),
+    ("groups:\n  - {name: a, true: 1}", "line 2: groups[0].True: is unknown here; there are "),
+    (
+        "groups: [{name: a}]\ninputs:\n  - name: w\n    connection_string: W",
+        "line 4: inputs[0].connection_string: is unknown here; did you mean `connection_string_env`?",
+    ),
+    ("groups: [{name: a}]\noutputs:\n  - Name: w", "line 3: outputs[0].Name: is unknown here; did you mean `name`?"),
+    (
+        "groups:\n  - name: a\n    format: json\n    format_options:\n      sources: [/a]",
+        "line 5: groups[0].format_options.sources: is unknown here; did you mean `source`?",
+    ),
+    (
+        "groups:\n  - name: a\n    format: json\n    format_options:\n      - source: [/a]\n      - {source: [/b], tme: /t}",
+        "line 6: groups[0].format_options[1].tme: is unknown here; did you mean `time`?",
+    ),
+    (
+        "groups: [{name: a}]\ninputs:\n  - name: w\n    format: opc-publisher\n    format_options: {beats: true}",
+        "line 5: inputs[0].format_options.beats: is unknown here; did you mean `heartbeats`?",
+    ),
+    (
+        "groups: [{name: a, format: opc-publisher, format_options: {rename: {}}}]",
+        "line 1: groups[0].format_options.rename: is unknown here; there are constant, heartbeats",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), UNKNOWN, ids=[said for _, said in UNKNOWN])
+def test_an_unknown_field_is_named_with_the_nearest_right_one(tmp_path: Path, text: str, said: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigurationError) as caught:
+        load_config_file(path)
+    assert str(caught.value).startswith(f"DEDUP_CONFIG_FILE: {path}, {said}")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_options_of_every_format_are_known_by_name(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load_config_file(write(tmp_path, f"groups: [{{name: a, format: {name}, format_options: {{'???': 1}}}}]"))
+    names = ", ".join(option_names(name)) or "none"
+    assert f"groups[0].format_options.???: is unknown here; there are {names}. Example" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ groups: [{name: plant}]
 """
     )
     settings = load(**{**GOOD, "input_connection_string": None, "input_consumer_group": None, "config_file": file})
-    with pytest.raises(ConfigurationError, match="^DEDUP_NAMESPACE: is missing"):
+    with pytest.raises(ConfigurationError, match=r"(?m)^DEDUP_NAMESPACE: is missing"):
         _ = Config(settings).inputs
     settings = settings.model_copy(update={"namespace": "plant"})
     monkeypatch.setenv("WEST", HUB)
@@ -100,7 +100,9 @@ def test_a_group_that_publishes_needs_an_output(tmp_path: Path) -> None:
     file = tmp_path / "groups.yaml"
     file.write_text("groups: [{name: a}, {name: b, mode: drop}]")
     observing = {"mode": "observe", "output_connection_string": None, "dead_letter_connection_string": None}
-    with pytest.raises(ConfigurationError, match="^DEDUP_OUTPUT_CONNECTION_STRING: is missing, and group b has mode drop"):
+    with pytest.raises(
+        ConfigurationError, match=r"(?m)^DEDUP_OUTPUT_CONNECTION_STRING: is missing, and group b has mode drop"
+    ):
         Config(load(**{**GOOD, **observing, "config_file": file})).groups(["0"])
 
 

@@ -33,6 +33,40 @@ def source(name: str, **read: Any) -> dict[str, Any]:
     return {"name": name, "connection_string_env": name.upper(), "consumer_group": "dedup", **read}
 
 
+def group(name: str, *devices: str) -> dict[str, Any]:
+    return {"name": name, "devices": list(devices)} if devices else {"name": name}
+
+
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [
+        ([group("a", "edge-1"), group("b", "edge-2")], []),
+        ([group("a", "edge-1*"), group("b", "edge-*"), group("c")], []),
+        (
+            [group("a"), group("b", "edge-1")],
+            ["group b, devices[0]: no device of edge-1 is ever in this group, since group a, which comes first, names all"],
+        ),
+        (
+            [group("a", "edge-*"), group("b", "oven-1", "edge-1", "edge-2/sender")],
+            ["group b, devices[1]: no device of edge-1 is ", "group b, devices[2]: no device of edge-2/sender is "],
+        ),
+        (
+            [group("a", "x-[0-4]"), group("b", "x-[5-9]"), group("c", "x-[0-9]")],
+            ["group c, devices[0]: no device of x-[0-9] is ever in this group, since groups a and b, which come first,"],
+        ),
+        ([group("a", "x"), group("b", "x", "y"), group("c", "y")], ["group b, devices[0]: ", "group c, devices[0]: "]),
+        ([group("a", "x"), group("b")], []),
+    ],
+    ids=str,
+)
+def test_devices_that_an_earlier_group_takes_are_named(
+    tmp_path: Path, groups: list[dict[str, Any]], said: list[str]
+) -> None:
+    texts = warnings(tmp_path, {"groups": groups})
+    expected = [f"devices_taken DEDUP_CONFIG_FILE: {text}" for text in said]
+    assert [text[: len(start)] for text, start in zip(texts, expected, strict=True)] == expected
+
+
 def test_nothing_is_said_of_what_is_well(tmp_path: Path) -> None:
     well = {"name": "g", "format": "json", "format_options": {"source": ["property:plant", "topic:1"], "time": "/ts"}}
     assert warnings(tmp_path, {"groups": [well]}) == []
@@ -50,8 +84,8 @@ def test_without_groups_and_with_a_shared_consumer_group(tmp_path: Path) -> None
 def test_an_identity_that_hardly_matches_is_named_with_group_and_field(tmp_path: Path) -> None:
     shapes = [{"source": ["/a"]}, {**SHAPE, "value": ["annotation:iothub-connection-device-id"]}]
     groups = [
-        {"name": "presses", "format": "json", "format_options": SHAPE},
-        {"name": "ovens", "format": "json", "format_options": shapes},
+        {**group("presses", "press"), "format": "json", "format_options": SHAPE},
+        {**group("ovens", "oven"), "format": "json", "format_options": shapes},
     ]
     remedy, but = "so that copies never agree on it: leave it out", "unless the plant's own code sets it equal on all"
     anew = f"system:message-id is normally made anew by each gateway, {remedy}, {but}"
@@ -69,7 +103,7 @@ def test_an_identity_that_hardly_matches_is_named_with_group_and_field(tmp_path:
 
 def test_inputs_whose_readings_never_match_are_named_with_the_groups_that_may_use_them(tmp_path: Path) -> None:
     west, east, south = source("west", format="telegraf"), source("east", format="kepware"), source("south")
-    groups: list[dict[str, Any]] = [{"name": "a"}, {"name": "own", "format": "cloudevents"}, {"name": "b"}]
+    groups: list[dict[str, Any]] = [group("a", "a"), {**group("own", "own"), "format": "cloudevents"}, group("b", "b")]
     (said,) = warnings(tmp_path, {"inputs": [west, east, south], "groups": groups})
     assert said.startswith(
         "identities_by_input DEDUP_CONFIG_FILE: groups a, b: readings have the identity source-time+value by west, "

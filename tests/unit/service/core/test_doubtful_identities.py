@@ -15,7 +15,7 @@ from dedup_service.core.property_types import Timestamp
 from dedup_service.core.source_report import source_report
 from dedup_service.core.traps import TrapKind
 from dedup_service.telemetry import Count
-from tests.support.copies import NOW_MS, Copies
+from tests.support.copies import DEPLOYMENT, NOW_MS, Copies
 from tests.support.pipelines import World
 from tests.unit.service.core.test_other_formats import extractor
 from wire.formats.registry import doubts_of
@@ -67,7 +67,7 @@ async def reported(reader: FormatExtractor, *, by_own_code: bool = False) -> Gro
                 await copies.deliver(gateway, reading.id, reading.time // 10**6, value, reading.source)
                 sources.add(reading.source)
     items = [source_report(source, await copies.counts(source), 0, NAMES) for source in sorted(sources)]
-    return group_report(items, {})
+    return group_report(items, {}, DEPLOYMENT)
 
 
 @pytest.mark.parametrize(("changed", "identity", "kind"), CASES, ids=str)
@@ -78,7 +78,8 @@ async def test_an_identity_that_never_matches_is_found_and_was_warned_about(
     assert list(doubts_of("json", json.dumps(shape)))
     report = await reported(extractor("json", shape, identity))
     assert {item.trap.kind if item.trap else None for item in report.sources} == {kind}
-    assert not any(item.can_be_deduplicated for item in report.sources)
+    assert {item.can_be_deduplicated for item in report.sources} == {False}
+    assert not report.undecided
     assert [trap.kind for trap in report.traps] == [kind]
     assert sum(trap.sources for trap in report.traps) == len(report.sources)
 

@@ -61,12 +61,9 @@ def test_a_bad_reading_removes_only_itself_from_its_batch() -> None:
     assert [raw for _, _, raw in reasons] == bad
 
 
-DEEP = b'{"id":"d","source":"a","data":' + b"[" * 5_000 + b"]" * 5_000 + b"}"
-
-
 @pytest.mark.parametrize(
     "broken",
-    [b'{"id":', b'{"id":"x" "source":1}', b"{nonsense}", b'{"a":"\\\\",}', b"NaN", DEEP],
+    [b'{"id":', b'{"id":"x" "source":1}', b"{nonsense}", b'{"a":"\\\\",}', b"NaN"],
     ids=lambda b: b[:20].decode(),
 )
 def test_broken_json_removes_only_its_own_element(broken: bytes) -> None:
@@ -76,6 +73,15 @@ def test_broken_json_removes_only_its_own_element(broken: bytes) -> None:
     else:
         assert [reading.id for reading in extraction.readings] == ["1", "2"]
         assert [part(extraction, item.index) for item in extraction.bad] == [broken]
+
+
+def test_a_deep_element_does_not_spoil_its_neighbours() -> None:
+    """Whether it is read depends on Python: 3.11 reads 1,000 levels, 3.13 reads 10,000."""
+    deep = b'{"id":"d","source":"urn:plant:a","data":' + b"[" * 5_000 + b"]" * 5_000 + b"}"
+    extraction = extract(batch_of([element("1"), deep, element("2")]))
+    read = [reading.id for reading in extraction.readings]
+    assert [one for one in read if one != "d"] == ["1", "2"]
+    assert len(read) + len(extraction.bad) == 3
 
 
 def test_a_batch_that_was_cut_off_keeps_its_whole_readings() -> None:

@@ -17,8 +17,8 @@ from dedup_service.processing.event_work import EventWork
 from tests.support.groups import OUTPUT, admission_of, group_of
 from tests.support.readings import batch_of, element, event, single
 
-PRESSES = group_of(name="presses", devices=("edge-press-?",), sources=("opc.tcp://plant/press-*",))
-OVENS = group_of(name="ovens", devices=("edge-oven-*",), sources=("opc.tcp://plant/oven-*",))
+PRESSES = group_of(name="presses", devices=("edge-press-?",), sources=("urn:plant#nsu=urn:machines;s=press-*",))
+OVENS = group_of(name="ovens", devices=("edge-oven-*",), sources=("urn:plant#nsu=urn:machines;s=oven-*",))
 
 
 def admitted(given: InputEvent, *groups: Group, unmatched: str = "ignore") -> EventWork:
@@ -53,12 +53,15 @@ def test_a_flood_of_made_up_names_does_not_fill_the_memory() -> None:
 
 
 def test_a_source_of_another_group_is_refused_and_claims_nothing() -> None:
-    work = admitted(single("1", source="opc.tcp://plant/oven-1/t", device="edge-press-1"))
+    work = admitted(single("1", source="urn:plant#nsu=urn:machines;s=oven-1/t", device="edge-press-1"))
     assert (work.extraction.readings, reasons(work)) == ([], ["source-not-allowed"])
 
 
 def test_only_the_foreign_readings_of_a_batch_are_refused() -> None:
-    own, foreign = element("1", "opc.tcp://plant/press-1/t"), element("2", "opc.tcp://plant/oven-1/t")
+    own, foreign = (
+        element("1", "urn:plant#nsu=urn:machines;s=press-1/t"),
+        element("2", "urn:plant#nsu=urn:machines;s=oven-1/t"),
+    )
     work = admitted(batch_of([own, foreign], device="edge-press-1"))
     assert [reading.id for reading in work.extraction.readings] == ["1"]
     assert [letter.body for _, letter in work.dead] == [b"[" + foreign + b"]"]
@@ -81,7 +84,7 @@ def test_one_reading_in_two_groups_has_two_keys_whatever_is_crafted() -> None:
 
 @pytest.mark.parametrize("name", ["iothub-connection-device-id", "cloudEvents_replica"])
 def test_a_device_cannot_pose_as_another_one(name: str) -> None:
-    forged = single("1", source="opc.tcp://plant/oven-1", device="edge-press-1")
+    forged = single("1", source="urn:plant#nsu=urn:machines;s=oven-1", device="edge-press-1")
     work = admitted(replace(forged, application_properties={**forged.application_properties, name: "edge-oven-1"}))
     assert (work.replica, reasons(work)) == ("edge-press-1", ["source-not-allowed"])
 
@@ -92,7 +95,7 @@ def test_a_device_cannot_pose_as_another_one(name: str) -> None:
 def test_events_of_unknown_devices_or_without_telemetry_claim_nothing_and_are_not_dead_letters_by_default(
     unmatched: str, dead: int, forwarded: bool
 ) -> None:
-    twin = single("1", source="opc.tcp://plant/press-1", device="edge-press-1")
+    twin = single("1", source="urn:plant#nsu=urn:machines;s=press-1", device="edge-press-1")
     twin = replace(twin, annotations={**twin.annotations, MESSAGE_SOURCE: "twinChangeEvents"})
     for foreign, why in ((single("1", device="stranger"), "no-group"), (twin, "not-telemetry"), (event(b"?"), "no-group")):
         work = admitted(foreign, unmatched=unmatched)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from dedup_service.core.source_report import SourceReport, source_report
+from dedup_service.core.source_report import Lack, SourceReport, source_report
 from dedup_service.core.traps import TrapKind
 from tests.support.copies import NOW_MS, REPLICAS, SOURCE, Copies
 
@@ -188,6 +188,31 @@ async def test_heartbeats_that_keep_the_time_are_no_watchdog() -> None:
     report = await reported(copies)
     assert report.trap is None
     assert report.match_rate == 1
+
+
+@pytest.mark.parametrize(
+    ("delivered", "lack", "verdict"),
+    [
+        ({0: 1}, Lack.ONE_READING, "only 1 reading so far"),
+        ({0: 1, 1: 1}, Lack.ONE_READING, "only 1 reading so far"),
+        ({0: 2}, Lack.ONE_SENDER, "only edge-0 sends it"),
+        ({0: 200}, Lack.ONE_SENDER, "only edge-0 sends it"),
+        ({0: 12, 1: 12}, Lack.FEW_READINGS, "only 12 readings so far"),
+        ({0: 200, 1: 4}, Lack.FEW_READINGS, "only 4 readings of a second replica so far"),
+        ({0: 40, 1: 40}, None, "good"),
+        ({0: 1000, 1: 20}, None, "2% have a second copy; edge-1 delivers only 2%"),
+    ],
+    ids=str,
+)
+async def test_what_too_little_is_known_of_is_undecided(delivered: dict[int, int], lack: Lack | None, verdict: str) -> None:
+    copies = Copies()
+    for n in range(max(delivered.values())):
+        for replica, count in delivered.items():
+            if n < count:
+                await copies.deliver(replica, str(n), NOW_MS + 1000 * n, n)
+    report = await reported(copies)
+    assert (report.trap, report.undecided, report.can_be_deduplicated) == (None, lack, True if lack is None else None)
+    assert report.verdict.startswith(verdict)
 
 
 async def test_fields_that_anybody_wrote_into_redis_change_nothing() -> None:

@@ -13,6 +13,7 @@ from dedup_service.observability.fleet import Fleet
 from dedup_service.observability.single_flight import SingleFlight
 from tests.doubles.board import MemoryPodBoard
 from tests.doubles.memory import MemoryClaims, MemoryClock
+from tests.doubles.timeline import MemoryTimelineStore
 from tests.support.groups import group_of
 from tests.support.shared import REDIS
 
@@ -112,7 +113,7 @@ async def test_many_requests_cost_redis_one_round() -> None:
     calls: Counter[str] = Counter()
     ledger = CountingLedger(MemoryClaims(MemoryClock()).ledger, calls)
     board = CountingLedger(MemoryPodBoard(), calls)
-    fleet: Any = Fleet(ledger, board, [group_of()])
+    fleet: Any = Fleet(ledger, board, MemoryTimelineStore(), [group_of()])
     asked = ("overview", "pods", "totals")
     await asyncio.gather(*(getattr(fleet, name)() for name in asked for _ in range(20)))
     await asyncio.gather(*(fleet.history("g") for _ in range(20)), *(fleet.sources("g") for _ in range(20)))

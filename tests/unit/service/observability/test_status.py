@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from types import MappingProxyType
 
 import pytest
 
+from dedup_service.core.flow import Sums, merged, slots_of
 from dedup_service.core.pod_report import PodReport
 from dedup_service.errors import UnavailableError
 from dedup_service.observability.fleet import Fleet
 from dedup_service.observability.status import Status
+from dedup_service.observability.timeline import TimelineKeeper
 from dedup_service.telemetry import Count, PartitionFigures, Telemetry
 from tests.doubles.board import MemoryPodBoard
 from tests.doubles.memory import MemoryClaims, MemoryClock
+from tests.doubles.timeline import MemoryTimelineStore
+from tests.support.groups import group_of
 from tests.support.shared import REDIS
 
 
@@ -27,8 +32,9 @@ class FlakyBoard(MemoryPodBoard):
         report: PodReport,
         increments: Mapping[str, int],
         recognised: Mapping[str, int] = MappingProxyType({}),
+        flow: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
-        await super().tell(pod_id, number, report, increments, recognised)
+        await super().tell(pod_id, number, report, increments, recognised, flow)
         if self.lost_replies:
             self.lost_replies -= 1
             raise UnavailableError(REDIS, "no answer", ambiguous=True)
@@ -36,8 +42,9 @@ class FlakyBoard(MemoryPodBoard):
 
 def make() -> tuple[Status, FlakyBoard]:
     board = FlakyBoard()
-    fleet = Fleet(MemoryClaims(MemoryClock()).ledger, board)
-    return Status("pod", board, fleet, Telemetry()), board
+    store = MemoryTimelineStore()
+    fleet = Fleet(MemoryClaims(MemoryClock()).ledger, board, store)
+    return Status("pod", board, fleet, Telemetry(), TimelineKeeper("pod", store, fleet, time.monotonic)), board
 
 
 async def test_a_report_whose_reply_was_lost_counts_once() -> None:
@@ -52,6 +59,17 @@ async def test_a_report_whose_reply_was_lost_counts_once() -> None:
     assert await board.totals() == {"COPIES|edge-1": 7}
 
 
+async def test_others_read_in_which_mode_each_pod_runs() -> None:
+    status, board = make()
+    status.fleet.groups = [group_of(name="a", mode="observe"), group_of(name="b", mode="drop")]
+    assert await status.fleet.modes() == {}
+    await status.tell()
+    assert await status.fleet.modes() == {"a": "observe", "b": "drop"}
+    await board.tell("of-before", 1, PodReport("1", 1), {})
+    await board.tell("other", 1, PodReport("1", 1, modes={"a": "drop", "b": "drop"}), {})
+    assert await status.fleet.modes() == {"a": "drop/observe", "b": "drop"}
+
+
 async def test_what_was_recognised_counts_once_and_in_its_hour() -> None:
     status, board = make()
     status.telemetry.recognised["telegraf|default"] += 3
@@ -64,6 +82,24 @@ async def test_what_was_recognised_counts_once_and_in_its_hour() -> None:
     await status.tell()
     assert await board.totals() == {}
     assert await board.recognised(list(board.by_hour)) == {"telegraf|default": 4, "kepware|default": 1}
+
+
+async def test_what_was_finished_is_told_once_and_by_group() -> None:
+    status, board = make()
+    status.telemetry.finished("presses", copies=3, readings=1, duplicates=2)
+    board.lost_replies = 1
+    with pytest.raises(UnavailableError):
+        await status.tell()
+    status.telemetry.finished("presses", copies=3, readings=0, duplicates=3)
+    status.telemetry.finished("ovens", copies=1, readings=1, duplicates=0)
+    for _ in range(3):
+        await status.tell()
+    slots = {
+        group: merged(slots_of(at, counts) for (of, at), counts in board.by_minute.items() if of == group)
+        for group, _ in board.by_minute
+    }
+    sums = {group: sum(found.values(), Sums()) for group, found in slots.items()}
+    assert sums == {"presses": Sums(6, 1, 5), "ovens": Sums(1, 1, 0)}
 
 
 async def test_only_the_newest_examples_are_reported() -> None:
@@ -84,6 +120,7 @@ async def test_a_pod_that_leaves_is_no_longer_shown() -> None:
 
 async def test_an_outdated_overview_is_not_shown() -> None:
     status, _ = make()
+    status.fleet.groups = [group_of()]
     now = 1000.0
     status.monotonic = lambda: now
     assert status.overview is None

@@ -15,7 +15,9 @@ from asyncua import ua
 from dedup_service.config.file import ConfigFile
 from dedup_service.config.unknown_fields import unknown_fields
 from dedup_service.config.warnings import file_warnings
-from edge_sender.config.sources import FileConfig, MqttConfig, OpcUaConfig, SyntheticConfig, parse_sources
+from edge_sender.config.file import FileConfig
+from edge_sender.config.mqtt import MqttConfig
+from edge_sender.config.sources import OpcUaConfig, SyntheticConfig, parse_sources
 from edge_sender.sources.opcua import source_uri
 from sandbox.demo.plan import GROUPS
 from sandbox.plant.sources import machines

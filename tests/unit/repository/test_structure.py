@@ -33,6 +33,8 @@ PURE = [
     *modules("wire"),
     *(ROOT / "edge_sender" / f"{name}.py" for name in ("buffering/batcher", "counters")),
     *(ROOT / "edge_sender/identity" / f"{name}.py" for name in ("comparison", "judging", "readings", "rules", "stamps")),
+    *(ROOT / "edge_sender/sources" / f"{name}.py" for name in ("payloads", "plant_times", "mqtt/format", "mqtt/retained")),
+    *(ROOT / "edge_sender/sources/files" / f"{name}.py" for name in ("format", "records")),
 ]
 
 

@@ -17,6 +17,7 @@ from edge_sender.buffering.inbox import IntakeOptions
 from edge_sender.buffering.spool import Spool, SpoolLimits, SpoolUnusableError, open_spool
 from edge_sender.config.settings import IN_MEMORY, EdgeSettings, SettingsError
 from edge_sender.config.sources import PROBED_KINDS, SourceConfig, SourcesDocument
+from edge_sender.counters import SourceTally
 from edge_sender.election import ElectionOptions
 from edge_sender.identity.check import IdentityCheck
 from edge_sender.ports import Clocks, SourceConfigError, Uplink, Witness
@@ -74,7 +75,7 @@ def try_out(sources: SourcesDocument) -> None:
     """Check that the sources can be made on this gateway, with its files and its environment. Raises SettingsError."""
     try:
         for config in sources.sources:
-            make_source(config, "edge-sender-trial")
+            make_source(config, "edge-sender-trial", SourceTally())
     except SourceConfigError as error:
         raise SettingsError(str(error)) from None
 
@@ -85,9 +86,9 @@ def replica_name(settings: EdgeSettings) -> str:
 
 
 def _configured_source(settings: EdgeSettings, config: SourceConfig) -> ConfiguredSource:
-    client_id = f"edge-sender-{replica_name(settings)}-{config.name}"
+    client_id, tally = f"edge-sender-{replica_name(settings)}-{config.name}", SourceTally()
     try:
-        source = make_source(config, client_id)
+        source = make_source(config, client_id, tally)
     except SourceConfigError as error:
         raise SettingsError(str(error)) from None
     check = None
@@ -100,7 +101,7 @@ def _configured_source(settings: EdgeSettings, config: SourceConfig) -> Configur
             seconds=settings.identity_check_seconds,
             every_seconds=settings.identity_check_every_seconds,
         )
-    return ConfiguredSource(source, config.rules, config.event_type, check)
+    return ConfiguredSource(source, config.rules, config.event_type, check, tally)
 
 
 def _witness(settings: EdgeSettings) -> Witness | None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edge_sender.buffering.batcher import Batcher, BatchLimits
 from edge_sender.buffering.delivery import Delivery
 from edge_sender.buffering.inbox import Inbox, IntakeOptions, SourceIntake
 from edge_sender.buffering.spool import Spool, SpoolLimits
 from edge_sender.buffering.store import Store
-from edge_sender.counters import Counters
+from edge_sender.counters import Counters, SourceTally
 from edge_sender.election import Election, ElectionOptions, Role
 from edge_sender.identity.check import CheckedIntake, IdentityCheck
 from edge_sender.identity.rules import IdentityRules
@@ -43,6 +43,7 @@ class ConfiguredSource:
     event_type: str
     check: IdentityCheck | None = None
     """Observes the samples, to find out whether the rules suit the source."""
+    tally: SourceTally = field(default_factory=SourceTally)
 
     def intake(self, inbox: Inbox, positions: Mapping[str, str]) -> Intake:
         intake = SourceIntake(inbox, self.source.name, self.rules, self.event_type, positions)

@@ -1,0 +1,157 @@
+"""Finds what nodes a server has below Objects, and how they hang together. One that can't be browsed costs itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from asyncua import ua
+
+from edge_sender.sources.opcua.addresses import Addresses, Key, OddNodeError, key, printable
+from edge_sender.sources.opcua.connection import Connection
+from edge_sender.sources.opcua.limits import Limits, Refused, Service, in_parts, name_of
+
+MOST_NODES = 1_000_000
+"""An address space without end must not fill the memory."""
+OBJECTS = (0, ua.ObjectIds.ObjectsFolder)
+SERVER = (0, ua.ObjectIds.Server)
+HAS_PROPERTY = ua.ObjectIds.HasProperty
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    node_id: ua.NodeId
+    is_variable: bool
+    type: str
+    """Text of its type definition; empty if it has none."""
+
+
+@dataclass(slots=True)
+class AddressSpace:
+    """Everything below Objects, except properties and the server's own Server object."""
+
+    addresses: Addresses
+    nodes: dict[Key, Node] = field(default_factory=dict)
+    children: dict[Key, list[tuple[str, Key]]] = field(default_factory=dict)
+    """Browse name and key; a node may be below several others, and below itself."""
+    odd: dict[str, str] = field(default_factory=dict)
+    """What could not be browsed, and why."""
+
+    def variables(self) -> Iterator[tuple[Key, Node]]:
+        return ((where, node) for where, node in self.nodes.items() if node.is_variable)
+
+
+async def browse(connection: Connection, limits: Limits, addresses: Addresses) -> AddressSpace:
+    """Raises what a lost connection or session raises."""
+    space = AddressSpace(addresses)
+    waiting = [ua.NodeId(ua.ObjectIds.ObjectsFolder)]
+    while waiting:
+        found: list[ua.NodeId] = []
+        for parent, result in await _browse(connection, limits, waiting):
+            if isinstance(result, Refused):
+                _note(space, parent, result.why)
+            else:
+                found += _take(space, parent, result)
+        waiting = found
+    return space
+
+
+async def _browse(
+    connection: Connection, limits: Limits, nodes: Sequence[ua.NodeId]
+) -> list[tuple[ua.NodeId, list[ua.ReferenceDescription] | Refused]]:
+    """The references of each node, all of them."""
+
+    async def first(part: Sequence[ua.NodeId]) -> Sequence[ua.BrowseResult]:
+        request = ua.BrowseRequest()
+        request.Parameters.NodesToBrowse = [_description(node) for node in part]
+        return await _finish(connection, (await connection.call(request, ua.BrowseResponse)).Results)
+
+    async def alone(part: Sequence[ua.NodeId]) -> Sequence[ua.BrowseResult]:
+        return [result for node in part for result in await first([node])]
+
+    results = await in_parts(limits, Service.BROWSE, nodes, first)
+    short = [index for index, result in enumerate(results) if _lacks_continuation(result)]
+    again = await in_parts(limits, Service.BROWSE, [nodes[index] for index in short], alone)
+    for index, result in zip(short, again, strict=True):
+        results[index] = result
+    return [(node, _references(result)) for node, result in zip(nodes, results, strict=True)]
+
+
+async def _finish(connection: Connection, results: Sequence[ua.BrowseResult]) -> Sequence[ua.BrowseResult]:
+    """Add the references that did not fit into the first answer, so that the server can forget its continuation points."""
+    for result in results:
+        point = result.ContinuationPoint
+        while point:
+            request = ua.BrowseNextRequest()
+            request.Parameters.ContinuationPoints = [point]
+            more = (await connection.call(request, ua.BrowseNextResponse)).Parameters.Results[0]
+            result.References = [*result.References, *more.References]
+            result.StatusCode, point = more.StatusCode, more.ContinuationPoint
+    return results
+
+
+def _description(node: ua.NodeId) -> ua.BrowseDescription:
+    return ua.BrowseDescription(
+        NodeId=node,
+        BrowseDirection=ua.BrowseDirection.Forward,
+        ReferenceTypeId=ua.NodeId(ua.ObjectIds.HierarchicalReferences),
+        IncludeSubtypes=True,
+        NodeClassMask=ua.NodeClass.Object | ua.NodeClass.Variable,
+        ResultMask=ua.BrowseResultMask.All,
+    )
+
+
+def _lacks_continuation(result: ua.BrowseResult | Refused) -> bool:
+    return not isinstance(result, Refused) and result.StatusCode.value == ua.StatusCodes.BadNoContinuationPoints
+
+
+def _references(result: ua.BrowseResult | Refused) -> list[ua.ReferenceDescription] | Refused:
+    if isinstance(result, Refused):
+        return result
+    return Refused(name_of(result.StatusCode.value)) if result.StatusCode.is_bad() else list(result.References or ())
+
+
+def _take(space: AddressSpace, parent: ua.NodeId, references: list[ua.ReferenceDescription]) -> list[ua.NodeId]:
+    """Note the node's children; return those that were not known yet."""
+    new, children = [], space.children.setdefault(key(parent), [])
+    for reference in references:
+        if reference.ReferenceTypeId == ua.NodeId(HAS_PROPERTY):
+            continue
+        try:
+            node_id = space.addresses.local(reference.NodeId)
+            space.addresses.source_uri(node_id)
+        except OddNodeError as error:
+            _note(space, reference.NodeId, str(error))
+            continue
+        where = key(node_id)
+        if where == SERVER:
+            continue
+        children.append((reference.BrowseName.Name or "", where))
+        if where in space.nodes or where == OBJECTS:
+            continue
+        if len(space.nodes) >= MOST_NODES:
+            space.odd["…"] = f"there are more than {MOST_NODES} nodes"
+            return new
+        is_variable = reference.NodeClass == ua.NodeClass.Variable
+        space.nodes[where] = Node(node_id, is_variable, _type(space.addresses, reference.TypeDefinition))
+        new.append(node_id)
+    return new
+
+
+def _type(addresses: Addresses, type_id: ua.NodeId) -> str:
+    try:
+        return addresses.text(addresses.local(type_id))
+    except OddNodeError:
+        return ""
+
+
+def _note(space: AddressSpace, node_id: ua.NodeId, why: str) -> None:
+    space.odd[printable(name(space.addresses, node_id))] = why
+
+
+def name(addresses: Addresses, node_id: ua.NodeId) -> str:
+    """What people call the node, also if it is an odd one."""
+    try:
+        return addresses.text(node_id)
+    except OddNodeError:
+        return str(node_id.to_string())

@@ -1,0 +1,61 @@
+"""Takes in what a subscription delivers: every notification becomes a reading, or is counted."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from edge_sender.counters import SourceTally
+from edge_sender.ports import Intake
+from edge_sender.sources.opcua.addresses import printable
+from edge_sender.sources.opcua.decoding import Change, Message
+from edge_sender.sources.opcua.items import Item
+from edge_sender.sources.opcua.limits import name_of
+from edge_sender.sources.opcua.notifications import NoReadingError, Payload, has_overflowed, sample_of
+from edge_sender.sources.opcua.publishing import SubscriptionLostError
+
+logger = logging.getLogger(__name__)
+
+
+class Receiver:
+    """`items` by their handles."""
+
+    def __init__(self, name: str, items: Mapping[int, Item], payload: Payload, intake: Intake, tally: SourceTally) -> None:
+        self._name = name
+        self._items = items
+        self._payload: Payload = payload
+        self._intake = intake
+        self._tally = tally
+
+    def take(self, message: Message) -> None:
+        """Raises SubscriptionLostError, if the server says that the subscription has ended."""
+        for change in message.changes:
+            self._take(change)
+        if message.unreadable:
+            self._tally.count("undecodable", message.unreadable)
+            logger.warning("%s: %d notifications can't be told apart, and are lost", self._name, message.unreadable)
+        for status in filter(None, message.statuses):
+            raise SubscriptionLostError(f"the server has ended the subscription ({name_of(status)})")
+
+    def _take(self, change: Change) -> None:
+        item = self._items.get(change.handle)
+        if item is None:
+            self._tally.count("unknown-item")
+            return
+        if has_overflowed(change.status):
+            self._tally.count("overflow")
+            self._list(
+                item, "the server's queue overflowed: it dropped readings; a longer queue or shorter publishing helps"
+            )
+        try:
+            sample = sample_of(change, item.uri, self._payload)
+        except NoReadingError as error:
+            self._tally.count(error.reason)
+            if error.reason != "waiting":
+                self._list(item, f"{error.reason}: {error}")
+            return
+        self._intake.take(sample)
+
+    def _list(self, item: Item, why: str) -> None:
+        if self._tally.trouble(printable(item.uri), printable(why)):
+            logger.warning("%s: %s: %s", self._name, printable(item.uri), printable(why))

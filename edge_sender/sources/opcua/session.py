@@ -1,0 +1,159 @@
+"""One session at a server, from its opening until its subscriptions are lost. It bridges interruptions of the connection."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from asyncua import ua
+
+from edge_sender.counters import SourceTally
+from edge_sender.ports import Intake
+from edge_sender.sources.opcua.addresses import Addresses
+from edge_sender.sources.opcua.browsing import AddressSpace, browse
+from edge_sender.sources.opcua.capabilities import read_addresses, read_limits
+from edge_sender.sources.opcua.connection import Connection
+from edge_sender.sources.opcua.items import Item
+from edge_sender.sources.opcua.limits import Limits
+from edge_sender.sources.opcua.notifications import Payload
+from edge_sender.sources.opcua.publishing import Publisher, SubscriptionLostError
+from edge_sender.sources.opcua.receiving import Receiver
+from edge_sender.sources.opcua.subscribing import Subscriptions
+from edge_sender.sources.opcua.together import together
+
+logger = logging.getLogger(__name__)
+
+RESUME_SECONDS = 1.0
+WATCH_SECONDS = 1.0
+PROBE_SECONDS = 5.0
+"""How long the server may take to answer a question that it can answer at once."""
+STATE = ua.ObjectIds.Server_ServerStatus_State
+INTERRUPTIONS = frozenset(
+    {
+        ua.StatusCodes.BadSessionIdInvalid,
+        ua.StatusCodes.BadSessionClosed,
+        ua.StatusCodes.BadSessionNotActivated,
+        ua.StatusCodes.BadSecureChannelIdInvalid,
+        ua.StatusCodes.BadSecureChannelClosed,
+        ua.StatusCodes.BadSecureChannelTokenUnknown,
+        ua.StatusCodes.BadConnectionClosed,
+        ua.StatusCodes.BadCommunicationError,
+        ua.StatusCodes.BadServerHalted,
+        ua.StatusCodes.BadShutdown,
+    }
+)
+"""Answers after which the session, or at least its subscriptions, may still be there."""
+
+
+class NothingToReadError(Exception):
+    """None of the variables that were chosen can be subscribed to."""
+
+
+class ServerChangedError(Exception):
+    """What the session was made for is no longer so; a new one is needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is read of the server."""
+
+    choose: Callable[[AddressSpace], Iterable[Item]]
+    payload: Payload
+
+
+class Session:
+    """`down` and `up` are called when the connection is interrupted, and when it is bridged."""
+
+    def __init__(
+        self,
+        name: str,
+        connection: Connection,
+        limits: Limits,
+        wanted: Wanted,
+        tally: SourceTally,
+        *,
+        down: Callable[[Exception], None],
+        up: Callable[[str], None],
+    ) -> None:
+        self.is_serving = self.was_serving = False
+        self.connection = connection
+        self._name = name
+        self._limits = limits
+        self._wanted = wanted
+        self._tally = tally
+        self._down, self._up = down, up
+        self._addresses: Addresses | None = None
+        self._subscriptions = Subscriptions(connection, limits)
+
+    async def run(self, intake: Intake) -> None:
+        """Open the session, subscribe and deliver. Raises NothingToReadError, ServerChangedError, SubscriptionLostError, and
+        whatever the library raises for what a server may do."""
+        receiver = Receiver(self._name, self._subscriptions.items, self._wanted.payload, intake, self._tally)
+        publisher = Publisher(self._name, self._subscriptions, self._tally, receiver.take)
+        await self.connection.open()
+        await self._subscribe()
+        while True:
+            self.is_serving = self.was_serving = True
+            try:
+                await together(publisher.run(), self.connection.keep(), self._watch())
+            except (OSError, TimeoutError, ua.UaStatusCodeError) as error:
+                self.is_serving = False
+                if isinstance(error, ua.UaStatusCodeError) and error.code not in INTERRUPTIONS:
+                    raise
+                self._down(error)
+            await self._resume()
+            await publisher.fill()
+            self._up("the connection is back, and the subscription with it")
+
+    async def _subscribe(self) -> None:
+        self._addresses = await read_addresses(self.connection, self._limits)
+        self._subscriptions.most_items = await read_limits(self.connection, self._limits)
+        space = await browse(self.connection, self._limits, self._addresses)
+        await self._subscriptions.add(self._wanted.choose(space))
+        self._report(space)
+        if not self._subscriptions.items:
+            raise NothingToReadError(self._why_nothing())
+        self._subscriptions.listen()
+        left_out = f"; {len(self._tally.left_out)} are left out" if self._tally.left_out else ""
+        self._up(f"subscribed to {len(self._subscriptions.items)} variables{left_out}")
+
+    def _report(self, space: AddressSpace) -> None:
+        tally, subscriptions = self._tally, self._subscriptions
+        tally.subscribed = len(subscriptions.items)
+        tally.left_out = {**space.odd, **subscriptions.refused}
+        if tally.revised != subscriptions.revised:
+            tally.revised = dict(subscriptions.revised)
+            for what, number in tally.revised.items():
+                logger.warning("%s: the server granted %s (%d times)", self._name, what, number)
+
+    def _why_nothing(self) -> str:
+        refused = self._subscriptions.refused
+        if not refused:
+            return "the server has none of the variables that were chosen"
+        return f"all {len(refused)} variables were refused, the first with {next(iter(refused.values()))}"
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            async with asyncio.timeout(PROBE_SECONDS):
+                await self.connection.read([STATE])
+            if self._subscriptions.is_silent():
+                raise SubscriptionLostError("the server is silent about the subscription")
+
+    async def _resume(self) -> None:
+        """Returns once the session and its subscriptions are there again. Raises if they are lost."""
+        while True:
+            await asyncio.sleep(RESUME_SECONDS)
+            if self.connection.is_renewed():
+                raise ServerChangedError("the certificates were renewed while it was disconnected")
+            try:
+                is_same = await self.connection.resume()
+                break
+            except (OSError, TimeoutError) as error:
+                self._down(error)
+        if await read_addresses(self.connection, self._limits) != self._addresses:
+            raise ServerChangedError("the server's application URI or namespaces have changed")
+        if not is_same:
+            await self._subscriptions.transfer()

@@ -9,8 +9,8 @@ from typing import Literal
 Reason = Literal["no-identity", "memory-full", "spool-full", "too-old", "refused"]
 REASONS: tuple[Reason, ...] = ("no-identity", "memory-full", "spool-full", "too-old", "refused")
 
-Loss = Literal["overflow", "gap", "interruption", "undecodable", "unencodable", "unknown-item"]
-LOSSES: tuple[Loss, ...] = ("overflow", "gap", "interruption", "undecodable", "unencodable", "unknown-item")
+Loss = Literal["overflow", "gap", "interruption", "undecodable", "unknown-item"]
+LOSSES: tuple[Loss, ...] = ("overflow", "gap", "interruption", "undecodable", "unknown-item")
 Skip = Literal["waiting", "repeated"]
 SKIPS: tuple[Skip, ...] = ("waiting", "repeated")
 MOST_LISTED = 100
@@ -22,9 +22,8 @@ class SourceTally:
 
     lost: Counter[Loss] = field(default_factory=Counter)
     """`overflow`: notifications before which the server's queue dropped some. `gap`: notification messages that the server
-    no longer had. `interruption`: subscriptions that it no longer had, so that what came meanwhile is unknown. `undecodable`
-    and `unencodable`: notifications whose value can't be decoded, or has no JSON. `unknown-item`: those of no known
-    variable."""
+    no longer had. `interruption`: subscriptions that it no longer had, so that what came meanwhile is unknown.
+    `undecodable`: notifications whose value can't be decoded. `unknown-item`: those of no known variable."""
     skipped: Counter[Skip] = field(default_factory=Counter)
     """`waiting`: notifications that only say that there is no value yet. `repeated`: first ones of a subscription that
     repeat what was delivered already."""
@@ -35,7 +34,7 @@ class SourceTally:
     revised: dict[str, int] = field(default_factory=dict)
     """What the server granted instead of what was asked for, and for how many variables or subscriptions."""
     troubled: dict[str, str] = field(default_factory=dict)
-    """Variables that had values which could not be decoded or encoded: why, the last time. At most `MOST_LISTED`."""
+    """Variables that had values which could not be decoded: why, the last time. At most `MOST_LISTED`."""
 
     def count(self, reason: Loss | Skip, number: int = 1) -> None:
         if reason in SKIPS:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from asyncua import Node, Server, ua
+from asyncua.common.structures104 import new_struct, new_struct_field
 from asyncua.common.utils import ServiceError
 from asyncua.server.internal_session import InternalSession
 from asyncua.server.internal_subscription import InternalSubscription
@@ -88,7 +89,7 @@ class Plc:
         parent = self.server.nodes.objects if below is None else below
         anything = ua.NodeId(ua.ObjectIds.BaseDataType)
         name = ua.QualifiedName(str(identifier), index)
-        first = value if isinstance(value, ua.Variant) else ua.Variant(value)
+        first = variant_of(value)
         node = await parent.add_variable(ua.NodeId(identifier, index), name, first, datatype=anything)
         await self.show(node, value, at_ms=at_ms)
         return node
@@ -98,10 +99,15 @@ class Plc:
         parent = self.server.nodes.objects if below is None else below
         return await parent.add_folder(ua.NodeId(identifier, index), ua.QualifiedName(identifier, index))
 
+    async def structure(self, name: str, members: Mapping[str, ua.VariantType]) -> ua.NodeId:
+        """A data type that the server defines; the node of its binary encoding."""
+        fields = [new_struct_field(member, kind) for member, kind in members.items()]
+        _, encodings = await new_struct(self.server, self.index(), name, fields)
+        return encodings[0].nodeid
+
     async def show(self, node: Node, value: Any, *, at_ms: int, status: int = 0) -> None:
-        variant = value if isinstance(value, ua.Variant) else ua.Variant(value)
         shown = ua.DataValue(
-            variant, StatusCode=ua.StatusCode(status), SourceTimestamp=START + timedelta(milliseconds=at_ms)
+            variant_of(value), StatusCode=ua.StatusCode(status), SourceTimestamp=START + timedelta(milliseconds=at_ms)
         )
         await self.server.write_attribute_value(node.nodeid, shown)
 
@@ -123,6 +129,13 @@ def source_of(endpoint: str, tally: SourceTally | None = None, **given: Any) -> 
     source = make_source(config, "test", tally or SourceTally())
     assert isinstance(source, OpcUaSource)
     return source
+
+
+def variant_of(value: Any) -> ua.Variant:
+    """Whole numbers have 32 bits, since those of 64 bits are text in JSON."""
+    if isinstance(value, ua.Variant):
+        return value
+    return ua.Variant(value, ua.VariantType.Int32 if type(value) is int else None)
 
 
 @dataclass

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from asyncua import ua
 
 from edge_sender.sources.opcua.addresses import Addresses, Key, OddNodeError, key, printable
 from edge_sender.sources.opcua.connection import Connection
-from edge_sender.sources.opcua.limits import Limits, Refused, Service, in_parts, name_of
+from edge_sender.sources.opcua.limits import Limits, Refused
+from edge_sender.sources.opcua.references import Follow, references_of
 
 MOST_NODES = 1_000_000
 """An address space without end must not fill the memory."""
@@ -47,68 +48,13 @@ async def browse(connection: Connection, limits: Limits, addresses: Addresses) -
     waiting = [ua.NodeId(ua.ObjectIds.ObjectsFolder)]
     while waiting:
         found: list[ua.NodeId] = []
-        for parent, result in await _browse(connection, limits, waiting):
+        for parent, result in await references_of(connection, limits, waiting, Follow.CHILDREN):
             if isinstance(result, Refused):
                 _note(space, parent, result.why)
             else:
                 found += _take(space, parent, result)
         waiting = found
     return space
-
-
-async def _browse(
-    connection: Connection, limits: Limits, nodes: Sequence[ua.NodeId]
-) -> list[tuple[ua.NodeId, list[ua.ReferenceDescription] | Refused]]:
-    """The references of each node, all of them."""
-
-    async def first(part: Sequence[ua.NodeId]) -> Sequence[ua.BrowseResult]:
-        request = ua.BrowseRequest()
-        request.Parameters.NodesToBrowse = [_description(node) for node in part]
-        return await _finish(connection, (await connection.call(request, ua.BrowseResponse)).Results)
-
-    async def alone(part: Sequence[ua.NodeId]) -> Sequence[ua.BrowseResult]:
-        return [result for node in part for result in await first([node])]
-
-    results = await in_parts(limits, Service.BROWSE, nodes, first)
-    short = [index for index, result in enumerate(results) if _lacks_continuation(result)]
-    again = await in_parts(limits, Service.BROWSE, [nodes[index] for index in short], alone)
-    for index, result in zip(short, again, strict=True):
-        results[index] = result
-    return [(node, _references(result)) for node, result in zip(nodes, results, strict=True)]
-
-
-async def _finish(connection: Connection, results: Sequence[ua.BrowseResult]) -> Sequence[ua.BrowseResult]:
-    """Add the references that did not fit into the first answer, so that the server can forget its continuation points."""
-    for result in results:
-        point = result.ContinuationPoint
-        while point:
-            request = ua.BrowseNextRequest()
-            request.Parameters.ContinuationPoints = [point]
-            more = (await connection.call(request, ua.BrowseNextResponse)).Parameters.Results[0]
-            result.References = [*result.References, *more.References]
-            result.StatusCode, point = more.StatusCode, more.ContinuationPoint
-    return results
-
-
-def _description(node: ua.NodeId) -> ua.BrowseDescription:
-    return ua.BrowseDescription(
-        NodeId=node,
-        BrowseDirection=ua.BrowseDirection.Forward,
-        ReferenceTypeId=ua.NodeId(ua.ObjectIds.HierarchicalReferences),
-        IncludeSubtypes=True,
-        NodeClassMask=ua.NodeClass.Object | ua.NodeClass.Variable,
-        ResultMask=ua.BrowseResultMask.All,
-    )
-
-
-def _lacks_continuation(result: ua.BrowseResult | Refused) -> bool:
-    return not isinstance(result, Refused) and result.StatusCode.value == ua.StatusCodes.BadNoContinuationPoints
-
-
-def _references(result: ua.BrowseResult | Refused) -> list[ua.ReferenceDescription] | Refused:
-    if isinstance(result, Refused):
-        return result
-    return Refused(name_of(result.StatusCode.value)) if result.StatusCode.is_bad() else list(result.References or ())
 
 
 def _take(space: AddressSpace, parent: ua.NodeId, references: list[ua.ReferenceDescription]) -> list[ua.NodeId]:

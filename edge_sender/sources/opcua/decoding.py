@@ -1,4 +1,5 @@
-"""Decodes a Publish response item by item, so that a value which can't be decoded costs itself and not its message. Pure.
+"""Finds the notifications in a Publish response. A value stays encoded, so that one which can't be decoded costs itself and
+not its message. Pure.
 
 Source: OPC 10000-6, 5.2 (binary encoding); OPC 10000-4, 5.13.5 (Publish) and 7.20 (notifications).
 """
@@ -6,16 +7,15 @@ Source: OPC 10000-6, 5.2 (binary encoding); OPC 10000-4, 5.13.5 (Publish) and 7.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from asyncua import ua
-from asyncua.common.utils import Buffer
-from asyncua.ua.ua_binary import variant_from_binary
 
 from edge_sender.sources.opcua.walking import Walker
 
 DATA_CHANGE = ua.ObjectIds.DataChangeNotification_Encoding_DefaultBinary
 EVENTS = ua.ObjectIds.EventNotificationList_Encoding_DefaultBinary
+NULL = b"\x00"
+"""A Variant without a value."""
 STATUS_CHANGE = ua.ObjectIds.StatusChangeNotification_Encoding_DefaultBinary
 
 
@@ -24,13 +24,11 @@ class Change:
     """A notification of a monitored item."""
 
     handle: int
-    value: Any = None
-    """As the library decodes it; None is a null value."""
+    variant: bytes = NULL
+    """The value, encoded."""
     status: int = 0
     source_ticks: int | None = None
     """Source time in units of 100 ns since 1601."""
-    problem: str | None = None
-    """Why the value could not be decoded."""
 
 
 @dataclass(slots=True)
@@ -89,19 +87,12 @@ def _decode(message: Message, type_id: int, body: bytes) -> None:
 def _change(walker: Walker) -> Change:
     """Raises ValueError, if its end can't be found."""
     handle, mask = walker.uint32(), walker.byte()
-    value, problem = None, None
+    variant = NULL
     if mask & 0x01:
         start = walker.at
         walker.variant()
-        value, problem = _value(walker.data[start : walker.at])
+        variant = walker.data[start : walker.at]
     status = walker.uint32() if mask & 0x02 else 0
     source_ticks = walker.int64() if mask & 0x04 else None
     walker.skip((2 if mask & 0x10 else 0) + (8 if mask & 0x08 else 0) + (2 if mask & 0x20 else 0))
-    return Change(handle, value, status, source_ticks, problem)
-
-
-def _value(encoded: bytes) -> tuple[Any, str | None]:
-    try:
-        return variant_from_binary(Buffer(encoded)).Value, None
-    except Exception as error:  # noqa: BLE001  # a server's value may be anything, and the library raises anything for it
-        return None, f"{type(error).__name__}: {error}"
+    return Change(handle, variant, status, source_ticks)

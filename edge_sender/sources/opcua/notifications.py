@@ -11,10 +11,10 @@ from typing import Any, Literal
 from asyncua import ua
 
 from edge_sender.counters import Loss, Skip
-from edge_sender.sources.opcua.decoding import Change
-from edge_sender.sources.opcua.values import UnencodableError, plain
+from edge_sender.sources.opcua.decoding import NULL, Change
+from edge_sender.sources.opcua.json_encoding import Values, text_in
+from edge_sender.sources.opcua.times import time_ns
 from wire.ids import Sample
-from wire.times import nanoseconds
 
 Payload = Literal["value", "json"]
 
@@ -31,17 +31,15 @@ class NoReadingError(Exception):
         self.reason: Loss | Skip = reason
 
 
-def sample_of(change: Change, uri: str, payload: Payload) -> Sample:
+def sample_of(change: Change, uri: str, payload: Payload, values: Values) -> Sample:
     """The reading, also of a null or a bad status, which a machine that drops out has. Raises NoReadingError."""
-    if change.problem is not None:
-        raise NoReadingError("undecodable", change.problem)
-    if change.value is None and change.status == ua.StatusCodes.BadWaitingForInitialData:
-        raise NoReadingError("waiting", "the server has no value yet")
     try:
-        data = _data(change, payload)
-    except (UnencodableError, RecursionError) as error:
-        raise NoReadingError("unencodable", str(error)) from None
-    return Sample(uri, _time_ns(change.source_ticks), data)
+        data = _data(change, payload, values)
+    except ValueError as error:
+        raise NoReadingError("undecodable", str(error)) from None
+    if change.status == ua.StatusCodes.BadWaitingForInitialData and change.variant == NULL:
+        raise NoReadingError("waiting", "the server has no value yet")
+    return Sample(uri, time_ns(change.source_ticks), data)
 
 
 def has_overflowed(status: int) -> bool:
@@ -57,15 +55,10 @@ def without_overflow(status: int) -> int:
     return status if status & INFO_BITS else status & ~INFO_TYPE
 
 
-def _data(change: Change, payload: Payload) -> Any:
-    if payload == "json" and isinstance(change.value, str | bytes):
+def _data(change: Change, payload: Payload, values: Values) -> Any:
+    if payload == "json" and (text := text_in(change.variant)) is not None:
         try:
-            return json.loads(change.value)
+            return json.loads(text)
         except (ValueError, RecursionError):
             pass  # it is sent as the text that it is
-    return {"value": plain(change.value), "status": without_overflow(change.status)}
-
-
-def _time_ns(ticks: int | None) -> int | None:
-    """The library's microseconds, of which ids are made. 1601, where its count begins, is how servers write no time."""
-    return None if ticks is None or ticks <= 0 else nanoseconds(ua.win_epoch_to_datetime(ticks))
+    return {"value": values.json(change.variant), "status": without_overflow(change.status)}

@@ -10,6 +10,7 @@ from edge_sender.ports import Intake
 from edge_sender.sources.opcua.addresses import printable
 from edge_sender.sources.opcua.decoding import Change, Message
 from edge_sender.sources.opcua.items import Item
+from edge_sender.sources.opcua.json_encoding import Values
 from edge_sender.sources.opcua.limits import name_of
 from edge_sender.sources.opcua.notifications import NoReadingError, Payload, has_overflowed, sample_of
 from edge_sender.sources.opcua.publishing import SubscriptionLostError
@@ -21,6 +22,8 @@ class Receiver:
     """`items` by their handles."""
 
     def __init__(self, name: str, items: Mapping[int, Item], payload: Payload, intake: Intake, tally: SourceTally) -> None:
+        self.values = Values((), {})
+        """How values are read; set when the session has asked the server."""
         self._name = name
         self._items = items
         self._payload: Payload = payload
@@ -48,7 +51,7 @@ class Receiver:
                 item, "the server's queue overflowed: it dropped readings; a longer queue or shorter publishing helps"
             )
         try:
-            sample = sample_of(change, item.uri, self._payload)
+            sample = sample_of(change, item.uri, self._payload, self.values)
         except NoReadingError as error:
             self._tally.count(error.reason)
             if error.reason != "waiting":

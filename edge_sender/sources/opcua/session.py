@@ -15,7 +15,9 @@ from edge_sender.sources.opcua.addresses import Addresses
 from edge_sender.sources.opcua.browsing import AddressSpace, browse
 from edge_sender.sources.opcua.capabilities import read_addresses, read_limits
 from edge_sender.sources.opcua.connection import Connection
+from edge_sender.sources.opcua.data_types import read_data_types
 from edge_sender.sources.opcua.items import Item
+from edge_sender.sources.opcua.json_encoding import Values
 from edge_sender.sources.opcua.limits import Limits
 from edge_sender.sources.opcua.notifications import Payload
 from edge_sender.sources.opcua.publishing import Publisher, SubscriptionLostError
@@ -93,7 +95,7 @@ class Session:
         receiver = Receiver(self._name, self._subscriptions.items, self._wanted.payload, intake, self._tally)
         publisher = Publisher(self._name, self._subscriptions, self._tally, receiver.take)
         await self.connection.open()
-        await self._subscribe()
+        receiver.values = await self._subscribe()
         while True:
             self.is_serving = self.was_serving = True
             try:
@@ -107,9 +109,10 @@ class Session:
             await publisher.fill()
             self._up("the connection is back, and the subscription with it")
 
-    async def _subscribe(self) -> None:
+    async def _subscribe(self) -> Values:
         self._addresses = await read_addresses(self.connection, self._limits)
         self._subscriptions.most_items = await read_limits(self.connection, self._limits)
+        types = await read_data_types(self.connection, self._limits, self._addresses)
         space = await browse(self.connection, self._limits, self._addresses)
         await self._subscriptions.add(self._wanted.choose(space))
         self._report(space)
@@ -118,6 +121,7 @@ class Session:
         self._subscriptions.listen()
         left_out = f"; {len(self._tally.left_out)} are left out" if self._tally.left_out else ""
         self._up(f"subscribed to {len(self._subscriptions.items)} variables{left_out}")
+        return Values(self._addresses.namespaces, types.structures())
 
     def _report(self, space: AddressSpace) -> None:
         tally, subscriptions = self._tally, self._subscriptions

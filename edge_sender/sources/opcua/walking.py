@@ -15,11 +15,28 @@ SIZES = {1: 1, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 4, 8: 8, 9: 8, 10: 4, 11: 8, 13:
 
 
 class Kind(IntEnum):
-    """Built-in types that have parts. All others are a length and that many bytes, reserved ones, too."""
+    """The built-in types (OPC 10000-6, table 1)."""
 
     NULL = 0
+    BOOLEAN = 1
+    SBYTE = 2
+    BYTE = 3
+    INT16 = 4
+    UINT16 = 5
+    INT32 = 6
+    UINT32 = 7
+    INT64 = 8
+    UINT64 = 9
+    FLOAT = 10
+    DOUBLE = 11
+    STRING = 12
+    DATE_TIME = 13
+    GUID = 14
+    BYTE_STRING = 15
+    XML_ELEMENT = 16
     NODE_ID = 17
     EXPANDED_NODE_ID = 18
+    STATUS_CODE = 19
     QUALIFIED_NAME = 20
     LOCALIZED_TEXT = 21
     EXTENSION_OBJECT = 22

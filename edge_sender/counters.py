@@ -38,7 +38,7 @@ class SourceTally:
     """Variables that had values which could not be decoded or encoded: why, the last time. At most `MOST_LISTED`."""
 
     def count(self, reason: Loss | Skip, number: int = 1) -> None:
-        if reason in SKIPS:
+        if reason == "waiting" or reason == "repeated":
             self.skipped[reason] += number
         else:
             self.lost[reason] += number

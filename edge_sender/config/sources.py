@@ -52,6 +52,12 @@ class OpcUaConfig(_Common):
     queue_size: int = Field(
         1000, ge=1, description="Readings of one variable that the server queues during a publishing interval."
     )
+    browse_seconds: float = Field(
+        300.0,
+        ge=0,
+        description="How often to look for variables that are new or gone. 0: only when the server says that there are, "
+        "by a GeneralModelChangeEvent.",
+    )
     security_policy: Literal["None", "Basic256Sha256", "Aes128Sha256RsaOaep", "Aes256Sha256RsaPss"] = Field(
         "None", description="Any policy other than `None` requires the three files below."
     )

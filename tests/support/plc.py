@@ -86,7 +86,7 @@ class Plc:
         """A variable with this identifier, whose browse name is its text. Its value has a source time."""
         index = self.index(namespace)
         parent = self.server.nodes.objects if below is None else below
-        anything = ua.NodeId(ua.ObjectIds.BaseDataType)
+        anything = ua.NodeId(ua.ObjectIds.Number)  # the server lets it become null, and something again
         name = ua.QualifiedName(str(identifier), index)
         first = value if isinstance(value, ua.Variant) else ua.Variant(value)
         node = await parent.add_variable(ua.NodeId(identifier, index), name, first, datatype=anything)
@@ -99,7 +99,7 @@ class Plc:
         return await parent.add_folder(ua.NodeId(identifier, index), ua.QualifiedName(identifier, index))
 
     async def show(self, node: Node, value: Any, *, at_ms: int, status: int = 0) -> None:
-        variant = value if isinstance(value, ua.Variant) else ua.Variant(value)
+        variant = value if value is None or isinstance(value, ua.Variant) else ua.Variant(value)
         shown = ua.DataValue(
             variant, StatusCode=ua.StatusCode(status), SourceTimestamp=START + timedelta(milliseconds=at_ms)
         )

@@ -77,6 +77,8 @@ class Item:
     """The server's number for it."""
     is_delivered: bool = False
     """Whether a reading of it has come since it was subscribed to."""
+    is_dead: bool = False
+    """Whether the server said last that it knows no such node: what has its id later needs a new item."""
 
 
 def subscription_request(publishing_ms: float) -> ua.CreateSubscriptionRequest:
@@ -101,6 +103,28 @@ def item_request(item: Item) -> ua.MonitoredItemCreateRequest:
             SamplingInterval=settings.sampling_ms,
             Filter=_filter(settings) if settings.is_filtered else None,
             QueueSize=settings.queue_size,
+            DiscardOldest=True,
+        ),
+    )
+
+
+def model_request(handle: int) -> ua.MonitoredItemCreateRequest:
+    """For the Server object's GeneralModelChangeEvents, of which only that they come is used. (OPC 10000-3, 9.32)"""
+    event_type = ua.SimpleAttributeOperand(
+        TypeDefinitionId=ua.NodeId(ua.ObjectIds.BaseEventType),
+        BrowsePath=[ua.QualifiedName("EventType")],
+        AttributeId=ua.AttributeIds.Value,
+    )
+    wanted = ua.LiteralOperand(Value=ua.Variant(ua.NodeId(ua.ObjectIds.GeneralModelChangeEventType)))
+    only = ua.ContentFilterElement(FilterOperator=ua.FilterOperator.OfType, FilterOperands=[wanted])
+    return ua.MonitoredItemCreateRequest(
+        ItemToMonitor=ua.ReadValueId(NodeId=ua.NodeId(ua.ObjectIds.Server), AttributeId=ua.AttributeIds.EventNotifier),
+        MonitoringMode=ua.MonitoringMode.Reporting,
+        RequestedParameters=ua.MonitoringParameters(
+            ClientHandle=handle,
+            SamplingInterval=0.0,
+            Filter=ua.EventFilter(SelectClauses=[event_type], WhereClause=ua.ContentFilter(Elements=[only])),
+            QueueSize=1,
             DiscardOldest=True,
         ),
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+
+from asyncua import ua
 
 from edge_sender.counters import SourceTally
 from edge_sender.ports import Intake
@@ -12,7 +14,7 @@ from edge_sender.sources.opcua.decoding import Change, Message
 from edge_sender.sources.opcua.items import Item
 from edge_sender.sources.opcua.limits import name_of
 from edge_sender.sources.opcua.notifications import NoReadingError, Payload, has_overflowed, sample_of
-from edge_sender.sources.opcua.publishing import SubscriptionLostError
+from edge_sender.sources.opcua.subscribing import SubscriptionLostError
 
 logger = logging.getLogger(__name__)
 
@@ -20,12 +22,21 @@ logger = logging.getLogger(__name__)
 class Receiver:
     """`items` by their handles."""
 
-    def __init__(self, name: str, items: Mapping[int, Item], payload: Payload, intake: Intake, tally: SourceTally) -> None:
+    def __init__(
+        self,
+        name: str,
+        items: Mapping[int, Item],
+        payload: Payload,
+        intake: Intake,
+        tally: SourceTally,
+        model_changed: Callable[[], None],
+    ) -> None:
         self._name = name
         self._items = items
         self._payload: Payload = payload
         self._intake = intake
         self._tally = tally
+        self._model_changed = model_changed
 
     def take(self, message: Message) -> None:
         """Raises SubscriptionLostError, if the server says that the subscription has ended."""
@@ -34,6 +45,8 @@ class Receiver:
         if message.unreadable:
             self._tally.count("undecodable", message.unreadable)
             logger.warning("%s: %d notifications can't be told apart, and are lost", self._name, message.unreadable)
+        if message.events:  # the only ones that are subscribed to
+            self._model_changed()
         for status in filter(None, message.statuses):
             raise SubscriptionLostError(f"the server has ended the subscription ({name_of(status)})")
 
@@ -42,6 +55,7 @@ class Receiver:
         if item is None:
             self._tally.count("unknown-item")
             return
+        item.is_dead = change.status == ua.StatusCodes.BadNodeIdUnknown
         if has_overflowed(change.status):
             self._tally.count("overflow")
             self._list(

@@ -18,15 +18,16 @@ from edge_sender.sources.opcua.connection import Connection
 from edge_sender.sources.opcua.items import Item
 from edge_sender.sources.opcua.limits import Limits
 from edge_sender.sources.opcua.notifications import Payload
-from edge_sender.sources.opcua.publishing import Publisher, SubscriptionLostError
+from edge_sender.sources.opcua.publishing import Publisher
 from edge_sender.sources.opcua.receiving import Receiver
-from edge_sender.sources.opcua.subscribing import Subscriptions
+from edge_sender.sources.opcua.subscribing import SubscriptionLostError, Subscriptions
 from edge_sender.sources.opcua.together import together
 
 logger = logging.getLogger(__name__)
 
 RESUME_SECONDS = 1.0
 WATCH_SECONDS = 1.0
+SETTLE_SECONDS = 1.0
 PROBE_SECONDS = 5.0
 """How long the server may take to answer a question that it can answer at once."""
 STATE = ua.ObjectIds.Server_ServerStatus_State
@@ -61,6 +62,8 @@ class Wanted:
 
     choose: Callable[[AddressSpace], Iterable[Item]]
     payload: Payload
+    browse_seconds: float
+    """How often to look for variables that are new or gone; 0: only when the server says that there are."""
 
 
 class Session:
@@ -86,18 +89,26 @@ class Session:
         self._down, self._up = down, up
         self._addresses: Addresses | None = None
         self._subscriptions = Subscriptions(connection, limits)
+        self._model_changed = asyncio.Event()
 
     async def run(self, intake: Intake) -> None:
         """Open the session, subscribe and deliver. Raises NothingToReadError, ServerChangedError, SubscriptionLostError, and
         whatever the library raises for what a server may do."""
-        receiver = Receiver(self._name, self._subscriptions.items, self._wanted.payload, intake, self._tally)
+        receiver = Receiver(
+            self._name,
+            self._subscriptions.items,
+            self._wanted.payload,
+            intake,
+            self._tally,
+            self._model_changed.set,
+        )
         publisher = Publisher(self._name, self._subscriptions, self._tally, receiver.take)
         await self.connection.open()
         await self._subscribe()
         while True:
             self.is_serving = self.was_serving = True
             try:
-                await together(publisher.run(), self.connection.keep(), self._watch())
+                await together(publisher.run(), self.connection.keep(), self._watch(), self._browse_again())
             except (OSError, TimeoutError, ua.UaStatusCodeError) as error:
                 self.is_serving = False
                 if isinstance(error, ua.UaStatusCodeError) and error.code not in INTERRUPTIONS:
@@ -115,9 +126,40 @@ class Session:
         self._report(space)
         if not self._subscriptions.items:
             raise NothingToReadError(self._why_nothing())
+        has_events = await self._subscriptions.watch_model()
         self._subscriptions.listen()
         left_out = f"; {len(self._tally.left_out)} are left out" if self._tally.left_out else ""
-        self._up(f"subscribed to {len(self._subscriptions.items)} variables{left_out}")
+        how = "when it says that there are" if has_events else "from time to time"
+        self._up(f"subscribed to {len(self._subscriptions.items)} variables{left_out}; new ones are looked for {how}")
+
+    async def _browse_again(self) -> None:
+        """Subscribe to variables that appear later, and forget those that are gone."""
+        while True:
+            try:
+                async with asyncio.timeout(self._wanted.browse_seconds or None):
+                    await self._model_changed.wait()
+                await asyncio.sleep(SETTLE_SECONDS)  # a server tells of each node of a machine by itself
+            except TimeoutError:
+                pass
+            self._model_changed.clear()
+            assert self._addresses is not None
+            await self._update(await browse(self.connection, self._limits, self._addresses))
+
+    async def _update(self, space: AddressSpace) -> None:
+        subscriptions = self._subscriptions
+        wanted = {item.uri: item for item in self._wanted.choose(space)}
+        # What could not be browsed may hide variables that are still there.
+        gone = [item for item in subscriptions.items.values() if item.is_dead or (item.uri not in wanted and not space.odd)]
+        await subscriptions.remove(gone)
+        known = {item.uri for item in subscriptions.items.values()}
+        subscriptions.refused.clear()
+        new = [item for uri, item in wanted.items() if uri not in known]
+        await subscriptions.add(new)
+        self._report(space)
+        if gone or new:
+            logger.info(
+                "%s: %d variables are new, %d are gone", self._name, len(new) - len(subscriptions.refused), len(gone)
+            )
 
     def _report(self, space: AddressSpace) -> None:
         tally, subscriptions = self._tally, self._subscriptions

@@ -61,7 +61,7 @@ class OpcUaSource:
 
     def _make_session(self) -> Session:
         connection = Connection(self._config.endpoint, self._channel, self._user)
-        wanted = Wanted(self._choose, self._config.payload)
+        wanted = Wanted(self._choose, self._config.payload, self._config.browse_seconds)
         return Session(self.name, connection, self._limits, wanted, self._tally, down=self._down, up=self._up)
 
     def _choose(self, space: AddressSpace) -> Iterator[Item]:

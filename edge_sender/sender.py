@@ -46,7 +46,7 @@ class ConfiguredSource:
     tally: SourceTally = field(default_factory=SourceTally)
 
     def intake(self, inbox: Inbox, positions: Mapping[str, str]) -> Intake:
-        intake = SourceIntake(inbox, self.source.name, self.rules, self.event_type, positions)
+        intake = SourceIntake(inbox, self.source.name, self.rules, self.event_type, positions, self.tally)
         return intake if self.check is None else CheckedIntake(intake, self.check)
 
 
@@ -65,7 +65,7 @@ class Sender:
         monotonic = clocks.monotonic
         self.counters = Counters()
         self.sources = sources
-        self.inbox = Inbox(options.intake, self.counters, monotonic, self._is_sending)
+        self.inbox = Inbox(options.intake, self.counters, monotonic, self._is_sending, spool.last_ids())
         self.store = Store(spool, options.spool, self.inbox, self.counters, options.commit_seconds)
         batcher = Batcher(options.batch)
         self.delivery = Delivery(self.store, batcher, uplink, self.counters, clocks, options.spool, options.max_in_flight)

@@ -68,7 +68,8 @@ class Receiver:
             if error.reason != "waiting":
                 self._list(item, f"{error.reason}: {error}")
             return
-        self._intake.take(sample)
+        self._intake.take(sample, initial=not item.is_delivered)
+        item.is_delivered = True
 
     def _list(self, item: Item, why: str) -> None:
         if self._tally.trouble(printable(item.uri), printable(why)):

@@ -157,6 +157,6 @@ def item_revisions(item: Item, granted: ua.MonitoredItemCreateResult) -> Iterato
     if granted.RevisedSamplingInterval != asked.sampling_ms:
         yield f"sampling_ms {granted.RevisedSamplingInterval:g} instead of {asked.sampling_ms:g}"
     if used.deadband != asked.deadband:
-        yield "no deadband: the server refused it"
+        yield "deadband refused: every change is reported"
     if not used.is_filtered:
-        yield "no trigger: the server refused it, and reports changes of status and value only"
+        yield "trigger refused: changes of status and value are reported"

@@ -62,6 +62,7 @@ async def test_what_was_sent_is_not_sent_again_after_restarts_of_either_side(tmp
         await first.__aexit__(None, None, None)
         async with plc(two, port=server.port) as again:
             tally = one.sources[0].tally
+            assert tally is not None
             await until(lambda: tally.skipped["repeated"] == 2, "the restarted server is not read")
             await again.show(again.server.get_node(ua.NodeId("a", 2)), 2, at_ms=1)
             await until(lambda: uplink.sent[2:] == [("a", 2)], "the new value is not sent")
@@ -69,6 +70,8 @@ async def test_what_was_sent_is_not_sent_again_after_restarts_of_either_side(tmp
         await third.show(third.server.get_node(ua.NodeId("a", 2)), 3, at_ms=2)
         async with sender(third.endpoint, tmp_path / "s.db") as (again_one, uplink):
             await until(lambda: uplink.sent == [("a", 3)], "what changed meanwhile is not sent")
-            assert again_one.sources[0].tally.skipped["repeated"] == 1
+            tally = again_one.sources[0].tally
+            assert tally is not None
+            assert tally.skipped["repeated"] == 1
             await third.show(third.server.get_node(ua.NodeId("b", 2)), 1, at_ms=5)
             await until(lambda: uplink.sent[1:] == [("b", 1)], "an equal value at a new time is not sent")

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from asyncua import ua
 
+from edge_sender.config.nodes import Trigger
 from edge_sender.sources.opcua.addresses import Key
+from wire.ids import Sample
 
-Trigger = Literal["status", "status-value", "status-value-timestamp"]
 TRIGGERS: dict[Trigger, ua.DataChangeTrigger] = {
     "status": ua.DataChangeTrigger.Status,
     "status-value": ua.DataChangeTrigger.StatusValue,
@@ -50,6 +50,7 @@ class ItemSettings:
     queue_size: int = 1000
     trigger: Trigger = "status-value-timestamp"
     deadband: Deadband | None = None
+    heartbeat_seconds: float = 0.0
     is_filtered: bool = True
     """False: without a filter, for servers that refuse any."""
 
@@ -77,6 +78,9 @@ class Item:
     """The server's number for it."""
     is_delivered: bool = False
     """Whether a reading of it has come since it was subscribed to."""
+    last: Sample | None = None
+    """The last reading, where there is a heartbeat, and when it was last delivered, on the monotonic clock."""
+    delivered_at: float = 0.0
     is_dead: bool = False
     """Whether the server said last that it knows no such node: what has its id later needs a new item."""
 

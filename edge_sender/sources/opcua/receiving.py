@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 
 from asyncua import ua
@@ -50,6 +51,14 @@ class Receiver:
         for status in filter(None, message.statuses):
             raise SubscriptionLostError(f"the server has ended the subscription ({name_of(status)})")
 
+    def beat(self) -> None:
+        """Repeat the last readings of the variables whose heartbeat is due."""
+        now = time.monotonic()
+        for item in self._items.values():
+            if item.last is not None and now - item.delivered_at >= item.asked.heartbeat_seconds:
+                self._intake.take(item.last, initial=False)
+                item.delivered_at = now
+
     def _take(self, change: Change) -> None:
         item = self._items.get(change.handle)
         if item is None:
@@ -70,6 +79,8 @@ class Receiver:
             return
         self._intake.take(sample, initial=not item.is_delivered)
         item.is_delivered = True
+        if item.asked.heartbeat_seconds:
+            item.last, item.delivered_at = sample, time.monotonic()
 
     def _list(self, item: Item, why: str) -> None:
         if self._tally.trouble(printable(item.uri), printable(why)):

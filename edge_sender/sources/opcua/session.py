@@ -108,7 +108,7 @@ class Session:
         while True:
             self.is_serving = self.was_serving = True
             try:
-                await together(publisher.run(), self.connection.keep(), self._watch(), self._browse_again())
+                await together(publisher.run(), self.connection.keep(), self._watch(receiver), self._browse_again())
             except (OSError, TimeoutError, ua.UaStatusCodeError) as error:
                 self.is_serving = False
                 if isinstance(error, ua.UaStatusCodeError) and error.code not in INTERRUPTIONS:
@@ -176,9 +176,10 @@ class Session:
             return "the server has none of the variables that were chosen"
         return f"all {len(refused)} variables were refused, the first with {next(iter(refused.values()))}"
 
-    async def _watch(self) -> None:
+    async def _watch(self, receiver: Receiver) -> None:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
+            receiver.beat()
             async with asyncio.timeout(PROBE_SECONDS):
                 await self.connection.read([STATE])
             if self._subscriptions.is_silent():

@@ -10,10 +10,12 @@ from edge_sender.sources.opcua.addresses import Key
 from edge_sender.sources.opcua.browsing import OBJECTS, AddressSpace
 from edge_sender.sources.opcua.items import Deadband, Item, ItemSettings
 
+ALL = Nodes.model_validate({})
+
 
 def select(space: AddressSpace, config: OpcUaConfig) -> Iterator[Item]:
     """The variables that the configuration chooses, with their settings."""
-    nodes = config.nodes or Nodes()
+    nodes = config.nodes or ALL
     chosen = {where for where, _ in space.variables()}
     if config.namespace_uri is not None:
         chosen &= _in_namespace(space, config.namespace_uri)

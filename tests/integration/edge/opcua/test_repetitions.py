@@ -63,7 +63,8 @@ async def test_what_was_sent_is_not_sent_again_after_restarts_of_either_side(tmp
         async with plc(two, port=server.port) as again:
             tally = one.sources[0].tally
             assert tally is not None
-            await until(lambda: tally.skipped["repeated"] == 2, "the restarted server is not read")
+            skipped = tally.skipped
+            await until(lambda: skipped["repeated"] == 2, "the restarted server is not read")
             await again.show(again.server.get_node(ua.NodeId("a", 2)), 2, at_ms=1)
             await until(lambda: uplink.sent[2:] == [("a", 2)], "the new value is not sent")
     async with plc(two, port=server.port) as third:

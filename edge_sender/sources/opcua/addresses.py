@@ -29,6 +29,10 @@ class Addresses:
     server_uri: str
     namespaces: tuple[str, ...]
 
+    def continues(self, other: Addresses) -> bool:
+        """Whether every name is as in `other`; there may be further namespaces."""
+        return self.server_uri == other.server_uri and self.namespaces[: len(other.namespaces)] == other.namespaces
+
     def source_uri(self, node_id: ua.NodeId) -> str:
         """The same on every replica: never the endpoint or the namespace index. Raises OddNodeError."""
         namespace_uri, text = self._namespace_uri(node_id), _identifier(node_id)

@@ -19,6 +19,9 @@ from edge_sender.sources.opcua.subscribing import SubscriptionLostError
 
 logger = logging.getLogger(__name__)
 
+MOST_LOGGED = 10
+"""Variables with trouble that are logged; all that are kept are in the status."""
+
 
 class Receiver:
     """`items` by their handles."""
@@ -83,5 +86,8 @@ class Receiver:
             item.last, item.delivered_at = sample, time.monotonic()
 
     def _list(self, item: Item, why: str) -> None:
-        if self._tally.trouble(printable(item.uri), printable(why)):
+        is_new = self._tally.trouble(printable(item.uri), printable(why))
+        if is_new and len(self._tally.troubled) <= MOST_LOGGED:
             logger.warning("%s: %s: %s", self._name, printable(item.uri), printable(why))
+        if is_new and len(self._tally.troubled) == MOST_LOGGED:
+            logger.warning("%s: further variables like this are listed in /v1/status only", self._name)

@@ -28,8 +28,6 @@ logger = logging.getLogger(__name__)
 RESUME_SECONDS = 1.0
 WATCH_SECONDS = 1.0
 SETTLE_SECONDS = 1.0
-PROBE_SECONDS = 5.0
-"""How long the server may take to answer a question that it can answer at once."""
 STATE = ua.ObjectIds.Server_ServerStatus_State
 INTERRUPTIONS = frozenset(
     {
@@ -114,14 +112,13 @@ class Session:
                 if isinstance(error, ua.UaStatusCodeError) and error.code not in INTERRUPTIONS:
                     raise
                 self._down(error)
-            await self._resume()
-            await publisher.fill()
+            await self._resume(publisher)
             self._up("the connection is back, and the subscription with it")
 
     async def _subscribe(self) -> None:
-        self._addresses = await read_addresses(self.connection, self._limits)
+        addresses = await self._read_addresses()
         self._subscriptions.most_items = await read_limits(self.connection, self._limits)
-        space = await browse(self.connection, self._limits, self._addresses)
+        space = await browse(self.connection, self._limits, addresses)
         await self._subscriptions.add(self._wanted.choose(space))
         self._report(space)
         if not self._subscriptions.items:
@@ -142,8 +139,12 @@ class Session:
             except TimeoutError:
                 pass
             self._model_changed.clear()
-            assert self._addresses is not None
-            await self._update(await browse(self.connection, self._limits, self._addresses))
+            try:
+                await self._update(await browse(self.connection, self._limits, await self._read_addresses()))
+            except ua.UaStatusCodeError as error:
+                if error.code in INTERRUPTIONS:
+                    raise
+                logger.warning("%s: new variables can't be looked for, next time perhaps: %s", self._name, error)
 
     async def _update(self, space: AddressSpace) -> None:
         subscriptions = self._subscriptions
@@ -180,23 +181,31 @@ class Session:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             receiver.beat()
-            async with asyncio.timeout(PROBE_SECONDS):
-                await self.connection.read([STATE])
+            await self.connection.read([STATE])  # a dead connection is noticed by this, when there is no answer in time
             if self._subscriptions.is_silent():
                 raise SubscriptionLostError("the server is silent about the subscription")
 
-    async def _resume(self) -> None:
+    async def _resume(self, publisher: Publisher) -> None:
         """Returns once the session and its subscriptions are there again. Raises if they are lost."""
+        is_other = False
         while True:
             await asyncio.sleep(RESUME_SECONDS)
             if self.connection.is_renewed():
                 raise ServerChangedError("the certificates were renewed while it was disconnected")
             try:
-                is_same = await self.connection.resume()
-                break
+                is_other |= not await self.connection.resume()
+                await self._read_addresses()
+                if is_other:
+                    await self._subscriptions.transfer()
+                await publisher.fill()
+                return
             except (OSError, TimeoutError) as error:
                 self._down(error)
-        if await read_addresses(self.connection, self._limits) != self._addresses:
+
+    async def _read_addresses(self) -> Addresses:
+        """Raises ServerChangedError, if names that are in use have changed; new ones may have been added."""
+        known, found = self._addresses, await read_addresses(self.connection, self._limits)
+        if known is not None and not found.continues(known):
             raise ServerChangedError("the server's application URI or namespaces have changed")
-        if not is_same:
-            await self._subscriptions.transfer()
+        self._addresses = found
+        return found

@@ -75,7 +75,7 @@ def found(rule: dict[str, str]) -> set[str]:
         ({"namespace": "urn:*"}, VARIABLES),
         ({"namespace": "urn:other"}, set()),
     ],
-    ids=str,
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
 def test_what_a_rule_matches(rule: dict[str, str], names: set[str]) -> None:
     """In this tree everything of line 1 is also below the press of line 2, by way of the circle."""

@@ -101,7 +101,7 @@ def _configured_source(settings: EdgeSettings, config: SourceConfig) -> Configur
             seconds=settings.identity_check_seconds,
             every_seconds=settings.identity_check_every_seconds,
         )
-    return ConfiguredSource(source, config.rules, config.event_type, check, tally)
+    return ConfiguredSource(source, config.rules, config.event_type, check, tally if config.kind == "opcua" else None)
 
 
 def _witness(settings: EdgeSettings) -> Witness | None:

@@ -32,12 +32,13 @@ class SourceTally:
     left_out: dict[str, str] = field(default_factory=dict)
     """Variables that were chosen and can't be subscribed to, or nodes that can't be browsed: why."""
     revised: dict[str, int] = field(default_factory=dict)
-    """What the server granted instead of what was asked for, and for how many variables or subscriptions."""
+    """What the server granted instead of what was asked for, and for how many variables or subscriptions. The first word is
+    the parameter."""
     troubled: dict[str, str] = field(default_factory=dict)
     """Variables that had values which could not be decoded: why, the last time. At most `MOST_LISTED`."""
 
     def count(self, reason: Loss | Skip, number: int = 1) -> None:
-        if reason in SKIPS:
+        if reason == "waiting" or reason == "repeated":
             self.skipped[reason] += number
         else:
             self.lost[reason] += number

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from edge_sender.buffering.batcher import Batcher, BatchLimits
 from edge_sender.buffering.delivery import Delivery
@@ -43,10 +43,11 @@ class ConfiguredSource:
     event_type: str
     check: IdentityCheck | None = None
     """Observes the samples, to find out whether the rules suit the source."""
-    tally: SourceTally = field(default_factory=SourceTally)
+    tally: SourceTally | None = None
+    """Kept by sources that subscribe to variables of a server."""
 
     def intake(self, inbox: Inbox, positions: Mapping[str, str]) -> Intake:
-        intake = SourceIntake(inbox, self.source.name, self.rules, self.event_type, positions)
+        intake = SourceIntake(inbox, self.source.name, self.rules, self.event_type, positions, self.tally or SourceTally())
         return intake if self.check is None else CheckedIntake(intake, self.check)
 
 
@@ -65,7 +66,7 @@ class Sender:
         monotonic = clocks.monotonic
         self.counters = Counters()
         self.sources = sources
-        self.inbox = Inbox(options.intake, self.counters, monotonic, self._is_sending)
+        self.inbox = Inbox(options.intake, self.counters, monotonic, self._is_sending, spool.last_ids())
         self.store = Store(spool, options.spool, self.inbox, self.counters, options.commit_seconds)
         batcher = Batcher(options.batch)
         self.delivery = Delivery(self.store, batcher, uplink, self.counters, clocks, options.spool, options.max_in_flight)

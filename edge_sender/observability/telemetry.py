@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -11,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from edge_sender.counters import REASONS
+from edge_sender.counters import LOSSES, MOST_LISTED, REASONS, SKIPS, SourceTally
 from edge_sender.election import Role
 from edge_sender.identity.determinism import Problem
 from edge_sender.sender import Sender
@@ -35,6 +37,19 @@ class SenderCollector(Collector):
         for reason in REASONS:
             dropped.add_metric([reason], counters.dropped[reason])
         yield dropped
+        lost = CounterMetricFamily(
+            "edge_source_losses", "What a source lost before it was a reading, by reason.", labels=["source", "reason"]
+        )
+        skipped = CounterMetricFamily(
+            "edge_source_skipped", "Notifications that are no new readings, by reason.", labels=["source", "reason"]
+        )
+        for name, tally in _tallies(self._sender):
+            for loss in LOSSES:
+                lost.add_metric([name, loss], tally.lost[loss])
+            for skip in SKIPS:
+                skipped.add_metric([name, skip], tally.skipped[skip])
+        yield lost
+        yield skipped
         yield CounterMetricFamily("edge_readings_sent", "Readings that the hub acknowledged.", counters.sent_readings)
         yield CounterMetricFamily("edge_messages_sent", "Messages that the hub acknowledged.", counters.sent_messages)
         yield CounterMetricFamily("edge_bytes_sent", "Bytes of their bodies.", counters.sent_bytes)
@@ -53,6 +68,17 @@ class SenderCollector(Collector):
         problems = GaugeMetricFamily(
             "edge_identity_problems", "Sources whose identity does not suit them, by problem.", labels=["source", "problem"]
         )
+        variables = GaugeMetricFamily(
+            "edge_source_variables", "Variables by whether they are subscribed to.", labels=["source", "state"]
+        )
+        revised = GaugeMetricFamily(
+            "edge_source_revised", "How often a server granted another value than asked for.", labels=["source", "parameter"]
+        )
+        for source, tally in _tallies(sender):
+            variables.add_metric([source, "subscribed"], tally.subscribed)
+            variables.add_metric([source, "left-out"], len(tally.left_out))
+            for parameter, number in _by_parameter(tally).items():
+                revised.add_metric([source, parameter], number)
         for item in sender.sources:
             up.add_metric([item.source.name], float(item.source.is_up))
             findings = None if item.check is None else item.check.findings
@@ -60,6 +86,8 @@ class SenderCollector(Collector):
                 count = sum(finding.problem is problem for finding in findings or ())
                 problems.add_metric([item.source.name, problem], count)
         yield up
+        yield variables
+        yield revised
         yield problems
         role = GaugeMetricFamily("edge_role", "1 for the role that this replica has.", labels=["role"])
         for name in Role:
@@ -97,6 +125,7 @@ def status(sender: Sender, oldest_at: float | None) -> dict[str, Any]:
                 "up": item.source.is_up,
                 "readings": counters.readings[item.source.name],
                 "identity": _identity(item.check),
+                **({} if item.tally is None else _tally(item.tally)),
             }
             for item in sender.sources
         ],
@@ -109,6 +138,28 @@ def status(sender: Sender, oldest_at: float | None) -> dict[str, Any]:
         "dropped": {reason: counters.dropped[reason] for reason in REASONS},
         "takeovers": counters.takeovers,
     }
+
+
+def _tallies(sender: Sender) -> Iterator[tuple[str, SourceTally]]:
+    return ((item.source.name, item.tally) for item in sender.sources if item.tally is not None)
+
+
+def _tally(tally: SourceTally) -> dict[str, Any]:
+    return {
+        "variables": {"subscribed": tally.subscribed, "left_out": len(tally.left_out)},
+        "left_out": dict(islice(tally.left_out.items(), MOST_LISTED)),
+        "revised": tally.revised,
+        "lost": {reason: tally.lost[reason] for reason in LOSSES},
+        "skipped": {reason: tally.skipped[reason] for reason in SKIPS},
+        "troubled": tally.troubled,
+    }
+
+
+def _by_parameter(tally: SourceTally) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for what, number in tally.revised.items():
+        counts[what.partition(" ")[0]] += number
+    return counts
 
 
 def _identity(check: Any) -> Any:

@@ -87,7 +87,7 @@ class Plc:
         """A variable with this identifier, whose browse name is its text. Its value has a source time."""
         index = self.index(namespace)
         parent = self.server.nodes.objects if below is None else below
-        anything = ua.NodeId(ua.ObjectIds.BaseDataType)
+        anything = ua.NodeId(ua.ObjectIds.Number)  # the server lets it become null, and something again
         name = ua.QualifiedName(str(identifier), index)
         first = variant_of(value)
         node = await parent.add_variable(ua.NodeId(identifier, index), name, first, datatype=anything)
@@ -131,9 +131,9 @@ def source_of(endpoint: str, tally: SourceTally | None = None, **given: Any) -> 
     return source
 
 
-def variant_of(value: Any) -> ua.Variant:
+def variant_of(value: Any) -> ua.Variant | None:
     """Whole numbers have 32 bits, since those of 64 bits are text in JSON."""
-    if isinstance(value, ua.Variant):
+    if value is None or isinstance(value, ua.Variant):
         return value
     return ua.Variant(value, ua.VariantType.Int32 if type(value) is int else None)
 

@@ -29,6 +29,10 @@ class Addresses:
     server_uri: str
     namespaces: tuple[str, ...]
 
+    def continues(self, other: Addresses) -> bool:
+        """Whether every name is as in `other`; there may be further namespaces."""
+        return self.server_uri == other.server_uri and self.namespaces[: len(other.namespaces)] == other.namespaces
+
     def source_uri(self, node_id: ua.NodeId) -> str:
         """The same on every replica: never the endpoint or the namespace index. Raises OddNodeError."""
         namespace_uri, text = self._namespace_uri(node_id), _identifier(node_id)
@@ -57,9 +61,10 @@ class Addresses:
         return ua.NodeId(node_id.Identifier, index, ua.NodeIdType.Numeric if short else kind)
 
     def _namespace_uri(self, node_id: ua.NodeId) -> str:
-        if node_id.NamespaceIndex >= len(self.namespaces):
-            raise OddNodeError(f"its namespace index {node_id.NamespaceIndex} is not in the server's list")
-        return self.namespaces[node_id.NamespaceIndex]
+        index: int = node_id.NamespaceIndex
+        if index >= len(self.namespaces):
+            raise OddNodeError(f"its namespace index {index} is not in the server's list")
+        return self.namespaces[index]
 
 
 def addresses_of(servers: Sequence[Any] | None, namespaces: Sequence[Any] | None) -> Addresses:
@@ -85,7 +90,8 @@ def _kind(node_id: ua.NodeId) -> str:
 def _identifier(node_id: ua.NodeId) -> str | bytes:
     if node_id.Identifier is None:
         raise OddNodeError("its identifier is null")
-    return node_id.Identifier if isinstance(node_id.Identifier, bytes) else str(node_id.Identifier)
+    identifier = node_id.Identifier
+    return identifier if isinstance(identifier, bytes) else str(identifier)
 
 
 def _quoted(text: str, safe: str) -> str:

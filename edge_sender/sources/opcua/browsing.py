@@ -59,7 +59,8 @@ async def browse(connection: Connection, limits: Limits, addresses: Addresses) -
 
 def _take(space: AddressSpace, parent: ua.NodeId, references: list[ua.ReferenceDescription]) -> list[ua.NodeId]:
     """Note the node's children; return those that were not known yet."""
-    new, children = [], space.children.setdefault(key(parent), [])
+    new: list[ua.NodeId] = []
+    children = space.children.setdefault(key(parent), [])
     for reference in references:
         if reference.ReferenceTypeId == ua.NodeId(HAS_PROPERTY):
             continue

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from asyncua import Client, ua
@@ -80,7 +81,7 @@ class Connection:
     async def _ask(self, request: Any, timeout_seconds: float) -> Any:
         return await self._client.uaclient._send_request(request, timeout_seconds)  # the library has no public call
 
-    async def read(self, node_ids: list[int]) -> list[Any]:
+    async def read(self, node_ids: Sequence[int]) -> list[Any]:
         """Values of nodes of the standard's own namespace, None where there is none."""
         read = ua.ReadRequest()
         read.Parameters.NodesToRead = [

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from asyncua import ua
 
+from edge_sender.config.nodes import Trigger
 from edge_sender.sources.opcua.addresses import Key
+from wire.ids import Sample
 
-Trigger = Literal["status", "status-value", "status-value-timestamp"]
 TRIGGERS: dict[Trigger, ua.DataChangeTrigger] = {
     "status": ua.DataChangeTrigger.Status,
     "status-value": ua.DataChangeTrigger.StatusValue,
@@ -50,6 +50,7 @@ class ItemSettings:
     queue_size: int = 1000
     trigger: Trigger = "status-value-timestamp"
     deadband: Deadband | None = None
+    heartbeat_seconds: float = 0.0
     is_filtered: bool = True
     """False: without a filter, for servers that refuse any."""
 
@@ -77,6 +78,11 @@ class Item:
     """The server's number for it."""
     is_delivered: bool = False
     """Whether a reading of it has come since it was subscribed to."""
+    last: Sample | None = None
+    """The last reading, where there is a heartbeat, and when it was last delivered, on the monotonic clock."""
+    delivered_at: float = 0.0
+    is_dead: bool = False
+    """Whether the server said last that it knows no such node: what has its id later needs a new item."""
 
 
 def subscription_request(publishing_ms: float) -> ua.CreateSubscriptionRequest:
@@ -101,6 +107,28 @@ def item_request(item: Item) -> ua.MonitoredItemCreateRequest:
             SamplingInterval=settings.sampling_ms,
             Filter=_filter(settings) if settings.is_filtered else None,
             QueueSize=settings.queue_size,
+            DiscardOldest=True,
+        ),
+    )
+
+
+def model_request(handle: int) -> ua.MonitoredItemCreateRequest:
+    """For the Server object's GeneralModelChangeEvents, of which only that they come is used. (OPC 10000-3, 9.32)"""
+    event_type = ua.SimpleAttributeOperand(
+        TypeDefinitionId=ua.NodeId(ua.ObjectIds.BaseEventType),
+        BrowsePath=[ua.QualifiedName("EventType")],
+        AttributeId=ua.AttributeIds.Value,
+    )
+    wanted = ua.LiteralOperand(Value=ua.Variant(ua.NodeId(ua.ObjectIds.GeneralModelChangeEventType)))
+    only = ua.ContentFilterElement(FilterOperator=ua.FilterOperator.OfType, FilterOperands=[wanted])
+    return ua.MonitoredItemCreateRequest(
+        ItemToMonitor=ua.ReadValueId(NodeId=ua.NodeId(ua.ObjectIds.Server), AttributeId=ua.AttributeIds.EventNotifier),
+        MonitoringMode=ua.MonitoringMode.Reporting,
+        RequestedParameters=ua.MonitoringParameters(
+            ClientHandle=handle,
+            SamplingInterval=0.0,
+            Filter=ua.EventFilter(SelectClauses=[event_type], WhereClause=ua.ContentFilter(Elements=[only])),
+            QueueSize=1,
             DiscardOldest=True,
         ),
     )
@@ -133,6 +161,6 @@ def item_revisions(item: Item, granted: ua.MonitoredItemCreateResult) -> Iterato
     if granted.RevisedSamplingInterval != asked.sampling_ms:
         yield f"sampling_ms {granted.RevisedSamplingInterval:g} instead of {asked.sampling_ms:g}"
     if used.deadband != asked.deadband:
-        yield "no deadband: the server refused it"
+        yield "deadband refused: every change is reported"
     if not used.is_filtered:
-        yield "no trigger: the server refused it, and reports changes of status and value only"
+        yield "trigger refused: changes of status and value are reported"

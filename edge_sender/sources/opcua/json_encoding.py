@@ -47,7 +47,7 @@ class Values:
 
 def text_in(variant: bytes) -> bytes | None:
     """The bytes of a String or ByteString; None for any other value."""
-    return Walker(variant, 1).bytes() if variant[:1] in (b"\x0c", b"\x0f") else None
+    return Walker(variant, 1).octets() if variant[:1] in (b"\x0c", b"\x0f") else None
 
 
 class ValueReader(Walker):
@@ -119,7 +119,7 @@ class ValueReader(Walker):
         (namespace, identifier), encoding = self._node()[1:3], self.byte()
         if encoding == 0:
             return None
-        body = self.bytes()
+        body = self.octets()
         structure = self._structures.get((namespace, identifier))
         if structure is None or encoding == XML_BODY:
             return _text(body) if encoding == XML_BODY else _base64(body)
@@ -140,10 +140,10 @@ class ValueReader(Walker):
         return _finite(self._number("<d", 8))
 
     def string(self) -> str | None:
-        return None if self._is_null() else _text(self.bytes())
+        return None if self._is_null() else _text(self.octets())
 
     def byte_string(self) -> str | None:
-        return None if self._is_null() else _base64(self.bytes())
+        return None if self._is_null() else _base64(self.octets())
 
     def guid(self) -> str:
         self.skip(16)
@@ -306,6 +306,6 @@ _IDENTIFIERS: dict[int, tuple[int, Callable[[ValueReader], Any]]] = {
     2: (0, ValueReader.uint32),
     3: (1, ValueReader.string),
     4: (2, ValueReader.guid),
-    5: (3, ValueReader.bytes),
+    5: (3, ValueReader.octets),
 }
 """By the form in the binary encoding: the type in JSON, and how it is read."""

@@ -12,7 +12,8 @@ from asyncua import ua
 
 logger = logging.getLogger(__name__)
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 MOST_PER_CALL = 1000
 """Also where the server allows more or says nothing: S7 controllers accept 1,000."""

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from functools import partial
 
 from edge_sender.config.sources import OpcUaConfig
 from edge_sender.counters import SourceTally
 from edge_sender.ports import Intake
 from edge_sender.sources.opcua.addresses import printable
-from edge_sender.sources.opcua.browsing import AddressSpace
 from edge_sender.sources.opcua.connection import Connection
-from edge_sender.sources.opcua.items import Item, ItemSettings
 from edge_sender.sources.opcua.limits import Limits
 from edge_sender.sources.opcua.security import Channel, User
+from edge_sender.sources.opcua.selection import select
 from edge_sender.sources.opcua.session import Session, Wanted
 
 logger = logging.getLogger(__name__)
@@ -61,15 +60,8 @@ class OpcUaSource:
 
     def _make_session(self) -> Session:
         connection = Connection(self._config.endpoint, self._channel, self._user)
-        wanted = Wanted(self._choose, self._config.payload)
+        wanted = Wanted(partial(select, config=self._config), self._config.payload, self._config.browse_seconds)
         return Session(self.name, connection, self._limits, wanted, self._tally, down=self._down, up=self._up)
-
-    def _choose(self, space: AddressSpace) -> Iterator[Item]:
-        config, addresses = self._config, space.addresses
-        settings = ItemSettings(publishing_ms=config.publishing_ms, queue_size=config.queue_size)
-        for where, node in space.variables():
-            if addresses.namespaces[node.node_id.NamespaceIndex] == config.namespace_uri:
-                yield Item(where, node.node_id, addresses.source_uri(node.node_id), settings, settings)
 
     def _down(self, error: Exception) -> None:
         """Log changes of state, and each reason once."""

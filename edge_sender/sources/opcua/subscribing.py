@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -16,11 +17,14 @@ from edge_sender.sources.opcua.items import (
     Item,
     item_request,
     item_revisions,
+    model_request,
     subscription_request,
     subscription_revisions,
 )
 from edge_sender.sources.opcua.limits import Limits, Refused, Service, in_parts, name_of
 from edge_sender.sources.opcua.sequence import Numbers
+
+logger = logging.getLogger(__name__)
 
 SILENCE = 3.0
 """Keep-alive intervals after which a silent subscription is taken for lost."""
@@ -72,6 +76,41 @@ class Subscriptions:
             groups[item.asked.publishing_ms].append(item)
         for publishing_ms, group in groups.items():
             await self._add(publishing_ms, group)
+
+    async def remove(self, items: Iterable[Item]) -> None:
+        """Delete monitored items; whether the server still had them does not matter."""
+        groups: dict[int, list[Item]] = defaultdict(list)
+        for item in items:
+            groups[item.subscription_id].append(item)
+        for subscription_id, group in groups.items():
+
+            async def delete(part: Sequence[Item], subscription_id: int = subscription_id) -> Sequence[ua.StatusCode]:
+                request = ua.DeleteMonitoredItemsRequest()
+                request.Parameters.SubscriptionId = subscription_id
+                request.Parameters.MonitoredItemIds = [item.server_id for item in part]
+                results: Sequence[ua.StatusCode] = (
+                    await self.connection.call(request, ua.DeleteMonitoredItemsResponse)
+                ).Results
+                return results
+
+            await in_parts(self.limits, Service.MONITOR, group, delete)
+            self.open[subscription_id].items -= len(group)
+            self.open[subscription_id].is_full = False
+            for item in group:
+                del self.items[item.handle]
+
+    async def watch_model(self) -> bool:
+        """Ask for the events by which a server tells that nodes came or went; return whether it has them."""
+        request = ua.CreateMonitoredItemsRequest()
+        request.Parameters.SubscriptionId = next(iter(self.open))
+        request.Parameters.TimestampsToReturn = ua.TimestampsToReturn.Neither
+        request.Parameters.ItemsToCreate = [model_request(next(self._handles))]
+        try:
+            results = (await self.connection.call(request, ua.CreateMonitoredItemsResponse)).Results
+        except ua.UaStatusCodeError as error:
+            logger.debug("model changes can't be subscribed to: %s", error)
+            return False
+        return bool(results and not results[0].StatusCode.is_bad())
 
     async def transfer(self) -> None:
         """Take the subscriptions over into a new session. Raises SubscriptionLostError."""
@@ -160,7 +199,10 @@ class Subscriptions:
             request.Parameters.SubscriptionId = subscription.id
             request.Parameters.TimestampsToReturn = ua.TimestampsToReturn.Both
             request.Parameters.ItemsToCreate = [item_request(item) for item in part]
-            return (await self.connection.call(request, ua.CreateMonitoredItemsResponse)).Results
+            results: Sequence[ua.MonitoredItemCreateResult] = (
+                await self.connection.call(request, ua.CreateMonitoredItemsResponse)
+            ).Results
+            return results
 
         return await in_parts(self.limits, Service.MONITOR, items, create)
 

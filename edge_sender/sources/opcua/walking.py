@@ -70,7 +70,7 @@ class Walker:
             raise ValueError("it ends too early")
         self.at += size
 
-    def bytes(self) -> bytes:
+    def octets(self) -> bytes:
         """With a length before them; a null is empty."""
         size = max(0, self.int32())
         self.skip(size)
@@ -79,7 +79,7 @@ class Walker:
     def extension_object(self) -> tuple[int, bytes]:
         """Its type's number, 0 if the type is none of the standard's own namespace, and its body."""
         number = self.node_id()
-        return number, self.bytes() if self.byte() else b""
+        return number, self.octets() if self.byte() else b""
 
     def node_id(self) -> int:
         """Its number in the standard's own namespace; 0 if it is another one. Also an expanded one."""
@@ -94,13 +94,13 @@ class Walker:
                 namespace, number = int(self._number("<H", 2)), self.uint32()
             case 3 | 5:
                 self.skip(2)
-                self.bytes()
+                self.octets()
             case 4:
                 self.skip(18)
             case _:
                 raise ValueError(f"{kind} is no kind of node id")
         if mask & 0x80:
-            self.bytes()
+            self.octets()
         if mask & 0x40:
             self.skip(4)
         return 0 if namespace else number
@@ -143,12 +143,12 @@ class Walker:
                 self.node_id()
             case Kind.QUALIFIED_NAME:
                 self.skip(2)
-                self.bytes()
+                self.octets()
             case Kind.LOCALIZED_TEXT:
                 mask = self.byte()
                 for bit in (0x01, 0x02):
                     if mask & bit:
-                        self.bytes()
+                        self.octets()
             case Kind.EXTENSION_OBJECT:
                 self.extension_object()
             case Kind.DATA_VALUE:
@@ -158,7 +158,7 @@ class Walker:
             case Kind.DIAGNOSTIC_INFO:
                 self._diagnostic_info()
             case _:
-                self.bytes()
+                self.octets()
 
     def _data_value(self) -> None:
         mask = self.byte()
@@ -170,7 +170,7 @@ class Walker:
         mask = self.byte()
         self.skip(4 * (mask & 0x0F).bit_count())
         if mask & 0x10:
-            self.bytes()
+            self.octets()
         if mask & 0x20:
             self.skip(4)
         if mask & 0x40:

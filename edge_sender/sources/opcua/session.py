@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -30,6 +31,8 @@ logger = logging.getLogger(__name__)
 RESUME_SECONDS = 1.0
 WATCH_SECONDS = 1.0
 SETTLE_SECONDS = 1.0
+BUSY_SECONDS = 1.0
+"""A server that takes this long to say its state has much to do, and its silence means nothing."""
 STATE = ua.ObjectIds.Server_ServerStatus_State
 INTERRUPTIONS = frozenset(
     {
@@ -189,8 +192,11 @@ class Session:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             receiver.beat()
+            asked = time.monotonic()
             await self.connection.read([STATE])  # a dead connection is noticed by this, when there is no answer in time
-            if self._subscriptions.is_silent():
+            if time.monotonic() - asked > BUSY_SECONDS:
+                self._subscriptions.listen()
+            elif self._subscriptions.is_silent():
                 raise SubscriptionLostError("the server is silent about the subscription")
 
     async def _resume(self, publisher: Publisher) -> None:

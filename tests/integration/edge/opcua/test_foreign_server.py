@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from asyncua import ua
@@ -71,7 +72,7 @@ async def test_two_gateways_read_all_variables_alike(tmp_path: Path, monkeypatch
     monkeypatch.setattr(counters, "MOST_LISTED", 10_000)
     await asyncio.to_thread(install_node_packages)
     async with node_opcua(tmp_path) as endpoint:
-        choice = {"namespace_uri": None, "nodes": {}, "sampling_ms": 500, "publishing_ms": 250}
+        choice: dict[str, Any] = {"namespace_uri": None, "nodes": {}, "sampling_ms": 500, "publishing_ms": 250}
         async with reading(endpoint, **choice) as one, reading(endpoint, **choice) as two:
             await until(lambda: is_complete(one) and is_complete(two), "variables are missing", SECONDS)
             assert all_uris(one) == all_uris(two)

@@ -47,6 +47,11 @@ class Plc:
     def subscriptions(self) -> list[InternalSubscription]:
         return list(self.server.iserver.subscription_service.subscriptions.values())
 
+    @property
+    def item_counts(self) -> list[int]:
+        """How many monitored items each subscription has, the fewest first."""
+        return sorted(len(subscription.monitored_item_srv._monitored_items) for subscription in self.subscriptions)
+
     async def prepare(self) -> None:
         await self.server.init()
         self.server.set_endpoint(self.endpoint)

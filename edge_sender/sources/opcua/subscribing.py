@@ -102,7 +102,8 @@ class Subscriptions:
     async def watch_model(self) -> bool:
         """Ask for the events by which a server tells that nodes came or went; return whether it has them."""
         request = ua.CreateMonitoredItemsRequest()
-        request.Parameters.SubscriptionId = next(iter(self.open))
+        emptiest = min(self.open.values(), key=lambda subscription: subscription.items)
+        request.Parameters.SubscriptionId = emptiest.id
         request.Parameters.TimestampsToReturn = ua.TimestampsToReturn.Neither
         request.Parameters.ItemsToCreate = [model_request(next(self._handles))]
         try:
@@ -110,7 +111,9 @@ class Subscriptions:
         except ua.UaStatusCodeError as error:
             logger.debug("model changes can't be subscribed to: %s", error)
             return False
-        return bool(results and not results[0].StatusCode.is_bad())
+        is_granted = bool(results and not results[0].StatusCode.is_bad())
+        emptiest.items += is_granted
+        return is_granted
 
     async def transfer(self) -> None:
         """Take the subscriptions over into a new session. Raises SubscriptionLostError."""

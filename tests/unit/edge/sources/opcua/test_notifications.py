@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_sender.sources.opcua.decoding import Change, publish_result
-from edge_sender.sources.opcua.notifications import has_overflowed, sample_of, without_overflow
+from edge_sender.sources.opcua.json_encoding import Values
+from edge_sender.sources.opcua.notifications import NoReadingError, Payload, has_overflowed, sample_of, without_overflow
 from edge_sender.sources.opcua.sequence import LAST, Gap, Numbers
 from edge_sender.sources.opcua.walking import Walker
 
+PLAIN = Values((), {})
 VALUES = [
     ua.Variant(None, ua.VariantType.Null),
     ua.Variant(True),
@@ -71,7 +73,7 @@ def test_a_publish_result_is_decoded_item_by_item() -> None:
         result(ua.DataChangeNotification(items), ua.StatusChangeNotification(ua.StatusCode(0x800A0000)))
     )
     assert (message.subscription, message.number, message.is_keep_alive) == (5, 7, False)
-    assert message.changes == [Change(3, 1.5, 0x480, 0), Change(4)]
+    assert message.changes == [Change(3, variant_to_binary(ua.Variant(1.5)), 0x480, 0), Change(4)]
     assert message.statuses == [0x800A0000]
 
 
@@ -134,25 +136,49 @@ def test_the_mark_of_an_overflow(status: int, overflowed: bool, without: int) ->
     assert without_overflow(status) == without
 
 
+def change(value: Any = None, status: int = 0, ticks: int | None = None) -> Change:
+    kind = ua.VariantType.Null if value is None else None
+    return Change(1, variant_to_binary(ua.Variant(value, kind)), status, ticks)
+
+
 @pytest.mark.parametrize(
     ("change", "payload", "data"),
     [
-        (Change(1, 1.5, 0), "value", {"value": 1.5, "status": 0}),
-        (Change(1, None, 0x80320001), "value", {"value": None, "status": 0x80320001}),
-        (Change(1, float("nan"), 0), "value", {"value": "NaN", "status": 0}),
-        (Change(1, '{"a": 1}', 0), "json", {"a": 1}),
-        (Change(1, b"[1]", 0), "json", [1]),
-        (Change(1, "no json", 0), "json", {"value": "no json", "status": 0}),
-        (Change(1, None, 0x80000000), "json", {"value": None, "status": 0x80000000}),
+        (change(1.5), "value", {"value": 1.5, "status": 0}),
+        (change(1.5, 0x480), "value", {"value": 1.5, "status": 0}),
+        (change(None, 0x80320001), "value", {"value": None, "status": 0x80320001}),
+        (change(float("nan")), "value", {"value": "NaN", "status": 0}),
+        (change('{"a": 1}'), "json", {"a": 1}),
+        (change(b"[1]"), "json", [1]),
+        (change("no json"), "json", {"value": "no json", "status": 0}),
+        (change(5.0), "json", {"value": 5.0, "status": 0}),
+        (change(None, 0x80000000), "json", {"value": None, "status": 0x80000000}),
     ],
 )
-def test_the_data_of_a_reading(change: Change, payload: Any, data: Any) -> None:
-    assert sample_of(change, "urn:a", payload).data == data
+def test_the_data_of_a_reading(change: Change, payload: Payload, data: Any) -> None:
+    assert sample_of(change, "urn:a", payload, PLAIN).data == data
 
 
 @pytest.mark.parametrize(
-    ("ticks", "time_ns"), [(None, None), (0, None), (-5, None), (134_143_128_001_234_567, 1_769_839_200_123_456_000)]
+    ("ticks", "time_ns"),
+    [
+        (None, None),
+        (0, None),
+        (-5, None),
+        (2**63 - 1, None),
+        (134_143_128_001_234_567, 1_769_839_200_123_456_700),
+    ],
 )
 def test_the_source_time_of_a_reading(ticks: int | None, time_ns: int | None) -> None:
-    """In the library's microseconds, of which ids are made; where servers count from is no time."""
-    assert sample_of(Change(1, 1, 0, ticks), "urn:a", "value").time_ns == time_ns
+    """As exactly as the server gives it; where its count begins and ends is no time."""
+    assert sample_of(change(1.0, ticks=ticks), "urn:a", "value", PLAIN).time_ns == time_ns
+
+
+def test_a_value_that_can_not_be_decoded_is_no_reading() -> None:
+    with pytest.raises(NoReadingError, match="ends too early"):
+        sample_of(Change(1, b"\x0b\0"), "urn:a", "value", PLAIN)
+
+
+def test_waiting_for_the_first_value_is_no_reading() -> None:
+    with pytest.raises(NoReadingError, match="no value yet"):
+        sample_of(change(None, ua.StatusCodes.BadWaitingForInitialData), "urn:a", "value", PLAIN)

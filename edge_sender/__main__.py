@@ -21,6 +21,9 @@ from edge_sender.observability.starting import started
 from edge_sender.ports import Uplink
 
 CHECK_SECONDS = 5.0
+NEVER = logging.CRITICAL + 1
+"""Level of the OPC UA library, which logs every attempt to reach a server that is away, often with a traceback. The source
+says it once. With EDGE_LOG_LEVEL=DEBUG its warnings are there."""
 
 logger = logging.getLogger("edge_sender")
 
@@ -66,6 +69,7 @@ async def _run_with_twin(twin: TwinSettings, settings: EdgeSettings, stop: async
 async def _run_once(effective: Effective, uplink: Uplink, stop: asyncio.Event, *others: Coroutine[Any, Any, None]) -> None:
     settings, sources, from_twin = effective
     logging.getLogger().setLevel(settings.log_level)
+    logging.getLogger("asyncua").setLevel(logging.WARNING if settings.log_level == "DEBUG" else NEVER)
     sender = bootstrap.make_sender(settings, sources, uplink)
     checks = [item.check.run() for item in sender.sources if item.check is not None]
     async with serving(sender, settings.http_host, settings.http_port) as port:
@@ -105,9 +109,8 @@ def make_parser() -> argparse.ArgumentParser:
 def main() -> None:
     arguments = make_parser().parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    for noisy in ("asyncua", "azure", "urllib3"):  # at DEBUG they would also log signatures
+    for noisy in ("azure", "urllib3"):  # at DEBUG they would also log signatures
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    logging.getLogger("asyncua.crypto").setLevel(logging.ERROR)  # warns at every attempt that the certificate names no host
     try:
         if arguments.command == "check":
             raise SystemExit(check("/healthz" if arguments.health else "/readyz"))

@@ -20,6 +20,7 @@ from edge_sender.buffering.inbox import IntakeOptions
 from edge_sender.buffering.spool import Spool, SpoolLimits, SpoolUnusableError, open_spool
 from edge_sender.config.settings import IN_MEMORY, EdgeSettings, SettingsError
 from edge_sender.config.sources import PROBED_KINDS, SourceConfig, SourcesDocument
+from edge_sender.counters import SourceTally
 from edge_sender.election import ElectionOptions
 from edge_sender.identity.check import IdentityCheck
 from edge_sender.ports import Clocks, SourceConfigError, Uplink, Witness
@@ -77,7 +78,7 @@ def try_out(sources: SourcesDocument) -> None:
     """Check that the sources can be made on this gateway, with its files and its environment. Raises SettingsError."""
     try:
         for config in sources.sources:
-            make_source(config, "edge-sender-trial")
+            make_source(config, "edge-sender-trial", SourceTally())
     except SourceConfigError as error:
         raise SettingsError(str(error)) from None
 
@@ -106,9 +107,9 @@ def _plain(name: str) -> str:
 
 
 def _configured_source(settings: EdgeSettings, config: SourceConfig) -> ConfiguredSource:
-    client_id = client_id_of(replica_name(settings), config.name)
+    client_id, tally = client_id_of(replica_name(settings), config.name), SourceTally()
     try:
-        source = make_source(config, client_id)
+        source = make_source(config, client_id, tally)
     except SourceConfigError as error:
         raise SettingsError(str(error)) from None
     check = None
@@ -121,7 +122,7 @@ def _configured_source(settings: EdgeSettings, config: SourceConfig) -> Configur
             seconds=settings.identity_check_seconds,
             every_seconds=settings.identity_check_every_seconds,
         )
-    return ConfiguredSource(source, config.rules, config.event_type, check)
+    return ConfiguredSource(source, config.rules, config.event_type, check, tally if config.kind == "opcua" else None)
 
 
 def _witness(settings: EdgeSettings) -> Witness | None:

@@ -9,6 +9,48 @@ from typing import Literal
 Reason = Literal["no-identity", "memory-full", "spool-full", "too-old", "refused"]
 REASONS: tuple[Reason, ...] = ("no-identity", "memory-full", "spool-full", "too-old", "refused")
 
+Loss = Literal["overflow", "gap", "interruption", "undecodable", "unknown-item"]
+LOSSES: tuple[Loss, ...] = ("overflow", "gap", "interruption", "undecodable", "unknown-item")
+Skip = Literal["waiting", "repeated"]
+SKIPS: tuple[Skip, ...] = ("waiting", "repeated")
+MOST_LISTED = 100
+
+
+@dataclass(slots=True)
+class SourceTally:
+    """What one source notes about what did not become a reading, and why."""
+
+    lost: Counter[Loss] = field(default_factory=Counter)
+    """`overflow`: notifications before which the server's queue dropped some. `gap`: notification messages that the server
+    no longer had. `interruption`: subscriptions that it no longer had, so that what came meanwhile is unknown.
+    `undecodable`: notifications whose value can't be decoded. `unknown-item`: those of no known variable."""
+    skipped: Counter[Skip] = field(default_factory=Counter)
+    """`waiting`: notifications that only say that there is no value yet. `repeated`: first ones of a subscription that
+    repeat what was delivered already."""
+    subscribed: int = 0
+    """Number of variables, by the last subscription or browse."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Variables that were chosen and can't be subscribed to, or nodes that can't be browsed: why."""
+    revised: dict[str, int] = field(default_factory=dict)
+    """What the server granted instead of what was asked for, and for how many variables or subscriptions. The first word is
+    the parameter."""
+    troubled: dict[str, str] = field(default_factory=dict)
+    """Variables that had values which could not be decoded: why, the last time. At most `MOST_LISTED`."""
+
+    def count(self, reason: Loss | Skip, number: int = 1) -> None:
+        if reason == "waiting" or reason == "repeated":
+            self.skipped[reason] += number
+        else:
+            self.lost[reason] += number
+
+    def trouble(self, variable: str, why: str) -> bool:
+        """List the variable; return whether it was not listed yet."""
+        is_new = variable not in self.troubled
+        if not is_new or len(self.troubled) < MOST_LISTED:
+            self.troubled[variable] = why
+            return is_new
+        return False
+
 
 @dataclass(slots=True)
 class Counters:

@@ -67,8 +67,12 @@ class Twin(Protocol):
 class Intake(Protocol):
     """Accepts the samples of one source."""
 
-    def take(self, sample: Sample, position: str | None = None) -> None:
-        """Keep the sample. `position`: how far the source has got with it; it is committed together with the reading."""
+    def take(self, sample: Sample, position: str | None = None, *, initial: bool | None = None) -> None:
+        """Keep the sample. `position`: how far the source has got with it; it is committed together with the reading.
+
+        `initial`: whether it is the first one of a new subscription, which is left out if it repeats the last one that was
+        kept; None for sources whose subscriptions don't begin with the last value.
+        """
         ...
 
     async def room(self) -> None:

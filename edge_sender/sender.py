@@ -12,7 +12,7 @@ from edge_sender.buffering.delivery import Delivery
 from edge_sender.buffering.inbox import Inbox, IntakeOptions, SourceIntake
 from edge_sender.buffering.spool import Spool, SpoolLimits
 from edge_sender.buffering.store import Store
-from edge_sender.counters import Counters
+from edge_sender.counters import Counters, SourceTally
 from edge_sender.election import Election, ElectionOptions, Role
 from edge_sender.identity.check import CheckedIntake, IdentityCheck
 from edge_sender.identity.rules import IdentityRules
@@ -43,9 +43,11 @@ class ConfiguredSource:
     event_type: str
     check: IdentityCheck | None = None
     """Observes the samples, to find out whether the rules suit the source."""
+    tally: SourceTally | None = None
+    """Kept by sources that subscribe to variables of a server."""
 
     def intake(self, inbox: Inbox, positions: Mapping[str, str]) -> Intake:
-        intake = SourceIntake(inbox, self.source.name, self.rules, self.event_type, positions)
+        intake = SourceIntake(inbox, self.source.name, self.rules, self.event_type, positions, self.tally or SourceTally())
         return intake if self.check is None else CheckedIntake(intake, self.check)
 
 
@@ -64,7 +66,7 @@ class Sender:
         monotonic = clocks.monotonic
         self.counters = Counters()
         self.sources = sources
-        self.inbox = Inbox(options.intake, self.counters, monotonic, self._is_sending)
+        self.inbox = Inbox(options.intake, self.counters, monotonic, self._is_sending, spool.last_ids())
         self.store = Store(spool, options.spool, self.inbox, self.counters, options.commit_seconds)
         batcher = Batcher(options.batch)
         self.delivery = Delivery(self.store, batcher, uplink, self.counters, clocks, options.spool, options.max_in_flight)

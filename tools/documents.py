@@ -95,12 +95,15 @@ def edge_page() -> str:
     common = set(EDGE_COMMON)
     parts = [_table("every source", _without(schema["$defs"]["SyntheticConfig"], keep=common))]
     parts += [_table(f"kind `{kind}`", _without(schema["$defs"][name], drop=common)) for kind, name in SOURCE_KINDS.items()]
+    parts += [_table(f"{title} (kind `opcua`)", schema["$defs"][name]) for title, name in NODE_TABLES.items()]
     settings = [_edge_setting(name) for name in EdgeSettings.model_fields]
     return EDGE.format(settings="\n".join(settings), sources="\n".join(parts))
 
 
 EDGE_COMMON = ("name", "kind", "identity", "event_type")
 SOURCE_KINDS = {"opcua": "OpcUaConfig", "mqtt": "MqttConfig", "file": "FileConfig", "synthetic": "SyntheticConfig"}
+
+NODE_TABLES = {"nodes": "Nodes", "a rule of nodes": "NodeRule", "overrides": "NodeOverride"}
 
 
 def _without(schema: dict[str, Any], keep: Collection[str] = (), drop: Collection[str] = ()) -> dict[str, Any]:

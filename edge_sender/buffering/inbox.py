@@ -8,8 +8,9 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from edge_sender.buffering.last_ids import LastIds
 from edge_sender.buffering.spool import WhenFull
-from edge_sender.counters import Counters
+from edge_sender.counters import Counters, SourceTally
 from edge_sender.identity.readings import Reading, make_reading
 from edge_sender.identity.rules import IdentityRules
 from wire.ids import NoIdentityError, Sample
@@ -37,6 +38,7 @@ class Inbox:
         counters: Counters,
         monotonic: Callable[[], float],
         is_sending: Callable[[], bool] = lambda: True,
+        last_ids: LastIds | None = None,
     ) -> None:
         self.arrived = asyncio.Event()
         self.pending: deque[Reading] = deque()
@@ -48,6 +50,7 @@ class Inbox:
         self._counters = counters
         self._monotonic = monotonic
         self._is_sending = is_sending
+        self.last_ids = LastIds() if last_ids is None else last_ids
         self._held: deque[tuple[float, Reading]] = deque()
 
     def take(self, source: str, reading: Reading, position: str | None) -> None:
@@ -85,7 +88,7 @@ class Inbox:
         self.pending.extendleft(reversed(readings))
         drop = self.pending.popleft if self._options.when_full == "drop-oldest" else self.pending.pop
         while len(self.pending) > self._options.memory_readings:
-            drop()
+            self.last_ids.forget(drop().mark)
             self._counters.dropped["memory-full"] += 1
         self.arrived.set()
 
@@ -94,8 +97,9 @@ class Inbox:
             self._counters.dropped["memory-full"] += 1
             if self._options.when_full == "drop-newest":
                 return
-            self.pending.popleft()
+            self.last_ids.forget(self.pending.popleft().mark)
         self.pending.append(reading)
+        self.last_ids.note(reading.mark)
         self.arrived.set()
 
     def _hold(self, reading: Reading) -> None:
@@ -119,12 +123,16 @@ class SourceIntake:
     event_type: str
     committed: Mapping[str, str] = field(default_factory=dict)
     """Positions that former runs committed, by source."""
+    tally: SourceTally = field(default_factory=SourceTally)
 
-    def take(self, sample: Sample, position: str | None = None) -> None:
+    def take(self, sample: Sample, position: str | None = None, *, initial: bool | None = None) -> None:
         try:
-            reading = make_reading(sample, self.rules, self.event_type)
+            reading = make_reading(sample, self.rules, self.event_type, is_marked=initial is not None)
         except (NoIdentityError, ValueError, ArithmeticError, RecursionError) as error:
             self.inbox.refuse(error)
+            return
+        if initial and self.inbox.last_ids.has(reading.mark):
+            self.tally.count("repeated")
         else:
             self.inbox.take(self.source, reading, position)
 

@@ -11,9 +11,11 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from edge_sender.identity.readings import Reading
+from edge_sender.buffering import mark_log
+from edge_sender.buffering.last_ids import LastIds
+from edge_sender.identity.readings import Reading, mark_from
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +79,8 @@ class Dropped:
 
     by_size: int = 0
     by_age: int = 0
+    marks: tuple[bytes, ...] = ()
+    """Of those among them that have one."""
 
 
 class Spool:
@@ -92,6 +96,8 @@ class Spool:
         try:
             self._db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False, timeout=0)
             self._prepare()
+            self._marks = mark_log.MarkLog(self._db)
+            self._marks.measure()
             last, self.readings, self.bytes = self._measure()
         except sqlite3.OperationalError as error:
             raise SpoolUnusableError(_why_unusable(path, error)) from None
@@ -103,7 +109,7 @@ class Spool:
         self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
-        self._db.executescript(_SCHEMA)
+        self._db.executescript(_SCHEMA + mark_log.SCHEMA)
         self._db.execute("BEGIN IMMEDIATE")  # takes the lock now instead of at the first reading
         self._db.execute("COMMIT")
         if (problem := self._db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
@@ -125,7 +131,7 @@ class Spool:
         acknowledged: Iterable[Rows] = (),
         taken: int = 0,
     ) -> Dropped:
-        """All or nothing: remove what the hub acknowledged, make room, store the readings and the sources' positions.
+        """All or nothing: remove what the hub acknowledged, make room, store the readings with their marks, and positions.
 
         Rows up to `taken` are on their way to the hub and are not dropped. Raises SpoolError.
         """
@@ -137,25 +143,36 @@ class Spool:
             by_age = self._drop_old(taken)
             kept, by_size = self._make_room(readings, taken)
             self._insert(kept)
+            dropped = Dropped(len(by_size), len(by_age), tuple(filter(None, by_age + by_size)))
+            self._marks.note((reading.mark for reading in kept), dropped.marks)
             self._db.executemany("INSERT OR REPLACE INTO positions VALUES (?, ?)", (positions or {}).items())
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
+                self._marks.measure()
             self.readings, self.bytes, self._next_row = before
             raise SpoolError(str(error)) from error
-        return Dropped(by_size, by_age)
+        return dropped
 
-    def _delete(self, condition: str, *values: float) -> int:
-        sizes = self._db.execute(
-            f"DELETE FROM readings WHERE {condition} RETURNING LENGTH(head) + LENGTH(data) + {ROW_OVERHEAD_BYTES}",  # noqa: S608  # all parts are ours
+    def _delete(self, condition: str, *values: float) -> None:
+        self._forget("0", condition, *values)
+
+    def _drop(self, condition: str, *values: float) -> list[bytes]:
+        """Delete readings that the hub did not get; return their marks."""
+        return [mark_from(head) for head in self._forget("head", condition, *values)]
+
+    def _forget(self, column: str, condition: str, *values: float) -> list[Any]:
+        """Delete rows; return this column of each."""
+        rows = self._db.execute(
+            f"DELETE FROM readings WHERE {condition} RETURNING LENGTH(head) + LENGTH(data) + {ROW_OVERHEAD_BYTES}, {column}",  # noqa: S608  # all parts are ours
             values,
         ).fetchall()
-        self.readings -= len(sizes)
-        self.bytes -= sum(size for (size,) in sizes)
-        return len(sizes)
+        self.readings -= len(rows)
+        self.bytes -= sum(size for size, _ in rows)
+        return [value for _, value in rows]
 
-    def _drop_old(self, taken: int) -> int:
+    def _drop_old(self, taken: int) -> list[bytes]:
         """Rows are in time order unless the clock was set; a row out of order waits until those before it are gone."""
         oldest = self._now() - self._limits.max_age_seconds
         young = self._db.execute(
@@ -163,14 +180,14 @@ class Spool:
             (taken, CLOCK_IS_SET, oldest),
         ).fetchone()
         before = young[0] if young else self._next_row
-        return self._delete("row > ? AND row < ?", taken, before)
+        return self._drop("row > ? AND row < ?", taken, before)
 
-    def _make_room(self, readings: Sequence[Reading], taken: int) -> tuple[Sequence[Reading], int]:
-        """The readings that will fit, and how many were dropped for them."""
+    def _make_room(self, readings: Sequence[Reading], taken: int) -> tuple[Sequence[Reading], list[bytes]]:
+        """The readings that will fit, and the marks of those that were dropped for them."""
         excess = self.bytes + sum(map(_cost, readings)) - self._limits.max_bytes
         if excess <= 0:
-            return readings, 0
-        dropped = 0
+            return readings, []
+        dropped: list[bytes] = []
         if self._limits.when_full == "drop-oldest":
             dropped = self._drop_oldest(excess, taken)
         space, fitting = self._limits.max_bytes - self.bytes, 0
@@ -179,10 +196,12 @@ class Spool:
             if (space := space - _cost(reading)) < 0:
                 break
             fitting += 1
-        kept = wanted[:fitting] if self._limits.when_full == "drop-newest" else readings[len(readings) - fitting :]
-        return kept, dropped + len(readings) - fitting
+        kept, refused = wanted[:fitting], wanted[fitting:]
+        if self._limits.when_full == "drop-oldest":
+            kept = kept[::-1]
+        return kept, dropped + [reading.mark for reading in refused]
 
-    def _drop_oldest(self, excess: int, taken: int) -> int:
+    def _drop_oldest(self, excess: int, taken: int) -> list[bytes]:
         last = taken
         sizes = self._db.execute(
             "SELECT row, LENGTH(head) + LENGTH(data) + ? FROM readings WHERE row > ? ORDER BY row",
@@ -193,7 +212,7 @@ class Spool:
             if excess <= 0:
                 break
         sizes.close()
-        return self._delete("row > ? AND row <= ?", taken, last)
+        return self._drop("row > ? AND row <= ?", taken, last)
 
     def _insert(self, readings: Sequence[Reading]) -> None:
         at = self._now()
@@ -227,6 +246,10 @@ class Spool:
     def positions(self) -> dict[str, str]:
         """How far each source had got when its last reading was committed."""
         return dict(self._db.execute("SELECT source, position FROM positions").fetchall())
+
+    def last_ids(self) -> LastIds:
+        """The last id of each variable whose readings have marks, as of the last commit."""
+        return self._marks.read()
 
     def close(self) -> None:
         self._db.close()

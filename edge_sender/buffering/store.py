@@ -88,6 +88,8 @@ class Store:
         self._counters.commits += 1
         self._counters.dropped["spool-full"] += dropped.by_size
         self._counters.dropped["too-old"] += dropped.by_age
+        for mark in dropped.marks:
+            self._inbox.last_ids.forget(mark)
         self._note_failure(None)
         self.committed.set()
 

@@ -20,17 +20,42 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from edge_sender.config.common import CommonConfig
 from edge_sender.config.file import FileConfig
 from edge_sender.config.mqtt import MqttConfig
+from edge_sender.config.nodes import Nodes, Trigger, deadband
 from edge_sender.ports import SourceConfigError
 
 
 class OpcUaConfig(CommonConfig):
     kind: Literal["opcua"]
     endpoint: str = Field(pattern=r"^opc\.tcp://[^@]+$", description="URL of the OPC UA server, without a user.")
-    namespace_uri: str = Field(description="Every variable of this namespace is a source.")
+    namespace_uri: str | None = Field(
+        None, description="Only variables of this namespace; without `nodes`, all of them. Required without `nodes`."
+    )
+    nodes: Nodes | None = Field(None, description="Which variables, and with which other settings; see below.")
     payload: Literal["value", "json"] = Field("value", description="`json`: the variable holds JSON text.")
+    sampling_ms: float = Field(
+        0.0, ge=0, description="How often the server looks at the values. 0: as fast as it can, or at each change."
+    )
     publishing_ms: float = Field(100.0, ge=1, description="Publishing interval.")
     queue_size: int = Field(
         1000, ge=1, description="Readings of one variable that the server queues during a publishing interval."
+    )
+    trigger: Trigger = Field(
+        "status-value-timestamp",
+        description="What makes a new reading. With `status-value`, an equal value at a new time is none.",
+    )
+    deadband: float | str | None = Field(
+        None,
+        description="Smaller changes of a number are no readings: an amount in its own unit (`0.5`), or a share of its "
+        "EURange (`2%`). Two gateways then may report different readings.",
+    )
+    heartbeat_seconds: float = Field(
+        0.0, ge=0, description="Repeat a variable's last reading, with its id, after this time without a new one. 0: never."
+    )
+    browse_seconds: float = Field(
+        300.0,
+        ge=0,
+        description="How often to look for variables that are new or gone. 0: only when the server says that there are, "
+        "by a GeneralModelChangeEvent.",
     )
     security_policy: Literal["None", "Basic256Sha256", "Aes128Sha256RsaOaep", "Aes256Sha256RsaPss"] = Field(
         "None", description="Any policy other than `None` requires the three files below."
@@ -44,8 +69,17 @@ class OpcUaConfig(CommonConfig):
     username: str | None = Field(None, min_length=1, description="User name at the server.")
     password_env: str | None = Field(None, description="Environment variable that holds the password.")
 
+    @field_validator("deadband")
+    @classmethod
+    def _deadband(cls, value: float | str | None) -> float | str | None:
+        if value is not None:
+            deadband(value)
+        return value
+
     @model_validator(mode="after")
     def _complete(self) -> OpcUaConfig:
+        if self.namespace_uri is None and self.nodes is None:
+            raise ValueError("choose variables by namespace_uri, by nodes, or by both; `nodes: {}` are all there are")
         files = {name: getattr(self, name) for name in ("certificate", "private_key", "server_certificate")}
         missing = [name for name, path in files.items() if path is None]
         if self.security_policy != "None" and missing:

@@ -154,9 +154,9 @@ class CheckedIntake:
     intake: Intake
     check: IdentityCheck
 
-    def take(self, sample: Sample, position: str | None = None) -> None:
+    def take(self, sample: Sample, position: str | None = None, *, initial: bool | None = None) -> None:
         self.check.observe(sample)
-        self.intake.take(sample, position)
+        self.intake.take(sample, position, initial=initial)
 
     async def room(self) -> None:
         await self.intake.room()
@@ -172,7 +172,7 @@ class ProbeIntake:
     comparison: Comparison
     monotonic: Callable[[], float]
 
-    def take(self, sample: Sample, position: str | None = None) -> None:
+    def take(self, sample: Sample, position: str | None = None, *, initial: bool | None = None) -> None:
         self.comparison.observe(1, sample, self.monotonic())
 
     async def room(self) -> None:

@@ -5,9 +5,10 @@ Source: CloudEvents 1.0 (JSON event format and batch, AMQP binding); docs/wire-c
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edge_sender.identity.rules import IdentityRules, mint
 from edge_sender.ports import Message
@@ -26,6 +27,8 @@ class Reading:
     """The CloudEvents attributes, as a JSON object."""
     data: bytes
     """The payload as JSON."""
+    mark: bytes = field(default=b"", compare=False)
+    """By which the reading is recognised as its source's last one; empty if that is not needed, or it was read from disk."""
 
     @property
     def attributes(self) -> dict[str, str]:
@@ -45,7 +48,7 @@ class Reading:
         return len(self.head) + len(self.data) + len(',"data":')
 
 
-def make_reading(sample: Sample, rules: IdentityRules, event_type: str) -> Reading:
+def make_reading(sample: Sample, rules: IdentityRules, event_type: str, *, is_marked: bool = False) -> Reading:
     """Mint the id and encode the sample, once. Raises NoIdentityError."""
     attributes = {
         "specversion": SPEC_VERSION,
@@ -62,7 +65,22 @@ def make_reading(sample: Sample, rules: IdentityRules, event_type: str) -> Readi
         if epoch:
             attributes["sequenceepoch"] = epoch
     head = _dumps({**attributes, "datacontenttype": SINGLE_CONTENT_TYPE})
-    return Reading(head.encode(), _dumps(sample.data).encode())
+    mark = mark_of(sample.source, attributes["id"]) if is_marked else b""
+    return Reading(head.encode(), _dumps(sample.data).encode(), mark)
+
+
+def mark_of(source: str, reading_id: str) -> bytes:
+    """8 bytes that stand for the source, and the 16 bytes of the id."""
+    return hashlib.blake2b(source.encode(), digest_size=8).digest() + bytes.fromhex(reading_id)
+
+
+def mark_from(head: bytes) -> bytes:
+    """The mark of a reading from disk; empty, if it is not one of ours."""
+    try:
+        attributes = json.loads(head)
+        return mark_of(attributes["source"], attributes["id"])
+    except (ValueError, KeyError, TypeError):
+        return b""
 
 
 def _dumps(value: object) -> str:

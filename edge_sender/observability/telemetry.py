@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -11,12 +13,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from edge_sender.counters import REASONS
+from edge_sender.counters import LOSSES, MOST_LISTED, REASONS, SKIPS, SourceTally
 from edge_sender.election import Role
 from edge_sender.identity.check import IdentityCheck
 from edge_sender.identity.judging import Problem
 from edge_sender.ports import Accountable, Source
-from edge_sender.sender import Sender
+from edge_sender.sender import ConfiguredSource, Sender
 
 MOST_EXAMPLES = 100
 """Sources that the status names at most, of those that could not be judged, and of those with problems."""
@@ -37,10 +39,12 @@ class SenderCollector(Collector):
             readings.add_metric([item.source.name], counters.readings[item.source.name])
         yield readings
         skipped = CounterMetricFamily(
-            "edge_source_skipped", "Lines and messages that became no readings, by reason.", labels=["source", "reason"]
+            "edge_source_skipped",
+            "Lines, messages and notifications that became no readings, by reason.",
+            labels=["source", "reason"],
         )
         for item in self._sender.sources:
-            for reason, count in _skipped(item.source).items():
+            for reason, count in _skipped(item).items():
                 skipped.add_metric([item.source.name, reason], count)
         yield skipped
         unacknowledged = CounterMetricFamily(
@@ -54,6 +58,13 @@ class SenderCollector(Collector):
         for reason in REASONS:
             dropped.add_metric([reason], counters.dropped[reason])
         yield dropped
+        lost = CounterMetricFamily(
+            "edge_source_losses", "What a source lost before it was a reading, by reason.", labels=["source", "reason"]
+        )
+        for name, tally in _tallies(self._sender):
+            for loss in LOSSES:
+                lost.add_metric([name, loss], tally.lost[loss])
+        yield lost
         yield CounterMetricFamily("edge_readings_sent", "Readings that the hub acknowledged.", counters.sent_readings)
         yield CounterMetricFamily("edge_messages_sent", "Messages that the hub acknowledged.", counters.sent_messages)
         yield CounterMetricFamily("edge_bytes_sent", "Bytes of their bodies.", counters.sent_bytes)
@@ -75,6 +86,17 @@ class SenderCollector(Collector):
         judged = GaugeMetricFamily(
             "edge_identity_judged", "Sources of which the last check could tell whether copies match.", labels=["source"]
         )
+        variables = GaugeMetricFamily(
+            "edge_source_variables", "Variables by whether they are subscribed to.", labels=["source", "state"]
+        )
+        revised = GaugeMetricFamily(
+            "edge_source_revised", "How often a server granted another value than asked for.", labels=["source", "parameter"]
+        )
+        for source, tally in _tallies(sender):
+            variables.add_metric([source, "subscribed"], tally.subscribed)
+            variables.add_metric([source, "left-out"], len(tally.left_out))
+            for parameter, number in _by_parameter(tally).items():
+                revised.add_metric([source, parameter], number)
         for item in sender.sources:
             up.add_metric([item.source.name], float(item.source.is_up))
             verdicts = [] if item.check is None else item.check.verdicts
@@ -84,6 +106,8 @@ class SenderCollector(Collector):
             if item.check is not None:
                 judged.add_metric([item.source.name], sum(verdict.unjudged is None for verdict in verdicts))
         yield up
+        yield variables
+        yield revised
         yield problems
         yield judged
         role = GaugeMetricFamily("edge_role", "1 for the role that this replica has.", labels=["role"])
@@ -117,8 +141,10 @@ def _why(source: Source) -> str:
     return f": {source.problem}" if isinstance(source, Accountable) and source.problem else ""
 
 
-def _skipped(source: Source) -> Mapping[str, int]:
-    return source.skipped if isinstance(source, Accountable) else {}
+def _skipped(item: ConfiguredSource) -> Mapping[str, int]:
+    if item.tally is not None:
+        return {reason: item.tally.skipped[reason] for reason in SKIPS}
+    return item.source.skipped if isinstance(item.source, Accountable) else {}
 
 
 def status(sender: Sender, oldest_at: float | None) -> dict[str, Any]:
@@ -133,8 +159,9 @@ def status(sender: Sender, oldest_at: float | None) -> dict[str, Any]:
                 "problem": item.source.problem if isinstance(item.source, Accountable) else None,
                 "notice": item.source.notice if isinstance(item.source, Accountable) else None,
                 "readings": counters.readings[item.source.name],
-                "skipped": dict(_skipped(item.source)),
+                "skipped": dict(_skipped(item)),
                 "identity": _identity(item.check),
+                **({} if item.tally is None else _tally(item.tally)),
             }
             for item in sender.sources
         ],
@@ -147,6 +174,27 @@ def status(sender: Sender, oldest_at: float | None) -> dict[str, Any]:
         "dropped": {reason: counters.dropped[reason] for reason in REASONS},
         "takeovers": counters.takeovers,
     }
+
+
+def _tallies(sender: Sender) -> Iterator[tuple[str, SourceTally]]:
+    return ((item.source.name, item.tally) for item in sender.sources if item.tally is not None)
+
+
+def _tally(tally: SourceTally) -> dict[str, Any]:
+    return {
+        "variables": {"subscribed": tally.subscribed, "left_out": len(tally.left_out)},
+        "left_out": dict(islice(tally.left_out.items(), MOST_LISTED)),
+        "revised": tally.revised,
+        "lost": {reason: tally.lost[reason] for reason in LOSSES},
+        "troubled": tally.troubled,
+    }
+
+
+def _by_parameter(tally: SourceTally) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for what, number in tally.revised.items():
+        counts[what.partition(" ")[0]] += number
+    return counts
 
 
 def _identity(check: IdentityCheck | None) -> dict[str, Any] | None:

@@ -10,27 +10,28 @@ from zoneinfo import ZoneInfo
 from edge_sender.config.file import FileConfig
 from edge_sender.config.mqtt import MqttConfig
 from edge_sender.config.sources import OpcUaConfig, SourceConfig, SyntheticConfig
+from edge_sender.counters import SourceTally
 from edge_sender.ports import Source, SourceConfigError
 from wire.uris import UriTemplate
 
 if TYPE_CHECKING:
-    from edge_sender.sources.opcua_security import Channel
+    from edge_sender.sources.opcua.security import Channel
 
 
-def make_source(config: SourceConfig, client_id: str) -> Source:
-    """Raises SourceConfigError."""
-    return _make(config, config.name, client_id, is_probe=False)
+def make_source(config: SourceConfig, client_id: str, tally: SourceTally) -> Source:
+    """`tally` is kept by the source. Raises SourceConfigError."""
+    return _make(config, config.name, client_id, tally, is_probe=False)
 
 
 def make_probe(config: SourceConfig, client_id: str) -> Source:
     """A second subscription to the same source, which leaves no trace on the server. Raises SourceConfigError."""
-    return _make(config, f"{config.name} (check)", f"{client_id}-check", is_probe=True)
+    return _make(config, f"{config.name} (check)", f"{client_id}-check", SourceTally(), is_probe=True)
 
 
-def _make(config: SourceConfig, name: str, client_id: str, *, is_probe: bool) -> Source:
+def _make(config: SourceConfig, name: str, client_id: str, tally: SourceTally, *, is_probe: bool) -> Source:
     match config:
         case OpcUaConfig():
-            return _opcua(config, name)
+            return _opcua(config, name, tally)
         case MqttConfig():
             return _mqtt(config, name, client_id, keep_session=not is_probe)
         case FileConfig():
@@ -39,25 +40,17 @@ def _make(config: SourceConfig, name: str, client_id: str, *, is_probe: bool) ->
             return _synthetic(config, name)
 
 
-def _opcua(config: OpcUaConfig, name: str) -> Source:
-    from edge_sender.sources.opcua import OpcUaSource
-    from edge_sender.sources.opcua_security import User
+def _opcua(config: OpcUaConfig, name: str, tally: SourceTally) -> Source:
+    from edge_sender.sources.opcua.security import User
+    from edge_sender.sources.opcua.source import OpcUaSource
 
     password = _password(config.name, config.password_env)
-    return OpcUaSource(
-        name,
-        config.endpoint,
-        config.namespace_uri,
-        payload=config.payload,
-        publishing_ms=config.publishing_ms,
-        queue_size=config.queue_size,
-        channel=_channel(config),
-        user=None if config.username is None or password is None else User(config.username, password),
-    )
+    user = None if config.username is None or password is None else User(config.username, password)
+    return OpcUaSource(name, config, tally, _channel(config), user)
 
 
 def _channel(config: OpcUaConfig) -> Channel | None:
-    from edge_sender.sources.opcua_security import Channel
+    from edge_sender.sources.opcua.security import Channel
 
     if config.certificate is None or config.private_key is None or config.server_certificate is None:
         return None

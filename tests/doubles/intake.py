@@ -13,7 +13,7 @@ class ListIntake:
     samples: list[Sample] = field(default_factory=list)
     positions: list[str | None] = field(default_factory=list)
 
-    def take(self, sample: Sample, position: str | None = None) -> None:
+    def take(self, sample: Sample, position: str | None = None, *, initial: bool | None = None) -> None:
         self.samples.append(sample)
         self.positions.append(position)
 

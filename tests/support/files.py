@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_sender.config.sources import check_sources
+from edge_sender.counters import SourceTally
 from edge_sender.sources.files.source import FileSource
 from edge_sender.sources.make import make_source
 from tests.doubles.intake import ListIntake
@@ -17,7 +18,7 @@ MACHINES: dict[str, Any] = {"format": "csv", "uri": "urn:plant:{machine}", "time
 def file_source(path: Path, **given: Any) -> FileSource:
     """Raises SourceConfigError."""
     document = {"name": "file", "kind": "file", "path": str(path), "identity": "source-time", **given}
-    source = make_source(check_sources({"sources": [document]}).sources[0], "")
+    source = make_source(check_sources({"sources": [document]}).sources[0], "", SourceTally())
     assert isinstance(source, FileSource)
     return source
 

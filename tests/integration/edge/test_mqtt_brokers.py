@@ -15,7 +15,7 @@ import pytest
 
 from edge_sender.buffering.inbox import Inbox, IntakeOptions, SourceIntake
 from edge_sender.config.sources import check_sources
-from edge_sender.counters import Counters
+from edge_sender.counters import Counters, SourceTally
 from edge_sender.identity.rules import parse_rules
 from edge_sender.ports import SourceConfigError
 from edge_sender.sources.make import make_source
@@ -45,7 +45,7 @@ def make(broker: Mosquitto, client_id: str = "edge", **given: Any) -> MqttSource
         "identity": "content",
     }
     document = {**source, "uri_prefix": "mqtt://plant/", **given}
-    made = make_source(check_sources({"sources": [document]}).sources[0], client_id)
+    made = make_source(check_sources({"sources": [document]}).sources[0], client_id, SourceTally())
     assert isinstance(made, MqttSource)
     return made
 

@@ -13,6 +13,7 @@ from amqtt.client import MQTTClient
 from amqtt.mqtt.constants import QOS_1
 
 from edge_sender.config.sources import SourceConfig, check_sources
+from edge_sender.counters import SourceTally
 from edge_sender.ports import SourceConfigError
 from edge_sender.sources.make import make_source
 from edge_sender.sources.mqtt.source import MqttSource
@@ -58,7 +59,7 @@ def source_config(port: int, **given: Any) -> SourceConfig:
 async def test_messages_become_samples_and_the_topic_names_the_source(broker: tuple[int, list[Broker]]) -> None:
     port, _ = broker
     config = source_config(port, time="at", time_format="ms")
-    source, intake = make_source(config, "client-1"), ListIntake()
+    source, intake = make_source(config, "client-1", SourceTally()), ListIntake()
     running = asyncio.create_task(source.run(intake))
     await until(lambda: source.is_up, "it does not connect")
     given = [
@@ -84,7 +85,7 @@ async def test_messages_become_samples_and_the_topic_names_the_source(broker: tu
 
 async def test_it_reconnects_when_the_broker_is_back(broker: tuple[int, list[Broker]]) -> None:
     port, running_brokers = broker
-    source, intake = make_source(source_config(port), "client-2"), ListIntake()
+    source, intake = make_source(source_config(port), "client-2", SourceTally()), ListIntake()
     running = asyncio.create_task(source.run(intake))
     await until(lambda: source.is_up, "it does not connect")
     await running_brokers.pop().shutdown()
@@ -106,7 +107,7 @@ def test_a_wrong_topic_filter_is_refused(topic: str) -> None:
 
 def test_a_password_comes_from_the_environment_and_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("METER_PASSWORD", "hunter2")
-    source = make_source(source_config(1883, username="edge", password_env="METER_PASSWORD"), "c")
+    source = make_source(source_config(1883, username="edge", password_env="METER_PASSWORD"), "c", SourceTally())
     assert isinstance(source, MqttSource)
     assert source._broker.password == "hunter2"
     assert "hunter2" not in repr(source._broker)

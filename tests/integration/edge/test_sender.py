@@ -11,22 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asyncua import Server, ua
 from azure.eventhub import EventData
 
 from edge_sender.ports import UplinkError
 from edge_sender.sender import Sender
-from edge_sender.sources import opcua_client
-from edge_sender.sources.opcua import OpcUaSource
 from edge_sender.uplinks.eventhubs import EventHubsUplink
 from sandbox.hub.stand_in import HubOptions, StandIn
 from sandbox.peers.processes import free_port
-from sandbox.plant.server import NAMESPACE_URI, Plant, PlantOptions
+from sandbox.plant.server import Plant, PlantOptions
 from sandbox.plant.sources import PACES, QUANTITIES
 from sandbox.plant.stamping import Stamping
-from tests.doubles.intake import ListIntake
 from tests.support import hub
-from tests.support.senders import device_of, make, readings_of, sources, until
+from tests.support.senders import device_of, make, readings_of, sources
 from tests.support.workload import workload_api
 
 EDGES = ("edge-1/sender", "edge-2")
@@ -221,76 +217,3 @@ async def test_a_hub_that_accepts_connections_and_stays_silent_is_down(tmp_path:
             await uplink.connect()
         await uplink.close()
     server.close()
-
-
-@pytest.mark.parametrize("slower", [1, 4], ids=["as asked", "revised by the server"])
-async def test_a_subscription_that_the_server_drops_is_recreated(monkeypatch: pytest.MonkeyPatch, slower: int) -> None:
-    """The server keeps the connection and stays silent. A live subscription is left alone."""
-    monkeypatch.setattr(opcua_client, "KEEP_ALIVE_SECONDS", 0.5)
-    endpoint, intake = f"opc.tcp://127.0.0.1:{free_port()}", ListIntake()
-    server = Server()
-    await server.init()
-    server.set_endpoint(endpoint)
-    server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
-    namespace = await server.register_namespace(NAMESPACE_URI)
-    variable = await server.nodes.objects.add_variable(ua.NodeId("a", namespace), ua.QualifiedName("a", namespace), 0)
-    source = OpcUaSource("plc", endpoint, NAMESPACE_URI, payload="value", publishing_ms=50, queue_size=10)
-    service = server.iserver.subscription_service
-    create = service.create_subscription
-
-    async def revise(params: ua.CreateSubscriptionParameters, *rest: Any, **more: Any) -> Any:
-        params.RequestedPublishingInterval *= slower
-        return await create(params, *rest, **more)
-
-    monkeypatch.setattr(service, "create_subscription", revise)
-    async with server:
-        reading = asyncio.create_task(source.run(intake))
-        await until(lambda: len(intake.samples) == 1, "the server is not read")
-        before = list(service.subscriptions)
-        await asyncio.sleep(3.0)  # several times as long as silence may last
-        assert list(service.subscriptions) == before
-        await service.delete_subscriptions(before)
-        await variable.write_value(1)
-        await until(lambda: any(sample.data["value"] == 1 for sample in intake.samples), "nothing is read any more")
-        assert source.is_up
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
-
-
-async def test_variables_that_a_restarted_server_has_only_later_are_read_again() -> None:
-    """The library reconnects and silently leaves out the variables that do not exist yet."""
-    port, intake = free_port(), ListIntake()
-    source = OpcUaSource(
-        "late", f"opc.tcp://127.0.0.1:{port}", NAMESPACE_URI, payload="value", publishing_ms=50, queue_size=10
-    )
-
-    async def start_server(*, with_variable: bool) -> tuple[Server, int]:
-        server = Server()
-        await server.init()
-        server.set_endpoint(f"opc.tcp://127.0.0.1:{port}")
-        server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
-        namespace = await server.register_namespace(NAMESPACE_URI)
-        if with_variable:
-            await add_variable(server, namespace)
-        await server.start()
-        return server, namespace
-
-    async def add_variable(server: Server, namespace: int) -> None:
-        machine = await server.nodes.objects.add_object(ua.NodeId("m", namespace), ua.QualifiedName("m", namespace))
-        variable = await machine.add_variable(ua.NodeId("a", namespace), ua.QualifiedName("a", namespace), 1.0)
-        await variable.add_property(namespace, "unit", "°C")  # not a source
-
-    server, _ = await start_server(with_variable=True)
-    reading = asyncio.create_task(source.run(intake))
-    await until(lambda: len(intake.samples) == 1, "the first server is not read")
-    assert intake.samples[0].source.endswith(";s=a")
-    await server.stop()
-    server, namespace = await start_server(with_variable=False)
-    await until(lambda: not source.is_up, "the source seems to be up")
-    await asyncio.sleep(5)
-    assert not source.is_up
-    await add_variable(server, namespace)
-    await until(lambda: len(intake.samples) == 2, "the late variable is not read")
-    reading.cancel()
-    await asyncio.gather(reading, return_exceptions=True)
-    await server.stop()

@@ -17,7 +17,7 @@ from edge_sender.buffering import delivery as module
 from edge_sender.buffering.batcher import BatchLimits
 from edge_sender.buffering.inbox import Inbox, IntakeOptions
 from edge_sender.buffering.spool import Spool, SpoolError, SpoolLimits
-from edge_sender.counters import Counters
+from edge_sender.counters import Counters, SourceTally
 from edge_sender.election import ElectionOptions
 from edge_sender.identity.readings import Reading, make_reading
 from edge_sender.identity.rules import parse_rules
@@ -390,6 +390,29 @@ async def test_metrics_and_status_show_what_a_source_left_out_and_why_it_stands_
     assert any("line 4" in problem for problem in problems(sender))
     stop.set()
     await running
+
+
+async def test_metrics_and_status_show_what_a_source_could_not_read() -> None:
+    sender, _ = make(FakeUplink())
+    tally = SourceTally(subscribed=7, left_out={f"urn:{n}": "BadNodeIdUnknown" for n in range(200)})
+    tally.revised = {"queue_size 1 instead of 10": 3, "queue_size 5 instead of 10": 2, "lifetime 1 s instead of 2 s": 1}
+    tally.count("gap", 4)
+    tally.count("repeated")
+    assert [tally.trouble(f"urn:{n % 150}", "why") for n in range(300)].count(True) == 100
+    sender.sources = [ConfiguredSource(FakeSource(), parse_rules("sequence"), "t", tally=tally)]
+    registry = make_registry(sender)
+    for name, labels, value in (
+        ("edge_source_losses_total", {"reason": "gap"}, 4),
+        ("edge_source_losses_total", {"reason": "overflow"}, 0),
+        ("edge_source_skipped_total", {"reason": "repeated"}, 1),
+        ("edge_source_variables", {"state": "subscribed"}, 7),
+        ("edge_source_variables", {"state": "left-out"}, 200),
+        ("edge_source_revised", {"parameter": "queue_size"}, 5),
+    ):
+        assert registry.get_sample_value(name, {"source": "fake", **labels}) == value
+    shown = status(sender, None)["sources"][0]
+    assert (shown["variables"], len(shown["left_out"])) == ({"subscribed": 7, "left_out": 200}, 100)
+    assert (shown["lost"]["gap"], shown["revised"], len(shown["troubled"])) == (4, tally.revised, 100)
 
 
 async def test_metrics_and_status_show_what_was_counted() -> None:

@@ -18,7 +18,7 @@ from dedup_service.config.warnings import file_warnings
 from edge_sender.config.file import FileConfig
 from edge_sender.config.mqtt import MqttConfig
 from edge_sender.config.sources import OpcUaConfig, SyntheticConfig, parse_sources
-from edge_sender.sources.opcua import source_uri
+from edge_sender.sources.opcua.addresses import Addresses
 from sandbox.demo.plan import GROUPS
 from sandbox.plant.sources import machines
 from tests.support.chart import ROOT
@@ -60,8 +60,9 @@ def minted() -> Iterator[str]:
     for config in parse_sources(text).sources:
         match config:
             case OpcUaConfig():
-                for source in machines("1"):
-                    yield source_uri("urn:factory:plc-1", config.namespace_uri, ua.NodeId(source.name, 2))
+                namespaces = ("http://opcfoundation.org/UA/", config.namespace_uri or "urn:factory")
+                server = Addresses("urn:factory:plc-1", namespaces)
+                yield from (server.source_uri(ua.NodeId(source.name, 1)) for source in machines("1"))
             case MqttConfig():
                 yield from (config.uri_prefix + re.sub("[+#]", "press-1", topic) for topic in config.topics)
             case FileConfig():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_sender.buffering import last_ids
+from edge_sender.buffering.last_ids import MARK_BYTES, LastIds
 from edge_sender.buffering.spool import (
     ROW_OVERHEAD_BYTES,
     Dropped,
@@ -21,7 +24,7 @@ from edge_sender.buffering.spool import (
     SpoolUnusableError,
     open_spool,
 )
-from edge_sender.identity.readings import Reading
+from edge_sender.identity.readings import Reading, mark_of
 
 NOW = 1_700_000_000.0
 READING_BYTES = 20
@@ -188,3 +191,68 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 
 def test_sqlite_supports_returning_what_it_deletes() -> None:
     assert sqlite3.sqlite_version_info >= (3, 35)
+
+
+def marked(variable: int, number: int) -> Reading:
+    source, reading_id = f"urn:{variable}", f"{number:032x}"
+    head = json.dumps({"source": source, "id": reading_id}).encode()
+    return Reading(head, str(number).encode(), mark_of(source, reading_id))
+
+
+def test_the_last_id_of_each_variable_is_committed_with_its_readings(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "s.db", limits(), Clock())
+    spool.commit([marked(1, 1), marked(2, 1), marked(1, 2)])
+    spool.commit(acknowledged=[Rows(1, 3)])
+    spool.close()
+    last = Spool(tmp_path / "s.db", limits(), Clock()).last_ids()
+    assert [last.has(marked(*item).mark) for item in ((1, 1), (1, 2), (2, 1), (3, 1))] == [False, True, True, False]
+
+
+@pytest.mark.parametrize("when_full", ["drop-oldest", "drop-newest"])
+def test_what_was_dropped_is_no_last_id(when_full: str) -> None:
+    size = len(marked(1, 1).head) + 1 + ROW_OVERHEAD_BYTES
+    spool = Spool(None, limits(max_bytes=2 * size, when_full=when_full), Clock())
+    spool.commit([marked(1, 1), marked(2, 1)])
+    dropped = spool.commit([marked(3, 1)])
+    lost = marked(1, 1) if when_full == "drop-oldest" else marked(3, 1)
+    assert dropped == Dropped(by_size=1, marks=(lost.mark,))
+    assert not spool.last_ids().has(lost.mark)
+    assert spool.last_ids().has(marked(2, 1).mark)
+
+
+def test_a_commit_that_fails_remembers_nothing() -> None:
+    spool = Spool(None, limits(), Clock())
+    spool._db.execute("CREATE TRIGGER full BEFORE INSERT ON positions BEGIN SELECT RAISE(ABORT, 'disk'); END")
+    with pytest.raises(SpoolError):
+        spool.commit([marked(1, 1)], positions={"a": "1"})
+    assert not spool.last_ids().has(marked(1, 1).mark)
+
+
+def test_the_log_of_last_ids_stays_small(tmp_path: Path) -> None:
+    """However many readings there are, it holds a few times what it must."""
+    spool = Spool(tmp_path / "s.db", limits(max_bytes=10**9), Clock())
+    for number in range(300):
+        first = spool._next_row
+        spool.commit([marked(variable, number) for variable in range(100)], acknowledged=[Rows(1, first - 1)])
+    (size,) = spool._db.execute("SELECT SUM(LENGTH(marks)) FROM marks").fetchone()
+    assert 100 * MARK_BYTES <= size <= 80_000
+    assert all(spool.last_ids().has(marked(variable, 299).mark) for variable in range(100))
+
+
+@given(st.lists(st.tuples(st.sampled_from(["note", "forget"]), st.integers(0, 3), st.integers(0, 2))))
+def test_the_last_id_is_the_one_noted_last_and_not_forgotten(steps: list[tuple[str, int, int]]) -> None:
+    last, model = LastIds(), dict[int, int]()
+    for step, variable, number in steps:
+        getattr(last, step)(marked(variable, number).mark)
+        if step == "note":
+            model[variable] = number
+        elif model.get(variable) == number:
+            del model[variable]
+    for variable in range(4):
+        assert [last.has(marked(variable, n).mark) for n in range(3)] == [model.get(variable) == n for n in range(3)]
+
+
+def test_the_variables_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(last_ids, "MOST", 3)
+    last = LastIds(marked(variable, 1).mark for variable in (1, 2, 3, 1, 4))
+    assert [last.has(marked(variable, 1).mark) for variable in (1, 2, 3, 4)] == [True, False, True, True]

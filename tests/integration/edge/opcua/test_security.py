@@ -24,10 +24,11 @@ from cryptography.x509 import CertificateBuilder, DNSName, Name, NameAttribute, 
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from edge_sender.config.sources import SourceConfig, check_sources
+from edge_sender.counters import SourceTally
 from edge_sender.ports import SourceConfigError
 from edge_sender.sources.make import make_source
-from edge_sender.sources.opcua import OpcUaSource
-from edge_sender.sources.opcua_security import Channel
+from edge_sender.sources.opcua.security import Channel
+from edge_sender.sources.opcua.source import OpcUaSource
 from sandbox.peers.processes import free_port
 from sandbox.plant.server import NAMESPACE_URI
 from tests.doubles.intake import ListIntake
@@ -131,7 +132,7 @@ async def reading(source: OpcUaSource) -> AsyncIterator[ListIntake]:
 
 
 def made(given: SourceConfig) -> OpcUaSource:
-    source = make_source(given, "client-1")
+    source = make_source(given, "client-1", SourceTally())
     assert isinstance(source, OpcUaSource)
     return source
 
@@ -172,7 +173,7 @@ async def test_a_connection_that_is_refused_is_retried_and_logged(
     async with plc(files) as endpoint:
         source = made(config(endpoint, files, **given))
         async with reading(source) as intake:
-            await until(lambda: "can't be subscribed to" in caplog.text, "nothing is logged")
+            await until(lambda: "can't be read" in caplog.text, "nothing is logged")
             assert not source.is_up
             assert not intake.samples
     assert password not in caplog.text

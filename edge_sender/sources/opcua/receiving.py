@@ -1,0 +1,96 @@
+"""Takes in what a subscription delivers: every notification becomes a reading, or is counted."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+
+from asyncua import ua
+
+from edge_sender.counters import SourceTally
+from edge_sender.ports import Intake
+from edge_sender.sources.opcua.addresses import printable
+from edge_sender.sources.opcua.decoding import Change, Message
+from edge_sender.sources.opcua.items import Item
+from edge_sender.sources.opcua.json_encoding import Values
+from edge_sender.sources.opcua.limits import name_of
+from edge_sender.sources.opcua.notifications import NoReadingError, Payload, has_overflowed, sample_of
+from edge_sender.sources.opcua.subscribing import SubscriptionLostError
+
+logger = logging.getLogger(__name__)
+
+MOST_LOGGED = 10
+"""Variables with trouble that are logged; all that are kept are in the status."""
+
+
+class Receiver:
+    """`items` by their handles."""
+
+    def __init__(
+        self,
+        name: str,
+        items: Mapping[int, Item],
+        payload: Payload,
+        intake: Intake,
+        tally: SourceTally,
+        model_changed: Callable[[], None],
+    ) -> None:
+        self.values = Values((), {})
+        """How values are read; set when the server was asked."""
+        self._name = name
+        self._items = items
+        self._payload: Payload = payload
+        self._intake = intake
+        self._tally = tally
+        self._model_changed = model_changed
+
+    def take(self, message: Message) -> None:
+        """Raises SubscriptionLostError, if the server says that the subscription has ended."""
+        for change in message.changes:
+            self._take(change)
+        if message.unreadable:
+            self._tally.count("undecodable", message.unreadable)
+            logger.warning("%s: %d notifications can't be told apart, and are lost", self._name, message.unreadable)
+        if message.events:  # the only ones that are subscribed to
+            self._model_changed()
+        for status in filter(None, message.statuses):
+            raise SubscriptionLostError(f"the server has ended the subscription ({name_of(status)})")
+
+    def beat(self) -> None:
+        """Repeat the last readings of the variables whose heartbeat is due."""
+        now = time.monotonic()
+        for item in self._items.values():
+            if item.last is not None and now - item.delivered_at >= item.asked.heartbeat_seconds:
+                self._intake.take(item.last, initial=False)
+                item.delivered_at = now
+
+    def _take(self, change: Change) -> None:
+        item = self._items.get(change.handle)
+        if item is None:
+            self._tally.count("unknown-item")
+            return
+        item.is_dead = change.status == ua.StatusCodes.BadNodeIdUnknown
+        if has_overflowed(change.status):
+            self._tally.count("overflow")
+            self._list(
+                item, "the server's queue overflowed: it dropped readings; a longer queue or shorter publishing helps"
+            )
+        try:
+            sample = sample_of(change, item.uri, self._payload, self.values)
+        except NoReadingError as error:
+            self._tally.count(error.reason)
+            if error.reason != "waiting":
+                self._list(item, f"{error.reason}: {error}")
+            return
+        self._intake.take(sample, initial=not item.is_delivered)
+        item.is_delivered = True
+        if item.asked.heartbeat_seconds:
+            item.last, item.delivered_at = sample, time.monotonic()
+
+    def _list(self, item: Item, why: str) -> None:
+        is_new = self._tally.trouble(printable(item.uri), printable(why))
+        if is_new and len(self._tally.troubled) <= MOST_LOGGED:
+            logger.warning("%s: %s: %s", self._name, printable(item.uri), printable(why))
+        if is_new and len(self._tally.troubled) == MOST_LOGGED:
+            logger.warning("%s: further variables like this are listed in /v1/status only", self._name)

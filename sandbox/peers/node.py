@@ -39,20 +39,20 @@ class NodePackagesError(Exception):
     """Packages for Node.js are not installed; the text says which, why, and what to do."""
 
 
-def install_node_packages(folder: Path = NODE_FOLDER) -> None:
+def install_node_packages(folder: Path = NODE_FOLDER, seconds: float = INSTALL_SECONDS) -> None:
     """Run `npm ci` once for each lock file, however many processes call this.
 
     Raises NodePackagesError; in one run (see RUN_VARIABLE) at once with the first one's text, for any folder.
     """
     lock, installed = folder / "package-lock.json", folder / "node_modules" / ".installed"
-    with (NODE_FOLDER / "package.json").open() as guard:
+    with (folder / "package.json").open() as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
         if installed.exists() and installed.read_text() == lock.read_text():
             return
         if (earlier := failure_of_this_run()) is not None:
             raise NodePackagesError(earlier)
         try:
-            _npm_ci(folder)
+            _npm_ci(folder, seconds)
         except NodePackagesError as error:
             _remember(str(error))
             raise
@@ -87,11 +87,11 @@ def node_environment(environment: Mapping[str, str] = os.environ) -> dict[str, s
     return {**environment, "PATH": path, "NODE_OPTIONS": options}
 
 
-def _npm_ci(folder: Path) -> None:
+def _npm_ci(folder: Path, seconds: float) -> None:
     command = [str(NODE), str(NPM), "ci", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel", "error"]
     try:
         done = subprocess.run(
-            command, cwd=folder, env=node_environment(), capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False
+            command, cwd=folder, env=node_environment(), capture_output=True, text=True, timeout=seconds, check=False
         )
     except subprocess.TimeoutExpired as error:
         raise NodePackagesError(_text(folder, f"it did not end within {error.timeout:g} s", "")) from None

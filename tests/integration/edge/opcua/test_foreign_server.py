@@ -13,11 +13,12 @@ import pytest
 from asyncua import ua
 
 from edge_sender import counters
-from sandbox.peers.node import NODE, NODE_FOLDER, install_node_packages
+from sandbox.peers.node import NODE, install_node_packages
 from sandbox.peers.processes import free_port
 from tests.support.plc import Reading, reading
 from tests.support.senders import until
 
+FOLDER = Path(__file__).parents[3] / "node_opcua"
 VARIABLES = 3000
 SECONDS = 240.0
 NOT_READABLE = (ua.StatusCodes.BadNotReadable, ua.StatusCodes.BadUserAccessDenied)
@@ -40,7 +41,7 @@ async def node_opcua(home: Path) -> AsyncIterator[str]:
     port = free_port()
     process = await asyncio.create_subprocess_exec(
         str(NODE),
-        str(NODE_FOLDER / "opcua_server.cjs"),
+        str(FOLDER / "server.cjs"),
         str(port),
         stdout=asyncio.subprocess.PIPE,
         env={"PATH": os.defpath, "HOME": str(home)},
@@ -56,10 +57,10 @@ async def node_opcua(home: Path) -> AsyncIterator[str]:
         await process.wait()
 
 
-@pytest.mark.timeout(2 * SECONDS)
+@pytest.mark.timeout(4 * SECONDS)
 async def test_two_gateways_read_all_variables_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(counters, "MOST_LISTED", 10_000)
-    await asyncio.to_thread(install_node_packages)
+    await asyncio.to_thread(install_node_packages, FOLDER, SECONDS)
     async with node_opcua(tmp_path) as endpoint:
         choice: dict[str, Any] = {"namespace_uri": None, "nodes": {}, "sampling_ms": 500, "publishing_ms": 250}
         async with reading(endpoint, **choice) as one, reading(endpoint, **choice) as two:

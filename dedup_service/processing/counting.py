@@ -6,10 +6,10 @@ An example says who, what and when, with hashes and sizes; it never holds a payl
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import Any
 
 from dedup_service.core.claims import Claim, Verdict
 from dedup_service.core.events import Reading
+from dedup_service.core.examples import ConflictExample, DeadLetterExample
 from dedup_service.core.groups import Group
 from dedup_service.core.outgoing import ORIGIN_PROPERTY, OutgoingEvent
 from dedup_service.processing.event_work import EventWork
@@ -47,7 +47,7 @@ def _count_copies(group: str, replica: str, verdicts: Counter[Verdict], telemetr
     telemetry.add(Count.REPLAYS, verdicts[Verdict.REPLAY] + verdicts[Verdict.FOUND])
 
 
-def conflict_example(item: EventWork, group: Group, reading: Reading, winner: Claim) -> dict[str, Any]:
+def conflict_example(item: EventWork, group: Group, reading: Reading, winner: Claim) -> ConflictExample:
     return {
         "group": group.name,
         "source": reading.source,
@@ -62,7 +62,7 @@ def conflict_example(item: EventWork, group: Group, reading: Reading, winner: Cl
     }
 
 
-def dead_letter_example(item: EventWork, reason: str, letter: OutgoingEvent) -> dict[str, Any]:
+def dead_letter_example(item: EventWork, reason: str, letter: OutgoingEvent) -> DeadLetterExample:
     return {
         "group": item.group.name if item.group is not None else "",
         "reason": reason,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 import pytest
@@ -22,6 +23,7 @@ from dedup_service.adapters.redis.unreadable import text
 from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import key_digest, restored_claims
 from dedup_service.core.events import Origin, Reading
+from dedup_service.core.examples import ConflictExample
 from dedup_service.core.extract import content_hash
 from dedup_service.core.leases import Lease, LeaseRecord, Presence
 from dedup_service.core.markers import BEGINNING_MS, ReadBack, RestoredEvent
@@ -42,6 +44,20 @@ STRINGS = [
 ]
 ROUNDS = 3
 TYPES = ["string", "list", "set", "zset", "hash", "stream"]
+
+
+EXAMPLE = ConflictExample(
+    group=GROUP,
+    source=SOURCE,
+    id="b0",
+    replica="edge-1",
+    enqueued_ms=1,
+    content="ab",
+    bytes=2,
+    winner_replicas=1,
+    winner_enqueued_ms=1,
+    winner_content="cd",
+)
 
 
 @dataclass
@@ -97,7 +113,7 @@ class Deployment:
         await self._lease()
         self.told += 1
         await self.board.tell("pod", self.told, REPORT, {"COPIES|edge-1": 1}, {"telegraf|default": 1}, {f"{GROUP}|c": 1})
-        await self.board.add_examples("conflict", [{"source": SOURCE}])
+        await self.board.add_examples("conflict", [EXAMPLE])
         await self.timeline.replace(await self.timeline.load(), Timeline(next_number=self.told))
         await self.look()
 
@@ -200,6 +216,13 @@ async def test_a_key_of_any_other_type_stops_nothing(deployment: Deployment, kin
         is_unread = key.endswith((b"sample:turn", key_digest(GROUP, SOURCE, "b0")))
         assert own_type == kind or is_unread or text(key) in deployment.reported, key
         await deployment.live()
+
+
+@pytest.mark.parametrize("example", [{}, {**EXAMPLE, "bytes": "2"}, {**EXAMPLE, "winner_replicas": 2**40}], ids=str)
+async def test_an_example_of_another_shape_is_left_out_and_reported(deployment: Deployment, example: dict[str, Any]) -> None:
+    await deployment.board.add_examples("conflict", [EXAMPLE, example])
+    assert await deployment.board.examples("conflict") == [EXAMPLE]
+    assert any("notes:conflict" in key for key in deployment.reported)
 
 
 @pytest.mark.parametrize("value", STRINGS, ids=range(len(STRINGS)))

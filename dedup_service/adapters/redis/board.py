@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -23,9 +23,11 @@ from dedup_service.adapters.redis.unreadable import (
 )
 from dedup_service.core import pod_report
 from dedup_service.core.accounting import HOUR_MS, KEEP_HOURS, MINUTE_MS, Counts, total
+from dedup_service.core.examples import ConflictExample, DeadLetterExample
 from dedup_service.core.flow import KEEP_FLOW_MINUTES, SLOT_MS
 from dedup_service.core.pod_report import PodReport
 from dedup_service.ports import PodStatus, RedisMemory
+from dedup_service.telemetry import CONFLICT, DEAD_LETTER
 
 LIVE_MS = 5_000
 KEEP_MS = 3_600_000
@@ -37,7 +39,10 @@ CONSTANTS = {
     "SLOT_MS": SLOT_MS,
     "KEEP_FLOW_SECONDS": (KEEP_FLOW_MINUTES + 2) * 60,
 }
-_example = msgspec.json.Decoder(dict[str, Any]).decode
+_EXAMPLES: dict[str, Callable[[bytes], Any]] = {
+    CONFLICT: msgspec.json.Decoder(ConflictExample).decode,
+    DEAD_LETTER: msgspec.json.Decoder(DeadLetterExample).decode,
+}
 
 
 def _report_of(stored: bytes) -> tuple[int, PodReport]:
@@ -126,7 +131,7 @@ class RedisPodBoard:
     async def examples(self, kind: str) -> list[dict[str, Any]]:
         key = f"{self._prefix}notes:{kind}"
         items: list[bytes] = await read(self._client, self._report, key, cast("Any", self._client.lrange(key, 0, -1)), [])
-        examples = [readable(_example, self._report, key, item, None) for item in items]
+        examples = [readable(_EXAMPLES[kind], self._report, key, item, None) for item in items]
         return [example for example in examples if example is not None]
 
     async def memory(self) -> RedisMemory:

@@ -82,7 +82,8 @@ class Status:
             self._overview, self._seen_at = overview, self.monotonic()
             spreads = [group.figures["24h"].spread_p999_ms for group in overview.groups]
             self.spread_ms = max((spread for spread in spreads if spread is not None), default=self.spread_ms)
-        await self.timeline.look(overview, await self.fleet.pods())
+        if self.fleet.groups:  # a pod that still waits for what it needs has joined nothing
+            await self.timeline.look(overview, await self.fleet.pods())
 
     async def tell(self) -> None:
         """Reports counters as increments. A report whose reply was lost is repeated unchanged, and then counts once."""

@@ -39,7 +39,7 @@ class NodePackagesError(Exception):
     """Packages for Node.js are not installed; the text says which, why, and what to do."""
 
 
-def install_node_packages(folder: Path = NODE_FOLDER, seconds: float = INSTALL_SECONDS) -> None:
+def install_node_packages(folder: Path = NODE_FOLDER, seconds: float | None = None) -> None:
     """Run `npm ci` once for each lock file, however many processes call this.
 
     Raises NodePackagesError; in one run (see RUN_VARIABLE) at once with the first one's text, for any folder.
@@ -52,7 +52,7 @@ def install_node_packages(folder: Path = NODE_FOLDER, seconds: float = INSTALL_S
         if (earlier := failure_of_this_run()) is not None:
             raise NodePackagesError(earlier)
         try:
-            _npm_ci(folder, seconds)
+            _npm_ci(folder, seconds or INSTALL_SECONDS)
         except NodePackagesError as error:
             _remember(str(error))
             raise

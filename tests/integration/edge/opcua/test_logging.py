@@ -28,7 +28,7 @@ async def test_a_server_that_is_away_costs_a_line_each_time_and_no_traceback(tmp
         return status is not None and status["sources"][0]["up"]
 
     def lines() -> list[str]:
-        return [line for line in process.log_path.read_text().splitlines() if "opcua" in line or "Traceback" in line]
+        return [line for line in process.log_path.read_text().splitlines() if "sources.opcua" in line or "Traceback" in line]
 
     try:
         await until(lambda: process.status() is not None, "it does not start")

@@ -16,6 +16,7 @@ from typing import Any, cast
 import psutil
 import pytest
 
+from dedup_service.observability.status import INTERVAL_SECONDS, OVERVIEW_EVERY
 from sandbox.hub.stand_in import StandIn
 from tests.support import hub
 from tests.support.processes import DEADLINE_SECONDS, ServiceProcess
@@ -78,6 +79,7 @@ async def test_what_happened_is_told_once_by_every_pod_and_survives_all_of_them(
 ) -> None:
     first, second = pair
     await until_told(second, "pod-joined")
+    await asyncio.sleep(SLACK * OVERVIEW_EVERY * INTERVAL_SECONDS)  # what nobody has seen can't be told: who had what
     first.process.kill()
     killed = f"-{first.process.pid}-"
     await first.wait()

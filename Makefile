@@ -31,8 +31,9 @@ help: ## list the targets
 	done
 
 $(STAMP): requirements/dev.txt pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	export PIP_CERT="$$($(BIN)/python tools/authorities.py)" PIP_DISABLE_PIP_VERSION_CHECK=1 && \
+	@echo "Installing what this needs into $(VENV); the first time, that takes some minutes."
+	@$(PYTHON) -m venv $(VENV)
+	@export PIP_CERT="$$($(BIN)/python tools/authorities.py)" PIP_DISABLE_PIP_VERSION_CHECK=1 && \
 		$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt && \
 		$(BIN)/python -m pip install --quiet --no-deps --editable . || { echo "$(NOT_INSTALLED)" >&2; exit 1; }
 	@touch $@

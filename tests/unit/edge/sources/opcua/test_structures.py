@@ -116,3 +116,11 @@ def test_bytes_that_do_not_fit_the_definition_are_refused(body: bytes) -> None:
 def test_a_union_without_the_chosen_field_is_refused() -> None:
     with pytest.raises(ValueError, match="no such field"):
         read(types(UNION, field("A", INT32)), int32(2))
+
+
+def test_elements_that_need_no_bytes_do_not_fill_the_memory() -> None:
+    """A thousand arrays of a thousand nulls each would be a million elements in six kilobytes."""
+    nulls = b"\x80" + int32(1000)
+    known = types(PLAIN, field("Any", NUMBER[1], 1))
+    with pytest.raises(ValueError, match="longer"):
+        read(known, int32(1000) + nulls * 1000)

@@ -121,6 +121,6 @@ def test_a_union_without_the_chosen_field_is_refused() -> None:
 def test_elements_that_need_no_bytes_do_not_fill_the_memory() -> None:
     """A thousand arrays of a thousand nulls each would be a million elements in six kilobytes."""
     nulls = b"\x80" + int32(1000)
-    known = types(PLAIN, field("Any", NUMBER[1], 1))
+    known = types(PLAIN, field("Any", NUMBER[1], 1), field("Padding", STRING))
     with pytest.raises(ValueError, match="longer"):
-        read(known, int32(1000) + nulls * 1000)
+        read(known, int32(1000) + nulls * 1000 + text("x" * 1000))

@@ -9,17 +9,19 @@ from pydantic import Field
 from dedup_service.api.views import ConflictView, View, conflict_view, names_of
 from dedup_service.core.accounting import group_figures, replica_figures
 from dedup_service.core.claims import MAX_REPLICAS, OTHER_REPLICA
-from dedup_service.core.groups import Group
+from dedup_service.core.groups import OBSERVE, Group
 from dedup_service.observability.fleet import Fate
 from dedup_service.ports import StoredClaim
 
 ConflictState = Literal["none", "seen", "unknown"]
+KeyVerdict = Literal["published", "claimed", "observed"]
 
 
 class KeyView(View):
     group: str
-    verdict: Literal["published", "claimed"] = Field(
-        description="`claimed`: the winner is being processed, or was when its pod ended; then it will be processed again."
+    verdict: KeyVerdict = Field(
+        description="`claimed`: the winner is being processed, or was when its pod ended; then it will be processed again. "
+        "`observed`: the group observes; the winner would be published, and nothing is."
     )
     winner_origin: str = Field(description="Incarnation/partition/sequence number/index of the copy that won.")
     winner_enqueued_ms: int
@@ -51,7 +53,9 @@ class KeyView(View):
         origin, replicas = claim.origin, names_of(claim.replicas, names)
         conflict = _conflict(fate)
         exact = not claim.restored and not claim.replicas >> OTHER_REPLICA & 1 and _repeated(fate) == 0
-        verdict: Literal["published", "claimed"] = "published" if claim.confirmed else "claimed"
+        verdict: KeyVerdict = "published" if claim.confirmed else "claimed"
+        if group.mode == OBSERVE:
+            verdict = "observed"
         return cls(
             group=group.name,
             verdict=verdict,
@@ -83,7 +87,7 @@ def _repeated(fate: Fate) -> int | None:
     return sum(replica_figures(fate.since, number).self_duplicates for number in range(MAX_REPLICAS))
 
 
-def _sentence(verdict: str, replicas: list[str], conflict: ConflictState, *, exact: bool) -> str:
+def _sentence(verdict: KeyVerdict, replicas: list[str], conflict: ConflictState, *, exact: bool) -> str:
     count = len(replicas)
     copies = f"{'' if exact else 'at least '}{count} {'copy' if count == 1 else 'copies'}, of {', '.join(replicas)}"
     ending = {
@@ -91,4 +95,5 @@ def _sentence(verdict: str, replicas: list[str], conflict: ConflictState, *, exa
         "seen": "; they differ in content (see conflicts)",
         "unknown": "; whether they agree in content is not known",
     }
-    return f"{verdict}; {copies}{ending[conflict]}"
+    became = "observed, not published" if verdict == "observed" else verdict
+    return f"{became}; {copies}{ending[conflict]}"

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from hypothesis import HealthCheck, settings
 
 from dedup_service.core.claims import key_digest, pack, unpack
+from dedup_service.core.groups import OBSERVE
 from dedup_service.core.rebuild_progress import RebuildProgress
 from dedup_service.errors import UnavailableError
 from tests.support.api import HOSTILE, Plant
@@ -167,6 +168,17 @@ async def test_a_claim_that_was_read_back_does_not_say_who_else_delivered(plant:
     (key,) = await ask(plant.app(), "/v1/keys", source="urn:press-1", id="296")
     assert (key["verdict"], key["replicas_known"], key["copies"], key["copies_exact"]) == ("published", False, 1, False)
     assert key["text"].startswith("published; at least 1 copy, of edge-0")
+
+
+async def test_a_reading_that_was_only_observed_is_not_called_published(plant: Plant) -> None:
+    observing = replace(plant.fleet.groups[0], mode=OBSERVE)
+    claim, until_ms = plant.claims.stored[key_digest("presses", "urn:press-1", "296")]
+    digest = key_digest(observing.claim_scope, "urn:press-1", "296")
+    plant.claims.stored[digest] = pack(replace(unpack(claim), confirmed=True)), until_ms
+    plant.fleet.groups = [observing]
+    (key,) = await ask(plant.app(), "/v1/keys", source="urn:press-1", id="296")
+    assert key["verdict"] == "observed"
+    assert key["text"].startswith("observed, not published; ")
 
 
 async def test_gaps_name_what_no_replica_delivered(plant: Plant) -> None:

@@ -71,7 +71,7 @@ class Addresses:
 
 def addresses_of(servers: Sequence[Any] | None, namespaces: Sequence[Any] | None) -> Addresses:
     """From the server's ServerArray and NamespaceArray. Raises ua.UaError, if they are no lists of names."""
-    if not servers or not isinstance(servers[0], str):
+    if not servers or not isinstance(servers[0], str) or not servers[0]:  # without it, two servers would be one
         raise ua.UaError("the server does not say its application URI (ServerArray)")
     return Addresses(servers[0], tuple("" if uri is None else str(uri) for uri in namespaces or ()))
 

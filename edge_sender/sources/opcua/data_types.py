@@ -10,11 +10,10 @@ from edge_sender.sources.opcua.addresses import Addresses, Key, OddNodeError, ke
 from edge_sender.sources.opcua.connection import Connection
 from edge_sender.sources.opcua.limits import Limits, Refused, Service, in_parts
 from edge_sender.sources.opcua.references import Follow, references_of
-from edge_sender.sources.opcua.structures import DataTypes
+from edge_sender.sources.opcua.structures import STRUCTURE, DataTypes
 
 MOST_TYPES = 20_000
 """A tree without end must not fill the memory."""
-STRUCTURE = (0, ua.ObjectIds.Structure)
 
 
 async def read_data_types(connection: Connection, limits: Limits, addresses: Addresses) -> DataTypes:

@@ -108,7 +108,7 @@ class ValueReader(BuiltInReader):
         return _nested(self._elements(field.kind, _size(dimensions)), dimensions)
 
     def extension_object_value(self) -> Any:
-        """The members of a structure; of an unknown one the bytes in Base64."""
+        """The members of a structure; the bytes in Base64 of one that is unknown, or not what its definition says."""
         (namespace, identifier), encoding = self._node()[1:3], self.byte()
         if encoding == 0:
             return None
@@ -118,7 +118,11 @@ class ValueReader(BuiltInReader):
             return text_of(body) if encoding == XML_BODY else base64_of(body)
         reader = ValueReader(body, self._namespaces, self._structures)
         reader._depth = self._depth
-        return reader.value(structure)
+        try:
+            value = reader.value(structure)
+        except ValueError:
+            return base64_of(body)
+        return value if reader.at == len(body) else base64_of(body)
 
     def data_value(self) -> dict[str, Any]:
         mask = self.byte()

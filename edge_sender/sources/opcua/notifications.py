@@ -5,7 +5,6 @@ Source: OPC 10000-4, 7.39 (status codes) and 7.22.2 (overflow).
 
 from __future__ import annotations
 
-import json
 from typing import Any, Literal
 
 from asyncua import ua
@@ -14,6 +13,7 @@ from edge_sender.counters import Loss, Skip
 from edge_sender.sources.opcua.decoding import NULL, Change
 from edge_sender.sources.opcua.json_encoding import Values, text_in
 from edge_sender.sources.opcua.times import time_ns
+from edge_sender.sources.payloads import decode_json
 from wire.ids import Sample
 
 Payload = Literal["value", "json"]
@@ -58,7 +58,7 @@ def without_overflow(status: int) -> int:
 def _data(change: Change, payload: Payload, values: Values) -> Any:
     if payload == "json" and (text := text_in(change.variant)) is not None:
         try:
-            return json.loads(text)
-        except (ValueError, RecursionError):
+            return decode_json(text.decode().removeprefix("\ufeff"))
+        except ValueError:
             pass  # it is sent as the text that it is
     return {"value": values.json(change.variant), "status": without_overflow(change.status)}

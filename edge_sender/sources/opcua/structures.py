@@ -15,6 +15,7 @@ from edge_sender.sources.opcua.addresses import Key, key
 from edge_sender.sources.opcua.walking import MOST_LEVELS, Kind
 
 LAST_BUILT_IN = 25
+STRUCTURE: Key = (0, ua.ObjectIds.Structure)
 ENUMERATION, NUMBERS = 29, {26, 27, 28}
 """Data types of the standard's namespace that are encoded as something else: as Int32, and as a Variant."""
 
@@ -107,6 +108,8 @@ class DataTypes:
                 raise UnknownTypeError(f"its type {data_type} is not known")
             seen.add(data_type)
             data_type = self.supertypes[data_type]
+        if seen and data_type == STRUCTURE:  # it is encoded in place, and only its definition says how
+            raise UnknownTypeError("the server does not define a structure that is a part of it")
         _, number = data_type
         if number == ENUMERATION:
             return Kind.INT32

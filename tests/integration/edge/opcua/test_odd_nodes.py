@@ -86,9 +86,8 @@ async def test_a_value_that_cannot_be_decoded_costs_itself_and_not_its_message()
     """The library would drop the whole message, without a word and without telling which one."""
 
     async def prepare(server: Plc) -> None:
-        encoding = await server.structure("Point", {"X": ua.VariantType.Int32, "Y": ua.VariantType.Int32})
         await server.add("a", 1)
-        await server.add("broken", ua.Variant(ua.ExtensionObject(encoding, b"\x01")))
+        await server.add("broken", ua.Variant([1, 2, 3], ua.VariantType.Int32, Dimensions=[2, 2]))
         await server.add("text", ua.Variant(NOT_UTF8, ua.VariantType.String))
         await server.add("b", 2)
 
@@ -96,5 +95,5 @@ async def test_a_value_that_cannot_be_decoded_costs_itself_and_not_its_message()
         await until(lambda: plant.names == {"a", "b", "text"}, "a variable is missing")
         assert plant.tally.lost == {"undecodable": 1}
         assert {uri.rpartition("=")[2]: why for uri, why in plant.tally.troubled.items()} == {
-            "broken": "undecodable: it ends too early"
+            "broken": "undecodable: a matrix has other dimensions than elements"
         }

@@ -150,6 +150,8 @@ def change(value: Any = None, status: int = 0, ticks: int | None = None) -> Chan
         (change(float("nan")), "value", {"value": "NaN", "status": 0}),
         (change('{"a": 1}'), "json", {"a": 1}),
         (change(b"[1]"), "json", [1]),
+        (change('{"a": NaN, "b": 1e999}'), "json", {"a": "NaN", "b": "1e999"}),
+        (change("[" * 5000), "json", {"value": "[" * 5000, "status": 0}),
         (change("no json"), "json", {"value": "no json", "status": 0}),
         (change(5.0), "json", {"value": 5.0, "status": 0}),
         (change(None, 0x80000000), "json", {"value": None, "status": 0x80000000}),

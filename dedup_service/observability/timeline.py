@@ -34,6 +34,7 @@ class TimelineKeeper:
         """Only the first pod by name writes, which spares the others the work; if two do, the store lets one of them."""
         if not pods or pods[0].pod != self.pod_id:
             self._known = None
+            self._absent_since.clear()
             return
         now_ms = overview.now_ms if overview is not None else await self.fleet.ledger.now_ms()
         stored, timeline = await self._load()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from dataclasses import replace
 
 from edge_sender.buffering.batcher import Batcher, Parcel
 from edge_sender.buffering.spool import SpoolLimits
@@ -107,6 +108,7 @@ class Delivery:
         return bool(self._outbox)
 
     async def _deliver(self, parcel: Parcel) -> None:
+        is_given_up = True
         try:
             await self._send_until_acknowledged(parcel)
         except MessageRefusedError as error:
@@ -119,13 +121,14 @@ class Delivery:
                 logger.info(
                     "readings flow: the hub has acknowledged the first message (%d readings)", parcel.message.readings
                 )
+            is_given_up = False
             self._counters.sent_messages += 1
             self._counters.sent_readings += parcel.message.readings
             self._counters.sent_bytes += len(parcel.message.body)
         finally:
             self._slots.release()
         if parcel.rows is not None:
-            self._store.acknowledge(parcel.rows)
+            self._store.acknowledge(replace(parcel.rows, is_given_up=is_given_up))
 
     async def _send_until_acknowledged(self, parcel: Parcel) -> None:
         """Raises MessageRefusedError, TooOldError."""

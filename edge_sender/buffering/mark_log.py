@@ -13,15 +13,13 @@ GROWTH = 3
 
 
 class MarkLog:
-    """Writes inside the spool's transactions; after a rollback, `measure` again. Raises sqlite3.Error."""
+    """Writes inside the spool's transactions; after a rollback, set `size` back to what it was. Raises sqlite3.Error."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
-        self._bytes = self._rewrite_above = 0
-
-    def measure(self) -> None:
-        self._bytes = self._db.execute("SELECT COALESCE(SUM(LENGTH(marks)), 0) FROM marks").fetchone()[0]
-        self._rewrite_above = max(LEAST_BYTES, self._bytes)
+        length = db.execute("SELECT COALESCE(SUM(LENGTH(marks)), 0) FROM marks").fetchone()[0]
+        self.size: tuple[int, int] = length, max(LEAST_BYTES, length)
+        """Its bytes, and above how many it is rewritten."""
 
     def read(self) -> LastIds:
         last = LastIds()
@@ -31,16 +29,17 @@ class MarkLog:
         return last
 
     def note(self, kept: Iterable[bytes], dropped: Iterable[bytes]) -> None:
+        length, most = self.size
         for is_dropped, marks in ((False, b"".join(kept)), (True, b"".join(dropped))):
             if marks:
                 self._db.execute("INSERT INTO marks (dropped, marks) VALUES (?, ?)", (is_dropped, marks))
-                self._bytes += len(marks)
-        if self._bytes > self._rewrite_above:
+                length += len(marks)
+        self.size = length, most
+        if length > most:
             self._rewrite()
 
     def _rewrite(self) -> None:
         marks = self.read().marks()
         self._db.execute("DELETE FROM marks")
         self._db.execute("INSERT INTO marks (dropped, marks) VALUES (0, ?)", (marks,))
-        self._bytes = len(marks)
-        self._rewrite_above = max(LEAST_BYTES, GROWTH * len(marks))
+        self.size = len(marks), max(LEAST_BYTES, GROWTH * len(marks))

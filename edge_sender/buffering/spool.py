@@ -6,6 +6,7 @@ loss of power. A commit that was interrupted never happened (https://sqlite.org/
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -63,6 +64,8 @@ class Rows:
 
     first: int
     last: int
+    is_given_up: bool = False
+    """Whether the hub will never have them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ class Dropped:
     by_size: int = 0
     by_age: int = 0
     marks: tuple[bytes, ...] = ()
-    """Of those among them that have one."""
+    """Of those among them that have one, and of those that were given up before."""
 
 
 class Spool:
@@ -97,7 +100,6 @@ class Spool:
             self._db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False, timeout=0)
             self._prepare()
             self._marks = mark_log.MarkLog(self._db)
-            self._marks.measure()
             last, self.readings, self.bytes = self._measure()
         except sqlite3.OperationalError as error:
             raise SpoolUnusableError(_why_unusable(path, error)) from None
@@ -131,29 +133,39 @@ class Spool:
         acknowledged: Iterable[Rows] = (),
         taken: int = 0,
     ) -> Dropped:
-        """All or nothing: remove what the hub acknowledged, make room, store the readings with their marks, and positions.
+        """All or nothing: remove what the hub acknowledged or will never have, make room, store readings and marks, and
+        positions.
 
         Rows up to `taken` are on their way to the hub and are not dropped. Raises SpoolError.
         """
-        before = self.readings, self.bytes, self._next_row
+        before = self.readings, self.bytes, self._next_row, self._marks.size
+        given_up: list[bytes] = []
         try:
             self._db.execute("BEGIN IMMEDIATE")
             for rows in acknowledged:
-                self._delete("row BETWEEN ? AND ?", rows.first, rows.last)
+                if rows.is_given_up:
+                    given_up += self._drop("row BETWEEN ? AND ?", rows.first, rows.last)
+                else:
+                    self._delete("row BETWEEN ? AND ?", rows.first, rows.last)
             by_age = self._drop_old(taken)
             kept, by_size = self._make_room(readings, taken)
             self._insert(kept)
-            dropped = Dropped(len(by_size), len(by_age), tuple(filter(None, by_age + by_size)))
+            dropped = Dropped(len(by_size), len(by_age), tuple(filter(None, given_up + by_age + by_size)))
             self._marks.note((reading.mark for reading in kept), dropped.marks)
             self._db.executemany("INSERT OR REPLACE INTO positions VALUES (?, ?)", (positions or {}).items())
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-                self._marks.measure()
-            self.readings, self.bytes, self._next_row = before
+            self._roll_back()
+            self.readings, self.bytes, self._next_row, self._marks.size = before
             raise SpoolError(str(error)) from error
         return dropped
+
+    def _roll_back(self) -> None:
+        """SQLite has done so by itself after some errors, and a disk that fails may refuse it: then it is done when the file
+        is opened again."""
+        with contextlib.suppress(sqlite3.Error):
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
 
     def _delete(self, condition: str, *values: float) -> None:
         self._forget("0", condition, *values)

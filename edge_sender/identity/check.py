@@ -80,12 +80,14 @@ class IdentityCheck:
             comparison = self._comparison = Comparison(self._rules)
             probing = asyncio.create_task(probe.run(ProbeIntake(comparison, self._monotonic)))
             try:
-                if not await self._both_come_up(probe):
+                if not await self._both_come_up(probe, probing):
                     continue
                 start = self._monotonic()
                 if await self._both_stay_up(probe, start + self._seconds):
                     return comparison.verdicts(start, self._monotonic())
                 self._require_innocence(start)
+                if self._source.is_up:
+                    raise NoProbeError("the server ended the second subscription")
             finally:
                 self._comparison = None
                 probing.cancel()
@@ -95,13 +97,15 @@ class IdentityCheck:
         while not self._source.is_up:
             await asyncio.sleep(POLL_SECONDS)
 
-    async def _both_come_up(self, probe: Source) -> bool:
+    async def _both_come_up(self, probe: Source, probing: asyncio.Task[None]) -> bool:
         """False if the source's own connection was lost meanwhile. Raises NoProbeError."""
         start = self._monotonic()
         while not probe.is_up:
             if not self._source.is_up:
                 self._require_innocence(start)
                 return False
+            if probing.done():
+                raise NoProbeError(f"the second subscription ended: {probing.exception()!r}")
             if self._monotonic() - start > CONNECT_SECONDS:
                 raise NoProbeError(f"the server granted no second subscription within {CONNECT_SECONDS:.0f} s")
             await asyncio.sleep(POLL_SECONDS)

@@ -74,8 +74,10 @@ class Limits:
                 self.most[service] = min(self.most[service], limit)
 
     def refuse(self, service: Service, size: int, least: int = 1) -> None:
-        """A request for `size` nodes was too much."""
-        self.most[service] = max(least, min(self.most[service], size // 2))
+        """A request for `size` nodes was too much. One that is as small as `least` can't have been."""
+        if size <= least:
+            return
+        self.most[service] = min(self.most[service], max(least, size // 2))
         logger.info("requests of %d nodes are too much for the server; from now on %d", size, self.most[service])
 
 

@@ -75,8 +75,9 @@ class Publisher:
 
     async def _take(self, message: Message) -> None:
         subscription = self._subscriptions.open.get(message.subscription)
-        if subscription is None:
-            return  # one that was just deleted
+        if subscription is None:  # not one of ours
+            self._tally.count("unknown-item", len(message.changes))
+            return
         subscription.heard_at = self._subscriptions.monotonic()
         if (gap := subscription.numbers.gap_before(message.number)) is not None:
             found = 0

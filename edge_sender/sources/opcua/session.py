@@ -151,11 +151,17 @@ class Session:
                 pass
             self._model_changed.clear()
             try:
-                await self._update(await self._look(receiver))
+                space = await self._look(receiver)
             except ua.UaStatusCodeError as error:
                 if error.code in INTERRUPTIONS:
                     raise
                 logger.warning("%s: new variables can't be looked for, next time perhaps: %s", self._name, error)
+                continue
+            try:
+                await self._update(space)
+            except (OSError, TimeoutError, ua.UaError) as error:
+                # What the server has done of it is not known. Only a new session has all variables for certain.
+                raise SubscriptionLostError(f"variables could not be added or removed: {error!r}") from error
 
     async def _update(self, space: AddressSpace) -> None:
         subscriptions = self._subscriptions

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from asyncua import ua
 
 from edge_sender.sources.opcua import items
+from edge_sender.sources.opcua.items import Item
+from edge_sender.sources.opcua.subscribing import Subscription, Subscriptions
 from tests.support.plc import Plc, plc, reading
 from tests.support.senders import until
 
@@ -55,3 +58,26 @@ async def test_variables_that_a_restarted_server_has_only_later_are_read_again()
             assert not plant.source.is_up
             await machine(again)
             await until(lambda: len(plant.values) == 2, "the late variable is not read")
+
+
+async def test_a_connection_that_is_lost_while_new_variables_are_subscribed_to_costs_none_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The answer that would have said what the server did is lost."""
+    ask = Subscriptions._request
+    failures = iter([OSError("cut")])
+
+    async def cut(subscriptions: Subscriptions, subscription: Subscription, wanted: Sequence[Item]) -> Any:
+        late = any(item.uri.endswith("s=late") for item in wanted)
+        if late and (failure := next(failures, None)) is not None:
+            raise failure
+        return await ask(subscriptions, subscription, wanted)
+
+    monkeypatch.setattr(Subscriptions, "_request", cut)
+    async with plc() as server:
+        await server.add("a", 1)
+        async with reading(server.endpoint, browse_seconds=1) as plant:
+            await until(lambda: plant.names == {"a"}, "the server is not read")
+            await server.add("late", 2)
+            await until(lambda: plant.names == {"a", "late"}, "the new variable is not read")
+            assert plant.tally.lost["interruption"] == 1

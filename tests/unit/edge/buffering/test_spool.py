@@ -228,6 +228,28 @@ def test_a_commit_that_fails_remembers_nothing() -> None:
     assert not spool.last_ids().has(marked(1, 1).mark)
 
 
+def test_what_was_given_up_is_no_last_id() -> None:
+    """The hub refused it, or it had waited too long: a variable that does not change must be sent when it comes again."""
+    spool = Spool(None, limits(), Clock())
+    spool.commit([marked(1, 1), marked(2, 1)])
+    dropped = spool.commit(acknowledged=[Rows(1, 1, is_given_up=True), Rows(2, 2)])
+    assert dropped == Dropped(marks=(marked(1, 1).mark,))
+    assert not spool.last_ids().has(marked(1, 1).mark)
+    assert spool.last_ids().has(marked(2, 1).mark)
+    assert spool.readings == 0
+
+
+def test_a_damaged_log_of_last_ids_fails_as_any_page_of_the_disk(tmp_path: Path) -> None:
+    """The commit is refused as a whole, so that its readings stay in memory and are sent from there."""
+    spool = Spool(tmp_path / "s.db", limits(), Clock())
+    spool.commit([marked(1, 1)])
+    before = spool.readings, spool.bytes
+    spool._db.execute("DROP TABLE marks")
+    with pytest.raises(SpoolError):
+        spool.commit([marked(2, 1)])
+    assert (spool.readings, spool.bytes) == before
+
+
 def test_the_log_of_last_ids_stays_small(tmp_path: Path) -> None:
     """However many readings there are, it holds a few times what it must."""
     spool = Spool(tmp_path / "s.db", limits(max_bytes=10**9), Clock())

@@ -113,3 +113,19 @@ async def test_a_missing_file_postpones_the_check() -> None:
     )
     await run_until(check, lambda: len(made) == 1)
     assert check.unjudged == "the certificate is missing"
+
+
+async def test_a_second_subscription_that_the_server_ends_is_not_opened_again_at_once() -> None:
+    drops = iter([*[True] * 20, *[False] * 1000])
+    check, made = check_of(FakeSource(lambda: True), FakeSource(lambda: next(drops)), FakeSource(lambda: True))
+    await run_until(check, lambda: check.unjudged == "the server ended the second subscription")
+    assert len(made) == 1
+
+
+async def test_a_defect_of_the_second_subscription_is_told_as_one() -> None:
+    class Broken(FakeSource):
+        async def run(self, intake: Intake) -> None:
+            raise RuntimeError("no such thing")
+
+    check, _ = check_of(FakeSource(lambda: True), Broken(lambda: False), FakeSource(lambda: True))
+    await run_until(check, lambda: "no such thing" in (check.unjudged or ""))

@@ -262,7 +262,7 @@ class Service:
             )
             for admission in admissions
         ]
-        self._rebuilder = self._make_rebuilder(memory, incarnations, [admission.groups for admission in admissions])
+        self._rebuilder = self._make_rebuilder(memory, clean, incarnations, [admission.groups for admission in admissions])
         return [
             InputConsumer(settings, source, shared, self._pod_id)
             for source, shared in zip(ports.inputs, of_inputs, strict=True)
@@ -273,7 +273,7 @@ class Service:
         return Admission(groups, self._ports.extractor, settings.unmatched, settings.kept_property_names)
 
     def _make_rebuilder(
-        self, memory: Memory, incarnations: Incarnations, groups_of_inputs: Sequence[Groups]
+        self, memory: Memory, clean: list[str], incarnations: Incarnations, groups_of_inputs: Sequence[Groups]
     ) -> Rebuilder | None:
         shared = self._ports.shared
         if shared.markers is None or shared.tail is None:
@@ -290,6 +290,7 @@ class Service:
             published,
             groups_of_inputs[0].groups,
             lambda: self._status.spread_ms,
+            clean,
             self._has_worked,
         )
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from dedup_service.config.settings import Settings
 from dedup_service.core.groups import OBSERVE, Group
 from dedup_service.core.markers import Memory
 from dedup_service.ports import ClaimStore, CleanTail, Clock, Markers
+from dedup_service.rebuild.past import Past
 from dedup_service.rebuild.published import PublishedReader
 from dedup_service.rebuild.reading_back import ReadingBack
 from dedup_service.rebuild.rebuilder import Rebuilder, RebuildOptions
@@ -42,6 +43,7 @@ def make_rebuilder(
     published: PublishedReader,
     groups: Iterable[Group],
     spread_ms: Callable[[], float],
+    clean_partitions: Collection[str],
     may_have_worked: Callable[[], Awaitable[bool]],
 ) -> Rebuilder:
     """`spread_ms`: the copy spread, as it was last known. At least one of the groups publishes."""
@@ -53,7 +55,8 @@ def make_rebuilder(
         lambda: telemetry.lag_spread_ms(clock.now_ms()),
     )
     reading_back = ReadingBack(ports.tail, ports.claims, ports.markers, published, clock, telemetry)
-    return Rebuilder(pod_id, memory, ports.markers, reading_back, clock, telemetry, options, may_have_worked)
+    past = Past(may_have_worked, ports.tail, clean_partitions, clock, telemetry)
+    return Rebuilder(pod_id, memory, ports.markers, reading_back, clock, telemetry, options, past)
 
 
 def horizon_ms(configured_seconds: float | None, spread_ms: float) -> int:

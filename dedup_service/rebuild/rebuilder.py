@@ -18,6 +18,7 @@ from functools import partial
 from dedup_service.core.markers import Marker, Memory, Part, ReadBack, next_part
 from dedup_service.errors import Dependency, DependencyKind, ForgottenError, UnavailableError
 from dedup_service.ports import Clock, Markers
+from dedup_service.rebuild.past import Past
 from dedup_service.rebuild.reading_back import ReadingBack
 from dedup_service.rebuild.reports import Reports, generations_of
 from dedup_service.rebuild.turns import Turns
@@ -59,10 +60,10 @@ class Rebuilder:
     clock: Clock
     telemetry: Telemetry
     options: RebuildOptions
-    may_have_worked: Callable[[], Awaitable[bool]]
-    """Whether this deployment may ever have published anything. If not, there are no leases of before."""
+    past: Past
     _turns: Turns = field(init=False)
-    _has_worked: bool = False
+    _untold: set[int] = field(default_factory=set)
+    """Shards that have forgotten something, if there was anything."""
     _seen: dict[int, Seen] = field(default_factory=dict)
     """By shard."""
     _reading: dict[str, asyncio.Task[None]] = field(default_factory=dict)
@@ -90,7 +91,7 @@ class Rebuilder:
         """Does what can be done now. Makes no call while everything is remembered."""
         if not self.markers.are_ready:
             self.memory.forgot()
-        if self.memory.is_whole and self._reports is None:
+        if self.memory.is_whole and self._reports is None and not self._untold:
             return
         try:
             markers = await self.markers.look()
@@ -112,25 +113,20 @@ class Rebuilder:
 
     async def _work(self, markers: Sequence[Marker]) -> None:
         lacking = [marker for marker in markers if not marker.is_whole(self.memory.clean_partitions)]
-        if not self._has_worked:
-            await self._ask_for_work()
         self._see(markers)
+        if lacking or self._untold:
+            await self.past.ask()
+            self._tell_what_was_forgotten()
         fenced = [marker for marker in lacking if await self._is_fenced(marker)]
         self._report(lacking, is_read=bool(fenced))
         await self._note_again(fenced)
-        for part in self._next_parts(fenced):
+        parts = self._next_parts(fenced)
+        self._turns.keep_pauses({part.partition_id for part in parts})
+        for part in parts:
             partition = part.partition_id
             is_free = partition not in self._reading and len(self._reading) < MAX_READERS
             if is_free and await self._turns.may_begin(partition):
                 self._reading[partition] = asyncio.create_task(self._read(part))
-
-    async def _ask_for_work(self) -> None:
-        """Who can't tell waits for leases that may not be there: the rebuild does not wait for the checkpoint store."""
-        try:
-            self._has_worked = await self.may_have_worked()
-        except UnavailableError as error:
-            self.telemetry.failed(error.dependency)
-            self._has_worked = True
 
     def _next_parts(self, markers: Sequence[Marker]) -> list[Part]:
         """The newest first: claims may be made when every partition is read back to the horizon."""
@@ -148,7 +144,7 @@ class Rebuilder:
 
     async def _is_fenced(self, marker: Marker) -> bool:
         """Whether all leases of before have ended, by the clock of Redis and by this pod's own."""
-        if marker.is_ready or marker.read_back or not self._has_worked:
+        if marker.is_ready or marker.read_back or not self.past.has_worked:
             return True
         ago_seconds = await self.markers.fence(marker) / 1000
         seen_seconds = self.clock.monotonic() - self._seen[marker.shard].at
@@ -179,16 +175,19 @@ class Rebuilder:
     # --- what people see
 
     def _see(self, markers: Sequence[Marker]) -> None:
-        """Tells which shards have forgotten. So does a pod that has just started, and finds a rebuild under way."""
-        forgotten = []
+        """Which shards have forgotten. A pod that has just started sees that too, where it finds a rebuild under way."""
         for marker in markers:
             seen = self._seen.get(marker.shard)
             if seen is None or seen.generation != marker.generation:
-                if (seen is not None or not marker.is_ready) and self._has_worked:
-                    forgotten.append(marker.shard)
+                if seen is not None or not marker.is_ready:
+                    self._untold.add(marker.shard)
                 self._seen[marker.shard] = Seen(marker.generation, self.clock.monotonic())
-        if forgotten:
-            self.telemetry.redis_forgot(forgotten, rebuilds=bool(self.memory.clean_partitions))
+
+    def _tell_what_was_forgotten(self) -> None:
+        if self._untold and self.past.has_published:
+            self.telemetry.redis_forgot(sorted(self._untold), rebuilds=bool(self.memory.clean_partitions))
+        if self.past.has_published is not None:
+            self._untold.clear()
 
     def _report(self, lacking: Sequence[Marker], *, is_read: bool) -> None:
         if lacking:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 
 from dedup_service.errors import Dependency, UnavailableError
@@ -41,6 +42,13 @@ class Turns:
 
     async def keep(self, partition_id: str) -> bool:
         return await self.markers.may_read(self.pod_id, partition_id, TURN_SECONDS)
+
+    def keep_pauses(self, partition_ids: Container[str]) -> None:
+        """What need not be read any more was read by another pod. Whether this one could is not known."""
+        for partition_id in [partition for partition in self._pauses if partition not in partition_ids]:
+            failed = self._pauses.pop(partition_id).failed
+            if failed is not None:
+                self.telemetry.forget(failed)
 
     async def end(self, partition_id: str) -> None:
         """The partition could be read."""

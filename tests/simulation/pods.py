@@ -14,6 +14,7 @@ from dedup_service.errors import Dependency, UnavailableError
 from dedup_service.partitions.assignment import Assignment, AssignmentOptions
 from dedup_service.partitions.worker import PartitionWorker, WorkerOptions
 from dedup_service.processing.shared import Shared
+from dedup_service.rebuild.past import Past
 from dedup_service.rebuild.published import PublishedReader
 from dedup_service.rebuild.reading_back import ReadingBack
 from dedup_service.rebuild.rebuilder import Rebuilder, RebuildOptions
@@ -170,7 +171,8 @@ class Process:
         published = PublishedReader({INPUT: shared.admission.groups}, shared.incarnations, shared.admission.extractor, "")
         options = RebuildOptions(LEASE_SECONDS, window_ms, lambda: round(HORIZON_SECONDS * 1000), lambda: 0)
         reading_back = ReadingBack(ports.tail, ports.claims, ports.markers, published, ports.clock, self.telemetry)
-        return Rebuilder(name, memory, ports.markers, reading_back, ports.clock, self.telemetry, options, self._has_worked)
+        past = Past(self._has_worked, ports.tail, memory.clean_partitions, ports.clock, self.telemetry)
+        return Rebuilder(name, memory, ports.markers, reading_back, ports.clock, self.telemetry, options, past)
 
     async def _has_worked(self) -> bool:
         return bool(await SimulatedCheckpoints(self).load())

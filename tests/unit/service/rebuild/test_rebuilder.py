@@ -15,6 +15,7 @@ from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.errors import Dependency, DependencyKind, UnavailableError
 from dedup_service.ports import PartitionReader, StartPosition
 from dedup_service.rebuild.making import MAX_HORIZON_MS, MIN_HORIZON_MS, horizon_ms
+from dedup_service.rebuild.past import Past
 from dedup_service.rebuild.reading_back import ReadingBack
 from dedup_service.rebuild.rebuilder import MAX_READERS, Rebuilder, RebuildOptions
 from dedup_service.telemetry import Telemetry
@@ -70,9 +71,8 @@ class Pod:
         clock = clock_of(server)
         reading_back = ReadingBack(hub, server.claims, self.markers, reader_of(group_of()), clock, self.telemetry)
         options = RebuildOptions(1.0, WINDOW_MS, lambda: HORIZON_MS, lambda: 0)
-        self.rebuilder = Rebuilder(
-            name, self.memory, self.markers, reading_back, clock, self.telemetry, options, may_have_worked
-        )
+        past = Past(may_have_worked, hub, hub.partitions, clock, self.telemetry)
+        self.rebuilder = Rebuilder(name, self.memory, self.markers, reading_back, clock, self.telemetry, options, past)
 
     @property
     def is_done(self) -> bool:
@@ -127,6 +127,8 @@ async def test_a_pod_that_cannot_read_leaves_the_partition_to_another_one(server
     await rounds_until(lambda: READING in cut_off.telemetry.paused, cut_off)
     able = Pod("b", server, Hub(clock, 1))
     await rounds_until(lambda: able.is_done, cut_off, able)
+    await rounds_until(lambda: cut_off.is_done, cut_off)
+    assert not cut_off.telemetry.paused  # nothing is left for which it would need the hub
 
 
 async def test_a_pod_that_cannot_read_tries_again_ever_more_seldom_and_is_well_again_when_it_can(

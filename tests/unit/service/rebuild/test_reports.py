@@ -11,6 +11,7 @@ from dedup_service.core.markers import BEGINNING_MS, Memory, ReadBack
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.core.rebuild_progress import RebuildProgress
 from dedup_service.errors import UnavailableError
+from dedup_service.rebuild.past import ASK_AGAIN_SECONDS, Past
 from dedup_service.rebuild.reading_back import ReadingBack
 from dedup_service.rebuild.rebuilder import Rebuilder, RebuildOptions
 from dedup_service.telemetry import Telemetry
@@ -43,9 +44,8 @@ class Deployment:
         reading_back = ReadingBack(self.hub, claims, self.markers, reader_of(group_of()), self.clock, self.telemetry)
         options = RebuildOptions(LEASE_SECONDS, WINDOW_MS, lambda: HORIZON_MS, lambda: 0)
         self.worked: Any = True
-        self.rebuilder = Rebuilder(
-            "pod", self.memory, self.markers, reading_back, self.clock, self.telemetry, options, self.has_worked
-        )
+        past = Past(self.has_worked, self.hub, PARTITIONS, self.clock, self.telemetry)
+        self.rebuilder = Rebuilder("pod", self.memory, self.markers, reading_back, self.clock, self.telemetry, options, past)
 
     async def has_worked(self) -> bool:
         if isinstance(self.worked, Exception):
@@ -135,3 +135,35 @@ async def test_the_end_is_shown_although_something_failed_when_it_was_seen() -> 
     deployment.worked = True
     await deployment.rebuilder.round()
     assert deployment.telemetry.rebuild is None
+
+
+async def told(deployment: Deployment) -> list[str]:
+    with capture_logs() as lines:
+        await deployment.rounds()
+    return [line["event"] for line in lines if line["event"] == "redis_forgot"]
+
+
+async def test_a_deployment_that_only_observed_until_now_has_published_nothing_that_could_be_forgotten() -> None:
+    deployment = Deployment()
+    for partition in PARTITIONS:
+        deployment.hub.partitions[partition].clear()
+        deployment.hub.times[partition].clear()
+    assert await told(deployment) == []
+
+
+async def test_what_was_forgotten_is_told_once_the_checkpoint_store_answers() -> None:
+    deployment = Deployment()
+    deployment.worked = UnavailableError(CHECKPOINTS, "away")
+    assert await told(deployment) == []
+    deployment.worked = True
+    await deployment.clock.sleep(ASK_AGAIN_SECONDS)
+    assert await told(deployment) == ["redis_forgot"]
+
+
+async def test_a_first_start_forgets_nothing_even_when_the_checkpoint_store_answers_late() -> None:
+    deployment = Deployment()
+    deployment.worked = UnavailableError(CHECKPOINTS, "away")
+    assert await told(deployment) == []
+    deployment.worked = False
+    await deployment.clock.sleep(ASK_AGAIN_SECONDS)
+    assert await told(deployment) == []

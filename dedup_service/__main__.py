@@ -19,8 +19,8 @@ from dedup_service.commands.check import CheckFailedError
 from dedup_service.commands.plan import add_plan, planned
 from dedup_service.commands.trials import TryError
 from dedup_service.commands.try_readings import add_try, tried
-from dedup_service.config.loading import load_to_check, load_to_init, load_to_report, load_to_run
-from dedup_service.config.settings import PREFIX, Settings, example, load_offline
+from dedup_service.config.loading import load_offline, load_to_check, load_to_init, load_to_report, load_to_run
+from dedup_service.config.settings import PREFIX, Settings, example
 from dedup_service.errors import ConfigurationError, ShutOutError, UnavailableError
 from dedup_service.telemetry import Telemetry, configure_logging
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -96,12 +96,16 @@ class HubRecreatedError(DedupError):
     """The finished position belongs to another input hub: forget the position and start again."""
 
 
+MISSING = "is missing"
+"""How problems of settings begin that are not there."""
+
+
 class ConfigurationError(DedupError):
     """Stop, with a message that names the setting, says what is wrong and shows an example."""
 
     def __init__(self, setting: str, problem: str, example: str) -> None:
         super().__init__(f"{setting}: {problem}. Example: {setting}={example}")
-        self.setting = setting
+        self.setting, self.problem, self.example = setting, problem, example
 
     @property
     def all(self) -> list[ConfigurationError]:
@@ -114,7 +118,6 @@ class SeveralSettingsError(ConfigurationError):
 
     def __init__(self, errors: Sequence[ConfigurationError]) -> None:
         DedupError.__init__(self, "\n".join([f"{len(errors)} settings are missing or wrong:", *map(str, errors)]))
-        self.setting = errors[0].setting
         self._errors = list(errors)
 
     @property
@@ -125,10 +128,14 @@ class SeveralSettingsError(ConfigurationError):
 class ConfigurationProblems:
     """Collects SeveralSettingsError, and raises them together. Of several about one setting, the first counts."""
 
-    def __init__(self) -> None:
+    def __init__(self, misspelt: Mapping[str, str] | None = None) -> None:
+        """`misspelt`: by setting, the variable that is there in its place."""
         self._by_setting: dict[str, ConfigurationError] = {}
+        self._misspelt = misspelt or {}
 
     def note(self, setting: str, problem: str, example: str) -> None:
+        if problem.startswith(MISSING) and setting in self._misspelt:
+            problem = f"{MISSING}, and {self._misspelt[setting]}, which is there, is no setting"
         self._by_setting.setdefault(setting, ConfigurationError(setting, problem, example))
 
     @contextmanager
@@ -138,7 +145,7 @@ class ConfigurationProblems:
             yield
         except ConfigurationError as error:
             for problem in error.all:
-                self._by_setting.setdefault(problem.setting, problem)
+                self.note(problem.setting, problem.problem, problem.example)
 
     def raise_all(self) -> None:
         """Raises ConfigurationError, if there is one."""

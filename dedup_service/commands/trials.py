@@ -14,7 +14,8 @@ from dedup_service.commands.tried import Numbered, Tried, try_format
 from dedup_service.commands.tried_group import GroupTrial
 from dedup_service.config.file import SETTING, ConfigFile, GroupSettings, load_config_file
 from dedup_service.config.groups import make_group
-from dedup_service.config.settings import Settings, load_offline
+from dedup_service.config.loading import load_offline
+from dedup_service.config.settings import Settings
 from dedup_service.config.unknown_fields import field_name, unknown_options
 from dedup_service.config.warnings import doubts
 from dedup_service.core.extract import CloudEventsExtractor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from functools import cached_property
 
 from dedup_service.config.addresses import HubAddress
@@ -18,7 +19,7 @@ from dedup_service.config.hubs import (
 )
 from dedup_service.config.rebuildable import not_rebuildable
 from dedup_service.config.settings import Settings
-from dedup_service.config.warnings import ConfigWarning, file_warnings, no_groups, shared_consumer_groups
+from dedup_service.config.warnings import ConfigWarning, file_warnings, no_groups, shared_consumer_groups, unknown_settings
 from dedup_service.core.groups import Group
 from dedup_service.errors import ConfigurationProblems
 
@@ -69,6 +70,7 @@ class Config:
     def warnings(self) -> list[ConfigWarning]:
         """What does not prevent the start."""
         return [
+            *unknown_settings(os.environ, self._file),
             *([no_groups()] if self._file is None else []),
             *shared_consumer_groups(self.inputs, [] if self.only_observes else self.outputs),
             *(file_warnings(self._file) if self._file is not None else []),

@@ -6,7 +6,8 @@ unprotected.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import starmap
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,8 +23,9 @@ from pydantic import (
 )
 
 from dedup_service.config.senders import Name, SenderSettings
-from dedup_service.config.unknown_fields import Location, field_name, unknown_fields
+from dedup_service.config.unknown_fields import Location, unknown_fields
 from dedup_service.config.urls import HostAndPort
+from dedup_service.config.yaml_file import Mistake, read_yaml
 from dedup_service.core.groups import AS_MANY_AS_SENT, CLOUDEVENTS
 from dedup_service.errors import ConfigurationError
 
@@ -35,8 +37,6 @@ Pointer = Annotated[str, StringConstraints(pattern=r"^(/[^/]*)+$")]
 READ_AS, NOT_READINGS = ("format", "format_options", "identity"), ("not_readings",)
 """What a group takes from an input. The first three go together: options are of a format, and by format an identity is the
 default."""
-MAX_DEPTH = 8
-"""More levels than the file can have; an alias may contain itself."""
 
 
 class GroupSettings(SenderSettings):
@@ -128,28 +128,38 @@ class ConfigFile(BaseModel):
 
 
 def load_config_file(path: Path) -> ConfigFile:
-    """Raises ConfigurationError, which names the line and the field."""
+    """Raises ConfigurationError, which names every mistake with its line and field."""
     try:
-        node = yaml.compose(path.read_text(), Loader=yaml.SafeLoader)
-        content = {} if node is None else yaml.safe_load(path.read_text())
+        document = read_yaml(path)
     except OSError as error:
         raise ConfigurationError(SETTING, f"{path} can't be read ({error.strerror})", EXAMPLE) from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: not text, or an impossible date
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigurationError(SETTING, f"{path} is not YAML: {' '.join(str(error).split())}", EXAMPLE) from None
-    lines = {} if node is None else dict(_lines(node, ()))
-    for location, line, again in _repeated_names(node, ()):
-        problem = f"is given twice, first in line {line}"
-        raise ConfigurationError(SETTING, _explain(path, location, problem, {location: again}), EXAMPLE)
-    for location, problem in unknown_fields(content, ConfigFile):
-        raise ConfigurationError(SETTING, _explain(path, location, problem, lines), EXAMPLE)
+    mistakes = [*document.repeated_names(), *starmap(Mistake, unknown_fields(document.content, ConfigFile))]
     try:
-        file = ConfigFile.model_validate(content)
+        file = ConfigFile.model_validate(document.content)
+        mistakes += starmap(Mistake, _contradictions(file))
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigurationError(SETTING, _explain(path, first["loc"], first["msg"], lines), EXAMPLE) from None
-    for location, problem in _contradictions(file):
-        raise ConfigurationError(SETTING, _explain(path, location, problem, lines), EXAMPLE)
+        mistakes += _others(error, mistakes)
+    if mistakes:
+        raise ConfigurationError(SETTING, document.explain(mistakes), EXAMPLE)
     return file
+
+
+def _others(error: ValidationError, known: Sequence[Mistake]) -> list[Mistake]:
+    """Without those that only follow from the known ones: what holds a mistake is wrong too, and so is what lacks a field
+    whose name was misspelt."""
+    found = []
+    for item in error.errors():
+        at, problem = item["loc"], item["msg"].removeprefix("Value error, ")
+        follows = any(
+            mistake.at[: len(at)] == at
+            or (item["type"] == "missing" and mistake.at[:-1] == at[:-1] and f"`{at[-1]}`" in mistake.problem)
+            for mistake in known
+        )
+        if not follows:
+            found.append(Mistake(at, problem))
+    return found
 
 
 def _contradictions(file: ConfigFile) -> Iterator[tuple[Location, str]]:
@@ -162,43 +172,3 @@ def _contradictions(file: ConfigFile) -> Iterator[tuple[Location, str]]:
                     f"is for cloudevents, but input {name} has the format {read.format}, and the group names none: give it "
                     "a `format` of its own, or leave `content` out",
                 )
-
-
-def _repeated_names(node: Any, location: Location) -> Iterator[tuple[Location, int, int]]:
-    """With both lines. YAML would keep the last and forget the others, such as all groups under an earlier `groups:`."""
-    children: list[tuple[int | str, Any]] = []
-    if isinstance(node, yaml.MappingNode):
-        seen: dict[str, int] = {}
-        for name, value in node.value:
-            line = name.start_mark.line + 1
-            if name.value in seen:
-                yield (*location, name.value), seen[name.value], line
-            seen[name.value] = line
-            children.append((name.value, value))
-    elif isinstance(node, yaml.SequenceNode):
-        children = list(enumerate(node.value))
-    if len(location) < MAX_DEPTH:
-        for step, child in children:
-            yield from _repeated_names(child, (*location, step))
-
-
-def _lines(node: Any, location: Location) -> Iterator[tuple[Location, int]]:
-    """The line of every value; for a member of a mapping, the line of its name."""
-    yield location, node.start_mark.line + 1
-    if len(location) >= MAX_DEPTH:
-        return
-    if isinstance(node, yaml.MappingNode):
-        for name, value in node.value:
-            yield from _lines(value, (*location, name.value))
-            yield (*location, name.value), name.start_mark.line + 1
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield from _lines(value, (*location, index))
-
-
-def _explain(path: Path, location: Location, message: str, lines: dict[Location, int]) -> str:
-    known = location
-    while known and known not in lines:
-        known = known[:-1]
-    text = message.removeprefix("Value error, ")
-    return f"{path}, line {lines.get(known, 1)}: {field_name(location) or 'the file'}: {text}"

@@ -11,14 +11,10 @@ from dedup_service.config.addresses import HubAddress, parse_hub_address
 from dedup_service.config.file import EXAMPLE as CONFIG_FILE_EXAMPLE
 from dedup_service.config.file import SETTING as CONFIG_FILE
 from dedup_service.config.file import ConfigFile, InputSettings
-from dedup_service.config.settings import HUB_EXAMPLE, PREFIX, Settings, example
+from dedup_service.config.settings import HUB_EXAMPLE, MISSING_OUTPUT_GROUP, PREFIX, Settings, example
 from dedup_service.errors import ConfigurationError, ConfigurationProblems
 
 DEFAULT_INPUT = "default"
-MISSING_GROUP = (
-    "is missing: the clean hub needs a consumer group that only this service reads, to look up after a crash what was "
-    "published; other readers of the same group shut it out, or are ended by it. `$Default` is possible if it is named here"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +50,7 @@ def configured_outputs(settings: Settings, file: ConfigFile | None) -> list[Outp
     outputs, problems = [], ConfigurationProblems()
     if settings.output_connection_string is not None:
         if settings.output_consumer_group is None:
-            problems.note(f"{PREFIX}OUTPUT_CONSUMER_GROUP", MISSING_GROUP, example("output_consumer_group"))
+            problems.note(f"{PREFIX}OUTPUT_CONSUMER_GROUP", MISSING_OUTPUT_GROUP, example("output_consumer_group"))
         with problems.noted():
             secret, setting = settings.output_connection_string, f"{PREFIX}OUTPUT_CONNECTION_STRING"
             address = parse_hub_address(setting, secret, settings.output_endpoint_address)

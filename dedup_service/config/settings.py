@@ -7,7 +7,7 @@ import ssl
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dedup_service.config.urls import (
@@ -26,6 +26,10 @@ PREFIX = "DEDUP_"
 HUB_EXAMPLE = "Endpoint=sb://….servicebus.windows.net/;SharedAccessKeyName=…;SharedAccessKey=…;EntityPath=hub"
 ENTRA_HUB_EXAMPLE = "Endpoint=sb://….servicebus.windows.net/;EntityPath=hub"
 CLUSTER_SHARDS = 16
+MISSING_OUTPUT_GROUP = (
+    "is missing: the clean hub needs a consumer group that only this service reads, to look up after a crash what was "
+    "published; other readers of the same group shut it out, or are ended by it. `$Default` is possible if it is named here"
+)
 DISCARD = "discard"
 
 
@@ -295,6 +299,8 @@ class Settings(BaseSettings):
                 if getattr(self, name) is None:
                     text = f"is missing, but mode {self.mode} needs it ({PREFIX}MODE=observe does not)"
                     problems.note(f"{PREFIX}{name.upper()}", text, example(name))
+            if self.output_connection_string is None and self.output_consumer_group is None:
+                problems.note(f"{PREFIX}OUTPUT_CONSUMER_GROUP", MISSING_OUTPUT_GROUP, example("output_consumer_group"))
         if self.lease_seconds < self.send_timeout_seconds + 2 * self.lease_interval_seconds:
             text = (
                 f"is too short: a send of {self.send_timeout_seconds} s and two renewals of {self.lease_interval_seconds} s "
@@ -329,43 +335,6 @@ class Settings(BaseSettings):
     def discards_dead_letters(self) -> bool:
         secret = self.dead_letter_connection_string
         return secret is None or secret.get_secret_value() == DISCARD
-
-
-def read(problems: ConfigurationProblems, **overrides: Any) -> Settings:
-    """The environment. What is missing or wrong in it is noted, and the settings have something valid in its place."""
-    try:
-        settings = Settings(**overrides)
-    except ValidationError as error:
-        wrong = {str(item["loc"][0]): item["msg"].removeprefix("Value error, ") for item in error.errors()}
-        for name, text in wrong.items():
-            problems.note(PREFIX + name.upper(), "is missing" if text == "Field required" else text, example(name))
-        settings = Settings(**{**overrides, **{name: _valid(name) for name in wrong}})
-    return settings
-
-
-def load(**overrides: Any) -> Settings:
-    """Read the environment. Raises ConfigurationError about all settings that are missing or wrong, as far as the
-    environment alone shows it; `loading.py` also looks at what else a command needs."""
-    problems = ConfigurationProblems()
-    settings = read(problems, **overrides)
-    settings.note_contradictions(problems)
-    problems.raise_all()
-    return settings
-
-
-def load_offline(**overrides: Any) -> Settings:
-    """For what needs neither Redis nor checkpoints nor a clean hub: those settings may be missing. Raises
-    ConfigurationError."""
-    not_used = {"redis_url": example("redis_url"), "checkpoint_url": example("checkpoint_url"), "mode": "observe"}
-    return load(**{**not_used, **overrides})
-
-
-def _valid(name: str) -> Any:
-    """In place of a wrong mode, the one that needs least: what the right one needs is not known."""
-    field = Settings.model_fields[name]
-    if name == "mode":
-        return "observe"
-    return example(name) if field.is_required() else field.default
 
 
 def example(name: str) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from dedup_service.config.file import SETTING, ConfigFile, GroupSettings
+from dedup_service.config.file import SETTING, ConfigFile, GroupSettings, InputSettings, OutputSettings
 from dedup_service.config.hubs import InputConfig, OutputConfig
 from dedup_service.config.senders import SenderSettings
 from dedup_service.config.settings import PREFIX
+from dedup_service.config.variables import unknown_variables
 from dedup_service.core.groups import CLOUDEVENTS
 from dedup_service.core.patterns import are_all_named
 from wire.formats.registry import doubts_of
@@ -32,6 +33,15 @@ class ConfigWarning:
 def no_groups() -> ConfigWarning:
     effect = "all devices are one group: each of them may send, and so suppress, any source"
     return ConfigWarning("no_groups", SETTING, effect)
+
+
+def unknown_settings(environment: Iterable[str], file: ConfigFile | None) -> Iterator[ConfigWarning]:
+    hubs: list[InputSettings | OutputSettings] = [] if file is None else [*file.inputs, *file.outputs]
+    named = {hub.connection_string_env for hub in hubs}
+    for variable, meant in unknown_variables(environment).items():
+        if variable not in named:
+            help_text = f"did you mean {meant}?" if meant else "`dedup-service run --help` lists the settings"
+            yield ConfigWarning("unknown_setting", variable, f"is no setting, and is ignored; {help_text}")
 
 
 def shared_consumer_groups(inputs: Sequence[InputConfig], outputs: Sequence[OutputConfig]) -> Iterator[ConfigWarning]:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from dedup_service.bootstrap import build
-from dedup_service.config.settings import Settings, load
+from dedup_service.config.loading import load
+from dedup_service.config.settings import Settings
 from dedup_service.service import Service
 from dedup_service.telemetry import Count, Telemetry
 from sandbox.hub.stand_in import StandIn

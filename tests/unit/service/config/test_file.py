@@ -112,7 +112,39 @@ def test_an_unknown_field_is_named_with_the_nearest_right_one(tmp_path: Path, te
     path = write(tmp_path, text)
     with pytest.raises(ConfigurationError) as caught:
         load_config_file(path)
-    assert str(caught.value).startswith(f"DEDUP_CONFIG_FILE: {path}, {said}")
+    assert str(caught.value).startswith(f"DEDUP_CONFIG_FILE: {path}")
+    assert said in str(caught.value)
+
+
+SEVERAL = """\
+grups: []
+groups:
+  - nmae: presses
+    mode: forget
+    window_seconds: 0
+  - name: ovens
+    format: telegraf
+    format_options: {tgs: [a], measurement: b}
+    mode: drop
+    mode: mark
+"""
+
+
+def test_all_mistakes_are_named_at_once_and_none_that_only_follows_from_another(tmp_path: Path) -> None:
+    path = write(tmp_path, SEVERAL)
+    with pytest.raises(ConfigurationError) as caught:
+        load_config_file(path)
+    heading, *lines = str(caught.value).splitlines()
+    assert heading == f"DEDUP_CONFIG_FILE: {path} has 7 mistakes:"
+    assert [line.split(": ")[0].strip() + " " + line.split(": ")[1] for line in lines] == [
+        "line 1 grups",
+        "line 3 groups[0].nmae",
+        "line 4 groups[0].mode",
+        "line 5 groups[0].window_seconds",
+        "line 8 groups[1].format_options.tgs",
+        "line 8 groups[1].format_options.measurement",
+        "line 10 groups[1].mode",
+    ]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -120,7 +152,7 @@ def test_the_options_of_every_format_are_known_by_name(tmp_path: Path, name: str
     with pytest.raises(ConfigurationError) as caught:
         load_config_file(write(tmp_path, f"groups: [{{name: a, format: {name}, format_options: {{'???': 1}}}}]"))
     names = ", ".join(option_names(name)) or "none"
-    assert f"groups[0].format_options.???: is unknown here; there are {names}. Example" in str(caught.value)
+    assert f"groups[0].format_options.???: is unknown here; there are {names}" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ ALL_REQUIRED = {
     "DEDUP_INPUT_CONNECTION_STRING",
     "DEDUP_INPUT_CONSUMER_GROUP",
     "DEDUP_OUTPUT_CONNECTION_STRING",
+    "DEDUP_OUTPUT_CONSUMER_GROUP",
     "DEDUP_DEAD_LETTER_CONNECTION_STRING",
     "DEDUP_REDIS_URL",
     "DEDUP_CHECKPOINT_URL",
@@ -171,3 +172,9 @@ def test_a_path_with_too_few_slashes_is_refused(
 @pytest.mark.parametrize("url", ["sqlite:///x.db", "sqlite:///./x.db", "sqlite:////tmp/x.db"])
 def test_a_path_in_a_folder_that_exists_is_accepted(url: str) -> None:
     assert load_to_run(**{**GOOD, "checkpoint_url": url}).checkpoint_url.get_secret_value() == url
+
+
+def test_a_misspelt_variable_is_named_where_its_setting_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEDUP_REDIS_ULR", "redis://:hunter2@cache")
+    line = refused(load_to_run)["DEDUP_REDIS_URL"]
+    assert line.startswith("DEDUP_REDIS_URL: is missing, and DEDUP_REDIS_ULR, which is there, is no setting. Example")

@@ -10,8 +10,9 @@ import pytest
 from dedup_service.config.config import Config
 from dedup_service.config.file import ConfigFile, GroupSettings, InputSettings
 from dedup_service.config.groups import make_group
+from dedup_service.config.loading import load_offline
 from dedup_service.config.rebuildable import not_rebuildable
-from dedup_service.config.settings import Settings, load_offline
+from dedup_service.config.settings import Settings
 from dedup_service.config.warnings import ConfigWarning
 from dedup_service.core.clean_events import clean_events
 from dedup_service.core.events import InputEvent

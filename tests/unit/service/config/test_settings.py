@@ -13,7 +13,8 @@ from dedup_service.__main__ import settings_help
 from dedup_service.adapters.azure_clients import AzureClients, Network
 from dedup_service.commands.check import Checker
 from dedup_service.config.config import Config
-from dedup_service.config.settings import Settings, load
+from dedup_service.config.loading import load
+from dedup_service.config.settings import Settings
 from dedup_service.errors import ConfigurationError
 from dedup_service.telemetry import Telemetry
 

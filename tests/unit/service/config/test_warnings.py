@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dedup_service.config.config import Config
-from dedup_service.config.settings import load
+from dedup_service.config.loading import load
 from tests.unit.service.config.test_settings import GOOD, HUB
 
 SHAPE = {"source": ["/tag", "system:message-id"], "time": "/ts"}

@@ -41,7 +41,8 @@ MAX_MS = 8_640_000_000_000_000
 """The last time that a browser can show."""
 _PROCESS = re.compile(r"-[0-9]+-[0-9a-f]{8}$")
 REPEAT_MS = 300_000
-"""What begins again so soon after it ended goes on in the same entry: a replica whose silence flaps makes no storm."""
+"""What begins for the third time so soon after it ended goes on in the entry of the second: a replica whose silence flaps
+makes no storm. A moment that repeats has one entry from the first."""
 
 
 Ms = Annotated[int, msgspec.Meta(ge=0, le=MAX_MS)]
@@ -222,22 +223,23 @@ def _named(partitions: Sequence[str], at_most: int = 8) -> str:
 class _Draft:
     entries: list[Entry]
     next_number: int
-    _latest: dict[Subject, int] = field(init=False)
-    """Places of the latest entries."""
+    _places: dict[Subject, list[int]] = field(default_factory=dict)
+    """Of each subject's entries, the latest last."""
 
     def __post_init__(self) -> None:
-        self._latest = {entry.subject: place for place, entry in enumerate(self.entries)}
+        for place, entry in enumerate(self.entries):
+            self._places.setdefault(entry.subject, []).append(place)
 
     def note(self, spell: Spell) -> None:
-        place = self._latest.get(spell.subject)
-        if place is None or not _continues(self.entries[place], spell):
+        *former, place = self._places.get(spell.subject) or [-1]
+        if place < 0 or not _continues(self.entries[place], spell, self.entries[former[-1]] if former else None):
             self._append(spell)
         else:
             self.entries[place] = _continued(self.entries[place], spell)
 
     def _append(self, spell: Spell) -> None:
         kind, group, what = spell.subject
-        self._latest[spell.subject] = len(self.entries)
+        self._places.setdefault(spell.subject, []).append(len(self.entries))
         entry = Entry(self.next_number, kind, group, what, spell.text[:MAX_TEXT], spell.began_ms, spell.ended_ms)
         self.entries.append(entry)
         self.next_number += 1
@@ -265,21 +267,22 @@ def _has_ended(entry: Entry, sight: Sight) -> bool:
     return entry.kind in sight.told or entry.subject in sight.ends_ms or is_gone
 
 
-def _continues(entry: Entry, spell: Spell) -> bool:
-    """Whether the spell belongs to this entry, the latest of its subject."""
+def _continues(entry: Entry, spell: Spell, former: Entry | None) -> bool:
+    """Whether the spell belongs to this entry, the latest of its subject, or is older. `former`: the entry before."""
     if entry.ended_ms is None:
         return True
-    is_same = spell.kind not in MOMENTS or entry.text == spell.text[:MAX_TEXT]
-    return is_same and spell.began_ms <= entry.ended_ms + REPEAT_MS
+    is_soon = spell.began_ms <= entry.ended_ms + REPEAT_MS
+    if spell.kind in MOMENTS:
+        return is_soon and entry.text == spell.text[:MAX_TEXT]
+    flaps = former is not None and former.ended_ms is not None and entry.began_ms <= former.ended_ms + REPEAT_MS
+    return spell.began_ms <= entry.ended_ms or (is_soon and flaps)
 
 
 def _continued(entry: Entry, spell: Spell) -> Entry:
+    if spell.ended_ms is not None and spell.ended_ms <= (entry.began_ms if entry.ended_ms is None else entry.ended_ms):
+        return entry  # it was seen before
     if entry.ended_ms is None:
-        if spell.ended_ms is None:
-            return entry
-        return msgspec.structs.replace(entry, ended_ms=max(entry.began_ms, spell.ended_ms))
-    if spell.ended_ms is not None and spell.ended_ms <= entry.ended_ms:  # it was seen before
-        return entry
+        return entry if spell.ended_ms is None else msgspec.structs.replace(entry, ended_ms=spell.ended_ms)
     is_again = spell.began_ms >= entry.ended_ms
     return msgspec.structs.replace(
         entry, ended_ms=spell.ended_ms, text=spell.text[:MAX_TEXT], times=entry.times + int(is_again)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import get_args
 
 import msgspec
@@ -82,22 +83,45 @@ def test_what_can_not_be_told_now_goes_on() -> None:
     assert [entry.ended_ms for entry in gone.entries if entry.kind == SILENT] == [START_MS + 15_000]
 
 
-def test_a_silence_that_flaps_is_one_entry() -> None:
+def silences(timeline: Timeline) -> list[Entry]:
+    return [entry for entry in timeline.entries if entry.kind == SILENT]
+
+
+def test_a_silence_that_flaps_is_two_entries() -> None:
     timeline = Timeline()
     for n in range(0, 2000, 10):
         timeline = look(timeline, n + 3, silent(began_ms=START_MS + n * 1000))
         timeline = look(timeline, n + 6)
-    (entry,) = [entry for entry in timeline.entries if entry.kind == SILENT]
-    assert entry.times == 200
-    assert (entry.began_ms, entry.ended_ms) == (START_MS, START_MS + 1996_000)
-    assert ending_of(entry) == "is back for now"
+    first, rest = silences(timeline)
+    assert (first.times, rest.times) == (1, 199)
+    assert (rest.began_ms, rest.ended_ms) == (START_MS + 10_000, START_MS + 1996_000)
+    assert (ending_of(first), ending_of(rest)) == ("is back after 6.0 s", "is back for now")
 
 
-def test_what_comes_back_much_later_is_another_entry() -> None:
-    timeline = look(look(Timeline(), 3, silent()), 6)
-    later = silent(began_ms=START_MS + 6000 + REPEAT_MS + 1)
-    assert len(texts(look(timeline, 400, later))) == 2
-    assert len(texts(look(timeline, 400, silent(began_ms=START_MS + 6000 + REPEAT_MS)))) == 1
+def test_two_outages_soon_after_each_other_are_two_entries() -> None:
+    """Whoever switches a gateway off twice reads twice that it was silent, and for how long."""
+    timeline = look(look(Timeline(), 12, silent()), 19)
+    timeline = look(timeline, 60, silent(began_ms=START_MS + 50_000))
+    first, second = silences(timeline)
+    assert (ending_of(first), ending_of(second)) == ("is back after 19 s", None)
+
+
+def test_what_ended_before_is_not_the_end_of_what_lasts_now() -> None:
+    """A pod tells what ended for a minute, and by then it may have begun again."""
+    timeline = look(look(Timeline(), 12, silent()), 19)
+    again, ended = silent(began_ms=START_MS + 30_000), replace(silent(), ended_ms=START_MS + 19_000)
+    timeline = look(timeline, 40, ended, again)
+    timeline = look(timeline, 45, again, ended)
+    assert [entry.ended_ms for entry in silences(timeline)] == [START_MS + 19_000, None]
+
+
+def test_what_flapped_and_comes_back_much_later_is_another_entry() -> None:
+    timeline = Timeline()
+    for n in (0, 10):
+        timeline = look(look(timeline, n + 3, silent(began_ms=START_MS + n * 1000)), n + 6)
+    ended_ms = START_MS + 16_000
+    assert len(silences(look(timeline, 400, silent(began_ms=ended_ms + REPEAT_MS)))) == 2
+    assert len(silences(look(timeline, 400, silent(began_ms=ended_ms + REPEAT_MS + 1)))) == 3
 
 
 def test_other_subjects_have_entries_of_their_own() -> None:

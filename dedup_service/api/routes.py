@@ -178,7 +178,8 @@ def create_router(fleet: Fleet) -> APIRouter:
         limit: Limit = 100,
         after: After = None,
     ) -> Page[GapView]:
-        """Sequence numbers that no replica delivered: the readings that were really lost."""
+        """Sequence numbers that no replica has delivered yet: the readings that were really lost, unless `found_ms` is of the
+        last moments, and a copy of a slower replica is still under way."""
         gaps = [
             GapView(
                 group=item.name,

@@ -110,7 +110,7 @@ def _summary(report: GroupReport) -> Iterator[str]:
     if unable:
         yield f"  {unable:,} of {_counted(total)} can't be deduplicated as they are sent now."
     elif not undecided:
-        yield "  Every source can be deduplicated."
+        yield f"  Every source can be deduplicated{_but_conflicts(report)}."
     for trap in report.traps:
         yield f"  - {_such_as(trap.sources, [trap.example])}: {_printable(trap.text)}"
     if undecided:
@@ -118,6 +118,13 @@ def _summary(report: GroupReport) -> Iterator[str]:
         yield f"  {undecided:,} of {_counted(total)} {'is' if undecided == 1 else 'are'} undecided{others}."
     for item in report.undecided:
         yield f"  - {_such_as(item.sources, item.examples)}: {item.text}"
+
+
+def _but_conflicts(report: GroupReport) -> str:
+    conflicting = [item for item in report.sources if item.conflicts]
+    if not conflicting:
+        return ""
+    return f", but copies of {_such_as(len(conflicting), [conflicting[0].source])} differ in content (conflicts)"
 
 
 def _such_as(sources: int, examples: list[str]) -> str:

@@ -165,6 +165,16 @@ async def test_what_is_undecided_is_said_with_a_few_examples_and_the_reason(
     assert all(len(item["examples"]) == min(item["sources"], MAX_EXAMPLES) for item in for_programs)
 
 
+async def test_a_headline_that_all_is_well_does_not_pass_over_conflicts() -> None:
+    copies = Copies()
+    for k in range(30):
+        for replica in (0, 1):
+            await copies.deliver(replica, str(k), NOW_MS + k, k if k else replica, "urn:a")
+    text = as_text({"g": await report_of(copies, ["urn:a"])}, 1)
+    said = "  Every source can be deduplicated, but copies of 1 source urn:a differ in content (conflicts).\n"
+    assert said in text
+
+
 async def test_what_is_undecided_stands_beside_what_is_impossible() -> None:
     copies = Copies()
     for k in range(30):

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from wire.canonical_json import canonical_json, canonical_json_of_all_digits
@@ -76,9 +76,8 @@ def reading_id(source: str, strategy: str, fields: tuple[bytes, ...]) -> str:
     different lists of parts never yield the same bytes.
     """
     hashed = _of_source(source, strategy).copy()
-    for field in fields:
-        hashed.update(_length(len(field)) + field)
-    return hashed.hexdigest()[: 2 * ID_BYTES]
+    hashed.update(b"".join([_length(len(field)) + field for field in fields]))
+    return hashed.digest()[:ID_BYTES].hex()
 
 
 @lru_cache(KNOWN_SOURCES)
@@ -148,7 +147,11 @@ class Content:
         try:
             return (canonical_json(sample.data),)
         except ValueError:
-            return (ALL_DIGITS, _canonical(sample.source, sample.data, canonical_json_of_all_digits))
+            pass
+        try:
+            return (ALL_DIGITS, canonical_json_of_all_digits(sample.data))
+        except ValueError as error:
+            raise _no_form(sample.source, error) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,14 +197,14 @@ def _parse_time_bucket(argument: str) -> TimeBucket:
 
 def canonical(source: str, data: Any, *, exact: bool = False) -> bytes:
     """The data by RFC 8785; `exact` also writes whole numbers that no double holds, as text. Raises NoIdentityError."""
-    return _canonical(source, data, partial(canonical_json, exact=exact))
-
-
-def _canonical(source: str, data: Any, form: Callable[[Any], bytes]) -> bytes:
     try:
-        return form(data)
+        return canonical_json(data, exact=exact)
     except ValueError as error:
-        raise NoIdentityError(f"{source}: the payload has no canonical form: {error}") from None
+        raise _no_form(source, error) from None
+
+
+def _no_form(source: str, error: ValueError) -> NoIdentityError:
+    return NoIdentityError(f"{source}: the payload has no canonical form: {error}")
 
 
 def sequence_of(data: Any) -> tuple[str, int] | None:

@@ -250,7 +250,6 @@ async def test_what_a_pod_saw_when_it_last_wrote_is_no_absence_now(deployment: D
     assert "c was lost: it ended without leaving, or is cut off" not in deployment.texts()
 
 
-
 async def test_an_outage_lasts_from_the_first_pod_to_the_last(deployment: Deployment) -> None:
     deployment.start("b")
     await deployment.run(12, *ALL)

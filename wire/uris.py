@@ -13,6 +13,8 @@ from urllib.parse import quote
 
 PATH = "!$&'()*+,;=:@/"
 """What may stand in a path beside letters, digits and `-._~` (RFC 3986 §3.3)."""
+_NEVER_ENCODED = frozenset("-._~")
+"""By the library, though they may be (RFC 3986 §2.3)."""
 _KNOWN_TEXTS = 10_000
 _PCT = "%[0-9A-Fa-f]{2}"
 _PATH_CHARACTER = rf"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|{_PCT})"
@@ -41,6 +43,7 @@ def as_uri(text: str) -> str:
     return uri if is_uri_reference(uri) else quote(with_percents, safe=PATH + "?%")  # brackets are for IPv6 addresses only
 
 
+@lru_cache(_KNOWN_TEXTS)
 def is_uri_reference(text: str) -> bool:
     """Whether it is a URI reference by RFC 3986 §4.1 that is not empty, as CloudEvents demands of a source."""
     match = _PARTS(text)
@@ -57,20 +60,40 @@ def is_uri_reference(text: str) -> bool:
 
 
 class UriTemplate:
-    """A URI in which `{name}` stands for a value, which is text as it stands in a line or a topic."""
+    """A URI in which `{name}` stands for a value, which is text as it stands in a line or a topic.
+
+    Different values make different URIs: of several values, none keeps a character by which the template separates two.
+    """
 
     def __init__(self, text: str) -> None:
-        """Raises ValueError for a template whose URIs would be none."""
+        """Raises ValueError for a template whose URIs would be none, or the same for different values."""
         if not is_uri_reference(_FIELD.sub("x", text)):
             advice = "write {NAME} for a value, and everything else as a URI has it"
             raise ValueError(f"{text!r} is not the template of a URI; {advice}, perhaps {_advised(text)!r}")
         self._parts = _FIELD.split(text)
         self.names = frozenset(self._parts[1::2])
+        separators = self._parts[2:-2:2]
+        if not all(map(_separating, separators)):
+            raise ValueError(f"{text!r} does not separate its values; put a character such as : or / between them")
+        self._separating = frozenset("".join(map(_separating, separators)))
+        self._safe = "".join(character for character in PATH if character not in self._separating)
 
     def fill(self, values: Mapping[str, str]) -> str:
         """Raises ValueError if these values make no URI reference, and KeyError if one is missing."""
-        parts = [encoded(values[part]) if number % 2 else part for number, part in enumerate(self._parts)]
+        parts = [self._encoded(values[part]) if number % 2 else part for number, part in enumerate(self._parts)]
         return joined(*parts)
+
+    def _encoded(self, text: str) -> str:
+        value = encoded(text, self._safe)
+        for character in self._separating & _NEVER_ENCODED:
+            value = value.replace(character, f"%{ord(character):02X}")
+        return value
+
+
+def _separating(literal: str) -> str:
+    """The characters of a literal between two values by which it is known where the first ends; empty if there is none."""
+    reserved = "".join(character for character in literal if character in PATH + "?#")
+    return reserved or "".join(_NEVER_ENCODED.intersection(literal))
 
 
 def joined(*parts: str) -> str:

@@ -178,8 +178,8 @@ def create_router(fleet: Fleet) -> APIRouter:
         limit: Limit = 100,
         after: After = None,
     ) -> Page[GapView]:
-        """Sequence numbers that no replica has delivered yet: the readings that were really lost, unless `found_ms` is of the
-        last moments, and a copy of a slower replica is still under way."""
+        """Sequence numbers that no replica has delivered yet: the readings that were really lost, unless `found_ms` is a
+        moment ago, and a copy of a slower replica is still under way."""
         gaps = [
             GapView(
                 group=item.name,

@@ -113,6 +113,34 @@ def test_a_template_takes_values_as_they_stand() -> None:
         UriTemplate("urn:{a}").fill({"a": "//h:x"})
 
 
+@pytest.mark.parametrize(
+    ("text", "uri"),
+    [
+        ("urn:{a}/{b}", "urn:1%2F2/3"),
+        ("urn:{a}:{b}", "urn:1/2:3"),
+        ("urn:{a}-{b}", "urn:1/2-3"),
+        ("urn:{a}/x", "urn:1/2/x"),
+        ("urn:{a}?{b}", "urn:1/2?3"),
+    ],
+)
+def test_only_what_separates_values_is_encoded_in_them(text: str, uri: str) -> None:
+    assert UriTemplate(text).fill({"a": "1/2", "b": "3"}) == uri
+
+
+@given(st.sampled_from(["{a}/{b}", "{a}-{b}", "x{a}y/y{b}z", "{a}.-{b}:{a}", "a/{a}?{b}", "{a}~x{b}"]), st.data())
+def test_different_values_make_different_uris(text: str, data: st.DataObject) -> None:
+    values = st.fixed_dictionaries({name: st.text("12/-.~?:xyz%", max_size=5) for name in "ab"})
+    one, other = data.draw(values), data.draw(values)
+    template = UriTemplate("urn:" + text)
+    assert (template.fill(one) == template.fill(other)) == (one == other)
+
+
+@pytest.mark.parametrize("text", ["urn:{a}{b}", "urn:{a}and{b}", "urn:{a}:{b}1{c}"])
+def test_a_template_that_does_not_separate_values_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="does not separate its values"):
+        UriTemplate(text)
+
+
 @pytest.mark.parametrize("text", ["", "urn:{a", "urn:a}", "urn:{}", "urn:ä:{a}", "1:{a}", "urn:{{a}}"])
 def test_a_template_that_makes_no_uri_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not the template of a URI"):

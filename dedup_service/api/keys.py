@@ -70,7 +70,7 @@ class KeyView(View):
             conflicts=[conflict_view(example, names) for example in fate.conflicts],
             content=claim.content.hex(),
             remembered_seconds=stored.ttl_ms / 1000,
-            text=_sentence(verdict, replicas, conflict, exact=exact),
+            text=f"{_sentence(verdict, replicas, exact=exact)}{_agreement(conflict, fate)}",
         )
 
 
@@ -87,13 +87,17 @@ def _repeated(fate: Fate) -> int | None:
     return sum(replica_figures(fate.since, number).self_duplicates for number in range(MAX_REPLICAS))
 
 
-def _sentence(verdict: KeyVerdict, replicas: list[str], conflict: ConflictState, *, exact: bool) -> str:
+def _sentence(verdict: KeyVerdict, replicas: list[str], *, exact: bool) -> str:
     count = len(replicas)
     copies = f"{'' if exact else 'at least '}{count} {'copy' if count == 1 else 'copies'}, of {', '.join(replicas)}"
-    ending = {
-        "none": "",
-        "seen": "; they differ in content (see conflicts)",
-        "unknown": "; whether they agree in content is not known",
-    }
-    became = "observed, not published" if verdict == "observed" else verdict
-    return f"{became}; {copies}{ending[conflict]}"
+    return f"{'observed, not published' if verdict == 'observed' else verdict}; {copies}"
+
+
+def _agreement(conflict: ConflictState, fate: Fate) -> str:
+    if conflict == "none":
+        return ""
+    if conflict == "seen":
+        return "; they differ in content (see conflicts)"
+    of_others = "copies of this source differed since then, and no example of this one is kept"
+    why = of_others if fate.since is not None else "that time is not counted, or forgotten"
+    return f"; whether they agree in content is not known: {why}"

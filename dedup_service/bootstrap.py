@@ -16,6 +16,8 @@ from redis.exceptions import RedisError
 
 from dedup_service.adapters.azure_clients import AzureClients, Network
 from dedup_service.adapters.checkpoints.blobs import SdkCheckpoints, create_container
+from dedup_service.adapters.checkpoints.observing import SUFFIX as OBSERVING
+from dedup_service.adapters.checkpoints.observing import ObservingCheckpoints
 from dedup_service.adapters.checkpoints.sqlite import SqliteCheckpoints
 from dedup_service.adapters.eventhubs.input import RETRY_INTERVAL_SECONDS, EventHubInput
 from dedup_service.adapters.eventhubs.publisher import EventHubPublisher
@@ -30,6 +32,7 @@ from dedup_service.adapters.redis.ledger import RedisLedger
 from dedup_service.adapters.redis.marked import Generations
 from dedup_service.adapters.redis.markers import RedisMarkers
 from dedup_service.adapters.redis.namespaces import check_former_namespace
+from dedup_service.adapters.redis.precedence import RedisPrecedence
 from dedup_service.adapters.redis.timeline import RedisTimelineStore
 from dedup_service.commands.capture import chosen_input
 from dedup_service.commands.check import RoundTripPorts
@@ -143,14 +146,18 @@ def _input_ports(
     telemetry: Telemetry,
     generations: Generations | None,
 ) -> InputPorts:
-    settings = config.settings
+    settings, observes = config.settings, config.only_observes
     name = item.name if len(config.inputs) > 1 else ""
+    hub, group = "/".join(item.address.name), item.consumer_group
+    published, observed = make_checkpoints(settings, azure, *item.address.name, group), None
+    if observes or "start_at" not in settings.model_fields_set:
+        observed = make_checkpoints(settings, azure, *item.address.name, group + OBSERVING)
 
     def make_leases(partition_ids: list[str]) -> RedisLeases:
         return RedisLeases(
             redis,
             namespace=config.namespace,
-            scope="/".join(item.address.name),
+            scope=hub + OBSERVING if observes else hub,
             partition_ids=partition_ids,
             ttl_seconds=settings.lease_seconds,
             monotonic=clock.monotonic,
@@ -164,8 +171,12 @@ def _input_ports(
         hub=EventHubInput(
             connect_to, item.address.namespace, name, prefetch=settings.prefetch, batch_size=settings.batch_size
         ),
-        checkpoints=make_checkpoints(settings, azure, *item.address.name, item.consumer_group),
+        checkpoints=ObservingCheckpoints(observed, published) if observes and observed else published,
+        observed=None if observes else observed,
         make_leases=make_leases,
+        precedence=RedisPrecedence(
+            redis, reads=f"{hub}/{group}", publishes=not observes, ttl_seconds=settings.lease_seconds
+        ),
         retention=Retention(item.retention_ms),
         label=f"{name}/" if name else "",
     )

@@ -277,6 +277,10 @@ class Leases(Protocol):
         """Writes the record, and with `release` gives the lease up. Returns False when the lease is lost. Idempotent."""
         ...
 
+    async def began_ms(self, now_ms: int) -> int:
+        """When work began here, in ms since the epoch: the time of the first call, by whichever pod."""
+        ...
+
     async def leave(self, pod_id: str) -> None:
         """Removes this pod from the live ones."""
         ...
@@ -286,6 +290,15 @@ class Leases(Protocol):
         ...
 
     async def save_sample(self, sample: EndOffsets) -> None: ...
+
+
+class Precedence(Protocol):
+    """Which pods go first where several kinds of them read one input hub with one consumer group."""
+
+    async def must_wait(self) -> bool:
+        """Whether this pod must leave all partitions to others. Called in every interval of renewals, before any lease is
+        taken: a pod that goes first so says that it is there."""
+        ...
 
 
 class Checkpoints(Protocol):

@@ -147,7 +147,12 @@ class Service:
     async def _close(self) -> None:
         shared = self._ports.shared
         closing = [shared.claims.close()]
-        closing += [port.close() for source in self._ports.inputs for port in (source.hub, source.checkpoints)]
+        closing += [
+            port.close()
+            for source in self._ports.inputs
+            for port in (source.hub, source.checkpoints, source.observed)
+            if port
+        ]
         closing += [port.close() for port in (shared.clean, shared.tail, shared.dead_letters) if port is not None]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
@@ -298,5 +303,6 @@ class Service:
         """The first checkpoint of a partition is written before anything of it is processed, unless work began at a time."""
         if isinstance(self._settings.start_position, int):
             return True
-        loaded = await asyncio.gather(*(source.checkpoints.load() for source in self._ports.inputs))
+        stores = [port for source in self._ports.inputs for port in (source.checkpoints, source.observed) if port]
+        loaded = await asyncio.gather(*(store.load() for store in stores))
         return any(loaded)

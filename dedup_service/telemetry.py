@@ -215,6 +215,16 @@ class Telemetry:
             effect=f"its partitions go to the others; it comes back after {seconds:.0f} s, once it reaches the hubs",
         )
 
+    def leaves_all_to_publishing_pods(self) -> None:
+        log.info(
+            "publishing_pods_read",
+            problem="others publish what they read with this consumer group",
+            effect="this pod only observes, and leaves all partitions to them until they are gone",
+        )
+
+    def observes_again(self) -> None:
+        log.info("publishing_pods_gone", effect="this pod observes again")
+
     def takes_part_again(self) -> None:
         log.info("pod_takes_part")
 

@@ -11,7 +11,7 @@ from dedup_service.core.leases import Lease, Renewal, fair_share
 from dedup_service.errors import Dependency, DependencyKind, UnavailableError
 from dedup_service.partitions.giving_up import GivingUp
 from dedup_service.partitions.worker import PartitionWorker
-from dedup_service.ports import Leases, Publisher
+from dedup_service.ports import Leases, Precedence, Publisher
 from dedup_service.processing.shared import Shared
 from dedup_service.telemetry import Count
 
@@ -37,6 +37,7 @@ class Assignment:
         partition_ids: list[str],
         options: AssignmentOptions,
         leases: Leases,
+        precedence: Precedence,
         shared: Shared,
         make_worker: Callable[[Lease], PartitionWorker],
         probe: Callable[[], Awaitable[object]],
@@ -46,6 +47,7 @@ class Assignment:
         self._partition_ids = partition_ids
         self._options = options
         self._leases = leases
+        self._precedence = precedence
         self._shared = shared
         self._clock = shared.ports.clock
         self._telemetry = shared.ports.telemetry
@@ -54,6 +56,8 @@ class Assignment:
         self._sampling: asyncio.Task[None] | None = None
         self._giving_up = GivingUp(self._clock, self._telemetry, probe)
         self._free_since: dict[str, float] = {}
+        self._waits = False
+        """Whether others go first."""
 
     def add_partitions(self, partition_ids: Sequence[str]) -> None:
         """From the next round on, they are shared like the others."""
@@ -83,7 +87,10 @@ class Assignment:
         try:
             renewal = await self._renew()
             self._giving_up.review([worker for worker, _ in self._workers.values()], renewal)
-            await self._balance(renewal)
+            must_wait = await self._precedence.must_wait()
+            self._see_who_goes_first(must_wait=must_wait)
+            if not must_wait:
+                await self._balance(renewal)
         except UnavailableError as error:
             self._telemetry.unavailable(error.dependency, error.problem)
             return
@@ -109,6 +116,16 @@ class Assignment:
         for worker, _ in self._workers.values():
             if worker.lease.is_lost:  # even if another call found out: the answer of an earlier renewal may have been lost
                 worker.stop("the lease was lost")
+
+    def _see_who_goes_first(self, *, must_wait: bool) -> None:
+        if must_wait:
+            self._free_since = {}
+            for worker, _ in self._workers.values():
+                worker.stop("given up to pods that publish")
+        if must_wait != self._waits:
+            self._waits = must_wait
+            tell = self._telemetry.leaves_all_to_publishing_pods if must_wait else self._telemetry.observes_again
+            tell()
 
     async def _balance(self, renewal: Renewal) -> None:
         """Those that were held longest go first, so that a partition which others left alone is not left alone again."""

@@ -63,6 +63,7 @@ class InputConsumer:
             info.partition_ids,
             self._assignment_options,
             leases,
+            self._source.precedence,
             self._shared,
             partial(self._make_worker, leases),
             self._probe,

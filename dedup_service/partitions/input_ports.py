@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dedup_service.config.hubs import InputConfig
 from dedup_service.core.retention import Retention
-from dedup_service.ports import Checkpoints, InputHub, Leases
+from dedup_service.ports import Checkpoints, InputHub, Leases, Precedence
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +15,11 @@ class InputPorts:
     config: InputConfig
     hub: InputHub
     checkpoints: Checkpoints
+    observed: Checkpoints | None
+    """Of pods that only observed before this one publishes; None where nothing follows from them."""
     make_leases: Callable[[list[str]], Leases]
     """Takes the ids of the hub's partitions."""
+    precedence: Precedence
     retention: Retention
     label: str = ""
     """Stands before the partition's number in logs and figures, where there are several inputs."""

@@ -14,6 +14,8 @@ from dedup_service.processing.shared import Shared
 from dedup_service.waiting import Retrier
 
 LATEST = "latest"
+CLOCKS_APART_MS = 5_000
+"""By how much the clocks of pods and of the hub may differ."""
 BEGINNING_OFFSET = "-1"
 """What the hub still keeps comes behind this offset."""
 
@@ -49,8 +51,18 @@ class Takeover:
         if finished is not None and finished.sequence_number > state.last_sequence_number:
             self._refuse_position(finished, state, is_same_hub=inherited is not None)
         if finished is None:
+            await self._begin_behind_what_was_observed()
             finished = await self._pin(state)
         return await self._begin(info, state, finished, inherited, inherited.generation if inherited else 0)
+
+    async def _begin_behind_what_was_observed(self) -> None:
+        """After observing, all partitions are published from the same moment on: a reading of which copies came later is in
+        the clean stream, whatever partition they are in."""
+        observed = self._source.observed
+        if observed is not None and self._partition_id in await self._retrier.run(observed.load):
+            now_ms = self._shared.ports.clock.now_ms()
+            began_ms = await self._retrier.run(partial(self._leases.began_ms, now_ms))
+            self._start_at = began_ms - CLOCKS_APART_MS
 
     async def start_again(self) -> TakeoverState:
         """After a HubRecreatedError: reads a recreated hub from its beginning, wherever the operator wanted to start in the

@@ -340,3 +340,13 @@ def test_the_chart_can_be_packaged(tmp_path: Path) -> None:
     with helm.Chart.load(archive) as chart:
         assert chart.name == "dedup-service"
         assert not any(item["name"].startswith("ci/") for item in chart.files)
+
+
+def test_lag_is_read_where_the_mode_keeps_its_checkpoints() -> None:
+    values = load_values("keda-identity")
+    group = values["settings"]["input_consumer_group"]
+    for mode, expected in (("drop", group), ("observe", f"{group}/observe")):
+        values["settings"]["mode"] = mode
+        (scaled,) = of_kind(render(values), "ScaledObject")
+        (trigger,) = scaled["spec"]["triggers"]
+        assert trigger["metadata"]["consumerGroup"] == expected

@@ -187,3 +187,8 @@ async def test_pods_hear_when_any_other_made_progress(bench: Bench) -> None:
     assert 1.0 <= heard < 30.0
     assert (await bench.leases.renew("a", [])).others_progressed_ago >= 30.0
     assert (await bench.leases.renew("c", [])).others_progressed_ago < 30.0
+
+
+async def test_work_began_at_the_first_call(bench: Bench) -> None:
+    assert await bench.leases.began_ms(7_000) == 7_000
+    assert await bench.leases.began_ms(9_000) == 7_000

@@ -308,6 +308,13 @@ class StoredLease:
     """The marker's when it was taken."""
 
 
+class AlwaysFirst:
+    """A pod that nobody goes before."""
+
+    async def must_wait(self) -> bool:
+        return False
+
+
 @dataclass(slots=True)
 class MemoryLeases:
     clock: Clock
@@ -319,6 +326,11 @@ class MemoryLeases:
     known: dict[int, frozenset[str]] = field(default_factory=dict)
     sample: EndOffsets | None = None
     sampled_at: float = float("-inf")
+    began: int | None = None
+
+    async def began_ms(self, now_ms: int) -> int:
+        self.began = now_ms if self.began is None else self.began
+        return self.began
 
     def add_partitions(self, partition_ids: Sequence[str]) -> None:
         self.partition_ids = [*self.partition_ids, *partition_ids]

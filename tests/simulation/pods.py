@@ -20,6 +20,7 @@ from dedup_service.rebuild.reading_back import ReadingBack
 from dedup_service.rebuild.rebuilder import Rebuilder, RebuildOptions
 from dedup_service.telemetry import Telemetry
 from tests.doubles.markers import MemoryMarkers
+from tests.doubles.memory import AlwaysFirst
 from tests.simulation.ports import (
     SimulatedCheckpoints,
     SimulatedClaims,
@@ -158,6 +159,7 @@ class Process:
             sorted(world.hub.partitions),
             AssignmentOptions(interval_seconds=0.5, sample_interval_seconds=1.0),
             leases,
+            AlwaysFirst(),
             shared,
             lambda lease: PartitionWorker(lease, source, shared, leases, options),
             self.probe,

@@ -95,6 +95,9 @@ class SimulatedLeases:
             lease.is_lost = True
             return False
 
+    async def began_ms(self, now_ms: int) -> int:
+        return await self.process.call(lambda: self.process.world.leases.began_ms(now_ms))
+
     async def leave(self, pod_id: str) -> None:
         await self.process.call(lambda: self.process.world.leases.leave(pod_id))
 

@@ -13,7 +13,15 @@ from dedup_service.partitions.assignment import Assignment, AssignmentOptions
 from dedup_service.partitions.worker import PartitionWorker, WorkerOptions
 from dedup_service.processing.shared import Shared
 from dedup_service.telemetry import Telemetry
-from tests.doubles.memory import MemoryCheckpoints, MemoryClaims, MemoryClock, MemoryHub, MemoryLeases, MemoryPublisher
+from tests.doubles.memory import (
+    AlwaysFirst,
+    MemoryCheckpoints,
+    MemoryClaims,
+    MemoryClock,
+    MemoryHub,
+    MemoryLeases,
+    MemoryPublisher,
+)
 from tests.support.groups import admission_of
 from tests.support.readings import single
 from tests.support.shared import input_of, shared_of
@@ -89,6 +97,7 @@ def pod(plant: Plant, name: str, hub: Any = None) -> Assignment:
         list(plant.hub.partitions),
         AssignmentOptions(interval_seconds=0.001, sample_interval_seconds=0.01),
         plant.leases,
+        AlwaysFirst(),
         plant.shared(),
         partial(plant.worker_of, hub=hub),
         (hub or plant.hub).info,

@@ -19,6 +19,7 @@ from dedup_service.ports import Leases
 from dedup_service.processing.admission import Admission
 from dedup_service.processing.shared import Shared, SharedPorts
 from dedup_service.telemetry import Telemetry
+from tests.doubles.memory import AlwaysFirst
 from tests.support.groups import OUTPUT
 
 INPUT = "default"
@@ -64,4 +65,7 @@ def shared_of(
 
 def input_of(hub: Any, checkpoints: Any, leases: Leases, retention_ms: int) -> InputPorts:
     config = InputConfig(INPUT, ADDRESS, "dedup", retention_ms)
-    return InputPorts(config, hub, checkpoints, make_leases=lambda _: leases, retention=Retention(retention_ms))
+    retention = Retention(retention_ms)
+    return InputPorts(
+        config, hub, checkpoints, None, make_leases=lambda _: leases, precedence=AlwaysFirst(), retention=retention
+    )

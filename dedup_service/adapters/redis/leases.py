@@ -53,6 +53,7 @@ class RedisLeases:
         self._pods = scope_prefix(namespace, "pods", scope).encode()
         self._leases = scope_prefix(namespace, "lease", scope)
         self._partitions = scope_prefix(namespace, "partitions", scope)
+        self._began = scope_prefix(namespace, "began", scope).encode()
         self._progress = scope_prefix(namespace, "progress", scope).encode()
         self._sample = f"{namespace}{{0}}sample".encode()
         self._renew, self._take, self._write = (
@@ -138,6 +139,11 @@ class RedisLeases:
         lease.is_lost = lease.is_lost or not is_mine or release
         lease.written = record if is_mine else lease.written
         return is_mine
+
+    async def began_ms(self, now_ms: int) -> int:
+        await call(self._client, self._client.set(self._began, str(now_ms), nx=True))
+        stored = await read(self._client, self._report, self._began, cast("Any", self._client.get(self._began)), None)
+        return readable(int, self._report, self._began, stored, now_ms)
 
     async def leave(self, pod_id: str) -> None:
         await read(self._client, self._report, self._pods, self._client.zrem(self._pods, pod_id), 0)

@@ -158,13 +158,8 @@ capabilities:
   drop: [ALL]
 {{- end -}}
 
-{{/* When publishing pods replace observing ones, the old must be gone before the new start: an observing pod that still owns
-     a partition publishes nothing from it. Detected only where Helm can query the cluster. */}}
 {{- define "dedup.strategy" -}}
-{{- $old := lookup "apps/v1" "Deployment" .Release.Namespace (include "dedup.fullname" .) | default dict -}}
-{{- $annotations := dig "spec" "template" "metadata" "annotations" dict $old | default dict -}}
-{{- $was := get $annotations "redundant-edge-dedup/mode" -}}
-{{- if or (eq .Values.strategy.type "Recreate") (and (eq $was "observe") (ne (include "dedup.mode" .) "observe")) -}}
+{{- if eq .Values.strategy.type "Recreate" -}}
 type: Recreate
 {{- else -}}
 type: RollingUpdate

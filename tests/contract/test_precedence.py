@@ -1,0 +1,34 @@
+"""Publishing pods go before observing ones, on a real Valkey and on a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from dedup_service.adapters.redis.calls import RedisClient, connect
+from dedup_service.adapters.redis.precedence import RedisPrecedence
+
+
+@pytest.fixture(params=["valkey", "cluster"])
+async def client(request: pytest.FixtureRequest, redis_url: str) -> AsyncIterator[RedisClient]:
+    is_cluster = request.param == "cluster"
+    made = connect(request.getfixturevalue("redis_cluster") if is_cluster else redis_url, 5.0, is_cluster=is_cluster)
+    yield made
+    await made.aclose()
+
+
+async def test_observing_pods_wait_while_others_publish_what_they_read(client: RedisClient, namespace: str) -> None:
+    def pod(group: str, *, publishes: bool) -> RedisPrecedence:
+        return RedisPrecedence(client, reads=f"{namespace}/hub/{group}", publishes=publishes, ttl_seconds=0.3)
+
+    observing, publishing = pod("dedup", publishes=False), pod("dedup", publishes=True)
+    assert not await observing.must_wait()
+    assert not await publishing.must_wait()
+    assert await observing.must_wait()
+    assert not await publishing.must_wait()
+    assert not await pod("another", publishes=False).must_wait()
+    async with asyncio.timeout(10):
+        while await observing.must_wait():
+            await asyncio.sleep(0.05)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -13,6 +13,8 @@ Loss = Literal["overflow", "gap", "interruption", "undecodable", "unknown-item"]
 LOSSES: tuple[Loss, ...] = ("overflow", "gap", "interruption", "undecodable", "unknown-item")
 Skip = Literal["waiting", "repeated"]
 SKIPS: tuple[Skip, ...] = ("waiting", "repeated")
+Restart = Literal["restarted", "untimed"]
+RESTARTS: tuple[Restart, ...] = ("restarted", "untimed")
 MOST_LISTED = 100
 
 
@@ -53,9 +55,31 @@ class SourceTally:
 
 
 @dataclass(slots=True)
+class RestartTally:
+    """What one entry of the document notes about the counters of its sources."""
+
+    counts: Counter[Restart] = field(default_factory=Counter)
+    """`restarted`: counters that were lower at a later source time, in the same epoch. `untimed`: lower ones of readings
+    without a time, which may have been late as well."""
+    listed: dict[str, str] = field(default_factory=dict)
+    """Sources, and what happened last. At most `MOST_LISTED`."""
+
+    def note(self, reason: Restart, source: str, what: str) -> bool:
+        """Count it, and list the source; return whether it was not listed yet."""
+        self.counts[reason] += 1
+        is_new = source not in self.listed
+        if not is_new or len(self.listed) < MOST_LISTED:
+            self.listed[source] = what
+            return is_new
+        return False
+
+
+@dataclass(slots=True)
 class Counters:
     readings: Counter[str] = field(default_factory=Counter)
     """Readings that got an id, by source; a passive replica counts them, too."""
+    restarts: defaultdict[str, RestartTally] = field(default_factory=lambda: defaultdict(RestartTally))
+    """Counters that started over, by source."""
     dropped: Counter[Reason] = field(default_factory=Counter)
     """Readings that were dropped, by reason."""
     sent_readings: int = 0

@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from edge_sender.counters import LOSSES, MOST_LISTED, REASONS, SKIPS, SourceTally
+from edge_sender.counters import LOSSES, MOST_LISTED, REASONS, RESTARTS, SKIPS, RestartTally, SourceTally
 from edge_sender.election import Role
 from edge_sender.identity.check import IdentityCheck
 from edge_sender.identity.judging import Problem
@@ -58,6 +58,13 @@ class SenderCollector(Collector):
         for reason in REASONS:
             dropped.add_metric([reason], counters.dropped[reason])
         yield dropped
+        restarts = CounterMetricFamily(
+            "edge_counter_restarts", "Counters of readings that went back in one epoch.", labels=["source", "reason"]
+        )
+        for item in self._sender.sources:
+            for restart in RESTARTS:
+                restarts.add_metric([item.source.name, restart], counters.restarts[item.source.name].counts[restart])
+        yield restarts
         lost = CounterMetricFamily(
             "edge_source_losses", "What a source lost before it was a reading, by reason.", labels=["source", "reason"]
         )
@@ -161,6 +168,7 @@ def status(sender: Sender, oldest_at: float | None) -> dict[str, Any]:
                 "readings": counters.readings[item.source.name],
                 "skipped": dict(_skipped(item)),
                 "identity": _identity(item.check),
+                "counter_restarts": _restarts(counters.restarts[item.source.name]),
                 **({} if item.tally is None else _tally(item.tally)),
             }
             for item in sender.sources
@@ -188,6 +196,10 @@ def _tally(tally: SourceTally) -> dict[str, Any]:
         "lost": {reason: tally.lost[reason] for reason in LOSSES},
         "troubled": tally.troubled,
     }
+
+
+def _restarts(tally: RestartTally) -> dict[str, Any]:
+    return {**{reason: tally.counts[reason] for reason in RESTARTS}, "sources": tally.listed}
 
 
 def _by_parameter(tally: SourceTally) -> Counter[str]:

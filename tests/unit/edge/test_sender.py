@@ -410,7 +410,11 @@ async def test_metrics_and_status_show_what_a_source_could_not_read() -> None:
         ("edge_source_revised", {"parameter": "queue_size"}, 5),
     ):
         assert registry.get_sample_value(name, {"source": "fake", **labels}) == value
+    sender.counters.restarts["fake"].note("untimed", "urn:1", "went back")
+    assert registry.get_sample_value("edge_counter_restarts_total", {"source": "fake", "reason": "untimed"}) == 1
+    assert registry.get_sample_value("edge_counter_restarts_total", {"source": "fake", "reason": "restarted"}) == 0
     shown = status(sender, None)["sources"][0]
+    assert shown["counter_restarts"] == {"restarted": 0, "untimed": 1, "sources": {"urn:1": "went back"}}
     assert (shown["variables"], len(shown["left_out"])) == ({"subscribed": 7, "left_out": 200}, 100)
     assert (shown["lost"]["gap"], shown["revised"], len(shown["troubled"])) == (4, tally.revised, 100)
 

@@ -60,6 +60,18 @@ def test_any_number_of_wrong_settings_is_one_message() -> None:
             "{sources: [{name: a, kind: synthetic, identity: content}, {name: a, kind: synthetic, identity: content}]}",
             "twice",
         ),
+        (SOURCES.replace("name: a", "name: a, sequence: {counter: n}"), "sequence.counter: 'n' is no JSON pointer"),
+        (SOURCES.replace("name: a", 'name: a, sequence: {epoch: ""}'), "sequence.epoch: must name a member"),
+        (SOURCES.replace("name: a", "name: a, sequence: {counter: /epoch}"), "must be different members"),
+        (
+            SOURCES.replace("name: a", "name: a, sequence: {restarts: ignore}"),
+            "sequence.restarts: .*'report' or 'new-epoch'",
+        ),
+        (
+            "{sources: [{name: a, kind: file, path: a.csv, format: csv, uri: 'urn:a', identity: sequence, "
+            "sequence: {restarts: new-epoch}}]}",
+            "restarts: new-epoch needs source times: set time",
+        ),
     ],
 )
 def test_the_sources_document_names_the_place_that_is_wrong(sources: str | None, message: str) -> None:

@@ -9,8 +9,8 @@ from typing import Literal
 Reason = Literal["no-identity", "memory-full", "spool-full", "too-old", "refused"]
 REASONS: tuple[Reason, ...] = ("no-identity", "memory-full", "spool-full", "too-old", "refused")
 
-Loss = Literal["overflow", "gap", "interruption", "undecodable", "unknown-item"]
-LOSSES: tuple[Loss, ...] = ("overflow", "gap", "interruption", "undecodable", "unknown-item")
+Loss = Literal["overflow", "gap", "interruption", "undecodable", "unknown-item", "missed"]
+LOSSES: tuple[Loss, ...] = ("overflow", "gap", "interruption", "undecodable", "unknown-item", "missed")
 Skip = Literal["waiting", "repeated"]
 SKIPS: tuple[Skip, ...] = ("waiting", "repeated")
 Restart = Literal["restarted", "untimed"]
@@ -25,12 +25,17 @@ class SourceTally:
     lost: Counter[Loss] = field(default_factory=Counter)
     """`overflow`: notifications before which the server's queue dropped some. `gap`: notification messages that the server
     no longer had. `interruption`: subscriptions that it no longer had, so that what came meanwhile is unknown.
-    `undecodable`: notifications whose value can't be decoded. `unknown-item`: those of no known variable."""
+    `undecodable`: notifications whose value can't be decoded. `unknown-item`: those of no known variable. `missed`: readings
+    that were not there within half an interval, with `sampling: aligned`."""
     skipped: Counter[Skip] = field(default_factory=Counter)
     """`waiting`: notifications that only say that there is no value yet. `repeated`: first ones of a subscription that
     repeat what was delivered already."""
     subscribed: int = 0
     """Number of variables, by the last subscription or browse."""
+    clock_offset_seconds: float | None = None
+    """By how much the server's clock is ahead of this gateway's."""
+    clock_steps: int = 0
+    """How often this gateway's clock was set, by more than half an interval, while it read with `sampling: aligned`."""
     left_out: dict[str, str] = field(default_factory=dict)
     """Variables that were chosen and can't be subscribed to, or nodes that can't be browsed: why."""
     revised: dict[str, int] = field(default_factory=dict)

@@ -34,6 +34,10 @@ class IdentityRules:
                 return identity
         raise NoIdentityError(f"{source}: no identity rule matches this source")
 
+    @property
+    def strategies(self) -> tuple[Identity, ...]:
+        return tuple(identity for _, identity in self.rules)
+
     def goes_by_counter(self, source: str) -> bool:
         """Raises NoIdentityError."""
         return isinstance(self.of(source), Sequence)

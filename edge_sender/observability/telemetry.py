@@ -72,6 +72,12 @@ class SenderCollector(Collector):
             for loss in LOSSES:
                 lost.add_metric([name, loss], tally.lost[loss])
         yield lost
+        steps = CounterMetricFamily(
+            "edge_source_clock_steps", "Times this gateway's clock was set while it read a source.", labels=["source"]
+        )
+        for name, tally in _tallies(self._sender):
+            steps.add_metric([name], tally.clock_steps)
+        yield steps
         yield CounterMetricFamily("edge_readings_sent", "Readings that the hub acknowledged.", counters.sent_readings)
         yield CounterMetricFamily("edge_messages_sent", "Messages that the hub acknowledged.", counters.sent_messages)
         yield CounterMetricFamily("edge_bytes_sent", "Bytes of their bodies.", counters.sent_bytes)
@@ -96,12 +102,17 @@ class SenderCollector(Collector):
         variables = GaugeMetricFamily(
             "edge_source_variables", "Variables by whether they are subscribed to.", labels=["source", "state"]
         )
+        offsets = GaugeMetricFamily(
+            "edge_source_clock_offset_seconds", "By how much a server's clock is ahead of this gateway's.", labels=["source"]
+        )
         revised = GaugeMetricFamily(
             "edge_source_revised", "How often a server granted another value than asked for.", labels=["source", "parameter"]
         )
         for source, tally in _tallies(sender):
             variables.add_metric([source, "subscribed"], tally.subscribed)
             variables.add_metric([source, "left-out"], len(tally.left_out))
+            if tally.clock_offset_seconds is not None:
+                offsets.add_metric([source], tally.clock_offset_seconds)
             for parameter, number in _by_parameter(tally).items():
                 revised.add_metric([source, parameter], number)
         for item in sender.sources:
@@ -114,6 +125,7 @@ class SenderCollector(Collector):
                 judged.add_metric([item.source.name], sum(verdict.unjudged is None for verdict in verdicts))
         yield up
         yield variables
+        yield offsets
         yield revised
         yield problems
         yield judged
@@ -195,6 +207,7 @@ def _tally(tally: SourceTally) -> dict[str, Any]:
         "revised": tally.revised,
         "lost": {reason: tally.lost[reason] for reason in LOSSES},
         "troubled": tally.troubled,
+        "clock": {"offset_seconds": tally.clock_offset_seconds, "steps": tally.clock_steps},
     }
 
 

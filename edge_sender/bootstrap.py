@@ -19,7 +19,7 @@ from edge_sender.buffering.batcher import BatchLimits
 from edge_sender.buffering.inbox import IntakeOptions
 from edge_sender.buffering.spool import Spool, SpoolLimits, SpoolUnusableError, open_spool
 from edge_sender.config.settings import IN_MEMORY, EdgeSettings, SettingsError
-from edge_sender.config.sources import PROBED_KINDS, SourceConfig, SourcesDocument
+from edge_sender.config.sources import SourceConfig, SourcesDocument, is_probed
 from edge_sender.counters import SourceTally
 from edge_sender.election import ElectionOptions
 from edge_sender.identity.check import IdentityCheck
@@ -113,7 +113,7 @@ def _configured_source(settings: EdgeSettings, config: SourceConfig) -> Configur
     except SourceConfigError as error:
         raise SettingsError(str(error)) from None
     check = None
-    if settings.identity_check_seconds and config.kind in PROBED_KINDS:
+    if settings.identity_check_seconds and is_probed(config):
         check = IdentityCheck(
             source,
             partial(make_probe, config, client_id),

@@ -42,7 +42,11 @@ ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("hub", "audit", "peers"),
         ("amqp",),
     ),
-    "wire": (("formats",), ("ids",), ("canonical_json", "cloudevents", "content_encoding", "times", "uris")),
+    "wire": (
+        ("formats",),
+        ("ids",),
+        ("canonical_json", "cloudevents", "content_encoding", "json_pointers", "times", "uris"),
+    ),
 }
 """The rooms of each package, floor by floor; rooms of one floor do not import each other."""
 

@@ -22,6 +22,7 @@ from edge_sender.config.file import FileConfig
 from edge_sender.config.mqtt import MqttConfig
 from edge_sender.config.nodes import Nodes, Trigger, deadband
 from edge_sender.ports import SourceConfigError
+from wire.ids import NS_PER_SECOND, Content, Identity, SourceTimeValue, TimeBucket
 
 
 class OpcUaConfig(CommonConfig):
@@ -32,6 +33,13 @@ class OpcUaConfig(CommonConfig):
     )
     nodes: Nodes | None = Field(None, description="Which variables, and with which other settings; see below.")
     payload: Literal["value", "json"] = Field("value", description="`json`: the variable holds JSON text.")
+    sampling: Literal["subscription", "aligned"] = Field(
+        "subscription",
+        description="`aligned`: the variables are not subscribed to, but read at the same moments by all gateways.",
+    )
+    interval_seconds: float | None = Field(
+        None, ge=0.01, le=86_400, description="With `sampling: aligned`: read at the multiples of this time since 1970, UTC."
+    )
     sampling_ms: float = Field(
         0.0, ge=0, description="How often the server looks at the values. 0: as fast as it can, or at each change."
     )
@@ -76,6 +84,28 @@ class OpcUaConfig(CommonConfig):
             deadband(value)
         return value
 
+    @property
+    def interval_ns(self) -> int | None:
+        """Between two readings of a variable, with `sampling: aligned`."""
+        return None if self.interval_seconds is None else round(self.interval_seconds * NS_PER_SECOND)
+
+    @model_validator(mode="after")
+    def _aligned(self) -> OpcUaConfig:
+        if self.sampling == "subscription":
+            if self.interval_seconds is not None:
+                raise ValueError("interval_seconds needs sampling: aligned")
+            return self
+        if self.interval_ns is None:
+            raise ValueError("sampling: aligned needs interval_seconds, for example interval_seconds: 1")
+        if given := sorted(OF_SUBSCRIPTIONS & self.model_fields_set):
+            raise ValueError(f"{given[0]} is a setting of subscriptions, and there are none with sampling: aligned")
+        if self.nodes is not None and self.nodes.overrides:
+            raise ValueError("nodes.overrides are settings of subscriptions, and there are none with sampling: aligned")
+        for identity in self.rules.strategies:
+            if problem := _misfit(identity, self.interval_ns):
+                raise ValueError(f"sampling: aligned can't have the identity {identity.name}: {problem}")
+        return self
+
     @model_validator(mode="after")
     def _complete(self) -> OpcUaConfig:
         if self.namespace_uri is None and self.nodes is None:
@@ -93,6 +123,18 @@ class OpcUaConfig(CommonConfig):
                 "a username needs a security_policy with SignAndEncrypt, or the password could be read on the way"
             )
         return self
+
+
+OF_SUBSCRIPTIONS = frozenset({"sampling_ms", "publishing_ms", "queue_size", "trigger", "deadband", "heartbeat_seconds"})
+
+
+def _misfit(identity: Identity, interval_ns: int) -> str | None:
+    """Why readings that are `interval_ns` apart, on the grid, would have wrong ids."""
+    if isinstance(identity, SourceTimeValue | Content):
+        return "the values that gateways read may differ a little, and then the ids would; use source-time, or time-bucket"
+    if isinstance(identity, TimeBucket) and identity.interval_ns > interval_ns:
+        return "its interval is longer than interval_seconds, so that several readings would have one id"
+    return None
 
 
 class SyntheticConfig(CommonConfig):
@@ -120,8 +162,12 @@ class SourcesDocument(BaseModel):
 
 
 NO_SOURCES = SourcesDocument.model_construct(sources=())
-PROBED_KINDS = ("opcua", "mqtt")
-"""Kinds of source whose ids can be checked with a second subscription to the same server."""
+
+
+def is_probed(config: SourceConfig) -> bool:
+    """Whether its ids can be checked with a second subscription to the same server. Readings of `sampling: aligned` have
+    exact times, and a second reader would only ask the server twice as often."""
+    return isinstance(config, MqttConfig) or (isinstance(config, OpcUaConfig) and config.sampling == "subscription")
 
 
 def parse_sources(text: str) -> SourcesDocument:

@@ -30,13 +30,15 @@ START = datetime(2026, 1, 31, 6, tzinfo=UTC)
 @dataclass
 class Plc:
     """`namespaces` in the order in which the server numbers them, from 2 on. The services in `most` accept no request with
-    more nodes, and answer with `refusal`; what was asked for is in `sizes`."""
+    more nodes, and answer with `refusal`; what was asked for is in `sizes`. `before_read` is called with the nodes of each
+    Read."""
 
     port: int = field(default_factory=free_port)
     namespaces: Sequence[str] = (NAMESPACE,)
     most: dict[str, int] = field(default_factory=dict)
     refusal: int = ua.StatusCodes.BadTooManyOperations
     sizes: dict[str, list[int]] = field(default_factory=dict)
+    before_read: Callable[[list[ua.NodeId]], None] = lambda _nodes: None
     server: Server = field(default_factory=Server)
 
     @property
@@ -64,7 +66,7 @@ class Plc:
 
     def _limited(self, session: InternalSession) -> InternalSession:
         """The session, with the limits of requests that this server has."""
-        browse, create = session.browse, session.create_monitored_items
+        browse, create, read = session.browse, session.create_monitored_items, session.read
 
         async def limited_browse(params: ua.BrowseParameters) -> Any:
             self._check("browse", len(params.NodesToBrowse))
@@ -74,8 +76,14 @@ class Plc:
             self._check("monitor", len(params.ItemsToCreate))
             return await create(params)
 
+        async def limited_read(params: ua.ReadParameters) -> Any:
+            self._check("read", len(params.NodesToRead))
+            self.before_read([node.NodeId for node in params.NodesToRead])
+            return await read(params)
+
         if session.external:
             session.browse, session.create_monitored_items = limited_browse, limited_create
+            session.read = limited_read
         return session
 
     def _check(self, service: str, size: int) -> None:
@@ -130,7 +138,8 @@ async def plc(prepare: Callable[[Plc], Any] | None = None, **given: Any) -> Asyn
 
 def source_of(endpoint: str, tally: SourceTally | None = None, **given: Any) -> OpcUaSource:
     document = {"name": "plc", "kind": "opcua", "endpoint": endpoint, "namespace_uri": NAMESPACE, "identity": "source-time"}
-    config = check_sources({"sources": [{**document, "publishing_ms": 50, **given}]}).sources[0]
+    usual = {} if given.get("sampling") == "aligned" else {"publishing_ms": 50}
+    config = check_sources({"sources": [{**document, **usual, **given}]}).sources[0]
     source = make_source(config, "test", tally or SourceTally())
     assert isinstance(source, OpcUaSource)
     return source

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import UTC
 
 from asyncua import ua
 
@@ -17,14 +18,17 @@ from edge_sender.sources.opcua.browsing import AddressSpace, browse
 from edge_sender.sources.opcua.capabilities import read_addresses, read_limits
 from edge_sender.sources.opcua.connection import Connection
 from edge_sender.sources.opcua.data_types import read_data_types
+from edge_sender.sources.opcua.grid import SYSTEM_CLOCK, Grid, GridClock
 from edge_sender.sources.opcua.items import Item
 from edge_sender.sources.opcua.json_encoding import Values
 from edge_sender.sources.opcua.limits import Limits
 from edge_sender.sources.opcua.notifications import Payload
+from edge_sender.sources.opcua.polling import Poller, Variables
 from edge_sender.sources.opcua.publishing import Publisher
 from edge_sender.sources.opcua.receiving import Receiver
 from edge_sender.sources.opcua.subscribing import SubscriptionLostError, Subscriptions
 from edge_sender.sources.opcua.together import together
+from wire.ids import NS_PER_SECOND
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +71,8 @@ class Wanted:
     payload: Payload
     browse_seconds: float
     """How often to look for variables that are new or gone; 0: only when the server says that there are."""
+    interval_ns: int | None = None
+    """Between two readings of a variable; None: it is subscribed to."""
 
 
 class Session:
@@ -82,6 +88,7 @@ class Session:
         *,
         down: Callable[[Exception], None],
         up: Callable[[str], None],
+        clock: GridClock = SYSTEM_CLOCK,
     ) -> None:
         self.is_serving = self.was_serving = False
         self.connection = connection
@@ -91,7 +98,8 @@ class Session:
         self._tally = tally
         self._down, self._up = down, up
         self._addresses: Addresses | None = None
-        self._subscriptions = Subscriptions(connection, limits)
+        self._subscriptions = Subscriptions(connection, limits) if wanted.interval_ns is None else Variables()
+        self._clock = clock
         self._model_changed = asyncio.Event()
 
     async def run(self, intake: Intake) -> None:
@@ -105,7 +113,7 @@ class Session:
             self._tally,
             self._model_changed.set,
         )
-        publisher = Publisher(self._name, self._subscriptions, self._tally, receiver.take)
+        publisher = self._make_publisher(receiver)
         await self.connection.open()
         await self._subscribe(receiver)
         while True:
@@ -120,6 +128,21 @@ class Session:
             await self._resume(publisher)
             self._up("the connection is back, and the subscription with it")
 
+    def _make_publisher(self, receiver: Receiver) -> Publisher | Poller:
+        if isinstance(self._subscriptions, Subscriptions):
+            return Publisher(self._name, self._subscriptions, self._tally, receiver.take)
+        assert self._wanted.interval_ns is not None
+        return Poller(
+            self._name,
+            self.connection,
+            self._limits,
+            self._subscriptions,
+            Grid(self._wanted.interval_ns, self._clock),
+            self._tally,
+            receiver.read,
+            receiver.refused,
+        )
+
     async def _subscribe(self, receiver: Receiver) -> None:
         self._subscriptions.most_items = await read_limits(self.connection, self._limits)
         space = await self._look(receiver)
@@ -131,7 +154,8 @@ class Session:
         self._subscriptions.listen()
         left_out = f"; {len(self._tally.left_out)} are left out" if self._tally.left_out else ""
         how = "when it says that there are" if has_events else "from time to time"
-        self._up(f"subscribed to {len(self._subscriptions.items)} variables{left_out}; new ones are looked for {how}")
+        verb = "subscribed to" if self._wanted.interval_ns is None else "reads"
+        self._up(f"{verb} {len(self._subscriptions.items)} variables{left_out}; new ones are looked for {how}")
 
     async def _look(self, receiver: Receiver) -> AddressSpace:
         """What the server has, and what its values are made of."""
@@ -199,13 +223,21 @@ class Session:
             await asyncio.sleep(WATCH_SECONDS)
             receiver.beat()
             asked = time.monotonic()
+            before_ns = self._clock.now_ns()
             await self.connection.read([STATE])  # a dead connection is noticed by this, when there is no answer in time
+            self._compare_clocks((before_ns + self._clock.now_ns()) / 2 / NS_PER_SECOND)
             if time.monotonic() - asked > BUSY_SECONDS:
                 self._subscriptions.listen()
             elif self._subscriptions.is_silent():
                 raise SubscriptionLostError("the server is silent about the subscription")
 
-    async def _resume(self, publisher: Publisher) -> None:
+    def _compare_clocks(self, now: float) -> None:
+        """`now`: seconds since 1970 on this gateway's clock, when the server answered."""
+        if (there := self.connection.server_time) is not None:
+            aware = there if there.tzinfo is not None else there.replace(tzinfo=UTC)
+            self._tally.clock_offset_seconds = aware.timestamp() - now
+
+    async def _resume(self, publisher: Publisher | Poller) -> None:
         """Returns once the session and its subscriptions are there again. Raises if they are lost."""
         is_other = False
         while True:

@@ -11,6 +11,7 @@ from edge_sender.counters import SourceTally
 from edge_sender.ports import Intake
 from edge_sender.sources.opcua.addresses import printable
 from edge_sender.sources.opcua.connection import Connection
+from edge_sender.sources.opcua.grid import SYSTEM_CLOCK, GridClock
 from edge_sender.sources.opcua.limits import Limits
 from edge_sender.sources.opcua.security import Channel, User
 from edge_sender.sources.opcua.selection import select
@@ -25,13 +26,20 @@ MOST_REASONS = 10
 
 class OpcUaSource:
     def __init__(
-        self, name: str, config: OpcUaConfig, tally: SourceTally, channel: Channel | None = None, user: User | None = None
+        self,
+        name: str,
+        config: OpcUaConfig,
+        tally: SourceTally,
+        channel: Channel | None = None,
+        user: User | None = None,
+        clock: GridClock = SYSTEM_CLOCK,
     ) -> None:
         self.name = name
         self._config = config
         self._tally = tally
         self._channel = channel
         self._user = user
+        self._clock = clock
         self._limits = Limits()
         self._session: Session | None = None
         self._reasons: set[str] = set()
@@ -60,8 +68,11 @@ class OpcUaSource:
 
     def _make_session(self) -> Session:
         connection = Connection(self._config.endpoint, self._channel, self._user)
-        wanted = Wanted(partial(select, config=self._config), self._config.payload, self._config.browse_seconds)
-        return Session(self.name, connection, self._limits, wanted, self._tally, down=self._down, up=self._up)
+        choose = partial(select, config=self._config)
+        wanted = Wanted(choose, self._config.payload, self._config.browse_seconds, self._config.interval_ns)
+        return Session(
+            self.name, connection, self._limits, wanted, self._tally, down=self._down, up=self._up, clock=self._clock
+        )
 
     def _down(self, error: Exception) -> None:
         """Log changes of state, and each reason once."""

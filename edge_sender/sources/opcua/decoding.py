@@ -1,5 +1,5 @@
-"""Finds the notifications in a Publish response. A value stays encoded, so that one which can't be decoded costs itself and
-not its message. Pure.
+"""Finds the notifications in a Publish response, and the values in a Read response. A value stays encoded, so that one which
+can't be decoded costs itself and not its message. Pure.
 
 Source: OPC 10000-6, 5.2 (binary encoding); OPC 10000-4, 5.13.5 (Publish) and 7.20 (notifications).
 """
@@ -84,9 +84,20 @@ def _decode(message: Message, type_id: int, body: bytes) -> None:
         message.unreadable += 1
 
 
+def read_results(body: bytes) -> list[Change]:
+    """The values in a Read response behind its header; handles are their numbers. Raises ValueError."""
+    walker = Walker(body)
+    return [_value(walker, number) for number in range(max(0, walker.int32()))]
+
+
 def _change(walker: Walker) -> Change:
     """Raises ValueError, if its end can't be found."""
-    handle, mask = walker.uint32(), walker.byte()
+    return _value(walker, walker.uint32())
+
+
+def _value(walker: Walker, handle: int) -> Change:
+    """A DataValue. Raises ValueError, if its end can't be found."""
+    mask = walker.byte()
     variant = NULL
     if mask & 0x01:
         start = walker.at

@@ -101,17 +101,22 @@ class Source(Protocol):
 
 
 @runtime_checkable
-class Accountable(Protocol):
-    """A source that says what it leaves out, and why it stands still."""
-
-    @property
-    def skipped(self) -> Mapping[str, int]:
-        """Numbers of lines or messages that became no readings, by reason; with all reasons that there may be."""
-        ...
+class Explaining(Protocol):
+    """A source that says why it stands still."""
 
     @property
     def problem(self) -> str | None:
         """Why it delivers nothing at the moment."""
+        ...
+
+
+@runtime_checkable
+class Accountable(Explaining, Protocol):
+    """A source that also says what it leaves out."""
+
+    @property
+    def skipped(self) -> Mapping[str, int]:
+        """Numbers of lines or messages that became no readings, by reason; with all reasons that there may be."""
         ...
 
     @property

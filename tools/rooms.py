@@ -29,11 +29,12 @@ ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "edge_sender": (
         ("__main__",),
+        ("commands",),
         ("bootstrap", "observability"),
         ("sender", "sources"),
         ("buffering", "election", "uplinks", "witnesses", "config"),
         ("identity",),
-        ("ports", "counters"),
+        ("ports", "counters", "survey"),
     ),
     "sandbox": (
         ("__main__",),

@@ -103,7 +103,7 @@ class Spool:
             self._marks, self._runs = mark_log.MarkLog(self._db), run_log.RunLog(self._db)
             last, self.readings, self.bytes = self._measure()
         except sqlite3.OperationalError as error:
-            raise SpoolUnusableError(_why_unusable(path, error)) from None
+            raise SpoolUnusableError(why_unusable(path, error)) from None
         except sqlite3.DatabaseError as error:
             raise DamagedSpoolError(str(error)) from None
         self._next_row = last + 1
@@ -292,7 +292,8 @@ def _cost(reading: Reading) -> int:
     return len(reading.head) + len(reading.data) + ROW_OVERHEAD_BYTES
 
 
-def _why_unusable(path: Path | None, error: Exception) -> str:
+def why_unusable(path: Path | None, error: object) -> str:
+    """The setting, what is wrong, and what to do."""
     if "locked" in str(error):
         return f"EDGE_SPOOL_PATH: {path} is in use by another process; give each sender its own spool"
     return f"EDGE_SPOOL_PATH: {path} can't be opened ({error}); its folder must exist and be writable"

@@ -12,10 +12,11 @@ from edge_sender.config.mqtt import MqttConfig
 from edge_sender.config.sources import OpcUaConfig, SourceConfig, SyntheticConfig
 from edge_sender.counters import SourceTally
 from edge_sender.ports import Source, SourceConfigError
+from edge_sender.survey import Asked, Survey
 from wire.uris import UriTemplate
 
 if TYPE_CHECKING:
-    from edge_sender.sources.opcua.security import Channel
+    from edge_sender.sources.opcua.security import Channel, User
 
 
 def make_source(config: SourceConfig, client_id: str, tally: SourceTally) -> Source:
@@ -26,6 +27,25 @@ def make_source(config: SourceConfig, client_id: str, tally: SourceTally) -> Sou
 def make_probe(config: SourceConfig, client_id: str) -> Source:
     """A second subscription to the same source, which leaves no trace on the server. Raises SourceConfigError."""
     return _make(config, f"{config.name} (check)", f"{client_id}-check", SourceTally(), is_probe=True)
+
+
+def make_trial(config: SourceConfig, client_id: str, tally: SourceTally) -> Source:
+    """The source as `make_source` makes it, except that it leaves no trace on the server. Raises SourceConfigError."""
+    return _make(config, config.name, client_id, tally, is_probe=True)
+
+
+async def survey(config: OpcUaConfig, asked: Asked) -> Survey:
+    """What the source's server has. Raises SourceConfigError and SurveyError."""
+    from edge_sender.sources.opcua.connection import Connection
+    from edge_sender.sources.opcua.surveying import survey
+
+    return await survey(Connection(config.endpoint, _channel(config), _user(config)), config, asked)
+
+
+def certificates(config: SourceConfig) -> list[str]:
+    """Which certificates an OPC UA source uses, and until when they are valid. Raises SourceConfigError."""
+    channel = _channel(config) if isinstance(config, OpcUaConfig) else None
+    return [] if channel is None else channel.describe()
 
 
 def _make(config: SourceConfig, name: str, client_id: str, tally: SourceTally, *, is_probe: bool) -> Source:
@@ -41,12 +61,16 @@ def _make(config: SourceConfig, name: str, client_id: str, tally: SourceTally, *
 
 
 def _opcua(config: OpcUaConfig, name: str, tally: SourceTally) -> Source:
-    from edge_sender.sources.opcua.security import User
     from edge_sender.sources.opcua.source import OpcUaSource
 
+    return OpcUaSource(name, config, tally, _channel(config), _user(config))
+
+
+def _user(config: OpcUaConfig) -> User | None:
+    from edge_sender.sources.opcua.security import User
+
     password = _password(config.name, config.password_env)
-    user = None if config.username is None or password is None else User(config.username, password)
-    return OpcUaSource(name, config, tally, _channel(config), user)
+    return None if config.username is None or password is None else User(config.username, password)
 
 
 def _channel(config: OpcUaConfig) -> Channel | None:

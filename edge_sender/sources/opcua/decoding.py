@@ -99,6 +99,7 @@ def _change(walker: Walker) -> Change:
 
 
 def _data_value(walker: Walker, handle: int) -> Change:
+    """Raises ValueError, if its end can't be found."""
     mask = walker.byte()
     variant = NULL
     if mask & 0x01:

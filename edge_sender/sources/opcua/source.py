@@ -35,6 +35,8 @@ class OpcUaSource:
         clock: GridClock = SYSTEM_CLOCK,
     ) -> None:
         self.name = name
+        self.problem: str | None = "not connected yet"
+        """Why it delivers nothing at the moment."""
         self._config = config
         self._tally = tally
         self._channel = channel
@@ -76,11 +78,12 @@ class OpcUaSource:
 
     def _down(self, error: Exception) -> None:
         """Log changes of state, and each reason once."""
-        reason = printable(f"{error}" if str(error) else repr(error))
+        reason = self.problem = printable(f"{error}" if str(error) else repr(error))
         if reason not in self._reasons and len(self._reasons) < MOST_REASONS:
             self._reasons.add(reason)
             logger.warning("%s: %s can't be read, retrying: %s", self.name, self._config.endpoint, reason)
 
     def _up(self, text: str) -> None:
+        self.problem = None
         self._reasons.clear()
         logger.info("%s: %s: %s", self.name, self._config.endpoint, text)

@@ -175,7 +175,11 @@ def _input_ports(
         observed=None if observes else observed,
         make_leases=make_leases,
         precedence=RedisPrecedence(
-            redis, reads=f"{hub}/{group}", publishes=not observes, ttl_seconds=settings.lease_seconds
+            redis,
+            reads=f"{hub}/{group}",
+            publishes=not observes,
+            ttl_seconds=settings.lease_seconds,
+            now_ms=clock.now_ms,
         ),
         retention=Retention(item.retention_ms),
         label=f"{name}/" if name else "",

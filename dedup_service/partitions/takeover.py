@@ -56,13 +56,16 @@ class Takeover:
         return await self._begin(info, state, finished, inherited, inherited.generation if inherited else 0)
 
     async def _begin_behind_what_was_observed(self) -> None:
-        """After observing, all partitions are published from the same moment on: a reading of which copies came later is in
-        the clean stream, whatever partition they are in."""
+        """After observing, all partitions are published from the same moment on, the last at which pods observed: a reading
+        of which copies came later is in the clean stream, whatever partition they are in."""
         observed = self._source.observed
         if observed is not None and self._partition_id in await self._retrier.run(observed.load):
-            now_ms = self._shared.ports.clock.now_ms()
-            began_ms = await self._retrier.run(partial(self._leases.began_ms, now_ms))
-            self._start_at = began_ms - CLOCKS_APART_MS
+            until_ms, now_ms = (
+                await self._retrier.run(self._source.precedence.observed_until_ms),
+                self._shared.ports.clock.now_ms(),
+            )
+            began_ms = await self._retrier.run(partial(self._leases.began_ms, min(until_ms or now_ms, now_ms)))
+            self._start_at = max(0, min(began_ms, now_ms) - CLOCKS_APART_MS)  # anybody may have written it
 
     async def start_again(self) -> TakeoverState:
         """After a HubRecreatedError: reads a recreated hub from its beginning, wherever the operator wanted to start in the

@@ -60,10 +60,8 @@ class Takeover:
         of which copies came later is in the clean stream, whatever partition they are in."""
         observed = self._source.observed
         if observed is not None and self._partition_id in await self._retrier.run(observed.load):
-            until_ms, now_ms = (
-                await self._retrier.run(self._source.precedence.observed_until_ms),
-                self._shared.ports.clock.now_ms(),
-            )
+            now_ms = self._shared.ports.clock.now_ms()
+            until_ms = await self._retrier.run(self._source.precedence.observed_until_ms)
             began_ms = await self._retrier.run(partial(self._leases.began_ms, min(until_ms or now_ms, now_ms)))
             self._start_at = max(0, min(began_ms, now_ms) - CLOCKS_APART_MS)  # anybody may have written it
 

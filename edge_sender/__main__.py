@@ -22,6 +22,7 @@ from edge_sender.commands.validate import add_validate, run_validate
 from edge_sender.config.names import replica_name
 from edge_sender.config.settings import EdgeSettings, SettingsError, SettingsProblems, http_address, read, settings_help
 from edge_sender.config.twin import Effective, TwinSettings
+from edge_sender.config.variables import misspelt
 from edge_sender.observability.health import serving
 from edge_sender.observability.starting import started
 from edge_sender.ports import Uplink
@@ -43,6 +44,8 @@ async def run() -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     problems = SettingsProblems()
     settings = read(problems)
+    for line in misspelt(os.environ):
+        logger.warning(line)
     if not settings.twin:
         with problems.noted():
             sources = settings.sources_document()

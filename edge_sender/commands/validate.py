@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -14,6 +15,7 @@ from edge_sender.commands.text import Say, number_of, shown, time_text
 from edge_sender.commands.trial import Observed, Trial, observe
 from edge_sender.config.settings import EdgeSettings, SettingsProblems, read
 from edge_sender.config.sources import SourcesDocument
+from edge_sender.config.variables import misspelt
 from edge_sender.ports import UplinkError
 
 SECONDS = 15.0
@@ -43,6 +45,8 @@ async def run_validate(arguments: argparse.Namespace, say: Say) -> int:
     problems = SettingsProblems()
     settings = read(problems)
     sources = await bootstrap.try_out_all(settings, problems)
+    for line in misspelt(os.environ):
+        say(shown(f"warning: {line}"))
     problems.raise_all()
     for line in _settings_text(settings, sources):
         say(shown(line))

@@ -8,9 +8,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
@@ -20,15 +19,19 @@ from edge_sender.commands.outputs import CompareError
 from edge_sender.commands.try_sources import add_try, run_try
 from edge_sender.commands.validate import add_validate, run_validate
 from edge_sender.config.names import replica_name
+from edge_sender.config.remembered import Remembered
 from edge_sender.config.settings import EdgeSettings, SettingsError, SettingsProblems, http_address, read, settings_help
 from edge_sender.config.twin import Effective, TwinSettings
 from edge_sender.config.variables import misspelt
 from edge_sender.observability.health import serving
-from edge_sender.observability.starting import started
+from edge_sender.observability.starting import changed, started
 from edge_sender.ports import Uplink
+from edge_sender.sender import Sender
 from edge_sender.survey import SurveyError
 
 CHECK_SECONDS = 5.0
+PROVEN_SECONDS = 60.0
+"""Settings with which the process has run for so long are not what ends it."""
 INTERRUPTED = 128 + signal.SIGINT
 NEVER = logging.CRITICAL + 1
 """Level of the OPC UA library, which logs every attempt to reach a server that is away, often with a traceback. The source
@@ -38,7 +41,7 @@ logger = logging.getLogger("edge_sender")
 
 
 async def run() -> None:
-    """Run until SIGTERM; restart the sender whenever the twin changes the settings. Raises SettingsError."""
+    """Run until SIGTERM. Raises SettingsError."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -52,41 +55,50 @@ async def run() -> None:
         with problems.noted():
             uplink = bootstrap.make_uplink(settings)
         problems.raise_all()
-        await _run_once(Effective(settings, sources), uplink, stop)
+        await _run_with(Effective(settings, sources), uplink, stop)
         return
     problems.raise_all()
+    await _run_with_twin(settings, stop)
+
+
+async def _run_with_twin(settings: EdgeSettings, stop: asyncio.Event) -> None:
+    """Start with what is remembered of the twin, and go on with whatever it desires."""
     spool = bootstrap.spool_path(settings)
-    twin = TwinSettings(settings, None if spool is None else spool.with_name("twin.json"), bootstrap.try_out)
-    while not stop.is_set():
-        await _run_with_twin(twin, settings, stop)
+    remembered = Remembered(None if spool is None else spool.with_name("twin.json"))
+    remembered.begin()
+    twin, uplink = TwinSettings(settings, remembered, bootstrap.try_out), bootstrap.make_iot_uplink(settings)
+
+    async def follow(sender: Sender) -> None:
+        async def change(effective: Effective) -> None:
+            await bootstrap.change(sender, uplink, effective.settings, effective.sources)
+            _set_log_level(effective.settings)
+            logger.info(changed(effective.sources, effective.from_twin))
+
+        await twin.watch(uplink.twin, change)
+
+    async def prove(_: Sender) -> None:
+        await asyncio.sleep(PROVEN_SECONDS)
+        remembered.prove()
+
+    await _run_with(twin.effective(), uplink, stop, follow, prove)
+    remembered.prove()  # it was stopped
 
 
-async def _run_with_twin(twin: TwinSettings, settings: EdgeSettings, stop: asyncio.Event) -> None:
-    """Run until SIGTERM or until the twin desires other settings."""
-    uplink = bootstrap.make_iot_uplink(settings)
-    ended = asyncio.Event()
-
-    async def change() -> None:
-        await twin.watch(uplink.twin)
-        ended.set()
-
-    async def stopped() -> None:
-        await stop.wait()
-        ended.set()
-
-    await _run_once(twin.effective(), uplink, ended, change(), stopped())
-
-
-async def _run_once(effective: Effective, uplink: Uplink, stop: asyncio.Event, *others: Coroutine[Any, Any, None]) -> None:
-    settings, sources, from_twin = effective
+def _set_log_level(settings: EdgeSettings) -> None:
     logging.getLogger().setLevel(settings.log_level)
     logging.getLogger("asyncua").setLevel(logging.WARNING if settings.log_level == "DEBUG" else NEVER)
+
+
+async def _run_with(
+    effective: Effective, uplink: Uplink, stop: asyncio.Event, *others: Callable[[Sender], Awaitable[None]]
+) -> None:
+    settings, sources, from_twin = effective
+    _set_log_level(settings)
     sender = bootstrap.make_sender(settings, sources, uplink)
-    checks = [item.check.run() for item in sender.sources if item.check is not None]
     async with serving(sender, settings.http_host, settings.http_port) as port:
         replica = replica_name(settings)
         logger.info(started(settings, sources, sender, os.environ, replica=replica, port=port, from_twin=from_twin))
-        await sender.run(stop, *checks, *others)
+        await sender.run(stop, *(other(sender) for other in others))
 
 
 def check(path: str) -> int:

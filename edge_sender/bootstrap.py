@@ -47,13 +47,25 @@ OF_ITS_DEBUGGER = {"EdgeHubConnectionString", "EdgeModuleCACertificateFile"}
 
 def make_sender(settings: EdgeSettings, sources: SourcesDocument, uplink: Uplink) -> Sender:
     """Raises SettingsError."""
-    configured = [_configured_source(settings, source) for source in sources.sources]
-    return Sender(
-        _options(settings), configured, _spool(settings), uplink, Clocks(time.monotonic, time.time), _witness(settings)
-    )
+    options, configured = sender_options(settings), configured_sources(settings, sources)
+    spool, clocks = _spool(settings, options.spool), Clocks(time.monotonic, time.time)
+    return Sender(options, configured, spool, uplink, clocks, _witness(settings))
 
 
-def _options(settings: EdgeSettings) -> SenderOptions:
+def configured_sources(settings: EdgeSettings, sources: SourcesDocument) -> list[ConfiguredSource]:
+    """Raises SettingsError."""
+    return [_configured_source(settings, source) for source in sources.sources]
+
+
+async def change(sender: Sender, uplink: IotUplink, settings: EdgeSettings, sources: SourcesDocument) -> None:
+    """Make a running sender go on with these. Raises SettingsError, after which all is as before."""
+    configured = configured_sources(settings, sources)
+    with _source_errors():
+        await sender.change(sender_options(settings), configured)
+    uplink.timeout_seconds = settings.send_timeout_seconds
+
+
+def sender_options(settings: EdgeSettings) -> SenderOptions:
     overlap = settings.overlap_seconds if settings.ha == "active-passive" else 0.0
     return SenderOptions(
         intake=IntakeOptions(settings.memory_readings, settings.spool_when_full, overlap),
@@ -79,9 +91,9 @@ def spool_path(settings: EdgeSettings) -> Path | None:
     return None if settings.spool_path == IN_MEMORY else Path(settings.spool_path)
 
 
-def _spool(settings: EdgeSettings) -> Spool:
+def _spool(settings: EdgeSettings, limits: SpoolLimits) -> Spool:
     try:
-        return open_spool(spool_path(settings), _spool_limits(settings), time.time)
+        return open_spool(spool_path(settings), limits, time.time)
     except SpoolUnusableError as error:
         raise SettingsError(str(error)) from None
 
@@ -168,7 +180,8 @@ def _configured_source(settings: EdgeSettings, config: SourceConfig) -> Configur
             seconds=settings.identity_check_seconds,
             every_seconds=settings.identity_check_every_seconds,
         )
-    return ConfiguredSource(source, config.rules, config.event_type, check, tally if config.kind == "opcua" else None)
+    kept = tally if config.kind == "opcua" else None
+    return ConfiguredSource(source, config.rules, config.event_type, check, kept, made_from=config)
 
 
 def _witness(settings: EdgeSettings) -> Witness | None:

@@ -62,7 +62,7 @@ class Election:
         on_step: Callable[[], None],
     ) -> None:
         self.role = Role.PASSIVE
-        self._options = options
+        self.options = options
         self._witness = witness
         self._counters = counters
         self._monotonic = monotonic
@@ -78,13 +78,13 @@ class Election:
     def is_sending(self) -> bool:
         """Checked for every reading, because a process that was frozen must not go on with a lease that has run out."""
         if self.role is Role.ACTIVE:
-            return self._options.send_without_witness or self._monotonic() < self._lease_until
+            return self.options.send_without_witness or self._monotonic() < self._lease_until
         return self.role is not Role.PASSIVE
 
     async def run(self) -> None:
         while True:
             await self.step()
-            await asyncio.sleep(self._options.poll_seconds)
+            await asyncio.sleep(self.options.poll_seconds)
 
     async def step(self) -> None:
         """Send the witness the request that is due now, if any, and act on its answer."""
@@ -97,7 +97,7 @@ class Election:
     async def _ask(self, asked: float) -> None:
         fit = self._is_fit()
         if fit:
-            self._yield_at, self._patience = 0.0, self._options.lease_seconds
+            self._yield_at, self._patience = 0.0, self.options.lease_seconds
         if self.role is Role.ACTIVE and not fit and asked >= self._yield_at:
             await self._offer(asked)
         elif self.role is Role.ACTIVE and asked >= self._renew_at:
@@ -110,7 +110,7 @@ class Election:
     async def _offer(self, asked: float) -> None:
         self._free_since = asked
         self._become(
-            Role.YIELDING if self._options.send_without_witness else Role.PASSIVE,
+            Role.YIELDING if self.options.send_without_witness else Role.PASSIVE,
             "this replica can't read or can't send at the moment and offers the lease to the others",
         )
         await self._answer(self._witness.release(), asked)
@@ -127,7 +127,7 @@ class Election:
             self._become(Role.PASSIVE, "another replica holds the lease")
             return
         self._free_since = asked if self._free_since is None else self._free_since
-        waited = asked - self._free_since >= self._options.poll_seconds * POLLS_TO_LEAVE_FREE
+        waited = asked - self._free_since >= self.options.poll_seconds * POLLS_TO_LEAVE_FREE
         if not waited and not (fit and state is LeaseState.RELEASED):
             return
         await self._acquire(asked)
@@ -142,13 +142,13 @@ class Election:
         except LeaseHeldError:
             self._become(Role.PASSIVE, otherwise)
             return
-        self._lease_until = asked + self._options.lease_seconds
-        self._renew_at = asked + self._options.lease_seconds / RENEWALS_PER_LEASE
+        self._lease_until = asked + self.options.lease_seconds
+        self._renew_at = asked + self.options.lease_seconds / RENEWALS_PER_LEASE
         self._become(Role.ACTIVE, "this replica holds the lease")
 
     async def _answer(self, call: Coroutine[Any, Any, T], asked: float) -> T:
         try:
-            async with asyncio.timeout(self._options.lease_seconds / RENEWALS_PER_LEASE):
+            async with asyncio.timeout(self.options.lease_seconds / RENEWALS_PER_LEASE):
                 answer = await call
         except TimeoutError:
             raise WitnessAwayError("no answer in time") from None
@@ -161,9 +161,9 @@ class Election:
     def _without_witness(self, error: WitnessAwayError) -> None:
         now = self._monotonic()
         lease_left = self.role is Role.ACTIVE and now < self._lease_until
-        if lease_left or now - self._heard < self._options.lease_seconds:
+        if lease_left or now - self._heard < self.options.lease_seconds:
             return
-        role = Role.ALONE if self._options.send_without_witness else Role.PASSIVE
+        role = Role.ALONE if self.options.send_without_witness else Role.PASSIVE
         self._become(role, f"the witness has not answered for {now - self._heard:.0f} s ({error})")
 
     def _become(self, role: Role, why: str) -> None:

@@ -34,7 +34,7 @@ ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("sender", "sources"),
         ("buffering", "election", "uplinks", "witnesses", "config"),
         ("identity",),
-        ("ports", "counters", "survey"),
+        ("ports", "counters", "reading", "survey"),
     ),
     "sandbox": (
         ("__main__",),

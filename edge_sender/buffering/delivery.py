@@ -45,9 +45,9 @@ class Delivery:
         self._monotonic = clocks.monotonic
         self._now = clocks.now
         self._limits = limits
+        self.max_in_flight = max_in_flight
         self._outbox: deque[Parcel] = deque()
         self._in_flight: set[asyncio.Task[None]] = set()
-        self._slots = asyncio.Semaphore(max_in_flight)
         self._one_at_a_time = asyncio.Lock()
         self._backoff = FIRST_BACKOFF_SECONDS
 
@@ -94,7 +94,8 @@ class Delivery:
     async def _start_complete(self) -> None:
         """Start sending the messages that are complete. Other readings stay in the store until they can be sent."""
         while await self._fill_outbox():
-            await self._slots.acquire()
+            while len(self._in_flight) >= self.max_in_flight:
+                await asyncio.wait(self._in_flight, return_when=asyncio.FIRST_COMPLETED)
             task = asyncio.create_task(self._deliver(self._outbox.popleft()))
             self._in_flight.add(task)
             task.add_done_callback(self._in_flight.discard)
@@ -125,8 +126,6 @@ class Delivery:
             self._counters.sent_messages += 1
             self._counters.sent_readings += parcel.message.readings
             self._counters.sent_bytes += len(parcel.message.body)
-        finally:
-            self._slots.release()
         if parcel.rows is not None:
             self._store.acknowledge(replace(parcel.rows, is_given_up=is_given_up))
 

@@ -33,7 +33,10 @@ class IntakeOptions:
 
 
 class Inbox:
-    """Readings on their way to the spool, oldest first. `is_sending` says whether this replica accepts readings now."""
+    """Readings on their way to the spool, oldest first. `is_sending` says whether this replica accepts readings now.
+
+    `committed`: positions that former runs committed, by source.
+    """
 
     def __init__(
         self,
@@ -43,14 +46,15 @@ class Inbox:
         is_sending: Callable[[], bool] = lambda: True,
         last_ids: LastIds | None = None,
         runs: Runs | None = None,
+        committed: Mapping[str, str] | None = None,
     ) -> None:
         self.arrived = asyncio.Event()
         self.pending: deque[Reading] = deque()
-        self.positions: dict[str, str] = {}
+        self.positions: dict[str, str] = dict(committed or {})
         """Position of each source as of its last reading."""
         self.has_room: Callable[[], bool] = lambda: True
         """Set by the store: False if sources that can wait should."""
-        self._options = options
+        self.options = options
         self._counters = counters
         self._monotonic = monotonic
         self._is_sending = is_sending
@@ -103,22 +107,22 @@ class Inbox:
 
     async def room(self) -> None:
         """Returns once there is room for a while."""
-        while not (self.has_room() and len(self.pending) < self._options.memory_readings // 2):
+        while not (self.has_room() and len(self.pending) < self.options.memory_readings // 2):
             await asyncio.sleep(ROOM_POLL_SECONDS)
 
     def put_back(self, readings: Sequence[Reading]) -> None:
         """Put readings that the disk did not accept in front of those that arrived in the meantime."""
         self.pending.extendleft(reversed(readings))
-        drop = self.pending.popleft if self._options.when_full == "drop-oldest" else self.pending.pop
-        while len(self.pending) > self._options.memory_readings:
+        drop = self.pending.popleft if self.options.when_full == "drop-oldest" else self.pending.pop
+        while len(self.pending) > self.options.memory_readings:
             self.last_ids.forget(drop().mark)
             self._counters.dropped["memory-full"] += 1
         self.arrived.set()
 
     def _put(self, reading: Reading) -> None:
-        if len(self.pending) >= self._options.memory_readings:
+        if len(self.pending) >= self.options.memory_readings:
             self._counters.dropped["memory-full"] += 1
-            if self._options.when_full == "drop-newest":
+            if self.options.when_full == "drop-newest":
                 return
             self.last_ids.forget(self.pending.popleft().mark)
         self.pending.append(reading)
@@ -126,13 +130,13 @@ class Inbox:
         self.arrived.set()
 
     def _hold(self, reading: Reading) -> None:
-        if self._options.overlap_seconds:
+        if self.options.overlap_seconds:
             self._held.append((self._monotonic(), reading))
             self._forget_old()
 
     def _forget_old(self) -> None:
-        oldest = self._monotonic() - self._options.overlap_seconds
-        while self._held and (self._held[0][0] < oldest or len(self._held) > self._options.memory_readings):
+        oldest = self._monotonic() - self.options.overlap_seconds
+        while self._held and (self._held[0][0] < oldest or len(self._held) > self.options.memory_readings):
             self._held.popleft()
 
 
@@ -144,8 +148,6 @@ class SourceIntake:
     source: str
     rules: IdentityRules
     event_type: str
-    committed: Mapping[str, str] = field(default_factory=dict)
-    """Positions that former runs committed, by source."""
     tally: SourceTally = field(default_factory=SourceTally)
 
     def take(self, sample: Sample, position: str | None = None, *, initial: bool | None = None) -> None:
@@ -173,4 +175,4 @@ class SourceIntake:
         await self.inbox.room()
 
     def position(self) -> str | None:
-        return self.committed.get(self.source)
+        return self.inbox.positions.get(self.source)

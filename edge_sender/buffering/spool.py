@@ -47,8 +47,10 @@ class DamagedSpoolError(Exception):
     """The content of the file is not a spool."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SpoolLimits:
+    """Shared by all who keep them, so that new ones hold everywhere at once."""
+
     max_bytes: int
     """Total size of the readings, each with `ROW_OVERHEAD_BYTES`."""
     max_age_seconds: float
@@ -57,6 +59,9 @@ class SpoolLimits:
     def is_too_old(self, at: float, now: float) -> bool:
         """`at` and `now` in seconds since 1970. A reading spooled before the clock was set has no age."""
         return CLOCK_IS_SET <= at <= now - self.max_age_seconds
+
+    def become(self, other: SpoolLimits) -> None:
+        self.max_bytes, self.max_age_seconds, self.when_full = other.max_bytes, other.max_age_seconds, other.when_full
 
 
 @dataclass(frozen=True, slots=True)

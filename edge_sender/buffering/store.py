@@ -34,7 +34,7 @@ class Store:
         self._spool = spool
         self._inbox = inbox
         self._counters = counters
-        self._commit_seconds = commit_seconds
+        self.commit_seconds = commit_seconds
         self._acknowledged: list[Rows] = []
         self._taken = 0
         self._ahead: deque[tuple[Place, Reading]] = deque()
@@ -63,7 +63,7 @@ class Store:
         while True:
             await self._inbox.arrived.wait()
             done = await asyncio.shield(self.commit())
-            await asyncio.sleep(self._commit_seconds if done else RETRY_SECONDS)
+            await asyncio.sleep(self.commit_seconds if done else RETRY_SECONDS)
 
     async def commit(self) -> bool:
         """Commit everything that has arrived or was acknowledged, at once. Returns whether the disk accepted it."""

@@ -68,7 +68,7 @@ class Trial:
         self._is_finished = False
         self._observations = observations
         self._inbox = TrialInbox(self.counters)
-        self._intake = item.intake(self._inbox, {})
+        self._intake = item.intake(self._inbox)
 
     async def run(self) -> None:
         try:

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from edge_sender.identity.rules import IdentityRules, parse_rules
 from wire.cloudevents import READING_TYPE
 from wire.ids import USUAL_MEMBERS, Members
 from wire.json_pointers import tokens
+
+SECRETS = "EDGE_SECRET_"
+"""Names of variables with passwords begin so."""
+SECRET = re.compile(f"{SECRETS}[A-Za-z0-9_]+")
+
+
+def _is_secret(name: str) -> str:
+    """A document may come from a twin, and its author must not be able to send any variable of this process to a server."""
+    if SECRET.fullmatch(name) is None:
+        raise ValueError(f"{name!r} is not a variable for passwords: these begin with {SECRETS}, as in {SECRETS}PLC")
+    return name
+
+
+PasswordVariable = Annotated[str, AfterValidator(_is_secret)]
 
 
 class SequenceConfig(BaseModel):
@@ -53,12 +69,19 @@ USUAL_SEQUENCE = SequenceConfig.model_validate({})
 
 
 class CommonConfig(BaseModel):
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
     name: str = Field(min_length=1, max_length=64, description="Name in logs and metrics.")
     identity: str = Field(description="One strategy, or rules `pattern=strategy` separated by commas.")
     sequence: SequenceConfig = Field(USUAL_SEQUENCE, description="Where payloads have their counters; see below.")
     event_type: str = Field(READING_TYPE, description="CloudEvents type of its events.")
+
+    @field_validator("*")
+    @classmethod
+    def _no_null(cls, value: object) -> object:
+        if isinstance(value, str | Path) and "\0" in str(value):
+            raise ValueError("has a null character, which no path, host or topic can have")
+        return value
 
     @field_validator("identity")
     @classmethod

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from edge_sender.config.common import CommonConfig
+from edge_sender.config.common import CommonConfig, PasswordVariable
 from wire.times import TimeFormat
 from wire.uris import as_uri, is_uri_reference
 
@@ -17,7 +17,7 @@ TIME_FORMAT = "`rfc3339` (without an offset: UTC), or the time since 1970 in `s`
 
 class MqttConfig(CommonConfig):
     kind: Literal["mqtt"]
-    host: str = Field(description="Host name of the broker.")
+    host: str = Field(pattern=r"^[^\s\x00-\x1f/@]+$", max_length=253, description="Host name of the broker.")
     port: int = Field(1883, ge=1, le=65535, description="Port of the broker.")
     topics: tuple[str, ...] = Field(min_length=1, description="Topic filters.")
     uri_prefix: str = Field(description="The source's URI is this prefix followed by the topic, percent-encoded.")
@@ -42,7 +42,9 @@ class MqttConfig(CommonConfig):
     certificate: Path | None = Field(None, description="This client's certificate (chain), PEM.")
     private_key: Path | None = Field(None, description="The certificate's private key, PEM, not encrypted.")
     username: str | None = Field(None, description="User name at the broker.")
-    password_env: str | None = Field(None, description="Environment variable that holds the password.")
+    password_env: PasswordVariable | None = Field(
+        None, description="Environment variable that holds the password; its name begins with `EDGE_SECRET_`."
+    )
 
     @field_validator("topics")
     @classmethod

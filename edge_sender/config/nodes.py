@@ -8,6 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+UINT32_MAX = 2**32 - 1
+LONGEST_SECONDS = 366 * 86_400.0
 Trigger = Literal["status", "status-value", "status-value-timestamp"]
 NODE_ID = re.compile(r"nsu=[^;]+;[isgb]=.+", re.DOTALL)
 DEADBAND = re.compile(r"(\d+(?:\.\d+)?)(%?)")
@@ -58,7 +60,7 @@ def deadband(value: float | str) -> tuple[float, bool]:
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, frozen=True, allow_inf_nan=False)
 
 
 class NodeRule(_Strict):
@@ -100,12 +102,12 @@ class NodeRule(_Strict):
 class NodeOverride(NodeRule):
     """A rule, and what is different for its variables."""
 
-    sampling_ms: float | None = Field(None, ge=0, description="See `sampling_ms`.")
-    publishing_ms: float | None = Field(None, ge=1, description="See `publishing_ms`.")
-    queue_size: int | None = Field(None, ge=1, description="See `queue_size`.")
+    sampling_ms: float | None = Field(None, ge=0, le=LONGEST_SECONDS * 1000, description="See `sampling_ms`.")
+    publishing_ms: float | None = Field(None, ge=1, le=LONGEST_SECONDS * 1000, description="See `publishing_ms`.")
+    queue_size: int | None = Field(None, ge=1, le=UINT32_MAX, description="See `queue_size`.")
     trigger: Trigger | None = Field(None, description="See `trigger`.")
     deadband: float | str | None = Field(None, description="See `deadband`; 0 is none.")
-    heartbeat_seconds: float | None = Field(None, ge=0, description="See `heartbeat_seconds`.")
+    heartbeat_seconds: float | None = Field(None, ge=0, le=LONGEST_SECONDS, description="See `heartbeat_seconds`.")
 
     @field_validator("deadband")
     @classmethod

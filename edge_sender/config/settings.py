@@ -58,7 +58,7 @@ class SettingsProblems:
 
 
 class EdgeSettings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", hide_input_in_errors=True, allow_inf_nan=False)
 
     sources: str | None = Field(
         None,

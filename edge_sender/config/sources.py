@@ -17,10 +17,10 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from edge_sender.config.common import CommonConfig
+from edge_sender.config.common import CommonConfig, PasswordVariable
 from edge_sender.config.file import FileConfig
 from edge_sender.config.mqtt import MqttConfig
-from edge_sender.config.nodes import Nodes, Trigger, deadband
+from edge_sender.config.nodes import LONGEST_SECONDS, UINT32_MAX, Nodes, Trigger, deadband
 from edge_sender.ports import SourceConfigError
 from wire.ids import NS_PER_SECOND, Content, Identity, SourceTimeValue, TimeBucket
 
@@ -41,11 +41,17 @@ class OpcUaConfig(CommonConfig):
         None, ge=0.01, le=86_400, description="With `sampling: aligned`: read at the multiples of this time since 1970, UTC."
     )
     sampling_ms: float = Field(
-        0.0, ge=0, description="How often the server looks at the values. 0: as fast as it can, or at each change."
+        0.0,
+        ge=0,
+        le=LONGEST_SECONDS * 1000,
+        description="How often the server looks at the values. 0: as fast as it can, or at each change.",
     )
-    publishing_ms: float = Field(100.0, ge=1, description="Publishing interval.")
+    publishing_ms: float = Field(100.0, ge=1, le=LONGEST_SECONDS * 1000, description="Publishing interval.")
     queue_size: int = Field(
-        1000, ge=1, description="Readings of one variable that the server queues during a publishing interval."
+        1000,
+        ge=1,
+        le=UINT32_MAX,
+        description="Readings of one variable that the server queues during a publishing interval.",
     )
     trigger: Trigger = Field(
         "status-value-timestamp",
@@ -57,11 +63,15 @@ class OpcUaConfig(CommonConfig):
         "EURange (`2%`). Two gateways then may report different readings.",
     )
     heartbeat_seconds: float = Field(
-        0.0, ge=0, description="Repeat a variable's last reading, with its id, after this time without a new one. 0: never."
+        0.0,
+        ge=0,
+        le=LONGEST_SECONDS,
+        description="Repeat a variable's last reading, with its id, after this time without a new one. 0: never.",
     )
     browse_seconds: float = Field(
         300.0,
         ge=0,
+        le=LONGEST_SECONDS,
         description="How often to look for variables that are new or gone. 0: only when the server says that there are, "
         "by a GeneralModelChangeEvent.",
     )
@@ -75,7 +85,9 @@ class OpcUaConfig(CommonConfig):
     private_key: Path | None = Field(None, description="The certificate's private key, PEM or DER, not encrypted.")
     server_certificate: Path | None = Field(None, description="The only server certificate that is trusted.")
     username: str | None = Field(None, min_length=1, description="User name at the server.")
-    password_env: str | None = Field(None, description="Environment variable that holds the password.")
+    password_env: PasswordVariable | None = Field(
+        None, description="Environment variable that holds the password; its name begins with `EDGE_SECRET_`."
+    )
 
     @field_validator("deadband")
     @classmethod
@@ -140,8 +152,8 @@ def _misfit(identity: Identity, interval_ns: int) -> str | None:
 class SyntheticConfig(CommonConfig):
     kind: Literal["synthetic"]
     uri_prefix: str = Field("urn:synthetic:", description="The source's URI is this prefix followed by a number.")
-    count: int = Field(1, ge=1, description="Number of sources.")
-    interval_seconds: float = Field(1.0, gt=0, description="Time between two readings of a source.")
+    count: int = Field(1, ge=1, le=100_000, description="Number of sources.")
+    interval_seconds: float = Field(1.0, ge=0.001, le=86_400, description="Time between two readings of a source.")
 
 
 SourceConfig = Annotated[OpcUaConfig | MqttConfig | FileConfig | SyntheticConfig, Field(discriminator="kind")]

@@ -1,14 +1,13 @@
-"""Settings from the twin. Its desired properties are kept next to the spool, for a gateway that starts offline."""
+"""Settings from the twin: accepted once the sender runs with them, refused otherwise, and both reported."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
+from edge_sender.config.remembered import Remembered
 from edge_sender.config.settings import EdgeSettings, SettingsError, with_twin
 from edge_sender.config.sources import NO_SOURCES, SourcesDocument
 from edge_sender.ports import Twin, UplinkError
@@ -30,32 +29,26 @@ class Effective(NamedTuple):
 
 
 class TwinSettings:
-    """`path`: file in which the desired properties are kept; None keeps them in memory only. `try_out` raises SettingsError
-    for sources that can't be made on this gateway."""
+    """`try_out` raises SettingsError for sources that can't be made on this gateway."""
 
-    def __init__(self, settings: EdgeSettings, path: Path | None, try_out: Callable[[SourcesDocument], None]) -> None:
+    def __init__(self, settings: EdgeSettings, remembered: Remembered, try_out: Callable[[SourcesDocument], None]) -> None:
         self._settings = settings
         self._try_out = try_out
-        self._path = path
-        self._desired = self._load()
-
-    def _load(self) -> dict[str, Any]:
-        if self._path is None or not self._path.exists():
-            return {}
-        try:
-            desired = json.loads(self._path.read_text())
-        except (OSError, ValueError) as error:
-            logger.warning("%s can't be read and is ignored; the twin will replace it: %s", self._path, error)
-            return {}
-        return desired if isinstance(desired, dict) else {}
+        self._remembered = remembered
+        self._running: dict[str, Any] = {}
+        """The desired properties with which the sender runs."""
 
     def effective(self) -> Effective:
-        """The settings and sources by what is known of the twin. Until anything usable is known, there may be no sources."""
-        for desired in (self._desired, {}):
+        """The settings and sources to start with, by what is known of the twin. Until anything usable is known, there may be
+        no sources."""
+        for desired in (self._remembered.desired, {}):
             try:
-                return self._usable(desired)
+                usable = self._usable(desired)
             except SettingsError as error:
                 logger.warning("waiting for the twin: %s", error)
+            else:
+                self._running = desired
+                return usable
         return Effective(self._settings, NO_SOURCES)
 
     def _usable(self, desired: dict[str, Any]) -> Effective:
@@ -66,55 +59,48 @@ class TwinSettings:
             settings, sources, tuple(name for name, value in _without_version(desired).items() if value is not None)
         )
 
-    async def watch(self, twin: Twin) -> None:
-        """Returns when the twin desires other settings that can be used. Those that can't are refused and reported."""
+    async def watch(self, twin: Twin, change: Callable[[Effective], Awaitable[None]]) -> None:
+        """Runs until cancelled, whatever the twin holds. `change` makes the sender go on with other settings; it raises
+        SettingsError if it can't, and the sender then goes on as before."""
         changed, is_watching = asyncio.Event(), False
         while True:
             changed.clear()
+            timeout = RETRY_SECONDS
             try:
                 if not is_watching:
                     await twin.on_change(changed.set)
                     is_watching = True
-                if await self._update(twin):
-                    return
+                await self._update(twin, change)
                 timeout = UPDATE_SECONDS
             except UplinkError as error:
                 logger.debug("%s", error)
-                timeout = RETRY_SECONDS
+            except Exception:  # what is desired next may be right, and must be read
+                logger.exception("the twin could not be followed; it is read again in %g s", RETRY_SECONDS)
             try:
                 async with asyncio.timeout(timeout):
                     await changed.wait()
             except TimeoutError:
                 continue
 
-    async def _update(self, twin: Twin) -> bool:
-        """Read the twin and report the outcome. Returns whether there are new settings to start with."""
+    async def _update(self, twin: Twin, change: Callable[[Effective], Awaitable[None]]) -> None:
+        """Read the twin, make the sender go on with it if it is another one, and report the outcome. Raises UplinkError."""
         desired = await twin.desired()
-        version = desired.get("$version")
         try:
-            self._usable(desired)
+            usable = self._usable(desired)
+            if _without_version(desired) != _without_version(self._running):
+                await change(usable)
+                self._running = desired
         except SettingsError as error:
             logger.warning("the twin's settings are refused, and the previous ones stay in force: %s", error)
-            await twin.report({"settings": {"version": version, "accepted": False, "error": str(error)}})
-            return False
-        is_new = _without_version(desired) != _without_version(self._desired)
-        if is_new:
-            self._keep(desired)
-        await twin.report({"settings": {"version": version, "accepted": True, "error": None}})
-        return is_new
-
-    def _keep(self, desired: dict[str, Any]) -> None:
-        self._desired = desired
-        if self._path is None:
+            await self._report(twin, desired, str(error))
             return
-        try:
-            aside = self._path.with_suffix(".new")
-            aside.write_text(json.dumps(desired))
-            aside.replace(self._path)
-        except OSError as error:
-            logger.warning(
-                "%s can't be written; a start without a connection will not have the twin's settings: %s", self._path, error
-            )
+        if self._remembered.desired != desired:
+            self._remembered.keep(desired)
+        await self._report(twin, desired, None)
+
+    async def _report(self, twin: Twin, desired: dict[str, Any], error: str | None) -> None:
+        version = desired.get("$version")
+        await twin.report({"settings": {"version": version, "accepted": error is None, "error": error}})
 
 
 def _without_version(desired: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
+from edge_sender.config.common import SECRETS
 from edge_sender.config.settings import PREFIX, EdgeSettings
 
 SIMILAR = 0.85
@@ -16,5 +17,6 @@ def misspelt(environment: Iterable[str]) -> Iterator[str]:
     settings = [PREFIX + name.upper() for name in EdgeSettings.model_fields]
     for variable in environment:
         name = variable.upper()
-        if name.startswith(PREFIX) and name not in settings and (near := get_close_matches(name, settings, 1, SIMILAR)):
+        is_ours = name.startswith(PREFIX) and not name.startswith(SECRETS)
+        if is_ours and name not in settings and (near := get_close_matches(name, settings, 1, SIMILAR)):
             yield f"{variable}: is no setting, and is ignored; did you mean {near[0]}?"

@@ -49,10 +49,16 @@ class IdentityCheck:
         self._make_probe = make_probe
         self._rules = rules
         self._monotonic = monotonic
-        self._seconds = seconds
-        self._every_seconds = every_seconds
+        self.seconds = seconds
+        self.every_seconds = every_seconds
         self._comparison: Comparison | None = None
         self._ends_the_first = False
+
+    def of(self, source: Source) -> IdentityCheck:
+        """The same check, of a source that was made alike."""
+        return IdentityCheck(
+            source, self._make_probe, self._rules, self._monotonic, seconds=self.seconds, every_seconds=self.every_seconds
+        )
 
     @property
     def source(self) -> str:
@@ -67,7 +73,7 @@ class IdentityCheck:
                 self._postpone(str(error))
             except NoProbeError as error:
                 self._postpone(str(error))
-            await asyncio.sleep(self._every_seconds)
+            await asyncio.sleep(self.every_seconds)
 
     async def _look(self) -> list[Verdict]:
         """Run one comparison. Restart it if a connection was lost, since what one side missed says nothing about the ids.
@@ -83,7 +89,7 @@ class IdentityCheck:
                 if not await self._both_come_up(probe, probing):
                     continue
                 start = self._monotonic()
-                if await self._both_stay_up(probe, start + self._seconds):
+                if await self._both_stay_up(probe, start + self.seconds):
                     return comparison.verdicts(start, self._monotonic())
                 self._require_innocence(start)
                 if self._source.is_up:
@@ -156,10 +162,12 @@ class CheckedIntake:
     """The source's own intake, observed by the check."""
 
     intake: Intake
-    check: IdentityCheck
+    check: Callable[[], IdentityCheck | None]
+    """The check that there is at the moment."""
 
     def take(self, sample: Sample, position: str | None = None, *, initial: bool | None = None) -> None:
-        self.check.observe(sample)
+        if (check := self.check()) is not None:
+            check.observe(sample)
         self.intake.take(sample, position, initial=initial)
 
     async def room(self) -> None:

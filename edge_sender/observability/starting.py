@@ -26,7 +26,6 @@ def started(
     from_twin: tuple[str, ...],
 ) -> str:
     """`from_twin`: names of the settings that the twin gives."""
-    by_twin = f" and the twin ({', '.join(from_twin)})" if from_twin else ""
     parts = [
         f"version {version('redundant-edge-dedup')}",
         f"replica {replica} ({settings.ha})",
@@ -34,9 +33,19 @@ def started(
         f"sources {', '.join(_sources(sources)) or 'none yet: the twin must supply them'}",
         f"spool {settings.spool_path} holds {sender.store.readings:,} readings",
         f"health on {settings.http_host} port {port}" if port else "no health port",
-        f"settings from the environment{by_twin}",
+        _origin(from_twin),
     ]
     return f"started: {'; '.join(parts)}"
+
+
+def changed(sources: SourcesDocument, from_twin: tuple[str, ...]) -> str:
+    """The line that says with what a running sender goes on."""
+    return f"changed: sources {', '.join(_sources(sources)) or 'none'}; {_origin(from_twin)}"
+
+
+def _origin(from_twin: tuple[str, ...]) -> str:
+    by_twin = f" and the twin ({', '.join(from_twin)})" if from_twin else ""
+    return f"settings from the environment{by_twin}"
 
 
 def _destination(settings: EdgeSettings, environment: Mapping[str, str]) -> Iterator[str]:

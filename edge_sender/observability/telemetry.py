@@ -17,7 +17,7 @@ from edge_sender.counters import LOSSES, MOST_LISTED, REASONS, RESTARTS, SKIPS, 
 from edge_sender.election import Role
 from edge_sender.identity.check import IdentityCheck
 from edge_sender.identity.judging import Problem
-from edge_sender.ports import Accountable, Explaining, Source
+from edge_sender.ports import Accountable, Explaining
 from edge_sender.sender import ConfiguredSource, Sender
 
 MOST_EXAMPLES = 100
@@ -116,7 +116,7 @@ class SenderCollector(Collector):
             for parameter, number in _by_parameter(tally).items():
                 revised.add_metric([source, parameter], number)
         for item in sender.sources:
-            up.add_metric([item.source.name], float(item.source.is_up))
+            up.add_metric([item.source.name], float(sender.is_up(item)))
             verdicts = [] if item.check is None else item.check.verdicts
             for problem in Problem if verdicts else ():
                 count = sum(finding.problem is problem for verdict in verdicts for finding in verdict.findings)
@@ -145,7 +145,7 @@ def make_registry(sender: Sender) -> CollectorRegistry:
 def problems(sender: Sender) -> list[str]:
     """The reasons why this replica can't do its work at the moment."""
     reasons = [
-        f"the source {item.source.name} is down{_why(item.source)}" for item in sender.sources if not item.source.is_up
+        f"the source {item.source.name} is down{_why(sender, item)}" for item in sender.sources if not sender.is_up(item)
     ]
     if not sender.sources:
         reasons.append("there are no sources yet; the twin must supply them")
@@ -156,8 +156,14 @@ def problems(sender: Sender) -> list[str]:
     return reasons
 
 
-def _why(source: Source) -> str:
-    return f": {source.problem}" if isinstance(source, Explaining) and source.problem else ""
+def _why(sender: Sender, item: ConfiguredSource) -> str:
+    problem = _problem(sender, item)
+    return f": {problem}" if problem else ""
+
+
+def _problem(sender: Sender, item: ConfiguredSource) -> str | None:
+    failure = sender.failure(item)
+    return failure if failure is not None else item.source.problem if isinstance(item.source, Explaining) else None
 
 
 def _skipped(item: ConfiguredSource) -> Mapping[str, int]:
@@ -174,8 +180,8 @@ def status(sender: Sender, oldest_at: float | None) -> dict[str, Any]:
         "sources": [
             {
                 "name": item.source.name,
-                "up": item.source.is_up,
-                "problem": item.source.problem if isinstance(item.source, Explaining) else None,
+                "up": sender.is_up(item),
+                "problem": _problem(sender, item),
                 "notice": item.source.notice if isinstance(item.source, Accountable) else None,
                 "readings": counters.readings[item.source.name],
                 "skipped": dict(_skipped(item)),

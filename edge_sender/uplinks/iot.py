@@ -31,7 +31,7 @@ class IotUplink:
 
     def __init__(self, client: Any, *, timeout_seconds: float) -> None:
         self._client = client
-        self._timeout = timeout_seconds
+        self.timeout_seconds = timeout_seconds
 
     @classmethod
     def from_connection_string(cls, connection_string: str, ca_pem: str | None, timeout_seconds: float) -> IotUplink:
@@ -50,11 +50,11 @@ class IotUplink:
     @property
     def twin(self) -> Twin:
         """The twin on the same connection; its calls work only after `connect`."""
-        return Twin(self._client, timeout_seconds=self._timeout)
+        return Twin(self._client, timeout_seconds=self.timeout_seconds)
 
     async def connect(self) -> None:
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self.timeout_seconds):
                 await self._client.connect()
         except CredentialError as error:
             raise UplinkError(f"IoT Hub refused the credentials of EDGE_CONNECTION_STRING ({error})") from error
@@ -72,7 +72,7 @@ class IotUplink:
         outgoing.message_id = message.message_id
         outgoing.custom_properties.update(message.properties)
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self.timeout_seconds):
                 await self._client.send_message(outgoing)
         except ValueError as error:
             raise MessageRefusedError(str(error)) from error
@@ -81,7 +81,7 @@ class IotUplink:
 
     async def close(self) -> None:
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self.timeout_seconds):
                 await self._client.shutdown()
         except TROUBLE as error:
             logger.info("the connection did not close cleanly: %r", error)

@@ -237,7 +237,7 @@ async def test_validate_connects_to_everything_and_says_what_it_found(
     await stand_in.start()
     try:
         async with plc(machines) as server, secure_plc(files) as endpoint:
-            monkeypatch.setenv("PLC_PASSWORD", PASSWORD)
+            monkeypatch.setenv("EDGE_SECRET_PLC", PASSWORD)
             secured = json.loads(config(endpoint, files, name="secured").model_dump_json(exclude_unset=True))
             monkeypatch.setenv("EDGE_SOURCES", document(plant(server), secured))
             monkeypatch.setenv("EDGE_UPLINK", "event-hubs")

@@ -106,8 +106,8 @@ def test_a_wrong_topic_filter_is_refused(topic: str) -> None:
 
 
 def test_a_password_comes_from_the_environment_and_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("METER_PASSWORD", "hunter2")
-    source = make_source(source_config(1883, username="edge", password_env="METER_PASSWORD"), "c", SourceTally())
+    monkeypatch.setenv("EDGE_SECRET_METER", "hunter2")
+    source = make_source(source_config(1883, username="edge", password_env="EDGE_SECRET_METER"), "c", SourceTally())
     assert isinstance(source, MqttSource)
     assert source._broker.password == "hunter2"
     assert "hunter2" not in repr(source._broker)

@@ -6,8 +6,8 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from edge_sender.election import ElectionOptions
 from edge_sender.identity.readings import Reading, make_reading
 from edge_sender.identity.rules import parse_rules
 from edge_sender.observability.telemetry import SenderCollector, make_registry, problems, status
-from edge_sender.ports import Clocks, Intake, LeaseState, Message, MessageRefusedError, UplinkError
+from edge_sender.ports import Clocks, Intake, LeaseState, Message, MessageRefusedError, SourceConfigError, UplinkError
 from edge_sender.sender import ConfiguredSource, Sender, SenderOptions
 from tests.support.files import MACHINES, file_source
 from tests.support.senders import until
@@ -357,18 +357,114 @@ async def test_a_stopping_replica_releases_the_lease_before_it_sends_what_it_has
     assert told.index("released") < told.index("sent")
 
 
-async def test_a_source_that_breaks_ends_the_sender_and_what_it_took_is_kept(tmp_path: Path) -> None:
-    class Broken(FakeSource):
-        async def run(self, intake: Intake) -> None:
-            intake.take(sample(1))
-            raise RuntimeError("a defect")
+@dataclass
+class Broken(FakeSource):
+    """Delivers one reading each time, and fails."""
 
-    path = tmp_path / "spool.db"
-    sender, _ = make(FakeUplink(), spool=Spool(path, LIMITS, time.time), flush_seconds=0)
-    sender.sources = [ConfiguredSource(Broken(), parse_rules("sequence"), "t")]
-    with pytest.raises(RuntimeError, match="a defect"):
-        await asyncio.wait_for(sender.run(asyncio.Event()), 10)
-    assert Spool(path, LIMITS, time.time).readings == 1
+    runs: int = 0
+
+    async def run(self, intake: Intake) -> None:
+        self.runs += 1
+        intake.take(sample(self.runs))
+        raise RuntimeError("a defect")
+
+
+async def test_a_source_that_breaks_is_started_again_while_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_sender.reading.AGAIN_SECONDS", 0.1)
+    broken, uplink, path = Broken("broken"), FakeUplink(), tmp_path / "spool.db"
+    sender, source = make(uplink, spool=Spool(path, LIMITS, time.time), flush_seconds=0)
+    sender.sources = [ConfiguredSource(broken, parse_rules("sequence"), "t"), *sender.sources]
+
+    seen: list[str] = []
+
+    def has_run_again() -> bool:
+        seen.extend(problems(sender))
+        return broken.runs >= 3
+
+    await play(sender, source, 1, has_run_again)
+    assert "the source broken is down: RuntimeError('a defect')" in seen
+    assert Spool(path, LIMITS, time.time).readings == broken.runs + 1
+
+
+def options_of(sender: Sender, **changes: Any) -> SenderOptions:
+    given = SenderOptions(sender.inbox.options, LIMITS, 0.001, BatchLimits(1, 4096, 0.01), 4, 5.0)
+    return replace(given, **changes)
+
+
+def made(source: FakeSource, config: str) -> ConfiguredSource:
+    return ConfiguredSource(source, parse_rules("sequence"), "t", made_from=config)
+
+
+async def changing(sender: Sender, change: Callable[[], Awaitable[None]]) -> None:
+    """Run the sender, and change it while it runs."""
+    stop = asyncio.Event()
+    running = asyncio.create_task(sender.run(stop))
+    try:
+        async with asyncio.timeout(20):
+            await change()
+    finally:
+        stop.set()
+        await running
+
+
+@dataclass
+class Counted(FakeSource):
+    starts: int = 0
+    ends: int = 0
+
+    async def run(self, intake: Intake) -> None:
+        self.starts += 1
+        try:
+            await super().run(intake)
+        finally:
+            self.ends += 1
+
+
+async def test_a_change_restarts_only_what_is_another_one() -> None:
+    uplink = FakeUplink()
+    uplink.gate.set()
+    sender, _ = make(uplink)
+    stays, goes, comes = Counted("stays"), Counted("goes"), Counted("comes")
+    sender.sources = [made(stays, "1"), made(goes, "2")]
+
+    async def change() -> None:
+        await until(lambda: stays.starts == 1, "it is not started")
+        await sender.change(
+            options_of(sender, batch=BatchLimits(7, 4096, 60), max_in_flight=1),
+            [made(Counted("stays"), "1"), made(comes, "3")],
+        )
+        assert [item.name for item in sender.sources] == ["stays", "comes"]
+        assert (stays.starts, stays.ends) == (1, 0)
+        assert (goes.starts, goes.ends) == (1, 1)
+        assert (comes.starts, comes.ends) == (1, 0)
+        assert stays.intake is not None
+        for number in range(7):
+            stays.intake.take(sample(number))
+        await until(lambda: len(uplink.delivered) == 1, "the new size of batches is not in force")
+
+    await changing(sender, change)
+    assert uplink.numbers == list(range(7))
+
+
+async def test_a_change_that_fails_at_its_start_leaves_all_as_it_was() -> None:
+    sender, _ = make(FakeUplink(), flush_seconds=0)
+    replaced, other = Counted("one"), Counted("other")
+    sender.sources = [made(replaced, "1"), made(other, "2")]
+
+    async def change() -> None:
+        with pytest.raises(SourceConfigError, match="the source one: RuntimeError"):
+            await sender.change(
+                options_of(sender, commit_seconds=9.0), [made(Broken("one"), "3"), made(Counted("new"), "4")]
+            )
+        assert [item.source for item in sender.sources] == [replaced, other]
+        await until(lambda: replaced.starts == 2, "the former source is not started again")
+        assert (replaced.ends, other.starts, other.ends) == (1, 1, 0)
+        assert sender.store.commit_seconds != 9.0
+        assert problems(sender) == []
+
+    await changing(sender, change)
 
 
 async def test_metrics_and_status_show_what_a_source_left_out_and_why_it_stands_still(tmp_path: Path) -> None:

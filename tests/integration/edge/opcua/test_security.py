@@ -115,7 +115,7 @@ def config(endpoint: str, files: dict[str, Path], **given: Any) -> SourceConfig:
         "private_key": str(files["client_key"]),
         "server_certificate": str(files["server"]),
         "username": "edge",
-        "password_env": "PLC_PASSWORD",
+        "password_env": "EDGE_SECRET_PLC",
     }
     return check_sources({"sources": [{**source, **given}]}).sources[0]
 
@@ -142,7 +142,7 @@ def made(given: SourceConfig) -> OpcUaSource:
 async def test_readings_come_through_a_secure_channel(
     files: dict[str, Path], monkeypatch: pytest.MonkeyPatch, policy: str, given: dict[str, Any]
 ) -> None:
-    monkeypatch.setenv("PLC_PASSWORD", PASSWORD)
+    monkeypatch.setenv("EDGE_SECRET_PLC", PASSWORD)
     async with plc(files, for_users="username" not in given) as endpoint:
         async with reading(made(config(endpoint, files, security_policy=policy, **given))) as intake:
             await until(lambda: bool(intake.samples), "nothing is read")
@@ -166,7 +166,7 @@ async def test_a_connection_that_is_refused_is_retried_and_logged(
     given: dict[str, Any],
     password: str,
 ) -> None:
-    monkeypatch.setenv("PLC_PASSWORD", password)
+    monkeypatch.setenv("EDGE_SECRET_PLC", password)
     given = {name: str(files[value]) if value in files else value for name, value in given.items()}
     caplog.set_level(logging.DEBUG)
     caplog.set_level(logging.WARNING, "asyncua")  # as the sender sets it (edge_sender/__main__.py)
@@ -183,7 +183,7 @@ async def test_a_connection_that_is_refused_is_retried_and_logged(
 async def test_a_renewed_server_certificate_is_trusted_once_it_is_in_the_file(
     files: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("PLC_PASSWORD", PASSWORD)
+    monkeypatch.setenv("EDGE_SECRET_PLC", PASSWORD)
     trusted, port = tmp_path / "server.der", free_port()
     trusted.write_bytes(files["server"].read_bytes())
     source = made(config(f"opc.tcp://127.0.0.1:{port}", files, server_certificate=str(trusted)))
@@ -200,7 +200,7 @@ async def test_a_renewed_server_certificate_is_trusted_once_it_is_in_the_file(
 
 async def test_an_unexpected_answer_does_not_end_the_source(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise it would end the sender with all its other sources."""
-    monkeypatch.setenv("PLC_PASSWORD", PASSWORD)
+    monkeypatch.setenv("EDGE_SECRET_PLC", PASSWORD)
     secure, attempts = Channel.secure, []
 
     async def odd(channel: Channel, client: Client) -> None:
@@ -258,7 +258,7 @@ def test_a_file_that_cannot_be_used_is_named(
     content: bytes | str | None,
     problem: str,
 ) -> None:
-    monkeypatch.setenv("PLC_PASSWORD", PASSWORD)
+    monkeypatch.setenv("EDGE_SECRET_PLC", PASSWORD)
     path = tmp_path / "file"
     if content is not None:
         path.write_bytes(content if isinstance(content, bytes) else unfit(content, field))
@@ -285,7 +285,7 @@ def signed(key: Any, since: datetime) -> bytes:
 def test_a_certificate_of_this_client_that_is_not_valid_now_is_named(
     files: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, days: int
 ) -> None:
-    monkeypatch.setenv("PLC_PASSWORD", PASSWORD)
+    monkeypatch.setenv("EDGE_SECRET_PLC", PASSWORD)
     path = tmp_path / "file"
     path.write_bytes(signed(generate_private_key(), datetime.now(UTC) + timedelta(days=days)))
     with pytest.raises(SourceConfigError, match="file can't be used as certificate: it is valid only from .* until .*"):
@@ -296,8 +296,8 @@ def test_a_certificate_of_this_client_that_is_not_valid_now_is_named(
 def test_a_password_that_is_not_set_is_named(
     files: dict[str, Path], monkeypatch: pytest.MonkeyPatch, value: str | None
 ) -> None:
-    monkeypatch.delenv("PLC_PASSWORD", raising=False)
+    monkeypatch.delenv("EDGE_SECRET_PLC", raising=False)
     if value is not None:
-        monkeypatch.setenv("PLC_PASSWORD", value)
-    with pytest.raises(SourceConfigError, match="source plc: .* PLC_PASSWORD is not set, or empty"):
+        monkeypatch.setenv("EDGE_SECRET_PLC", value)
+    with pytest.raises(SourceConfigError, match="source plc: .* EDGE_SECRET_PLC is not set, or empty"):
         made(config("opc.tcp://127.0.0.1", files))

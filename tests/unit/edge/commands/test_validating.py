@@ -69,7 +69,7 @@ async def test_what_is_right_is_listed_and_nothing_is_reached_or_made(
 
 
 async def test_all_problems_are_one_message_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    without_password = {"username": "edge", "password_env": "PASSWORD_THAT_IS_NOT_SET"}
+    without_password = {"username": "edge", "password_env": "EDGE_SECRET_NOT_SET"}
     files = {name: f"/nowhere/{name}" for name in ("certificate", "private_key", "server_certificate")}
     sources = (
         {**PRESSES, "security_policy": "Basic256Sha256", **files},

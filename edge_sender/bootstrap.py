@@ -20,10 +20,13 @@ from edge_sender.config.sources import NO_SOURCES, OpcUaConfig, SourceConfig, So
 from edge_sender.counters import SourceTally
 from edge_sender.election import ElectionOptions
 from edge_sender.identity.check import IdentityCheck
+from edge_sender.peers.beats import Beats
+from edge_sender.peers.network import PeerNetwork
 from edge_sender.ports import Clocks, SourceConfigError, Uplink, Witness
 from edge_sender.sender import ConfiguredSource, Sender, SenderOptions
 from edge_sender.sources.make import certificates, make_probe, make_source, make_trial, survey
 from edge_sender.survey import Asked, Survey
+from edge_sender.turns import TurnsOptions
 
 if TYPE_CHECKING:
     from edge_sender.uplinks.iot import IotUplink
@@ -49,7 +52,7 @@ def make_sender(settings: EdgeSettings, sources: SourcesDocument, uplink: Uplink
     """Raises SettingsError."""
     options, configured = sender_options(settings), configured_sources(settings, sources)
     spool, clocks = _spool(settings, options.spool), Clocks(time.monotonic, time.time)
-    return Sender(options, configured, spool, uplink, clocks, _witness(settings))
+    return Sender(options, configured, spool, uplink, clocks, _witness(settings), _peers(settings))
 
 
 def configured_sources(settings: EdgeSettings, sources: SourcesDocument) -> list[ConfiguredSource]:
@@ -75,6 +78,8 @@ def sender_options(settings: EdgeSettings) -> SenderOptions:
         max_in_flight=settings.max_in_flight,
         flush_seconds=settings.flush_seconds,
         election=None if settings.ha == "duplicate" else _election(settings),
+        replica=settings.replica or "",
+        turns=TurnsOptions(settings.heartbeat_ms / 1000, settings.lease_seconds) if settings.peers else None,
     )
 
 
@@ -205,6 +210,15 @@ def _witness(settings: EdgeSettings) -> Witness | None:
             "EDGE_WITNESS: must be a container's URL with a signature or a connection string with ContainerName, "
             "for example EDGE_WITNESS=https://account.blob.core.windows.net/witness?sv=…&sig=…"
         ) from None
+
+
+def _peers(settings: EdgeSettings) -> PeerNetwork | None:
+    if not settings.peers or settings.peers_key is None:
+        return None
+    key, session = settings.peers_key.get_secret_value().encode(), uuid.uuid4().hex
+    beats = Beats(key, settings.witness_blob, settings.replica or "", session)
+    listen = settings.peers_host, settings.peers_port
+    return PeerNetwork(beats, listen, settings.peer_addresses(), settings.heartbeat_ms / 1000)
 
 
 def make_uplink(settings: EdgeSettings) -> Uplink:

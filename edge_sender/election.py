@@ -1,9 +1,9 @@
 """Active-passive: a lease on a witness decides which replica sends.
 
 Keys are deterministic, so two senders at once cost only bandwidth, while no sender at all costs readings. A replica that
-can't reach the witness therefore sends alone by default. Where there must never be two senders, `send_without_witness=False`
-fences: a replica accepts readings only while its own view of the lease, which ends before the witness's, has not run out. It
-still delivers what it accepted before, because the others do not have it.
+can't reach the witness therefore sends alone by default, unless it hears another one that sends. Where there must never be
+two senders, `send_without_witness=False` fences: a replica accepts readings only while its own view of the lease, which ends
+before the witness's, has not run out. It still delivers what it accepted before, because the others do not have it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ class Role(StrEnum):
     ALONE = "alone"
     """Has not heard from the witness for the length of a lease, and sends."""
     YIELDING = "yielding"
-    """Has released the lease because it can't read or can't send, and continues until another replica has it."""
+    """Can't read something or can't send, so that it leaves the lease to others. While no replica takes it, it sends what it
+    reads."""
+    STANDING_IN = "standing-in"
+    """No longer hears the sender, and sends until the witness has settled who goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +50,10 @@ class ElectionOptions:
 
 class Election:
     """`is_fit`: whether this replica can do the work at the moment. One that can't offers the lease to the others and keeps
-    what it reads until one of them has it, so that nothing is lost if none of them can do the work either. `is_ready`:
-    whether it could also take over without a gap. One that could not leaves a free lease for a while to those that could.
-    `on_step` is called after each step."""
+    what it reads until one of them has it, so that nothing is lost if none of them can do the work either: while the lease
+    is free, all send what each of them reads. `is_ready`: whether it could also take over without a gap. One that could not
+    leaves a free lease for a while to those that could. `leaves_it`: whether a peer is heard that sends, and is to go on
+    alone. `on_step` is called after each step."""
 
     def __init__(
         self,
@@ -60,6 +64,7 @@ class Election:
         is_fit: Callable[[], bool],
         is_ready: Callable[[], bool],
         on_step: Callable[[], None],
+        leaves_it: Callable[[], bool] = lambda: False,
     ) -> None:
         self.role = Role.PASSIVE
         self.options = options
@@ -69,11 +74,36 @@ class Election:
         self._is_fit = is_fit
         self._is_ready = is_ready
         self._on_step = on_step
+        self._leaves_it = leaves_it
+        self.held_at: float | None = None
+        """When the witness was last asked and answered that another replica holds the lease."""
         self._heard = monotonic()
         """When the last request that the witness answered was sent."""
         self._lease_until = self._renew_at = self._yield_at = 0.0
         self._free_since: float | None = None
         self._patience = options.lease_seconds
+
+    @property
+    def holds(self) -> bool:
+        """Whether this replica has the lease, by its own view, which ends before the witness's."""
+        return self.role is Role.ACTIVE and self._monotonic() < self._lease_until
+
+    @property
+    def has_turn(self) -> bool:
+        """Whether it sends by what it knows of the lease, not only because it stands in."""
+        return self.role not in (Role.PASSIVE, Role.STANDING_IN)
+
+    def stand_in(self, *, stands_in: bool) -> None:
+        """Send from now on although another replica may have the lease, or leave it to that one."""
+        if stands_in and self.role is Role.PASSIVE:
+            self._become(Role.STANDING_IN, "the heartbeats of the replica that sends have stopped")
+        elif not stands_in and self.role is Role.STANDING_IN:
+            self._become(Role.PASSIVE, "another replica sends")
+
+    def leave_it(self) -> None:
+        """Another replica is heard that sends, and is to go on alone."""
+        if self.role is not Role.PASSIVE and not self.holds:
+            self._become(Role.PASSIVE, "another replica sends, as its heartbeats say")
 
     def is_sending(self) -> bool:
         """Checked for every reading, because a process that was frozen must not go on with a lease that has run out."""
@@ -102,6 +132,8 @@ class Election:
             await self._offer(asked)
         elif self.role is Role.ACTIVE and asked >= self._renew_at:
             await self._hold(self._witness.renew(), asked, "another replica has taken the lease")
+        elif self.role is not Role.ACTIVE and self._leaves_it():
+            await self._look(asked)
         elif self.role is not Role.ACTIVE and fit and (self.role is not Role.PASSIVE or self._is_ready()):
             await self._acquire(asked)
         elif self.role is not Role.ACTIVE:
@@ -118,17 +150,27 @@ class Election:
     async def _acquire(self, asked: float) -> None:
         await self._hold(self._witness.acquire(), asked, "another replica holds the lease")
 
-    async def _acquire_if_others_do_not(self, asked: float, fit: bool) -> None:
-        """Acquire a free lease after a while. A fit replica acquires a released one at once: its last holder continues until
-        then, so there is no gap to fill."""
+    async def _look(self, asked: float) -> LeaseState:
         state = await self._answer(self._witness.state(), asked)
         if state is LeaseState.HELD:
-            self._free_since = None
-            self._become(Role.PASSIVE, "another replica holds the lease")
+            self._free_since, self.held_at = None, asked
+            if self.role is not Role.STANDING_IN:
+                self._become(Role.PASSIVE, "another replica holds the lease")
+        return state
+
+    async def _acquire_if_others_do_not(self, asked: float, fit: bool) -> None:
+        """Acquire a free lease after a while. A fit replica acquires a released one at once: its last holder continues until
+        then, so there is no gap to fill. One that is not fit never does: it sends what it reads, as all others do then, so
+        that whatever one of them can read arrives."""
+        state = await self._look(asked)
+        if state is LeaseState.HELD:
             return
         self._free_since = asked if self._free_since is None else self._free_since
         waited = asked - self._free_since >= self.options.poll_seconds * POLLS_TO_LEAVE_FREE
         if not waited and not (fit and state is LeaseState.RELEASED):
+            return
+        if not fit and self.options.send_without_witness:
+            self._become(Role.YIELDING, "no replica can do all the work: this one sends what it reads")
             return
         await self._acquire(asked)
         if self.role is Role.ACTIVE and not fit:  # no other replica wanted it: hold it longer each time
@@ -140,7 +182,9 @@ class Election:
         try:
             await self._answer(call, asked)
         except LeaseHeldError:
-            self._become(Role.PASSIVE, otherwise)
+            self.held_at = asked
+            if self.role is not Role.STANDING_IN:
+                self._become(Role.PASSIVE, otherwise)
             return
         self._lease_until = asked + self.options.lease_seconds
         self._renew_at = asked + self.options.lease_seconds / RENEWALS_PER_LEASE
@@ -163,7 +207,8 @@ class Election:
         lease_left = self.role is Role.ACTIVE and now < self._lease_until
         if lease_left or now - self._heard < self.options.lease_seconds:
             return
-        role = Role.ALONE if self.options.send_without_witness else Role.PASSIVE
+        is_alone = self.options.send_without_witness and not self._leaves_it()
+        role = Role.ALONE if is_alone else Role.PASSIVE
         self._become(role, f"the witness has not answered for {now - self._heard:.0f} s ({error})")
 
     def _become(self, role: Role, why: str) -> None:

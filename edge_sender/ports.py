@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol, runtime_checkable
 
@@ -80,7 +80,17 @@ class Intake(Protocol):
         ...
 
     def position(self) -> str | None:
-        """Where to resume: the position of the last reading that was committed before this run; None if there is none."""
+        """Where to resume: the position of the last reading that was taken; None if there is none."""
+        ...
+
+    def handed_over(self) -> str | None:
+        """How far the replica had got that read this source last, if it was another one and has said so. The source may have
+        nothing of the kind: then `position` counts."""
+        ...
+
+    def is_due(self) -> bool:
+        """Whether it is this replica's turn to read. Sources that can wait read nothing while it is not: another replica
+        reads, and what this one read would be dropped."""
         ...
 
 
@@ -148,6 +158,48 @@ class LeaseState(Enum):
     """Its holder released it and continues until another replica has it, or it was never held."""
     EXPIRED = "expired"
     """Its holder disappeared without releasing it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a replica says of itself in its heartbeats."""
+
+    name: str
+    is_sender: bool
+    """Whether it sends all that it reads."""
+    holds: bool
+    """Whether it has the lease, and its own view of it has not run out."""
+    is_fit: bool
+    """Whether it reads all its sources, and can send."""
+    can_send: bool
+    is_ready: bool
+    """Whether what it holds back reaches over the whole overlap."""
+    reads: frozenset[str]
+    """Names of the sources that it can read."""
+    positions: Mapping[str, str] = field(default_factory=dict)
+    """How far it has got with sources that can wait; only what it has sent or committed."""
+
+
+class Peers(Protocol):
+    """The other replicas, on the plant's own network. What they say is proven to come from them, and to be new."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing can be said or heard."""
+        ...
+
+    @property
+    def refused(self) -> Mapping[str, int]:
+        """Numbers of heartbeats that were not believed, by reason; with all reasons that there may be."""
+        ...
+
+    async def run(self, own: Callable[[], Standing], heard: Callable[[Standing], None]) -> None:
+        """Say what `own` returns, again and again, and call `heard` with what others say, until cancelled."""
+        ...
+
+    def announce(self) -> None:
+        """Say it at once."""
+        ...
 
 
 class Witness(Protocol):

@@ -12,12 +12,14 @@ from edge_sender.buffering.delivery import Delivery
 from edge_sender.buffering.inbox import Inbox, IntakeOptions, SourceIntake
 from edge_sender.buffering.spool import Spool, SpoolLimits
 from edge_sender.buffering.store import Store
+from edge_sender.company import Company
 from edge_sender.counters import Counters, SourceTally
 from edge_sender.election import Election, ElectionOptions, Role
 from edge_sender.identity.check import CheckedIntake, IdentityCheck
 from edge_sender.identity.rules import IdentityRules
-from edge_sender.ports import Clocks, Intake, Source, SourceConfigError, Uplink, Witness
+from edge_sender.ports import Clocks, Intake, Peers, Source, SourceConfigError, Standing, Uplink, Witness
 from edge_sender.reading import Readers
+from edge_sender.turns import Turns, TurnsOptions
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +37,10 @@ class SenderOptions:
     """How long to go on sending what is kept after the stop."""
     election: ElectionOptions | None = None
     """None: this replica always sends."""
+    replica: str = ""
+    """Its name, among those that take turns."""
+    turns: TurnsOptions | None = None
+    """How replicas hear each other; needed with peers."""
 
 
 @dataclass(slots=True)
@@ -62,7 +68,7 @@ class ConfiguredSource:
 
 
 class Sender:
-    """`witness` is needed with `options.election`."""
+    """`witness` is needed with `options.election`, and with that there may be `peers`."""
 
     def __init__(
         self,
@@ -72,6 +78,7 @@ class Sender:
         uplink: Uplink,
         clocks: Clocks,
         witness: Witness | None = None,
+        peers: Peers | None = None,
     ) -> None:
         monotonic = clocks.monotonic
         self.counters = Counters()
@@ -89,8 +96,22 @@ class Sender:
         self.election: Election | None = None
         if options.election is not None and witness is not None:
             self.election = Election(
-                options.election, witness, self.counters, monotonic, self._is_fit, self._is_ready, self.inbox.release
+                options.election,
+                witness,
+                self.counters,
+                monotonic,
+                self._is_fit,
+                self._is_ready,
+                self.inbox.release,
+                lambda: self.company is not None and self.company.leaves_it,
             )
+        self.company: Company | None = None
+        if peers is not None and options.turns is not None and self.election is not None:
+            turns = Turns(options.turns, monotonic())
+            self.company = Company(
+                turns, peers, self.election, self.inbox, self._standing, options.turns.heartbeat_seconds, monotonic
+            )
+        self._replica = options.replica
         self._monotonic = monotonic
         self._reading_since = monotonic()
         self._flush_seconds = options.flush_seconds
@@ -99,8 +120,23 @@ class Sender:
     def role(self) -> Role:
         return Role.ACTIVE if self.election is None else self.election.role
 
-    def _is_sending(self) -> bool:
-        return self.election is None or self.election.is_sending()
+    def _is_sending(self, source: str) -> bool:
+        if self.election is None or self.election.is_sending():
+            return True
+        return self.company is not None and self.company.fills_in(source)
+
+    def _standing(self) -> Standing:
+        assert self.election is not None
+        return Standing(
+            name=self._replica,
+            is_sender=self.election.is_sending(),
+            holds=self.election.holds,
+            is_fit=self._is_fit(),
+            can_send=self.delivery.uplink_is_up,
+            is_ready=self._is_ready(),
+            reads=frozenset(item.name for item in self.sources if self.is_up(item)),
+            positions=self.inbox.positions,
+        )
 
     def _is_fit(self) -> bool:
         return self.delivery.uplink_is_up and self._all_read()
@@ -139,18 +175,22 @@ class Sender:
         keeping = [asyncio.create_task(self.store.run()), asyncio.create_task(self.delivery.run())]
         if self.election is not None:
             deciding += [asyncio.create_task(self.election.run()), asyncio.create_task(self._note_reading())]
+        if self.company is not None:
+            keeping.append(asyncio.create_task(self.company.run()))
         stopped = asyncio.create_task(stop.wait())
         failure = await _first_failure([*deciding, *keeping], stopped)
         await _cancel([*deciding, stopped])
         try:
             if self.election is not None:
                 await self.election.close()  # before anything slow: another replica should start at once
+            if self.company is not None:
+                self.company.leave()
             await self.readers.stop()
             await self.store.commit()
             await _cancel([keeping[1]])
             await self._flush()
         finally:
-            await self._close(keeping[0])
+            await self._close([keeping[0], *keeping[2:]])
         logger.info("stopped: %s; %d readings stay in the spool", self.counters.summary(), self.store.readings)
         if failure is not None:
             raise failure
@@ -217,9 +257,9 @@ class Sender:
         except TimeoutError:
             logger.warning("stopped before the hub acknowledged everything; the rest stays in the spool")
 
-    async def _close(self, committing: asyncio.Task[None]) -> None:
+    async def _close(self, keeping: Sequence[asyncio.Task[None]]) -> None:
         await self.delivery.close()
-        await _cancel([committing])
+        await _cancel(keeping)
         await self.store.close()
 
 

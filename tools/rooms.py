@@ -32,8 +32,9 @@ ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("commands",),
         ("bootstrap", "observability"),
         ("sender", "sources"),
-        ("buffering", "election", "uplinks", "witnesses", "config"),
-        ("identity",),
+        ("company",),
+        ("buffering", "election", "peers", "uplinks", "witnesses", "config"),
+        ("identity", "turns"),
         ("ports", "counters", "reading", "survey"),
     ),
     "sandbox": (

@@ -33,7 +33,7 @@ class IntakeOptions:
 
 
 class Inbox:
-    """Readings on their way to the spool, oldest first. `is_sending` says whether this replica accepts readings now.
+    """Readings on their way to the spool, oldest first. `is_sending`: whether this replica sends a source now.
 
     `committed`: positions that former runs committed, by source.
     """
@@ -43,7 +43,7 @@ class Inbox:
         options: IntakeOptions,
         counters: Counters,
         monotonic: Callable[[], float],
-        is_sending: Callable[[], bool] = lambda: True,
+        is_sending: Callable[[str], bool] = lambda _: True,
         last_ids: LastIds | None = None,
         runs: Runs | None = None,
         committed: Mapping[str, str] | None = None,
@@ -57,21 +57,24 @@ class Inbox:
         self.options = options
         self._counters = counters
         self._monotonic = monotonic
-        self._is_sending = is_sending
+        self.is_sending = is_sending
         self.last_ids = LastIds() if last_ids is None else last_ids
         self.runs = Runs() if runs is None else runs
-        self._held: deque[tuple[float, Reading]] = deque()
+        self._handed_over: dict[str, deque[tuple[float, str]]] = {}
+        """By source: how far another replica had got, and when it said so."""
+        self._held: dict[str, deque[tuple[float, Reading]]] = {}
+        """By source, with the time of arrival."""
 
     def take(self, source: str, reading: Reading, position: str | None) -> None:
         self._counters.readings[source] += 1
-        if position is not None:  # also while another replica sends, or a takeover would start with all old readings
-            self.positions[source] = position
-            self.arrived.set()
-        if not self._is_sending():
-            self._hold(reading)
+        if not self.is_sending(source):
+            self._hold(source, reading)
             return
-        self.release()
+        self._release(source)
         self._put(reading)
+        if position is not None:
+            self.positions[source] = position
+            self._handed_over.pop(source, None)
 
     def count(self, entry: str, source: str, observed: Observed, number: int) -> None:
         """A reading's counter was followed; it is committed also while another replica sends."""
@@ -98,12 +101,30 @@ class Inbox:
             logger.warning("a reading gets no id and is dropped; further ones will only be counted: %s", error)
 
     def release(self) -> None:
-        """Pass on what was held back if this replica is sending now: duplicates of it are harmless, a gap is not."""
-        if self._held and self._is_sending():
-            self._forget_old()
-            for _, reading in self._held:
+        """Pass on what was held back of sources that this replica sends now: duplicates of it are harmless, a gap is not."""
+        for source in [source for source in self._held if self.is_sending(source)]:
+            self._release(source)
+
+    def _release(self, source: str) -> None:
+        held = self._held.pop(source, None)
+        if held:
+            self._forget_old(held)
+            for _, reading in held:
                 self._put(reading)
-            self._held.clear()
+
+    def hand_over(self, source: str, position: str) -> None:
+        """Another replica, which reads this source, has got so far with it."""
+        said = self._handed_over.setdefault(source, deque())
+        now = self._monotonic()
+        if not said or said[-1][1] != position:
+            said.append((now, position))
+        while len(said) > 1 and said[1][0] <= now - self.options.overlap_seconds:
+            said.popleft()
+
+    def handed_over(self, source: str) -> str | None:
+        """How far the other replica had got an overlap ago."""
+        said = self._handed_over.get(source)
+        return said[0][1] if said else None
 
     async def room(self) -> None:
         """Returns once there is room for a while."""
@@ -129,15 +150,18 @@ class Inbox:
         self.last_ids.note(reading.mark)
         self.arrived.set()
 
-    def _hold(self, reading: Reading) -> None:
+    def _hold(self, source: str, reading: Reading) -> None:
         if self.options.overlap_seconds:
-            self._held.append((self._monotonic(), reading))
-            self._forget_old()
+            held = self._held.setdefault(source, deque())
+            held.append((self._monotonic(), reading))
+            self._forget_old(held)
+            while sum(map(len, self._held.values())) > self.options.memory_readings:
+                max(self._held.values(), key=len).popleft()
 
-    def _forget_old(self) -> None:
+    def _forget_old(self, held: deque[tuple[float, Reading]]) -> None:
         oldest = self._monotonic() - self.options.overlap_seconds
-        while self._held and (self._held[0][0] < oldest or len(self._held) > self.options.memory_readings):
-            self._held.popleft()
+        while held and held[0][0] < oldest:
+            held.popleft()
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,3 +200,9 @@ class SourceIntake:
 
     def position(self) -> str | None:
         return self.inbox.positions.get(self.source)
+
+    def handed_over(self) -> str | None:
+        return self.inbox.handed_over(self.source)
+
+    def is_due(self) -> bool:
+        return self.inbox.is_sending(self.source)

@@ -100,6 +100,12 @@ class Trial:
     def position(self) -> str | None:
         return None
 
+    def handed_over(self) -> str | None:
+        return None
+
+    def is_due(self) -> bool:
+        return True
+
     @property
     def readings(self) -> int:
         return self.counters.readings.total()

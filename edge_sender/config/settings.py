@@ -16,6 +16,7 @@ from edge_sender.ports import SourceConfigError
 
 PREFIX = "EDGE_"
 IN_MEMORY = "memory"
+LEAST_KEY = 16
 
 
 class SettingsError(Exception):
@@ -169,6 +170,24 @@ class EdgeSettings(BaseSettings):
         "and the readings between the last sender's end and the takeover are lost.",
         examples=["30"],
     )
+    peers: str = Field(
+        "",
+        description="Addresses of the other replicas that take turns, HOST:PORT separated by commas. They hear each other "
+        "on the plant's network, and one takes over when it no longer hears the sender; without, when the lease has ended.",
+        examples=["edge-b.plant:9465,10.0.0.3:9465"],
+    )
+    peers_key: SecretStr | None = Field(
+        None, description="The key, shared by all replicas, that signs heartbeats; at least 16 characters.", examples=["…"]
+    )
+    peers_host: str = Field("0.0.0.0", description="Address on which heartbeats are heard (UDP).", examples=["10.0.0.2"])
+    peers_port: int = Field(9465, ge=1, le=65535, description="Port of it.", examples=["9465"])
+    heartbeat_ms: int = Field(
+        200,
+        ge=20,
+        le=5000,
+        description="Milliseconds between two heartbeats; a replica of which three were not heard is taken for dead.",
+        examples=["50"],
+    )
     without_witness: Literal["send", "stop"] = Field(
         "send",
         description="What to do while the witness can't be reached: `send` costs bandwidth, `stop` costs readings.",
@@ -200,6 +219,8 @@ class EdgeSettings(BaseSettings):
             yield _problem("uplink", "an Event Hub has no twin, which EDGE_TWIN=true needs")
         if self.ha == "active-passive":
             yield from self._contradictions_of_turns()
+        if self.peers:
+            yield from self._contradictions_of_peers()
 
     def _contradictions_of_turns(self) -> Iterator[str]:
         if not self.replica:
@@ -208,6 +229,31 @@ class EdgeSettings(BaseSettings):
             yield _problem("witness", "is required with EDGE_HA=active-passive")
         if 0 < self.overlap_seconds < self.lease_seconds + 2 * self.poll_seconds:
             yield _problem("overlap_seconds", "must be longer than EDGE_LEASE_SECONDS + 2 × EDGE_POLL_SECONDS, or 0")
+
+    def _contradictions_of_peers(self) -> Iterator[str]:
+        if self.ha != "active-passive":
+            yield _problem("peers", "only replicas that take turns have peers, which needs EDGE_HA=active-passive")
+        if self.without_witness == "stop":
+            yield _problem(
+                "peers", "with EDGE_WITHOUT_WITNESS=stop none may send without the lease, so that hearing peers is of no use"
+            )
+        if self.peers_key is None or len(self.peers_key.get_secret_value()) < LEAST_KEY:
+            yield _problem("peers_key", f"is required with EDGE_PEERS, and has at least {LEAST_KEY} characters")
+        try:
+            self.peer_addresses()
+        except ValueError as error:
+            yield _problem("peers", str(error))
+
+    def peer_addresses(self) -> list[tuple[str, int]]:
+        """Raises ValueError."""
+        found = []
+        for part in filter(None, (part.strip() for part in self.peers.split(","))):
+            host, colon, port = part.rpartition(":")
+            host = host.removeprefix("[").removesuffix("]")
+            if not (colon and host and port.isascii() and port.isdigit() and 0 < int(port) < 2**16):
+                raise ValueError(f"{part!r} is not HOST:PORT")
+            found.append((host, int(port)))
+        return found
 
     @property
     def has_sources(self) -> bool:

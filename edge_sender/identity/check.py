@@ -176,6 +176,12 @@ class CheckedIntake:
     def position(self) -> str | None:
         return self.intake.position()
 
+    def handed_over(self) -> str | None:
+        return self.intake.handed_over()
+
+    def is_due(self) -> bool:
+        return self.intake.is_due()
+
 
 @dataclass(frozen=True, slots=True)
 class ProbeIntake:
@@ -192,3 +198,9 @@ class ProbeIntake:
 
     def position(self) -> str | None:
         return None
+
+    def handed_over(self) -> str | None:
+        return None
+
+    def is_due(self) -> bool:
+        return True

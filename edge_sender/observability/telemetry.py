@@ -17,7 +17,7 @@ from edge_sender.counters import LOSSES, MOST_LISTED, REASONS, RESTARTS, SKIPS, 
 from edge_sender.election import Role
 from edge_sender.identity.check import IdentityCheck
 from edge_sender.identity.judging import Problem
-from edge_sender.ports import Accountable, Explaining
+from edge_sender.ports import Accountable, Explaining, Standing
 from edge_sender.sender import ConfiguredSource, Sender
 
 MOST_EXAMPLES = 100
@@ -85,6 +85,12 @@ class SenderCollector(Collector):
         yield CounterMetricFamily("edge_spool_commits", "Commits to the spool's disk.", counters.commits)
         yield CounterMetricFamily("edge_spool_failures", "Times the spool's disk failed.", counters.spool_failures)
         yield CounterMetricFamily("edge_takeovers", "Times this replica began to send.", counters.takeovers)
+        refused = CounterMetricFamily(
+            "edge_peer_refused", "Heartbeats that were not believed, by reason.", labels=["reason"]
+        )
+        for reason, number in (self._sender.company.peers.refused if self._sender.company else {}).items():
+            refused.add_metric([reason], number)
+        yield refused
 
     def _states(self) -> Iterator[Metric]:
         sender = self._sender
@@ -133,6 +139,13 @@ class SenderCollector(Collector):
         for name in Role:
             role.add_metric([name], float(sender.role is name))
         yield role
+        yield GaugeMetricFamily("edge_peers_heard", "Peers whose heartbeats are heard.", len(heard(sender)))
+        alarms = 0 if sender.company is None else sender.company.turns.false_alarms
+        yield GaugeMetricFamily("edge_peer_false_alarms", "Times in a row that a sender was missed in vain.", alarms)
+
+
+def heard(sender: Sender) -> list[Standing]:
+    return [] if sender.company is None else sender.company.heard
 
 
 def make_registry(sender: Sender) -> CollectorRegistry:
@@ -153,6 +166,8 @@ def problems(sender: Sender) -> list[str]:
         reasons.append("the uplink is down; readings are kept")
     if sender.store.is_failing:
         reasons.append("the spool's disk is failing; readings are kept in memory")
+    if sender.company is not None and sender.company.peers.problem is not None:
+        reasons.append(sender.company.peers.problem)
     return reasons
 
 
@@ -173,7 +188,7 @@ def _skipped(item: ConfiguredSource) -> Mapping[str, int]:
 
 
 def status(sender: Sender, oldest_at: float | None) -> dict[str, Any]:
-    counters = sender.counters
+    counters, known = sender.counters, {item.name for item in sender.sources}
     return {
         "role": sender.role,
         "problems": problems(sender),
@@ -199,6 +214,10 @@ def status(sender: Sender, oldest_at: float | None) -> dict[str, Any]:
         "sent": {"readings": counters.sent_readings, "messages": counters.sent_messages, "retries": counters.retries},
         "dropped": {reason: counters.dropped[reason] for reason in REASONS},
         "takeovers": counters.takeovers,
+        "peers": {
+            peer.name: {"sends": peer.is_sender, "fit": peer.is_fit, "lacks": sorted(known - peer.reads)}
+            for peer in heard(sender)
+        },
     }
 
 

@@ -12,6 +12,9 @@ class ListIntake:
     start: str | None = None
     samples: list[Sample] = field(default_factory=list)
     positions: list[str | None] = field(default_factory=list)
+    from_another: str | None = None
+    """How far another replica had got."""
+    has_turn: bool = True
 
     def take(self, sample: Sample, position: str | None = None, *, initial: bool | None = None) -> None:
         self.samples.append(sample)
@@ -22,3 +25,9 @@ class ListIntake:
 
     def position(self) -> str | None:
         return self.start
+
+    def handed_over(self) -> str | None:
+        return self.from_another
+
+    def is_due(self) -> bool:
+        return self.has_turn

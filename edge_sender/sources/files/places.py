@@ -117,3 +117,11 @@ def locate(place: Place, candidates: Collection[Found]) -> Found | None:
         except OSError:  # it was removed meanwhile, or is not to be read
             continue
     return None
+
+
+def is_found(position: str, path: Path, pattern: str | None) -> bool:
+    """Whether all that was read up to this position is here. Raises OSError."""
+    current = find(path)
+    candidates = [*([] if current is None else [current]), *siblings(path, pattern)]
+    places = [place for place in decode(position) if place.offset]
+    return bool(places) and all(locate(place, candidates) is not None for place in places)

@@ -13,6 +13,7 @@ from pathlib import Path
 from edge_sender.ports import Intake
 from edge_sender.sources.files.format import FileFormat, MisfitError
 from edge_sender.sources.files.part import ReplacedError
+from edge_sender.sources.files.places import is_found
 from edge_sender.sources.files.tail import Tail, Taken
 
 logger = logging.getLogger(__name__)
@@ -54,12 +55,37 @@ class FileSource:
         """When the path last named a file."""
 
     async def run(self, intake: Intake) -> None:
-        tail = Tail(self._path, self._rotated, self._format, intake.position(), self._now, self._tell)
+        while not await self._run_turn(intake):
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _run_turn(self, intake: Intake) -> bool:
+        """Read while it is this replica's turn, and else only see whether the file could be read: what another replica reads
+        would be dropped here, so that nothing is passed. Returns whether the source is finished."""
+        tail = Tail(self._path, self._rotated, self._format, self._start(intake), self._now, self._tell)
         try:
-            while not await self._pass(tail, intake):
+            if not intake.is_due():
+                await self._pass(tail, intake)
+                return False
+            while intake.is_due():
+                if await self._pass(tail, intake):
+                    return True
                 await asyncio.sleep(POLL_SECONDS)
+            return False
         finally:
             tail.close()
+
+    def _start(self, intake: Intake) -> str | None:
+        """Where the other replica had got, if the file is the same here; else where this one had got."""
+        if not intake.is_due():
+            return None
+        other = intake.handed_over()
+        if other is not None:
+            try:
+                if is_found(other, self._path, self._rotated):
+                    return other
+            except OSError as error:
+                logger.debug("%s: %s", self.name, error)  # the pass that follows meets it, too
+        return intake.position()
 
     async def _pass(self, tail: Tail, intake: Intake) -> bool:
         """Read what there is. Returns whether the source is finished."""
@@ -71,7 +97,7 @@ class FileSource:
             if self._follow or not is_there:
                 return False
             await self._read(tail, intake, is_over=True)
-            return True
+            return intake.is_due()
         except ReplacedError:
             return False
         except MisfitError as error:
@@ -84,9 +110,13 @@ class FileSource:
         """Returns whether there was anything. Raises ReplacedError, MisfitError, OSError."""
         count = 0
         for taken in tail.lines(is_over=is_over):
+            if not intake.is_due():
+                return False
             if count % LINES_AT_ONCE == 0:
                 await intake.room()
                 await asyncio.sleep(0)
+                if not intake.is_due():
+                    return False
             count += 1
             self._take(taken, intake)
         return count > 0

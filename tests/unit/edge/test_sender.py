@@ -271,7 +271,7 @@ async def test_what_is_put_back_stays_within_the_memorys_bound() -> None:
 @pytest.mark.parametrize(("overlap", "expected"), [(10.0, [*range(15, 26)]), (0.0, [25])])
 def test_a_passive_replica_holds_back_what_it_sends_when_it_takes_over(overlap: float, expected: list[int]) -> None:
     clock, sending = [0.0], [False]
-    inbox = Inbox(IntakeOptions(1000, "drop-oldest", overlap), Counters(), lambda: clock[0], lambda: sending[0])
+    inbox = Inbox(IntakeOptions(1000, "drop-oldest", overlap), Counters(), lambda: clock[0], lambda _: sending[0])
     for number in range(25):
         inbox.take("fake", reading(number), None)
         clock[0] += 1

@@ -47,7 +47,7 @@ class Edge:
         self.counters = Counters()
         spool = spool_at(path)
         self.inbox = Inbox(
-            IntakeOptions(1000, "drop-oldest", 0.0), self.counters, lambda: 0.0, lambda: is_sending, runs=spool.runs()
+            IntakeOptions(1000, "drop-oldest", 0.0), self.counters, lambda: 0.0, lambda _: is_sending, runs=spool.runs()
         )
         self.store = Store(spool, LIMITS, self.inbox, self.counters, 0.0)
         self._intake = SourceIntake(self.inbox, "plc", RULES, "t")

@@ -21,8 +21,8 @@ VERSION = 1
 MAC_BYTES = 32
 MAX_BYTES = 8192
 MOST_PEERS = 32
-Refusal = Literal["forged", "foreign", "replayed", "unproven", "same-name"]
-REFUSALS: tuple[Refusal, ...] = ("forged", "foreign", "replayed", "unproven", "same-name")
+Refusal = Literal["forged", "foreign", "replayed", "unproven", "same-name", "own"]
+REFUSALS: tuple[Refusal, ...] = ("forged", "foreign", "replayed", "unproven", "same-name", "own")
 
 
 class RefusedError(Exception):
@@ -89,7 +89,7 @@ class Beats:
         if (beat.get("v"), beat.get("group")) != (VERSION, self._group):
             raise RefusedError("foreign")
         if beat["name"] == self._name:
-            raise RefusedError("replayed" if beat["session"] == self._session else "same-name")
+            raise RefusedError("own" if beat["session"] == self._session else "same-name")
         self._prove(beat)
         return Standing(
             name=beat["name"],

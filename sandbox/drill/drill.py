@@ -106,7 +106,8 @@ class Drill:
         environment = plan.service_environment(self.hub, self.redis_url, self.folder, self.service_port, groups)
         self.service = await self._spawn("service", ["dedup_service", "run"], environment)
         for pattern in self.options.patterns:
-            self.nodes[pattern] = [await self._node(pattern, device, host, hosts[device]) for device in pattern.devices]
+            ports = {device: free_port() for device in pattern.devices}
+            self.nodes[pattern] = [await self._node(pattern, device, host, hosts[device], ports) for device in ports]
         for node in self.all_nodes:
             await node.start()
         await self._until(lambda: _has_content(journal), "the machines to start: every sender has to subscribe first")
@@ -128,7 +129,9 @@ class Drill:
             await asyncio.sleep(POLL_SECONDS)
         raise ProcessError(f"the service did not catch up\n{self.service.log_tail()}")
 
-    async def _node(self, pattern: Pattern, device: str, hub_host: str, uplink_host: str) -> Node:
+    async def _node(
+        self, pattern: Pattern, device: str, hub_host: str, uplink_host: str, peer_ports: dict[str, int]
+    ) -> Node:
         plant_host, plant_port = self.plant["endpoint"].removeprefix("opc.tcp://").partition("/")[0].split(":")
         storage_port = int(self.storage.partition("127.0.0.1:")[2].partition("/")[0])
         return Node(
@@ -141,6 +144,8 @@ class Drill:
             uplink=await Link(hub_host, MQTT_PORT).start(uplink_host, MQTT_PORT),
             machines=await Link(plant_host, int(plant_port)).start(),
             witness=await Link("127.0.0.1", storage_port).start(),
+            peer_port=peer_ports[device],
+            others=[port for other, port in peer_ports.items() if other != device],
         )
 
     async def _until(self, condition: Callable[[], bool], what: str) -> None:

@@ -18,7 +18,8 @@ from sandbox.peers.links import Link
 from sandbox.peers.processes import Child, free_port
 
 WITNESS_CONTAINER = "witness"
-SENDING = ("active", "alone", "yielding")
+SENDING = ("active", "alone", "yielding", "standing-in")
+PEERS_KEY = "the drill's replicas share it"
 
 
 @dataclass
@@ -32,6 +33,9 @@ class Node:
     uplink: Link
     machines: Link
     witness: Link
+    peer_port: int
+    others: list[int]
+    """Ports on which the other replicas of its pattern hear heartbeats."""
     http_port: int = field(default_factory=free_port)
     child: Child | None = None
     _life: int = 0
@@ -60,9 +64,18 @@ class Node:
             "EDGE_WITNESS": f"{witness};ContainerName={WITNESS_CONTAINER}",
             "EDGE_WITNESS_BLOB": self.pattern.name,
             "EDGE_OVERLAP_SECONDS": str(self.pattern.overlap_seconds),
+            **(self._peers() if self.pattern.has_peers else {}),
             "EDGE_IDENTITY_CHECK_SECONDS": "0",
             "EDGE_HTTP_HOST": "127.0.0.1",
             "EDGE_HTTP_PORT": str(self.http_port),
+        }
+
+    def _peers(self) -> dict[str, str]:
+        return {
+            "EDGE_PEERS": ",".join(f"127.0.0.1:{port}" for port in self.others),
+            "EDGE_PEERS_KEY": PEERS_KEY,
+            "EDGE_PEERS_HOST": "127.0.0.1",
+            "EDGE_PEERS_PORT": str(self.peer_port),
         }
 
     async def status(self, http: aiohttp.ClientSession) -> dict[str, Any] | None:

@@ -24,6 +24,8 @@ class Pattern:
     replicas: int
     ha: Ha = "duplicate"
     overlap_seconds: float = 0.0
+    has_peers: bool = False
+    """Whether its replicas hear each other directly."""
     relocation_seconds: float | None = None
     """Time until the sender runs elsewhere after its machine is lost; None: another replica is already running."""
     why: str = ""
@@ -47,6 +49,14 @@ class Pattern:
 PATTERNS = (
     Pattern("dup3", "duplicates, 3 replicas", 3),
     Pattern("dup2", "duplicates, 2 replicas", 2),
+    Pattern(
+        "app",
+        "active-passive with overlap and peers",
+        2,
+        ha="active-passive",
+        overlap_seconds=30.0,
+        has_peers=True,
+    ),
     Pattern("apo", "active-passive with overlap", 2, ha="active-passive", overlap_seconds=30.0),
     Pattern("ap", "active-passive", 2, ha="active-passive"),
     Pattern(

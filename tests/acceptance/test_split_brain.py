@@ -20,7 +20,7 @@ from tests.support.processes import ServiceProcess
 from tests.support.senders import Reading, SenderProcess, readings_of, sources, until
 
 NAMES = ("edge-1", "edge-2")
-SENDING = ("active", "alone", "yielding")
+SENDING = ("active", "alone", "yielding", "standing-in")
 
 
 def senders_now(senders: list[SenderProcess]) -> list[str]:

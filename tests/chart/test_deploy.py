@@ -91,14 +91,37 @@ def test_what_edge_and_runtime_keep_arrives_within_the_services_window(manifest:
 # --- Kubernetes
 
 
-def resources() -> list[dict[str, Any]]:
-    return list(yaml.safe_load_all((DEPLOY / "kubernetes" / "edge-sender.yaml").read_text()))
+def resources(name: str = "edge-sender.yaml") -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((DEPLOY / "kubernetes" / name).read_text()))
 
 
 @pytest.mark.parametrize("version", KUBERNETES)
-def test_kubernetes_accepts_the_resources(version: str) -> None:
-    for resource in resources():
+@pytest.mark.parametrize("name", ["edge-sender.yaml", "edge-sender-peers.yaml"])
+def test_kubernetes_accepts_the_resources(version: str, name: str) -> None:
+    for resource in resources(name):
         kubernetes_validate.validate(resource, version, strict=True)
+
+
+def test_senders_that_take_turns_hear_each_other_and_nobody_else_is_let_in() -> None:
+    by_kind = {resource["kind"]: resource for resource in resources("edge-sender-peers.yaml")}
+    stateful = by_kind["StatefulSet"]
+    (container,) = stateful["spec"]["template"]["spec"]["containers"]
+    check_environment({item["name"] for item in container["env"]})
+    given = {
+        item["name"].removeprefix(PREFIX).lower(): item.get("value", "a secret of some length") for item in container["env"]
+    }
+    settings = load(**{**given, "replica": "edge-sender-peers-0"})
+    service, name = stateful["spec"]["serviceName"], stateful["metadata"]["name"]
+    hosts = [f"{name}-{number}.{service}" for number in range(stateful["spec"]["replicas"])]
+    assert settings.peer_addresses() == [(host, settings.peers_port) for host in hosts]
+    assert by_kind["Service"]["metadata"]["name"] == service
+    heartbeat, status = by_kind["NetworkPolicy"]["spec"]["ingress"]
+    labels = stateful["spec"]["template"]["metadata"]["labels"]
+    assert heartbeat["from"] == [{"podSelector": {"matchLabels": labels}}]
+    assert heartbeat["ports"] == [{"port": settings.peers_port, "protocol": "UDP"}]
+    assert status["ports"] == [{"port": settings.http_port, "protocol": "TCP"}]
+    ports = {(port["containerPort"], port.get("protocol", "TCP")) for port in container["ports"]}
+    assert ports == {(settings.http_port, "TCP"), (settings.peers_port, "UDP")}
 
 
 def test_the_deployment_provides_what_its_settings_name() -> None:

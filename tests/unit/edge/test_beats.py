@@ -83,7 +83,7 @@ def _answered(a: Beats, to: Beats) -> bytes:
         ("a", beats("a", "9", key=b"another key of some length"), "forged"),
         ("a", beats("a", "9", group="line-2"), "foreign"),
         ("b", beats("b", "9"), "same-name"),
-        ("b", beats("b", "2"), "replayed"),
+        ("b", beats("b", "2"), "own"),
     ],
 )
 def test_foreign_ones_are_refused_by_reason(name: str, other: Beats, reason: str) -> None:

@@ -12,7 +12,8 @@ from edge_sender.ports import Standing
 
 logger = logging.getLogger(__name__)
 
-RESOLVE_SECONDS = 30.0
+RESOLVE_SECONDS = 5.0
+"""A gateway, or a pod, may come back with another address."""
 RETRY_SECONDS = 5.0
 Address = tuple[str, int]
 
@@ -85,7 +86,7 @@ class PeerNetwork(asyncio.DatagramProtocol):
                 else:
                     known[host, port] = {(str(item[4][0]), port) for item in found}
             self._addresses = set().union(*known.values()) if known else set()
-            await asyncio.sleep(RESOLVE_SECONDS if len(known) == len(self._peers) else RETRY_SECONDS)
+            await asyncio.sleep(RESOLVE_SECONDS)
 
     def _family(self) -> int:
         assert self._transport is not None

@@ -137,3 +137,38 @@ def test_the_edge_shows_no_secret() -> None:
     settings = load(uplink="iot", connection_string="SharedAccessKey=hunter2", witness="sig=hunter2")
     assert "hunter2" not in repr(settings)
     assert "hunter2" not in str(settings.model_dump())
+
+
+TURNS = {
+    "uplink": "event-hubs",
+    "connection_string": "Endpoint=sb://h",
+    "replica": "edge-a",
+    "ha": "active-passive",
+    "witness": "https://w/c?sig=x",
+    "peers": "edge-b:9465, [fd00::1]:9466",
+    "peers_key": "a key of sixteen characters",
+}
+
+
+def test_peers_are_addresses() -> None:
+    assert load(**TURNS).peer_addresses() == [("edge-b", 9465), ("fd00::1", 9466)]
+    assert load(**{**TURNS, "peers": "", "peers_key": None}).peer_addresses() == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"peers": "edge-b"}, "EDGE_PEERS: 'edge-b' is not HOST:PORT"),
+        ({"peers": "edge-b:0"}, "EDGE_PEERS: 'edge-b:0' is not HOST:PORT"),
+        ({"peers": ":9465"}, "EDGE_PEERS: ':9465' is not HOST:PORT"),
+        ({"peers_key": None}, "EDGE_PEERS_KEY: is required with EDGE_PEERS"),
+        ({"peers_key": "short"}, "EDGE_PEERS_KEY: is required with EDGE_PEERS, and has at least 16 characters"),
+        ({"ha": "duplicate"}, "EDGE_PEERS: only replicas that take turns have peers"),
+        ({"without_witness": "stop"}, "EDGE_PEERS: with EDGE_WITHOUT_WITNESS=stop"),
+        ({"heartbeat_ms": 10}, "EDGE_HEARTBEAT_MS: "),
+    ],
+)
+def test_peers_that_can_not_be_heard_are_refused(wrong: dict[str, Any], named: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        load(**{**TURNS, **wrong})
+    assert named in str(error.value)

@@ -124,6 +124,7 @@ class Store:
     async def commit(self) -> bool:
         """Commit everything that has arrived or was acknowledged, at once. Returns whether the disk accepted it."""
         if self._opening is not None and not self._opening.done():
+            self.committed.set()  # meanwhile, readings are delivered from memory
             return False
         async with self._committing:
             self._inbox.arrived.clear()

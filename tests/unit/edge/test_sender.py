@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from edge_sender.buffering import delivery as module
+from edge_sender.buffering import store
 from edge_sender.buffering.batcher import BatchLimits
 from edge_sender.buffering.inbox import Inbox, IntakeOptions
 from edge_sender.buffering.salvage import SpoolFile
@@ -252,6 +254,56 @@ async def test_a_failing_disk_is_bypassed() -> None:
     assert sorted(uplink.numbers) == list(range(20))
     assert sender.store.is_failing
     assert any("disk" in problem for problem in problems(sender))
+
+
+async def test_a_spool_that_cannot_be_opened_is_bypassed_and_opened_later_with_all_that_it_knows(tmp_path: Path) -> None:
+    """A read-only disk at the start. A source that resumes waits for its place, or it would begin with all old readings."""
+    earlier, source = make(FakeUplink(), spool=spool_file(tmp_path / "s.db"), flush_seconds=0)
+    await play(earlier, source, 5, lambda: earlier.store.readings == 5 and earlier.store.size > 0)
+    uplink = FakeUplink()
+    uplink.gate.set()
+    spool = FailingFile(tmp_path / "s.db", LIMITS, system_clocks(), {"open"})
+    sender, source = make(uplink, spool=spool)
+    files = FakeSource("files")
+    sender.sources = [*sender.sources, ConfiguredSource(files, parse_rules("sequence"), "t", resumes=True)]
+
+    def is_done() -> bool:
+        if sender.counters.sent_readings == 3 and spool.failing:
+            assert files.intake is None
+            assert any("disk I/O error" in problem for problem in problems(sender))
+            assert status(sender)["spool"]["problem"] == "disk I/O error"
+            spool.failing.clear()
+        return len(uplink.delivered) == 8 and files.intake is not None
+
+    await play(sender, source, 3, is_done)
+    assert sorted(uplink.numbers) == sorted([*range(5), *range(3)])
+    assert problems(sender) == []
+
+
+async def test_a_spool_that_takes_long_to_open_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread is busy with the disk; health, sources and delivery go on."""
+    monkeypatch.setattr(store, "OPEN_SECONDS", 0.0)
+    is_open = threading.Event()
+
+    @dataclass(frozen=True)
+    class SlowFile(SpoolFile):
+        def open(self) -> Spool:
+            assert is_open.wait(30)
+            return super().open()
+
+    uplink = FakeUplink()
+    uplink.gate.set()
+    sender, source = make(uplink, spool=SlowFile(None, LIMITS, system_clocks()))
+    assert status(sender)["spool"]["readings"] == 0
+
+    def is_done() -> bool:
+        if len(uplink.delivered) == 5 and not is_open.is_set():
+            assert any("more than 0 s to open" in problem for problem in problems(sender))
+            is_open.set()
+        return sender.store.opened.is_set()
+
+    await play(sender, source, 5, is_done)
+    assert sorted(uplink.numbers) == [*range(5)]
 
 
 @pytest.mark.parametrize(("when_full", "kept"), [("drop-oldest", range(15, 25)), ("drop-newest", range(10))])

@@ -90,7 +90,6 @@ class SenderProcess:
         replica: str,
         connection_string: str,
         sources_text: str,
-        *,
         clock: Path | None = None,
         **overrides: str,
     ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 from sandbox.hub.stand_in import StandIn
@@ -34,18 +35,21 @@ async def test_fresh_readings_survive_a_clock_that_jumps_by_hours_and_years_and_
         """Commits look at the clock, so one line more makes it look."""
         with lines.open("a") as out:
             out.write(json.dumps({"sequence": len(lines.read_text().splitlines())}) + "\n")
-        return (sender.status() or {}).get("clock_steps", 0)
+        return int((sender.status() or {}).get("clock_steps", 0))
+
+    def steps_reach(number: int) -> bool:
+        return steps() >= number
 
     try:
         await until(lambda: ((sender.status() or {}).get("spool") or {}).get("bytes", 0) > 0, sender.log_tail())
         await until(lambda: (sender.status() or {"spool": {"readings": 0}})["spool"]["readings"] == READINGS, "not spooled")
         for expected, error in enumerate((0.0, 10 * 365 * 24 * HOUR, 0.0), 1):
             moved_clock.write(clock, error)
-            await until(lambda expected=expected: steps() >= expected, sender.log_tail())
+            await until(partial(steps_reach, expected), sender.log_tail())
         sender.kill()
         moved_clock.write(clock, 5 * HOUR)
         sender.start()
-        await until(lambda: steps() >= 1, "a step is not noticed across a restart")
+        await until(partial(steps_reach, 1), "a step is not noticed across a restart")
         link.mend()
         await until(lambda: (sender.status() or {"spool": {"readings": 1}})["spool"]["readings"] == 0, sender.log_tail())
         status = sender.status()

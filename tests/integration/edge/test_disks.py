@@ -35,7 +35,7 @@ async def link(stand_in: StandIn) -> AsyncIterator[Link]:
     await link.stop()
 
 
-def sender_on(disk: Path, folder: Path, stand_in: StandIn, link: Link, **overrides: str) -> SenderProcess:
+def sender_on(disk: Path, folder: Path, stand_in: StandIn, link: Link) -> SenderProcess:
     through = stand_in.connection_string("telemetry").replace(f":{stand_in.amqp_port}/", f":{link.port}/")
     sender = SenderProcess(
         folder,
@@ -44,7 +44,6 @@ def sender_on(disk: Path, folder: Path, stand_in: StandIn, link: Link, **overrid
         document(SYNTHETIC),
         EDGE_FLUSH_SECONDS="1",
         EDGE_SPOOL_PATH=str(disk / "spool.db"),
-        **overrides,
     )
     sender.spool = disk / "spool.db"
     return sender
@@ -56,6 +55,12 @@ def told(sender: SenderProcess, *path: str) -> Any:
     for name in path:
         found = found[name] if found else None
     return found
+
+
+async def number(sender: SenderProcess, *path: str) -> int:
+    """A number of the status, from a sender that may be slow to answer."""
+    await until(lambda: told(sender, *path) is not None, "no status")
+    return int(told(sender, *path) or 0)
 
 
 def metrics(sender: SenderProcess) -> str:
@@ -100,7 +105,7 @@ async def test_a_disk_that_is_full_at_the_start_and_one_that_fills_up_lose_nothi
         disk.fill()
         await until(lambda: told(sender, "spool", "problem") is not None, sender.log_tail())
         link.mend()
-        sent = told(sender, "sent", "readings") or 0
+        sent = await number(sender, "sent", "readings")
         await until(lambda: (told(sender, "sent", "readings") or 0) > sent + 200, sender.log_tail())
         await until(lambda: (told(sender, "spool", "bytes") or 0) < 20_000, "what the hub has is not removed")
         disk.empty()
@@ -119,7 +124,7 @@ async def test_a_disk_that_is_read_only_at_the_start_does_not_end_the_sender(
     sender = sender_on(disk.path, tmp_path, stand_in, link)
     try:
         await until(lambda: (told(sender, "spool", "bytes") or 0) > 50_000, sender.log_tail())
-        waiting = told(sender, "spool", "readings")
+        waiting = await number(sender, "spool", "readings")
         sender.kill()
         disk.remount("ro")
         link.mend()
@@ -154,7 +159,7 @@ async def test_a_damaged_page_costs_what_is_on_it_and_metrics_count_that(
         sender.start()
         await until(lambda: (told(sender, "dropped", "damaged") or 0) > 0, sender.log_tail())
         await until(lambda: (told(sender, "spool", "oldest_seconds") or 0) < 2, sender.log_tail())
-        damaged = told(sender, "dropped", "damaged")
+        damaged = await number(sender, "dropped", "damaged")
         assert f'edge_readings_dropped_total{{reason="damaged"}} {float(damaged)}' in await asyncio.to_thread(
             metrics, sender
         )

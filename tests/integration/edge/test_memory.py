@@ -67,6 +67,7 @@ async def test_only_what_the_configuration_uses_is_loaded(
         "edge-1",
         connection_string,
         document({**source, "name": "one"}),
+        None,
         PYTHONPROFILEIMPORTTIME="1",
         **settings,
     )

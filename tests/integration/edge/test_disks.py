@@ -174,8 +174,10 @@ async def test_a_damaged_page_costs_what_is_on_it_and_metrics_count_that(
 
 
 def spoil_a_leaf(path: Path) -> None:
+    """One that holds readings."""
     content = bytearray(path.read_bytes())
-    leaves = [page for page in range(10, len(content) // PAGE_BYTES) if content[page * PAGE_BYTES] == LEAF]
-    at = leaves[len(leaves) // 2] * PAGE_BYTES
+    pages = {at: content[at : at + PAGE_BYTES] for at in range(0, len(content), PAGE_BYTES)}
+    leaves = [at for at, page in pages.items() if at and page[0] == LEAF and b"specversion" in page]
+    at = leaves[len(leaves) // 2]
     content[at : at + PAGE_BYTES] = b"\xff" * PAGE_BYTES
     path.write_bytes(content)

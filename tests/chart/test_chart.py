@@ -62,7 +62,7 @@ def test_rendered_resources_are_valid_kubernetes(values: dict[str, Any], version
 
 
 def test_a_wrong_resource_is_not_valid() -> None:
-    (service,) = of_kind(render(MINIMAL), "Service")
+    service, *_ = of_kind(render(MINIMAL), "Service")
     service["spec"]["prts"] = []
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(service, KUBERNETES[0], strict=True)
@@ -111,7 +111,28 @@ def test_the_key_vault_is_mapped_to_the_secret_that_the_pods_read() -> None:
         ("config", {"groups": []}, "groups"),
         ("image.pullPolicy", "always", "pullPolicy"),
         ("replicaCount", 0, "replicaCount"),
-        ("terminationGracePeriodSeconds", 5, "terminationGracePeriodSeconds"),
+        ("terminationGracePeriodSeconds", "5s", "terminationGracePeriodSeconds"),
+        ("settings.http_port", 0, "http_port"),
+        ("service.port", 70000, "service/port|service.port"),
+        ("resources.limits.memory", "512MB", "memory"),
+        ("resources.limit", {"cpu": 1}, "limit"),
+        ("podDisruptionBudget.maxUnavailable", "half", "maxUnavailable"),
+        ("secrets.existingSecret", "Dedup_Secret", "existingSecret"),
+        ("secrets.keys.redis_url", "redis url", "redis_url"),
+        ("caBundle.configMap", "a b", "configMap"),
+        ("podLabels", {"team": "plant 1"}, "team"),
+        ("podLabels", {"my team": "plant"}, "my team"),
+        ("nodeSelector", {"disk": True}, "disk"),
+        ("tolerations", [{"key": "a", "efect": "NoSchedule"}], "efect"),
+        ("affinity", {"nodeAfinity": {}}, "nodeAfinity"),
+        ("topologySpreadConstraints", [{"topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}], "maxSkew"),
+        ("imagePullSecrets", ["registry"], "imagePullSecrets"),
+        ("networkPolicy.from", [{"podselector": {}}], "podselector"),
+        ("extraEnv", [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s"}}}], "key"),
+        ("monitoring.podMonitor.interval", "15 s", "interval"),
+        ("image.tag", "a:b", "tag"),
+        ("image.repository", "https://ghcr.io/a", "repository"),
+        ("valkey.maxmemory", "1 GB", "maxmemory"),
         ("networkPolicy.egress", [{"prot": 443}], "egress"),
         ("autoscaling.keda.eventHubNamespace", "Plant", "eventHubNamespace"),
     ],
@@ -135,6 +156,18 @@ def test_a_mistake_is_refused_with_the_name_of_the_value(path: str, value: Any, 
         ("secrets.keys", {"input_connection_string": "i"}, r"checkpoint_url is missing: .*settings\.checkpoint_url"),
         ("valkey.enabled", True, "valkey.enabled and redis_url exclude each other"),
         ("tests.roundTrip", True, "check_connection_string is missing"),
+        ("terminationGracePeriodSeconds", 22, "terminationGracePeriodSeconds is 22, and .* is 23"),
+        ("preStopSeconds", 11, "terminationGracePeriodSeconds is 30, and .* is 31"),
+        (
+            "extraEnv",
+            [{"name": "DEDUP_WINDOW_SECONDS", "value": "1"}],
+            "extraEnv: DEDUP_WINDOW_SECONDS .* settings.window_seconds",
+        ),
+        ("extraEnv", [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}], "extraEnv: A is given twice"),
+        ("networkPolicy.egress", [{"port": 90, "endPort": 80}], "endPort 80 is below port 90"),
+        ("resources.requests.memory", "1Gi", "resources.requests.memory is 1Gi, .* limit of 768Mi"),
+        ("resources.requests.cpu", 3, "resources.requests.cpu is 3, .* limit of 2"),
+        ("tests.resources.requests.cpu", "1001m", "tests.resources.requests.cpu is 1001m, .* limit of 1"),
         ("workloadIdentity.enabled", True, "workloadIdentity.clientId is missing"),
         ("secretsStore", {"enabled": True, "objects": {"redis_url": "r"}}, "secretsStore.keyVaultName|is missing"),
         ("autoscaling.hpa", {"enabled": True, "maxReplicas": 5}, "autoscaling.hpa.maxReplicas is 5, and .* 4 partitions"),
@@ -149,12 +182,27 @@ def test_values_that_contradict_each_other_are_refused_with_a_remedy(path: str, 
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("base", "path", "value", "message"),
+    [
+        ("trial", "valkey.existingSecret", "", "valkey.existingSecret is missing"),
+        ("trial", "settings.mode", "observe", "tests.roundTrip and settings.mode observe exclude each other"),
+        ("trial", "config", {"groups": [{"name": "dedup-check"}]}, "dedup-check is the name of the group"),
+        ("everything", "tests.roundTrip", True, "check_connection_string is missing"),
+        ("keda-identity", "serviceAccount.create", False, "serviceAccount.name is missing: workloadIdentity"),
+    ],
+)
+def test_so_are_values_that_contradict_a_choice(base: str, path: str, value: Any, message: str) -> None:
+    with pytest.raises(helm.HelmError, match=message):
+        render(changed(path, value, load_values(base)))
+
+
 # --- settings
 
 
 def test_every_variable_is_a_setting(values: dict[str, Any]) -> None:
     known = {PREFIX + name.upper() for name in Settings.model_fields}
-    extra = {item["name"] for item in values.get("extraEnv", [])}
+    extra = {item["name"] for item in values.get("extraEnv", [])} | {"VALKEY_PASSWORD"}
     names = [item["name"] for item in service_container(render(values))["env"]]
     assert len(names) == len(set(names))
     assert set(names) - extra <= known
@@ -232,6 +280,13 @@ def test_a_pod_may_drain_before_it_is_killed(values: dict[str, Any]) -> None:
     assert spec["terminationGracePeriodSeconds"] >= before_term + SHUTDOWN_SECONDS
 
 
+def test_a_pod_that_could_not_drain_is_refused() -> None:
+    least = 3 + int(SHUTDOWN_SECONDS)
+    assert render(changed("terminationGracePeriodSeconds", least))
+    with pytest.raises(helm.HelmError, match="terminationGracePeriodSeconds"):
+        render(changed("terminationGracePeriodSeconds", least - 1))
+
+
 def test_pods_are_replaced_one_by_one_and_spread_over_nodes_and_zones() -> None:
     (deployment,) = of_kind(render(MINIMAL), "Deployment")
     assert deployment["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
@@ -266,7 +321,7 @@ def test_references_name_resources_that_exist(values: dict[str, Any]) -> None:
         for resource in of_kind(resources, kind):
             assert resource["spec"]["scaleTargetRef"]["name"] == name
             assert "replicas" not in deployment["spec"]
-    (service,) = (item for item in of_kind(resources, "Service") if "valkey" not in item["metadata"]["name"])
+    (service,) = (item for item in of_kind(resources, "Service") if item["metadata"]["name"] == name)
     for pod in of_kind(resources, "Pod"):
         (url,) = (text for text in pod["spec"]["containers"][0]["args"] if text.startswith("--url="))
         assert url == f"--url=http://{service['metadata']['name']}:{service['spec']['ports'][0]['port']}"

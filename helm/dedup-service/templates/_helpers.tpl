@@ -14,9 +14,14 @@ app.kubernetes.io/component: service
 
 {{- define "dedup.labels" -}}
 {{ include "dedup.selector" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/version: {{ include "dedup.labelValue" .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+helm.sh/chart: {{ include "dedup.labelValue" (printf "%s-%s" .Chart.Name .Chart.Version) }}
+{{- end -}}
+
+{{/* A version as a label: without the + of a build. */}}
+{{- define "dedup.labelValue" -}}
+{{- . | replace "+" "_" | trunc 63 | trimAll "-_." -}}
 {{- end -}}
 
 {{/* Labels of what runs alongside the service; called with the context and a component. */}}
@@ -80,6 +85,36 @@ app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 {{- end -}}
 
+{{/* The configuration file. The round trip brings a group of its own, which is the first, so that no other takes its devices;
+nobody misses these afterwards. */}}
+{{- define "dedup.config" -}}
+{{- $config := .Values.config -}}
+{{- if .Values.tests.roundTrip -}}
+{{- $own := dict "name" "dedup-check" "devices" (list "dedup-check-*") "sources" (list "urn:redundant-edge-dedup:check") "format" "cloudevents" "silent_after_seconds" 3153600000 -}}
+{{- $groups := dig "groups" (list (dict "name" "default")) $config -}}
+{{- $config = merge (dict "groups" (prepend $groups $own)) $config -}}
+{{- end -}}
+{{- with $config }}{{ toYaml . }}{{ end -}}
+{{- end -}}
+
+{{/* The replicas of a deployment that is scaled by something else stay as they are: a number that went away would be 1. Nothing
+is known of them where only manifests are rendered. */}}
+{{- define "dedup.replicas" -}}
+{{- if or .Values.autoscaling.hpa.enabled .Values.autoscaling.keda.enabled -}}
+{{- dig "spec" "replicas" "" (lookup "apps/v1" "Deployment" .Release.Namespace (include "dedup.fullname" .)) -}}
+{{- else -}}
+{{- .Values.replicaCount -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "dedup.valkeyPassword" -}}
+- name: {{ .variable }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ .context.Values.valkey.existingSecret }}
+      key: {{ .context.Values.valkey.passwordKey }}
+{{- end -}}
+
 {{- define "dedup.env" -}}
 {{- range $setting, $value := .Values.settings }}
 - name: DEDUP_{{ upper $setting }}
@@ -93,10 +128,11 @@ app.kubernetes.io/component: {{ .component }}
       key: {{ $key }}
 {{- end }}
 {{- if .Values.valkey.enabled }}
+{{ include "dedup.valkeyPassword" (dict "context" . "variable" "VALKEY_PASSWORD") }}
 - name: DEDUP_REDIS_URL
-  value: redis://{{ include "dedup.fullname" . }}-valkey:6379/0
+  value: redis://:$(VALKEY_PASSWORD)@{{ include "dedup.fullname" . }}-valkey:6379/0
 {{- end }}
-{{- if .Values.config }}
+{{- if include "dedup.config" . }}
 - name: DEDUP_CONFIG_FILE
   value: /etc/dedup/groups.yaml
 {{- end }}
@@ -109,8 +145,21 @@ app.kubernetes.io/component: {{ .component }}
 {{- end }}
 {{- end -}}
 
+{{/* A pod starts anew when what it has mounted changes. */}}
+{{- define "dedup.podAnnotations" -}}
+{{- with include "dedup.config" . }}
+checksum/config: {{ sha256sum . }}
+{{- end }}
+{{- if .Values.secretsStore.enabled }}
+checksum/vault: {{ toYaml .Values.secretsStore | sha256sum }}
+{{- end }}
+{{- with .Values.podAnnotations }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
 {{- define "dedup.volumeMounts" -}}
-{{- if .Values.config }}
+{{- if include "dedup.config" . }}
 - {name: config, mountPath: /etc/dedup, readOnly: true}
 {{- end }}
 {{- if .Values.caBundle.configMap }}
@@ -122,7 +171,7 @@ app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
 {{- define "dedup.volumes" -}}
-{{- if .Values.config }}
+{{- if include "dedup.config" . }}
 - name: config
   configMap:
     name: {{ include "dedup.fullname" . }}
@@ -139,6 +188,46 @@ app.kubernetes.io/component: {{ .component }}
     readOnly: true
     volumeAttributes:
       secretProviderClass: {{ include "dedup.fullname" . }}
+{{- end }}
+{{- end -}}
+
+{{/* What every pod of the chart has, whatever runs in it. */}}
+{{- define "dedup.pod" -}}
+automountServiceAccountToken: false
+enableServiceLinks: false
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+securityContext: {{- include "dedup.podSecurityContext" . | nindent 2 }}
+{{- end -}}
+
+{{/* The service's pods spread over nodes and zones, unless the values say otherwise. */}}
+{{- define "dedup.spread" -}}
+{{- $selector := dict "matchLabels" (include "dedup.selector" . | fromYaml) -}}
+{{- if not .Values.affinity }}
+affinity:
+  podAntiAffinity:
+    preferredDuringSchedulingIgnoredDuringExecution:
+      - weight: 100
+        podAffinityTerm:
+          topologyKey: kubernetes.io/hostname
+          labelSelector: {{- toYaml $selector | nindent 12 }}
+{{- end }}
+topologySpreadConstraints:
+{{- range .Values.topologySpreadConstraints | default (list (dict "maxSkew" 1 "topologyKey" "topology.kubernetes.io/zone" "whenUnsatisfiable" "ScheduleAnyway")) }}
+  - {{- toYaml (ternary . (merge (dict "labelSelector" $selector) .) (hasKey . "labelSelector")) | nindent 4 }}
 {{- end }}
 {{- end -}}
 

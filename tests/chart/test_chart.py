@@ -17,7 +17,17 @@ from dedup_service.__main__ import SHUTDOWN_SECONDS
 from dedup_service.config.file import load_config_file
 from dedup_service.config.settings import PREFIX, Settings
 from sandbox.peers.node import install_node_packages
-from tests.support.chart import CHART, KUBERNETES, load_values, of_kind, pod_specs, render, service_container, value_files
+from tests.support.chart import (
+    CHART,
+    KUBERNETES,
+    ROOT,
+    load_values,
+    of_kind,
+    pod_specs,
+    render,
+    service_container,
+    value_files,
+)
 from tests.support.peers import run_node
 from tools.chart_schema import ALWAYS_SECRET
 from tools.values import values_with_comments
@@ -388,6 +398,16 @@ def test_chart_and_project_have_the_same_version() -> None:
 
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
+
+
+def test_what_artifact_hub_shows_is_what_the_chart_is() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    notes = {name.removeprefix("artifacthub.io/"): text for name, text in chart["annotations"].items()}
+    used = {container["image"] for _, spec in pod_specs(render(load_values("trial"))) for container in spec["containers"]}
+    assert {item["image"] for item in yaml.safe_load(notes["images"])} == used
+    assert notes["license"] in (ROOT / "LICENSE").read_text()
+    for link in yaml.safe_load(notes["links"]):
+        assert (ROOT / link["url"].removeprefix(f"{chart['sources'][0]}/blob/main/")).exists()
 
 
 def test_the_chart_can_be_packaged(tmp_path: Path) -> None:

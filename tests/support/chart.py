@@ -17,7 +17,12 @@ Resource = dict[str, Any]
 
 
 def value_files() -> list[Path]:
-    return [*sorted((CHART / "ci").glob("*-values.yaml")), CHART / "values-production.yaml"]
+    return [*sorted((CHART / "ci").glob("*-values.yaml")), *sizes()]
+
+
+def sizes() -> list[Path]:
+    """The files from which a deployment of some size may start."""
+    return sorted(CHART.glob("values-*.yaml"))
 
 
 def load_values(name: str) -> dict[str, Any]:

@@ -225,8 +225,8 @@ async def build_round_trip(settings: Settings) -> AsyncIterator[RoundTripPorts]:
     outputs = [item for item in config.outputs if not item.name]
     if not outputs:
         raise ConfigurationError(f"{PREFIX}OUTPUT_CONNECTION_STRING", "is missing, so nothing would come out", HUB_EXAMPLE)
-    if (problem := refusal(config.groups(clean_partitions=["0"]))) is not None:
-        raise CheckFailedError(problem)
+    if (refused := refusal(config.groups(clean_partitions=["0"]))) is not None:
+        raise CheckFailedError(refused)
     publisher = _publisher(azure, address, Dependency(DependencyKind.INPUT_HUB_SENDING), settings)
     ports = RoundTripPorts(publisher, _clean(outputs[0], settings, azure), _tail(outputs[0], settings, azure))
     try:

@@ -33,16 +33,70 @@ VAULT_OBJECT: Schema = {"type": "string", "maxLength": 127, "pattern": "^[0-9a-z
 DURATION: Schema = {"type": "string", "pattern": "^([0-9]+(ms|[smhdwy]))+$"}
 REPOSITORY = "([a-z0-9.-]+(:[0-9]+)?/)?[a-z0-9._-]+(/[a-z0-9._-]+)*"
 IMAGE: Schema = {"type": "string", "pattern": f"^{REPOSITORY}:[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}}(@sha256:[0-9a-f]{{64}})?$"}
+PARENTS: Schema = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["name"],
+        "properties": {
+            **{name: {"type": "string"} for name in ("group", "kind", "namespace", "name", "sectionName")},
+            "port": PORT,
+        },
+    },
+}
 PORTS: Schema = {
     "type": "array",
     "items": {
         "type": "object",
         "additionalProperties": False,
         "required": ["port"],
-        "properties": {"port": PORT, "endPort": PORT},
+        "properties": {
+            "port": PORT,
+            "endPort": PORT,
+            "protocol": {"enum": ["TCP", "UDP", "SCTP"]},
+            "to": {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/io.k8s.api.networking.v1.NetworkPolicyPeer"}},
+        },
     },
 }
+PROBE: Schema = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": dict.fromkeys(("periodSeconds", "timeoutSeconds", "failureThreshold", "initialDelaySeconds"), POSITIVE),
+}
+OBJECTS: Schema = {"type": "array", "items": {"type": "object", "required": ["apiVersion", "kind", "metadata"]}}
+LIST: Schema = {"type": "array", "items": ANYTHING}
+"""Of an operator's objects."""
 SPECIAL: dict[str, Schema] = {
+    "nameOverride": LABEL,
+    "fullnameOverride": {**NAME, "maxLength": 53},
+    "commonLabels": LABELS,
+    "extraObjects": OBJECTS,
+    "imageRegistry": {"type": "string", "pattern": "^([a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)*)?$"},
+    "ingress.annotations": ANNOTATIONS,
+    "ingress.className": NAME,
+    "ingress.host": NAME,
+    "ingress.tlsSecret": NAME,
+    "httpRoute.parentRefs": PARENTS,
+    "httpRoute.hostnames": {
+        "type": "array",
+        "items": {"type": "string", "pattern": r"^(\*\.)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"},
+    },
+    "service.externalTrafficPolicy": {"enum": ["", "Cluster", "Local"]},
+    "minReadySeconds": {"type": "integer", "minimum": 0},
+    "revisionHistoryLimit": {"type": "integer", "minimum": 0},
+    "startupProbe": PROBE,
+    "livenessProbe": PROBE,
+    "readinessProbe": PROBE,
+    "deploymentAnnotations": ANNOTATIONS,
+    "monitoring.podMonitor.apiVersion": {"enum": ["monitoring.coreos.com/v1", "azmonitoring.coreos.com/v1"]},
+    "monitoring.podMonitor.relabelings": LIST,
+    "monitoring.podMonitor.metricRelabelings": LIST,
+    "autoscaling.keda.fallback": {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {"failureThreshold": POSITIVE, "replicas": POSITIVE},
+    },
     "replicaCount": POSITIVE,
     "partitions": {"type": "integer", "minimum": 1, "maximum": 2048},
     "image.repository": {"type": "string", "pattern": f"^{REPOSITORY}$"},
@@ -94,6 +148,17 @@ SPECIAL: dict[str, Schema] = {
 }
 CORE, NETWORKING = "io.k8s.api.core.v1", "io.k8s.api.networking.v1"
 OF_KUBERNETES = {
+    "extraEnvFrom": f"[]{CORE}.EnvFromSource",
+    "extraVolumes": f"[]{CORE}.Volume",
+    "extraVolumeMounts": f"[]{CORE}.VolumeMount",
+    "initContainers": f"[]{CORE}.Container",
+    "sidecars": f"[]{CORE}.Container",
+    "podSecurityContext": f"{CORE}.PodSecurityContext",
+    "securityContext": f"{CORE}.SecurityContext",
+    "dnsConfig": f"{CORE}.PodDNSConfig",
+    "hostAliases": f"[]{CORE}.HostAlias",
+    "networkPolicy.dns": f"[]{NETWORKING}.NetworkPolicyPeer",
+    "autoscaling.hpa.behavior": "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerBehavior",
     "imagePullSecrets": f"[]{CORE}.LocalObjectReference",
     "extraEnv": f"[]{CORE}.EnvVar",
     "tolerations": f"[]{CORE}.Toleration",

@@ -33,7 +33,9 @@ from tools.chart_schema import ALWAYS_SECRET
 from tools.values import values_with_comments
 
 MINIMAL = load_values("minimal")
-CUSTOM = {"PodMonitor", "PrometheusRule", "ScaledObject", "TriggerAuthentication"}
+CUSTOM = {"HTTPRoute", "PodMonitor", "PrometheusRule", "ScaledObject", "TriggerAuthentication"}
+AZURE_MONITORING = "azmonitoring.coreos.com/v1"
+"""Azure's copy of the Prometheus operator's kinds, under a group of its own."""
 
 
 @pytest.fixture(params=value_files(), ids=lambda path: path.name)
@@ -85,6 +87,9 @@ def test_operators_accept_the_custom_resources(tmp_path: Path) -> None:
     assert {item["kind"] for item in custom} == CUSTOM
     broken = deepcopy(of_kind(custom, "ScaledObject")[0])
     broken["spec"]["maxReplicaCount"] = "many"
+    assert AZURE_MONITORING in {item["apiVersion"] for item in custom}
+    for item in custom:
+        item["apiVersion"] = item["apiVersion"].replace(AZURE_MONITORING, "monitoring.coreos.com/v1")
     file = tmp_path / "resources.json"
     file.write_text(json.dumps([*custom, broken]))
     results: Any = run_node("crds.mjs", str(file))
@@ -143,6 +148,15 @@ def test_the_key_vault_is_mapped_to_the_secret_that_the_pods_read() -> None:
         ("image.tag", "a:b", "tag"),
         ("image.repository", "https://ghcr.io/a", "repository"),
         ("valkey.maxmemory", "1 GB", "maxmemory"),
+        ("readinessProbe", {"httpGet": {"path": "/"}}, "httpGet"),
+        ("sidecars", [{"name": "a", "imagee": "b"}], "imagee"),
+        ("extraVolumes", [{"name": "a", "emptydir": {}}], "emptydir"),
+        ("extraObjects", [{"kind": "ConfigMap"}], "extraObjects"),
+        ("podSecurityContext", {"runAsUser": "me"}, "runAsUser"),
+        ("networkPolicy.egress", [{"port": 53, "protocol": "udp"}], "protocol"),
+        ("autoscaling.hpa.behavior", {"scaleUpp": {}}, "scaleUpp"),
+        ("monitoring.podMonitor.apiVersion", "v1", "apiVersion"),
+        ("fullnameOverride", "a" * 54, "fullnameOverride"),
         ("networkPolicy.egress", [{"prot": 443}], "egress"),
         ("autoscaling.keda.eventHubNamespace", "Plant", "eventHubNamespace"),
     ],
@@ -200,6 +214,14 @@ def test_values_that_contradict_each_other_are_refused_with_a_remedy(path: str, 
         ("trial", "config", {"groups": [{"name": "dedup-check"}]}, "dedup-check is the name of the group"),
         ("everything", "tests.roundTrip", True, "check_connection_string is missing"),
         ("keda-identity", "serviceAccount.create", False, "serviceAccount.name is missing: workloadIdentity"),
+        ("everything", "secrets.keys.api_token", "token", "service.type LoadBalancer and api_token exclude each other"),
+        ("everything", "service.type", "NodePort", "service.loadBalancerClass needs service.type LoadBalancer"),
+        ("house-rules", "service.externalTrafficPolicy", "Local", "service.externalTrafficPolicy needs service.type"),
+        ("house-rules", "ingress.host", "", "ingress.host is missing"),
+        ("house-rules", "ingress.tlsSecret", "", "ingress.tlsSecret is missing: without TLS, api_token"),
+        ("house-rules", "httpRoute.parentRefs", [], "httpRoute.parentRefs is missing"),
+        ("house-rules", "commonLabels", {"helm.sh/chart": "a"}, "commonLabels: helm.sh/chart is a label of the chart's own"),
+        ("house-rules", "podLabels", {"cost-center": "1"}, "podLabels: cost-center is also in commonLabels"),
     ],
 )
 def test_so_are_values_that_contradict_a_choice(base: str, path: str, value: Any, message: str) -> None:
@@ -256,7 +278,8 @@ def test_a_changed_group_starts_new_pods() -> None:
 def test_every_container_is_confined(values: dict[str, Any]) -> None:
     for name, spec in pod_specs(render(values)):
         assert spec["securityContext"]["runAsNonRoot"] is True, name
-        assert spec["securityContext"]["runAsUser"] == 10001, name
+        given = values.get("podSecurityContext", {})
+        assert spec["securityContext"].get("runAsUser") == given.get("runAsUser", 10001), name
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
         assert spec["automountServiceAccountToken"] is False, name
         assert spec["enableServiceLinks"] is False, name  # a Service called dedup-http would set DEDUP_HTTP_PORT
@@ -354,8 +377,11 @@ def test_helm_test_checks_health_and_api_and_on_request_a_round_trip() -> None:
 
 def test_the_network_policy_lets_out_a_proxy_or_another_port() -> None:
     (policy,) = of_kind(render(load_values("everything")), "NetworkPolicy")
-    ports = [item["port"] for item in policy["spec"]["egress"][0]["ports"]]
-    assert ports == [53, 53, 3128]
+    dns, proxy, time = policy["spec"]["egress"]
+    assert [item["port"] for item in dns["ports"]] == [53, 53]
+    assert dns["to"][0]["podSelector"] == {"matchLabels": {"k8s-app": "kube-dns"}}
+    assert proxy == {"ports": [{"protocol": "TCP", "port": 3128}]}
+    assert time == {"ports": [{"protocol": "UDP", "port": 123}], "to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}
 
 
 def test_a_network_policy_with_few_peers_still_admits_the_test_pods() -> None:
@@ -391,6 +417,18 @@ def test_every_switch_is_changed_by_one_of_the_value_files() -> None:
             if at is not default and isinstance(at, bool):
                 changed_switches.add(switch)
     assert changed_switches == set(switches)
+
+
+def test_every_value_that_does_nothing_by_default_is_set_by_one_of_the_value_files() -> None:
+    given = [yaml.safe_load(path.read_text()) for path in value_files()]
+
+    def is_set(path: tuple[str, ...], values: Any) -> bool:
+        for name in path:
+            values = values.get(name) if isinstance(values, dict) else None
+        return bool(values)
+
+    idle = [value.path for value in values_with_comments(CHART / "values.yaml") if not value.default]
+    assert [path for path in idle if not any(is_set(path, values) for values in given)] == []
 
 
 def test_chart_and_project_have_the_same_version() -> None:

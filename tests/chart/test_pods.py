@@ -25,7 +25,9 @@ from tests.support.chart import (
 from tests.support.cluster import cluster
 
 LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
-SCHEDULING = {
+EVERYWHERE = {
+    "dnsConfig": {"nameservers": ["10.0.0.10"]},
+    "hostAliases": [{"ip": "10.0.0.7", "hostnames": ["hub"]}],
     "nodeSelector": {"disk": "fast"},
     "tolerations": [{"key": "dedicated", "operator": "Exists"}],
     "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
@@ -43,9 +45,9 @@ def values(request: pytest.FixtureRequest) -> dict[str, Any]:
 # --- what reaches every pod
 
 
-def test_where_pods_may_run_holds_for_every_pod(values: dict[str, Any]) -> None:
-    for name, spec in pod_specs(render({**values, **SCHEDULING})):
-        assert {field: spec[field] for field in SCHEDULING} == SCHEDULING, name
+def test_where_pods_run_and_what_they_resolve_holds_for_every_pod(values: dict[str, Any]) -> None:
+    for name, spec in pod_specs(render({**values, **EVERYWHERE})):
+        assert {field: spec[field] for field in EVERYWHERE} == EVERYWHERE, name
 
 
 def test_a_constraint_without_a_selector_gets_that_of_the_pods() -> None:
@@ -86,6 +88,53 @@ def test_pods_start_anew_when_what_they_have_mounted_changes(base: str, change: 
     assert templates[0] != templates[1]
 
 
+def test_names_labels_and_registry_of_the_house_reach_everything() -> None:
+    values = load_values("house-rules")
+    resources = render(values)
+    own = [item for item in resources if item["metadata"]["name"] != "proxies"]
+    for item in own:
+        assert item["metadata"]["name"].startswith(values["fullnameOverride"])
+        assert values["commonLabels"].items() <= item["metadata"]["labels"].items(), item
+        if item["kind"] == "Deployment":
+            assert values["commonLabels"].items() <= item["spec"]["template"]["metadata"]["labels"].items()
+            assert not values["commonLabels"].keys() & item["spec"]["selector"]["matchLabels"].keys()  # that can't change
+    images = {container["image"] for _, spec in pod_specs(resources) for container in spec["containers"]}
+    assert images == {
+        "mirror.example.com/cached/redundant-edge-dedup/dedup-service:0.1.0-hardened",
+        "mirror.example.com/cached/valkey/valkey:9.0.0-alpine",
+        "mirror.example.com/logs:1",
+    }
+
+
+def test_a_cluster_that_gives_out_ids_gets_none(values: dict[str, Any]) -> None:
+    given = {**values, "podSecurityContext": {"runAsUser": None, "runAsGroup": None, "fsGroup": None}}
+    for name, spec in pod_specs(render(given)):
+        assert spec["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}, name
+
+
+def test_the_service_and_its_tests_may_write_to_tmp(values: dict[str, Any]) -> None:
+    for name, spec in pod_specs(render(values)):
+        if "valkey" not in name:
+            (mounted,) = (item["name"] for item in spec["containers"][0]["volumeMounts"] if item["mountPath"] == "/tmp")
+            assert mounted in {volume["name"] for volume in spec["volumes"] if "emptyDir" in volume}
+
+
+def test_what_the_values_add_is_in_the_pods_of_the_service() -> None:
+    values = load_values("house-rules")
+    deployment = service_deployment(render(values))
+    spec = deployment["spec"]["template"]["spec"]
+    service, *beside = spec["containers"]
+    assert beside == values["sidecars"]
+    assert spec["initContainers"] == values["initContainers"]
+    assert service["envFrom"] == values["extraEnvFrom"]
+    assert values["extraVolumes"][0] in spec["volumes"]
+    assert values["extraVolumeMounts"][0] in service["volumeMounts"]
+    probe = {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 5}
+    assert service["readinessProbe"] == probe
+    assert (deployment["spec"]["minReadySeconds"], deployment["spec"]["revisionHistoryLimit"]) == (5, 3)
+    assert deployment["metadata"]["annotations"] == values["deploymentAnnotations"]
+
+
 # --- helm test
 
 
@@ -116,6 +165,23 @@ def test_the_service_for_people_answers_as_long_as_pods_live() -> None:
     assert people["selector"] == programs["selector"]
     assert people["type"] == "LoadBalancer"
     assert "type" not in programs
+
+
+def test_ingress_and_route_lead_to_the_service_for_people() -> None:
+    values = load_values("house-rules")
+    resources = render(values)
+    (ingress,), (route,) = of_kind(resources, "Ingress"), of_kind(resources, "HTTPRoute")
+    (service,) = (item for item in of_kind(resources, "Service") if item["spec"].get("publishNotReadyAddresses"))
+    name, (port,) = service["metadata"]["name"], service["spec"]["ports"]
+    (rule,) = ingress["spec"]["rules"]
+    assert rule["http"]["paths"][0]["backend"]["service"] == {"name": name, "port": {"name": port["name"]}}
+    assert ingress["spec"]["tls"] == [{"secretName": "dedup-tls", "hosts": [rule["host"]]}]
+    assert route["spec"]["rules"] == [{"backendRefs": [{"name": name, "port": port["port"]}]}]
+
+
+def test_an_object_of_ones_own_is_evaluated() -> None:
+    (own,) = of_kind(render(load_values("house-rules"), namespace="plant-7"), "ConfigMap", "proxies")
+    assert own["metadata"]["namespace"] == "plant-7"
 
 
 def test_a_pod_that_waits_for_a_dependency_does_not_hold_up_a_drain(values: dict[str, Any]) -> None:

@@ -179,9 +179,9 @@ def test_another_release_neither_masks_an_alert_nor_raises_it(name: str, tmp_pat
     """Two releases in one Prometheus, of the same groups and partitions; then in one namespace, told apart by their job."""
     at, loud, quiet = CASES[name]
     for places in ((PLANT_A, PLANT_B), (PLANT_A, {**PLANT_B, "namespace": PLANT_A["namespace"]})):
-        case = {"interval": "15s", "input_series": [], "promql_expr_test": [firing_in(name, at, places[0])]}
-        for series, place in zip((loud, quiet), places, strict=True):
-            case["input_series"] += [{"series": scraped(item, place), "values": v} for item, v in series.items()]
+        of_both = zip(places, (loud, quiet), strict=True)
+        series = [{"series": scraped(item, place), "values": v} for place, given in of_both for item, v in given.items()]
+        case = {"interval": "15s", "input_series": series, "promql_expr_test": [firing_in(name, at, places[0])]}
         test = tmp_path / "test.yaml"
         test.write_text(yaml.safe_dump({"rule_files": [str(ALERTS)], "evaluation_interval": "15s", "tests": [case]}))
         promtool("test", str(test))

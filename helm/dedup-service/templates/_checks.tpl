@@ -94,6 +94,38 @@
 {{- if and .Values.valkey.enabled (not .Values.valkey.existingSecret) -}}
 {{- fail "valkey.existingSecret is missing: the Secret with the Valkey's password under valkey.passwordKey (letters and digits)" -}}
 {{- end -}}
+{{- $hasToken := or (hasKey $settings "api_token") (hasKey $keys "api_token") -}}
+{{- if and $hasToken (ne .Values.service.type "ClusterIP") -}}
+{{- fail (printf "service.type %s and api_token exclude each other: the token would cross the network in clear text. Use ingress or httpRoute, which end TLS" .Values.service.type) -}}
+{{- end -}}
+{{- if and .Values.service.loadBalancerClass (ne .Values.service.type "LoadBalancer") -}}
+{{- fail "service.loadBalancerClass needs service.type LoadBalancer" -}}
+{{- end -}}
+{{- if and .Values.service.externalTrafficPolicy (eq .Values.service.type "ClusterIP") -}}
+{{- fail "service.externalTrafficPolicy needs service.type LoadBalancer or NodePort" -}}
+{{- end -}}
+{{- with .Values.ingress -}}
+{{- if and .enabled (not .host) -}}
+{{- fail "ingress.host is missing" -}}
+{{- end -}}
+{{- if and .enabled $hasToken (not .tlsSecret) -}}
+{{- fail "ingress.tlsSecret is missing: without TLS, api_token would cross the network in clear text" -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) -}}
+{{- fail "httpRoute.parentRefs is missing: the Gateway that leads to this route" -}}
+{{- end -}}
+{{- $own := merge (include "dedup.selector" . | fromYaml) (dict "app.kubernetes.io/version" "" "app.kubernetes.io/managed-by" "" "helm.sh/chart" "" "azure.workload.identity/use" "") -}}
+{{- range $path, $labels := dict "commonLabels" .Values.commonLabels "podLabels" .Values.podLabels -}}
+{{- range $name, $_ := $labels -}}
+{{- if hasKey $own $name -}}
+{{- fail (printf "%s: %s is a label of the chart's own" $path $name) -}}
+{{- end -}}
+{{- if and (eq $path "podLabels") (hasKey $.Values.commonLabels $name) -}}
+{{- fail (printf "podLabels: %s is also in commonLabels: set it in one place only" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- $needed := add .Values.preStopSeconds 20 -}}
 {{- if lt (int .Values.terminationGracePeriodSeconds) (int $needed) -}}
 {{- fail (printf "terminationGracePeriodSeconds is %d, and preStopSeconds with the 20 s of the service's own end is %d: a pod would be killed at work" (int .Values.terminationGracePeriodSeconds) (int $needed)) -}}

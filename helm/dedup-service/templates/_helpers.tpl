@@ -1,13 +1,20 @@
+{{- define "dedup.name" -}}
+{{- .Values.nameOverride | default .Chart.Name -}}
+{{- end -}}
+
 {{- define "dedup.fullname" -}}
-{{- if contains .Chart.Name .Release.Name -}}
+{{- $name := include "dedup.name" . -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride -}}
+{{- else if contains $name .Release.Name -}}
 {{- .Release.Name | trunc 53 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 53 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 53 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 
 {{- define "dedup.selector" -}}
-app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/name: {{ include "dedup.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: service
 {{- end -}}
@@ -17,6 +24,13 @@ app.kubernetes.io/component: service
 app.kubernetes.io/version: {{ include "dedup.labelValue" .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ include "dedup.labelValue" (printf "%s-%s" .Chart.Name .Chart.Version) }}
+{{- include "dedup.commonLabels" . }}
+{{- end -}}
+
+{{- define "dedup.commonLabels" -}}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
 {{/* A version as a label: without the + of a build. */}}
@@ -24,9 +38,9 @@ helm.sh/chart: {{ include "dedup.labelValue" (printf "%s-%s" .Chart.Name .Chart.
 {{- . | replace "+" "_" | trunc 63 | trimAll "-_." -}}
 {{- end -}}
 
-{{/* Labels of what runs alongside the service; called with the context and a component. */}}
+{{/* Labels by which what runs alongside the service is selected; called with the context and a component. */}}
 {{- define "dedup.componentLabels" -}}
-app.kubernetes.io/name: {{ .context.Chart.Name }}
+app.kubernetes.io/name: {{ include "dedup.name" .context }}
 app.kubernetes.io/instance: {{ .context.Release.Name }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
@@ -40,12 +54,19 @@ app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
 {{- define "dedup.image" -}}
-{{- with .Values.image -}}
-{{- if .digest -}}
-{{- printf "%s@%s" .repository .digest -}}
-{{- else -}}
-{{- printf "%s:%s" .repository (.tag | default $.Chart.AppVersion) -}}
+{{- $image := printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
+{{- with .Values.image.digest -}}
+{{- $image = printf "%s@%s" $.Values.image.repository . -}}
 {{- end -}}
+{{- include "dedup.fromRegistry" (dict "context" . "image" $image) -}}
+{{- end -}}
+
+{{/* An image, from imageRegistry if there is one; called with the context and the image. */}}
+{{- define "dedup.fromRegistry" -}}
+{{- with .context.Values.imageRegistry -}}
+{{- printf "%s/%s" . (regexReplaceAll "^[^/]*[.:][^/]*/" $.image "") -}}
+{{- else -}}
+{{- .image -}}
 {{- end -}}
 {{- end -}}
 
@@ -159,6 +180,7 @@ checksum/vault: {{ toYaml .Values.secretsStore | sha256sum }}
 {{- end -}}
 
 {{- define "dedup.volumeMounts" -}}
+- {name: tmp, mountPath: /tmp}
 {{- if include "dedup.config" . }}
 - {name: config, mountPath: /etc/dedup, readOnly: true}
 {{- end }}
@@ -171,6 +193,8 @@ checksum/vault: {{ toYaml .Values.secretsStore | sha256sum }}
 {{- end -}}
 
 {{- define "dedup.volumes" -}}
+- name: tmp
+  emptyDir: {sizeLimit: 64Mi}
 {{- if include "dedup.config" . }}
 - name: config
   configMap:
@@ -210,7 +234,13 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- with .Values.affinity }}
 affinity: {{- toYaml . | nindent 2 }}
 {{- end }}
-securityContext: {{- include "dedup.podSecurityContext" . | nindent 2 }}
+{{- with .Values.dnsConfig }}
+dnsConfig: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.hostAliases }}
+hostAliases: {{- toYaml . | nindent 2 }}
+{{- end }}
+securityContext: {{- toYaml .Values.podSecurityContext | nindent 2 }}
 {{- end -}}
 
 {{/* The service's pods spread over nodes and zones, unless the values say otherwise. */}}
@@ -229,22 +259,6 @@ topologySpreadConstraints:
 {{- range .Values.topologySpreadConstraints | default (list (dict "maxSkew" 1 "topologyKey" "topology.kubernetes.io/zone" "whenUnsatisfiable" "ScheduleAnyway")) }}
   - {{- toYaml (ternary . (merge (dict "labelSelector" $selector) .) (hasKey . "labelSelector")) | nindent 4 }}
 {{- end }}
-{{- end -}}
-
-{{- define "dedup.podSecurityContext" -}}
-runAsNonRoot: true
-runAsUser: 10001
-runAsGroup: 10001
-fsGroup: 10001
-seccompProfile:
-  type: RuntimeDefault
-{{- end -}}
-
-{{- define "dedup.securityContext" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities:
-  drop: [ALL]
 {{- end -}}
 
 {{- define "dedup.strategy" -}}

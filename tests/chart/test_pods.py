@@ -25,6 +25,8 @@ from tests.support.chart import (
 from tests.support.cluster import cluster
 
 LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+TMP = "/tmp"  # noqa: S108 - where libraries write, in a container whose root file system is read-only
+DIGEST = "sha256:" + "7" * 64
 EVERYWHERE = {
     "dnsConfig": {"nameservers": ["10.0.0.10"]},
     "hostAliases": [{"ip": "10.0.0.7", "hostnames": ["hub"]}],
@@ -106,6 +108,15 @@ def test_names_labels_and_registry_of_the_house_reach_everything() -> None:
     }
 
 
+def test_every_image_may_be_named_by_its_digest() -> None:
+    digests = {
+        "image": {"digest": DIGEST},
+        "valkey": {"enabled": True, "existingSecret": "v", "image": f"valkey/valkey:9@{DIGEST}"},
+    }
+    for name, spec in pod_specs(render({**load_values("trial"), **digests})):
+        assert all(container["image"].endswith(f"@{DIGEST}") for container in spec["containers"]), name
+
+
 def test_a_cluster_that_gives_out_ids_gets_none(values: dict[str, Any]) -> None:
     given = {**values, "podSecurityContext": {"runAsUser": None, "runAsGroup": None, "fsGroup": None}}
     for name, spec in pod_specs(render(given)):
@@ -115,7 +126,7 @@ def test_a_cluster_that_gives_out_ids_gets_none(values: dict[str, Any]) -> None:
 def test_the_service_and_its_tests_may_write_to_tmp(values: dict[str, Any]) -> None:
     for name, spec in pod_specs(render(values)):
         if "valkey" not in name:
-            (mounted,) = (item["name"] for item in spec["containers"][0]["volumeMounts"] if item["mountPath"] == "/tmp")
+            (mounted,) = (item["name"] for item in spec["containers"][0]["volumeMounts"] if item["mountPath"] == TMP)
             assert mounted in {volume["name"] for volume in spec["volumes"] if "emptyDir" in volume}
 
 

@@ -73,7 +73,7 @@ The Helm chart of [redundant-edge-dedup](../../README.md): N redundant edge gate
 | --- | --- | --- |
 {sizes}
 
-`dedup-service plan … --values` prints the sizes for another load as values, to be given with a second `--values`.
+`dedup-service plan --rate 500 --values` prints the sizes for another load as values, to be given with a second `--values`.
 
 ## Values
 

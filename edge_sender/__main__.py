@@ -14,6 +14,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 from edge_sender import bootstrap
+from edge_sender.buffering.spool_values import SpoolUnusableError
 from edge_sender.commands.browse import add_browse, run_browse
 from edge_sender.commands.outputs import CompareError
 from edge_sender.commands.try_sources import add_try, run_try
@@ -96,6 +97,10 @@ async def _run_with(
     _set_log_level(settings)
     sender = bootstrap.make_sender(settings, sources, uplink)
     async with serving(sender, settings.http_host, settings.http_port) as port:
+        try:
+            await sender.store.open()
+        except SpoolUnusableError as error:
+            raise SettingsError(str(error)) from None
         replica = replica_name(settings)
         logger.info(started(settings, sources, sender, os.environ, replica=replica, port=port, from_twin=from_twin))
         await sender.run(stop, *(other(sender) for other in others))

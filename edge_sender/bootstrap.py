@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING
 
 from edge_sender.buffering.batcher import BatchLimits
 from edge_sender.buffering.inbox import IntakeOptions
-from edge_sender.buffering.spool import Spool, SpoolLimits, SpoolUnusableError, open_spool, why_unusable
+from edge_sender.buffering.salvage import SpoolFile
+from edge_sender.buffering.spool_file import why_unusable
+from edge_sender.buffering.spool_values import SpoolLimits
+from edge_sender.clocks import system_clocks
 from edge_sender.config.names import client_id_of, replica_name, secret
 from edge_sender.config.settings import IN_MEMORY, EdgeSettings, SettingsError, SettingsProblems
 from edge_sender.config.sources import NO_SOURCES, OpcUaConfig, SourceConfig, SourcesDocument, is_probed
@@ -22,7 +25,7 @@ from edge_sender.election import ElectionOptions
 from edge_sender.identity.check import IdentityCheck
 from edge_sender.peers.beats import Beats
 from edge_sender.peers.network import PeerNetwork
-from edge_sender.ports import Clocks, SourceConfigError, Uplink, Witness
+from edge_sender.ports import SourceConfigError, Uplink, Witness
 from edge_sender.sender import ConfiguredSource, Sender, SenderOptions
 from edge_sender.sources.make import certificates, make_probe, make_source, make_trial, survey
 from edge_sender.survey import Asked, Survey
@@ -50,8 +53,8 @@ OF_ITS_DEBUGGER = {"EdgeHubConnectionString", "EdgeModuleCACertificateFile"}
 
 def make_sender(settings: EdgeSettings, sources: SourcesDocument, uplink: Uplink) -> Sender:
     """Raises SettingsError."""
-    options, configured = sender_options(settings), configured_sources(settings, sources)
-    spool, clocks = _spool(settings, options.spool), Clocks(time.monotonic, time.time)
+    options, configured, clocks = sender_options(settings), configured_sources(settings, sources), system_clocks()
+    spool = SpoolFile(spool_path(settings), options.spool, clocks)
     return Sender(options, configured, spool, uplink, clocks, _witness(settings), _peers(settings))
 
 
@@ -72,7 +75,7 @@ def sender_options(settings: EdgeSettings) -> SenderOptions:
     overlap = settings.overlap_seconds if settings.ha == "active-passive" else 0.0
     return SenderOptions(
         intake=IntakeOptions(settings.memory_readings, settings.spool_when_full, overlap),
-        spool=_spool_limits(settings),
+        spool=SpoolLimits(settings.spool_max_bytes, settings.spool_max_age_seconds, settings.spool_when_full),
         commit_seconds=settings.spool_commit_seconds,
         batch=BatchLimits(settings.batch_max_readings, settings.batch_max_bytes, settings.batch_max_seconds),
         max_in_flight=settings.max_in_flight,
@@ -87,20 +90,9 @@ def _election(settings: EdgeSettings) -> ElectionOptions:
     return ElectionOptions(settings.lease_seconds, settings.poll_seconds, settings.without_witness == "send")
 
 
-def _spool_limits(settings: EdgeSettings) -> SpoolLimits:
-    return SpoolLimits(settings.spool_max_bytes, settings.spool_max_age_seconds, settings.spool_when_full)
-
-
 def spool_path(settings: EdgeSettings) -> Path | None:
     """The spool's file; None keeps the spool in memory."""
     return None if settings.spool_path == IN_MEMORY else Path(settings.spool_path)
-
-
-def _spool(settings: EdgeSettings, limits: SpoolLimits) -> Spool:
-    try:
-        return open_spool(spool_path(settings), limits, time.time)
-    except SpoolUnusableError as error:
-        raise SettingsError(str(error)) from None
 
 
 def try_out(sources: SourcesDocument) -> None:
@@ -186,7 +178,9 @@ def _configured_source(settings: EdgeSettings, config: SourceConfig) -> Configur
             every_seconds=settings.identity_check_every_seconds,
         )
     kept = tally if config.kind == "opcua" else None
-    return ConfiguredSource(source, config.rules, config.event_type, check, kept, made_from=config)
+    return ConfiguredSource(
+        source, config.rules, config.event_type, check, kept, made_from=config, resumes=config.kind == "file"
+    )
 
 
 def _witness(settings: EdgeSettings) -> Witness | None:

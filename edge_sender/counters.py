@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Literal
 
-Reason = Literal["no-identity", "memory-full", "spool-full", "too-old", "refused"]
-REASONS: tuple[Reason, ...] = ("no-identity", "memory-full", "spool-full", "too-old", "refused")
+Reason = Literal["no-identity", "memory-full", "spool-full", "too-old", "refused", "damaged"]
+REASONS: tuple[Reason, ...] = ("no-identity", "memory-full", "spool-full", "too-old", "refused", "damaged")
 
 Loss = Literal["overflow", "gap", "interruption", "undecodable", "unknown-item", "missed"]
 LOSSES: tuple[Loss, ...] = ("overflow", "gap", "interruption", "undecodable", "unknown-item", "missed")
@@ -93,6 +93,8 @@ class Counters:
     sent_bytes: int = 0
     retries: int = 0
     commits: int = 0
+    commit_seconds: float = 0.0
+    """How long they took altogether."""
     spool_failures: int = 0
     takeovers: int = 0
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from edge_sender.buffering.batcher import Batcher, BatchLimits
 from edge_sender.buffering.delivery import Delivery
 from edge_sender.buffering.inbox import Inbox, IntakeOptions, SourceIntake
-from edge_sender.buffering.spool import Spool, SpoolLimits
+from edge_sender.buffering.salvage import SpoolFile
+from edge_sender.buffering.spool_values import SpoolLimits
 from edge_sender.buffering.store import Store
 from edge_sender.company import Company
 from edge_sender.counters import Counters, SourceTally
@@ -54,6 +55,8 @@ class ConfiguredSource:
     """Kept by sources that subscribe to variables of a server."""
     made_from: object = None
     """Its configuration: sources that were made from equal ones are the same. None: like no other."""
+    resumes: bool = False
+    """Whether it begins where it was, for which it needs the spool."""
 
     @property
     def name(self) -> str:
@@ -74,7 +77,7 @@ class Sender:
         self,
         options: SenderOptions,
         sources: Sequence[ConfiguredSource],
-        spool: Spool,
+        spool: SpoolFile,
         uplink: Uplink,
         clocks: Clocks,
         witness: Witness | None = None,
@@ -84,15 +87,11 @@ class Sender:
         self.counters = Counters()
         self.sources = sources
         self.readers = Readers()
-        self._limits = options.spool
-        self.inbox = Inbox(
-            options.intake, self.counters, monotonic, self._is_sending, spool.last_ids(), spool.runs(), spool.positions()
-        )
-        self.store = Store(spool, options.spool, self.inbox, self.counters, options.commit_seconds)
+        self._limits = spool.limits
+        self.inbox = Inbox(options.intake, self.counters, monotonic, self._is_sending)
+        self.store = Store(spool, self.inbox, self.counters, options.commit_seconds)
         self._batcher = Batcher(options.batch)
-        self.delivery = Delivery(
-            self.store, self._batcher, uplink, self.counters, clocks, options.spool, options.max_in_flight
-        )
+        self.delivery = Delivery(self.store, self._batcher, uplink, self.counters, clocks, options.max_in_flight)
         self.election: Election | None = None
         if options.election is not None and witness is not None:
             self.election = Election(
@@ -168,6 +167,7 @@ class Sender:
 
         `others` run alongside. What one of them fails with ends the sender.
         """
+        await self.store.open()
         await self.store.commit()  # drops what became too old while it was stopped, before anything is sent
         for item in self.sources:
             self._start(item)
@@ -247,6 +247,8 @@ class Sender:
         await self.readers.stop(name for item in items for name in (_reader(item), _checker(item)))
 
     async def _read(self, item: ConfiguredSource) -> None:
+        if item.resumes:
+            await self.store.opened.wait()
         await item.source.run(item.intake(self.inbox))
         logger.info("the source %s has nothing more to deliver", item.name)
 

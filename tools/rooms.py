@@ -33,7 +33,7 @@ ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("bootstrap", "observability"),
         ("sender", "sources"),
         ("company",),
-        ("buffering", "election", "peers", "uplinks", "witnesses", "config"),
+        ("buffering", "clocks", "election", "peers", "uplinks", "witnesses", "config"),
         ("identity", "turns"),
         ("ports", "counters", "reading", "survey"),
     ),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from edge_sender.buffering.last_ids import LastIds
-from edge_sender.buffering.spool import WhenFull
+from edge_sender.buffering.spool_values import WhenFull
 from edge_sender.counters import Counters, SourceTally
 from edge_sender.identity.readings import Reading, make_reading
 from edge_sender.identity.rules import IdentityRules
@@ -33,10 +33,7 @@ class IntakeOptions:
 
 
 class Inbox:
-    """Readings on their way to the spool, oldest first. `is_sending`: whether this replica sends a source now.
-
-    `committed`: positions that former runs committed, by source.
-    """
+    """Readings on their way to the spool, oldest first. `is_sending`: whether this replica sends a source now."""
 
     def __init__(
         self,
@@ -46,11 +43,10 @@ class Inbox:
         is_sending: Callable[[str], bool] = lambda _: True,
         last_ids: LastIds | None = None,
         runs: Runs | None = None,
-        committed: Mapping[str, str] | None = None,
     ) -> None:
         self.arrived = asyncio.Event()
         self.pending: deque[Reading] = deque()
-        self.positions: dict[str, str] = dict(committed or {})
+        self.positions: dict[str, str] = {}
         """Position of each source as of its last reading."""
         self.has_room: Callable[[], bool] = lambda: True
         """Set by the store: False if sources that can wait should."""
@@ -75,6 +71,12 @@ class Inbox:
         if position is not None:
             self.positions[source] = position
             self._handed_over.pop(source, None)
+
+    def remember(self, last_ids: LastIds, runs: Runs, positions: Mapping[str, str]) -> None:
+        """What a former run knew, of which the spool told only now."""
+        self.positions.update({**positions, **self.positions})
+        self.last_ids.put_under(last_ids)
+        self.runs.put_back(runs)
 
     def count(self, entry: str, source: str, observed: Observed, number: int) -> None:
         """A reading's counter was followed; it is committed also while another replica sends."""

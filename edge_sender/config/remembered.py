@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,12 @@ class Remembered:
         return None if self._path is None else self._path.with_suffix(".starts")
 
     def _load(self) -> dict[str, Any]:
-        if self._path is None or not self._path.exists():
+        if self._path is None:
             return {}
         try:
             desired = json.loads(self._path.read_text())
+        except FileNotFoundError:
+            return {}
         except (OSError, ValueError) as error:
             logger.warning("%s can't be read and is ignored; the twin will replace it: %s", self._path, error)
             return {}
@@ -80,7 +83,10 @@ class Remembered:
     def _write(self, path: Path, text: str) -> None:
         try:
             aside = path.with_suffix(".new")
-            aside.write_text(text)
+            with aside.open("w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())  # or a loss of power could leave an empty file under the new name
             aside.replace(path)
         except OSError as error:
             logger.warning(

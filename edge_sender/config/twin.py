@@ -95,7 +95,7 @@ class TwinSettings:
             await self._report(twin, desired, str(error))
             return
         if self._remembered.desired != desired:
-            self._remembered.keep(desired)
+            await asyncio.to_thread(self._remembered.keep, desired)  # a slow disk must not stop the reading
         await self._report(twin, desired, None)
 
     async def _report(self, twin: Twin, desired: dict[str, Any], error: str | None) -> None:

@@ -217,4 +217,4 @@ def test_numbers_keep_their_value_with_either_decimal_sign(number: float) -> Non
 @given(st.text())
 def test_what_is_no_number_stays_text(text: str) -> None:
     found = typed(text, ".")
-    assert found == text or (isinstance(found, int | float) and float(text) == found)
+    assert found == text or (isinstance(found, int | float) and type(found)(text) == found)

@@ -11,8 +11,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from edge_sender.buffering.inbox import Inbox, IntakeOptions, SourceIntake
+from edge_sender.buffering.last_ids import LastIds
 from edge_sender.counters import Counters
 from edge_sender.identity.rules import parse_rules
+from edge_sender.identity.runs import Runs
 from tests.support.files import MACHINES, file_source, written
 from tests.support.senders import until
 
@@ -27,7 +29,8 @@ class Replica:
         self.has_turn, self.now = False, 0.0
         self.source = file_source(path, follow=True, **MACHINES)
         options = IntakeOptions(1000, "drop-oldest", OVERLAP)
-        self.inbox = Inbox(options, Counters(), lambda: self.now, lambda _: self.has_turn, committed=committed)
+        self.inbox = Inbox(options, Counters(), lambda: self.now, lambda _: self.has_turn)
+        self.inbox.remember(LastIds(), Runs(), committed or {})
         self.intake = SourceIntake(self.inbox, "file", parse_rules("source-time"), "t")
 
     @property

@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
-Reason = Literal["no-identity", "memory-full", "spool-full", "too-old", "refused"]
-REASONS: tuple[Reason, ...] = ("no-identity", "memory-full", "spool-full", "too-old", "refused")
+Reason = Literal["no-identity", "without-time", "memory-full", "spool-full", "too-old", "refused"]
+REASONS: tuple[Reason, ...] = ("no-identity", "without-time", "memory-full", "spool-full", "too-old", "refused")
 
 Loss = Literal["overflow", "gap", "interruption", "undecodable", "unknown-item"]
 LOSSES: tuple[Loss, ...] = ("overflow", "gap", "interruption", "undecodable", "unknown-item")
@@ -27,6 +27,8 @@ class SourceTally:
     skipped: Counter[Skip] = field(default_factory=Counter)
     """`waiting`: notifications that only say that there is no value yet. `repeated`: first ones of a subscription that
     repeat what was delivered already."""
+    without_time: int = 0
+    """Readings without the time that was chosen for the source. They are dropped where their identity needs it."""
     subscribed: int = 0
     """Number of variables, by the last subscription or browse."""
     left_out: dict[str, str] = field(default_factory=dict)
@@ -35,7 +37,7 @@ class SourceTally:
     """What the server granted instead of what was asked for, and for how many variables or subscriptions. The first word is
     the parameter."""
     troubled: dict[str, str] = field(default_factory=dict)
-    """Variables that had values which could not be decoded: why, the last time. At most `MOST_LISTED`."""
+    """Variables whose values could not be decoded, overflowed the queue or had no time: why. At most `MOST_LISTED`."""
 
     def count(self, reason: Loss | Skip, number: int = 1) -> None:
         if reason == "waiting" or reason == "repeated":

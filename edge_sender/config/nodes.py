@@ -8,6 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+Payload = Literal["value", "json"]
+TimeChoice = Literal["source", "server", "source-or-server"]
 Trigger = Literal["status", "status-value", "status-value-timestamp"]
 NODE_ID = re.compile(r"nsu=[^;]+;[isgb]=.+", re.DOTALL)
 DEADBAND = re.compile(r"(\d+(?:\.\d+)?)(%?)")

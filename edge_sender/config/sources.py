@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from edge_sender.config.common import CommonConfig
 from edge_sender.config.file import FileConfig
 from edge_sender.config.mqtt import MqttConfig
-from edge_sender.config.nodes import Nodes, Trigger, deadband
+from edge_sender.config.nodes import Nodes, Payload, TimeChoice, Trigger, deadband
 from edge_sender.ports import SourceConfigError
 
 
@@ -31,7 +31,12 @@ class OpcUaConfig(CommonConfig):
         None, description="Only variables of this namespace; without `nodes`, all of them. Required without `nodes`."
     )
     nodes: Nodes | None = Field(None, description="Which variables, and with which other settings; see below.")
-    payload: Literal["value", "json"] = Field("value", description="`json`: the variable holds JSON text.")
+    payload: Payload = Field("value", description="`json`: the variable holds JSON text.")
+    time: TimeChoice = Field(
+        "source",
+        description="Which time a reading has: the value's, the server's (which every server sets by itself), or the "
+        "server's where the value has none.",
+    )
     sampling_ms: float = Field(
         0.0, ge=0, description="How often the server looks at the values. 0: as fast as it can, or at each change."
     )

@@ -65,6 +65,12 @@ class SenderCollector(Collector):
             for loss in LOSSES:
                 lost.add_metric([name, loss], tally.lost[loss])
         yield lost
+        without_time = CounterMetricFamily(
+            "edge_source_without_time", "Readings without the time that was chosen for their source.", labels=["source"]
+        )
+        for name, tally in _tallies(self._sender):
+            without_time.add_metric([name], tally.without_time)
+        yield without_time
         yield CounterMetricFamily("edge_readings_sent", "Readings that the hub acknowledged.", counters.sent_readings)
         yield CounterMetricFamily("edge_messages_sent", "Messages that the hub acknowledged.", counters.sent_messages)
         yield CounterMetricFamily("edge_bytes_sent", "Bytes of their bodies.", counters.sent_bytes)
@@ -185,6 +191,7 @@ def _tally(tally: SourceTally) -> dict[str, Any]:
         "variables": {"subscribed": tally.subscribed, "left_out": len(tally.left_out)},
         "left_out": dict(islice(tally.left_out.items(), MOST_LISTED)),
         "revised": tally.revised,
+        "without_time": tally.without_time,
         "lost": {reason: tally.lost[reason] for reason in LOSSES},
         "troubled": tally.troubled,
     }

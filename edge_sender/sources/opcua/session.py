@@ -20,7 +20,7 @@ from edge_sender.sources.opcua.data_types import read_data_types
 from edge_sender.sources.opcua.items import Item
 from edge_sender.sources.opcua.json_encoding import Values
 from edge_sender.sources.opcua.limits import Limits
-from edge_sender.sources.opcua.notifications import Payload
+from edge_sender.sources.opcua.notifications import Form
 from edge_sender.sources.opcua.publishing import Publisher
 from edge_sender.sources.opcua.receiving import Receiver
 from edge_sender.sources.opcua.subscribing import SubscriptionLostError, Subscriptions
@@ -64,7 +64,7 @@ class Wanted:
     """What is read of the server."""
 
     choose: Callable[[AddressSpace], Iterable[Item]]
-    payload: Payload
+    form: Form
     browse_seconds: float
     """How often to look for variables that are new or gone; 0: only when the server says that there are."""
 
@@ -100,7 +100,7 @@ class Session:
         receiver = Receiver(
             self._name,
             self._subscriptions.items,
-            self._wanted.payload,
+            self._wanted.form,
             intake,
             self._tally,
             self._model_changed.set,

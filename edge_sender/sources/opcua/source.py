@@ -12,6 +12,7 @@ from edge_sender.ports import Intake
 from edge_sender.sources.opcua.addresses import printable
 from edge_sender.sources.opcua.connection import Connection
 from edge_sender.sources.opcua.limits import Limits
+from edge_sender.sources.opcua.notifications import Form
 from edge_sender.sources.opcua.security import Channel, User
 from edge_sender.sources.opcua.selection import select
 from edge_sender.sources.opcua.session import Session, Wanted
@@ -60,7 +61,9 @@ class OpcUaSource:
 
     def _make_session(self) -> Session:
         connection = Connection(self._config.endpoint, self._channel, self._user)
-        wanted = Wanted(partial(select, config=self._config), self._config.payload, self._config.browse_seconds)
+        wanted = Wanted(
+            partial(select, config=self._config), Form(self._config.payload, self._config.time), self._config.browse_seconds
+        )
         return Session(self.name, connection, self._limits, wanted, self._tally, down=self._down, up=self._up)
 
     def _down(self, error: Exception) -> None:

@@ -26,6 +26,7 @@ from edge_sender.identity.check import IdentityCheck
 from edge_sender.ports import Clocks, SourceConfigError, Uplink, Witness
 from edge_sender.sender import ConfiguredSource, Sender, SenderOptions
 from edge_sender.sources.make import make_probe, make_source
+from edge_sender.sources.namesakes import Namesakes
 
 if TYPE_CHECKING:
     from edge_sender.uplinks.iot import IotUplink
@@ -35,7 +36,8 @@ WITNESS_TIMEOUT_SECONDS = 4.0
 
 def make_sender(settings: EdgeSettings, sources: SourcesDocument, uplink: Uplink) -> Sender:
     """Raises SettingsError."""
-    configured = [_configured_source(settings, source) for source in sources.sources]
+    namesakes = Namesakes()
+    configured = [_configured_source(settings, source, namesakes) for source in sources.sources]
     return Sender(
         _options(settings), configured, _spool(settings), uplink, Clocks(time.monotonic, time.time), _witness(settings)
     )
@@ -106,17 +108,17 @@ def _plain(name: str) -> str:
     return re.sub("[^A-Za-z0-9]+", "-", name)[:24].strip("-")
 
 
-def _configured_source(settings: EdgeSettings, config: SourceConfig) -> ConfiguredSource:
+def _configured_source(settings: EdgeSettings, config: SourceConfig, namesakes: Namesakes) -> ConfiguredSource:
     client_id, tally = client_id_of(replica_name(settings), config.name), SourceTally()
     try:
-        source = make_source(config, client_id, tally)
+        source = make_source(config, client_id, tally, namesakes)
     except SourceConfigError as error:
         raise SettingsError(str(error)) from None
     check = None
     if settings.identity_check_seconds and config.kind in PROBED_KINDS:
         check = IdentityCheck(
             source,
-            partial(make_probe, config, client_id),
+            partial(make_probe, config, client_id, source),
             config.rules,
             time.monotonic,
             seconds=settings.identity_check_seconds,

@@ -101,13 +101,8 @@ class Source(Protocol):
 
 
 @runtime_checkable
-class Accountable(Protocol):
-    """A source that says what it leaves out, and why it stands still."""
-
-    @property
-    def skipped(self) -> Mapping[str, int]:
-        """Numbers of lines or messages that became no readings, by reason; with all reasons that there may be."""
-        ...
+class Explained(Protocol):
+    """A source that says why it stands still."""
 
     @property
     def problem(self) -> str | None:
@@ -119,9 +114,29 @@ class Accountable(Protocol):
         """What went wrong last and needs somebody's attention, though it delivers."""
         ...
 
+
+@runtime_checkable
+class Accountable(Explained, Protocol):
+    """A source that also says what it leaves out."""
+
+    @property
+    def skipped(self) -> Mapping[str, int]:
+        """Numbers of lines or messages that became no readings, by reason; with all reasons that there may be."""
+        ...
+
     @property
     def unacknowledged(self) -> int:
         """Number of messages that nobody would have sent again if they had been lost on the way (QoS 0)."""
+        ...
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """A source that may be read at several places."""
+
+    @property
+    def place(self) -> str:
+        """Where it is read now, such as an endpoint."""
         ...
 
 

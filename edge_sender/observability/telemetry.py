@@ -17,7 +17,7 @@ from edge_sender.counters import LOSSES, MOST_LISTED, REASONS, SKIPS, SourceTall
 from edge_sender.election import Role
 from edge_sender.identity.check import IdentityCheck
 from edge_sender.identity.judging import Problem
-from edge_sender.ports import Accountable, Source
+from edge_sender.ports import Accountable, Explained, Placed, Source
 from edge_sender.sender import ConfiguredSource, Sender
 
 MOST_EXAMPLES = 100
@@ -144,7 +144,7 @@ def problems(sender: Sender) -> list[str]:
 
 
 def _why(source: Source) -> str:
-    return f": {source.problem}" if isinstance(source, Accountable) and source.problem else ""
+    return f": {source.problem}" if isinstance(source, Explained) and source.problem else ""
 
 
 def _skipped(item: ConfiguredSource) -> Mapping[str, int]:
@@ -162,8 +162,9 @@ def status(sender: Sender, oldest_at: float | None) -> dict[str, Any]:
             {
                 "name": item.source.name,
                 "up": item.source.is_up,
-                "problem": item.source.problem if isinstance(item.source, Accountable) else None,
-                "notice": item.source.notice if isinstance(item.source, Accountable) else None,
+                "problem": item.source.problem if isinstance(item.source, Explained) else None,
+                "notice": item.source.notice if isinstance(item.source, Explained) else None,
+                "place": item.source.place if isinstance(item.source, Placed) else None,
                 "readings": counters.readings[item.source.name],
                 "skipped": dict(_skipped(item)),
                 "identity": _identity(item.check),

@@ -4,34 +4,42 @@ from __future__ import annotations
 
 import os
 import ssl
+from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from edge_sender.config.file import FileConfig
 from edge_sender.config.mqtt import MqttConfig
-from edge_sender.config.sources import OpcUaConfig, SourceConfig, SyntheticConfig
+from edge_sender.config.opcua import OpcUaConfig
+from edge_sender.config.sources import SourceConfig, SyntheticConfig
 from edge_sender.counters import SourceTally
-from edge_sender.ports import Source, SourceConfigError
+from edge_sender.ports import Placed, Source, SourceConfigError
+from edge_sender.sources.namesakes import Namesakes
 from wire.uris import UriTemplate
 
 if TYPE_CHECKING:
     from edge_sender.sources.opcua.security import Channel
 
 
-def make_source(config: SourceConfig, client_id: str, tally: SourceTally) -> Source:
-    """`tally` is kept by the source. Raises SourceConfigError."""
-    return _make(config, config.name, client_id, tally, is_probe=False)
+def make_source(config: SourceConfig, client_id: str, tally: SourceTally, namesakes: Namesakes | None = None) -> Source:
+    """`tally` is kept by the source, and `namesakes` by all of a sender. Raises SourceConfigError."""
+    return _make(config, config.name, client_id, tally, namesakes or Namesakes(), is_probe=False)
 
 
-def make_probe(config: SourceConfig, client_id: str) -> Source:
-    """A second subscription to the same source, which leaves no trace on the server. Raises SourceConfigError."""
-    return _make(config, f"{config.name} (check)", f"{client_id}-check", SourceTally(), is_probe=True)
+def make_probe(config: SourceConfig, client_id: str, source: Source) -> Source:
+    """A second subscription to the same source, which leaves no trace on the server: of several servers, to the one that the
+    source reads now. Raises SourceConfigError."""
+    if isinstance(config, OpcUaConfig) and isinstance(source, Placed):
+        config = config.only(config.servers.index(source.place))
+    return _make(config, f"{config.name} (check)", f"{client_id}-check", SourceTally(), Namesakes(), is_probe=True)
 
 
-def _make(config: SourceConfig, name: str, client_id: str, tally: SourceTally, *, is_probe: bool) -> Source:
+def _make(
+    config: SourceConfig, name: str, client_id: str, tally: SourceTally, namesakes: Namesakes, *, is_probe: bool
+) -> Source:
     match config:
         case OpcUaConfig():
-            return _opcua(config, name, tally)
+            return _opcua(config, name, tally, namesakes)
         case MqttConfig():
             return _mqtt(config, name, client_id, keep_session=not is_probe)
         case FileConfig():
@@ -40,22 +48,25 @@ def _make(config: SourceConfig, name: str, client_id: str, tally: SourceTally, *
             return _synthetic(config, name)
 
 
-def _opcua(config: OpcUaConfig, name: str, tally: SourceTally) -> Source:
+def _opcua(config: OpcUaConfig, name: str, tally: SourceTally, namesakes: Namesakes) -> Source:
+    from edge_sender.sources.opcua.redundancy import Redundancy, Server
     from edge_sender.sources.opcua.security import User
     from edge_sender.sources.opcua.source import OpcUaSource
 
     password = _password(config.name, config.password_env)
     user = None if config.username is None or password is None else User(config.username, password)
-    return OpcUaSource(name, config, tally, _channel(config), user)
+    certificates = zip(config.servers, config.server_certificates, strict=True)
+    servers = [Server(url, _channel(config, certificate)) for url, certificate in certificates]
+    return OpcUaSource(name, config, tally, Redundancy(servers, user, is_named=config.server_uri is not None), namesakes)
 
 
-def _channel(config: OpcUaConfig) -> Channel | None:
+def _channel(config: OpcUaConfig, server_certificate: Path | None) -> Channel | None:
     from edge_sender.sources.opcua.security import Channel
 
-    if config.certificate is None or config.private_key is None or config.server_certificate is None:
+    if config.certificate is None or config.private_key is None or server_certificate is None:
         return None
     channel = Channel(
-        config.security_policy, config.security_mode, config.certificate, config.private_key, config.server_certificate
+        config.security_policy, config.security_mode, config.certificate, config.private_key, server_certificate
     )
     try:
         channel.check()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from asyncua import ua
@@ -15,20 +15,21 @@ from edge_sender.ports import Intake
 from edge_sender.sources.opcua.addresses import Addresses
 from edge_sender.sources.opcua.browsing import AddressSpace, browse
 from edge_sender.sources.opcua.capabilities import read_addresses, read_limits
-from edge_sender.sources.opcua.connection import Connection
 from edge_sender.sources.opcua.data_types import read_data_types
 from edge_sender.sources.opcua.items import Item
 from edge_sender.sources.opcua.json_encoding import Values
-from edge_sender.sources.opcua.limits import Limits
 from edge_sender.sources.opcua.notifications import Form
 from edge_sender.sources.opcua.publishing import Publisher
 from edge_sender.sources.opcua.receiving import Receiver
+from edge_sender.sources.opcua.redundancy import Redundancy
 from edge_sender.sources.opcua.subscribing import SubscriptionLostError, Subscriptions
 from edge_sender.sources.opcua.together import together
 
 logger = logging.getLogger(__name__)
 
 RESUME_SECONDS = 1.0
+PATIENCE_SECONDS = 3.0
+"""How long an attempt to connect again may take while there are other servers."""
 WATCH_SECONDS = 1.0
 SETTLE_SECONDS = 1.0
 BUSY_SECONDS = 1.0
@@ -67,36 +68,48 @@ class Wanted:
     form: Form
     browse_seconds: float
     """How often to look for variables that are new or gone; 0: only when the server says that there are."""
+    server_uri: str | None = None
+    """In place of the server's application URI."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """What a session tells its source."""
+
+    down: Callable[[Exception], None]
+    """The connection is interrupted."""
+    up: Callable[[str], None]
+    """Variables are read, or read again."""
+    subscribed: Callable[[Addresses, Mapping[int, Item]], None]
+    """These are the variables now, by their handles."""
 
 
 class Session:
-    """`down` and `up` are called when the connection is interrupted, and when it is bridged."""
+    """A session at the server that is the current one of `redundancy`."""
 
     def __init__(
         self,
         name: str,
-        connection: Connection,
-        limits: Limits,
+        redundancy: Redundancy,
         wanted: Wanted,
         tally: SourceTally,
-        *,
-        down: Callable[[Exception], None],
-        up: Callable[[str], None],
+        reports: Reports,
     ) -> None:
         self.is_serving = self.was_serving = False
-        self.connection = connection
+        self.connection = redundancy.connection()
         self._name = name
-        self._limits = limits
+        self._redundancy = redundancy
+        self._limits = redundancy.current.limits
         self._wanted = wanted
         self._tally = tally
-        self._down, self._up = down, up
+        self._down, self._up, self._subscribed = reports.down, reports.up, reports.subscribed
         self._addresses: Addresses | None = None
-        self._subscriptions = Subscriptions(connection, limits)
+        self._subscriptions = Subscriptions(self.connection, self._limits)
         self._model_changed = asyncio.Event()
 
     async def run(self, intake: Intake) -> None:
-        """Open the session, subscribe and deliver. Raises NothingToReadError, ServerChangedError, SubscriptionLostError, and
-        whatever the library raises for what a server may do."""
+        """Open the session, subscribe and deliver. Raises MovedError, UnlikeServersError, NothingToReadError,
+        ServerChangedError, SubscriptionLostError, and whatever the library raises for what a server may do."""
         receiver = Receiver(
             self._name,
             self._subscriptions.items,
@@ -107,11 +120,19 @@ class Session:
         )
         publisher = Publisher(self._name, self._subscriptions, self._tally, receiver.take)
         await self.connection.open()
+        await self._redundancy.enter(self.connection)
         await self._subscribe(receiver)
+        self._redundancy.serves()
         while True:
             self.is_serving = self.was_serving = True
             try:
-                await together(publisher.run(), self.connection.keep(), self._watch(receiver), self._browse_again(receiver))
+                await together(
+                    publisher.run(),
+                    self.connection.keep(),
+                    self._watch(receiver),
+                    self._browse_again(receiver),
+                    self._redundancy.watch(self.connection),
+                )
             except (OSError, TimeoutError, ua.UaStatusCodeError) as error:
                 self.is_serving = False
                 if isinstance(error, ua.UaStatusCodeError) and error.code not in INTERRUPTIONS:
@@ -181,6 +202,7 @@ class Session:
 
     def _report(self, space: AddressSpace) -> None:
         tally, subscriptions = self._tally, self._subscriptions
+        self._subscribed(space.addresses, subscriptions.items)
         tally.subscribed = len(subscriptions.items)
         tally.left_out = {**space.odd, **subscriptions.refused}
         if tally.revised != subscriptions.revised:
@@ -206,14 +228,16 @@ class Session:
                 raise SubscriptionLostError("the server is silent about the subscription")
 
     async def _resume(self, publisher: Publisher) -> None:
-        """Returns once the session and its subscriptions are there again. Raises if they are lost."""
-        is_other = False
+        """Returns once the session and its subscriptions are there again. Raises if they are lost, or another server can be
+        read. Until then this one's is not given up: it may hold what has changed meanwhile."""
+        is_other, patience = False, PATIENCE_SECONDS if self._redundancy.others else None
         while True:
             await asyncio.sleep(RESUME_SECONDS)
             if self.connection.is_renewed():
                 raise ServerChangedError("the certificates were renewed while it was disconnected")
             try:
-                is_other |= not await self.connection.resume()
+                async with asyncio.timeout(patience):
+                    is_other |= not await self.connection.resume()
                 await self._read_addresses()
                 if is_other:
                     await self._subscriptions.transfer()
@@ -221,10 +245,11 @@ class Session:
                 return
             except (OSError, TimeoutError) as error:
                 self._down(error)
+                await self._redundancy.replace()
 
     async def _read_addresses(self) -> Addresses:
         """Raises ServerChangedError, if names that are in use have changed; new ones may have been added."""
-        known, found = self._addresses, await read_addresses(self.connection, self._limits)
+        known, found = self._addresses, await read_addresses(self.connection, self._limits, self._wanted.server_uri)
         if known is not None and not found.continues(known):
             raise ServerChangedError("the server's application URI or namespaces have changed")
         self._addresses = found

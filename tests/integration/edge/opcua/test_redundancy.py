@@ -127,6 +127,16 @@ async def test_the_other_servers_are_left_alone_while_all_is_well() -> None:
         assert sessions(second) == 1  # to know its name
 
 
+async def test_the_other_servers_are_not_asked_at_every_look_at_a_low_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redundancy, "LOOK_EVERY_SECONDS", 1000)
+    async with plc(one) as first, plc(one) as second:
+        for server in (first, second):
+            await server.set_level(100)
+        async with reading(first.endpoint, second.endpoint) as plant:
+            await until(lambda: plant.source.is_up and first.levels_read > 10, "the first server is not read")
+            assert sessions(second) == 1
+
+
 @pytest.mark.parametrize("order", [1, -1])
 async def test_servers_with_different_names_are_not_read_without_a_common_one(order: int) -> None:
     async with plc(one, uri=HERE) as here, plc(one, uri=THERE) as there:
@@ -159,22 +169,28 @@ async def test_a_common_name_makes_the_readings_of_both_servers_the_same() -> No
 
 async def test_a_server_that_turns_out_to_have_another_name_is_told_and_never_read_instead() -> None:
     """What is read is not stopped for it: that would lose more than it saves."""
-    first, port = plc(one, uri=HERE), free_port()
-    here = await first.__aenter__()
-    async with reading(here.endpoint, f"opc.tcp://127.0.0.1:{port}") as plant:
-        await until(lambda: plant.source.is_up, "the first server is not read")
-        async with plc(one, uri=THERE, port=port):
-            await until(lambda: "set server_uri" in (plant.source.notice or ""), "it is not told")
-            assert (plant.source.is_up, plant.tally.lost) == (True, {})
-            await first.__aexit__(None, None, None)
-            await until(lambda: not plant.source.is_up, "the source seems to be up")
-            async with plc(one, uri=HERE, port=here.port) as again:
-                await show(7, again)
-                await until(lambda: ("a", 7) in plant.values, "the first server is not read again")
+    port = free_port()
+    async with plc(one, uri=HERE) as here:
+        link = await Link("127.0.0.1", here.port).start()
+        async with reading(f"opc.tcp://127.0.0.1:{link.port}", f"opc.tcp://127.0.0.1:{port}") as plant:
+            await until(lambda: plant.source.is_up, "the first server is not read")
+            async with plc(one, uri=THERE, port=port) as there:
+                await until(lambda: "set server_uri" in (plant.source.notice or ""), "it is not told")
+                assert (plant.source.is_up, plant.tally.lost) == (True, {})
+                looked = sessions(there)
+                link.refuse()
+                await until(lambda: sessions(there) > looked, "the other server is not looked at")
+                for value in (2, 3):
+                    await show(value, here)
+                link.mend()
+                await until(lambda: len(plant.values) == 3, "what the first server has kept is not fetched")
+            assert plant.values == [("a", 1), ("a", 2), ("a", 3)]
             assert {sample.source for sample in plant.intake.samples} == {f"{HERE}#nsu={NAMESPACE};s=a"}
+            assert plant.tally.lost == {}
+        await link.stop()
 
 
-async def test_where_nothing_can_be_reached_the_session_is_not_given_up() -> None:
+async def test_where_nothing_can_be_reached_the_session_is_not_given_up(caplog: pytest.LogCaptureFixture) -> None:
     """A gateway whose own network is away finds at the first server what it has kept for it."""
     async with plc(one) as first, plc(one) as second, AsyncExitStack() as stack:
         links = [await Link("127.0.0.1", server.port).start() for server in (first, second)]
@@ -182,12 +198,15 @@ async def test_where_nothing_can_be_reached_the_session_is_not_given_up() -> Non
             stack.push_async_callback(link.stop)
         async with reading(*(f"opc.tcp://127.0.0.1:{link.port}" for link in links)) as plant:
             await until(lambda: plant.values == [("a", 1)], "the first server is not read")
+            caplog.set_level("DEBUG", redundancy.__name__)
             for link in links:
                 link.refuse()
             await until(lambda: not plant.source.is_up, "the cut is not noticed")
             for value in (2, 3, 4):
                 await show(value, first)
-            await until(lambda: "can't be read" in (plant.source.problem or ""), "it is not told")
+            assert "can't be read" in (plant.source.problem or "")
+            another = f":{links[1].port} can't be read at the moment"
+            await until(lambda: another in caplog.text, "the other server is not tried")
             links[0].mend()
             await until(lambda: len(plant.values) == 4, "what the server has kept is not fetched")
             links[1].mend()

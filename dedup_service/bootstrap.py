@@ -148,10 +148,8 @@ def _input_ports(
 ) -> InputPorts:
     settings, observes = config.settings, config.only_observes
     name = item.name if len(config.inputs) > 1 else ""
-    hub, group = "/".join(item.address.name), item.consumer_group
-    published, observed = make_checkpoints(settings, azure, *item.address.name, group), None
-    if observes or "start_at" not in settings.model_fields_set:
-        observed = make_checkpoints(settings, azure, *item.address.name, group + OBSERVING)
+    hub = "/".join(item.address.name)
+    checkpoints, observed = _checkpoints(item, settings, azure, observes=observes)
 
     def make_leases(partition_ids: list[str]) -> RedisLeases:
         return RedisLeases(
@@ -171,15 +169,29 @@ def _input_ports(
         hub=EventHubInput(
             connect_to, item.address.namespace, name, prefetch=settings.prefetch, batch_size=settings.batch_size
         ),
-        checkpoints=ObservingCheckpoints(observed, published) if observes and observed else published,
-        observed=None if observes else observed,
+        checkpoints=checkpoints,
+        observed=observed,
         make_leases=make_leases,
         precedence=RedisPrecedence(
-            redis, reads=f"{hub}/{group}", publishes=not observes, ttl_seconds=settings.lease_seconds
+            redis,
+            reads=f"{hub}/{item.consumer_group}",
+            publishes=not observes,
+            ttl_seconds=settings.lease_seconds,
+            now_ms=clock.now_ms,
         ),
         retention=Retention(item.retention_ms),
         label=f"{name}/" if name else "",
     )
+
+
+def _checkpoints(
+    item: InputConfig, settings: Settings, azure: AzureClients, *, observes: bool
+) -> tuple[Checkpoints, Checkpoints | None]:
+    """Those of this input, and those of pods that observed before, where publishing begins behind them."""
+    make, group = partial(make_checkpoints, settings, azure, *item.address.name), item.consumer_group
+    if observes:
+        return ObservingCheckpoints(make(group + OBSERVING), published=make(group)), None
+    return make(group), None if "start_at" in settings.model_fields_set else make(group + OBSERVING)
 
 
 @asynccontextmanager

@@ -300,6 +300,10 @@ class Precedence(Protocol):
         taken: a pod that goes first so says that it is there."""
         ...
 
+    async def observed_until_ms(self) -> int | None:
+        """When a pod that only observes was last there, in ms since the epoch."""
+        ...
+
 
 class Checkpoints(Protocol):
     """Finished positions of one input hub and consumer group."""

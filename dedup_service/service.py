@@ -147,12 +147,8 @@ class Service:
     async def _close(self) -> None:
         shared = self._ports.shared
         closing = [shared.claims.close()]
-        closing += [
-            port.close()
-            for source in self._ports.inputs
-            for port in (source.hub, source.checkpoints, source.observed)
-            if port
-        ]
+        for source in self._ports.inputs:
+            closing += [source.hub.close(), *(store.close() for store in source.stores)]
         closing += [port.close() for port in (shared.clean, shared.tail, shared.dead_letters) if port is not None]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
@@ -303,6 +299,5 @@ class Service:
         """The first checkpoint of a partition is written before anything of it is processed, unless work began at a time."""
         if isinstance(self._settings.start_position, int):
             return True
-        stores = [port for source in self._ports.inputs for port in (source.checkpoints, source.observed) if port]
-        loaded = await asyncio.gather(*(store.load() for store in stores))
+        loaded = await asyncio.gather(*(store.load() for source in self._ports.inputs for store in source.stores))
         return any(loaded)

@@ -1,4 +1,4 @@
-"""The command line: `edge-sender run` and `edge-sender check`."""
+"""The command line: `edge-sender run`, `check`, and what shows beforehand what `run` will do."""
 
 from __future__ import annotations
 
@@ -9,18 +9,27 @@ import os
 import signal
 import sys
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 from edge_sender import bootstrap
+from edge_sender.commands.browse import add_browse, run_browse
+from edge_sender.commands.outputs import CompareError
+from edge_sender.commands.try_sources import add_try, run_try
+from edge_sender.commands.validate import add_validate, run_validate
+from edge_sender.config.names import replica_name
 from edge_sender.config.settings import EdgeSettings, SettingsError, SettingsProblems, http_address, read, settings_help
 from edge_sender.config.twin import Effective, TwinSettings
+from edge_sender.config.variables import misspelt
 from edge_sender.observability.health import serving
 from edge_sender.observability.starting import started
 from edge_sender.ports import Uplink
+from edge_sender.survey import SurveyError
 
 CHECK_SECONDS = 5.0
+INTERRUPTED = 128 + signal.SIGINT
 NEVER = logging.CRITICAL + 1
 """Level of the OPC UA library, which logs every attempt to reach a server that is away, often with a traceback. The source
 says it once. With EDGE_LOG_LEVEL=DEBUG its warnings are there."""
@@ -35,6 +44,8 @@ async def run() -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     problems = SettingsProblems()
     settings = read(problems)
+    for line in misspelt(os.environ):
+        logger.warning(line)
     if not settings.twin:
         with problems.noted():
             sources = settings.sources_document()
@@ -73,7 +84,7 @@ async def _run_once(effective: Effective, uplink: Uplink, stop: asyncio.Event, *
     sender = bootstrap.make_sender(settings, sources, uplink)
     checks = [item.check.run() for item in sender.sources if item.check is not None]
     async with serving(sender, settings.http_host, settings.http_port) as port:
-        replica = bootstrap.replica_name(settings)
+        replica = replica_name(settings)
         logger.info(started(settings, sources, sender, os.environ, replica=replica, port=port, from_twin=from_twin))
         await sender.run(stop, *checks, *others)
 
@@ -103,7 +114,27 @@ def make_parser() -> argparse.ArgumentParser:
     check_parser.add_argument(
         "--health", action="store_true", help="check only that the process works, to decide on a restart"
     )
+    for add in (add_validate, add_browse, add_try):
+        add(commands)
     return parser
+
+
+SHOWING = {"validate": run_validate, "browse": run_browse, "try": run_try}
+
+
+def show(arguments: argparse.Namespace) -> int:
+    """Run a command that shows beforehand what `run` will do; return the exit status. Raises SettingsError."""
+    logging.getLogger().setLevel(logging.WARNING)
+    logging.getLogger("asyncua").setLevel(NEVER)
+    try:
+        return asyncio.run(SHOWING[arguments.command](arguments, partial(print, flush=True)))
+    except (SurveyError, CompareError) as error:
+        raise SystemExit(f"edge-sender: {error}") from None
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # whoever reads it has seen enough, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def main() -> None:
@@ -114,6 +145,8 @@ def main() -> None:
     try:
         if arguments.command == "check":
             raise SystemExit(check("/healthz" if arguments.health else "/readyz"))
+        if arguments.command in SHOWING:
+            raise SystemExit(show(arguments))
         asyncio.run(run())
     except SettingsError as error:
         raise SystemExit(f"edge-sender: {error}") from None

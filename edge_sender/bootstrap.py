@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import re
-import socket
 import time
 import uuid
 from collections.abc import Iterator
@@ -17,21 +13,38 @@ from typing import TYPE_CHECKING
 
 from edge_sender.buffering.batcher import BatchLimits
 from edge_sender.buffering.inbox import IntakeOptions
-from edge_sender.buffering.spool import Spool, SpoolLimits, SpoolUnusableError, open_spool
-from edge_sender.config.settings import IN_MEMORY, EdgeSettings, SettingsError
-from edge_sender.config.sources import PROBED_KINDS, SourceConfig, SourcesDocument
+from edge_sender.buffering.spool import Spool, SpoolLimits, SpoolUnusableError, open_spool, why_unusable
+from edge_sender.config.names import client_id_of, replica_name, secret
+from edge_sender.config.opcua import OpcUaConfig
+from edge_sender.config.settings import IN_MEMORY, EdgeSettings, SettingsError, SettingsProblems
+from edge_sender.config.sources import NO_SOURCES, SourceConfig, SourcesDocument, is_probed
 from edge_sender.counters import SourceTally
 from edge_sender.election import ElectionOptions
 from edge_sender.identity.check import IdentityCheck
 from edge_sender.ports import Clocks, SourceConfigError, Uplink, Witness
 from edge_sender.sender import ConfiguredSource, Sender, SenderOptions
-from edge_sender.sources.make import make_probe, make_source
+from edge_sender.sources.make import certificates, make_probe, make_source, make_trial, survey
 from edge_sender.sources.namesakes import Namesakes
+from edge_sender.survey import Asked, Survey
 
 if TYPE_CHECKING:
     from edge_sender.uplinks.iot import IotUplink
 
 WITNESS_TIMEOUT_SECONDS = 4.0
+OF_THE_RUNTIME = {
+    f"IOTEDGE_{name}"
+    for name in (
+        "IOTHUBHOSTNAME",
+        "GATEWAYHOSTNAME",
+        "DEVICEID",
+        "MODULEID",
+        "MODULEGENERATIONID",
+        "WORKLOADURI",
+        "APIVERSION",
+    )
+}
+OF_ITS_DEBUGGER = {"EdgeHubConnectionString", "EdgeModuleCACertificateFile"}
+"""Variables by which a module finds the runtime; without them its SDK does not begin."""
 
 
 def make_sender(settings: EdgeSettings, sources: SourcesDocument, uplink: Uplink) -> Sender:
@@ -77,45 +90,79 @@ def _spool(settings: EdgeSettings) -> Spool:
 
 
 def try_out(sources: SourcesDocument) -> None:
-    """Check that the sources can be made on this gateway, with its files and its environment. Raises SettingsError."""
-    try:
-        for config in sources.sources:
+    """Check that the sources can be made on this gateway, with its files and its environment. Raises SettingsError, which
+    tells of all that can't."""
+    problems = SettingsProblems()
+    for config in sources.sources:
+        with problems.noted(), _source_errors():
             make_source(config, "edge-sender-trial", SourceTally())
+    problems.raise_all()
+
+
+async def try_out_all(settings: EdgeSettings, problems: SettingsProblems) -> SourcesDocument:
+    """Note what `run` would find wrong on this gateway, and return the sources, as far as they can be read. Reaches nothing
+    over a network, and opens no spool."""
+    sources = NO_SOURCES
+    if settings.has_sources or not settings.twin:
+        with problems.noted():
+            sources = settings.sources_document()
+            try_out(sources)
+    with problems.noted():
+        await _try_out_uplink(settings)
+    with problems.noted():
+        _witness(settings)
+    path = spool_path(settings)
+    if path is not None and not os.access(path if path.exists() else path.parent, os.W_OK):
+        problems.note(why_unusable(path, "it is not there, or not writable"))
+    return sources
+
+
+async def _try_out_uplink(settings: EdgeSettings) -> None:
+    """Raises SettingsError."""
+    if settings.uplink != "iot-edge":
+        await make_uplink(settings).close()
+    elif not (os.environ.keys() >= OF_THE_RUNTIME or os.environ.keys() >= OF_ITS_DEBUGGER):
+        raise SettingsError(_no_runtime("its variables, such as IOTEDGE_WORKLOADURI, are not set"))
+
+
+def make_trials(settings: EdgeSettings, sources: SourcesDocument) -> list[ConfiguredSource]:
+    """The sources as `run` has them, except that they leave no trace on their servers, and are nobody else's clients: what a
+    broker keeps for the sender that runs here, it keeps. Raises SettingsError."""
+    trials, tried_by, namesakes = [], uuid.uuid4().hex[:8], Namesakes()
+    for config in sources.sources:
+        client_id, tally = f"{client_id_of(replica_name(settings), config.name)}-{tried_by}", SourceTally()
+        with _source_errors():
+            source = make_trial(config, client_id, tally, namesakes)
+        trials.append(ConfiguredSource(source, config.rules, config.event_type, None, tally))
+    return trials
+
+
+async def look_at(config: OpcUaConfig, asked: Asked) -> Survey:
+    """What a source's server has, of several the first that can be read. Raises SettingsError and SurveyError."""
+    with _source_errors():
+        return await survey(config, asked)
+
+
+def certificates_of(config: SourceConfig) -> list[str]:
+    """Raises SettingsError."""
+    with _source_errors():
+        return certificates(config)
+
+
+@contextmanager
+def _source_errors() -> Iterator[None]:
+    try:
+        yield
     except SourceConfigError as error:
         raise SettingsError(str(error)) from None
-
-
-def replica_name(settings: EdgeSettings) -> str:
-    """A name that no other gateway has, even if none is configured: the hub knows no two devices with one name, and no two
-    modules of a device."""
-    if settings.replica:
-        return settings.replica
-    if device := os.environ.get("IOTEDGE_DEVICEID"):
-        return f"{device}/{os.environ.get('IOTEDGE_MODULEID', '')}"
-    text = _secret(settings) if settings.uplink != "event-hubs" else ""
-    parts = dict(part.partition("=")[::2] for part in text.split(";"))
-    return f"{parts['DeviceId']}/{parts.get('ModuleId', '')}" if parts.get("DeviceId") else socket.gethostname()
-
-
-def client_id_of(replica: str, source: str) -> str:
-    """The same for a source of a replica after every restart, since its session has that name, and no other's: names are
-    shortened to what every broker accepts, and a hash tells apart what then looks the same."""
-    digest = hashlib.sha256(json.dumps([replica, source]).encode()).hexdigest()[:12]
-    return f"edge-sender-{_plain(replica)}-{_plain(source)}-{digest}"
-
-
-def _plain(name: str) -> str:
-    return re.sub("[^A-Za-z0-9]+", "-", name)[:24].strip("-")
 
 
 def _configured_source(settings: EdgeSettings, config: SourceConfig, namesakes: Namesakes) -> ConfiguredSource:
     client_id, tally = client_id_of(replica_name(settings), config.name), SourceTally()
-    try:
+    with _source_errors():
         source = make_source(config, client_id, tally, namesakes)
-    except SourceConfigError as error:
-        raise SettingsError(str(error)) from None
     check = None
-    if settings.identity_check_seconds and config.kind in PROBED_KINDS:
+    if settings.identity_check_seconds and is_probed(config):
         check = IdentityCheck(
             source,
             partial(make_probe, config, client_id, source),
@@ -157,7 +204,7 @@ def make_uplink(settings: EdgeSettings) -> Uplink:
     from edge_sender.uplinks.eventhubs import EventHubsUplink
 
     with _connection_string_errors():
-        return EventHubsUplink(_secret(settings), settings.replica or "", timeout_seconds=settings.send_timeout_seconds)
+        return EventHubsUplink(secret(settings), settings.replica or "", timeout_seconds=settings.send_timeout_seconds)
 
 
 def make_iot_uplink(settings: EdgeSettings) -> IotUplink:
@@ -171,10 +218,7 @@ def make_iot_uplink(settings: EdgeSettings) -> IotUplink:
         try:
             return IotUplink.from_edge_environment(timeout)
         except (OSError, ClientError) as error:
-            raise SettingsError(
-                f"EDGE_UPLINK: the IoT Edge runtime's environment can't be used ({error}); "
-                "outside the runtime use EDGE_UPLINK=iot with EDGE_CONNECTION_STRING"
-            ) from None
+            raise SettingsError(_no_runtime(error)) from None
     try:
         ca_pem = settings.ca_file.read_text() if settings.ca_file else None
     except OSError as error:
@@ -182,11 +226,14 @@ def make_iot_uplink(settings: EdgeSettings) -> IotUplink:
             f"EDGE_CA_FILE: can't be read ({error.strerror}), for example EDGE_CA_FILE=/etc/edge/ca.pem"
         ) from None
     with _connection_string_errors():
-        return IotUplink.from_connection_string(_secret(settings), ca_pem, timeout)
+        return IotUplink.from_connection_string(secret(settings), ca_pem, timeout)
 
 
-def _secret(settings: EdgeSettings) -> str:
-    return settings.connection_string.get_secret_value() if settings.connection_string else ""
+def _no_runtime(why: object) -> str:
+    return (
+        f"EDGE_UPLINK: the IoT Edge runtime's environment can't be used ({why}); "
+        "outside the runtime use EDGE_UPLINK=iot with EDGE_CONNECTION_STRING"
+    )
 
 
 @contextmanager

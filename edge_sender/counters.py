@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Literal
 
 Reason = Literal["no-identity", "without-time", "memory-full", "spool-full", "too-old", "refused"]
 REASONS: tuple[Reason, ...] = ("no-identity", "without-time", "memory-full", "spool-full", "too-old", "refused")
 
-Loss = Literal["overflow", "gap", "interruption", "undecodable", "unknown-item"]
-LOSSES: tuple[Loss, ...] = ("overflow", "gap", "interruption", "undecodable", "unknown-item")
+Loss = Literal["overflow", "gap", "interruption", "undecodable", "unknown-item", "missed"]
+LOSSES: tuple[Loss, ...] = ("overflow", "gap", "interruption", "undecodable", "unknown-item", "missed")
 Skip = Literal["waiting", "repeated"]
 SKIPS: tuple[Skip, ...] = ("waiting", "repeated")
+Restart = Literal["restarted", "untimed"]
+RESTARTS: tuple[Restart, ...] = ("restarted", "untimed")
 MOST_LISTED = 100
 
 
@@ -23,7 +25,8 @@ class SourceTally:
     lost: Counter[Loss] = field(default_factory=Counter)
     """`overflow`: notifications before which the server's queue dropped some. `gap`: notification messages that the server
     no longer had. `interruption`: subscriptions that it no longer had, so that what came meanwhile is unknown.
-    `undecodable`: notifications whose value can't be decoded. `unknown-item`: those of no known variable."""
+    `undecodable`: notifications whose value can't be decoded. `unknown-item`: those of no known variable. `missed`: readings
+    that were not there within half an interval, with `sampling: aligned`."""
     skipped: Counter[Skip] = field(default_factory=Counter)
     """`waiting`: notifications that only say that there is no value yet. `repeated`: first ones of a subscription that
     repeat what was delivered already."""
@@ -31,6 +34,10 @@ class SourceTally:
     """Readings without the time that was chosen for the source. They are dropped where their identity needs it."""
     subscribed: int = 0
     """Number of variables, by the last subscription or browse."""
+    clock_offset_seconds: float | None = None
+    """By how much the server's clock is ahead of this gateway's."""
+    clock_steps: int = 0
+    """How often this gateway's clock was set, by more than half an interval, while it read with `sampling: aligned`."""
     left_out: dict[str, str] = field(default_factory=dict)
     """Variables that were chosen and can't be subscribed to, or nodes that can't be browsed: why."""
     revised: dict[str, int] = field(default_factory=dict)
@@ -55,9 +62,31 @@ class SourceTally:
 
 
 @dataclass(slots=True)
+class RestartTally:
+    """What one entry of the document notes about the counters of its sources."""
+
+    counts: Counter[Restart] = field(default_factory=Counter)
+    """`restarted`: counters that were lower at a later source time, in the same epoch. `untimed`: lower ones of readings
+    without a time, which may have been late as well."""
+    listed: dict[str, str] = field(default_factory=dict)
+    """Sources, and what happened last. At most `MOST_LISTED`."""
+
+    def note(self, reason: Restart, source: str, what: str) -> bool:
+        """Count it, and list the source; return whether it was not listed yet."""
+        self.counts[reason] += 1
+        is_new = source not in self.listed
+        if not is_new or len(self.listed) < MOST_LISTED:
+            self.listed[source] = what
+            return is_new
+        return False
+
+
+@dataclass(slots=True)
 class Counters:
     readings: Counter[str] = field(default_factory=Counter)
     """Readings that got an id, by source; a passive replica counts them, too."""
+    restarts: defaultdict[str, RestartTally] = field(default_factory=lambda: defaultdict(RestartTally))
+    """Counters that started over, by source."""
     dropped: Counter[Reason] = field(default_factory=Counter)
     """Readings that were dropped, by reason."""
     sent_readings: int = 0

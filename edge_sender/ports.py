@@ -101,8 +101,8 @@ class Source(Protocol):
 
 
 @runtime_checkable
-class Explained(Protocol):
-    """A source that says why it stands still."""
+class Explaining(Protocol):
+    """A source that says why it stands still, and what is wrong though it does not."""
 
     @property
     def problem(self) -> str | None:
@@ -116,7 +116,7 @@ class Explained(Protocol):
 
 
 @runtime_checkable
-class Accountable(Explained, Protocol):
+class Accountable(Explaining, Protocol):
     """A source that also says what it leaves out."""
 
     @property

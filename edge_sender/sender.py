@@ -66,7 +66,7 @@ class Sender:
         monotonic = clocks.monotonic
         self.counters = Counters()
         self.sources = sources
-        self.inbox = Inbox(options.intake, self.counters, monotonic, self._is_sending, spool.last_ids())
+        self.inbox = Inbox(options.intake, self.counters, monotonic, self._is_sending, spool.last_ids(), spool.runs())
         self.store = Store(spool, options.spool, self.inbox, self.counters, options.commit_seconds)
         batcher = Batcher(options.batch)
         self.delivery = Delivery(self.store, batcher, uplink, self.counters, clocks, options.spool, options.max_in_flight)

@@ -94,13 +94,14 @@ def edge_page() -> str:
     schema = SourcesDocument.model_json_schema()
     common = set(EDGE_COMMON)
     parts = [_table("every source", _without(schema["$defs"]["SyntheticConfig"], keep=common))]
+    parts += [_table("sequence", schema["$defs"]["SequenceConfig"])]
     parts += [_table(f"kind `{kind}`", _without(schema["$defs"][name], drop=common)) for kind, name in SOURCE_KINDS.items()]
     parts += [_table(f"{title} (kind `opcua`)", schema["$defs"][name]) for title, name in NODE_TABLES.items()]
     settings = [_edge_setting(name) for name in EdgeSettings.model_fields]
     return EDGE.format(settings="\n".join(settings), sources="\n".join(parts))
 
 
-EDGE_COMMON = ("name", "kind", "identity", "event_type")
+EDGE_COMMON = ("name", "kind", "identity", "sequence", "event_type")
 SOURCE_KINDS = {"opcua": "OpcUaConfig", "mqtt": "MqttConfig", "file": "FileConfig", "synthetic": "SyntheticConfig"}
 
 NODE_TABLES = {"nodes": "Nodes", "a rule of nodes": "NodeRule", "overrides": "NodeOverride"}

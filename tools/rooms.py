@@ -29,11 +29,12 @@ ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "edge_sender": (
         ("__main__",),
+        ("commands",),
         ("bootstrap", "observability"),
         ("sender", "sources"),
         ("buffering", "election", "uplinks", "witnesses", "config"),
         ("identity",),
-        ("ports", "counters"),
+        ("ports", "counters", "survey"),
     ),
     "sandbox": (
         ("__main__",),
@@ -42,7 +43,11 @@ ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("hub", "audit", "peers"),
         ("amqp",),
     ),
-    "wire": (("formats",), ("ids",), ("canonical_json", "cloudevents", "content_encoding", "times", "uris")),
+    "wire": (
+        ("formats",),
+        ("ids",),
+        ("canonical_json", "cloudevents", "content_encoding", "json_pointers", "times", "uris"),
+    ),
 }
 """The rooms of each package, floor by floor; rooms of one floor do not import each other."""
 

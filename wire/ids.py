@@ -7,13 +7,14 @@ tests/vectors/reading_ids.json pin this down for other implementations, too; doc
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from wire.canonical_json import canonical_json, canonical_json_of_all_digits
+from wire.json_pointers import MISSING, value_at
 
 VERSION_TAG = b"dedup-id:1"
 ID_BYTES = 16
@@ -123,18 +124,56 @@ class SourceTimeValue:
         return (b"%d" % _source_time(sample), canonical(sample.source, sample.value, exact=True))
 
 
+class Count(NamedTuple):
+    """What a source counts its readings by."""
+
+    epoch: str
+    """Changes when the counter starts over; empty if the source has none."""
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """Where a payload has its counter and, if that can start over, its epoch: the tokens of JSON pointers."""
+
+    counter: tuple[str, ...] = ("sequence",)
+    epoch: tuple[str, ...] = ("epoch",)
+    reads_text: bool = False
+    """Whether a counter may be text of decimal digits, as OPC UA's JSON has whole numbers of 64 bits."""
+
+    def count(self, data: Any) -> Count | None:
+        """None without a counter (a whole number, zero or more), and with an epoch that is neither text nor whole number."""
+        number, epoch = value_at(data, self.counter), value_at(data, self.epoch)
+        if self.reads_text and isinstance(number, str) and _DIGITS(number):
+            number = int(number)
+        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+            return None
+        if epoch is MISSING:
+            return Count("", number)
+        if isinstance(epoch, bool) or not isinstance(epoch, str | int):
+            return None
+        return Count(str(epoch), number)
+
+
+USUAL_MEMBERS = Members()
+_DIGITS = re.compile(r"0|[1-9][0-9]{0,19}").fullmatch
+
+
 @dataclass(frozen=True, slots=True)
 class Sequence:
     """For payloads with a counter; `epoch` changes when the counter starts over."""
 
+    members: Members = USUAL_MEMBERS
     name: str = "sequence"
 
     def fields(self, sample: Identifiable) -> tuple[bytes, ...]:
-        count = sequence_of(sample.data)
+        count = self.members.count(sample.data)
         if count is None:
             raise NoIdentityError(f"{sample.source}: the payload has no sequence (a whole number, zero or more)")
-        epoch, number = count
-        return (epoch.encode(), b"%d" % number)
+        return self.fields_of(count)
+
+    def fields_of(self, count: Count) -> tuple[bytes, ...]:
+        return (count.epoch.encode(), b"%d" % count.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,13 +250,6 @@ def _no_form(source: str, error: ValueError) -> NoIdentityError:
     return NoIdentityError(f"{source}: the payload has no canonical form: {error}")
 
 
-def sequence_of(data: Any) -> tuple[str, int] | None:
-    """(epoch, counter) from the members `sequence` and, if the counter can start over, `epoch`; None without a counter."""
-    if not isinstance(data, Mapping):
-        return None
-    number, epoch = data.get("sequence"), data.get("epoch", "")
-    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
-        return None
-    if isinstance(epoch, bool) or not isinstance(epoch, str | int):
-        return None
-    return str(epoch), number
+def sequence_of(data: Any) -> Count | None:
+    """The count by the members `sequence` and, if the counter can start over, `epoch`; None without a counter."""
+    return USUAL_MEMBERS.count(data)

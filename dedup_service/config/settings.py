@@ -170,8 +170,8 @@ class Settings(BaseSettings):
     )
     start_at: str = Field(
         "earliest",
-        description="Where to start without a checkpoint: `earliest`, `latest`, or a time (RFC 3339, with offset). If it is not "
-        "set, publishing after `observe` starts with what arrives from then on.",
+        description="Where to start without a checkpoint: `earliest`, `latest`, or a time (RFC 3339, with offset). If it is "
+        "not set, publishing after `observe` starts with what arrived since pods last observed.",
         examples=["earliest", "2026-01-31T06:00:00Z"],
     )
     mode: Literal["drop", "mark", "observe"] = Field(

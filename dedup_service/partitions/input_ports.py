@@ -23,3 +23,7 @@ class InputPorts:
     retention: Retention
     label: str = ""
     """Stands before the partition's number in logs and figures, where there are several inputs."""
+
+    @property
+    def stores(self) -> list[Checkpoints]:
+        return [self.checkpoints] if self.observed is None else [self.checkpoints, self.observed]

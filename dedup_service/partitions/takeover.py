@@ -43,7 +43,8 @@ class Takeover:
         """
         inherited = self._lease.inherited
         info, state = await self.hub_state()
-        checkpoint = (await self._retrier.run(self._source.checkpoints.load)).get(self._partition_id)
+        checkpoints = await self._retrier.run(self._source.checkpoints.load)
+        checkpoint = checkpoints.get(self._partition_id)
         if inherited is not None and inherited.incarnation != info.incarnation:
             raise HubRecreatedError(f"partition {self._partition_id}: the record belongs to another hub of this name")
         await self._check_record(inherited, checkpoint, state)
@@ -51,18 +52,21 @@ class Takeover:
         if finished is not None and finished.sequence_number > state.last_sequence_number:
             self._refuse_position(finished, state, is_same_hub=inherited is not None)
         if finished is None:
-            await self._begin_behind_what_was_observed()
+            await self._begin_behind_what_was_observed(is_first=not checkpoints)
             finished = await self._pin(state)
         return await self._begin(info, state, finished, inherited, inherited.generation if inherited else 0)
 
-    async def _begin_behind_what_was_observed(self) -> None:
-        """After observing, all partitions are published from the same moment on: a reading of which copies came later is in
-        the clean stream, whatever partition they are in."""
+    async def _begin_behind_what_was_observed(self, *, is_first: bool) -> None:
+        """After observing, all partitions are published from the same moment on, the last at which pods observed: a reading
+        of which copies came later is in the clean stream, whatever partition they are in. Where Redis has forgotten that
+        moment, although something was published, it is taken to be the beginning of what the hub keeps."""
         observed = self._source.observed
         if observed is not None and self._partition_id in await self._retrier.run(observed.load):
             now_ms = self._shared.ports.clock.now_ms()
-            began_ms = await self._retrier.run(partial(self._leases.began_ms, now_ms))
-            self._start_at = began_ms - CLOCKS_APART_MS
+            until_ms = await self._retrier.run(self._source.precedence.observed_until_ms)
+            proposed_ms = min(until_ms or now_ms, now_ms) if is_first else 0
+            began_ms = await self._retrier.run(partial(self._leases.began_ms, proposed_ms))
+            self._start_at = max(0, min(began_ms, now_ms) - CLOCKS_APART_MS)  # anybody may have written it
 
     async def start_again(self) -> TakeoverState:
         """After a HubRecreatedError: reads a recreated hub from its beginning, wherever the operator wanted to start in the

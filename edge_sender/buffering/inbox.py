@@ -13,11 +13,14 @@ from edge_sender.buffering.spool import WhenFull
 from edge_sender.counters import Counters, Reason, SourceTally
 from edge_sender.identity.readings import Reading, make_reading
 from edge_sender.identity.rules import IdentityRules
-from wire.ids import NoIdentityError, NoTimeError, Sample
+from edge_sender.identity.runs import Observed, Runs
+from wire.ids import Count, NoIdentityError, NoTimeError, Sample
 
 logger = logging.getLogger(__name__)
 
 ROOM_POLL_SECONDS = 0.05
+MOST_LOGGED = 10
+"""Sources of one entry whose counters went back that are logged; more of them are in the status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,7 @@ class Inbox:
         monotonic: Callable[[], float],
         is_sending: Callable[[], bool] = lambda: True,
         last_ids: LastIds | None = None,
+        runs: Runs | None = None,
     ) -> None:
         self.arrived = asyncio.Event()
         self.pending: deque[Reading] = deque()
@@ -51,6 +55,7 @@ class Inbox:
         self._monotonic = monotonic
         self._is_sending = is_sending
         self.last_ids = LastIds() if last_ids is None else last_ids
+        self.runs = Runs() if runs is None else runs
         self._held: deque[tuple[float, Reading]] = deque()
 
     def take(self, source: str, reading: Reading, position: str | None) -> None:
@@ -63,6 +68,24 @@ class Inbox:
             return
         self.release()
         self._put(reading)
+
+    def count(self, entry: str, source: str, observed: Observed, number: int) -> None:
+        """A reading's counter was followed; it is committed also while another replica sends."""
+        self.arrived.set()
+        if observed.restart is None:
+            return
+        what = f"its counter went back to {number}"
+        if observed.restart == "untimed":
+            what += "; without a source time, a late reading looks the same"
+        elif observed.epoch:
+            what += f"; its epoch is now {observed.epoch}"
+        else:
+            what += " in the same epoch: readings with numbers that came before are dropped as duplicates of those"
+        tally = self._counters.restarts[entry]
+        if tally.note(observed.restart, source, what) and len(tally.listed) <= MOST_LOGGED:
+            logger.warning("%s: %s: %s", entry, source, what)
+            if len(tally.listed) == MOST_LOGGED:
+                logger.warning("%s: further counters that went back are listed in /v1/status only", entry)
 
     def refuse(self, error: Exception) -> None:
         """Count a sample that gets no id, and drop it: its copies could not be recognised."""
@@ -128,7 +151,8 @@ class SourceIntake:
 
     def take(self, sample: Sample, position: str | None = None, *, initial: bool | None = None) -> None:
         try:
-            reading = make_reading(sample, self.rules, self.event_type, is_marked=initial is not None)
+            count = self._count(sample)
+            reading = make_reading(sample, self.rules, self.event_type, count=count, is_marked=initial is not None)
         except (NoIdentityError, ValueError, ArithmeticError, RecursionError) as error:
             self.inbox.refuse(error)
             return
@@ -136,6 +160,15 @@ class SourceIntake:
             self.tally.count("repeated")
         else:
             self.inbox.take(self.source, reading, position)
+
+    def _count(self, sample: Sample) -> Count | None:
+        """With the epoch that was opened for it, if its counter is its identity and started over. Raises NoIdentityError."""
+        count = self.rules.members.count(sample.data)
+        if count is None or not self.rules.goes_by_counter(sample.source):
+            return count
+        observed = self.inbox.runs.observe(sample.source, count, sample.time_ns, opens_epochs=self.rules.opens_epochs)
+        self.inbox.count(self.source, sample.source, observed, count.number)
+        return count._replace(epoch=count.epoch + observed.epoch)
 
     async def room(self) -> None:
         await self.inbox.room()

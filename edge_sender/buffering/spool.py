@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from edge_sender.buffering import mark_log
+from edge_sender.buffering import mark_log, run_log
 from edge_sender.buffering.last_ids import LastIds
 from edge_sender.identity.readings import Reading, mark_from
+from edge_sender.identity.runs import Runs
 
 logger = logging.getLogger(__name__)
 
@@ -99,10 +100,10 @@ class Spool:
         try:
             self._db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False, timeout=0)
             self._prepare()
-            self._marks = mark_log.MarkLog(self._db)
+            self._marks, self._runs = mark_log.MarkLog(self._db), run_log.RunLog(self._db)
             last, self.readings, self.bytes = self._measure()
         except sqlite3.OperationalError as error:
-            raise SpoolUnusableError(_why_unusable(path, error)) from None
+            raise SpoolUnusableError(why_unusable(path, error)) from None
         except sqlite3.DatabaseError as error:
             raise DamagedSpoolError(str(error)) from None
         self._next_row = last + 1
@@ -111,7 +112,7 @@ class Spool:
         self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
-        self._db.executescript(_SCHEMA + mark_log.SCHEMA)
+        self._db.executescript(_SCHEMA + mark_log.SCHEMA + run_log.SCHEMA)
         self._db.execute("BEGIN IMMEDIATE")  # takes the lock now instead of at the first reading
         self._db.execute("COMMIT")
         if (problem := self._db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
@@ -132,13 +133,14 @@ class Spool:
         positions: Mapping[str, str] | None = None,
         acknowledged: Iterable[Rows] = (),
         taken: int = 0,
+        runs: bytes = b"",
     ) -> Dropped:
-        """All or nothing: remove what the hub acknowledged or will never have, make room, store readings and marks, and
-        positions.
+        """All or nothing: remove what the hub acknowledged or will never have, make room, store readings and marks,
+        positions, and records of counters (`runs`).
 
         Rows up to `taken` are on their way to the hub and are not dropped. Raises SpoolError.
         """
-        before = self.readings, self.bytes, self._next_row, self._marks.size
+        before = self.readings, self.bytes, self._next_row, self._marks.size, self._runs.size
         given_up: list[bytes] = []
         try:
             self._db.execute("BEGIN IMMEDIATE")
@@ -152,11 +154,12 @@ class Spool:
             self._insert(kept)
             dropped = Dropped(len(by_size), len(by_age), tuple(filter(None, given_up + by_age + by_size)))
             self._marks.note((reading.mark for reading in kept), dropped.marks)
+            self._runs.note(runs)
             self._db.executemany("INSERT OR REPLACE INTO positions VALUES (?, ?)", (positions or {}).items())
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             self._roll_back()
-            self.readings, self.bytes, self._next_row, self._marks.size = before
+            self.readings, self.bytes, self._next_row, self._marks.size, self._runs.size = before
             raise SpoolError(str(error)) from error
         return dropped
 
@@ -263,6 +266,10 @@ class Spool:
         """The last id of each variable whose readings have marks, as of the last commit."""
         return self._marks.read()
 
+    def runs(self) -> Runs:
+        """The counters of all sources, as of the last commit."""
+        return self._runs.read()
+
     def close(self) -> None:
         self._db.close()
 
@@ -285,7 +292,8 @@ def _cost(reading: Reading) -> int:
     return len(reading.head) + len(reading.data) + ROW_OVERHEAD_BYTES
 
 
-def _why_unusable(path: Path | None, error: Exception) -> str:
+def why_unusable(path: Path | None, error: object) -> str:
+    """The setting, what is wrong, and what to do."""
     if "locked" in str(error):
         return f"EDGE_SPOOL_PATH: {path} is in use by another process; give each sender its own spool"
     return f"EDGE_SPOOL_PATH: {path} can't be opened ({error}); its folder must exist and be writable"

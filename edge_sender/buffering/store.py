@@ -71,13 +71,18 @@ class Store:
             self._inbox.arrived.clear()
             readings, positions = list(self._inbox.pending), dict(self._inbox.positions)
             acknowledged, taken = self._acknowledged, self._taken
+            counted, self._inbox.runs.changed = self._inbox.runs.changed, set()
+            runs = self._inbox.runs.records(counted)
             self._inbox.pending.clear()
             self._acknowledged = []
             try:
                 dropped = await self._on_disk(
-                    lambda: self._spool.commit(readings, positions=positions, acknowledged=acknowledged, taken=taken)
+                    lambda: self._spool.commit(
+                        readings, positions=positions, acknowledged=acknowledged, taken=taken, runs=runs
+                    )
                 )
             except SpoolError as error:
+                self._inbox.runs.changed |= counted
                 self._put_back(readings, acknowledged)
                 self._note_failure(error)
                 return False

@@ -10,10 +10,12 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from edge_sender.config.common import CommonConfig
 from edge_sender.config.nodes import Nodes, Payload, TimeChoice, Trigger, deadband
+from wire.ids import NS_PER_SECOND, Content, Identity, SourceTimeValue, TimeBucket
 from wire.uris import is_uri_reference
 
 Endpoint = Annotated[str, StringConstraints(pattern=r"^opc\.tcp://[^@]+$")]
 DEFAULT_PORT = 4840
+OF_SUBSCRIPTIONS = frozenset({"sampling_ms", "publishing_ms", "queue_size", "trigger", "deadband", "heartbeat_seconds"})
 
 
 def normal(url: str) -> tuple[str | None, str, str]:
@@ -47,6 +49,13 @@ class OpcUaConfig(CommonConfig):
         "source",
         description="Which time a reading has: the value's, the server's (which every server sets by itself), or the "
         "server's where the value has none.",
+    )
+    sampling: Literal["subscription", "aligned"] = Field(
+        "subscription",
+        description="`aligned`: the variables are not subscribed to, but read at the same moments by all gateways.",
+    )
+    interval_seconds: float | None = Field(
+        None, ge=0.01, le=86_400, description="With `sampling: aligned`: read at the multiples of this time since 1970, UTC."
     )
     sampling_ms: float = Field(
         0.0, ge=0, description="How often the server looks at the values. 0: as fast as it can, or at each change."
@@ -115,8 +124,34 @@ class OpcUaConfig(CommonConfig):
 
     def only(self, number: int) -> OpcUaConfig:
         """The same source, of that one of its servers alone."""
-        certificate = self.server_certificates[number]
-        return self.model_copy(update={"endpoint": self.servers[number], "endpoints": (), "server_certificate": certificate})
+        one = {"endpoint": self.servers[number], "server_certificate": self.server_certificates[number]}
+        return self.model_copy(update={"name": f"{self.name} at {self.servers[number]}", "endpoints": (), **one})
+
+    @property
+    def interval_ns(self) -> int | None:
+        """Between two readings of a variable, with `sampling: aligned`."""
+        return None if self.interval_seconds is None else round(self.interval_seconds * NS_PER_SECOND)
+
+    @model_validator(mode="after")
+    def _aligned(self) -> OpcUaConfig:
+        if self.sampling == "subscription":
+            if self.interval_seconds is not None:
+                raise ValueError("interval_seconds needs sampling: aligned")
+            return self
+        if self.interval_ns is None:
+            raise ValueError("sampling: aligned needs interval_seconds, for example interval_seconds: 1")
+        if self.time != "source":
+            raise ValueError(
+                f"time: {self.time} can't be had with sampling: aligned, where the time is the moment of reading"
+            )
+        if given := sorted(OF_SUBSCRIPTIONS & self.model_fields_set):
+            raise ValueError(f"{given[0]} is a setting of subscriptions, and there are none with sampling: aligned")
+        if self.nodes is not None and self.nodes.overrides:
+            raise ValueError("nodes.overrides are settings of subscriptions, and there are none with sampling: aligned")
+        for identity in self.rules.strategies:
+            if problem := _misfit(identity, self.interval_ns):
+                raise ValueError(f"sampling: aligned can't have the identity {identity.name}: {problem}")
+        return self
 
     @model_validator(mode="after")
     def _one_or_several(self) -> OpcUaConfig:
@@ -145,3 +180,12 @@ class OpcUaConfig(CommonConfig):
                 "a username needs a security_policy with SignAndEncrypt, or the password could be read on the way"
             )
         return self
+
+
+def _misfit(identity: Identity, interval_ns: int) -> str | None:
+    """Why readings that are `interval_ns` apart, on the grid, would have wrong ids."""
+    if isinstance(identity, SourceTimeValue | Content):
+        return "the values that gateways read may differ a little, and then the ids would; use source-time, or time-bucket"
+    if isinstance(identity, TimeBucket) and identity.interval_ns > interval_ns:
+        return "its interval is longer than interval_seconds, so that several readings would have one id"
+    return None

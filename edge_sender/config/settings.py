@@ -51,6 +51,11 @@ class SettingsProblems:
         if self._by_setting:
             raise SettingsError(*self._by_setting.values())
 
+    def raise_those_of(self, *names: str) -> None:
+        """Raises SettingsError, if there is one about a setting of these."""
+        if found := [problem for setting, problem in self._by_setting.items() if setting in names]:
+            raise SettingsError(*found)
+
 
 class EdgeSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", hide_input_in_errors=True)
@@ -204,6 +209,11 @@ class EdgeSettings(BaseSettings):
         if 0 < self.overlap_seconds < self.lease_seconds + 2 * self.poll_seconds:
             yield _problem("overlap_seconds", "must be longer than EDGE_LEASE_SECONDS + 2 × EDGE_POLL_SECONDS, or 0")
 
+    @property
+    def has_sources(self) -> bool:
+        """Whether a document is named or given."""
+        return bool(self.sources) or self.sources_file is not None
+
     def sources_document(self) -> SourcesDocument:
         """Raises SettingsError."""
         name = "EDGE_SOURCES" if self.sources else "EDGE_SOURCES_FILE"
@@ -229,16 +239,28 @@ TWIN_SETTINGS = frozenset(
 
 def read(problems: SettingsProblems, **overrides: Any) -> EdgeSettings:
     """The environment. What is wrong in it is noted, and the settings have their defaults in its place."""
+    settings = _read_each(problems, **overrides)
+    for problem in settings.contradictions():
+        problems.note(problem)
+    return settings
+
+
+def load_sources() -> tuple[EdgeSettings, SourcesDocument]:
+    """The environment as far as sources need it: what only sending needs may be missing or wrong. Raises SettingsError."""
+    problems = SettingsProblems()
+    settings = _read_each(problems)
+    problems.raise_those_of("EDGE_SOURCES", "EDGE_SOURCES_FILE", "EDGE_REPLICA")
+    return settings, settings.sources_document()
+
+
+def _read_each(problems: SettingsProblems, **overrides: Any) -> EdgeSettings:
     try:
-        settings = EdgeSettings(**overrides)
+        return EdgeSettings(**overrides)
     except ValidationError as error:
         wrong = {str(item["loc"][0]): item["msg"].removeprefix("Value error, ") for item in error.errors()}
         for name, text in wrong.items():
             problems.note(_problem(name, text))
-        settings = EdgeSettings(**{**overrides, **{name: EdgeSettings.model_fields[name].default for name in wrong}})
-    for problem in settings.contradictions():
-        problems.note(problem)
-    return settings
+        return EdgeSettings(**{**overrides, **{name: EdgeSettings.model_fields[name].default for name in wrong}})
 
 
 def load(**overrides: Any) -> EdgeSettings:

@@ -50,8 +50,12 @@ class SourcesDocument(BaseModel):
 
 
 NO_SOURCES = SourcesDocument.model_construct(sources=())
-PROBED_KINDS = ("opcua", "mqtt")
-"""Kinds of source whose ids can be checked with a second subscription to the same server."""
+
+
+def is_probed(config: SourceConfig) -> bool:
+    """Whether its ids can be checked with a second subscription to the same server. Readings of `sampling: aligned` have
+    exact times, and a second reader would only ask the server twice as often."""
+    return isinstance(config, MqttConfig) or (isinstance(config, OpcUaConfig) and config.sampling == "subscription")
 
 
 def parse_sources(text: str) -> SourcesDocument:

@@ -43,7 +43,7 @@ class Comparison:
             self._full_at = at if self._full_at is None else self._full_at
             return
         self._count += 1
-        self._sources[sample.source][side].append(Seen(at, sample.time_ns, _hash_of(sample.value), self._id_of(sample)))
+        self._sources[sample.source][side].append(Seen(at, sample.time_ns, hash_of(sample.value), self._id_of(sample)))
 
     def _id_of(self, sample: Sample) -> str | None:
         try:
@@ -69,7 +69,7 @@ class Comparison:
             return None
 
 
-def _hash_of(value: object) -> bytes:
+def hash_of(value: object) -> bytes:
     """Of what copies must agree on; a short one, since many are kept."""
     text = json.dumps(value, sort_keys=True, default=str)
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=VALUE_BYTES).digest()

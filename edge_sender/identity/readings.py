@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from edge_sender.identity.rules import IdentityRules, mint
 from edge_sender.ports import Message
 from wire.cloudevents import BATCH_CONTENT_TYPE, PROPERTY_PREFIX, SEQUENCE_DIGITS, SPEC_VERSION
-from wire.ids import Sample, sequence_of
+from wire.ids import Count, Sample
 from wire.times import rfc3339
 
 SINGLE_CONTENT_TYPE = "application/json"
@@ -48,22 +48,26 @@ class Reading:
         return len(self.head) + len(self.data) + len(',"data":')
 
 
-def make_reading(sample: Sample, rules: IdentityRules, event_type: str, *, is_marked: bool = False) -> Reading:
-    """Mint the id and encode the sample, once. Raises NoIdentityError."""
+def make_reading(
+    sample: Sample, rules: IdentityRules, event_type: str, *, count: Count | None = None, is_marked: bool = False
+) -> Reading:
+    """Mint the id and encode the sample, once. `count`: what it is counted by, if its payload does not say all of it.
+
+    Raises NoIdentityError.
+    """
+    count = rules.members.count(sample.data) if count is None else count
     attributes = {
         "specversion": SPEC_VERSION,
         "type": event_type,
         "source": sample.source,
-        "id": mint(sample, rules),
+        "id": mint(sample, rules, count),
     }
     if sample.time_ns is not None:
         attributes["time"] = rfc3339(sample.time_ns)
-    count = sequence_of(sample.data)
     if count is not None:
-        epoch, number = count
-        attributes["sequence"] = f"{number:0{SEQUENCE_DIGITS}d}"
-        if epoch:
-            attributes["sequenceepoch"] = epoch
+        attributes["sequence"] = f"{count.number:0{SEQUENCE_DIGITS}d}"
+        if count.epoch:
+            attributes["sequenceepoch"] = count.epoch
     head = _dumps({**attributes, "datacontenttype": SINGLE_CONTENT_TYPE})
     mark = mark_of(sample.source, attributes["id"]) if is_marked else b""
     return Reading(head.encode(), _dumps(sample.data).encode(), mark)

@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from wire.ids import Identity, NoIdentityError, Sample, parse_strategy, reading_id
+from wire.ids import (
+    USUAL_MEMBERS,
+    Count,
+    Identity,
+    Members,
+    NoIdentityError,
+    Sample,
+    Sequence,
+    parse_strategy,
+    reading_id,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +23,10 @@ class IdentityRules:
     """A source's strategy is that of the first rule whose pattern matches its URI."""
 
     rules: tuple[tuple[str, Identity], ...]
+    members: Members = USUAL_MEMBERS
+    """Where payloads have their counters."""
+    opens_epochs: bool = False
+    """Whether a counter that starts over without an epoch is given one."""
 
     def of(self, source: str) -> Identity:
         for pattern, identity in self.rules:
@@ -20,19 +34,33 @@ class IdentityRules:
                 return identity
         raise NoIdentityError(f"{source}: no identity rule matches this source")
 
+    @property
+    def strategies(self) -> tuple[Identity, ...]:
+        return tuple(identity for _, identity in self.rules)
 
-def parse_rules(text: str) -> IdentityRules:
+    def goes_by_counter(self, source: str) -> bool:
+        """Raises NoIdentityError."""
+        return isinstance(self.of(source), Sequence)
+
+
+def parse_rules(text: str, members: Members = USUAL_MEMBERS, *, opens_epochs: bool = False) -> IdentityRules:
     """Rules `pattern=strategy` separated by commas; a strategy alone applies to all sources. Raises ValueError."""
     rules: list[tuple[str, Identity]] = []
     for item in filter(None, (part.strip() for part in text.split(","))):
         pattern, equals, strategy = item.rpartition("=")
-        rules.append((pattern if equals else "*", parse_strategy(strategy.strip())))
+        identity = parse_strategy(strategy.strip())
+        rules.append((pattern if equals else "*", Sequence(members) if isinstance(identity, Sequence) else identity))
     if not rules:
         raise ValueError("names no strategy")
-    return IdentityRules(tuple(rules))
+    return IdentityRules(tuple(rules), members, opens_epochs)
 
 
-def mint(sample: Sample, rules: IdentityRules) -> str:
-    """The id of the reading. Raises NoIdentityError."""
+def mint(sample: Sample, rules: IdentityRules, count: Count | None = None) -> str:
+    """The id of the reading. `count`: what it is counted by, if its payload does not say all of it.
+
+    Raises NoIdentityError.
+    """
     identity = rules.of(sample.source)
+    if count is not None and isinstance(identity, Sequence):
+        return reading_id(sample.source, identity.name, identity.fields_of(count))
     return reading_id(sample.source, identity.name, identity.fields(sample))

@@ -13,11 +13,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from edge_sender.counters import LOSSES, MOST_LISTED, REASONS, SKIPS, SourceTally
+from edge_sender.counters import LOSSES, MOST_LISTED, REASONS, RESTARTS, SKIPS, RestartTally, SourceTally
 from edge_sender.election import Role
 from edge_sender.identity.check import IdentityCheck
 from edge_sender.identity.judging import Problem
-from edge_sender.ports import Accountable, Explained, Placed, Source
+from edge_sender.ports import Accountable, Explaining, Placed, Source
 from edge_sender.sender import ConfiguredSource, Sender
 
 MOST_EXAMPLES = 100
@@ -58,6 +58,13 @@ class SenderCollector(Collector):
         for reason in REASONS:
             dropped.add_metric([reason], counters.dropped[reason])
         yield dropped
+        restarts = CounterMetricFamily(
+            "edge_counter_restarts", "Counters of readings that went back in one epoch.", labels=["source", "reason"]
+        )
+        for item in self._sender.sources:
+            for restart in RESTARTS:
+                restarts.add_metric([item.source.name, restart], counters.restarts[item.source.name].counts[restart])
+        yield restarts
         lost = CounterMetricFamily(
             "edge_source_losses", "What a source lost before it was a reading, by reason.", labels=["source", "reason"]
         )
@@ -71,6 +78,12 @@ class SenderCollector(Collector):
         for name, tally in _tallies(self._sender):
             without_time.add_metric([name], tally.without_time)
         yield without_time
+        steps = CounterMetricFamily(
+            "edge_source_clock_steps", "Times this gateway's clock was set while it read a source.", labels=["source"]
+        )
+        for name, tally in _tallies(self._sender):
+            steps.add_metric([name], tally.clock_steps)
+        yield steps
         yield CounterMetricFamily("edge_readings_sent", "Readings that the hub acknowledged.", counters.sent_readings)
         yield CounterMetricFamily("edge_messages_sent", "Messages that the hub acknowledged.", counters.sent_messages)
         yield CounterMetricFamily("edge_bytes_sent", "Bytes of their bodies.", counters.sent_bytes)
@@ -95,12 +108,17 @@ class SenderCollector(Collector):
         variables = GaugeMetricFamily(
             "edge_source_variables", "Variables by whether they are subscribed to.", labels=["source", "state"]
         )
+        offsets = GaugeMetricFamily(
+            "edge_source_clock_offset_seconds", "By how much a server's clock is ahead of this gateway's.", labels=["source"]
+        )
         revised = GaugeMetricFamily(
             "edge_source_revised", "How often a server granted another value than asked for.", labels=["source", "parameter"]
         )
         for source, tally in _tallies(sender):
             variables.add_metric([source, "subscribed"], tally.subscribed)
             variables.add_metric([source, "left-out"], len(tally.left_out))
+            if tally.clock_offset_seconds is not None:
+                offsets.add_metric([source], tally.clock_offset_seconds)
             for parameter, number in _by_parameter(tally).items():
                 revised.add_metric([source, parameter], number)
         for item in sender.sources:
@@ -113,6 +131,7 @@ class SenderCollector(Collector):
                 judged.add_metric([item.source.name], sum(verdict.unjudged is None for verdict in verdicts))
         yield up
         yield variables
+        yield offsets
         yield revised
         yield problems
         yield judged
@@ -144,7 +163,7 @@ def problems(sender: Sender) -> list[str]:
 
 
 def _why(source: Source) -> str:
-    return f": {source.problem}" if isinstance(source, Explained) and source.problem else ""
+    return f": {source.problem}" if isinstance(source, Explaining) and source.problem else ""
 
 
 def _skipped(item: ConfiguredSource) -> Mapping[str, int]:
@@ -162,12 +181,13 @@ def status(sender: Sender, oldest_at: float | None) -> dict[str, Any]:
             {
                 "name": item.source.name,
                 "up": item.source.is_up,
-                "problem": item.source.problem if isinstance(item.source, Explained) else None,
-                "notice": item.source.notice if isinstance(item.source, Explained) else None,
+                "problem": item.source.problem if isinstance(item.source, Explaining) else None,
+                "notice": item.source.notice if isinstance(item.source, Explaining) else None,
                 "place": item.source.place if isinstance(item.source, Placed) else None,
                 "readings": counters.readings[item.source.name],
                 "skipped": dict(_skipped(item)),
                 "identity": _identity(item.check),
+                "counter_restarts": _restarts(counters.restarts[item.source.name]),
                 **({} if item.tally is None else _tally(item.tally)),
             }
             for item in sender.sources
@@ -195,7 +215,12 @@ def _tally(tally: SourceTally) -> dict[str, Any]:
         "without_time": tally.without_time,
         "lost": {reason: tally.lost[reason] for reason in LOSSES},
         "troubled": tally.troubled,
+        "clock": {"offset_seconds": tally.clock_offset_seconds, "steps": tally.clock_steps},
     }
+
+
+def _restarts(tally: RestartTally) -> dict[str, Any]:
+    return {**{reason: tally.counts[reason] for reason in RESTARTS}, "sources": tally.listed}
 
 
 def _by_parameter(tally: SourceTally) -> Counter[str]:

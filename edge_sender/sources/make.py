@@ -15,10 +15,12 @@ from edge_sender.config.sources import SourceConfig, SyntheticConfig
 from edge_sender.counters import SourceTally
 from edge_sender.ports import Placed, Source, SourceConfigError
 from edge_sender.sources.namesakes import Namesakes
+from edge_sender.survey import Asked, Survey
 from wire.uris import UriTemplate
 
 if TYPE_CHECKING:
-    from edge_sender.sources.opcua.security import Channel
+    from edge_sender.sources.opcua.redundancy import Server
+    from edge_sender.sources.opcua.security import Channel, User
 
 
 def make_source(config: SourceConfig, client_id: str, tally: SourceTally, namesakes: Namesakes | None = None) -> Source:
@@ -32,6 +34,25 @@ def make_probe(config: SourceConfig, client_id: str, source: Source) -> Source:
     if isinstance(config, OpcUaConfig) and isinstance(source, Placed):
         config = config.only(config.servers.index(source.place))
     return _make(config, f"{config.name} (check)", f"{client_id}-check", SourceTally(), Namesakes(), is_probe=True)
+
+
+def make_trial(config: SourceConfig, client_id: str, tally: SourceTally, namesakes: Namesakes) -> Source:
+    """The source as `make_source` makes it, except that it leaves no trace on the server. Raises SourceConfigError."""
+    return _make(config, config.name, client_id, tally, namesakes, is_probe=True)
+
+
+async def survey(config: OpcUaConfig, asked: Asked) -> Survey:
+    """What the source's server has, of several the first that can be read. Raises SourceConfigError and SurveyError."""
+    from edge_sender.sources.opcua.surveying import survey
+
+    return await survey(_servers(config), _user(config), config, asked)
+
+
+def certificates(config: SourceConfig) -> list[str]:
+    """Which certificates an OPC UA source uses, and until when they are valid. Raises SourceConfigError."""
+    servers = _servers(config) if isinstance(config, OpcUaConfig) else []
+    lines = [line for server in servers if server.channel is not None for line in server.channel.describe()]
+    return list(dict.fromkeys(lines))
 
 
 def _make(
@@ -49,15 +70,27 @@ def _make(
 
 
 def _opcua(config: OpcUaConfig, name: str, tally: SourceTally, namesakes: Namesakes) -> Source:
-    from edge_sender.sources.opcua.redundancy import Redundancy, Server
-    from edge_sender.sources.opcua.security import User
+    from edge_sender.sources.opcua.redundancy import Redundancy
     from edge_sender.sources.opcua.source import OpcUaSource
 
+    redundancy = Redundancy(_servers(config), _user(config), is_named=config.server_uri is not None)
+    return OpcUaSource(name, config, tally, redundancy, namesakes)
+
+
+def _user(config: OpcUaConfig) -> User | None:
+    from edge_sender.sources.opcua.security import User
+
     password = _password(config.name, config.password_env)
-    user = None if config.username is None or password is None else User(config.username, password)
-    certificates = zip(config.servers, config.server_certificates, strict=True)
-    servers = [Server(url, _channel(config, certificate)) for url, certificate in certificates]
-    return OpcUaSource(name, config, tally, Redundancy(servers, user, is_named=config.server_uri is not None), namesakes)
+    return None if config.username is None or password is None else User(config.username, password)
+
+
+def _servers(config: OpcUaConfig) -> list[Server]:
+    from edge_sender.sources.opcua.redundancy import Server
+
+    return [
+        Server(url, _channel(config, certificate))
+        for url, certificate in zip(config.servers, config.server_certificates, strict=True)
+    ]
 
 
 def _channel(config: OpcUaConfig, server_certificate: Path | None) -> Channel | None:

@@ -29,7 +29,7 @@ async def service(stand_in: StandIn, redis_url: str, tmp_path: Path, namespace: 
 async def command(environment: dict[str, str], *arguments: str) -> tuple[int, str]:
     started = [sys.executable, "-m", "dedup_service", *arguments]
     done = await asyncio.to_thread(
-        subprocess.run, started, env=environment, capture_output=True, text=True, timeout=120, check=False
+        subprocess.run, started, env=environment, capture_output=True, text=True, timeout=280, check=False
     )
     assert "hunter2" not in done.stdout + done.stderr
     return done.returncode, done.stdout + done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 
 import pytest
@@ -21,12 +22,16 @@ async def client(request: pytest.FixtureRequest, redis_url: str) -> AsyncIterato
 
 async def test_observing_pods_wait_while_others_publish_what_they_read(client: RedisClient, namespace: str) -> None:
     def pod(group: str, *, publishes: bool) -> RedisPrecedence:
-        return RedisPrecedence(client, reads=f"{namespace}/hub/{group}", publishes=publishes, ttl_seconds=0.3)
+        reads = f"{namespace}/hub/{group}"
+        return RedisPrecedence(client, reads=reads, publishes=publishes, ttl_seconds=0.3, now_ms=lambda: next(times))
 
+    times = itertools.count(1000)
     observing, publishing = pod("dedup", publishes=False), pod("dedup", publishes=True)
+    assert await publishing.observed_until_ms() is None
     assert not await observing.must_wait()
     assert not await publishing.must_wait()
     assert await observing.must_wait()
+    assert await publishing.observed_until_ms() == 1000  # while it waits, it observes nothing
     assert not await publishing.must_wait()
     assert not await pod("another", publishes=False).must_wait()
     async with asyncio.timeout(10):

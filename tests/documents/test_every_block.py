@@ -24,10 +24,12 @@ from edge_sender.config.sources import parse_sources
 from sandbox.amqp.messages import APPLICATION_PROPERTIES, BareMessage, data_section, properties_section, section
 from sandbox.hub.stand_in import HubOptions, StandIn
 from tests.documents.blocks import ROOT, Block, Kind, blocks, inline_commands, pages
-from tests.documents.terminal import Terminals
+from tests.documents.line import NAMESPACE, build
+from tests.documents.terminal import MACHINE, Terminals
 from tests.documents.words import check, mapped_paths, structured_paths, variables
 from tests.support.chart import of_kind as chart_kind
 from tests.support.chart import render
+from tests.support.plc import plc
 from tests.support.processes import ServiceProcess
 from wire.formats.capture import read
 
@@ -78,6 +80,25 @@ async def plant(stand_in: StandIn) -> None:
                 telemetry.partitions[n].notify()
 
 
+def reads_the_line(page: Path) -> bool:
+    """Whether commands on the page need the machine, and the sources' document that the page shows first."""
+    return any(MACHINE in block.text for block in blocks(page) if block.kind is Kind.RUN)
+
+
+@asynccontextmanager
+async def line(page: Path, terminals: Terminals) -> AsyncIterator[None]:
+    """The machine, where the page takes it for granted, and its sources' document."""
+    if not reads_the_line(page):
+        yield
+        return
+    document = next(block.text for block in blocks(page) if block.kind is Kind.SOURCES)
+    (file := terminals.folder / "sources.yaml").write_text(terminals.substituted(document))
+    del terminals.environment["EDGE_SOURCES"]
+    terminals.environment["EDGE_SOURCES_FILE"] = str(file)
+    async with plc(build, port=int(terminals.ports["4840"]), namespaces=(NAMESPACE,)):
+        yield
+
+
 @asynccontextmanager
 async def world(folder: Path, redis_url: str) -> AsyncIterator[Terminals]:
     """What the pages take for granted: hubs, Redis, gateways that send, the required settings, and captured files."""
@@ -113,7 +134,7 @@ async def world(folder: Path, redis_url: str) -> AsyncIterator[Terminals]:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", RUNNABLE, ids=name)
 async def test_the_commands_of_a_page_run_as_they_stand(page: Path, tmp_path: Path, redis_url: str) -> None:
-    async with world(tmp_path, redis_url) as terminals:
+    async with world(tmp_path, redis_url) as terminals, line(page, terminals):
         for block in blocks(page):
             if block.kind is Kind.GROUPS:
                 (tmp_path / "groups.yaml").write_text(block.text)

@@ -314,6 +314,9 @@ class AlwaysFirst:
     async def must_wait(self) -> bool:
         return False
 
+    async def observed_until_ms(self) -> int | None:
+        return None
+
 
 @dataclass(slots=True)
 class MemoryLeases:

@@ -32,13 +32,15 @@ START = datetime(2026, 1, 31, 6, tzinfo=UTC)
 @dataclass
 class Plc:
     """`namespaces` in the order in which the server numbers them, from 2 on. The services in `most` accept no request with
-    more nodes, and answer with `refusal`; what was asked for is in `sizes`."""
+    more nodes, and answer with `refusal`; what was asked for is in `sizes`. `before_read` is called with the nodes of each
+    Read."""
 
     port: int = field(default_factory=free_port)
     namespaces: Sequence[str] = (NAMESPACE,)
     most: dict[str, int] = field(default_factory=dict)
     refusal: int = ua.StatusCodes.BadTooManyOperations
     sizes: dict[str, list[int]] = field(default_factory=dict)
+    before_read: Callable[[list[ua.NodeId]], None] = lambda _nodes: None
     server: Server = field(default_factory=Server)
     uri: str = SERVER_URI
     opened: list[InternalSession] = field(default_factory=list)
@@ -81,14 +83,16 @@ class Plc:
             self._check("monitor", len(params.ItemsToCreate))
             return await create(params)
 
-        async def counted_read(params: ua.ReadParameters) -> Any:
+        async def watched_read(params: ua.ReadParameters) -> Any:
             self.levels_read += any(item.NodeId.Identifier == LEVEL for item in params.NodesToRead)
+            self._check("read", len(params.NodesToRead))
+            self.before_read([node.NodeId for node in params.NodesToRead])
             return await read(params)
 
         if session.external:
             self.opened.append(session)
             session.browse, session.create_monitored_items = limited_browse, limited_create
-            session.read = counted_read
+            session.read = watched_read
         return session
 
     def _check(self, service: str, size: int) -> None:
@@ -149,7 +153,8 @@ async def plc(prepare: Callable[[Plc], Any] | None = None, **given: Any) -> Asyn
 def config_of(*endpoints: str, **given: Any) -> SourceConfig:
     where = {"endpoint": endpoints[0]} if len(endpoints) == 1 else {"endpoints": list(endpoints)}
     document = {"name": "plc", "kind": "opcua", "namespace_uri": NAMESPACE, "identity": "source-time", **where}
-    return check_sources({"sources": [{**document, "publishing_ms": 50, **given}]}).sources[0]
+    usual = {} if given.get("sampling") == "aligned" else {"publishing_ms": 50}
+    return check_sources({"sources": [{**document, **usual, **given}]}).sources[0]
 
 
 def source_of(

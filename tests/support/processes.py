@@ -15,7 +15,7 @@ from typing import Any
 from sandbox.hub.stand_in import StandIn
 from sandbox.peers.processes import free_port
 
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 180.0
 MINIMAL = {"PATH": os.defpath}
 
 

@@ -12,7 +12,8 @@ import msgspec
 from wire.formats.bodies import BadTimeError, json_of, number_of, time_of
 from wire.formats.messages import Found, Message, NotReading, Part, Path, Refused
 from wire.formats.names import MAX_SOURCE_LENGTH, source_of, text_of
-from wire.formats.pointers import PointerError, Reference, Spot, doubt, key_of, needs_outer, reference, spots, tokens
+from wire.formats.pointers import Reference, Spot, doubt, key_of, needs_outer, reference, spots
+from wire.json_pointers import PointerError, tokens
 from wire.times import TimeFormat
 
 

@@ -11,10 +11,7 @@ import msgspec
 from wire.formats.messages import Message, Path
 from wire.formats.names import named
 from wire.formats.never import why_never, why_rarely
-
-
-class PointerError(ValueError):
-    """The text is no pointer or reference, or refers to what can't be an identity."""
+from wire.json_pointers import INDEX, PointerError, tokens
 
 
 class Spot(msgspec.Struct, frozen=True):
@@ -31,18 +28,8 @@ class Spot(msgspec.Struct, frozen=True):
 Reference = Callable[[Spot], Any]
 """The value that it refers to; None where there is none."""
 
-_INDEX = re.compile(r"0|[1-9]\d{0,9}", re.ASCII)
 _RELATIVE = re.compile(r"(\d{1,2})(#|(?:/.*)?)", re.DOTALL | re.ASCII)
 _LEVEL = re.compile(r"-?\d{1,3}", re.ASCII)
-
-
-def tokens(pointer: str) -> tuple[str, ...]:
-    """The reference tokens of a pointer; () for the whole. Raises PointerError."""
-    if pointer and not pointer.startswith("/"):
-        raise PointerError(f"{pointer!r} is no JSON pointer: it must be empty or begin with a slash, such as /values/*")
-    if re.search(r"~(?![01])", pointer):
-        raise PointerError(f"{pointer!r} is no JSON pointer: a tilde is written ~0, a slash in a name ~1")
-    return tuple(token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:])
 
 
 def spots(message: Message, root: Any, pattern: tuple[str, ...], outer: Any = None) -> Iterator[Spot]:
@@ -67,7 +54,7 @@ def _children(node: Any, token: str) -> Iterator[tuple[str | int, Any]]:
     elif isinstance(node, list):
         if token == "*":  # noqa: S105  # a wildcard, not a password
             yield from enumerate(node)
-        elif _INDEX.fullmatch(token) and int(token) < len(node):
+        elif INDEX.fullmatch(token) and int(token) < len(node):
             yield int(token), node[int(token)]
 
 

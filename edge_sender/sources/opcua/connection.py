@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from asyncua import Client, ua
@@ -31,6 +32,8 @@ class Connection:
         self._client = Client(endpoint, timeout=REQUEST_SECONDS)
         self._contents: tuple[bytes, bytes, bytes] | None = None
         """Contents of the channel's files when it was opened."""
+        self.server_time: datetime | None = None
+        """What the server's clock was at the last answer to `call`."""
 
     @property
     def is_open(self) -> bool:
@@ -68,6 +71,7 @@ class Connection:
     async def call(self, request: Any, response_type: Any) -> Any:
         """The response to a request. Raises ua.UaStatusCodeError for a bad result, OSError and TimeoutError."""
         response = struct_from_binary(response_type, await self._ask(request, REQUEST_SECONDS))
+        self.server_time = response.ResponseHeader.Timestamp
         response.ResponseHeader.ServiceResult.check()
         return response
 

@@ -22,7 +22,8 @@ async def read_data_types(connection: Connection, limits: Limits, addresses: Add
     types = DataTypes()
     nodes = await _walk(connection, limits, addresses, types)
     structures = [node for node in nodes if _is_structure(types, key(node))]
-    for node, definition in zip(structures, await _definitions(connection, limits, structures), strict=True):
+    definitions = await read_attribute(connection, limits, structures, ua.AttributeIds.DataTypeDefinition)
+    for node, definition in zip(structures, definitions, strict=True):
         if isinstance(definition, ua.StructureDefinition):
             types.definitions[key(node)] = definition
     return types
@@ -54,10 +55,13 @@ def _is_structure(types: DataTypes, name: Key) -> bool:
     return name == STRUCTURE
 
 
-async def _definitions(connection: Connection, limits: Limits, nodes: Sequence[ua.NodeId]) -> list[object]:
+async def read_attribute(
+    connection: Connection, limits: Limits, nodes: Sequence[ua.NodeId], attribute: ua.AttributeIds
+) -> list[object]:
+    """That of each node: None where it has none, and `Refused` where the answer can't be had."""
+
     async def read(part: Sequence[ua.NodeId]) -> list[object]:
         request = ua.ReadRequest()
-        attribute = ua.AttributeIds.DataTypeDefinition
         request.Parameters.NodesToRead = [ua.ReadValueId(NodeId=node, AttributeId=attribute) for node in part]
         results = (await connection.call(request, ua.ReadResponse)).Results
         return [None if result.Value is None else result.Value.Value for result in results]

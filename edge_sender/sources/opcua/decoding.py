@@ -1,11 +1,12 @@
-"""Finds the notifications in a Publish response. A value stays encoded, so that one which can't be decoded costs itself and
-not its message. Pure.
+"""Finds the notifications in a Publish response, and the values in a Read response. A value stays encoded, so that one which
+can't be decoded costs itself and not its message. Pure.
 
-Source: OPC 10000-6, 5.2 (binary encoding); OPC 10000-4, 5.13.5 (Publish) and 7.20 (notifications).
+Source: OPC 10000-6, 5.2 (binary encoding); OPC 10000-4, 5.10.2 (Read), 5.13.5 (Publish) and 7.20 (notifications).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from asyncua import ua
@@ -57,6 +58,14 @@ def publish_result(body: bytes) -> Message:
     return notification_message(subscription, walker)
 
 
+def read_result(body: bytes, handles: Sequence[int]) -> list[Change]:
+    """The values in a Read response, as changes of the items that were asked for in this order. Raises ValueError."""
+    walker = Walker(body)
+    if (size := walker.int32()) != len(handles):
+        raise ValueError(f"{size} results for {len(handles)} nodes")
+    return [_data_value(walker, handle) for handle in handles]
+
+
 def notification_message(subscription: int, walker: Walker) -> Message:
     """Raises ValueError."""
     message = Message(subscription, walker.uint32())
@@ -88,7 +97,12 @@ def _decode(message: Message, type_id: int, body: bytes) -> None:
 
 def _change(walker: Walker) -> Change:
     """Raises ValueError, if its end can't be found."""
-    handle, mask = walker.uint32(), walker.byte()
+    return _data_value(walker, walker.uint32())
+
+
+def _data_value(walker: Walker, handle: int) -> Change:
+    """Raises ValueError, if its end can't be found."""
+    mask = walker.byte()
     variant = NULL
     if mask & 0x01:
         start = walker.at

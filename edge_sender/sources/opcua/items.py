@@ -76,6 +76,8 @@ class Item:
     subscription_id: int = 0
     server_id: int = 0
     """The server's number for it."""
+    granted_ms: float | None = None
+    """The sampling interval that the server grants."""
     is_delivered: bool = False
     """Whether a reading of it has come since it was subscribed to."""
     last: Sample | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from asyncua import ua
 
@@ -64,6 +64,16 @@ class Receiver:
         for status in filter(None, message.statuses):
             raise SubscriptionLostError(f"the server has ended the subscription ({name_of(status)})")
 
+    def read(self, changes: Sequence[Change], at_ns: int) -> None:
+        """What was read for one moment. Its time is that moment, on every gateway."""
+        for change in changes:
+            self._take(change, at_ns)
+
+    def refused(self, item: Item, why: str) -> None:
+        """The server's answer about this variable can't be had."""
+        self._tally.count("undecodable")
+        self._list(item, why)
+
     def beat(self) -> None:
         """Repeat the last readings of the variables whose heartbeat is due."""
         now = time.monotonic()
@@ -72,7 +82,7 @@ class Receiver:
                 self._intake.take(item.last, initial=False)
                 item.delivered_at = now
 
-    def _take(self, change: Change) -> None:
+    def _take(self, change: Change, at_ns: int | None = None) -> None:
         item = self._items.get(change.handle)
         if item is None:
             self._tally.count("unknown-item")
@@ -90,10 +100,13 @@ class Receiver:
             if error.reason != "waiting":
                 self._list(item, f"{error.reason}: {error}")
             return
-        if sample.time_ns is None:
-            self._tally.without_time += 1
-            self._list(item, NO_TIME[self._form.time])
-        self._intake.take(sample, initial=not item.is_delivered)
+        if at_ns is not None:
+            self._intake.take(sample._replace(time_ns=at_ns))
+        else:
+            if sample.time_ns is None:
+                self._tally.without_time += 1
+                self._list(item, NO_TIME[self._form.time])
+            self._intake.take(sample, initial=not item.is_delivered)
         item.is_delivered = True
         if item.asked.heartbeat_seconds:
             item.last, item.delivered_at = sample, time.monotonic()

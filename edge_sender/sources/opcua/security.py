@@ -55,6 +55,14 @@ class Channel:
             except ValueError as error:
                 raise ValueError(f"{path} can't be used as {name}: {error}") from None
 
+    def describe(self) -> list[str]:
+        """The certificates, and until when they are valid. Raises OSError and ValueError."""
+        files = (("own certificate", self.certificate), ("server certificate", self.server_certificate))
+        return [
+            f"{name} {path} is valid until {read_certificate(path.read_bytes()).not_valid_after_utc:%Y-%m-%d}"
+            for name, path in files
+        ]
+
     async def secure(self, client: Client) -> None:
         """Set the client's security before it connects. Raises ValueError if a file can't be used."""
         self.check()

@@ -51,11 +51,11 @@ def matching(rule: NodeRule, space: AddressSpace) -> set[Key]:
     if rule.namespace is not None:
         found &= _in_namespace(space, rule.namespace)
     if rule.node is not None:
-        found &= _named(space, rule.node)
+        found &= named(space, rule.node)
     if rule.path is not None:
-        found &= _at(space, path_levels(rule.path))
+        found &= at_path(space, path_levels(rule.path))
     if rule.folder is not None:
-        found &= _below(space, _named(space, rule.folder))
+        found &= _below(space, named(space, rule.folder))
     if rule.type is not None:
         is_type = wildcard(rule.type).fullmatch
         found &= _below(space, (where for where, node in space.nodes.items() if is_type(node.type)))
@@ -68,7 +68,8 @@ def _in_namespace(space: AddressSpace, pattern: str) -> set[Key]:
     return {where for where in space.nodes if where[0] in indexes}
 
 
-def _named(space: AddressSpace, pattern: str) -> set[Key]:
+def named(space: AddressSpace, pattern: str) -> set[Key]:
+    """The nodes whose text (`nsu=URI;s=identifier`) matches the pattern."""
     is_it = wildcard(pattern).fullmatch
     return {where for where, node in space.nodes.items() if is_it(space.addresses.text(node.node_id))}
 
@@ -85,7 +86,7 @@ def _below(space: AddressSpace, tops: Iterable[Key]) -> set[Key]:
     return found
 
 
-def _at(space: AddressSpace, levels: tuple[Level, ...]) -> set[Key]:
+def at_path(space: AddressSpace, levels: tuple[Level, ...]) -> set[Key]:
     """The nodes that one of their paths from Objects leads to.
 
     There may be any number of paths to a node, in circles, too. So what is passed on from node to node is not the path, but

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC
 
 from asyncua import ua
 
@@ -16,14 +17,17 @@ from edge_sender.sources.opcua.addresses import Addresses
 from edge_sender.sources.opcua.browsing import AddressSpace, browse
 from edge_sender.sources.opcua.capabilities import read_addresses, read_limits
 from edge_sender.sources.opcua.data_types import read_data_types
+from edge_sender.sources.opcua.grid import SYSTEM_CLOCK, Grid, GridClock
 from edge_sender.sources.opcua.items import Item
 from edge_sender.sources.opcua.json_encoding import Values
 from edge_sender.sources.opcua.notifications import Form
+from edge_sender.sources.opcua.polling import Poller, Variables
 from edge_sender.sources.opcua.publishing import Publisher
 from edge_sender.sources.opcua.receiving import Receiver
 from edge_sender.sources.opcua.redundancy import Redundancy
 from edge_sender.sources.opcua.subscribing import SubscriptionLostError, Subscriptions
 from edge_sender.sources.opcua.together import together
+from wire.ids import NS_PER_SECOND
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +74,8 @@ class Wanted:
     """How often to look for variables that are new or gone; 0: only when the server says that there are."""
     server_uri: str | None = None
     """In place of the server's application URI."""
+    interval_ns: int | None = None
+    """Between two readings of a variable; None: it is subscribed to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +100,7 @@ class Session:
         wanted: Wanted,
         tally: SourceTally,
         reports: Reports,
+        clock: GridClock = SYSTEM_CLOCK,
     ) -> None:
         self.is_serving = self.was_serving = False
         self.connection = redundancy.connection()
@@ -104,7 +111,9 @@ class Session:
         self._tally = tally
         self._down, self._up, self._subscribed = reports.down, reports.up, reports.subscribed
         self._addresses: Addresses | None = None
-        self._subscriptions = Subscriptions(self.connection, self._limits)
+        is_subscribed = wanted.interval_ns is None
+        self._subscriptions = Subscriptions(self.connection, self._limits) if is_subscribed else Variables()
+        self._clock = clock
         self._model_changed = asyncio.Event()
 
     async def run(self, intake: Intake) -> None:
@@ -118,7 +127,7 @@ class Session:
             self._tally,
             self._model_changed.set,
         )
-        publisher = Publisher(self._name, self._subscriptions, self._tally, receiver.take)
+        publisher = self._make_publisher(receiver)
         await self.connection.open()
         await self._redundancy.enter(self.connection)
         await self._subscribe(receiver)
@@ -141,6 +150,21 @@ class Session:
             await self._resume(publisher)
             self._up("the connection is back, and the subscription with it")
 
+    def _make_publisher(self, receiver: Receiver) -> Publisher | Poller:
+        if isinstance(self._subscriptions, Subscriptions):
+            return Publisher(self._name, self._subscriptions, self._tally, receiver.take)
+        assert self._wanted.interval_ns is not None
+        return Poller(
+            self._name,
+            self.connection,
+            self._limits,
+            self._subscriptions,
+            Grid(self._wanted.interval_ns, self._clock),
+            self._tally,
+            receiver.read,
+            receiver.refused,
+        )
+
     async def _subscribe(self, receiver: Receiver) -> None:
         self._subscriptions.most_items = await read_limits(self.connection, self._limits)
         space = await self._look(receiver)
@@ -152,7 +176,8 @@ class Session:
         self._subscriptions.listen()
         left_out = f"; {len(self._tally.left_out)} are left out" if self._tally.left_out else ""
         how = "when it says that there are" if has_events else "from time to time"
-        self._up(f"subscribed to {len(self._subscriptions.items)} variables{left_out}; new ones are looked for {how}")
+        verb = "subscribed to" if self._wanted.interval_ns is None else "reads"
+        self._up(f"{verb} {len(self._subscriptions.items)} variables{left_out}; new ones are looked for {how}")
 
     async def _look(self, receiver: Receiver) -> AddressSpace:
         """What the server has, and what its values are made of."""
@@ -221,13 +246,21 @@ class Session:
             await asyncio.sleep(WATCH_SECONDS)
             receiver.beat()
             asked = time.monotonic()
+            before_ns = self._clock.now_ns()
             await self.connection.read([STATE])  # a dead connection is noticed by this, when there is no answer in time
+            self._compare_clocks((before_ns + self._clock.now_ns()) / 2 / NS_PER_SECOND)
             if time.monotonic() - asked > BUSY_SECONDS:
                 self._subscriptions.listen()
             elif self._subscriptions.is_silent():
                 raise SubscriptionLostError("the server is silent about the subscription")
 
-    async def _resume(self, publisher: Publisher) -> None:
+    def _compare_clocks(self, now: float) -> None:
+        """`now`: seconds since 1970 on this gateway's clock, when the server answered."""
+        if (there := self.connection.server_time) is not None:
+            aware = there if there.tzinfo is not None else there.replace(tzinfo=UTC)
+            self._tally.clock_offset_seconds = aware.timestamp() - now
+
+    async def _resume(self, publisher: Publisher | Poller) -> None:
         """Returns once the session and its subscriptions are there again. Raises if they are lost, or another server can be
         read. Until then this one's is not given up: it may hold what has changed meanwhile."""
         is_other, patience = False, PATIENCE_SECONDS if self._redundancy.others else None

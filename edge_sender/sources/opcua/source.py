@@ -12,6 +12,7 @@ from edge_sender.counters import SourceTally
 from edge_sender.ports import Intake
 from edge_sender.sources.namesakes import Names, Namesakes
 from edge_sender.sources.opcua.addresses import Addresses, printable
+from edge_sender.sources.opcua.grid import SYSTEM_CLOCK, GridClock
 from edge_sender.sources.opcua.items import Item
 from edge_sender.sources.opcua.notifications import Form
 from edge_sender.sources.opcua.redundancy import MovedError, Redundancy
@@ -33,14 +34,17 @@ class OpcUaSource:
         tally: SourceTally,
         redundancy: Redundancy,
         namesakes: Namesakes,
+        clock: GridClock = SYSTEM_CLOCK,
     ) -> None:
         self.name = name
+        self.problem: str | None = "not connected yet"
+        """Why it delivers nothing at the moment."""
         self._config = config
         self._tally = tally
         self._redundancy = redundancy
         self._namesakes = namesakes
+        self._clock = clock
         self._session: Session | None = None
-        self._problem: str | None = None
         self._reasons: set[str] = set()
         """What was logged since the server was last up."""
 
@@ -53,10 +57,6 @@ class OpcUaSource:
     def place(self) -> str:
         """The endpoint that it reads, or tries to."""
         return self._redundancy.current.url
-
-    @property
-    def problem(self) -> str | None:
-        return self._problem
 
     @property
     def notice(self) -> str | None:
@@ -93,10 +93,14 @@ class OpcUaSource:
     def _make_session(self) -> Session:
         config = self._config
         wanted = Wanted(
-            partial(select, config=config), Form(config.payload, config.time), config.browse_seconds, config.server_uri
+            partial(select, config=config),
+            Form(config.payload, config.time),
+            config.browse_seconds,
+            config.server_uri,
+            config.interval_ns,
         )
         reports = Reports(self._down, self._up, self._subscribed)
-        return Session(self.name, self._redundancy, wanted, self._tally, reports)
+        return Session(self.name, self._redundancy, wanted, self._tally, reports, self._clock)
 
     def _subscribed(self, addresses: Addresses, items: Mapping[int, Item]) -> None:
         is_given = self._config.server_uri is not None
@@ -106,12 +110,12 @@ class OpcUaSource:
     def _down(self, error: Exception) -> None:
         """Log changes of state, and each reason once."""
         reason = printable(f"{error}" if str(error) else repr(error))
-        self._problem = f"{self.place} can't be read: {reason}"
+        self.problem = f"{self.place} can't be read: {reason}"
         if reason not in self._reasons and len(self._reasons) < MOST_REASONS:
             self._reasons.add(reason)
             logger.warning("%s: %s can't be read, retrying: %s", self.name, self.place, reason)
 
     def _up(self, text: str) -> None:
-        self._problem = None
+        self.problem = None
         self._reasons.clear()
         logger.info("%s: %s: %s", self.name, self.place, text)

@@ -211,6 +211,7 @@ class Subscriptions:
 
     def _accept(self, subscription: Subscription, item: Item, granted: ua.MonitoredItemCreateResult) -> None:
         item.subscription_id, item.server_id = subscription.id, granted.MonitoredItemId
+        item.granted_ms = granted.RevisedSamplingInterval
         subscription.items += 1
         self.refused.pop(item.uri, None)
         self.revised.update(item_revisions(item, granted))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -13,11 +11,11 @@ import pytest
 from edge_sender.bootstrap import make_sender
 from edge_sender.config.settings import load
 from edge_sender.identity.judging import Problem
-from edge_sender.ports import Message
 from sandbox.peers.processes import free_port
 from sandbox.plant.server import Plant, PlantOptions
 from sandbox.plant.sources import PACES, QUANTITIES
 from sandbox.plant.stamping import Stamping
+from tests.doubles.uplink import ListUplink
 from tests.support.senders import sources, until
 
 CHECK_SECONDS = 8
@@ -25,25 +23,6 @@ BUCKETS = ",".join(f"*/{name}=time-bucket:{1 / pace}" for name, pace in zip(QUAN
 VIBRATION = ",".join(f"*press-{n}/vibration=time-bucket:{1 / pace}" for n, pace in enumerate((20, 20, 10, 10), start=1))
 RULES = {"source-time": "source-time", "time-bucket": f"{VIBRATION},{BUCKETS}", "sequence": "sequence", "content": "content"}
 MATCHED_SHARE = 0.999
-
-
-@dataclass
-class ListUplink:
-    messages: list[Message] = field(default_factory=list)
-
-    async def connect(self) -> None:
-        return
-
-    async def send(self, message: Message) -> None:
-        self.messages.append(message)
-
-    async def close(self) -> None:
-        return
-
-    def ids(self) -> dict[tuple[str, int], str]:
-        """Ids by source and the machine's own counter."""
-        parts = [part for message in self.messages for part in json.loads(message.body)]
-        return {(part["source"], part["data"]["sequence"]): part["id"] for part in parts}
 
 
 @pytest.mark.parametrize("identity", RULES)

@@ -394,7 +394,12 @@ async def test_metrics_and_status_show_what_a_source_left_out_and_why_it_stands_
 
 async def test_metrics_and_status_show_what_a_source_could_not_read() -> None:
     sender, _ = make(FakeUplink())
-    tally = SourceTally(subscribed=7, left_out={f"urn:{n}": "BadNodeIdUnknown" for n in range(200)})
+    tally = SourceTally(
+        subscribed=7,
+        clock_offset_seconds=-0.25,
+        clock_steps=2,
+        left_out={f"urn:{n}": "BadNodeIdUnknown" for n in range(200)},
+    )
     tally.revised = {"queue_size 1 instead of 10": 3, "queue_size 5 instead of 10": 2, "lifetime 1 s instead of 2 s": 1}
     tally.count("gap", 4)
     tally.count("repeated")
@@ -404,13 +409,20 @@ async def test_metrics_and_status_show_what_a_source_could_not_read() -> None:
     for name, labels, value in (
         ("edge_source_losses_total", {"reason": "gap"}, 4),
         ("edge_source_losses_total", {"reason": "overflow"}, 0),
+        ("edge_source_clock_offset_seconds", {}, -0.25),
+        ("edge_source_clock_steps_total", {}, 2),
         ("edge_source_skipped_total", {"reason": "repeated"}, 1),
         ("edge_source_variables", {"state": "subscribed"}, 7),
         ("edge_source_variables", {"state": "left-out"}, 200),
         ("edge_source_revised", {"parameter": "queue_size"}, 5),
     ):
         assert registry.get_sample_value(name, {"source": "fake", **labels}) == value
+    sender.counters.restarts["fake"].note("untimed", "urn:1", "went back")
+    assert registry.get_sample_value("edge_counter_restarts_total", {"source": "fake", "reason": "untimed"}) == 1
+    assert registry.get_sample_value("edge_counter_restarts_total", {"source": "fake", "reason": "restarted"}) == 0
     shown = status(sender, None)["sources"][0]
+    assert shown["clock"] == {"offset_seconds": -0.25, "steps": 2}
+    assert shown["counter_restarts"] == {"restarted": 0, "untimed": 1, "sources": {"urn:1": "went back"}}
     assert (shown["variables"], len(shown["left_out"])) == ({"subscribed": 7, "left_out": 200}, 100)
     assert (shown["lost"]["gap"], shown["revised"], len(shown["troubled"])) == (4, tally.revised, 100)
 

@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
+from edge_sender.config.opcua import OpcUaConfig
 from edge_sender.config.settings import EdgeSettings, SettingsError, load, with_twin
+from edge_sender.config.sources import check_sources
+from edge_sender.ports import SourceConfigError
 
 SOURCES = "{sources: [{name: a, kind: synthetic, identity: sequence}]}"
 
@@ -60,11 +63,60 @@ def test_any_number_of_wrong_settings_is_one_message() -> None:
             "{sources: [{name: a, kind: synthetic, identity: content}, {name: a, kind: synthetic, identity: content}]}",
             "twice",
         ),
+        (SOURCES.replace("name: a", "name: a, sequence: {counter: n}"), "sequence.counter: 'n' is no JSON pointer"),
+        (SOURCES.replace("name: a", 'name: a, sequence: {epoch: ""}'), "sequence.epoch: must name a member"),
+        (SOURCES.replace("name: a", "name: a, sequence: {counter: /epoch}"), "must be different members"),
+        (
+            SOURCES.replace("name: a", "name: a, sequence: {restarts: ignore}"),
+            "sequence.restarts: .*'report' or 'new-epoch'",
+        ),
+        (
+            "{sources: [{name: a, kind: file, path: a.csv, format: csv, uri: 'urn:a', identity: sequence, "
+            "sequence: {restarts: new-epoch}}]}",
+            "restarts: new-epoch needs source times: set time",
+        ),
     ],
 )
 def test_the_sources_document_names_the_place_that_is_wrong(sources: str | None, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         load(sources=sources).sources_document()
+
+
+ALIGNED = {
+    "name": "a",
+    "kind": "opcua",
+    "endpoint": "opc.tcp://plc:4840",
+    "namespace_uri": "urn:m",
+    "identity": "source-time",
+    "sampling": "aligned",
+    "interval_seconds": 1,
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"interval_seconds": None}, "aligned needs interval_seconds, for example"),
+        ({"sampling": "subscription"}, "interval_seconds needs sampling: aligned"),
+        ({"deadband": 0.5}, "deadband is a setting of subscriptions"),
+        ({"time": "server"}, "time: server can't be had with sampling: aligned, where the time is the moment of reading"),
+        ({"time": "source-or-server"}, "time: source-or-server can't be had with sampling: aligned"),
+        ({"nodes": {"overrides": [{"path": "/a", "sampling_ms": 5}]}}, "nodes.overrides are settings of subscriptions"),
+        ({"identity": "*/a=source-time,*=content"}, "can't have the identity content: the values .* may differ"),
+        ({"identity": "source-time+value"}, "can't have the identity source-time.value"),
+        ({"identity": "time-bucket:1.5"}, "can't have the identity time-bucket: its interval is longer"),
+    ],
+)
+def test_aligned_sampling_takes_only_what_makes_ids_match(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(SourceConfigError, match=rf"sources\[0\].opcua: .*{message}"):
+        check_sources({"sources": [{**ALIGNED, **given}]})
+
+
+@pytest.mark.parametrize("identity", ["source-time", "time-bucket:1", "time-bucket:0.5+0.1", "sequence"])
+def test_aligned_sampling_has_its_interval(identity: str) -> None:
+    (source,) = check_sources({"sources": [{**ALIGNED, "identity": identity}]}).sources
+    assert isinstance(source, OpcUaConfig)
+    assert source.interval_ns == 10**9
 
 
 def test_a_twin_sets_only_what_it_may() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_sender.bootstrap import client_id_of, replica_name
+from edge_sender.config.names import client_id_of, replica_name
 from edge_sender.config.settings import load
 from edge_sender.config.sources import check_sources
 from edge_sender.ports import SourceConfigError

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
+
+import pytest
+
 from dedup_service.adapters.checkpoints.observing import ObservingCheckpoints
 from dedup_service.core.progress import Position
-from tests.doubles.memory import MemoryCheckpoints
+from dedup_service.partitions.takeover import CLOCKS_APART_MS, Takeover
+from dedup_service.telemetry import PartitionFigures
+from dedup_service.waiting import Activity, Retrier
+from tests.doubles.memory import AlwaysFirst, MemoryCheckpoints
+from tests.support.plant import RETENTION_MS, Plant
+from tests.support.shared import input_of
 
 
 async def test_what_was_published_is_not_observed_again_and_what_was_observed_is_not_published() -> None:
@@ -17,3 +27,47 @@ async def test_what_was_published_is_not_observed_again_and_what_was_observed_is
     numbers = {partition: position.sequence_number for partition, position in (await checkpoints.load()).items()}
     assert numbers == {"0": 7, "1": 9, "2": 1}
     assert (await published.load()).keys() == {"0", "1"}
+
+
+class Observed(AlwaysFirst):
+    def __init__(self, until_ms: int | None) -> None:
+        self.until_ms = until_ms
+
+    async def observed_until_ms(self) -> int | None:
+        return self.until_ms
+
+
+async def start_of(plant: Plant, until_ms: int | None) -> int | None:
+    """Where a publishing pod starts in partition 1, of which nothing was published, in ms since the epoch."""
+    observed = MemoryCheckpoints({partition: Position(5, "50", 0) for partition in ("0", "1")})
+    source = dataclasses.replace(
+        input_of(plant.hub, plant.checkpoints, plant.leases, RETENTION_MS), observed=observed, precedence=Observed(until_ms)
+    )
+    retrier = Retrier(plant.clock, plant.telemetry, asyncio.Event(), Activity(plant.clock, PartitionFigures()))
+    lease = await plant.leases.take("pod", "1")
+    assert lease is not None
+    takeover = Takeover(lease, source, plant.shared(), plant.leases, retrier, "earliest")
+    state = await takeover.take_over()
+    return takeover.start_position(state.finished).enqueued_ms
+
+
+async def test_publishing_begins_where_pods_last_observed() -> None:
+    plant = Plant(partitions=2)
+    now_ms = plant.clock.now_ms()
+    assert await start_of(plant, now_ms - 60_000) == now_ms - 60_000 - CLOCKS_APART_MS
+
+
+@pytest.mark.parametrize("until_ms", [10**18, None])
+async def test_publishing_begins_now_at_the_latest(until_ms: int | None) -> None:
+    plant = Plant(partitions=2)
+    assert await start_of(plant, until_ms) == plant.clock.now_ms() - CLOCKS_APART_MS
+
+
+async def test_publishing_does_not_begin_before_there_were_hubs() -> None:
+    assert await start_of(Plant(partitions=2), -(10**18)) == 0
+
+
+async def test_a_partition_of_which_nothing_was_published_is_read_whole_when_redis_forgot_where_publishing_began() -> None:
+    plant = Plant(partitions=2)
+    await plant.checkpoints.save("0", Position(9, "90", 0))
+    assert await start_of(plant, plant.clock.now_ms()) == 0

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from wire.formats.any_json import Json, Shape
 from wire.formats.messages import Found, Message, Part
-from wire.formats.pointers import PointerError, doubt, reference, spots, tokens
+from wire.formats.pointers import doubt, reference, spots
 from wire.formats.registry import doubts_of, make_format
+from wire.json_pointers import PointerError, tokens
 
 MESSAGE = Message(b"", properties={"topic": "plant/press/temp", "Line": b"7"}, system={"user-id": "u"}, annotations={"a": 1})
 RFC_6901: dict[str, Any] = {

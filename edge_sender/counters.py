@@ -13,6 +13,8 @@ Loss = Literal["overflow", "gap", "interruption", "undecodable", "unknown-item",
 LOSSES: tuple[Loss, ...] = ("overflow", "gap", "interruption", "undecodable", "unknown-item", "missed")
 Skip = Literal["waiting", "repeated"]
 SKIPS: tuple[Skip, ...] = ("waiting", "repeated")
+FailOver = Literal["unreachable", "service-level"]
+FAIL_OVERS: tuple[FailOver, ...] = ("unreachable", "service-level")
 Restart = Literal["restarted", "untimed"]
 RESTARTS: tuple[Restart, ...] = ("restarted", "untimed")
 MOST_LISTED = 100
@@ -30,6 +32,9 @@ class SourceTally:
     skipped: Counter[Skip] = field(default_factory=Counter)
     """`waiting`: notifications that only say that there is no value yet. `repeated`: first ones of a subscription that
     repeat what was delivered already."""
+    fail_overs: Counter[FailOver] = field(default_factory=Counter)
+    """How often another of a source's servers was read from then on: the one before could not be read any more, or was less
+    fit by its service level."""
     without_time: int = 0
     """Readings without the time that was chosen for the source. They are dropped where their identity needs it."""
     subscribed: int = 0

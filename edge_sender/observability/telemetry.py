@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from edge_sender.counters import LOSSES, MOST_LISTED, REASONS, RESTARTS, SKIPS, RestartTally, SourceTally
+from edge_sender.counters import FAIL_OVERS, LOSSES, MOST_LISTED, REASONS, RESTARTS, SKIPS, RestartTally, SourceTally
 from edge_sender.election import Role
 from edge_sender.identity.check import IdentityCheck
 from edge_sender.identity.judging import Problem
@@ -72,6 +72,15 @@ class SenderCollector(Collector):
             for loss in LOSSES:
                 lost.add_metric([name, loss], tally.lost[loss])
         yield lost
+        fail_overs = CounterMetricFamily(
+            "edge_source_fail_overs",
+            "Times a source went on with another of its servers.",
+            labels=["source", "reason"],
+        )
+        for name, tally in _tallies(self._sender):
+            for why in FAIL_OVERS:
+                fail_overs.add_metric([name, why], tally.fail_overs[why])
+        yield fail_overs
         without_time = CounterMetricFamily(
             "edge_source_without_time", "Readings without the time that was chosen for their source.", labels=["source"]
         )
@@ -212,6 +221,7 @@ def _tally(tally: SourceTally) -> dict[str, Any]:
         "variables": {"subscribed": tally.subscribed, "left_out": len(tally.left_out)},
         "left_out": dict(islice(tally.left_out.items(), MOST_LISTED)),
         "revised": tally.revised,
+        "fail_overs": {reason: tally.fail_overs[reason] for reason in FAIL_OVERS},
         "without_time": tally.without_time,
         "lost": {reason: tally.lost[reason] for reason in LOSSES},
         "troubled": tally.troubled,

@@ -19,8 +19,8 @@ from edge_sender.survey import Asked, Survey
 from wire.uris import UriTemplate
 
 if TYPE_CHECKING:
-    from edge_sender.sources.opcua.redundancy import Server
     from edge_sender.sources.opcua.security import Channel, User
+    from edge_sender.sources.opcua.servers import Server
 
 
 def make_source(config: SourceConfig, client_id: str, tally: SourceTally, namesakes: Namesakes | None = None) -> Source:
@@ -85,7 +85,7 @@ def _user(config: OpcUaConfig) -> User | None:
 
 
 def _servers(config: OpcUaConfig) -> list[Server]:
-    from edge_sender.sources.opcua.redundancy import Server
+    from edge_sender.sources.opcua.servers import Server
 
     return [
         Server(url, _channel(config, certificate))

@@ -8,18 +8,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
+from edge_sender.counters import FailOver
 from edge_sender.sources.opcua.capabilities import Health, read_health
 from edge_sender.sources.opcua.connection import Connection
-from edge_sender.sources.opcua.limits import Limits
-from edge_sender.sources.opcua.security import Channel, User
+from edge_sender.sources.opcua.security import User
+from edge_sender.sources.opcua.servers import HEALTHY, Server, healthier, preferred, unlike
 
 logger = logging.getLogger(__name__)
 
-HEALTHY = 200
-"""A server with a lower ServiceLevel is degraded (2 to 199), has no data (1), or is in maintenance (0)."""
 LEVEL_SECONDS = 1.0
 """How often the server that is read is asked for its level."""
 LOOK_EVERY_SECONDS = 5.0
@@ -30,27 +29,26 @@ LOOK_SECONDS = 3.0
 """How long one of the others has for its answer."""
 
 
-class MovedError(Exception):
+@dataclass(frozen=True, slots=True)
+class Move:
     """Another server is to be read from now on."""
 
-    def __init__(self, server: Server, why: str) -> None:
-        super().__init__(f"{why}, so {server.url} is read")
-        self.server = server
+    server: Server
+    reason: FailOver
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.why}, so {self.server.url} is read"
+
+
+class MovedError(Exception):
+    def __init__(self, move: Move) -> None:
+        super().__init__(str(move))
+        self.move = move
 
 
 class UnlikeServersError(Exception):
     """Ids would depend on which server is read."""
-
-
-@dataclass(slots=True, eq=False)
-class Server:
-    """One of the servers of a source, and what is known of it."""
-
-    url: str
-    channel: Channel | None = None
-    limits: Limits = field(default_factory=Limits)
-    stated_uri: str = ""
-    """Its application URI, once it has said it."""
 
 
 class Redundancy:
@@ -66,6 +64,7 @@ class Redundancy:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.current = servers[0]
+        """Which is read, or tried."""
         self.notice: str | None = None
         """What is wrong with the servers, though one of them is read."""
         self._servers = servers
@@ -73,18 +72,17 @@ class Redundancy:
         self._is_named = is_named
         self._monotonic = monotonic
         self._looked_at = float("-inf")
-        self._served_uri: str | None = None
-        """The application URI of what was read in this run."""
+        self._served: Server | None = None
+        """What was read last in this run."""
         self._failed = 0
         """How many could not be read, one after the other."""
 
-    @property
-    def others(self) -> list[Server]:
+    def others(self, server: Server) -> list[Server]:
         """In the order of the settings."""
-        return [server for server in self._servers if server is not self.current]
+        return [other for other in self._servers if other is not server]
 
-    def connection(self) -> Connection:
-        return Connection(self.current.url, self.current.channel, self._user)
+    def connection(self, server: Server) -> Connection:
+        return Connection(server.url, server.channel, self._user)
 
     def next(self) -> bool:
         """The current server could not be read: it is the next one's turn. Returns whether that is true of all by now."""
@@ -92,61 +90,66 @@ class Redundancy:
         self._failed = (self._failed + 1) % len(self._servers)
         return self._failed == 0
 
-    def serves(self) -> None:
-        """Variables of the current server are subscribed to."""
-        self._failed = 0
-        self._served_uri = self.current.stated_uri
+    def serves(self, server: Server) -> bool:
+        """Its variables are read now. Returns whether those of another server were before."""
+        before, self._served, self._failed = self._served, server, 0
+        return before not in (None, server)
 
-    async def enter(self, connection: Connection) -> None:
-        """Before variables of the current server are subscribed to. Raises MovedError, UnlikeServersError, and what a lost
+    async def enter(self, server: Server, connection: Connection) -> None:
+        """Before variables of the server are subscribed to. Raises MovedError, UnlikeServersError, and what a lost
         connection raises."""
-        if not self.others:
+        if not self.others(server):
             return
-        await self._consider(connection)
-        if self.notice is not None and self._served_uri != self.current.stated_uri:
+        if (better := await self._better(server, connection)) is not None:
+            raise MovedError(better)
+        served_uri = None if self._served is None else self._served.stated_uri
+        if self.notice is not None and served_uri != server.stated_uri:
             raise UnlikeServersError(self.notice)
 
-    async def watch(self, connection: Connection) -> None:
-        """While the current server is read. Raises MovedError, and what a lost connection raises."""
-        while self.others:
+    async def watch(self, server: Server, connection: Connection, move: Callable[[Move], Awaitable[None]]) -> None:
+        """While the server is read. `move` is called with a better one. Raises what it raises, and what a lost connection
+        does."""
+        while self.others(server):
             await asyncio.sleep(LEVEL_SECONDS)
-            await self._consider(connection)
+            if (better := await self._better(server, connection)) is not None:
+                await move(better)
 
-    async def replace(self) -> None:
-        """While the current server can't be reached. Raises MovedError, if another one can be read."""
-        if (best := preferred(await self._look_around())) is not None:
-            raise MovedError(best, f"{self.current.url} can't be reached")
+    async def replace(self, server: Server) -> None:
+        """While the server can't be reached. Raises MovedError, if another one can be read."""
+        if (best := preferred(await self._look_around(server))) is not None:
+            raise MovedError(Move(best, "unreachable", f"{server.url} can't be reached"))
 
-    async def _consider(self, connection: Connection) -> None:
-        health = await read_health(connection, self.current.limits)
-        self.current.stated_uri = health.stated_uri
-        if not health.is_transparent and self._is_due(health):
-            found = await self._look_around()
+    async def _better(self, server: Server, connection: Connection) -> Move | None:
+        health = await read_health(connection, server.limits)
+        server.stated_uri = health.stated_uri
+        if not health.is_transparent and self._is_due(server, health):
+            found = await self._look_around(server)
             if (better := healthier(found, health.level)) is not None:
                 levels = f"{health.level}, and another server {found[better].level}"
-                raise MovedError(better, f"{self.current.url} has the ServiceLevel {levels}")
+                return Move(better, "service-level", f"{server.url} has the ServiceLevel {levels}")
         self.notice = None if self._is_named else unlike(self._servers)
+        return None
 
-    def _is_due(self, health: Health) -> bool:
+    def _is_due(self, server: Server, health: Health) -> bool:
         since = self._monotonic() - self._looked_at
-        is_strange = not self._is_named and not all(server.stated_uri for server in self.others)
+        is_strange = not self._is_named and not all(other.stated_uri for other in self.others(server))
         is_low = health.level is not None and health.level < HEALTHY
         return (is_low and since >= LOOK_EVERY_SECONDS) or (is_strange and since >= ACQUAINT_SECONDS)
 
-    async def _look_around(self) -> dict[Server, Health]:
-        """What those of the other servers say of themselves that can be read in place of the current one."""
-        others = self.others
-        answers = await asyncio.gather(*(self._look_at(server) for server in others))
+    async def _look_around(self, server: Server) -> dict[Server, Health]:
+        """What those of the other servers say of themselves that can be read in place of this one."""
+        others = self.others(server)
+        answers = await asyncio.gather(*(self._look_at(other) for other in others))
         self._looked_at = self._monotonic()
         return {
-            server: health
-            for server, health in zip(others, answers, strict=True)
-            if health is not None and (self._is_named or server.stated_uri == self.current.stated_uri)
+            other: health
+            for other, health in zip(others, answers, strict=True)
+            if health is not None and (self._is_named or other.stated_uri == server.stated_uri)
         }
 
     async def _look_at(self, server: Server) -> Health | None:
         """In a session that is closed at once. None if the server can't be read."""
-        connection = Connection(server.url, server.channel, self._user)
+        connection = self.connection(server)
         try:
             async with asyncio.timeout(LOOK_SECONDS):
                 await connection.open()
@@ -158,34 +161,3 @@ class Redundancy:
             await connection.close()
         server.stated_uri = health.stated_uri
         return health
-
-
-def preferred(found: Mapping[Server, Health]) -> Server | None:
-    """The one with the highest level, of equal ones the first. Healthy levels are equal, and so is none at all."""
-    return max(found, key=lambda server: _rank(found[server].level), default=None)
-
-
-def healthier(found: Mapping[Server, Health], than: int | None) -> Server | None:
-    """The preferred one of those that say that they have a higher level, if this one is low."""
-    higher = {
-        server: health
-        for server, health in found.items()
-        if than is not None and than < HEALTHY and health.level is not None and health.level > than
-    }
-    return preferred(higher)
-
-
-def _rank(level: int | None) -> int:
-    return HEALTHY if level is None else min(level, HEALTHY)
-
-
-def unlike(servers: Sequence[Server]) -> str | None:
-    """What to tell about servers of which two have different application URIs."""
-    known = {server.stated_uri: server for server in servers if server.stated_uri}
-    if len(known) < 2:
-        return None
-    named = " and ".join(f"{server.url} ({uri})" for uri, server in known.items())
-    return (
-        f"{named} have different application URIs, so a gateway that reads the other one makes other ids: "
-        "set server_uri, to the same on all gateways"
-    )

@@ -19,9 +19,9 @@ from edge_sender.sources.opcua.json_encoding import Values
 from edge_sender.sources.opcua.limits import Limits, Refused, Service, in_parts
 from edge_sender.sources.opcua.notifications import Form, NoReadingError, sample_of
 from edge_sender.sources.opcua.outline import Outline, outline
-from edge_sender.sources.opcua.redundancy import Server
 from edge_sender.sources.opcua.security import User
 from edge_sender.sources.opcua.selection import select
+from edge_sender.sources.opcua.servers import Server
 from edge_sender.sources.opcua.subscribing import Subscriptions
 from edge_sender.survey import Asked, Entry, Survey, SurveyError, Variable
 

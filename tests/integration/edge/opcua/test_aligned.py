@@ -27,7 +27,8 @@ from edge_sender.sender import Sender
 from edge_sender.sources.namesakes import Namesakes
 from edge_sender.sources.opcua import redundancy
 from edge_sender.sources.opcua.grid import GridClock
-from edge_sender.sources.opcua.redundancy import Redundancy, Server
+from edge_sender.sources.opcua.redundancy import Redundancy
+from edge_sender.sources.opcua.servers import Server
 from edge_sender.sources.opcua.source import OpcUaSource
 from sandbox.plant.stamping import Stamping, StampingSubscriptions
 from tests.doubles.intake import ListIntake

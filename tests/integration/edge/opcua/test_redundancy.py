@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from asyncua import ua
 
 from edge_sender.bootstrap import make_sender
 from edge_sender.config.settings import load
+from edge_sender.observability.telemetry import make_registry, status
 from edge_sender.ports import Message
 from edge_sender.sender import Sender
 from edge_sender.sources.make import make_probe
 from edge_sender.sources.namesakes import Namesakes
-from edge_sender.sources.opcua import redundancy
+from edge_sender.sources.opcua import redundancy, session
 from edge_sender.sources.opcua.source import OpcUaSource
 from sandbox.peers.links import Link
 from sandbox.peers.processes import free_port
@@ -64,7 +66,7 @@ async def test_when_a_server_dies_the_next_one_is_read_and_its_readings_have_the
             await show(2, second)
             await until(lambda: plant.values[-1] == ("a", 2), "the second server is not read any more")
             assert (plant.source.is_up, plant.source.place, plant.source.problem) == (True, second.endpoint, None)
-            assert plant.tally.lost == {"interruption": 1}
+            assert (plant.tally.lost, plant.tally.fail_overs) == ({"interruption": 1}, {"unreachable": 1})
             assert len({sample.source for sample in plant.intake.samples}) == 1
             repeated, again = plant.intake.samples[:2]
             assert repeated == again  # so that the last id recognises it
@@ -95,9 +97,67 @@ async def test_a_degraded_server_is_left_for_a_better_one_and_a_healthy_one_is_n
             await until(lambda: plant.source.place == second.endpoint and plant.source.is_up, "it does not move")
             await show(2, second)
             await until(lambda: plant.values[-1] == ("a", 2), "the second server is not read")
-            assert plant.tally.lost == {"interruption": 1}
+            assert (plant.tally.lost, plant.tally.fail_overs) == ({}, {"service-level": 1})
             await first.set_level(255)
             await until(lambda: plant.source.place == first.endpoint and plant.source.is_up, "it does not move back")
+
+
+async def changing(*servers: Plc) -> AsyncIterator[int]:
+    """Every few milliseconds the machine has another value, until the caller has seen enough."""
+    for value in count(2):
+        await show(value, *servers)
+        yield value
+        await asyncio.sleep(0.005)
+
+
+async def test_nothing_that_changes_while_a_server_is_left_for_a_fitter_one_is_lost() -> None:
+    async with (
+        plc(one) as first,
+        plc(one) as second,
+        reading(first.endpoint, second.endpoint, publishing_ms=200) as plant,
+    ):
+        await until(lambda: plant.source.is_up, "the first server is not read")
+        async for value in changing(first, second):
+            if value == 20:
+                await first.set_level(50)
+            if plant.source.place == second.endpoint and plant.source.is_up:
+                break
+        await show(last := value + 1, second)
+        await until(lambda: plant.values[-1] == ("a", last), "the second server is not read")
+        assert {number for _, number in plant.values} == set(range(1, last + 1))
+        assert (plant.tally.lost, plant.tally.fail_overs) == ({}, {"service-level": 1})
+        await until(lambda: not first.subscriptions, "the session at the first server stays")
+
+
+async def test_a_server_that_is_lost_while_it_is_left_costs_nothing_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "ON_ITS_WAY_SECONDS", 60.0)
+    async with plc(one) as first, plc(one) as second:
+        link = await Link("127.0.0.1", first.port).start()
+        async with reading(f"opc.tcp://127.0.0.1:{link.port}", second.endpoint) as plant:
+            await until(lambda: plant.source.is_up, "the first server is not read")
+            await first.set_level(50)
+            await until(lambda: bool(second.subscriptions), "the second server is not read")
+            await until(lambda: plant.tally.fail_overs["service-level"] == 1, "it is not counted")
+            link.refuse()
+            await until(lambda: plant.source.place == second.endpoint and plant.source.is_up, "it does not move")
+            await show(2, second)
+            await until(lambda: plant.values[-1] == ("a", 2), "the second server is not read any more")
+            assert (plant.tally.lost, plant.tally.fail_overs) == ({}, {"service-level": 1})
+        await link.stop()
+
+
+async def test_a_fitter_server_that_can_not_be_subscribed_to_leaves_all_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    async def empty(_server: Plc) -> None:
+        """It has none of the variables."""
+
+    async with plc(one) as first, plc(empty) as second, reading(first.endpoint, second.endpoint) as plant:
+        await until(lambda: plant.values == [("a", 1)], "the first server is not read")
+        await first.set_level(50)
+        await until(lambda: "but it can't be: the server has none of the variables" in caplog.text, "it is not told")
+        await show(2, first)
+        await until(lambda: plant.values[-1] == ("a", 2), "the first server is not read any more")
+        assert (plant.source.is_up, plant.source.place, plant.source.problem) == (True, first.endpoint, None)
+        assert (plant.tally.lost, plant.tally.fail_overs) == ({}, {})
 
 
 async def test_a_server_in_maintenance_is_not_even_subscribed_to() -> None:
@@ -107,7 +167,7 @@ async def test_a_server_in_maintenance_is_not_even_subscribed_to() -> None:
             await until(lambda: plant.values == [("a", 1)], "nothing is read")
             assert plant.source.place == second.endpoint
             assert not first.subscriptions
-            assert plant.tally.lost == {}
+            assert (plant.tally.lost, plant.tally.fail_overs) == ({}, {})
 
 
 async def test_the_levels_behind_a_transparent_server_are_none_of_ours() -> None:
@@ -334,6 +394,9 @@ async def test_over_a_fail_over_two_gateways_lose_nothing_send_nothing_twice_and
             assert a.values == list(range(1, 10))  # nothing changed while it was between the two
             assert a.sent == b.sent
             assert moved.tally.lost == {"interruption": 1}
+            counted = {"source": "plc", "reason": "unreachable"}
+            assert make_registry(moving).get_sample_value("edge_source_fail_overs_total", counted) == 1
+            assert status(moving, None)["sources"][0]["fail_overs"] == {"unreachable": 1, "service-level": 0}
 
 
 async def test_what_changes_between_two_servers_is_counted_and_another_gateway_has_it(tmp_path: Path) -> None:

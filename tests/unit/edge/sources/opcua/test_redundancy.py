@@ -8,7 +8,8 @@ from asyncua import ua
 from edge_sender.sources.namesakes import Names, Namesakes
 from edge_sender.sources.opcua.addresses import addresses_of
 from edge_sender.sources.opcua.capabilities import Health
-from edge_sender.sources.opcua.redundancy import Redundancy, Server, healthier, preferred, unlike
+from edge_sender.sources.opcua.redundancy import Redundancy
+from edge_sender.sources.opcua.servers import Server, healthier, preferred, unlike
 
 
 def found(*levels: int | None) -> dict[Server, Health]:
@@ -58,8 +59,14 @@ def test_servers_are_tried_in_their_order_and_one_that_serves_begins_a_new_round
     redundancy = Redundancy(servers, is_named=True)
     tried = [(redundancy.current.url, redundancy.next()) for _ in range(4)]
     assert tried == [("a", False), ("b", False), ("c", True), ("a", False)]
-    redundancy.serves()
+    assert not redundancy.serves(servers[0])
     assert [redundancy.next() for _ in range(3)] == [False, False, True]
+
+
+def test_another_server_than_the_last_that_was_read_is_a_fail_over() -> None:
+    a, b = (Server(url) for url in "ab")
+    redundancy = Redundancy([a, b], is_named=True)
+    assert [redundancy.serves(server) for server in (b, b, a, a, b)] == [False, False, True, False, True]
 
 
 def test_application_uris_that_differ_are_told_with_what_to_set() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
@@ -27,6 +27,7 @@ def normal(url: str) -> tuple[str | None, str, str]:
 
 class OpcUaConfig(CommonConfig):
     kind: Literal["opcua"]
+    identity: str = "source-time+value"
     endpoint: Endpoint | None = Field(
         None, description="URL of the OPC UA server, without a user. Required without `endpoints`."
     )
@@ -96,6 +97,14 @@ class OpcUaConfig(CommonConfig):
     )
     username: str | None = Field(None, min_length=1, description="User name at the server.")
     password_env: str | None = Field(None, description="Environment variable that holds the password.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_identity(cls, given: Any) -> Any:
+        """What is read with `sampling: aligned` has a time of its own, and values that may differ between gateways."""
+        if isinstance(given, dict) and given.get("sampling") == "aligned" and "identity" not in given:
+            return {**given, "identity": "source-time"}
+        return given
 
     @field_validator("deadband")
     @classmethod

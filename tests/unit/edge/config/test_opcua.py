@@ -39,6 +39,28 @@ def test_the_servers_of_a_source() -> None:
     assert (second.servers, [str(path) for path in second.server_certificates]) == ((B,), ["b.pem"])
 
 
+def test_two_values_at_one_time_are_two_readings_unless_the_document_says_otherwise() -> None:
+    aligned = {"sampling": "aligned", "interval_seconds": 1}
+
+    def identity(**given: Any) -> str:
+        document = {"name": "plc", "kind": "opcua", "endpoint": A, "namespace_uri": PLANT, **given}
+        source = check_sources({"sources": [document]}).sources[0]
+        return source.identity
+
+    assert identity() == "source-time+value"
+    assert identity(**aligned) == "source-time"
+    assert identity(identity="source-time") == "source-time"
+    assert identity(identity="*/n=sequence,*=time-bucket:1", **aligned) == "*/n=sequence,*=time-bucket:1"
+    with pytest.raises(SourceConfigError, match="names no strategy"):
+        identity(identity="")
+
+
+@pytest.mark.parametrize("kind", ["synthetic", "mqtt", "file"])
+def test_other_kinds_have_no_identity_that_would_suit_most_of_them(kind: str) -> None:
+    with pytest.raises(SourceConfigError, match=rf"{kind}.identity: Field required"):
+        check_sources({"sources": [{"name": "a", "kind": kind}]})
+
+
 @pytest.mark.parametrize(
     ("given", "why"),
     [

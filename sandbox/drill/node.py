@@ -30,15 +30,16 @@ class Node:
     ca_file: str
     folder: Path
     uplink: Link
-    machines: Link
+    machines: tuple[Link, ...]
+    """One to each of the plant's servers, in the order in which this gateway prefers them."""
     witness: Link
     http_port: int = field(default_factory=free_port)
     child: Child | None = None
     _life: int = 0
 
     @property
-    def links(self) -> tuple[Link, Link, Link]:
-        return self.uplink, self.machines, self.witness
+    def links(self) -> tuple[Link, ...]:
+        return self.uplink, *self.machines, self.witness
 
     async def start(self, *, elsewhere: bool = False) -> None:
         """`elsewhere`: on another machine, which has none of the files on this one's disk."""
@@ -46,10 +47,10 @@ class Node:
         self.child = await Child.start(self.device, ["edge_sender", "run"], self._environment(), self.folder)
 
     def _environment(self) -> dict[str, str]:
-        endpoint = f"opc.tcp://{self.machines.host}:{self.machines.port}/plant"
+        endpoints = [f"opc.tcp://{link.host}:{link.port}/plant" for link in self.machines]
         witness = storage_connection_string(f"http://{self.witness.host}:{self.witness.port}")
         return {
-            "EDGE_SOURCES": edge_sources({**self.plant, "endpoint": endpoint}, publishing_ms=50),
+            "EDGE_SOURCES": edge_sources({**self.plant, "endpoints": endpoints}, publishing_ms=50),
             "EDGE_REPLICA": self.device,
             "EDGE_UPLINK": "iot",
             "EDGE_CONNECTION_STRING": self.connection_string,

@@ -21,7 +21,8 @@ from edge_sender.sources.opcua.limits import Limits
 from edge_sender.sources.opcua.notifications import Form
 from edge_sender.sources.opcua.polling import Variables
 from edge_sender.sources.opcua.receiving import Receiver
-from edge_sender.sources.opcua.subscribing import SubscriptionLostError, Subscriptions
+from edge_sender.sources.opcua.subscribing import Subscriptions
+from edge_sender.sources.opcua.subscription import SubscriptionLostError
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from edge_sender.sources.opcua.items import Item
 from edge_sender.sources.opcua.json_encoding import Values
 from edge_sender.sources.opcua.limits import name_of
 from edge_sender.sources.opcua.notifications import Form, NoReadingError, has_overflowed, sample_of
-from edge_sender.sources.opcua.subscribing import SubscriptionLostError
+from edge_sender.sources.opcua.subscription import SubscriptionLostError
 
 logger = logging.getLogger(__name__)
 

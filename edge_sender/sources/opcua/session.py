@@ -22,7 +22,8 @@ from edge_sender.sources.opcua.publishing import Publisher
 from edge_sender.sources.opcua.receiving import Receiver
 from edge_sender.sources.opcua.redundancy import Move, Redundancy
 from edge_sender.sources.opcua.servers import Server
-from edge_sender.sources.opcua.subscribing import SubscriptionLostError, Subscriptions
+from edge_sender.sources.opcua.subscribing import Subscriptions
+from edge_sender.sources.opcua.subscription import SubscriptionLostError
 from edge_sender.sources.opcua.together import together
 from wire.ids import NS_PER_SECOND
 

@@ -30,7 +30,7 @@ from edge_sender.sources.make import make_source
 from edge_sender.sources.opcua.security import Channel
 from edge_sender.sources.opcua.source import OpcUaSource
 from sandbox.peers.processes import free_port
-from sandbox.plant.server import NAMESPACE_URI
+from sandbox.plant.machine_server import NAMESPACE_URI
 from tests.doubles.intake import ListIntake
 from tests.support.senders import until
 

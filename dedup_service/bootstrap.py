@@ -161,6 +161,7 @@ def _input_ports(
             monotonic=clock.monotonic,
             report=telemetry.unreadable,
             generations=generations,
+            configuration="" if observes else config.common_ground,
         )
 
     connect_to = partial(azure.consumer, item.address, item.consumer_group, load_balancing_interval=RETRY_INTERVAL_SECONDS)

@@ -187,8 +187,11 @@ class Service:
 
     def _remark(self) -> str:
         """A pod that waits for a rebuild is ready: it takes its part in it, and another pod in its place would wait, too. If
-        it were not, `kubectl drain` and a rollout would wait as well."""
-        rebuild = self._telemetry.rebuild
+        it were not, `kubectl drain` and a rollout would wait as well. So is one that waits for pods of another
+        configuration, since a rollout ends those only once this one is ready."""
+        rebuild, others = self._telemetry.rebuild, self._telemetry.waits_for
+        if others is not None:
+            return f"this pod takes no partition while there are {others}"
         return "" if rebuild is None else f"claims that Redis lacks are read back from the clean stream: {rebuild}"
 
     async def _ping(self) -> None:

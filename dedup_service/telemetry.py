@@ -8,7 +8,7 @@ import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Any
 
 import structlog
@@ -116,6 +116,13 @@ class Pause:
     """By this pod's clock, since the epoch."""
 
 
+class Waits(StrEnum):
+    """Pods that go first, so that this one leaves all partitions to them."""
+
+    PUBLISHING = "pods that publish what they read with this consumer group, while this one only observes"
+    CONFIGURATION = "pods of this deployment that have other inputs, or observe other groups"
+
+
 @dataclass(slots=True)
 class Telemetry:
     counts: dict[Count, dict[str, int]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(int)))
@@ -131,6 +138,7 @@ class Telemetry:
     outages: dict[str, Outage] = field(default_factory=dict)
     """The last outage of each dependency that was unavailable and is available again."""
     rebuild: RebuildProgress | None = None
+    waits_for: Waits | None = None
     """How far the claims are read back that Redis lacks; None while it lacks none."""
     logged_at: dict[str, float] = field(default_factory=dict)
     known_defects: set[str] = field(default_factory=set)
@@ -215,15 +223,15 @@ class Telemetry:
             effect=f"its partitions go to the others; it comes back after {seconds:.0f} s, once it reaches the hubs",
         )
 
-    def leaves_all_to_publishing_pods(self) -> None:
-        log.info(
-            "publishing_pods_read",
-            problem="others publish what they read with this consumer group",
-            effect="this pod only observes, and leaves all partitions to them until they are gone",
-        )
-
-    def observes_again(self) -> None:
-        log.info("publishing_pods_gone", effect="this pod observes again")
+    def waits_for_others(self, others: Waits | None) -> None:
+        """Logs it once, whatever the number of inputs."""
+        if others is self.waits_for:
+            return
+        self.waits_for = others
+        if others is None:
+            log.info("works_again", effect="the pods that went first are gone, and this one takes partitions")
+        else:
+            log.info("waits_for_others", others=str(others), effect="this pod takes no partition until they are gone")
 
     def takes_part_again(self) -> None:
         log.info("pod_takes_part")

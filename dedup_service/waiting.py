@@ -14,6 +14,8 @@ from dedup_service.telemetry import PartitionFigures, Telemetry
 FIRST_BACKOFF_SECONDS = 0.1
 MAX_BACKOFF_SECONDS = 2.0
 STARTUP_RETRY_SECONDS = 1.0
+FINISHING_SECONDS = 5.0
+"""For how long a pod that was asked to leave goes on sending what it has claimed."""
 
 T = TypeVar("T")
 
@@ -63,18 +65,33 @@ class Retrier:
         self._telemetry = telemetry
         self._stopping = stopping
         self._activity = activity
+        self._finishing_until: float | None = None
 
     def raise_if_stopping(self) -> None:
-        """To be called between steps that may take long. Raises StoppingError; what is unfinished then is left to the next
-        owner, as after a crash."""
+        """To be called before anything new is begun. Raises StoppingError."""
         if self._stopping.is_set():
+            raise StoppingError("stopped between two batches")
+
+    def raise_if_overdue(self) -> None:
+        """To be called between the sends of what is begun. Raises StoppingError when a pod that leaves has had the time to
+        finish; what is unfinished then is left to the next owner, as after a crash."""
+        if self._is_overdue():
             raise StoppingError("stopped between two sends")
+
+    def _is_overdue(self) -> bool:
+        if not self._stopping.is_set():
+            return False
+        now = self._clock.monotonic()
+        if self._finishing_until is None:
+            self._finishing_until = now + FINISHING_SECONDS
+        return now >= self._finishing_until
 
     async def run(self, operation: Callable[[], Awaitable[T]], *, repeat_ambiguous: bool = True) -> T:
         """Backs off and repeats on UnavailableError; without `repeat_ambiguous`, an ambiguous one is raised after the
         back-off.
 
-        Raises StoppingError when the service stops while the dependency is down, and any other error of the operation.
+        Raises StoppingError when a pod that leaves has had the time to finish while the dependency is down, and any other
+        error of the operation.
         """
         backoff = FIRST_BACKOFF_SECONDS
         failed: Dependency | None = None
@@ -87,7 +104,7 @@ class Retrier:
                 failed = error.dependency
                 begins_stall = self._activity.fails(began_at) or begins_stall
                 self._telemetry.unavailable(error.dependency, error.problem)
-                if self._stopping.is_set():
+                if self._is_overdue():
                     self._telemetry.forget(error.dependency)
                     raise StoppingError(str(error)) from error
                 await self._clock.sleep(backoff)

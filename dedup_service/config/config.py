@@ -8,7 +8,7 @@ from functools import cached_property
 
 from dedup_service.config.addresses import HubAddress
 from dedup_service.config.file import GroupSettings, load_config_file
-from dedup_service.config.groups import configured_groups, make_group, only_observes
+from dedup_service.config.groups import configured_groups, make_group, mode_of, only_observes
 from dedup_service.config.hubs import (
     InputConfig,
     OutputConfig,
@@ -20,7 +20,7 @@ from dedup_service.config.hubs import (
 from dedup_service.config.rebuildable import not_rebuildable
 from dedup_service.config.settings import Settings
 from dedup_service.config.warnings import ConfigWarning, file_warnings, no_groups, shared_consumer_groups, unknown_settings
-from dedup_service.core.groups import Group
+from dedup_service.core.groups import OBSERVE, Group
 from dedup_service.errors import ConfigurationProblems
 
 
@@ -66,6 +66,15 @@ class Config:
     def outputs(self) -> list[OutputConfig]:
         return configured_outputs(self.settings, self._file)
 
+    @cached_property
+    def common_ground(self) -> str:
+        """A digest of what all pods that work at the same time must have in common: the inputs, since a claim that came
+        through another one counts as that of a hub that is gone, and the groups that are only observed, since what one pod
+        observes no other publishes."""
+        inputs = ["/".join((*source.address.name, source.consumer_group)).lower() for source in self.inputs]
+        observed = [group.name for group in self.group_settings if mode_of(group, self.settings) == OBSERVE]
+        return _digest(repr((sorted(inputs), sorted(observed))))
+
     @property
     def warnings(self) -> list[ConfigWarning]:
         """What does not prevent the start."""
@@ -109,4 +118,8 @@ class Config:
 
 def _derived(*parts: str) -> str:
     text = "|".join(parts).lower()
-    return f"dd{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}"
+    return f"dd{_digest(text)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()

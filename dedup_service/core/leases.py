@@ -154,6 +154,8 @@ class Renewal:
     """The newest sample that any pod took."""
     others_progressed_ago: float = float("inf")
     """Seconds since any other pod last made progress."""
+    must_wait: bool = False
+    """Whether pods of another configuration are at work, so that this pod is granted nothing."""
 
 
 def still_held(held: Sequence[Lease], tenure: Tenure | None) -> list[Lease]:
@@ -164,11 +166,12 @@ def still_held(held: Sequence[Lease], tenure: Tenure | None) -> list[Lease]:
     return [lease for lease in held if not lease.is_lost]
 
 
-def all_lost(held: Sequence[Lease]) -> Renewal:
-    """The answer where Redis has forgotten claims: whatever it says of these leases later, they are not held any more."""
+def all_lost(held: Sequence[Lease], *, must_wait: bool = False) -> Renewal:
+    """The answer where Redis has forgotten claims, or where pods of another configuration are at work: whatever it says of
+    these leases later, they are not held any more."""
     for lease in held:
         lease.is_lost = True
-    return Renewal(pods=[], free=[], lost=[lease.partition_id for lease in held], sample=None)
+    return Renewal(pods=[], free=[], lost=[lease.partition_id for lease in held], sample=None, must_wait=must_wait)
 
 
 def fair_share(pods: list[str], me: str, partitions: int) -> int:

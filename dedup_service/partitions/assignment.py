@@ -13,7 +13,7 @@ from dedup_service.partitions.giving_up import GivingUp
 from dedup_service.partitions.worker import PartitionWorker
 from dedup_service.ports import Leases, Precedence, Publisher
 from dedup_service.processing.shared import Shared
-from dedup_service.telemetry import Count
+from dedup_service.telemetry import Count, Waits
 
 REDIS = Dependency(DependencyKind.REDIS)
 BACKGROUND_SECONDS = 2.0
@@ -56,8 +56,7 @@ class Assignment:
         self._sampling: asyncio.Task[None] | None = None
         self._giving_up = GivingUp(self._clock, self._telemetry, probe)
         self._free_since: dict[str, float] = {}
-        self._waits = False
-        """Whether others go first."""
+        self._waits_for: Waits | None = None
 
     def add_partitions(self, partition_ids: Sequence[str]) -> None:
         """From the next round on, they are shared like the others."""
@@ -87,9 +86,9 @@ class Assignment:
         try:
             renewal = await self._renew()
             self._giving_up.review([worker for worker, _ in self._workers.values()], renewal)
-            must_wait = await self._precedence.must_wait()
-            self._see_who_goes_first(must_wait=must_wait)
-            if not must_wait:
+            waits_for = await self._others_first(renewal)
+            self._wait_for(waits_for)
+            if waits_for is None:
                 await self._balance(renewal)
         except UnavailableError as error:
             self._telemetry.unavailable(error.dependency, error.problem)
@@ -117,15 +116,19 @@ class Assignment:
             if worker.lease.is_lost:  # even if another call found out: the answer of an earlier renewal may have been lost
                 worker.stop("the lease was lost")
 
-    def _see_who_goes_first(self, *, must_wait: bool) -> None:
-        if must_wait:
+    async def _others_first(self, renewal: Renewal) -> Waits | None:
+        if renewal.must_wait:
+            return Waits.CONFIGURATION
+        return Waits.PUBLISHING if await self._precedence.must_wait() else None
+
+    def _wait_for(self, others: Waits | None) -> None:
+        if others is not None:
             self._free_since = {}
             for worker, _ in self._workers.values():
-                worker.stop("given up to pods that publish")
-        if must_wait != self._waits:
-            self._waits = must_wait
-            tell = self._telemetry.leaves_all_to_publishing_pods if must_wait else self._telemetry.observes_again
-            tell()
+                worker.stop(f"given up to {others}")
+        if others is not self._waits_for:
+            self._waits_for = others
+            self._telemetry.waits_for_others(others)
 
     async def _balance(self, renewal: Renewal) -> None:
         """Those that were held longest go first, so that a partition which others left alone is not left alone again."""

@@ -91,12 +91,12 @@ class CleanSender:
     def _permit(self, seconds: float) -> None:
         """Asked after all waiting: other partitions' sends to the same output partition may have taken long."""
         self._lease.require(self._clock.monotonic(), seconds)
-        self._retrier.raise_if_stopping()
+        self._retrier.raise_if_overdue()
 
     async def _send_queue(self, partition: str, queue: Queue) -> None:
         failed: UnavailableError | None = None
         while queue:
-            self._retrier.raise_if_stopping()
+            self._retrier.raise_if_overdue()
             events = [clean.event for _, clean in queue]
             attempt = partial(self._publisher.publish, partition, events, self._permit)
             try:
@@ -142,7 +142,7 @@ async def send_dead_letters(
 
     async def publish(batch: list[OutgoingEvent]) -> int:
         try:
-            return await publisher.publish(partition, batch, lambda _: retrier.raise_if_stopping())
+            return await publisher.publish(partition, batch, lambda _: retrier.raise_if_overdue())
         except UndeliverableError as error:
             if _can_be_reduced(batch[0], error.reason):
                 raise
@@ -150,7 +150,7 @@ async def send_dead_letters(
 
     letters: list[tuple[EventWork, OutgoingEvent]] = [(item, letter) for item in work for _, letter in item.dead]
     while letters:
-        retrier.raise_if_stopping()
+        retrier.raise_if_overdue()
         batch = [letter for _, letter in letters]
         try:
             sent = await retrier.run(partial(publish, batch))

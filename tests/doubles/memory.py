@@ -15,7 +15,7 @@ import msgspec
 from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import CONFIRMED, OTHER_REPLICA, RESTORED, Claim, pack, unpack
 from dedup_service.core.events import InputEvent
-from dedup_service.core.leases import PRESENT, EndOffsets, Lease, LeaseRecord, Presence, Renewal
+from dedup_service.core.leases import PRESENT, EndOffsets, Lease, LeaseRecord, Presence, Renewal, all_lost
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.core.progress import Position
 from dedup_service.errors import Dependency, DependencyKind, UnavailableError, UndeliverableError
@@ -27,7 +27,7 @@ INPUT_HUB = Dependency(DependencyKind.INPUT_HUB)
 
 @dataclass(slots=True)
 class MemoryClock:
-    """A clock on which time passes only while something sleeps."""
+    """A clock on which time passes only while something sleeps, or a test lets it."""
 
     ms: int = 1_700_000_000_000
 
@@ -37,8 +37,11 @@ class MemoryClock:
     def monotonic(self) -> float:
         return self.ms / 1000
 
-    async def sleep(self, seconds: float) -> None:
+    def pass_by(self, seconds: float) -> None:
         self.ms += round(seconds * 1000)
+
+    async def sleep(self, seconds: float) -> None:
+        self.pass_by(seconds)
         await asyncio.sleep(0)
 
 
@@ -319,6 +322,20 @@ class AlwaysFirst:
 
 
 @dataclass(slots=True)
+class MemoryAtWork:
+    """Whose configuration's pods may hold leases, of whatever hub, and until when."""
+
+    configuration: str = ""
+    until: float = float("-inf")
+
+    def allows(self, configuration: str, now: float, ttl_seconds: float) -> bool:
+        if now < self.until and self.configuration != configuration:
+            return False
+        self.configuration, self.until = configuration, max(self.until, now + ttl_seconds)
+        return True
+
+
+@dataclass(slots=True)
 class MemoryLeases:
     clock: Clock
     partition_ids: list[str]
@@ -330,6 +347,7 @@ class MemoryLeases:
     sample: EndOffsets | None = None
     sampled_at: float = float("-inf")
     began: int | None = None
+    at_work: MemoryAtWork = field(default_factory=MemoryAtWork)
 
     async def began_ms(self, now_ms: int) -> int:
         self.began = now_ms if self.began is None else self.began
@@ -345,8 +363,12 @@ class MemoryLeases:
         lease = self.stored.get(partition_id)
         return lease is None or lease.released or lease.deadline <= self.clock.monotonic()
 
-    async def renew(self, pod_id: str, held: Sequence[Lease], presence: Presence = PRESENT) -> Renewal:
+    async def renew(
+        self, pod_id: str, held: Sequence[Lease], presence: Presence = PRESENT, configuration: str = ""
+    ) -> Renewal:
         now = self.clock.monotonic()
+        if not self.at_work.allows(configuration, now, self.ttl_seconds):
+            return all_lost(held, must_wait=True)
         if presence.progressed_ago is not None:
             self.progressed[pod_id] = now - presence.progressed_ago
         others = max((at for pod, at in self.progressed.items() if pod != pod_id), default=float("-inf"))
@@ -369,8 +391,10 @@ class MemoryLeases:
         lease.renewed(now, self.ttl_seconds)
         return True
 
-    async def take(self, pod_id: str, partition_id: str, generation: int = 0) -> Lease | None:
+    async def take(self, pod_id: str, partition_id: str, generation: int = 0, configuration: str = "") -> Lease | None:
         if not self._is_free(partition_id):
+            return None
+        if not self.at_work.allows(configuration, self.clock.monotonic(), self.ttl_seconds):
             return None
         old = self.stored.get(partition_id)
         record = old.record if old else None

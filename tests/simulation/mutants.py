@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from dedup_service import waiting
 from dedup_service.adapters.redis.marked import Generations
 from dedup_service.core import claims
 from dedup_service.core.claim_requests import ClaimRequest
@@ -36,7 +37,7 @@ from dedup_service.rebuild.rebuilder import Rebuilder
 from dedup_service.waiting import Retrier
 from tests.doubles.ledger import MemoryLedger
 from tests.doubles.markers import MemoryMarkers, MemoryServer
-from tests.doubles.memory import MemoryClaims
+from tests.doubles.memory import MemoryAtWork, MemoryClaims
 from tests.simulation import ports
 from tests.simulation.ports import SimulatedLeases, SimulatedPublisher
 from tests.support.shared import CLEAN_HUB_READING
@@ -441,6 +442,16 @@ def clocks_ahead_are_believed(patch: Patch) -> None:
     patch.setattr(Memory, "_can_judge", believing)
 
 
+def configurations_work_side_by_side(patch: Patch) -> None:
+    """A pod is granted leases while others work that know other inputs."""
+    patch.setattr(MemoryAtWork, "allows", lambda *_: True)
+
+
+def claims_are_left_unpublished(patch: Patch) -> None:
+    """A pod that is asked to leave sends nothing more of what it has claimed, although nobody may read it again."""
+    patch.setattr(waiting, "FINISHING_SECONDS", 0.0)
+
+
 CAUGHT_BY: dict[str, tuple[Mutant, str]] = {
     "naive": (naive, "crashes"),
     "checkpoint-first": (checkpoint_first, "many crashes"),
@@ -478,6 +489,8 @@ CAUGHT_BY: dict[str, tuple[Mutant, str]] = {
     "claims-of-before-are-kept": (claims_of_before_are_kept, "redis returns"),
     "old-copies-are-judged": (old_copies_are_judged, "redis forgets"),
     "clocks-ahead-are-believed": (clocks_ahead_are_believed, "redis forgets"),
+    "configurations-work-side-by-side": (configurations_work_side_by_side, "input added"),
+    "claims-are-left-unpublished": (claims_are_left_unpublished, "input removed"),
     "replays-are-counted": (replays_are_counted, "many crashes"),
     "skip-by-sequence-number": (skip_by_sequence_number, "recreated"),
 }

@@ -34,11 +34,12 @@ from tests.simulation.scenario import (
     GRACE_SECONDS,
     HORIZON_SECONDS,
     LEASE_SECONDS,
+    Input,
 )
 from tests.support.groups import admission_of, group_of
 from tests.support.shared import (
-    INPUT,
     REDIS,
+    incarnations_of,
     input_of,
     shared_of,
 )
@@ -72,8 +73,8 @@ class PodClock:
 class Pod:
     """A pod: real code on ports that fail, and that stop working for good when the pod is killed."""
 
-    def __init__(self, world: World, name: str) -> None:
-        self.world, self.name = world, name
+    def __init__(self, world: World, name: str, inputs: tuple[Input, ...]) -> None:
+        self.world, self.name, self.inputs = world, name, inputs
         self.life = 0
         self.reaches_hub_at = 0.0
         self.hub_is_silent = False
@@ -123,6 +124,11 @@ class Process:
     def world(self) -> World:
         return self.pod.world
 
+    @property
+    def configuration(self) -> str:
+        """What all pods at work must have in common."""
+        return " ".join(item.name for item in self.pod.inputs)
+
     async def run(self, stopping: asyncio.Event) -> None:
         world = self.world
         name = f"{self.pod.name}-{self.life}"
@@ -137,7 +143,7 @@ class Process:
                 world.rng.choice(["source", "group"]),
             )
         output = OutputPolicy(partitions, by, "g")
-        leases, window_ms = SimulatedLeases(self), round(world.scenario.window_seconds * 1000)
+        window_ms = round(world.scenario.window_seconds * 1000)
         clean_partitions = sorted(world.clean.partitions)
         shared = shared_of(
             admission_of(group_of(mode=world.scenario.mode, window_ms=window_ms, output=output)),
@@ -146,17 +152,22 @@ class Process:
             claims=SimulatedClaims(self),
             clean=SimulatedPublisher(self, world.clean),
             dead_letters=SimulatedPublisher(self, world.dead),
-            incarnation=world.hub.incarnation,
+            incarnations=incarnations_of({item.name: world.hub.incarnation + item.incarnation for item in self.pod.inputs}),
             clean_partitions=clean_partitions,
             markers=SimulatedMarkers(self),
             memory=Memory(clean_partitions, clock_error_ms=round(CLOCK_ERROR_SECONDS * 1000)),
         )
         rebuilder = self._rebuilder(name, shared, window_ms)
-        source = input_of(SimulatedHub(self), SimulatedCheckpoints(self), leases, world.configured_retention_ms)
+        assignments = [self._assignment(name, shared, item) for item in self.pod.inputs]
+        await asyncio.gather(rebuilder.run(stopping), *(assignment.run(stopping) for assignment in assignments))
+
+    def _assignment(self, name: str, shared: Shared, item: Input) -> Assignment:
+        leases, retention_ms = SimulatedLeases(self, item), self.world.configured_retention_ms
+        source = input_of(SimulatedHub(self, item), SimulatedCheckpoints(self), leases, retention_ms, item.name)
         options = WorkerOptions("earliest", checkpoint_interval_seconds=1.0)
-        assignment = Assignment(
+        return Assignment(
             name,
-            sorted(world.hub.partitions),
+            list(item.partitions),
             AssignmentOptions(interval_seconds=0.5, sample_interval_seconds=1.0),
             leases,
             AlwaysFirst(),
@@ -164,13 +175,13 @@ class Process:
             lambda lease: PartitionWorker(lease, source, shared, leases, options),
             self.probe,
         )
-        await asyncio.gather(rebuilder.run(stopping), assignment.run(stopping))
 
     def _rebuilder(self, name: str, shared: Shared, window_ms: int) -> Rebuilder:
         ports, memory = shared.ports, shared.memory
         assert ports.tail is not None
         assert ports.markers is not None
-        published = PublishedReader({INPUT: shared.admission.groups}, shared.incarnations, shared.admission.extractor, "")
+        groups = dict.fromkeys((item.name for item in self.pod.inputs), shared.admission.groups)
+        published = PublishedReader(groups, shared.incarnations, shared.admission.extractor, "")
         options = RebuildOptions(LEASE_SECONDS, window_ms, lambda: round(HORIZON_SECONDS * 1000), lambda: 0)
         reading_back = ReadingBack(ports.tail, ports.claims, ports.markers, published, ports.clock, self.telemetry)
         past = Past(self._has_worked, ports.tail, memory.clean_partitions, ports.clock, self.telemetry)

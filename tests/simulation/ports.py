@@ -22,8 +22,10 @@ from tests.doubles.memory import (
     MemoryPublisher,
 )
 from tests.simulation.scenario import (
+    ALL,
     CALL_SECONDS,
     SEND_TIMEOUT_SECONDS,
+    Input,
 )
 from tests.support.shared import (
     CHECKPOINTS,
@@ -60,6 +62,7 @@ class SimulatedClaims:
 @dataclass
 class SimulatedLeases:
     process: Process
+    input: Input = ALL
 
     def add_partitions(self, partition_ids: Sequence[str]) -> None:
         self.process.world.leases.add_partitions(partition_ids)
@@ -69,16 +72,22 @@ class SimulatedLeases:
 
     async def renew(self, pod_id: str, held: Sequence[Lease], presence: Presence = PRESENT) -> Renewal:
         leases, mine = self.process.world.leases, still_held(held, self.process.markers.tenure)
+        configuration = self.process.configuration
         try:
-            renewal = await self.process.marked_call(lambda: leases.renew(pod_id, mine, presence), is_fenced=True)
+            renewal = await self.process.marked_call(
+                lambda: leases.renew(pod_id, mine, presence, configuration), is_fenced=True
+            )
         except ForgottenError:
             return all_lost(held)
-        return dataclasses.replace(renewal, lost=[lease.partition_id for lease in held if lease.is_lost])
+        lost = [lease.partition_id for lease in held if lease.is_lost]
+        return dataclasses.replace(renewal, free=[p for p in renewal.free if p in self.input.partitions], lost=lost)
 
     async def take(self, pod_id: str, partition_id: str) -> Lease | None:
-        leases, tenure = self.process.world.leases, self.process.markers.tenure
+        leases, tenure, configuration = self.process.world.leases, self.process.markers.tenure, self.process.configuration
         try:
-            lease = await self.process.marked_call(lambda: leases.take(pod_id, partition_id, tenure[0]), is_fenced=True)
+            lease = await self.process.marked_call(
+                lambda: leases.take(pod_id, partition_id, tenure[0], configuration), is_fenced=True
+            )
         except ForgottenError:
             return None
         if lease is not None:
@@ -281,11 +290,13 @@ class SimulatedReader:
 @dataclass
 class SimulatedHub:
     process: Process
+    input: Input = ALL
     dependency: Dependency = INPUT_HUB
 
     async def info(self) -> HubInfo:
         await self._reach()
-        return await self.process.call(self.process.world.hub.info, INPUT_HUB)
+        info = await self.process.call(self.process.world.hub.info, INPUT_HUB)
+        return HubInfo(info.incarnation + self.input.incarnation, list(self.input.partitions))
 
     async def _reach(self) -> None:
         if self.process.is_cut_off:

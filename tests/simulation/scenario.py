@@ -20,6 +20,20 @@ HORIZON_SECONDS = 12.0
 
 
 @dataclass(frozen=True)
+class Input:
+    """Some partitions of the simulated hub, as pods are configured with them: each input is a hub of its own to them."""
+
+    name: str
+    partitions: tuple[str, ...]
+    incarnation: int = 0
+    """Added to that of the simulated hub."""
+
+
+ALL = Input("default", tuple(map(str, range(INPUTS))))
+WEST, EAST = Input("west", ("0", "1")), Input("east", ("2",), 1000)
+
+
+@dataclass(frozen=True)
 class Scenario:
     """How often each fault happens. Rates are per call of a port, numbers are per run."""
 
@@ -70,5 +84,7 @@ class Scenario:
     twice_in_one_event: float = 0.0
     """The share of events in which a reading stands twice."""
     wrong_clocks: bool = True
+    configurations: tuple[tuple[Input, ...], ...] = ((ALL,),)
+    """The inputs with which all pods begin, and those that rolling updates then give them, one after the other."""
     reroutes: bool = False
     """Whether each life of a pod has another idea of where in the clean stream readings belong."""

@@ -80,6 +80,8 @@ class World:
         self.pods: list[Pod] = []
         self.cut_off: Pod | None = None
         self.failovers = 0
+        self.version = 0
+        """Which of the scenario's configurations was rolled out last."""
 
     # --- the plant and its replicas
 
@@ -213,13 +215,14 @@ class World:
         self.emit()
         if self.scenario.outage_seconds:
             self._hold_back()
-        self.pods = [Pod(self, f"pod-{n}") for n in range(self.scenario.pods)]
+        self.pods = self._new_pods(0)
         for pod in self.pods:
             pod.start()
         repeating = asyncio.create_task(self._repeat()) if self.scenario.repeats else None
         measuring = asyncio.create_task(self._measure()) if self.scenario.is_live else None
         troubles = [self._kill] * self.scenario.kills + [self._freeze] * self.scenario.freezes
         troubles += [self._stop] * self.scenario.stops
+        troubles += [self._reconfigure] * (len(self.scenario.configurations) - 1)
         troubles += [self._cut_off] * self.scenario.cut_offs + [self._expire] * self.scenario.expiries
         troubles += [self._fail_over] * self.scenario.failovers
         troubles += [self._lag] * self.scenario.lags + [self._return] * self.scenario.returns
@@ -243,7 +246,8 @@ class World:
 
     def _is_finished(self) -> bool:
         """Judged by record or checkpoint, because a former owner may have moved a checkpoint back."""
-        return all(self._is_finished_in(partition, log) for partition, log in self.hub.partitions.items())
+        read = [partition for item in self.pods[0].inputs for partition in item.partitions]
+        return all(self._is_finished_in(partition, self.hub.partitions[partition]) for partition in read)
 
     def _is_finished_in(self, partition: str, log: list[InputEvent]) -> bool:
         if self.first_kept(partition) == len(log):
@@ -277,6 +281,23 @@ class World:
         await pod.stop()
         await asyncio.sleep(self.rng.choice([0.0, 0.5, 8.0]))
         pod.start()
+
+    def _new_pods(self, version: int) -> list[Pod]:
+        inputs = self.scenario.configurations[version]
+        return [Pod(self, f"pod-{n}-of-{version}", inputs) for n in range(self.scenario.pods)]
+
+    async def _reconfigure(self) -> None:
+        """A rolling update: each pod is asked to leave once another one with the next configuration has started."""
+        self.version += 1
+        new = self._new_pods(self.version)
+        for n, pod in enumerate(new):
+            pod.start()
+            await asyncio.sleep(self.rng.choice([0.0, 0.5, 3.0]))
+            await self.pods[n].stop()
+            self.pods[n] = pod
+            if self.scenario.kills and self.rng.random() < 0.3:
+                await self._kill()
+            await asyncio.sleep(self.rng.choice([0.0, 0.5, 3.0]))
 
     async def _freeze(self) -> None:
         self.rng.choice(self.pods).freeze(self.rng.uniform(1.0, 3 * LEASE_SECONDS))

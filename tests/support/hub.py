@@ -107,7 +107,13 @@ def encoded_single(reading_id: str, body: bytes = b"{}", source: str = "urn:plan
 
 def encoded_id(message: bytes) -> str:
     """The id of a stored reading in binary mode."""
+    return encoded_reading(message)[1]
+
+
+def encoded_reading(message: bytes) -> tuple[str, str]:
+    """The source and the id of a stored reading in binary mode."""
     for code, _, value_at, _ in sections(message):
         if code == APPLICATION_PROPERTIES:
-            return str(decode(message, value_at)[0]["cloudEvents_id"])
+            properties = decode(message, value_at)[0]
+            return str(properties["cloudEvents_source"]), str(properties["cloudEvents_id"])
     raise ValueError("the message has no application properties")

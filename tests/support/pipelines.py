@@ -18,7 +18,7 @@ from dedup_service.telemetry import PartitionFigures, Telemetry
 from dedup_service.waiting import Activity, Retrier
 from tests.doubles.memory import MemoryClaims, MemoryClock, MemoryPublisher
 from tests.support.groups import admission_of, group_of
-from tests.support.shared import shared_of
+from tests.support.shared import INPUT, incarnations_of, shared_of
 
 WINDOW_MS, RETENTION_MS = 1000, 10_000
 
@@ -51,7 +51,7 @@ class World:
             claims=self.claims,
             clean=None if self.mode == "observe" else self.clean,
             dead_letters=self.dead,
-            incarnation=self.incarnation,
+            incarnations=incarnations_of({INPUT: self.incarnation}),
             newest_sample=self.newest_sample,
         )
         lease = Lease(partition, epoch=1, valid_until=float("inf"), inherited=None)

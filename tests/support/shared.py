@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import SecretStr
@@ -33,6 +33,13 @@ INPUT_HUB_READING = Dependency(DependencyKind.INPUT_HUB_READING)
 ADDRESS = HubAddress("DEDUP_INPUT_CONNECTION_STRING", SecretStr(""), "ns", "hub", has_key=False, is_emulator=True)
 
 
+def incarnations_of(by_input: Mapping[str, int]) -> Incarnations:
+    incarnations = Incarnations(by_input)
+    for name, incarnation in by_input.items():
+        incarnations.saw(name, incarnation)
+    return incarnations
+
+
 def shared_of(
     admission: Admission,
     clock: Any,
@@ -41,30 +48,27 @@ def shared_of(
     claims: Any,
     clean: Any,
     dead_letters: Any,
-    incarnation: int | None = None,
+    incarnations: Incarnations | None = None,
     newest_sample: NewestSample | None = None,
     clean_partitions: Iterable[str] = ("0",),
     markers: Any = None,
     memory: Memory | None = None,
 ) -> Shared:
     """`clean` is the clean hub and its tail; None where every group only observes."""
-    incarnations = Incarnations([INPUT])
-    if incarnation is not None:
-        incarnations.saw(INPUT, incarnation)
     return Shared(
         ports=SharedPorts(claims, clean, clean, dead_letters, clock, telemetry, markers),
         admission=admission,
         forward_to=OUTPUT,
         dead_letter_partitions=["0"],
-        incarnations=incarnations,
+        incarnations=incarnations or Incarnations([INPUT]),
         newest_sample=newest_sample or NewestSample(),
         clean_partitions=sorted(clean_partitions),
         memory=memory or Memory(),
     )
 
 
-def input_of(hub: Any, checkpoints: Any, leases: Leases, retention_ms: int) -> InputPorts:
-    config = InputConfig(INPUT, ADDRESS, "dedup", retention_ms)
+def input_of(hub: Any, checkpoints: Any, leases: Leases, retention_ms: int, name: str = INPUT) -> InputPorts:
+    config = InputConfig(name, ADDRESS, "dedup", retention_ms)
     retention = Retention(retention_ms)
     return InputPorts(
         config, hub, checkpoints, None, make_leases=lambda _: leases, precedence=AlwaysFirst(), retention=retention

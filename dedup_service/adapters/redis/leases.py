@@ -43,8 +43,10 @@ class RedisLeases:
         monotonic: Callable[[], float],
         report: Report = log_unreadable,
         generations: Generations | None = None,
+        configuration: str = "",
     ) -> None:
-        """`generations`: what is known of the markers; None for leases without them."""
+        """`generations`: what is known of the markers; None for leases without them. `configuration`: what pods that work at
+        the same time must have in common; empty where they need nothing."""
         self._client = client
         self._partition_ids = list(partition_ids)
         self._ttl_seconds = ttl_seconds
@@ -56,9 +58,11 @@ class RedisLeases:
         self._began = scope_prefix(namespace, "began", scope).encode()
         self._progress = scope_prefix(namespace, "progress", scope).encode()
         self._sample = f"{namespace}{{0}}sample".encode()
+        self._configuration = configuration
+        self._at_work = f"{namespace}{{0}}configuration".encode()
         self._renew, self._take, self._write = (
-            MarkedScript(Script(client, *LEASE_SCRIPT, name), generations, is_fenced=True)
-            for name in ("lease_renew.lua", "lease_take.lua", "lease_write.lua")
+            MarkedScript(Script(client, *LEASE_SCRIPT, *parts), generations, is_fenced=True)
+            for parts in (("at_work.lua", "lease_renew.lua"), ("at_work.lua", "lease_take.lua"), ("lease_write.lua",))
         )
 
     def _lease(self, partition_id: str) -> bytes:
@@ -82,17 +86,20 @@ class RedisLeases:
         mine = {lease.partition_id: lease for lease in still_held(held, self._renew.tenure(SHARD))}
         records = {partition: lease.record for partition, lease in mine.items()}
         ago_ms = "" if presence.progressed_ago is None else round(presence.progressed_ago * 1000)
-        args: list[Any] = [pod_id, self._ttl_ms, int(presence.takes_part), ago_ms]
+        args: list[Any] = [pod_id, self._ttl_ms, int(presence.takes_part), ago_ms, self._configuration]
         partitions = tuple(self._partition_ids)
         for partition in partitions:
             lease, record = mine.get(partition), records.get(partition)
             args += NOT_HELD if lease is None else (lease.epoch, b"" if record is None else record.encode())
-        keys = [self._pods, self._progress, self._sample, *(self._lease(partition) for partition in partitions)]
+        leases = [self._lease(partition) for partition in partitions]
+        keys = [self._pods, self._progress, self._sample, self._at_work, *leases]
         try:
-            pods, others_ms, sample, states, unreadable = await self._renew(SHARD, keys, args)
+            must_wait, pods, others_ms, sample, states, unreadable = await self._renew(SHARD, keys, args)
         except ForgottenError:
             return all_lost(held)
         report_all(self._report, unreadable)
+        if must_wait:
+            return all_lost(held, must_wait=True)
         by_state: dict[bytes, list[str]] = {}
         for partition, state in zip(partitions, states, strict=True):
             by_state.setdefault(state, []).append(partition)
@@ -113,7 +120,7 @@ class RedisLeases:
         asked_at, tenure = self._monotonic(), self._take.tenure(SHARD)
         try:
             epoch, record, is_current, unreadable = await self._take(
-                SHARD, [self._lease(partition_id)], [pod_id, self._ttl_ms]
+                SHARD, [self._lease(partition_id), self._at_work], [pod_id, self._ttl_ms, self._configuration]
             )
         except ForgottenError:
             return None

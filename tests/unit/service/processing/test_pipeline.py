@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import gzip
 import json
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from dedup_service.processing.claiming import Claimer
 from dedup_service.processing.event_work import EventWork
 from dedup_service.processing.pipeline import Pipeline
 from dedup_service.telemetry import Count
+from dedup_service.waiting import FINISHING_SECONDS
 from tests.doubles.memory import MemoryClaims
 from tests.support import readings
 from tests.support.groups import OUTPUT
@@ -121,7 +123,7 @@ async def test_publishing_waits_for_the_hub_and_confirms_afterwards() -> None:
 async def test_a_claim_is_not_confirmed_before_it_is_published() -> None:
     world = World()
     world.clean.before_send = world.stopping.set
-    world.clean.failures = [UnavailableError(CLEAN_HUB, "busy")]
+    world.clean.failures = [UnavailableError(CLEAN_HUB, "busy")] * 100
     pipeline = world.pipeline()
     with pytest.raises(StoppingError):
         await pipeline.process([world.at(single("1", b"x"), 0)])
@@ -133,22 +135,39 @@ async def test_a_claim_is_not_confirmed_before_it_is_published() -> None:
 async def test_what_was_published_before_the_stop_is_confirmed() -> None:
     world = World()
     world.dead.before_send = world.stopping.set
-    world.dead.failures = [UnavailableError(DEAD_LETTER_HUB, "busy")]
+    world.dead.failures = [UnavailableError(DEAD_LETTER_HUB, "busy")] * 100
     with pytest.raises(StoppingError):
         await world.pipeline().process([world.at(batch_of([element("1"), b"{}"]), 0)])
     ((claim, _),) = world.claims.stored.values()
     assert unpack(claim).confirmed
 
 
-async def test_a_pod_that_leaves_stops_between_two_sends_and_its_successor_goes_on() -> None:
+async def test_a_pod_that_leaves_finishes_what_it_has_claimed() -> None:
+    """After a change of inputs, nobody may read it again."""
+    world = World()
+    events = [world.at(single(str(n), str(n).encode()), n) for n in range(10)]
+    sends = iter(range(20))
+    world.clean.before_send = lambda: world.stopping.set() if next(sends) == 3 else None
+    world.clean.failures = [UnavailableError(CLEAN_HUB, "busy")]
+    await world.pipeline().process(events)
+    assert sorted(world.clean_bodies()) == [str(n).encode() for n in range(10)]
+
+
+async def test_a_pod_that_leaves_and_is_slow_stops_between_two_sends_and_its_successor_goes_on() -> None:
     world = World()
     events = [world.at(single(str(n), str(n).encode()), n) for n in range(10)]
     sends = iter(range(10))
-    world.clean.before_send = lambda: world.stopping.set() if next(sends) == 3 else None
+
+    def before_send() -> None:
+        world.clock.pass_by(FINISHING_SECONDS / 2)
+        if next(sends) == 1:
+            world.stopping.set()
+
+    world.clean.before_send = before_send
     pipeline = world.pipeline()
     with pytest.raises(StoppingError):
         await pipeline.process(events)
-    assert world.clean_bodies() == [b"0", b"1", b"2"]  # the fourth waited for its turn, and the pod was asked to leave
+    assert world.clean_bodies() == [b"0", b"1", b"2"]
     assert pipeline.progress.finished is None
     world.stopping.clear()
     world.clean.before_send = lambda: None
@@ -158,7 +177,9 @@ async def test_a_pod_that_leaves_stops_between_two_sends_and_its_successor_goes_
 
 async def test_a_dead_letter_that_waits_for_its_turn_is_left_to_the_successor_of_a_pod_that_leaves() -> None:
     world = World()
-    world.dead.before_send = world.stopping.set
+    turns: Iterator[Callable[[], None]] = iter([world.stopping.set, lambda: world.clock.pass_by(FINISHING_SECONDS)])
+    world.dead.before_send = lambda: next(turns)()
+    world.dead.failures = [UnavailableError(DEAD_LETTER_HUB, "busy")]
     with pytest.raises(StoppingError):
         await world.pipeline().process([world.at(batch_of([b"{}"]), 0)])
     assert world.dead.events == []

@@ -35,7 +35,7 @@ from dedup_service.adapters.redis.namespaces import check_former_namespace
 from dedup_service.adapters.redis.precedence import RedisPrecedence
 from dedup_service.adapters.redis.timeline import RedisTimelineStore
 from dedup_service.commands.capture import chosen_input
-from dedup_service.commands.check import RoundTripPorts
+from dedup_service.commands.check import CheckFailedError, RoundTripPorts, refusal
 from dedup_service.config.addresses import HubAddress
 from dedup_service.config.config import Config
 from dedup_service.config.hubs import InputConfig, OutputConfig
@@ -217,7 +217,7 @@ async def build_fleet(settings: Settings) -> AsyncIterator[Fleet]:
 
 @asynccontextmanager
 async def build_round_trip(settings: Settings) -> AsyncIterator[RoundTripPorts]:
-    """Raises ConfigurationError."""
+    """Raises ConfigurationError, or CheckFailedError where no group would publish what is sent."""
     config, azure = Config(settings), AzureClients(_network(settings))
     address = config.check_address
     if len(config.inputs) > 1:
@@ -226,6 +226,8 @@ async def build_round_trip(settings: Settings) -> AsyncIterator[RoundTripPorts]:
     outputs = [item for item in config.outputs if not item.name]
     if not outputs:
         raise ConfigurationError(f"{PREFIX}OUTPUT_CONNECTION_STRING", "is missing, so nothing would come out", HUB_EXAMPLE)
+    if (refused := refusal(config.groups(clean_partitions=["0"]))) is not None:
+        raise CheckFailedError(refused)
     publisher = _publisher(azure, address, Dependency(DependencyKind.INPUT_HUB_SENDING), settings)
     ports = RoundTripPorts(publisher, _clean(outputs[0], settings, azure), _tail(outputs[0], settings, azure))
     try:

@@ -15,6 +15,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 from edge_sender import bootstrap
+from edge_sender.buffering.spool_values import SpoolUnusableError
 from edge_sender.commands.browse import add_browse, run_browse
 from edge_sender.commands.outputs import CompareError
 from edge_sender.commands.try_sources import add_try, run_try
@@ -84,6 +85,10 @@ async def _run_once(effective: Effective, uplink: Uplink, stop: asyncio.Event, *
     sender = bootstrap.make_sender(settings, sources, uplink)
     checks = [item.check.run() for item in sender.sources if item.check is not None]
     async with serving(sender, settings.http_host, settings.http_port) as port:
+        try:
+            await sender.store.open()
+        except SpoolUnusableError as error:
+            raise SettingsError(str(error)) from None
         replica = replica_name(settings)
         logger.info(started(settings, sources, sender, os.environ, replica=replica, port=port, from_twin=from_twin))
         await sender.run(stop, *checks, *others)

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING
 
 from edge_sender.buffering.batcher import BatchLimits
 from edge_sender.buffering.inbox import IntakeOptions
-from edge_sender.buffering.spool import Spool, SpoolLimits, SpoolUnusableError, open_spool, why_unusable
+from edge_sender.buffering.salvage import SpoolFile
+from edge_sender.buffering.spool_file import why_unusable
+from edge_sender.buffering.spool_values import SpoolLimits
+from edge_sender.clocks import system_clocks
 from edge_sender.config.names import client_id_of, replica_name, secret
 from edge_sender.config.opcua import OpcUaConfig
 from edge_sender.config.settings import IN_MEMORY, EdgeSettings, SettingsError, SettingsProblems
@@ -21,7 +24,7 @@ from edge_sender.config.sources import NO_SOURCES, SourceConfig, SourcesDocument
 from edge_sender.counters import SourceTally
 from edge_sender.election import ElectionOptions
 from edge_sender.identity.check import IdentityCheck
-from edge_sender.ports import Clocks, SourceConfigError, Uplink, Witness
+from edge_sender.ports import SourceConfigError, Uplink, Witness
 from edge_sender.sender import ConfiguredSource, Sender, SenderOptions
 from edge_sender.sources.make import certificates, make_probe, make_source, make_trial, survey
 from edge_sender.sources.namesakes import Namesakes
@@ -49,18 +52,16 @@ OF_ITS_DEBUGGER = {"EdgeHubConnectionString", "EdgeModuleCACertificateFile"}
 
 def make_sender(settings: EdgeSettings, sources: SourcesDocument, uplink: Uplink) -> Sender:
     """Raises SettingsError."""
-    namesakes = Namesakes()
+    namesakes, clocks = Namesakes(), system_clocks()
     configured = [_configured_source(settings, source, namesakes) for source in sources.sources]
-    return Sender(
-        _options(settings), configured, _spool(settings), uplink, Clocks(time.monotonic, time.time), _witness(settings)
-    )
+    spool = SpoolFile(spool_path(settings), _spool_limits(settings), clocks)
+    return Sender(_options(settings), configured, spool, uplink, clocks, _witness(settings))
 
 
 def _options(settings: EdgeSettings) -> SenderOptions:
     overlap = settings.overlap_seconds if settings.ha == "active-passive" else 0.0
     return SenderOptions(
         intake=IntakeOptions(settings.memory_readings, settings.spool_when_full, overlap),
-        spool=_spool_limits(settings),
         commit_seconds=settings.spool_commit_seconds,
         batch=BatchLimits(settings.batch_max_readings, settings.batch_max_bytes, settings.batch_max_seconds),
         max_in_flight=settings.max_in_flight,
@@ -80,13 +81,6 @@ def _spool_limits(settings: EdgeSettings) -> SpoolLimits:
 def spool_path(settings: EdgeSettings) -> Path | None:
     """The spool's file; None keeps the spool in memory."""
     return None if settings.spool_path == IN_MEMORY else Path(settings.spool_path)
-
-
-def _spool(settings: EdgeSettings) -> Spool:
-    try:
-        return open_spool(spool_path(settings), _spool_limits(settings), time.time)
-    except SpoolUnusableError as error:
-        raise SettingsError(str(error)) from None
 
 
 def try_out(sources: SourcesDocument) -> None:
@@ -171,7 +165,8 @@ def _configured_source(settings: EdgeSettings, config: SourceConfig, namesakes: 
             seconds=settings.identity_check_seconds,
             every_seconds=settings.identity_check_every_seconds,
         )
-    return ConfiguredSource(source, config.rules, config.event_type, check, tally if config.kind == "opcua" else None)
+    kept = tally if config.kind == "opcua" else None
+    return ConfiguredSource(source, config.rules, config.event_type, check, kept, resumes=config.kind == "file")
 
 
 def _witness(settings: EdgeSettings) -> Witness | None:

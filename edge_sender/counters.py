@@ -6,8 +6,16 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Literal
 
-Reason = Literal["no-identity", "without-time", "memory-full", "spool-full", "too-old", "refused"]
-REASONS: tuple[Reason, ...] = ("no-identity", "without-time", "memory-full", "spool-full", "too-old", "refused")
+Reason = Literal["no-identity", "without-time", "memory-full", "spool-full", "too-old", "refused", "damaged"]
+REASONS: tuple[Reason, ...] = (
+    "no-identity",
+    "without-time",
+    "memory-full",
+    "spool-full",
+    "too-old",
+    "refused",
+    "damaged",
+)
 
 Loss = Literal["overflow", "gap", "interruption", "undecodable", "unknown-item", "missed"]
 LOSSES: tuple[Loss, ...] = ("overflow", "gap", "interruption", "undecodable", "unknown-item", "missed")
@@ -100,6 +108,8 @@ class Counters:
     sent_bytes: int = 0
     retries: int = 0
     commits: int = 0
+    commit_seconds: float = 0.0
+    """How long they took altogether."""
     spool_failures: int = 0
     takeovers: int = 0
 

@@ -14,7 +14,13 @@ from wire.ids import Sample
 class Clocks:
     monotonic: Callable[[], float]
     now: Callable[[], float]
-    """Wall clock, in seconds since the epoch."""
+    """Wall clock, in seconds since the epoch. It may be set at any time."""
+    uptime: Callable[[], float]
+    """Seconds since the gateway booted. It never steps, and runs on while the gateway is suspended."""
+    boot: str
+    """Names the boot to which `uptime` refers."""
+    is_synchronised: Callable[[], bool]
+    """Whether somebody keeps the wall clock right, such as NTP. False if that is not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from edge_sender.buffering.batcher import Batcher, BatchLimits
 from edge_sender.buffering.delivery import Delivery
 from edge_sender.buffering.inbox import Inbox, IntakeOptions, SourceIntake
-from edge_sender.buffering.spool import Spool, SpoolLimits
+from edge_sender.buffering.salvage import SpoolFile
 from edge_sender.buffering.store import Store
 from edge_sender.counters import Counters, SourceTally
 from edge_sender.election import Election, ElectionOptions, Role
@@ -26,7 +26,6 @@ NOTE_SECONDS = 0.2
 @dataclass(frozen=True, slots=True)
 class SenderOptions:
     intake: IntakeOptions
-    spool: SpoolLimits
     commit_seconds: float
     batch: BatchLimits
     max_in_flight: int
@@ -45,6 +44,8 @@ class ConfiguredSource:
     """Observes the samples, to find out whether the rules suit the source."""
     tally: SourceTally | None = None
     """Kept by sources that subscribe to variables of a server."""
+    resumes: bool = False
+    """Whether it begins where it was, for which it needs the spool."""
 
     def intake(self, inbox: Inbox, positions: Mapping[str, str]) -> Intake:
         intake = SourceIntake(inbox, self.source.name, self.rules, self.event_type, positions, self.tally or SourceTally())
@@ -58,7 +59,7 @@ class Sender:
         self,
         options: SenderOptions,
         sources: Sequence[ConfiguredSource],
-        spool: Spool,
+        spool: SpoolFile,
         uplink: Uplink,
         clocks: Clocks,
         witness: Witness | None = None,
@@ -66,10 +67,10 @@ class Sender:
         monotonic = clocks.monotonic
         self.counters = Counters()
         self.sources = sources
-        self.inbox = Inbox(options.intake, self.counters, monotonic, self._is_sending, spool.last_ids(), spool.runs())
-        self.store = Store(spool, options.spool, self.inbox, self.counters, options.commit_seconds)
+        self.inbox = Inbox(options.intake, self.counters, monotonic, self._is_sending)
+        self.store = Store(spool, self.inbox, self.counters, options.commit_seconds)
         batcher = Batcher(options.batch)
-        self.delivery = Delivery(self.store, batcher, uplink, self.counters, clocks, options.spool, options.max_in_flight)
+        self.delivery = Delivery(self.store, batcher, uplink, self.counters, clocks, options.max_in_flight)
         self.election: Election | None = None
         if options.election is not None and witness is not None:
             self.election = Election(
@@ -79,7 +80,6 @@ class Sender:
         self._overlap_seconds = options.intake.overlap_seconds
         self._reading_since = monotonic()
         self._flush_seconds = options.flush_seconds
-        self._positions = spool.positions()
 
     @property
     def role(self) -> Role:
@@ -107,6 +107,7 @@ class Sender:
 
         `others` run alongside, such as checks.
         """
+        await self.store.open()
         await self.store.commit()  # drops what became too old while it was stopped, before anything is sent
         reading = [asyncio.ensure_future(work) for work in (*map(self._read, self.sources), *others)]
         keeping = [asyncio.create_task(self.store.run()), asyncio.create_task(self.delivery.run())]
@@ -128,7 +129,9 @@ class Sender:
             raise failure
 
     async def _read(self, item: ConfiguredSource) -> None:
-        await item.source.run(item.intake(self.inbox, self._positions))
+        if item.resumes:
+            await self.store.opened.wait()
+        await item.source.run(item.intake(self.inbox, self.store.positions))
         logger.info("the source %s has nothing more to deliver", item.source.name)
 
     async def _flush(self) -> None:

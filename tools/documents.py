@@ -67,8 +67,13 @@ The Helm chart of [redundant-edge-dedup](../../README.md): N redundant edge gate
     helm install plant oci://ghcr.io/redundant-edge-dedup/charts/dedup-service -f my-values.yaml
     helm test plant
 
-`values-production.yaml` is a starting point. `values.schema.json` rejects a value that does not exist or can't be valid, and
-names it.
+`values.schema.json` rejects a value that does not exist or can't be valid, and names it. Where to start:
+
+| file | for | sized by |
+| --- | --- | --- |
+{sizes}
+
+`dedup-service plan --rate 500 --values` prints the sizes for another load as values, to be given with a second `--values`.
 
 ## Values
 
@@ -143,7 +148,14 @@ def _table(title: str, schema: dict[str, Any]) -> str:
 
 def chart_page(values: Path) -> str:
     rows = [_row(f"`{'.'.join(v.path)}`", f"`{_yaml(v.default)}`", v.description) for v in values_with_comments(values)]
-    return CHART.format(values="\n".join(rows))
+    sizes = [_size(path) for path in sorted(values.parent.glob("values-*.yaml"))]
+    return CHART.format(values="\n".join(rows), sizes="\n".join(sizes))
+
+
+def _size(path: Path) -> str:
+    """A file's first two lines say what it is for, and which load."""
+    purpose, sized = (line.removeprefix("# ") for line in path.read_text().splitlines()[:2])
+    return _row(f"[{path.name}]({path.name})", purpose.rstrip("."), f"`{sized.removeprefix('Sized by: ')}`")
 
 
 def _yaml(value: Any) -> str:

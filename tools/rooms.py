@@ -32,7 +32,7 @@ ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("commands",),
         ("bootstrap", "observability"),
         ("sender", "sources"),
-        ("buffering", "election", "uplinks", "witnesses", "config"),
+        ("buffering", "clocks", "election", "uplinks", "witnesses", "config"),
         ("identity",),
         ("ports", "counters", "survey"),
     ),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
 
+from dedup_service.core.groups import CLOUDEVENTS, OBSERVE, Group, Groups
 from dedup_service.core.input_log import InputLog
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.core.resolve import published_origins
@@ -19,7 +20,9 @@ from dedup_service.errors import UnavailableError
 from dedup_service.ports import CleanTail, Publisher
 
 SOURCE = "urn:redundant-edge-dedup:check"
-COPIES = 3
+REPLICAS = ("dedup-check-0", "dedup-check-1", "dedup-check-2")
+GROUP = f"{{name: dedup-check, devices: [dedup-check-*], sources: ['{SOURCE}'], format: cloudevents}}"
+"""A group for the copies alone, as the configuration file takes it."""
 POLL_SECONDS = 0.2
 HTTP_SECONDS = 5.0
 
@@ -33,6 +36,23 @@ class RoundTripPorts:
     input: Publisher
     clean: Publisher
     tail: CleanTail
+
+
+def refusal(groups: Sequence[Group]) -> str | None:
+    """Why the copies of a round trip would not be published, and the group that is missing; None where they would be."""
+    known = Groups(groups)
+    group = known.of_replica(REPLICAS[0])
+    if group is None:
+        problem = f"no group has the device {REPLICAS[0]}"
+    elif not known.allows(group, SOURCE):
+        problem = f"group {group.name}, which has the device {REPLICAS[0]}, does not allow the source {SOURCE}"
+    elif CLOUDEVENTS not in group.formats:
+        problem = f"group {group.name}, which has the device {REPLICAS[0]}, does not read CloudEvents"
+    elif group.mode == OBSERVE:
+        problem = f"group {group.name}, which has the device {REPLICAS[0]}, has mode {OBSERVE} and publishes nothing"
+    else:
+        return None
+    return f"the round trip would not get through: {problem}. Add this group before all others: {GROUP}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +109,7 @@ class Checker:
             raise CheckFailedError(str(error)) from None
         if found != 1:
             raise CheckFailedError(f"the reading {reading_id} of {SOURCE} is in the clean hub {found} times")
-        return f"round trip: {COPIES} copies sent, 1 in the clean hub after {seconds:.1f} s"
+        return f"round trip: {len(REPLICAS)} copies sent, 1 in the clean hub after {seconds:.1f} s"
 
     async def _published(self, reading_id: str) -> str:
         """Waits until the reading is published, and returns the origin of the copy that won."""
@@ -121,11 +141,11 @@ async def _send_copies(hub: Publisher, reading_id: str) -> dict[str, int]:
         "cloudEvents_id": reading_id,
     }
     partitions = await hub.partition_ids()
-    chosen = [partitions[number % len(partitions)] for number in range(COPIES)]
-    for number, partition in enumerate(chosen):
+    chosen = [partitions[number % len(partitions)] for number in range(len(REPLICAS))]
+    for replica, partition in zip(REPLICAS, chosen, strict=True):
         copy = OutgoingEvent(
             body=b"{}",
-            properties={**properties, "cloudEvents_replica": f"check-{number}"},
+            properties={**properties, "cloudEvents_replica": replica},
             content_type="application/json",
             content_encoding=None,
             message_id=reading_id,

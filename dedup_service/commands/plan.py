@@ -1,14 +1,20 @@
-"""`dedup-service plan`: what a load requires, as text or JSON."""
+"""`dedup-service plan`: what a load requires, as text, as JSON, or as values for the chart."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 from dataclasses import asdict
 from typing import Any
 
-from dedup_service.core.sizing import PlannedLoad, copy_us, plan
+import yaml
+
+from dedup_service.core.sizing import MAX_UTILIZATION, PlannedLoad, copy_us, plan
 from dedup_service.core.times import duration_seconds
+
+LEAST_MILLICORES = 100
+"""What a pod requests without any load: it renews its leases, and answers."""
 
 
 def seconds_of(text: str) -> int:
@@ -48,7 +54,9 @@ def add_plan(commands: Any) -> None:
     parser.add_argument(
         "--headroom", type=positive, default=2.0, help="capacity over load; at 2 a backlog shrinks as fast as it grew"
     )
-    parser.add_argument("--json", action="store_true", help="for programs")
+    written = parser.add_mutually_exclusive_group()
+    written.add_argument("--json", action="store_true", help="for programs")
+    written.add_argument("--values", action="store_true", help="as values for the Helm chart, to be added to one's own")
 
 
 def planned(arguments: argparse.Namespace) -> str:
@@ -61,7 +69,29 @@ def planned(arguments: argparse.Namespace) -> str:
         output_partitions=arguments.output_partitions,
         headroom=arguments.headroom,
     )
-    return json.dumps({"load": asdict(load), "plan": asdict(plan(load))}, indent=2) if arguments.json else as_text(load)
+    if arguments.json:
+        return json.dumps({"load": asdict(load), "plan": asdict(plan(load))}, indent=2)
+    return as_values(load) if arguments.values else as_text(load)
+
+
+def as_values(load: PlannedLoad) -> str:
+    """YAML; what the chart has no value for is in comments."""
+    comments = "".join(f"# {line}\n" for line in as_text(load).splitlines())
+    return comments + yaml.safe_dump(chart_values(load), sort_keys=False).rstrip()
+
+
+def chart_values(load: PlannedLoad) -> dict[str, Any]:
+    needed = plan(load)
+    millicores = needed.cores * load.headroom / MAX_UTILIZATION / needed.pods * 1000
+    settings: dict[str, Any] = {"window_seconds": load.window_seconds}
+    if needed.redis_cores > MAX_UTILIZATION:
+        settings["redis_cluster"] = True
+    return {
+        "replicaCount": needed.pods,
+        "partitions": needed.partitions,
+        "resources": {"requests": {"cpu": f"{max(LEAST_MILLICORES, math.ceil(millicores / 50) * 50)}m"}},
+        "settings": settings,
+    }
 
 
 def as_text(load: PlannedLoad) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from edge_sender.buffering.spool import Place, Rows
+from edge_sender.buffering.spool_values import Place, Rows
 from edge_sender.identity.readings import Reading, batch, single
 from edge_sender.ports import Message
 
@@ -21,11 +21,11 @@ class BatchLimits:
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """A message, the spool rows that it clears, and when the oldest was spooled; both None for readings in memory only."""
+    """A message, the spool rows that it clears, and the place of the oldest; both None for readings in memory only."""
 
     message: Message
     rows: Rows | None
-    spooled_at: float | None = None
+    oldest: Place | None = None
 
 
 @dataclass(slots=True)
@@ -72,4 +72,4 @@ class Batcher:
 def _parcel(message: Message, places: list[Place]) -> Parcel:
     if not places:
         return Parcel(message, None)
-    return Parcel(message, Rows(places[0].row, places[-1].row), min(place.at for place in places))
+    return Parcel(message, Rows(places[0].row, places[-1].row), places[0])

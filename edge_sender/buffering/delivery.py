@@ -8,7 +8,6 @@ from collections import deque
 from dataclasses import replace
 
 from edge_sender.buffering.batcher import Batcher, Parcel
-from edge_sender.buffering.spool import SpoolLimits
 from edge_sender.buffering.store import Store
 from edge_sender.counters import Counters
 from edge_sender.ports import Clocks, MessageRefusedError, Uplink, UplinkError
@@ -33,7 +32,6 @@ class Delivery:
         uplink: Uplink,
         counters: Counters,
         clocks: Clocks,
-        limits: SpoolLimits,
         max_in_flight: int,
     ) -> None:
         self.uplink_is_up = True
@@ -43,8 +41,6 @@ class Delivery:
         self._uplink = uplink
         self._counters = counters
         self._monotonic = clocks.monotonic
-        self._now = clocks.now
-        self._limits = limits
         self._outbox: deque[Parcel] = deque()
         self._in_flight: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(max_in_flight)
@@ -163,7 +159,7 @@ class Delivery:
 
     async def _send(self, parcel: Parcel) -> None:
         """Raises TooOldError for a message that waited too long: a service that has forgotten it would publish it again."""
-        if parcel.spooled_at is not None and self._limits.is_too_old(parcel.spooled_at, self._now()):
+        if parcel.oldest is not None and self._store.is_too_old(parcel.oldest):
             raise TooOldError
         await self._uplink.send(parcel.message)
 

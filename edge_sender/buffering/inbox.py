@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from edge_sender.buffering.last_ids import LastIds
-from edge_sender.buffering.spool import WhenFull
+from edge_sender.buffering.spool_values import WhenFull
 from edge_sender.counters import Counters, Reason, SourceTally
 from edge_sender.identity.readings import Reading, make_reading
 from edge_sender.identity.rules import IdentityRules
@@ -68,6 +68,11 @@ class Inbox:
             return
         self.release()
         self._put(reading)
+
+    def remember(self, last_ids: LastIds, runs: Runs) -> None:
+        """What a former run knew, of which the spool told only now."""
+        self.last_ids.put_under(last_ids)
+        self.runs.put_back(runs)
 
     def count(self, entry: str, source: str, observed: Observed, number: int) -> None:
         """A reading's counter was followed; it is committed also while another replica sends."""

@@ -30,6 +30,11 @@ class LastIds:
         if len(self._ids) > MOST:
             del self._ids[next(iter(self._ids))]
 
+    def put_under(self, older: LastIds) -> None:
+        """Where there are none, those of `older` hold."""
+        ids = {**older._ids, **self._ids}
+        self._ids = dict(list(ids.items())[-MOST:])
+
     def forget(self, mark: bytes) -> None:
         """The reading was dropped: it may be sent if it comes again."""
         if self.has(mark):

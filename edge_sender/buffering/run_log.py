@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 import struct
 
+from edge_sender.buffering.spool_values import WrongFormError
 from edge_sender.identity.runs import Runs, decode
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS runs (number INTEGER PRIMARY KEY, records BLOB NOT NULL);"
@@ -31,7 +32,7 @@ class RunLog:
         try:
             return Runs(record for (records,) in rows for record in decode(records))
         except struct.error as error:
-            raise sqlite3.DatabaseError(f"a record of a counter is cut off: {error}") from None
+            raise WrongFormError(f"a record of a counter is cut off: {error}") from None
 
     def note(self, records: bytes) -> None:
         if not records:

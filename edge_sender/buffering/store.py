@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from edge_sender.buffering.disk import Batch, Disk
 from edge_sender.buffering.inbox import Inbox
-from edge_sender.buffering.spool import Dropped, Place, Rows, Spool, SpoolError, SpoolLimits
+from edge_sender.buffering.salvage import SpoolFile
+from edge_sender.buffering.spool import Spool
+from edge_sender.buffering.spool_values import Dropped, Place, Rows, SpoolError, appended, parted
 from edge_sender.counters import Counters
 from edge_sender.identity.readings import Reading
 
 logger = logging.getLogger(__name__)
 
 READ_ROWS = 500
+REMOVED_AT_ONCE = 5_000
+"""Rows that one commit removes because the hub has them, so that its log stays small."""
 RETRY_SECONDS = 1.0
+OPEN_SECONDS = 10.0
+"""After this time the sender begins without its spool, which is opened as soon as the disk gets there."""
 FULL_ENOUGH = 0.9
 """Share of the spool's limit above which sources that can wait do so."""
 
@@ -27,11 +35,17 @@ T = TypeVar("T")
 class Store:
     """Moves readings from the inbox to the spool, and from the spool to the delivery."""
 
-    def __init__(self, spool: Spool, limits: SpoolLimits, inbox: Inbox, counters: Counters, commit_seconds: float) -> None:
+    def __init__(self, file: SpoolFile, inbox: Inbox, counters: Counters, commit_seconds: float) -> None:
         self.committed = asyncio.Event()
         """Set when there may be something to deliver."""
-        self.is_failing = False
-        self._spool = spool
+        self.opened = asyncio.Event()
+        """Set once what the spool remembers is known."""
+        self.problem: str | None = None
+        """Why the disk does not keep readings at the moment."""
+        self.positions: dict[str, str] = {}
+        """Position of each source when the spool was opened."""
+        self._disk = Disk(file)
+        self._limits = file.limits
         self._inbox = inbox
         self._counters = counters
         self._commit_seconds = commit_seconds
@@ -39,25 +53,67 @@ class Store:
         self._taken = 0
         self._ahead: deque[tuple[Place, Reading]] = deque()
         self._committing = asyncio.Lock()
-        self._disk = ThreadPoolExecutor(1, thread_name_prefix="spool")
-        inbox.has_room = lambda: spool.bytes < limits.max_bytes * FULL_ENOUGH
+        self._opening: asyncio.Future[Spool] | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
+        inbox.has_room = lambda: self.size < file.limits.max_bytes * FULL_ENOUGH
         self.committed.set()  # for what a former run left
 
     @property
     def readings(self) -> int:
         """Number on disk and in memory, including those that were acknowledged since the last commit."""
-        return self._spool.readings + len(self._inbox.pending)
+        return (0 if self._spool is None else self._spool.readings) + len(self._inbox.pending)
 
     @property
-    def bytes(self) -> int:
-        return self._spool.bytes
+    def size(self) -> int:
+        return 0 if self._spool is None else self._spool.size
 
-    async def oldest_at(self) -> float | None:
-        """When the oldest reading on disk was spooled, in seconds since 1970; None if there is none or the disk fails."""
+    @property
+    def is_failing(self) -> bool:
+        return self.problem is not None
+
+    @property
+    def clock_steps(self) -> int:
+        """How often the gateway's clock was set, as far as it was seen."""
+        return 0 if self._spool is None else self._spool.ages.steps
+
+    @property
+    def _spool(self) -> Spool | None:
+        return self._disk.spool
+
+    def oldest_seconds(self) -> float | None:
+        """How long the oldest reading on disk has waited, as of the last commit; None if that is not known."""
+        return None if self._spool is None else self._spool.oldest_seconds()
+
+    def is_too_old(self, place: Place) -> bool:
+        return self._spool is not None and self._spool.is_too_old(place)
+
+    async def open(self) -> None:
+        """Open the spool. Where the disk refuses that or takes too long, work begins without it, and it is tried again.
+
+        Raises SpoolUnusableError.
+        """
+        if self.opened.is_set():
+            return
+        self._opening = asyncio.ensure_future(self._on_disk(self._disk.open))
+        await asyncio.wait({self._opening}, timeout=OPEN_SECONDS)
+        if not self._opening.done():
+            self._note_failure(SpoolError(f"it takes more than {OPEN_SECONDS:.0f} s to open"))
+            return
         try:
-            return await self._on_disk(self._spool.oldest_at)
-        except SpoolError:
-            return None
+            await self._opening
+        except SpoolError as error:
+            self._note_failure(error)
+        else:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Take over what the spool remembers, once it is open."""
+        kept = self._disk.kept
+        if kept is None or self.opened.is_set():
+            return
+        self._inbox.remember(kept.last_ids, kept.runs)
+        self.positions = kept.positions
+        self.opened.set()
 
     async def run(self) -> None:
         while True:
@@ -67,40 +123,54 @@ class Store:
 
     async def commit(self) -> bool:
         """Commit everything that has arrived or was acknowledged, at once. Returns whether the disk accepted it."""
+        if self._opening is not None and not self._opening.done():
+            self.committed.set()  # meanwhile, readings are delivered from memory
+            return False
         async with self._committing:
             self._inbox.arrived.clear()
-            readings, positions = list(self._inbox.pending), dict(self._inbox.positions)
-            acknowledged, taken = self._acknowledged, self._taken
+            acknowledged, later = parted(self._acknowledged, REMOVED_AT_ONCE)
             counted, self._inbox.runs.changed = self._inbox.runs.changed, set()
             runs = self._inbox.runs.records(counted)
+            readings, positions = list(self._inbox.pending), dict(self._inbox.positions)
+            batch = Batch(readings, positions, acknowledged, self._taken, runs)
             self._inbox.pending.clear()
-            self._acknowledged = []
+            self._acknowledged = later
+            started = time.monotonic()
             try:
-                dropped = await self._on_disk(
-                    lambda: self._spool.commit(
-                        readings, positions=positions, acknowledged=acknowledged, taken=taken, runs=runs
-                    )
-                )
+                dropped, full = await self._on_disk(lambda: self._disk.commit(batch))
             except SpoolError as error:
-                self._inbox.runs.changed |= counted
-                self._put_back(readings, acknowledged)
-                self._note_failure(error)
+                self._acknowledged = acknowledged + self._acknowledged
+                self._put_back(readings, counted, error)
                 return False
+            finally:
+                self._counters.commit_seconds += time.monotonic() - started
             self._note_commit(dropped)
+            if full is not None:
+                self._put_back(readings, counted, full)
+                return False
+            self._note_failure(None)
             return True
 
     def _note_commit(self, dropped: Dropped) -> None:
+        self._begin()
         self._counters.commits += 1
         self._counters.dropped["spool-full"] += dropped.by_size
         self._counters.dropped["too-old"] += dropped.by_age
+        self._note_damage()
         for mark in dropped.marks:
             self._inbox.last_ids.forget(mark)
-        self._note_failure(None)
+        if dropped.is_more or self._acknowledged:
+            self._inbox.arrived.set()
         self.committed.set()
 
-    def _put_back(self, readings: list[Reading], acknowledged: list[Rows]) -> None:
+    def _note_damage(self) -> None:
+        lost, self._disk.lost = self._disk.lost, 0
+        self._counters.dropped["damaged"] += lost
+
+    def _put_back(self, readings: list[Reading], counted: set[bytes], error: SpoolError) -> None:
+        self._inbox.runs.changed |= counted
         self._inbox.put_back(readings)
-        self._acknowledged = acknowledged + self._acknowledged
+        self._note_failure(error)
         self.committed.set()
 
     async def next(self) -> tuple[Place | None, Reading] | None:
@@ -108,7 +178,7 @@ class Store:
 
         While the disk fails, readings that it does not accept are handed out from memory, without a place.
         """
-        if not self._ahead:
+        if not self._ahead and self._spool is not None:
             await self._read_ahead()
         if self._ahead:
             return self._ahead.popleft()
@@ -117,26 +187,44 @@ class Store:
         return None
 
     async def _read_ahead(self) -> None:
-        try:
-            self._ahead.extend(await self._on_disk(lambda: self._spool.read(self._taken, READ_ROWS)))
-        except SpoolError as error:
-            self._note_failure(error)
-            return
-        if self._ahead:
-            self._taken = self._ahead[-1][0].row
+        """Read rows, up to whole ones. Damaged ones are dropped."""
+        while not self._ahead:
+            try:
+                found = await self._on_disk(lambda: self._disk.read(self._taken, READ_ROWS))
+            except SpoolError as error:
+                self._note_failure(error)
+                return
+            self._note_damage()
+            self._ahead.extend(found.readings)
+            for row in found.damaged:
+                self._drop_damaged(row)
+            if not found.last:
+                return
+            self._taken = found.last
+
+    def _drop_damaged(self, row: int) -> None:
+        self._counters.dropped["damaged"] += 1
+        if self._counters.dropped["damaged"] == 1:
+            logger.error("row %d of the spool is damaged and is dropped; further ones will only be counted", row)
+        self.acknowledge(Rows(row, row, is_given_up=True))
 
     def acknowledge(self, rows: Rows) -> None:
         """The hub has these rows or never will; the next commit removes them."""
-        self._acknowledged.append(rows)
+        appended(self._acknowledged, rows)
         self._inbox.arrived.set()
 
     async def close(self) -> None:
-        await self.commit()
-        await self._on_disk(self._spool.close)
-        self._disk.shutdown()
+        """Commit what there is, and close the file, even if the disk fails."""
+        while await self.commit() and self._acknowledged:
+            continue
+        try:
+            await self._on_disk(self._disk.close)
+        except SpoolError as error:
+            logger.warning("the spool could not be closed in order; it is repaired at the next start: %s", error)
+        self._thread.shutdown()
 
     async def _on_disk(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._disk, call)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
     def _note_failure(self, error: SpoolError | None) -> None:
         """Log changes of state, not every failure."""
@@ -146,4 +234,4 @@ class Store:
             logger.error("the spool's disk is failing, readings are kept in memory only: %s", error)
         elif error is None and self.is_failing:
             logger.info("the spool's disk works again")
-        self.is_failing = error is not None
+        self.problem = None if error is None else str(error)

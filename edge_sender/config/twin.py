@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,10 +41,12 @@ class TwinSettings:
         self._desired = self._load()
 
     def _load(self) -> dict[str, Any]:
-        if self._path is None or not self._path.exists():
+        if self._path is None:
             return {}
         try:
             desired = json.loads(self._path.read_text())
+        except FileNotFoundError:
+            return {}
         except (OSError, ValueError) as error:
             logger.warning("%s can't be read and is ignored; the twin will replace it: %s", self._path, error)
             return {}
@@ -99,7 +102,7 @@ class TwinSettings:
             return False
         is_new = _without_version(desired) != _without_version(self._desired)
         if is_new:
-            self._keep(desired)
+            await asyncio.to_thread(self._keep, desired)  # a slow disk must not stop the reading
         await twin.report({"settings": {"version": version, "accepted": True, "error": None}})
         return is_new
 
@@ -109,7 +112,10 @@ class TwinSettings:
             return
         try:
             aside = self._path.with_suffix(".new")
-            aside.write_text(json.dumps(desired))
+            with aside.open("w") as file:
+                file.write(json.dumps(desired))
+                file.flush()
+                os.fsync(file.fileno())  # or a loss of power could leave an empty file under the new name
             aside.replace(self._path)
         except OSError as error:
             logger.warning(

@@ -146,6 +146,11 @@ class Runs:
         if len(self._counters) > MOST_SOURCES:
             del self._counters[next(iter(self._counters))]
 
+    def put_back(self, earlier: Runs) -> None:
+        """What `earlier` knows holds: it saw in which epochs the counters were."""
+        for key, counter in earlier._counters.items():
+            self._note(key, counter)
+
     def records(self, keys: Iterable[bytes] | None = None) -> bytes:
         """Encoded, of these sources or of all, the latest last."""
         wanted = self._counters if keys is None else [key for key in keys if key in self._counters]

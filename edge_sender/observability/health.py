@@ -28,7 +28,7 @@ class Health:
         self._sender = sender
         self._registry: CollectorRegistry = telemetry.make_registry(sender)
 
-    async def answer(self, method: str, path: str) -> Answer:
+    def answer(self, method: str, path: str) -> Answer:
         if method not in ("GET", "HEAD"):
             return 405, "text/plain", b"only GET and HEAD are supported\n"
         match path.partition("?")[0]:
@@ -40,7 +40,7 @@ class Health:
             case "/metrics":
                 return 200, CONTENT_TYPE_LATEST, generate_latest(self._registry)
             case "/v1/status":
-                content = telemetry.status(self._sender, await self._sender.store.oldest_at())
+                content = telemetry.status(self._sender)
                 return 200, "application/json", json.dumps(content).encode()
         return 404, "text/plain", b"not found; there are /healthz, /readyz, /metrics and /v1/status\n"
 
@@ -48,7 +48,7 @@ class Health:
         try:
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), TIMEOUT_SECONDS)
             method, path, _ = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
-            status, kind, body = await self.answer(method, path)
+            status, kind, body = self.answer(method, path)
         except (ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError, OSError):
             method, status, kind, body = "GET", 400, "text/plain", b"not an HTTP request\n"
         head_lines = f"HTTP/1.1 {status} {REASONS[status]}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -99,12 +98,16 @@ class SenderCollector(Collector):
         yield CounterMetricFamily("edge_send_retries", "Sends that were not acknowledged.", counters.retries)
         yield CounterMetricFamily("edge_spool_commits", "Commits to the spool's disk.", counters.commits)
         yield CounterMetricFamily("edge_spool_failures", "Times the spool's disk failed.", counters.spool_failures)
+        yield CounterMetricFamily("edge_spool_commit_seconds", "Time that commits took.", counters.commit_seconds)
+        yield CounterMetricFamily("edge_clock_steps", "Times the gateway's clock was set.", self._sender.store.clock_steps)
         yield CounterMetricFamily("edge_takeovers", "Times this replica began to send.", counters.takeovers)
 
     def _states(self) -> Iterator[Metric]:
         sender = self._sender
         yield GaugeMetricFamily("edge_spool_readings", "Readings that wait for the hub.", sender.store.readings)
-        yield GaugeMetricFamily("edge_spool_bytes", "Their bytes on disk.", sender.store.bytes)
+        yield GaugeMetricFamily("edge_spool_bytes", "Their bytes on disk.", sender.store.size)
+        oldest = sender.store.oldest_seconds() or 0.0
+        yield GaugeMetricFamily("edge_spool_oldest_seconds", "How long the oldest of them has waited.", oldest)
         yield GaugeMetricFamily("edge_uplink_up", "1 unless the last send failed.", float(sender.delivery.uplink_is_up))
         yield GaugeMetricFamily("edge_spool_up", "1 unless the spool's disk fails.", float(not sender.store.is_failing))
         up = GaugeMetricFamily("edge_source_up", "1 while the source can deliver.", labels=["source"])
@@ -167,7 +170,7 @@ def problems(sender: Sender) -> list[str]:
     if not sender.delivery.uplink_is_up:
         reasons.append("the uplink is down; readings are kept")
     if sender.store.is_failing:
-        reasons.append("the spool's disk is failing; readings are kept in memory")
+        reasons.append(f"the spool's disk is failing; readings are kept in memory: {sender.store.problem}")
     return reasons
 
 
@@ -181,8 +184,8 @@ def _skipped(item: ConfiguredSource) -> Mapping[str, int]:
     return item.source.skipped if isinstance(item.source, Accountable) else {}
 
 
-def status(sender: Sender, oldest_at: float | None) -> dict[str, Any]:
-    counters = sender.counters
+def status(sender: Sender) -> dict[str, Any]:
+    counters, oldest = sender.counters, sender.store.oldest_seconds()
     return {
         "role": sender.role,
         "problems": problems(sender),
@@ -203,12 +206,14 @@ def status(sender: Sender, oldest_at: float | None) -> dict[str, Any]:
         ],
         "spool": {
             "readings": sender.store.readings,
-            "bytes": sender.store.bytes,
-            "oldest_seconds": None if oldest_at is None else round(max(0.0, time.time() - oldest_at), 1),
+            "bytes": sender.store.size,
+            "oldest_seconds": None if oldest is None else round(oldest, 1),
+            "problem": sender.store.problem,
         },
         "sent": {"readings": counters.sent_readings, "messages": counters.sent_messages, "retries": counters.retries},
         "dropped": {reason: counters.dropped[reason] for reason in REASONS},
         "takeovers": counters.takeovers,
+        "clock_steps": sender.store.clock_steps,
     }
 
 

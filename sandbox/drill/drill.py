@@ -21,7 +21,15 @@ from sandbox.demo import plan
 from sandbox.demo.demo import free_mqtt_host
 from sandbox.drill.figures import Window
 from sandbox.drill.node import Node
-from sandbox.drill.patterns import CUT_SECONDS, WITNESS_CUT_SECONDS, Fault, Pattern
+from sandbox.drill.patterns import (
+    CLOCK_CUT_SECONDS,
+    CLOCK_STEP_SECONDS,
+    CUT_SECONDS,
+    DISK_SECONDS,
+    WITNESS_CUT_SECONDS,
+    Fault,
+    Pattern,
+)
 from sandbox.drill.report import Result, judge, show, write
 from sandbox.peers.azurite import azurite
 from sandbox.peers.links import Link
@@ -213,6 +221,25 @@ class Drill:
                 self.hub_child.signal(signal.SIGUSR1)
             case "server":
                 self.plant_child.signal(signal.SIGUSR1)
+            case "clock":
+                await self._set_clocks()
+            case "disk":
+                await self._fill_disks()
+
+    async def _set_clocks(self) -> None:
+        """While readings wait in every spool."""
+        cut = asyncio.create_task(_cut(tuple(node.uplink for node in self.all_nodes), CLOCK_CUT_SECONDS))
+        await asyncio.sleep(CLOCK_CUT_SECONDS / 2)
+        for node in self.all_nodes:
+            node.set_clock(CLOCK_STEP_SECONDS)
+        await cut
+
+    async def _fill_disks(self) -> None:
+        for node in self.all_nodes:
+            node.fill_disk(is_full=True)
+        await asyncio.sleep(DISK_SECONDS)
+        for node in self.all_nodes:
+            node.fill_disk(is_full=False)
 
     async def _repair(self) -> None:
         for node in self.all_nodes:

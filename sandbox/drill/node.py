@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -13,6 +14,7 @@ import aiohttp
 
 from sandbox.demo.plan import edge_sources
 from sandbox.drill.patterns import Pattern
+from sandbox.peers import moved_clock
 from sandbox.peers.azurite import storage_connection_string
 from sandbox.peers.links import Link
 from sandbox.peers.processes import Child, free_port
@@ -44,7 +46,24 @@ class Node:
     async def start(self, *, elsewhere: bool = False) -> None:
         """`elsewhere`: on another machine, which has none of the files on this one's disk."""
         self._life += elsewhere
-        self.child = await Child.start(self.device, ["edge_sender", "run"], self._environment(), self.folder)
+        if not self._clock.exists():
+            self.set_clock(0.0)
+        command = ["sandbox.peers.moved_clock", str(self._clock), "edge_sender", "run"]
+        self.child = await Child.start(self.device, command, self._environment(), self.folder)
+
+    @property
+    def _clock(self) -> Path:
+        return self.folder / f"{self.device}.clock"
+
+    def set_clock(self, seconds: float) -> None:
+        """By how much it is wrong."""
+        moved_clock.write(self._clock, seconds)
+
+    def fill_disk(self, *, is_full: bool) -> None:
+        """A full disk takes no byte more, in any file."""
+        assert self.child is not None
+        _, most = resource.prlimit(self.child.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(self.child.pid, resource.RLIMIT_FSIZE, (0 if is_full else most, most))
 
     def _environment(self) -> dict[str, str]:
         endpoints = [f"opc.tcp://{link.host}:{link.port}/plant" for link in self.machines]

@@ -95,6 +95,12 @@ class Fault:
 CUT_SECONDS = 20.0
 """How long a cut lasts."""
 WITNESS_CUT_SECONDS = 30.0
+CLOCK_STEP_SECONDS = 5 * 3600.0
+"""More than the age limit of spools."""
+CLOCK_CUT_SECONDS = 6.0
+"""For so long all uplinks are cut, so that readings wait in the spools when the clocks are set."""
+DISK_SECONDS = 15.0
+"""How long no disk takes anything."""
 
 FAULTS = (
     Fault("kill", "sender killed (SIGKILL)", 35.0),
@@ -103,6 +109,8 @@ FAULTS = (
     Fault("witness", "witness cut", 40.0),
     Fault("hub", "hub restarted", 20.0, hits_all=True),
     Fault("server", "first server of the plant away", 30.0, hits_all=True),
+    Fault("clock", "clock steps by 5 h", 30.0, hits_all=True),
+    Fault("disk", "disk full", 30.0, hits_all=True),
     Fault("power", "power lost", 75.0),
 )
 SPARE_SECONDS = 15.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ import pytest
 
 from sandbox.hub.stand_in import StandIn
 from sandbox.peers.processes import free_port
+from tests.support.chart import load_values, of_kind, render
 from tests.support.expired import let_expire
 from tests.support.processes import ServiceProcess
 
@@ -63,6 +65,52 @@ async def test_a_service_whose_claims_could_not_be_rebuilt_passes_with_a_warning
 async def test_a_reading_makes_the_round_trip(service: ServiceProcess) -> None:
     code, printed = await command(service.environment, "check", "--round-trip")
     assert (code, "3 copies sent, 1 in the clean hub" in printed) == (0, True), printed
+
+
+@pytest.mark.parametrize(
+    ("group", "problem"),
+    [
+        ("{name: presses, devices: [edge-*]}", "no group has the device dedup-check-0"),
+        (
+            "{name: presses, sources: ['urn:press-*']}",
+            "group presses, .* does not allow the source urn:redundant-edge-dedup:check",
+        ),
+        (
+            "{name: presses, format: json, format_options: {source: [/s], time: /ts}}",
+            "group presses, .* does not read CloudEvents",
+        ),
+        ("{name: presses, mode: observe}", "group presses, .* has mode observe"),
+    ],
+)
+async def test_a_round_trip_that_no_group_would_publish_says_what_is_missing(
+    service: ServiceProcess, tmp_path: Path, group: str, problem: str
+) -> None:
+    (path := tmp_path / "groups.yaml").write_text(f"groups: [{group}]")
+    code, printed = await command({**service.environment, "DEDUP_CONFIG_FILE": str(path)}, "check", "--round-trip")
+    assert (code, re.search(f"{problem}.*Add this group before all others: {{name: dedup-check", printed) is not None) == (
+        1,
+        True,
+    ), printed
+
+
+async def test_the_chart_brings_the_group_of_the_round_trip(
+    stand_in: StandIn, redis_url: str, tmp_path: Path, namespace: str
+) -> None:
+    """With groups that filter devices, as the documentation shows them."""
+    values = {**load_values("trial"), "config": {"groups": [{"name": "presses", "devices": ["edge-press-*"]}]}}
+    (rendered,) = of_kind(render(values), "ConfigMap")
+    (path := tmp_path / "groups.yaml").write_text(rendered["data"]["groups.yaml"])
+    send = {"DEDUP_CHECK_CONNECTION_STRING": stand_in.connection_string("telemetry"), "DEDUP_CONFIG_FILE": str(path)}
+    running = ServiceProcess(stand_in, redis_url, tmp_path, namespace, **send)
+    try:
+        await running.until_ready()
+        code, printed = await command(running.environment, "check", "--round-trip")
+        assert (code, "3 copies sent, 1 in the clean hub" in printed) == (0, True), printed
+        silent = await asyncio.to_thread(running.ask, "replicas?state=silent")
+        assert silent == []  # nobody is to miss the copies' senders afterwards
+    finally:
+        running.process.kill()
+        running.process.wait()
 
 
 async def test_a_service_that_publishes_nothing_fails_the_round_trip(service: ServiceProcess, stand_in: StandIn) -> None:

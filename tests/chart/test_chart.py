@@ -17,13 +17,25 @@ from dedup_service.__main__ import SHUTDOWN_SECONDS
 from dedup_service.config.file import load_config_file
 from dedup_service.config.settings import PREFIX, Settings
 from sandbox.peers.node import install_node_packages
-from tests.support.chart import CHART, KUBERNETES, load_values, of_kind, pod_specs, render, service_container, value_files
+from tests.support.chart import (
+    CHART,
+    KUBERNETES,
+    ROOT,
+    load_values,
+    of_kind,
+    pod_specs,
+    render,
+    service_container,
+    value_files,
+)
 from tests.support.peers import run_node
 from tools.chart_schema import ALWAYS_SECRET
 from tools.values import values_with_comments
 
 MINIMAL = load_values("minimal")
-CUSTOM = {"PodMonitor", "PrometheusRule", "ScaledObject", "TriggerAuthentication"}
+CUSTOM = {"HTTPRoute", "PodMonitor", "PrometheusRule", "ScaledObject", "TriggerAuthentication"}
+AZURE_MONITORING = "azmonitoring.coreos.com/v1"
+"""Azure's copy of the Prometheus operator's kinds, under a group of its own."""
 
 
 @pytest.fixture(params=value_files(), ids=lambda path: path.name)
@@ -62,7 +74,7 @@ def test_rendered_resources_are_valid_kubernetes(values: dict[str, Any], version
 
 
 def test_a_wrong_resource_is_not_valid() -> None:
-    (service,) = of_kind(render(MINIMAL), "Service")
+    service, *_ = of_kind(render(MINIMAL), "Service")
     service["spec"]["prts"] = []
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(service, KUBERNETES[0], strict=True)
@@ -75,6 +87,9 @@ def test_operators_accept_the_custom_resources(tmp_path: Path) -> None:
     assert {item["kind"] for item in custom} == CUSTOM
     broken = deepcopy(of_kind(custom, "ScaledObject")[0])
     broken["spec"]["maxReplicaCount"] = "many"
+    assert AZURE_MONITORING in {item["apiVersion"] for item in custom}
+    for item in custom:
+        item["apiVersion"] = item["apiVersion"].replace(AZURE_MONITORING, "monitoring.coreos.com/v1")
     file = tmp_path / "resources.json"
     file.write_text(json.dumps([*custom, broken]))
     results: Any = run_node("crds.mjs", str(file))
@@ -111,7 +126,37 @@ def test_the_key_vault_is_mapped_to_the_secret_that_the_pods_read() -> None:
         ("config", {"groups": []}, "groups"),
         ("image.pullPolicy", "always", "pullPolicy"),
         ("replicaCount", 0, "replicaCount"),
-        ("terminationGracePeriodSeconds", 5, "terminationGracePeriodSeconds"),
+        ("terminationGracePeriodSeconds", "5s", "terminationGracePeriodSeconds"),
+        ("settings.http_port", 0, "http_port"),
+        ("service.port", 70000, "service/port|service.port"),
+        ("resources.limits.memory", "512MB", "memory"),
+        ("resources.limit", {"cpu": 1}, "limit"),
+        ("podDisruptionBudget.maxUnavailable", "half", "maxUnavailable"),
+        ("secrets.existingSecret", "Dedup_Secret", "existingSecret"),
+        ("secrets.keys.redis_url", "redis url", "redis_url"),
+        ("caBundle.configMap", "a b", "configMap"),
+        ("podLabels", {"team": "plant 1"}, "team"),
+        ("podLabels", {"my team": "plant"}, "my team"),
+        ("nodeSelector", {"disk": True}, "disk"),
+        ("tolerations", [{"key": "a", "efect": "NoSchedule"}], "efect"),
+        ("affinity", {"nodeAfinity": {}}, "nodeAfinity"),
+        ("topologySpreadConstraints", [{"topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}], "maxSkew"),
+        ("imagePullSecrets", ["registry"], "imagePullSecrets"),
+        ("networkPolicy.from", [{"podselector": {}}], "podselector"),
+        ("extraEnv", [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s"}}}], "key"),
+        ("monitoring.podMonitor.interval", "15 s", "interval"),
+        ("image.tag", "a:b", "tag"),
+        ("image.repository", "https://ghcr.io/a", "repository"),
+        ("valkey.maxmemory", "1 GB", "maxmemory"),
+        ("readinessProbe", {"httpGet": {"path": "/"}}, "httpGet"),
+        ("sidecars", [{"name": "a", "imagee": "b"}], "imagee"),
+        ("extraVolumes", [{"name": "a", "emptydir": {}}], "emptydir"),
+        ("extraObjects", [{"kind": "ConfigMap"}], "extraObjects"),
+        ("podSecurityContext", {"runAsUser": "me"}, "runAsUser"),
+        ("networkPolicy.egress", [{"port": 53, "protocol": "udp"}], "protocol"),
+        ("autoscaling.hpa.behavior", {"scaleUpp": {}}, "scaleUpp"),
+        ("monitoring.podMonitor.apiVersion", "v1", "apiVersion"),
+        ("fullnameOverride", "a" * 54, "fullnameOverride"),
         ("networkPolicy.egress", [{"prot": 443}], "egress"),
         ("autoscaling.keda.eventHubNamespace", "Plant", "eventHubNamespace"),
     ],
@@ -135,6 +180,18 @@ def test_a_mistake_is_refused_with_the_name_of_the_value(path: str, value: Any, 
         ("secrets.keys", {"input_connection_string": "i"}, r"checkpoint_url is missing: .*settings\.checkpoint_url"),
         ("valkey.enabled", True, "valkey.enabled and redis_url exclude each other"),
         ("tests.roundTrip", True, "check_connection_string is missing"),
+        ("terminationGracePeriodSeconds", 22, "terminationGracePeriodSeconds is 22, and .* is 23"),
+        ("preStopSeconds", 11, "terminationGracePeriodSeconds is 30, and .* is 31"),
+        (
+            "extraEnv",
+            [{"name": "DEDUP_WINDOW_SECONDS", "value": "1"}],
+            "extraEnv: DEDUP_WINDOW_SECONDS .* settings.window_seconds",
+        ),
+        ("extraEnv", [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}], "extraEnv: A is given twice"),
+        ("networkPolicy.egress", [{"port": 90, "endPort": 80}], "endPort 80 is below port 90"),
+        ("resources.requests.memory", "1Gi", "resources.requests.memory is 1Gi, .* limit of 768Mi"),
+        ("resources.requests.cpu", 3, "resources.requests.cpu is 3, .* limit of 2"),
+        ("tests.resources.requests.cpu", "1001m", "tests.resources.requests.cpu is 1001m, .* limit of 1"),
         ("workloadIdentity.enabled", True, "workloadIdentity.clientId is missing"),
         ("secretsStore", {"enabled": True, "objects": {"redis_url": "r"}}, "secretsStore.keyVaultName|is missing"),
         ("autoscaling.hpa", {"enabled": True, "maxReplicas": 5}, "autoscaling.hpa.maxReplicas is 5, and .* 4 partitions"),
@@ -149,12 +206,35 @@ def test_values_that_contradict_each_other_are_refused_with_a_remedy(path: str, 
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("base", "path", "value", "message"),
+    [
+        ("trial", "valkey.existingSecret", "", "valkey.existingSecret is missing"),
+        ("trial", "settings.mode", "observe", "tests.roundTrip and settings.mode observe exclude each other"),
+        ("trial", "config", {"groups": [{"name": "dedup-check"}]}, "dedup-check is the name of the group"),
+        ("everything", "tests.roundTrip", True, "check_connection_string is missing"),
+        ("keda-identity", "serviceAccount.create", False, "serviceAccount.name is missing: workloadIdentity"),
+        ("everything", "secrets.keys.api_token", "token", "service.type LoadBalancer and api_token exclude each other"),
+        ("everything", "service.type", "NodePort", "service.loadBalancerClass needs service.type LoadBalancer"),
+        ("house-rules", "service.externalTrafficPolicy", "Local", "service.externalTrafficPolicy needs service.type"),
+        ("house-rules", "ingress.host", "", "ingress.host is missing"),
+        ("house-rules", "ingress.tlsSecret", "", "ingress.tlsSecret is missing: without TLS, api_token"),
+        ("house-rules", "httpRoute.parentRefs", [], "httpRoute.parentRefs is missing"),
+        ("house-rules", "commonLabels", {"helm.sh/chart": "a"}, "commonLabels: helm.sh/chart is a label of the chart's own"),
+        ("house-rules", "podLabels", {"cost-center": "1"}, "podLabels: cost-center is also in commonLabels"),
+    ],
+)
+def test_so_are_values_that_contradict_a_choice(base: str, path: str, value: Any, message: str) -> None:
+    with pytest.raises(helm.HelmError, match=message):
+        render(changed(path, value, load_values(base)))
+
+
 # --- settings
 
 
 def test_every_variable_is_a_setting(values: dict[str, Any]) -> None:
     known = {PREFIX + name.upper() for name in Settings.model_fields}
-    extra = {item["name"] for item in values.get("extraEnv", [])}
+    extra = {item["name"] for item in values.get("extraEnv", [])} | {"VALKEY_PASSWORD"}
     names = [item["name"] for item in service_container(render(values))["env"]]
     assert len(names) == len(set(names))
     assert set(names) - extra <= known
@@ -198,7 +278,8 @@ def test_a_changed_group_starts_new_pods() -> None:
 def test_every_container_is_confined(values: dict[str, Any]) -> None:
     for name, spec in pod_specs(render(values)):
         assert spec["securityContext"]["runAsNonRoot"] is True, name
-        assert spec["securityContext"]["runAsUser"] == 10001, name
+        given = values.get("podSecurityContext", {})
+        assert spec["securityContext"].get("runAsUser") == given.get("runAsUser", 10001), name
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
         assert spec["automountServiceAccountToken"] is False, name
         assert spec["enableServiceLinks"] is False, name  # a Service called dedup-http would set DEDUP_HTTP_PORT
@@ -230,6 +311,13 @@ def test_a_pod_may_drain_before_it_is_killed(values: dict[str, Any]) -> None:
     spec = deployment["spec"]["template"]["spec"]
     before_term = spec["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert spec["terminationGracePeriodSeconds"] >= before_term + SHUTDOWN_SECONDS
+
+
+def test_a_pod_that_could_not_drain_is_refused() -> None:
+    least = 3 + int(SHUTDOWN_SECONDS)
+    assert render(changed("terminationGracePeriodSeconds", least))
+    with pytest.raises(helm.HelmError, match="terminationGracePeriodSeconds"):
+        render(changed("terminationGracePeriodSeconds", least - 1))
 
 
 def test_pods_are_replaced_one_by_one_and_spread_over_nodes_and_zones() -> None:
@@ -266,7 +354,7 @@ def test_references_name_resources_that_exist(values: dict[str, Any]) -> None:
         for resource in of_kind(resources, kind):
             assert resource["spec"]["scaleTargetRef"]["name"] == name
             assert "replicas" not in deployment["spec"]
-    (service,) = (item for item in of_kind(resources, "Service") if "valkey" not in item["metadata"]["name"])
+    (service,) = (item for item in of_kind(resources, "Service") if item["metadata"]["name"] == name)
     for pod in of_kind(resources, "Pod"):
         (url,) = (text for text in pod["spec"]["containers"][0]["args"] if text.startswith("--url="))
         assert url == f"--url=http://{service['metadata']['name']}:{service['spec']['ports'][0]['port']}"
@@ -289,8 +377,11 @@ def test_helm_test_checks_health_and_api_and_on_request_a_round_trip() -> None:
 
 def test_the_network_policy_lets_out_a_proxy_or_another_port() -> None:
     (policy,) = of_kind(render(load_values("everything")), "NetworkPolicy")
-    ports = [item["port"] for item in policy["spec"]["egress"][0]["ports"]]
-    assert ports == [53, 53, 3128]
+    dns, proxy, time = policy["spec"]["egress"]
+    assert [item["port"] for item in dns["ports"]] == [53, 53]
+    assert dns["to"][0]["podSelector"] == {"matchLabels": {"k8s-app": "kube-dns"}}
+    assert proxy == {"ports": [{"protocol": "TCP", "port": 3128}]}
+    assert time == {"ports": [{"protocol": "UDP", "port": 123}], "to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}
 
 
 def test_a_network_policy_with_few_peers_still_admits_the_test_pods() -> None:
@@ -328,11 +419,33 @@ def test_every_switch_is_changed_by_one_of_the_value_files() -> None:
     assert changed_switches == set(switches)
 
 
+def test_every_value_that_does_nothing_by_default_is_set_by_one_of_the_value_files() -> None:
+    given = [yaml.safe_load(path.read_text()) for path in value_files()]
+
+    def is_set(path: tuple[str, ...], values: Any) -> bool:
+        for name in path:
+            values = values.get(name) if isinstance(values, dict) else None
+        return bool(values)
+
+    idle = [value.path for value in values_with_comments(CHART / "values.yaml") if not value.default]
+    assert [path for path in idle if not any(is_set(path, values) for values in given)] == []
+
+
 def test_chart_and_project_have_the_same_version() -> None:
     from dedup_service import __version__
 
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
+
+
+def test_what_artifact_hub_shows_is_what_the_chart_is() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    notes = {name.removeprefix("artifacthub.io/"): text for name, text in chart["annotations"].items()}
+    used = {container["image"] for _, spec in pod_specs(render(load_values("trial"))) for container in spec["containers"]}
+    assert {item["image"] for item in yaml.safe_load(notes["images"])} == used
+    assert notes["license"] in (ROOT / "LICENSE").read_text()
+    for link in yaml.safe_load(notes["links"]):
+        assert (ROOT / link["url"].removeprefix(f"{chart['sources'][0]}/blob/main/")).exists()
 
 
 def test_the_chart_can_be_packaged(tmp_path: Path) -> None:

@@ -139,5 +139,6 @@ def test_the_cluster_contains_what_the_charts_values_name() -> None:
             assert reference["name"] == secret["metadata"]["name"]
             assert reference["key"] in secret["stringData"]
     assert len(of_kind(resources, "Pod")) == 3
-    let_out = {port["port"] for port in of_kind(resources, "NetworkPolicy")[0]["spec"]["egress"][0]["ports"]}
+    (policy, _) = of_kind(resources, "NetworkPolicy")
+    let_out = {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
     assert {service["spec"]["ports"][0]["port"] for service in of_kind(peers(), "Service")} <= let_out

@@ -68,9 +68,11 @@ HELM = {
 }
 KUBECTL = {
     "create namespace": "",
+    "get pods": "--namespace",
     "create secret generic": "--namespace --from-literal",
     "exec": "",
     "rollout restart": "",
+    "rollout undo": "",
     "drain": "",
 }
 

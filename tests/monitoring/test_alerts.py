@@ -23,6 +23,8 @@ ALERTS = ROOT / "helm" / "dedup-service" / "files" / "alerts.yaml"
 GROUP, POD_B = '{group="presses",pod="a"}', '{group="presses",pod="b"}'
 EDGE_1, EDGE_2 = '{group="presses",replica="edge-1",pod="a"}', '{group="presses",replica="edge-2",pod="a"}'
 POD = '{pod="a"}'
+PLANT_A = {"namespace": "plant-a", "job": "plant-a/dedup-service"}
+PLANT_B = {"namespace": "plant-b", "job": "plant-b/dedup-service"}
 Series = dict[str, str]
 
 CASES: dict[str, tuple[str, Series, Series]] = {
@@ -128,6 +130,21 @@ CASES: dict[str, tuple[str, Series, Series]] = {
             f"dedup_redis_limit_bytes{POD}": "0x40",
         },
     ),
+    "ServiceGone": (
+        "45m",
+        {f"dedup_partitions_owned{POD}": "4x20 stale"},
+        {f"dedup_partitions_owned{POD}": "4x20 stale", 'dedup_partitions_owned{pod="b"}': "_x20 4x200"},
+    ),
+    "UnexpectedErrors": (
+        "15m",
+        {f"dedup_worker_failures_total{POD}": "_x58 1x40"},
+        {f"dedup_worker_failures_total{POD}": "3x200"},
+    ),
+    "InputHubRecreated": (
+        "15m",
+        {f"dedup_hub_recreated_total{POD}": "_x58 1x40"},
+        {f"dedup_hub_recreated_total{POD}": "3x200"},
+    ),
     "PartitionLag": (
         "8m",
         {'dedup_partition_lag_seconds{partition="3",pod="a"}': "120x40"},
@@ -155,6 +172,40 @@ def test_alert(name: str, firing: bool, tmp_path: Path) -> None:
     test = tmp_path / "test.yaml"
     test.write_text(yaml.safe_dump({"rule_files": [str(ALERTS)], "evaluation_interval": "15s", "tests": [case]}))
     promtool("test", str(test))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_another_release_neither_masks_an_alert_nor_raises_it(name: str, tmp_path: Path) -> None:
+    """Two releases in one Prometheus, of the same groups and partitions; then in one namespace, told apart by their job."""
+    at, loud, quiet = CASES[name]
+    for places in ((PLANT_A, PLANT_B), (PLANT_A, {**PLANT_B, "namespace": PLANT_A["namespace"]})):
+        of_both = zip(places, (loud, quiet), strict=True)
+        series = [{"series": scraped(item, place), "values": v} for place, given in of_both for item, v in given.items()]
+        case = {"interval": "15s", "input_series": series, "promql_expr_test": [firing_in(name, at, places[0])]}
+        test = tmp_path / "test.yaml"
+        test.write_text(yaml.safe_dump({"rule_files": [str(ALERTS)], "evaluation_interval": "15s", "tests": [case]}))
+        promtool("test", str(test))
+
+
+def firing_in(name: str, at: str, place: dict[str, str]) -> dict[str, Any]:
+    """What is expected to fire: once, and in this place only."""
+    expr = f'count by (namespace, job) (ALERTS{{alertname="{name}",alertstate="firing"}})'
+    return {"expr": expr, "eval_time": at, "exp_samples": [{"labels": scraped("{}", place), "value": 1}]}
+
+
+def scraped(series: str, place: dict[str, str]) -> str:
+    """The series with the labels that Prometheus adds."""
+    labels = ",".join(f'{name}="{value}"' for name, value in place.items())
+    return series.replace("{", f"{{{labels}," if series[-2] != "{" else f"{{{labels}")
+
+
+def test_every_alert_names_the_page_that_explains_it() -> None:
+    (repository,) = yaml.safe_load((ALERTS.parents[1] / "Chart.yaml").read_text())["sources"]
+    page = (ROOT / "docs" / "operations.md").read_text()
+    for rule in rules():
+        anchor = rule["alert"].lower()
+        assert rule["annotations"]["runbook_url"] == f"{repository}/blob/main/docs/operations.md#{anchor}"
+        assert page.count(f'<a id="{anchor}"></a>') == 1, anchor
 
 
 def test_the_rules_are_valid() -> None:

@@ -3,7 +3,9 @@ import { readFileSync } from "node:fs";
 
 const operator = "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/";
 const keda = "@kubernetes-models/keda/keda.sh/v1alpha1/";
+const gateway = "@kubernetes-models/gateway-api/gateway.networking.k8s.io/v1/";
 const models = {
+  HTTPRoute: gateway + "HTTPRoute",
   PodMonitor: operator + "PodMonitor",
   PrometheusRule: operator + "PrometheusRule",
   ScaledObject: keda + "ScaledObject",

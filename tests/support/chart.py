@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from helm_python import Chart
+from helm_python import Chart, Config
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "dedup-service"
@@ -17,7 +17,12 @@ Resource = dict[str, Any]
 
 
 def value_files() -> list[Path]:
-    return [*sorted((CHART / "ci").glob("*-values.yaml")), CHART / "values-production.yaml"]
+    return [*sorted((CHART / "ci").glob("*-values.yaml")), *sizes()]
+
+
+def sizes() -> list[Path]:
+    """The files from which a deployment of some size may start."""
+    return sorted(CHART.glob("values-*.yaml"))
 
 
 def load_values(name: str) -> dict[str, Any]:
@@ -26,10 +31,19 @@ def load_values(name: str) -> dict[str, Any]:
     return values
 
 
-def render(values: dict[str, Any], *, namespace: str = "dedup") -> list[Resource]:
-    """The rendered resources. Raises the engine's errors."""
-    with Chart.load(CHART) as chart:
-        files = chart.render(values=values, name="plant", namespace=namespace)
+def render(values: dict[str, Any], *, path: Path = CHART, name: str = "plant", namespace: str = "dedup") -> list[Resource]:
+    """The rendered resources, as `helm template` makes them. Raises the engine's errors."""
+    with Chart.load(path) as chart:
+        return _resources(chart.render(values=values, name=name, namespace=namespace))
+
+
+def render_upgrade(values: dict[str, Any], kubeconfig: str, *, namespace: str = "dedup") -> list[Resource]:
+    """The rendered resources, as `helm upgrade` makes them: the chart may look up what is in the cluster."""
+    with Chart.load(CHART) as chart, Config(kubeconfig_content=kubeconfig, namespace=namespace) as config:
+        return _resources(config.render(chart, values=values, name="plant", namespace=namespace, is_upgrade=True))
+
+
+def _resources(files: dict[str, str]) -> list[Resource]:
     resources: list[Resource] = []
     for name, text in files.items():
         if name.endswith(".yaml"):
@@ -47,7 +61,11 @@ def pod_specs(resources: list[Resource]) -> list[tuple[str, Resource]]:
     return specs + [(item["metadata"]["name"], item["spec"]) for item in of_kind(resources, "Pod")]
 
 
-def service_container(resources: list[Resource]) -> Resource:
+def service_deployment(resources: list[Resource]) -> Resource:
     (deployment,) = (item for item in of_kind(resources, "Deployment") if "valkey" not in item["metadata"]["name"])
-    container: Resource = deployment["spec"]["template"]["spec"]["containers"][0]
+    return deployment
+
+
+def service_container(resources: list[Resource]) -> Resource:
+    container: Resource = service_deployment(resources)["spec"]["template"]["spec"]["containers"][0]
     return container

@@ -85,7 +85,17 @@ def status(port: int) -> dict[str, Any] | None:
 class SenderProcess:
     """An `edge-sender run` process with the Event Hubs uplink."""
 
-    def __init__(self, folder: Path, replica: str, connection_string: str, sources_text: str, **overrides: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        replica: str,
+        connection_string: str,
+        sources_text: str,
+        clock: Path | None = None,
+        **overrides: str,
+    ) -> None:
+        """`clock`: by how much its wall clock is wrong, see sandbox/peers/moved_clock.py."""
+        self._command = [] if clock is None else ["sandbox.peers.moved_clock", str(clock)]
         self.port = free_port()
         self.spool = folder / f"{replica}.db"
         self.log_path = folder / f"{replica}.log"
@@ -106,7 +116,7 @@ class SenderProcess:
 
     def start(self) -> None:
         with self.log_path.open("ab") as log:
-            command = [sys.executable, "-m", "edge_sender", "run"]
+            command = [sys.executable, "-m", *self._command, "edge_sender", "run"]
             self.process = subprocess.Popen(command, env=self.environment, stderr=log)
 
     def kill(self) -> None:

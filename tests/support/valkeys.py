@@ -32,7 +32,7 @@ def _start(folder: Path, *options: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdout=(folder / "valkey.log").open("ab"))
 
 
-def _until(what: str, is_so: Callable[[], object]) -> None:
+def until(what: str, is_so: Callable[[], object]) -> None:
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:
@@ -89,7 +89,7 @@ class Cluster:
         """A primary is killed and comes back at once: without its keys, but with its slots, since no replica takes over."""
         self.kill(index)
         self.processes[index] = self.starts[index]()
-        _until("the node is back", partial(self.is_whole, index))
+        until("the node is back", partial(self.is_whole, index))
         assert self.node(index).info("replication")["role"] == "master", "its replica took over: it came back too late"
 
     def stop(self) -> None:
@@ -117,11 +117,11 @@ def _join(cluster: Cluster) -> None:
         for port, bus_port in zip(cluster.ports[:i], cluster.bus_ports[:i], strict=True):
             cluster.ask(i, "CLUSTER", "MEET", "127.0.0.1", port, bus_port)
     for i in nodes:
-        _until("the nodes know each other", partial(cluster.knows, i, ids))
+        until("the nodes know each other", partial(cluster.knows, i, ids))
     for i in range(PRIMARIES, 2 * PRIMARIES):
         cluster.ask(i, "CLUSTER", "REPLICATE", ids[i - PRIMARIES])
     for i in nodes:
-        _until("the cluster is whole", partial(cluster.is_whole, i))
+        until("the cluster is whole", partial(cluster.is_whole, i))
 
 
 def _ports() -> list[int]:
@@ -143,7 +143,7 @@ def _started(folder: Path, options: Sequence[str]) -> Cluster | None:
 
     try:
         for index in range(len(cluster.ports)):
-            _until("a node answers", partial(answers_or_ended, index))
+            until("a node answers", partial(answers_or_ended, index))
     except BaseException:
         cluster.stop()
         raise
@@ -171,9 +171,9 @@ def clustered_node(folder: Path, announced_port: int, *options: str) -> Iterator
     announcing = ("--cluster-announce-ip", "127.0.0.1", "--cluster-announce-port", str(announced_port))
     try:
         cluster.add(folder, *announcing, *options)
-        _until("the node answers", cluster.node(0).ping)
+        until("the node answers", cluster.node(0).ping)
         cluster.ask(0, "CLUSTER", "ADDSLOTSRANGE", 0, SLOTS - 1)
-        _until("the cluster is whole", partial(cluster.is_whole, 0))
+        until("the cluster is whole", partial(cluster.is_whole, 0))
         yield cluster.ports[0]
     finally:
         cluster.stop()

@@ -1,27 +1,46 @@
+{{- define "dedup.name" -}}
+{{- .Values.nameOverride | default .Chart.Name -}}
+{{- end -}}
+
 {{- define "dedup.fullname" -}}
-{{- if contains .Chart.Name .Release.Name -}}
+{{- $name := include "dedup.name" . -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride -}}
+{{- else if contains $name .Release.Name -}}
 {{- .Release.Name | trunc 53 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 53 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 53 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 
 {{- define "dedup.selector" -}}
-app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/name: {{ include "dedup.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: service
 {{- end -}}
 
 {{- define "dedup.labels" -}}
 {{ include "dedup.selector" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/version: {{ include "dedup.labelValue" .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+helm.sh/chart: {{ include "dedup.labelValue" (printf "%s-%s" .Chart.Name .Chart.Version) }}
+{{- include "dedup.commonLabels" . }}
 {{- end -}}
 
-{{/* Labels of what runs alongside the service; called with the context and a component. */}}
+{{- define "dedup.commonLabels" -}}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* A version as a label: without the + of a build. */}}
+{{- define "dedup.labelValue" -}}
+{{- . | replace "+" "_" | trunc 63 | trimAll "-_." -}}
+{{- end -}}
+
+{{/* Labels by which what runs alongside the service is selected; called with the context and a component. */}}
 {{- define "dedup.componentLabels" -}}
-app.kubernetes.io/name: {{ .context.Chart.Name }}
+app.kubernetes.io/name: {{ include "dedup.name" .context }}
 app.kubernetes.io/instance: {{ .context.Release.Name }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
@@ -35,12 +54,19 @@ app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
 {{- define "dedup.image" -}}
-{{- with .Values.image -}}
-{{- if .digest -}}
-{{- printf "%s@%s" .repository .digest -}}
-{{- else -}}
-{{- printf "%s:%s" .repository (.tag | default $.Chart.AppVersion) -}}
+{{- $image := printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
+{{- with .Values.image.digest -}}
+{{- $image = printf "%s@%s" $.Values.image.repository . -}}
 {{- end -}}
+{{- include "dedup.fromRegistry" (dict "context" . "image" $image) -}}
+{{- end -}}
+
+{{/* An image, from imageRegistry if there is one; called with the context and the image. */}}
+{{- define "dedup.fromRegistry" -}}
+{{- with .context.Values.imageRegistry -}}
+{{- printf "%s/%s" . (regexReplaceAll "^[^/]*[.:][^/]*/" $.image "") -}}
+{{- else -}}
+{{- .image -}}
 {{- end -}}
 {{- end -}}
 
@@ -80,6 +106,36 @@ app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 {{- end -}}
 
+{{/* The configuration file. The round trip brings a group of its own, which is the first, so that no other takes its devices;
+nobody misses these afterwards. */}}
+{{- define "dedup.config" -}}
+{{- $config := .Values.config -}}
+{{- if .Values.tests.roundTrip -}}
+{{- $own := dict "name" "dedup-check" "devices" (list "dedup-check-*") "sources" (list "urn:redundant-edge-dedup:check") "format" "cloudevents" "silent_after_seconds" 3153600000 -}}
+{{- $groups := dig "groups" (list (dict "name" "default")) $config -}}
+{{- $config = merge (dict "groups" (prepend $groups $own)) $config -}}
+{{- end -}}
+{{- with $config }}{{ toYaml . }}{{ end -}}
+{{- end -}}
+
+{{/* The replicas of a deployment that is scaled by something else stay as they are: a number that went away would be 1. Nothing
+is known of them where only manifests are rendered. */}}
+{{- define "dedup.replicas" -}}
+{{- if or .Values.autoscaling.hpa.enabled .Values.autoscaling.keda.enabled -}}
+{{- dig "spec" "replicas" "" (lookup "apps/v1" "Deployment" .Release.Namespace (include "dedup.fullname" .)) -}}
+{{- else -}}
+{{- .Values.replicaCount -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "dedup.valkeyPassword" -}}
+- name: {{ .variable }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ .context.Values.valkey.existingSecret }}
+      key: {{ .context.Values.valkey.passwordKey }}
+{{- end -}}
+
 {{- define "dedup.env" -}}
 {{- range $setting, $value := .Values.settings }}
 - name: DEDUP_{{ upper $setting }}
@@ -93,10 +149,11 @@ app.kubernetes.io/component: {{ .component }}
       key: {{ $key }}
 {{- end }}
 {{- if .Values.valkey.enabled }}
+{{ include "dedup.valkeyPassword" (dict "context" . "variable" "VALKEY_PASSWORD") }}
 - name: DEDUP_REDIS_URL
-  value: redis://{{ include "dedup.fullname" . }}-valkey:6379/0
+  value: redis://:$(VALKEY_PASSWORD)@{{ include "dedup.fullname" . }}-valkey:6379/0
 {{- end }}
-{{- if .Values.config }}
+{{- if include "dedup.config" . }}
 - name: DEDUP_CONFIG_FILE
   value: /etc/dedup/groups.yaml
 {{- end }}
@@ -109,8 +166,22 @@ app.kubernetes.io/component: {{ .component }}
 {{- end }}
 {{- end -}}
 
+{{/* A pod starts anew when what it has mounted changes. */}}
+{{- define "dedup.podAnnotations" -}}
+{{- with include "dedup.config" . }}
+checksum/config: {{ sha256sum . }}
+{{- end }}
+{{- if .Values.secretsStore.enabled }}
+checksum/vault: {{ toYaml .Values.secretsStore | sha256sum }}
+{{- end }}
+{{- with .Values.podAnnotations }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
 {{- define "dedup.volumeMounts" -}}
-{{- if .Values.config }}
+- {name: tmp, mountPath: /tmp}
+{{- if include "dedup.config" . }}
 - {name: config, mountPath: /etc/dedup, readOnly: true}
 {{- end }}
 {{- if .Values.caBundle.configMap }}
@@ -122,7 +193,9 @@ app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
 {{- define "dedup.volumes" -}}
-{{- if .Values.config }}
+- name: tmp
+  emptyDir: {sizeLimit: 64Mi}
+{{- if include "dedup.config" . }}
 - name: config
   configMap:
     name: {{ include "dedup.fullname" . }}
@@ -142,20 +215,50 @@ app.kubernetes.io/component: {{ .component }}
 {{- end }}
 {{- end -}}
 
-{{- define "dedup.podSecurityContext" -}}
-runAsNonRoot: true
-runAsUser: 10001
-runAsGroup: 10001
-fsGroup: 10001
-seccompProfile:
-  type: RuntimeDefault
+{{/* What every pod of the chart has, whatever runs in it. */}}
+{{- define "dedup.pod" -}}
+automountServiceAccountToken: false
+enableServiceLinks: false
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.dnsConfig }}
+dnsConfig: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.hostAliases }}
+hostAliases: {{- toYaml . | nindent 2 }}
+{{- end }}
+securityContext: {{- toYaml .Values.podSecurityContext | nindent 2 }}
 {{- end -}}
 
-{{- define "dedup.securityContext" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities:
-  drop: [ALL]
+{{/* The service's pods spread over nodes and zones, unless the values say otherwise. */}}
+{{- define "dedup.spread" -}}
+{{- $selector := dict "matchLabels" (include "dedup.selector" . | fromYaml) -}}
+{{- if not .Values.affinity }}
+affinity:
+  podAntiAffinity:
+    preferredDuringSchedulingIgnoredDuringExecution:
+      - weight: 100
+        podAffinityTerm:
+          topologyKey: kubernetes.io/hostname
+          labelSelector: {{- toYaml $selector | nindent 12 }}
+{{- end }}
+topologySpreadConstraints:
+{{- range .Values.topologySpreadConstraints | default (list (dict "maxSkew" 1 "topologyKey" "topology.kubernetes.io/zone" "whenUnsatisfiable" "ScheduleAnyway")) }}
+  - {{- toYaml (ternary . (merge (dict "labelSelector" $selector) .) (hasKey . "labelSelector")) | nindent 4 }}
+{{- end }}
 {{- end -}}
 
 {{- define "dedup.strategy" -}}

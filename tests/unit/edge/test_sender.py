@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import time
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +14,13 @@ from typing import Any
 import pytest
 
 from edge_sender.buffering import delivery as module
+from edge_sender.buffering import store
 from edge_sender.buffering.batcher import BatchLimits
 from edge_sender.buffering.inbox import Inbox, IntakeOptions
-from edge_sender.buffering.spool import Spool, SpoolError, SpoolLimits
+from edge_sender.buffering.salvage import SpoolFile
+from edge_sender.buffering.spool import Spool
+from edge_sender.buffering.spool_values import SpoolError, SpoolLimits
+from edge_sender.clocks import system_clocks
 from edge_sender.counters import Counters, SourceTally
 from edge_sender.election import ElectionOptions
 from edge_sender.identity.readings import Reading, make_reading
@@ -24,6 +28,7 @@ from edge_sender.identity.rules import parse_rules
 from edge_sender.observability.telemetry import SenderCollector, make_registry, problems, status
 from edge_sender.ports import Clocks, Intake, LeaseState, Message, MessageRefusedError, UplinkError
 from edge_sender.sender import ConfiguredSource, Sender, SenderOptions
+from tests.support.clocks import GatewayClocks
 from tests.support.files import MACHINES, file_source
 from tests.support.senders import until
 from wire.ids import Sample
@@ -84,21 +89,22 @@ def make(
     *,
     batch: int = 1,
     memory: int = 1000,
-    spool: Spool | None = None,
+    spool: SpoolFile | None = None,
     flush_seconds: float = 5.0,
     when_full: Any = "drop-oldest",
-    now: Callable[[], float] = time.time,
     election: ElectionOptions | None = None,
     witness: Any = None,
 ) -> tuple[Sender, FakeSource]:
     options = SenderOptions(
-        IntakeOptions(memory, when_full, 0.0), LIMITS, 0.001, BatchLimits(batch, 4096, 0.01), 4, flush_seconds, election
+        IntakeOptions(memory, when_full, 0.0), 0.001, BatchLimits(batch, 4096, 0.01), 4, flush_seconds, election
     )
     source = FakeSource()
     ruled = ConfiguredSource(source, parse_rules("sequence"), "t")
-    return Sender(
-        options, [ruled], spool or Spool(None, LIMITS, time.time), uplink, Clocks(time.monotonic, now), witness
-    ), source
+    return Sender(options, [ruled], spool or spool_file(None), uplink, system_clocks(), witness), source
+
+
+def spool_file(path: Path | None) -> SpoolFile:
+    return SpoolFile(path, LIMITS, system_clocks())
 
 
 def reading(number: int) -> Reading:
@@ -155,14 +161,14 @@ async def test_stopping_sends_what_is_kept() -> None:
 async def test_what_a_stop_leaves_is_sent_by_the_next_run_with_the_same_bytes(tmp_path: Path) -> None:
     path = tmp_path / "spool.db"
     dead, uplink = FakeUplink(), FakeUplink()
-    sender, source = make(dead, spool=Spool(path, LIMITS, time.time), flush_seconds=0.05)
+    sender, source = make(dead, spool=spool_file(path), flush_seconds=0.05)
     await play(sender, source, 5, lambda: True)
     assert dead.delivered == []
     uplink.gate.set()
-    sender, source = make(uplink, spool=Spool(path, LIMITS, time.time))
+    sender, source = make(uplink, spool=spool_file(path))
     await play(sender, source, 0, lambda: len(uplink.delivered) == 5)
     assert uplink.numbers == list(range(5))
-    assert Spool(path, LIMITS, time.time).readings == 0
+    assert spool_file(path).open().readings == 0
 
 
 class SlowUplink(FakeUplink):
@@ -216,21 +222,33 @@ async def test_a_reading_without_identity_is_counted_and_not_sent() -> None:
     assert uplink.delivered == []
 
 
-class FailingSpool(Spool):
-    """A disk that is full until the test says otherwise."""
+@dataclass(frozen=True)
+class FailingFile(SpoolFile):
+    """A disk that fails until the test says otherwise."""
 
-    is_full = True
+    failing: set[str] = field(default_factory=lambda: {"commit"})
+
+    def open(self) -> Spool:
+        if "open" in self.failing:
+            raise SpoolError("disk I/O error")
+        return FailingSpool(self.path, self.limits, self.clocks, self.failing)
+
+
+class FailingSpool(Spool):
+    def __init__(self, path: Path | None, limits: SpoolLimits, clocks: Clocks, failing: set[str]) -> None:
+        super().__init__(path, limits, clocks)
+        self._failing = failing
 
     def commit(self, *arguments: Any, **options: Any) -> Any:
-        if self.is_full:
-            raise SpoolError("database or disk is full")
+        if "commit" in self._failing:
+            raise SpoolError("disk I/O error")
         return super().commit(*arguments, **options)
 
 
 async def test_a_failing_disk_is_bypassed() -> None:
     uplink = FakeUplink()
     uplink.gate.set()
-    spool = FailingSpool(None, LIMITS, time.time)
+    spool = FailingFile(None, LIMITS, system_clocks())
     sender, source = make(uplink, spool=spool)
     await play(sender, source, 20, lambda: len(uplink.delivered) == 20)
     assert sorted(uplink.numbers) == list(range(20))
@@ -238,14 +256,64 @@ async def test_a_failing_disk_is_bypassed() -> None:
     assert any("disk" in problem for problem in problems(sender))
 
 
+async def test_a_spool_that_cannot_be_opened_is_bypassed_and_opened_later_with_all_that_it_knows(tmp_path: Path) -> None:
+    """A read-only disk at the start. A source that resumes waits for its place, or it would begin with all old readings."""
+    earlier, source = make(FakeUplink(), spool=spool_file(tmp_path / "s.db"), flush_seconds=0)
+    await play(earlier, source, 5, lambda: earlier.store.readings == 5 and earlier.store.size > 0)
+    uplink = FakeUplink()
+    uplink.gate.set()
+    spool = FailingFile(tmp_path / "s.db", LIMITS, system_clocks(), {"open"})
+    sender, source = make(uplink, spool=spool)
+    files = FakeSource("files")
+    sender.sources = [*sender.sources, ConfiguredSource(files, parse_rules("sequence"), "t", resumes=True)]
+
+    def is_done() -> bool:
+        if sender.counters.sent_readings == 3 and spool.failing:
+            assert files.intake is None
+            assert any("disk I/O error" in problem for problem in problems(sender))
+            assert status(sender)["spool"]["problem"] == "disk I/O error"
+            spool.failing.clear()
+        return len(uplink.delivered) == 8 and files.intake is not None
+
+    await play(sender, source, 3, is_done)
+    assert sorted(uplink.numbers) == sorted([*range(5), *range(3)])
+    assert problems(sender) == []
+
+
+async def test_a_spool_that_takes_long_to_open_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread is busy with the disk; health, sources and delivery go on."""
+    monkeypatch.setattr(store, "OPEN_SECONDS", 0.0)
+    is_open = threading.Event()
+
+    @dataclass(frozen=True)
+    class SlowFile(SpoolFile):
+        def open(self) -> Spool:
+            assert is_open.wait(30)
+            return super().open()
+
+    uplink = FakeUplink()
+    uplink.gate.set()
+    sender, source = make(uplink, spool=SlowFile(None, LIMITS, system_clocks()))
+    assert status(sender)["spool"]["readings"] == 0
+
+    def is_done() -> bool:
+        if len(uplink.delivered) == 5 and not is_open.is_set():
+            assert any("more than 0 s to open" in problem for problem in problems(sender))
+            is_open.set()
+        return sender.store.opened.is_set()
+
+    await play(sender, source, 5, is_done)
+    assert sorted(uplink.numbers) == [*range(5)]
+
+
 @pytest.mark.parametrize(("when_full", "kept"), [("drop-oldest", range(15, 25)), ("drop-newest", range(10))])
 async def test_full_memory_drops_by_the_policy_and_counts(when_full: Any, kept: range) -> None:
     uplink = FakeUplink()
-    spool = FailingSpool(None, LIMITS, time.time)
+    spool = FailingFile(None, LIMITS, system_clocks())
     sender, source = make(uplink, memory=10, spool=spool, when_full=when_full)
 
     def mend() -> bool:
-        spool.is_full = False
+        spool.failing.clear()
         uplink.gate.set()
         return len(uplink.delivered) == 10
 
@@ -255,7 +323,7 @@ async def test_full_memory_drops_by_the_policy_and_counts(when_full: Any, kept: 
 
 
 async def test_what_is_put_back_stays_within_the_memorys_bound() -> None:
-    spool = FailingSpool(None, LIMITS, time.time)
+    spool = FailingFile(None, LIMITS, system_clocks())
     sender, _ = make(FakeUplink(), memory=10, spool=spool)
     for number in range(8):
         sender.inbox.take("fake", reading(number), None)
@@ -283,21 +351,20 @@ def test_a_passive_replica_holds_back_what_it_sends_when_it_takes_over(overlap: 
 
 async def test_what_waited_too_long_is_not_sent_even_if_a_send_was_in_progress() -> None:
     """A service that has forgotten its key would publish it again."""
-    clock = [1_700_000_000.0]
+    gateway = GatewayClocks()
     uplink = FakeUplink()
-    spool = Spool(None, LIMITS, lambda: clock[0])
-    sender, source = make(uplink, spool=spool, now=lambda: clock[0])
+    sender, source = make(uplink, spool=SpoolFile(None, LIMITS, gateway.clocks))
 
     def time_passes() -> bool:
-        if spool.readings == 6:
-            clock[0] += LIMITS.max_age_seconds + 1
+        if sender.store.readings == 6 and sender.store.size:
+            gateway.elapse(LIMITS.max_age_seconds + 1)
             uplink.failures = [UplinkError("still down")] * 4
             uplink.gate.set()
         return sender.counters.dropped["too-old"] == 6
 
     await play(sender, source, 6, time_passes)
     assert uplink.delivered == []
-    assert spool.readings == 0
+    assert sender.store.readings == 0
 
 
 async def test_a_defect_of_the_uplink_does_not_cost_the_reading() -> None:
@@ -364,11 +431,11 @@ async def test_a_source_that_breaks_ends_the_sender_and_what_it_took_is_kept(tmp
             raise RuntimeError("a defect")
 
     path = tmp_path / "spool.db"
-    sender, _ = make(FakeUplink(), spool=Spool(path, LIMITS, time.time), flush_seconds=0)
+    sender, _ = make(FakeUplink(), spool=spool_file(path), flush_seconds=0)
     sender.sources = [ConfiguredSource(Broken(), parse_rules("sequence"), "t")]
     with pytest.raises(RuntimeError, match="a defect"):
         await asyncio.wait_for(sender.run(asyncio.Event()), 10)
-    assert Spool(path, LIMITS, time.time).readings == 1
+    assert spool_file(path).open().readings == 1
 
 
 async def test_metrics_and_status_show_what_a_source_left_out_and_why_it_stands_still(tmp_path: Path) -> None:
@@ -384,7 +451,7 @@ async def test_metrics_and_status_show_what_a_source_left_out_and_why_it_stands_
     await until(lambda: source.problem is not None, "it is not refused")
     skipped = make_registry(sender).get_sample_value("edge_source_skipped_total", {"source": "file", "reason": "line"})
     assert skipped == 1
-    (shown,) = status(sender, None)["sources"]
+    (shown,) = status(sender)["sources"]
     assert shown["skipped"] == {"line": 1}
     assert f"{path} line 4: the time has no offset" in shown["problem"]
     assert any("line 4" in problem for problem in problems(sender))
@@ -420,7 +487,7 @@ async def test_metrics_and_status_show_what_a_source_could_not_read() -> None:
     sender.counters.restarts["fake"].note("untimed", "urn:1", "went back")
     assert registry.get_sample_value("edge_counter_restarts_total", {"source": "fake", "reason": "untimed"}) == 1
     assert registry.get_sample_value("edge_counter_restarts_total", {"source": "fake", "reason": "restarted"}) == 0
-    shown = status(sender, None)["sources"][0]
+    shown = status(sender)["sources"][0]
     assert shown["clock"] == {"offset_seconds": -0.25, "steps": 2}
     assert shown["counter_restarts"] == {"restarted": 0, "untimed": 1, "sources": {"urn:1": "went back"}}
     assert (shown["variables"], len(shown["left_out"])) == ({"subscribed": 7, "left_out": 200}, 100)
@@ -441,5 +508,5 @@ async def test_metrics_and_status_show_what_was_counted() -> None:
         family.name + ("_total" if family.type == "counter" else "") for family in SenderCollector(sender).collect()
     }
     assert documented == shown_metrics
-    shown = status(sender, None)
+    shown = status(sender)
     assert (shown["sent"]["readings"], shown["spool"]["readings"], shown["problems"]) == (3, 0, [])

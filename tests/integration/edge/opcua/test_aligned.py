@@ -90,7 +90,7 @@ async def test_two_gateways_share_all_ids_at_a_server_that_samples_for_each() ->
         gateway(server.endpoint, hubs[1], identity=identity, **ALIGNED) as two,
     ):
         await until(lambda: all(len(hub.readings) >= 24 for hub in hubs), "nothing is read")
-        (shown,) = status(one, None)["sources"]
+        (shown,) = status(one)["sources"]
         registry = make_registry(one)
     start = max(min(item["time"] for item in hub.readings) for hub in hubs)
     end = min(max(item["time"] for item in hub.readings) for hub in hubs)

@@ -82,7 +82,7 @@ async def test_two_gateways_agree_about_a_restart_of_the_counter(tmp_path: Path)
             assert make_registry(sender).get_sample_value(
                 "edge_counter_restarts_total", {"source": "plc", "reason": "restarted"}
             )
-            (shown,) = status(sender, None)["sources"]
+            (shown,) = status(sender)["sources"]
     assert one == two
     assert [value for value, _ in one.ids] == ["5", "0", "5"]
     assert len(set(one.ids)) == 3

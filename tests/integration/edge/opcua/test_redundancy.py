@@ -396,7 +396,7 @@ async def test_over_a_fail_over_two_gateways_lose_nothing_send_nothing_twice_and
             assert moved.tally.lost == {"interruption": 1}
             counted = {"source": "plc", "reason": "unreachable"}
             assert make_registry(moving).get_sample_value("edge_source_fail_overs_total", counted) == 1
-            assert status(moving, None)["sources"][0]["fail_overs"] == {"unreachable": 1, "service-level": 0}
+            assert status(moving)["sources"][0]["fail_overs"] == {"unreachable": 1, "service-level": 0}
 
 
 async def test_what_changes_between_two_servers_is_counted_and_another_gateway_has_it(tmp_path: Path) -> None:

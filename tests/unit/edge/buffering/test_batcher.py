@@ -7,7 +7,7 @@ import json
 import pytest
 
 from edge_sender.buffering.batcher import Batcher, BatchLimits
-from edge_sender.buffering.spool import Place, Rows
+from edge_sender.buffering.spool_values import Place, Rows
 from edge_sender.identity.readings import Reading, make_reading, single
 from edge_sender.identity.rules import parse_rules
 from wire.ids import Sample
@@ -25,12 +25,12 @@ def ids(body: bytes) -> list[str]:
 
 def test_a_batch_is_complete_by_count() -> None:
     batcher = Batcher(BatchLimits(3, 100_000, 1.0))
-    assert batcher.add(reading(0), Place(5, 7.0), 0) == []
-    assert batcher.add(reading(1), Place(6, 7.0), 0) == []
-    (parcel,) = batcher.add(reading(2), Place(7, 7.0), 0)
+    assert batcher.add(reading(0), Place(5, 1, 7.0), 0) == []
+    assert batcher.add(reading(1), Place(6, 1, 7.0), 0) == []
+    (parcel,) = batcher.add(reading(2), Place(7, 1, 7.0), 0)
     assert ids(parcel.message.body) == [reading(n).attributes["id"] for n in range(3)]
     assert parcel.message.content_type == "application/cloudevents-batch+json"
-    assert (parcel.rows, parcel.spooled_at) == (Rows(5, 7), 7.0)
+    assert (parcel.rows, parcel.oldest) == (Rows(5, 7), Place(5, 1, 7.0))
 
 
 def test_readings_without_rows_make_parcels_without_rows() -> None:
@@ -43,7 +43,7 @@ def test_readings_without_rows_make_parcels_without_rows() -> None:
 def test_a_batch_never_exceeds_its_size_unless_one_reading_does() -> None:
     batcher = Batcher(BatchLimits(100, 2000, 1.0))
     parcels = [
-        p for n in range(50) for p in batcher.add(reading(n, 300 if n != 20 else 5000), Place(n, 7.0), 0)
+        p for n in range(50) for p in batcher.add(reading(n, 300 if n != 20 else 5000), Place(n, 1, 7.0), 0)
     ] + batcher.flush()
     messages = [parcel.message for parcel in parcels]
     assert sum(m.readings for m in messages) == 50
@@ -52,8 +52,8 @@ def test_a_batch_never_exceeds_its_size_unless_one_reading_does() -> None:
 
 def test_a_batch_waits_no_longer_than_its_age() -> None:
     batcher = Batcher(BatchLimits(100, 100_000, 1.0))
-    batcher.add(reading(0), Place(0, 7.0), 10.0)
-    batcher.add(reading(1), Place(1, 7.0), 10.9)
+    batcher.add(reading(0), Place(0, 1, 7.0), 10.0)
+    batcher.add(reading(1), Place(1, 1, 7.0), 10.9)
     assert batcher.deadline == 11.0
     assert batcher.due(10.99) == []
     assert batcher.due(11.0)[0].message.readings == 2
@@ -61,7 +61,7 @@ def test_a_batch_waits_no_longer_than_its_age() -> None:
 
 
 def test_single_readings_go_out_in_binary_mode() -> None:
-    (parcel,) = Batcher(BatchLimits(1, 4096, 1.0)).add(reading(7), Place(1, 7.0), 0)
+    (parcel,) = Batcher(BatchLimits(1, 4096, 1.0)).add(reading(7), Place(1, 1, 7.0), 0)
     message = parcel.message
     assert message == single(reading(7))
     assert message.message_id == message.properties["cloudEvents_id"] == reading(7).attributes["id"]

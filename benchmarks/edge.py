@@ -54,16 +54,16 @@ async def run_edge(hub: dict[str, Any], storage: str, sources: str, ha: str, fol
     try:
         process = psutil.Process(edge.pid)
         await asyncio.sleep(SETTLE_SECONDS)
-        before, started, sent = _cpu(process), time.monotonic(), await asyncio.to_thread(_sent, port)
+        before, started, sent = cpu_seconds(process), time.monotonic(), await asyncio.to_thread(_sent, port)
         await asyncio.sleep(SECONDS)
-        used, seconds = _cpu(process) - before, time.monotonic() - started
+        used, seconds = cpu_seconds(process) - before, time.monotonic() - started
         readings = await asyncio.to_thread(_sent, port) - sent
         return [readings / seconds, used / seconds, used / readings * 1e6, process.memory_info().rss / 1e6]
     finally:
         await edge.stop()
 
 
-def _cpu(process: psutil.Process) -> float:
+def cpu_seconds(process: psutil.Process) -> float:
     times = process.cpu_times()
     return float(times.user + times.system)
 

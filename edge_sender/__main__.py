@@ -24,6 +24,7 @@ from edge_sender.config.remembered import Remembered
 from edge_sender.config.settings import EdgeSettings, SettingsError, SettingsProblems, http_address, read, settings_help
 from edge_sender.config.twin import Effective, TwinSettings
 from edge_sender.config.variables import misspelt
+from edge_sender.namesakes import Namesakes
 from edge_sender.observability.health import serving
 from edge_sender.observability.starting import changed, started
 from edge_sender.ports import Uplink
@@ -56,7 +57,7 @@ async def run() -> None:
         with problems.noted():
             uplink = bootstrap.make_uplink(settings)
         problems.raise_all()
-        await _run_with(Effective(settings, sources), uplink, stop)
+        await _run_with(Effective(settings, sources), uplink, Namesakes(), stop)
         return
     problems.raise_all()
     await _run_with_twin(settings, stop)
@@ -68,10 +69,11 @@ async def _run_with_twin(settings: EdgeSettings, stop: asyncio.Event) -> None:
     remembered = Remembered(None if spool is None else spool.with_name("twin.json"))
     remembered.begin()
     twin, uplink = TwinSettings(settings, remembered, bootstrap.try_out), bootstrap.make_iot_uplink(settings)
+    namesakes = Namesakes()
 
     async def follow(sender: Sender) -> None:
         async def change(effective: Effective) -> None:
-            await bootstrap.change(sender, uplink, effective.settings, effective.sources)
+            await bootstrap.change(sender, uplink, effective.settings, effective.sources, namesakes)
             _set_log_level(effective.settings)
             logger.info(changed(effective.sources, effective.from_twin))
 
@@ -81,7 +83,7 @@ async def _run_with_twin(settings: EdgeSettings, stop: asyncio.Event) -> None:
         await asyncio.sleep(PROVEN_SECONDS)
         remembered.prove()
 
-    await _run_with(twin.effective(), uplink, stop, follow, prove)
+    await _run_with(twin.effective(), uplink, namesakes, stop, follow, prove)
     remembered.prove()  # it was stopped
 
 
@@ -91,11 +93,15 @@ def _set_log_level(settings: EdgeSettings) -> None:
 
 
 async def _run_with(
-    effective: Effective, uplink: Uplink, stop: asyncio.Event, *others: Callable[[Sender], Awaitable[None]]
+    effective: Effective,
+    uplink: Uplink,
+    namesakes: Namesakes,
+    stop: asyncio.Event,
+    *others: Callable[[Sender], Awaitable[None]],
 ) -> None:
     settings, sources, from_twin = effective
     _set_log_level(settings)
-    sender = bootstrap.make_sender(settings, sources, uplink)
+    sender = bootstrap.make_sender(settings, sources, uplink, namesakes)
     async with serving(sender, settings.http_host, settings.http_port) as port:
         try:
             await sender.store.open()

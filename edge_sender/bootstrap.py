@@ -18,11 +18,13 @@ from edge_sender.buffering.spool_file import why_unusable
 from edge_sender.buffering.spool_values import SpoolLimits
 from edge_sender.clocks import system_clocks
 from edge_sender.config.names import client_id_of, replica_name, secret
+from edge_sender.config.opcua import OpcUaConfig
 from edge_sender.config.settings import IN_MEMORY, EdgeSettings, SettingsError, SettingsProblems
-from edge_sender.config.sources import NO_SOURCES, OpcUaConfig, SourceConfig, SourcesDocument, is_probed
+from edge_sender.config.sources import NO_SOURCES, SourceConfig, SourcesDocument, is_probed
 from edge_sender.counters import SourceTally
 from edge_sender.election import ElectionOptions
 from edge_sender.identity.check import IdentityCheck
+from edge_sender.namesakes import Namesakes
 from edge_sender.peers.beats import Beats
 from edge_sender.peers.network import PeerNetwork
 from edge_sender.ports import SourceConfigError, Uplink, Witness
@@ -51,23 +53,32 @@ OF_ITS_DEBUGGER = {"EdgeHubConnectionString", "EdgeModuleCACertificateFile"}
 """Variables by which a module finds the runtime; without them its SDK does not begin."""
 
 
-def make_sender(settings: EdgeSettings, sources: SourcesDocument, uplink: Uplink) -> Sender:
-    """Raises SettingsError."""
-    options, configured, clocks = sender_options(settings), configured_sources(settings, sources), system_clocks()
+def make_sender(
+    settings: EdgeSettings, sources: SourcesDocument, uplink: Uplink, namesakes: Namesakes | None = None
+) -> Sender:
+    """`namesakes` is needed by `change`. Raises SettingsError."""
+    options, configured = sender_options(settings), configured_sources(settings, sources, namesakes or Namesakes())
+    clocks = system_clocks()
     spool = SpoolFile(spool_path(settings), options.spool, clocks)
     return Sender(options, configured, spool, uplink, clocks, _witness(settings), _peers(settings))
 
 
-def configured_sources(settings: EdgeSettings, sources: SourcesDocument) -> list[ConfiguredSource]:
+def configured_sources(settings: EdgeSettings, sources: SourcesDocument, namesakes: Namesakes) -> list[ConfiguredSource]:
     """Raises SettingsError."""
-    return [_configured_source(settings, source) for source in sources.sources]
+    return [_configured_source(settings, source, namesakes) for source in sources.sources]
 
 
-async def change(sender: Sender, uplink: IotUplink, settings: EdgeSettings, sources: SourcesDocument) -> None:
-    """Make a running sender go on with these. Raises SettingsError, after which all is as before."""
-    configured = configured_sources(settings, sources)
+async def change(
+    sender: Sender, uplink: IotUplink, settings: EdgeSettings, sources: SourcesDocument, namesakes: Namesakes
+) -> None:
+    """Make a running sender go on with these. `namesakes`: those with which it was made.
+
+    Raises SettingsError, after which all is as before.
+    """
+    configured = configured_sources(settings, sources, namesakes)
     with _source_errors():
         await sender.change(sender_options(settings), configured)
+    namesakes.keep({item.name for item in configured})
     uplink.timeout_seconds = settings.send_timeout_seconds
 
 
@@ -134,17 +145,17 @@ async def _try_out_uplink(settings: EdgeSettings) -> None:
 def make_trials(settings: EdgeSettings, sources: SourcesDocument) -> list[ConfiguredSource]:
     """The sources as `run` has them, except that they leave no trace on their servers, and are nobody else's clients: what a
     broker keeps for the sender that runs here, it keeps. Raises SettingsError."""
-    trials, tried_by = [], uuid.uuid4().hex[:8]
+    trials, tried_by, namesakes = [], uuid.uuid4().hex[:8], Namesakes()
     for config in sources.sources:
         client_id, tally = f"{client_id_of(replica_name(settings), config.name)}-{tried_by}", SourceTally()
         with _source_errors():
-            source = make_trial(config, client_id, tally)
+            source = make_trial(config, client_id, tally, namesakes)
         trials.append(ConfiguredSource(source, config.rules, config.event_type, None, tally))
     return trials
 
 
 async def look_at(config: OpcUaConfig, asked: Asked) -> Survey:
-    """What a source's server has. Raises SettingsError and SurveyError."""
+    """What a source's server has, of several the first that can be read. Raises SettingsError and SurveyError."""
     with _source_errors():
         return await survey(config, asked)
 
@@ -163,15 +174,15 @@ def _source_errors() -> Iterator[None]:
         raise SettingsError(str(error)) from None
 
 
-def _configured_source(settings: EdgeSettings, config: SourceConfig) -> ConfiguredSource:
+def _configured_source(settings: EdgeSettings, config: SourceConfig, namesakes: Namesakes) -> ConfiguredSource:
     client_id, tally = client_id_of(replica_name(settings), config.name), SourceTally()
     with _source_errors():
-        source = make_source(config, client_id, tally)
+        source = make_source(config, client_id, tally, namesakes)
     check = None
     if settings.identity_check_seconds and is_probed(config):
         check = IdentityCheck(
             source,
-            partial(make_probe, config, client_id),
+            partial(make_probe, config, client_id, source),
             config.rules,
             time.monotonic,
             seconds=settings.identity_check_seconds,

@@ -6,13 +6,23 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Literal
 
-Reason = Literal["no-identity", "memory-full", "spool-full", "too-old", "refused", "damaged"]
-REASONS: tuple[Reason, ...] = ("no-identity", "memory-full", "spool-full", "too-old", "refused", "damaged")
+Reason = Literal["no-identity", "without-time", "memory-full", "spool-full", "too-old", "refused", "damaged"]
+REASONS: tuple[Reason, ...] = (
+    "no-identity",
+    "without-time",
+    "memory-full",
+    "spool-full",
+    "too-old",
+    "refused",
+    "damaged",
+)
 
 Loss = Literal["overflow", "gap", "interruption", "undecodable", "unknown-item", "missed"]
 LOSSES: tuple[Loss, ...] = ("overflow", "gap", "interruption", "undecodable", "unknown-item", "missed")
 Skip = Literal["waiting", "repeated"]
 SKIPS: tuple[Skip, ...] = ("waiting", "repeated")
+FailOver = Literal["unreachable", "service-level"]
+FAIL_OVERS: tuple[FailOver, ...] = ("unreachable", "service-level")
 Restart = Literal["restarted", "untimed"]
 RESTARTS: tuple[Restart, ...] = ("restarted", "untimed")
 MOST_LISTED = 100
@@ -30,6 +40,11 @@ class SourceTally:
     skipped: Counter[Skip] = field(default_factory=Counter)
     """`waiting`: notifications that only say that there is no value yet. `repeated`: first ones of a subscription that
     repeat what was delivered already."""
+    fail_overs: Counter[FailOver] = field(default_factory=Counter)
+    """How often another of a source's servers was read from then on: the one before could not be read any more, or was less
+    fit by its service level."""
+    without_time: int = 0
+    """Readings without the time that was chosen for the source. They are dropped where their identity needs it."""
     subscribed: int = 0
     """Number of variables, by the last subscription or browse."""
     clock_offset_seconds: float | None = None
@@ -42,7 +57,7 @@ class SourceTally:
     """What the server granted instead of what was asked for, and for how many variables or subscriptions. The first word is
     the parameter."""
     troubled: dict[str, str] = field(default_factory=dict)
-    """Variables that had values which could not be decoded: why, the last time. At most `MOST_LISTED`."""
+    """Variables whose values could not be decoded, overflowed the queue or had no time: why. At most `MOST_LISTED`."""
 
     def count(self, reason: Loss | Skip, number: int = 1) -> None:
         if reason == "waiting" or reason == "repeated":

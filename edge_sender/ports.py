@@ -118,11 +118,16 @@ class Source(Protocol):
 
 @runtime_checkable
 class Explaining(Protocol):
-    """A source that says why it stands still."""
+    """A source that says why it stands still, and what is wrong though it does not."""
 
     @property
     def problem(self) -> str | None:
         """Why it delivers nothing at the moment."""
+        ...
+
+    @property
+    def notice(self) -> str | None:
+        """What went wrong last and needs somebody's attention, though it delivers."""
         ...
 
 
@@ -136,13 +141,18 @@ class Accountable(Explaining, Protocol):
         ...
 
     @property
-    def notice(self) -> str | None:
-        """What went wrong last and needs somebody's attention, though it delivers."""
-        ...
-
-    @property
     def unacknowledged(self) -> int:
         """Number of messages that nobody would have sent again if they had been lost on the way (QoS 0)."""
+        ...
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """A source that may be read at several places."""
+
+    @property
+    def place(self) -> str:
+        """Where it is read now, such as an endpoint."""
         ...
 
 

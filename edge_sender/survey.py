@@ -57,6 +57,9 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
+    endpoint: str
+    away: Sequence[str]
+    """Servers that come before this one and can't be read, and why."""
     server_uri: str
     nodes: int
     """How many there are in all below Objects."""

@@ -66,6 +66,20 @@ def _add_plant(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="give every subscriber its own source timestamps, as some servers do",
     )
+    parser.add_argument(
+        "--sample-per-subscription",
+        action="store_true",
+        help="give every subscriber its own source timestamps and values, as servers do that sample for each",
+    )
+    parser.add_argument(
+        "--drop-out-seconds",
+        type=float,
+        default=0.0,
+        metavar="N",
+        help="every N seconds, each machine has a bad status and no value for a second (default: never)",
+    )
+    parser.add_argument("--second-port", type=int, metavar="PORT", help="a redundant server of the same machines")
+    parser.epilog = "SIGUSR1 takes the first server away for 10 seconds, with its sessions; the machines go on."
     parser.add_argument("--machines", type=int, default=MACHINES, help="default: %(default)s")
     parser.add_argument(
         "--wait-for-subscribers", type=int, default=0, metavar="N", help="emit once N clients have subscribed"
@@ -190,13 +204,16 @@ async def _run_plant(arguments: argparse.Namespace) -> int:
     from sandbox.plant.server import PlantOptions, run
     from sandbox.plant.stamping import Stamping
 
+    is_stamped = arguments.stamp_per_subscription or arguments.sample_per_subscription
     options = PlantOptions(
         host=arguments.host,
         port=arguments.port,
         journal=arguments.journal,
-        stamping=Stamping() if arguments.stamp_per_subscription else None,
+        stamping=Stamping(samples=arguments.sample_per_subscription) if is_stamped else None,
         wait_for_subscribers=arguments.wait_for_subscribers,
         machines=arguments.machines,
+        second_port=arguments.second_port,
+        drop_out_seconds=arguments.drop_out_seconds,
     )
     return await _until_stopped(lambda stop: run(options, stop, arguments.linger_seconds))
 

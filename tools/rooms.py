@@ -32,7 +32,7 @@ ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("commands",),
         ("bootstrap", "observability"),
         ("sender", "sources"),
-        ("company",),
+        ("company", "namesakes"),
         ("buffering", "clocks", "election", "peers", "uplinks", "witnesses", "config"),
         ("identity", "turns"),
         ("ports", "counters", "reading", "survey"),

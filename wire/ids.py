@@ -30,6 +30,10 @@ class NoIdentityError(ValueError):
     """The reading lacks what its strategy needs. It is counted and not sent, since its copies could not be recognised."""
 
 
+class NoTimeError(NoIdentityError):
+    """What it lacks is a time."""
+
+
 class Sample(NamedTuple):
     """A reading as its source delivered it, before it has an id."""
 
@@ -90,7 +94,7 @@ def _of_source(source: str, strategy: str) -> hashlib._Hash:
 
 def _source_time(sample: Identifiable) -> int:
     if sample.time_ns is None:
-        raise NoIdentityError(f"{sample.source}: the reading has no source time")
+        raise NoTimeError(f"{sample.source}: the reading has no source time")
     return sample.time_ns
 
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 
 from edge_sender.buffering.last_ids import LastIds
 from edge_sender.buffering.spool_values import WhenFull
-from edge_sender.counters import Counters, SourceTally
+from edge_sender.counters import Counters, Reason, SourceTally
 from edge_sender.identity.readings import Reading, make_reading
 from edge_sender.identity.rules import IdentityRules
 from edge_sender.identity.runs import Observed, Runs
-from wire.ids import Count, NoIdentityError, Sample
+from wire.ids import Count, NoIdentityError, NoTimeError, Sample
 
 logger = logging.getLogger(__name__)
 
@@ -98,8 +98,9 @@ class Inbox:
 
     def refuse(self, error: Exception) -> None:
         """Count a sample that gets no id, and drop it: its copies could not be recognised."""
-        self._counters.dropped["no-identity"] += 1
-        if self._counters.dropped["no-identity"] == 1:
+        reason: Reason = "without-time" if isinstance(error, NoTimeError) else "no-identity"
+        self._counters.dropped[reason] += 1
+        if self._counters.dropped[reason] == 1:
             logger.warning("a reading gets no id and is dropped; further ones will only be counted: %s", error)
 
     def release(self) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 from edge_sender import bootstrap
 from edge_sender.commands.arguments import count
 from edge_sender.commands.text import Say, number_of, shown, time_text
+from edge_sender.config.opcua import OpcUaConfig
 from edge_sender.config.settings import SettingsError, load_sources
-from edge_sender.config.sources import OpcUaConfig, check_sources
+from edge_sender.config.sources import check_sources
 from edge_sender.ports import SourceConfigError
 from edge_sender.survey import Asked, Entry, Survey, Variable
 
@@ -51,7 +52,7 @@ async def run_browse(arguments: argparse.Namespace, say: Say) -> int:
     """Returns the exit status. Raises SettingsError and SurveyError."""
     config = _config(arguments.server)
     survey = await bootstrap.look_at(config, Asked(arguments.under, arguments.depth, arguments.limit))
-    for line in as_text(config.endpoint, survey):
+    for line in as_text(survey):
         say(line)
     return 0
 
@@ -81,9 +82,10 @@ def _of_url(url: str) -> OpcUaConfig:
     return config
 
 
-def as_text(endpoint: str, survey: Survey) -> Iterator[str]:
+def as_text(survey: Survey) -> Iterator[str]:
     counts = f"{number_of(survey.variables, 'variable')} among {number_of(survey.nodes, 'node')}"
-    yield shown(f"{endpoint}  {survey.server_uri}: {counts}; {survey.chosen:,} chosen")
+    yield from (shown(f"warning: {text}") for text in survey.away)
+    yield shown(f"{survey.endpoint}  {survey.server_uri}: {counts}; {survey.chosen:,} chosen")
     for entry in survey.entries:
         yield shown(f"{'  ' * entry.level}{_line(entry)}")
     if survey.more:

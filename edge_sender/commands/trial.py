@@ -132,7 +132,7 @@ class Trial:
     def notices(self) -> Iterator[str]:
         """What needs attention, though the source delivers."""
         source, tally = self.item.source, self.item.tally
-        if isinstance(source, Accountable) and source.notice is not None:
+        if isinstance(source, Explaining) and source.notice is not None:
             yield source.notice
         if tally is not None:
             yield from (f"the server granted {what} ({count} times)" for what, count in tally.revised.items())

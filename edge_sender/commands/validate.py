@@ -13,6 +13,7 @@ from edge_sender import bootstrap
 from edge_sender.commands.arguments import seconds
 from edge_sender.commands.text import Say, number_of, shown, time_text
 from edge_sender.commands.trial import Observed, Trial, observe
+from edge_sender.config.opcua import OpcUaConfig
 from edge_sender.config.settings import EdgeSettings, SettingsProblems, read
 from edge_sender.config.sources import SourcesDocument
 from edge_sender.config.variables import misspelt
@@ -80,10 +81,23 @@ async def _connect_uplink(settings: EdgeSettings, say: Say) -> bool:
 
 
 async def _connect_sources(settings: EdgeSettings, sources: SourcesDocument, within: float, say: Say) -> bool:
+    """Also each of redundant servers by itself: those that are not read now must answer as well."""
+    trials = _trials(settings, sources)
+    for server in _redundant_servers(sources):
+        trials += _trials(settings, SourcesDocument.model_construct(sources=(server,)))
+    return all(await asyncio.gather(*(_connect_source(trial, within, say) for trial in trials)))
+
+
+def _trials(settings: EdgeSettings, sources: SourcesDocument) -> list[Trial]:
     observations: asyncio.Queue[Observed] = asyncio.Queue()
     items = bootstrap.make_trials(settings, sources)
-    trials = [Trial(config, item, observations) for config, item in zip(sources.sources, items, strict=True)]
-    return all(await asyncio.gather(*(_connect_source(trial, within, say) for trial in trials)))
+    return [Trial(config, item, observations) for config, item in zip(sources.sources, items, strict=True)]
+
+
+def _redundant_servers(sources: SourcesDocument) -> Iterator[OpcUaConfig]:
+    for source in sources.sources:
+        if isinstance(source, OpcUaConfig) and source.endpoints:
+            yield from (source.only(number) for number in range(len(source.servers)))
 
 
 async def _connect_source(trial: Trial, within: float, say: Say) -> bool:

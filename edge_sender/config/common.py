@@ -72,7 +72,10 @@ class CommonConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
     name: str = Field(min_length=1, max_length=64, description="Name in logs and metrics.")
-    identity: str = Field(description="One strategy, or rules `pattern=strategy` separated by commas.")
+    identity: str = Field(
+        description="One strategy, or rules `pattern=strategy` separated by commas. Sources of kind `opcua` may leave it "
+        "out: it is `source-time+value` then, and with `sampling: aligned` it is `source-time`."
+    )
     sequence: SequenceConfig = Field(USUAL_SEQUENCE, description="Where payloads have their counters; see below.")
     event_type: str = Field(READING_TYPE, description="CloudEvents type of its events.")
 

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 UINT32_MAX = 2**32 - 1
 LONGEST_SECONDS = 366 * 86_400.0
+Payload = Literal["value", "json"]
+TimeChoice = Literal["source", "server", "source-or-server"]
 Trigger = Literal["status", "status-value", "status-value-timestamp"]
 NODE_ID = re.compile(r"nsu=[^;]+;[isgb]=.+", re.DOTALL)
 DEADBAND = re.compile(r"(\d+(?:\.\d+)?)(%?)")

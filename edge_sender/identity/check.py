@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from edge_sender.identity.comparison import Comparison
 from edge_sender.identity.judging import Verdict
 from edge_sender.identity.rules import IdentityRules
-from edge_sender.ports import Intake, Source, SourceConfigError
+from edge_sender.ports import Intake, Placed, Source, SourceConfigError
 from wire.ids import Sample
 
 logger = logging.getLogger(__name__)
@@ -53,6 +53,8 @@ class IdentityCheck:
         self.every_seconds = every_seconds
         self._comparison: Comparison | None = None
         self._ends_the_first = False
+        self._place: str | None = None
+        """Where the source was read when the second subscription was made."""
 
     def of(self, source: Source) -> IdentityCheck:
         """The same check, of a source that was made alike."""
@@ -82,6 +84,7 @@ class IdentityCheck:
         """
         while True:
             await self._source_is_up()
+            self._place = place_of(self._source)
             probe = self._make_probe()
             comparison = self._comparison = Comparison(self._rules)
             probing = asyncio.create_task(probe.run(ProbeIntake(comparison, self._monotonic)))
@@ -92,7 +95,7 @@ class IdentityCheck:
                 if await self._both_stay_up(probe, start + self.seconds):
                     return comparison.verdicts(start, self._monotonic())
                 self._require_innocence(start)
-                if self._source.is_up:
+                if self._source_stays():
                     raise NoProbeError("the server ended the second subscription")
             finally:
                 self._comparison = None
@@ -107,7 +110,7 @@ class IdentityCheck:
         """False if the source's own connection was lost meanwhile. Raises NoProbeError."""
         start = self._monotonic()
         while not probe.is_up:
-            if not self._source.is_up:
+            if not self._source_stays():
                 self._require_innocence(start)
                 return False
             if probing.done():
@@ -115,18 +118,22 @@ class IdentityCheck:
             if self._monotonic() - start > CONNECT_SECONDS:
                 raise NoProbeError(f"the server granted no second subscription within {CONNECT_SECONDS:.0f} s")
             await asyncio.sleep(POLL_SECONDS)
-        return self._source.is_up
+        return self._source_stays()
 
     async def _both_stay_up(self, probe: Source, until: float) -> bool:
         while self._monotonic() < until:
-            if not (probe.is_up and self._source.is_up):
+            if not (probe.is_up and self._source_stays()):
                 return False
             await asyncio.sleep(POLL_SECONDS)
         return True
 
+    def _source_stays(self) -> bool:
+        """Whether it is up, and reads the same server as the second subscription. What another one stamps tells nothing."""
+        return self._source.is_up and place_of(self._source) == self._place
+
     def _require_innocence(self, start: float) -> None:
         """Raises NoProbeError, if the second subscription seems to have ended the first."""
-        if not self._source.is_up and self._monotonic() - start < SUSPECT_SECONDS:
+        if place_of(self._source) == self._place and not self._source.is_up and self._monotonic() - start < SUSPECT_SECONDS:
             self._ends_the_first = True
             raise NoProbeError(
                 "the connection was lost when a second one came, so the server seems to be short of sessions; no further "
@@ -155,6 +162,10 @@ class IdentityCheck:
             examples = [(verdict, finding) for verdict, finding in findings if finding.problem is problem][:EXAMPLES]
             told = "; ".join(f"{verdict.uri} ({verdict.strategy}): {finding.text}" for verdict, finding in examples)
             logger.warning("%s: identity %s for %d of its sources, for example %s", self.source, problem, count, told)
+
+
+def place_of(source: Source) -> str | None:
+    return source.place if isinstance(source, Placed) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from edge_sender.counters import LOSSES, MOST_LISTED, REASONS, RESTARTS, SKIPS, RestartTally, SourceTally
+from edge_sender.counters import FAIL_OVERS, LOSSES, MOST_LISTED, REASONS, RESTARTS, SKIPS, RestartTally, SourceTally
 from edge_sender.election import Role
 from edge_sender.identity.check import IdentityCheck
 from edge_sender.identity.judging import Problem
-from edge_sender.ports import Accountable, Explaining, Standing
+from edge_sender.ports import Accountable, Explaining, Placed, Standing
 from edge_sender.sender import ConfiguredSource, Sender
 
 MOST_EXAMPLES = 100
@@ -71,6 +71,21 @@ class SenderCollector(Collector):
             for loss in LOSSES:
                 lost.add_metric([name, loss], tally.lost[loss])
         yield lost
+        fail_overs = CounterMetricFamily(
+            "edge_source_fail_overs",
+            "Times a source went on with another of its servers.",
+            labels=["source", "reason"],
+        )
+        for name, tally in _tallies(self._sender):
+            for why in FAIL_OVERS:
+                fail_overs.add_metric([name, why], tally.fail_overs[why])
+        yield fail_overs
+        without_time = CounterMetricFamily(
+            "edge_source_without_time", "Readings without the time that was chosen for their source.", labels=["source"]
+        )
+        for name, tally in _tallies(self._sender):
+            without_time.add_metric([name], tally.without_time)
+        yield without_time
         steps = CounterMetricFamily(
             "edge_source_clock_steps", "Times this gateway's clock was set while it read a source.", labels=["source"]
         )
@@ -201,7 +216,8 @@ def status(sender: Sender) -> dict[str, Any]:
                 "name": item.source.name,
                 "up": sender.is_up(item),
                 "problem": _problem(sender, item),
-                "notice": item.source.notice if isinstance(item.source, Accountable) else None,
+                "notice": item.source.notice if isinstance(item.source, Explaining) else None,
+                "place": item.source.place if isinstance(item.source, Placed) else None,
                 "readings": counters.readings[item.source.name],
                 "skipped": dict(_skipped(item)),
                 "identity": _identity(item.check),
@@ -236,6 +252,8 @@ def _tally(tally: SourceTally) -> dict[str, Any]:
         "variables": {"subscribed": tally.subscribed, "left_out": len(tally.left_out)},
         "left_out": dict(islice(tally.left_out.items(), MOST_LISTED)),
         "revised": tally.revised,
+        "fail_overs": {reason: tally.fail_overs[reason] for reason in FAIL_OVERS},
+        "without_time": tally.without_time,
         "lost": {reason: tally.lost[reason] for reason in LOSSES},
         "troubled": tally.troubled,
         "clock": {"offset_seconds": tally.clock_offset_seconds, "steps": tally.clock_steps},

@@ -4,54 +4,63 @@ from __future__ import annotations
 
 import os
 import ssl
+from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from edge_sender.config.file import FileConfig
 from edge_sender.config.mqtt import MqttConfig
-from edge_sender.config.sources import OpcUaConfig, SourceConfig, SyntheticConfig
+from edge_sender.config.opcua import OpcUaConfig
+from edge_sender.config.sources import SourceConfig, SyntheticConfig
 from edge_sender.counters import SourceTally
-from edge_sender.ports import Source, SourceConfigError
+from edge_sender.namesakes import Namesakes
+from edge_sender.ports import Placed, Source, SourceConfigError
 from edge_sender.survey import Asked, Survey
 from wire.uris import UriTemplate
 
 if TYPE_CHECKING:
     from edge_sender.sources.opcua.security import Channel, User
+    from edge_sender.sources.opcua.servers import Server
 
 
-def make_source(config: SourceConfig, client_id: str, tally: SourceTally) -> Source:
-    """`tally` is kept by the source. Raises SourceConfigError."""
-    return _make(config, config.name, client_id, tally, is_probe=False)
+def make_source(config: SourceConfig, client_id: str, tally: SourceTally, namesakes: Namesakes | None = None) -> Source:
+    """`tally` is kept by the source, and `namesakes` by all of a sender. Raises SourceConfigError."""
+    return _make(config, config.name, client_id, tally, namesakes or Namesakes(), is_probe=False)
 
 
-def make_probe(config: SourceConfig, client_id: str) -> Source:
-    """A second subscription to the same source, which leaves no trace on the server. Raises SourceConfigError."""
-    return _make(config, f"{config.name} (check)", f"{client_id}-check", SourceTally(), is_probe=True)
+def make_probe(config: SourceConfig, client_id: str, source: Source) -> Source:
+    """A second subscription to the same source, which leaves no trace on the server: of several servers, to the one that the
+    source reads now. Raises SourceConfigError."""
+    if isinstance(config, OpcUaConfig) and isinstance(source, Placed):
+        config = config.only(config.servers.index(source.place))
+    return _make(config, f"{config.name} (check)", f"{client_id}-check", SourceTally(), Namesakes(), is_probe=True)
 
 
-def make_trial(config: SourceConfig, client_id: str, tally: SourceTally) -> Source:
+def make_trial(config: SourceConfig, client_id: str, tally: SourceTally, namesakes: Namesakes) -> Source:
     """The source as `make_source` makes it, except that it leaves no trace on the server. Raises SourceConfigError."""
-    return _make(config, config.name, client_id, tally, is_probe=True)
+    return _make(config, config.name, client_id, tally, namesakes, is_probe=True)
 
 
 async def survey(config: OpcUaConfig, asked: Asked) -> Survey:
-    """What the source's server has. Raises SourceConfigError and SurveyError."""
-    from edge_sender.sources.opcua.connection import Connection
+    """What the source's server has, of several the first that can be read. Raises SourceConfigError and SurveyError."""
     from edge_sender.sources.opcua.surveying import survey
 
-    return await survey(Connection(config.endpoint, _channel(config), _user(config)), config, asked)
+    return await survey(_servers(config), _user(config), config, asked)
 
 
 def certificates(config: SourceConfig) -> list[str]:
     """Which certificates an OPC UA source uses, and until when they are valid. Raises SourceConfigError."""
-    channel = _channel(config) if isinstance(config, OpcUaConfig) else None
-    return [] if channel is None else channel.describe()
+    servers = _servers(config) if isinstance(config, OpcUaConfig) else []
+    lines = [line for server in servers if server.channel is not None for line in server.channel.describe()]
+    return list(dict.fromkeys(lines))
 
 
-def _make(config: SourceConfig, name: str, client_id: str, tally: SourceTally, *, is_probe: bool) -> Source:
+def _make(
+    config: SourceConfig, name: str, client_id: str, tally: SourceTally, namesakes: Namesakes, *, is_probe: bool
+) -> Source:
     match config:
         case OpcUaConfig():
-            return _opcua(config, name, tally)
+            return _opcua(config, name, tally, namesakes)
         case MqttConfig():
             return _mqtt(config, name, client_id, keep_session=not is_probe)
         case FileConfig():
@@ -60,10 +69,12 @@ def _make(config: SourceConfig, name: str, client_id: str, tally: SourceTally, *
             return _synthetic(config, name)
 
 
-def _opcua(config: OpcUaConfig, name: str, tally: SourceTally) -> Source:
+def _opcua(config: OpcUaConfig, name: str, tally: SourceTally, namesakes: Namesakes) -> Source:
+    from edge_sender.sources.opcua.redundancy import Redundancy
     from edge_sender.sources.opcua.source import OpcUaSource
 
-    return OpcUaSource(name, config, tally, _channel(config), _user(config))
+    redundancy = Redundancy(_servers(config), _user(config), is_named=config.server_uri is not None)
+    return OpcUaSource(name, config, tally, redundancy, namesakes)
 
 
 def _user(config: OpcUaConfig) -> User | None:
@@ -73,13 +84,22 @@ def _user(config: OpcUaConfig) -> User | None:
     return None if config.username is None or password is None else User(config.username, password)
 
 
-def _channel(config: OpcUaConfig) -> Channel | None:
+def _servers(config: OpcUaConfig) -> list[Server]:
+    from edge_sender.sources.opcua.servers import Server
+
+    return [
+        Server(url, _channel(config, certificate))
+        for url, certificate in zip(config.servers, config.server_certificates, strict=True)
+    ]
+
+
+def _channel(config: OpcUaConfig, server_certificate: Path | None) -> Channel | None:
     from edge_sender.sources.opcua.security import Channel
 
-    if config.certificate is None or config.private_key is None or config.server_certificate is None:
+    if config.certificate is None or config.private_key is None or server_certificate is None:
         return None
     channel = Channel(
-        config.security_policy, config.security_mode, config.certificate, config.private_key, config.server_certificate
+        config.security_policy, config.security_mode, config.certificate, config.private_key, server_certificate
     )
     try:
         channel.check()

@@ -47,7 +47,8 @@ def read_journal(path: Path) -> dict[ReadingKey, int]:
     emitted: dict[ReadingKey, int] = {}
     for line in path.read_text().splitlines():
         item = json.loads(line)
-        emitted[item["source"], item["epoch"], item["sequence"]] = item["time_ns"]
+        if item["sequence"] is not None:  # of a machine that had dropped out, which counts nothing
+            emitted[item["source"], item["epoch"], item["sequence"]] = item["time_ns"]
     return emitted
 
 

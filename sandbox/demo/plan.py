@@ -51,10 +51,11 @@ def plant_arguments(port: int, journal: Path) -> list[str]:
 
 def edge_sources(plant: dict[str, Any], publishing_ms: float = 100.0) -> str:
     """The sources' document (JSON) of an edge that reads the plant."""
+    servers = ("endpoints", "server_uri") if "endpoints" in plant else ("endpoint",)
     source = {
         "name": "plant",
         "kind": "opcua",
-        "endpoint": plant["endpoint"],
+        **{name: plant[name] for name in servers},
         "namespace_uri": plant["namespace_uri"],
         "payload": "json",
         "publishing_ms": publishing_ms,

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 from rich.console import Console
@@ -101,7 +102,8 @@ class Drill:
         hosts = _addresses([device for pattern in self.options.patterns for device in pattern.devices])
         self.hub_child = await self._spawn("hub", _hub_arguments(host, hosts))
         journal = self.folder / "plant.jsonl"
-        arguments = ["sandbox", "plant", "--port", str(free_port()), "--journal", str(journal), "--machines", str(MACHINES)]
+        ports = ["--port", str(free_port()), "--second-port", str(free_port())]
+        arguments = ["sandbox", "plant", *ports, "--journal", str(journal), "--machines", str(MACHINES)]
         wait = ["--wait-for-subscribers", str(len(hosts)), "--linger-seconds", "3"]
         self.plant_child = await self._spawn("plant", [*arguments, *wait])
         self.hub = await self.hub_child.ready_line(START_SECONDS)
@@ -114,8 +116,11 @@ class Drill:
         environment = plan.service_environment(self.hub, self.redis_url, self.folder, self.service_port, groups)
         self.service = await self._spawn("service", ["dedup_service", "run"], environment)
         for pattern in self.options.patterns:
-            ports = {device: free_port() for device in pattern.devices}
-            self.nodes[pattern] = [await self._node(pattern, device, host, hosts[device], ports) for device in ports]
+            peer_ports = [free_port() for _ in pattern.devices]
+            self.nodes[pattern] = [
+                await self._node(pattern, number, host, hosts[device], peer_ports)
+                for number, device in enumerate(pattern.devices)
+            ]
         for node in self.all_nodes:
             await node.start()
         await self._until(lambda: _has_content(journal), "the machines to start: every sender has to subscribe first")
@@ -137,10 +142,10 @@ class Drill:
             await asyncio.sleep(POLL_SECONDS)
         raise ProcessError(f"the service did not catch up\n{self.service.log_tail()}")
 
-    async def _node(
-        self, pattern: Pattern, device: str, hub_host: str, uplink_host: str, peer_ports: dict[str, int]
-    ) -> Node:
-        plant_host, plant_port = self.plant["endpoint"].removeprefix("opc.tcp://").partition("/")[0].split(":")
+    async def _node(self, pattern: Pattern, number: int, hub_host: str, uplink_host: str, peer_ports: list[int]) -> Node:
+        """Every other gateway prefers the plant's second server, as edge.md has it."""
+        device = pattern.devices[number]
+        servers = [urlsplit(endpoint) for endpoint in self.plant["endpoints"]][:: -1 if number % 2 else 1]
         storage_port = int(self.storage.partition("127.0.0.1:")[2].partition("/")[0])
         return Node(
             device=device,
@@ -150,10 +155,10 @@ class Drill:
             ca_file=self.hub["ca_file"],
             folder=self.folder,
             uplink=await Link(hub_host, MQTT_PORT).start(uplink_host, MQTT_PORT),
-            machines=await Link(plant_host, int(plant_port)).start(),
+            machines=tuple([await Link(server.hostname or "", server.port or 0).start() for server in servers]),
             witness=await Link("127.0.0.1", storage_port).start(),
-            peer_port=peer_ports[device],
-            others=[port for other, port in peer_ports.items() if other != device],
+            peer_port=peer_ports[number],
+            others=[port for port in peer_ports if port != peer_ports[number]],
         )
 
     async def _until(self, condition: Callable[[], bool], what: str) -> None:
@@ -210,7 +215,7 @@ class Drill:
             case "internet":
                 await _cut((victim.uplink, victim.witness), CUT_SECONDS)
             case "machines":
-                await _cut((victim.machines,), CUT_SECONDS)
+                await _cut(victim.machines, CUT_SECONDS)
             case "witness":
                 await _cut((victim.witness,), WITNESS_CUT_SECONDS)
 
@@ -218,6 +223,8 @@ class Drill:
         match fault.name:
             case "hub":
                 self.hub_child.signal(signal.SIGUSR1)
+            case "server":
+                self.plant_child.signal(signal.SIGUSR1)
             case "clock":
                 await self._set_clocks()
             case "disk":

@@ -33,7 +33,8 @@ class Node:
     ca_file: str
     folder: Path
     uplink: Link
-    machines: Link
+    machines: tuple[Link, ...]
+    """One to each of the plant's servers, in the order in which this gateway prefers them."""
     witness: Link
     peer_port: int
     others: list[int]
@@ -43,8 +44,8 @@ class Node:
     _life: int = 0
 
     @property
-    def links(self) -> tuple[Link, Link, Link]:
-        return self.uplink, self.machines, self.witness
+    def links(self) -> tuple[Link, ...]:
+        return self.uplink, *self.machines, self.witness
 
     async def start(self, *, elsewhere: bool = False) -> None:
         """`elsewhere`: on another machine, which has none of the files on this one's disk."""
@@ -69,10 +70,10 @@ class Node:
         resource.prlimit(self.child.pid, resource.RLIMIT_FSIZE, (0 if is_full else most, most))
 
     def _environment(self) -> dict[str, str]:
-        endpoint = f"opc.tcp://{self.machines.host}:{self.machines.port}/plant"
+        endpoints = [f"opc.tcp://{link.host}:{link.port}/plant" for link in self.machines]
         witness = storage_connection_string(f"http://{self.witness.host}:{self.witness.port}")
         return {
-            "EDGE_SOURCES": edge_sources({**self.plant, "endpoint": endpoint}, publishing_ms=50),
+            "EDGE_SOURCES": edge_sources({**self.plant, "endpoints": endpoints}, publishing_ms=50),
             "EDGE_REPLICA": self.device,
             "EDGE_UPLINK": "iot",
             "EDGE_CONNECTION_STRING": self.connection_string,

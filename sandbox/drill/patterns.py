@@ -118,6 +118,7 @@ FAULTS = (
     Fault("machines", "network to the machines cut", 45.0),
     Fault("witness", "witness cut", 40.0),
     Fault("hub", "hub restarted", 20.0, hits_all=True),
+    Fault("server", "first server of the plant away", 30.0, hits_all=True),
     Fault("clock", "clock steps by 5 h", 30.0, hits_all=True),
     Fault("disk", "disk full", 30.0, hits_all=True),
     Fault("power", "power lost", 75.0),

@@ -17,6 +17,7 @@ from sandbox.audit.auditor import enqueued_ns, read_hub, read_journal, readings_
 from sandbox.drill.figures import Arrival, Cost, ReadingKey, Window, at_full_delay, cost, longest_silence
 from sandbox.drill.patterns import CUT_SECONDS, WITNESS_CUT_SECONDS, Fault, Pattern
 from sandbox.hub.stand_in import RESTART_SECONDS
+from sandbox.plant.server import AWAY_SECONDS
 
 READ_SECONDS = 90.0
 FLOOR_SECONDS = 0.05
@@ -146,7 +147,8 @@ def table_lines(result: Result) -> list[str]:
         "",
         "RPO / RTO: seconds of readings that never reached the clean stream / its longest silence minus the normal one.",
         f"Modelled: the delay before a restart elsewhere ran {result.scale:g} times shorter; the table adds the difference.",
-        f"Cuts last {CUT_SECONDS:g} s, those of the witness {WITNESS_CUT_SECONDS:g} s, a hub restart {RESTART_SECONDS:g} s.",
+        f"Cuts last {CUT_SECONDS:g} s, those of the witness {WITNESS_CUT_SECONDS:g} s, a hub restart {RESTART_SECONDS:g} s, "
+        f"and the plant's first server is away for {AWAY_SECONDS:g} s.",
         f"Normal silence: up to {max(result.normal.values()):.2f} s. Copies: sent per reading without (and with) a fault.",
         f"In the clean stream: {result.clean_duplicates} duplicates, {result.unknown} readings that were never emitted.",
         "Lost in the whole run: " + ", ".join(f"{name} {count}" for name, count in result.lost.items()) + ".",

@@ -1,26 +1,25 @@
-"""`sandbox plant`: an OPC UA server whose machines emit readings, and a journal of what they emitted."""
+"""`sandbox plant`: OPC UA servers whose machines emit readings, and a journal of what they emitted."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import random
+import signal
 import time
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TextIO
 
-from asyncua import Node, Server, ua
-
-from sandbox.plant.sources import MACHINES, Reading, Schedule, Source, machines
-from sandbox.plant.stamping import Stamping, StampingSubscriptions
+from sandbox.plant.machine_server import NAMESPACE_URI, MachineServer
+from sandbox.plant.sources import MACHINES, NS_PER_SECOND, DropOuts, Reading, Schedule, machines
+from sandbox.plant.stamping import Stamping
 
 APPLICATION_URI = "urn:sandbox:plant"
-NAMESPACE_URI = "urn:sandbox:plant:machines"
 TICK_SECONDS = 0.02
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+AWAY_SECONDS = 10.0
+"""How long the first server is away when it is restarted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +34,10 @@ class PlantOptions:
     machines: int = MACHINES
     seed: int | None = None
     host: str = "127.0.0.1"
+    second_port: int | None = None
+    """Of a second server of the same machines; None: there is one only."""
+    drop_out_seconds: float = 0.0
+    """From one burst of bad statuses of a machine to the next; 0: there are none."""
 
 
 class Plant:
@@ -42,68 +45,56 @@ class Plant:
         self.options = options
         self.emitted = 0
         self._sources = machines(uuid.uuid4().hex[:8], options.machines)
-        self._nodes: dict[str, Node] = {}
-        self._server = Server()
+        self._servers = [self._server(number) for number in range(len(self.endpoints))]
+        self._is_away = False
+        self._random = random.Random(options.seed)
         self._journal: TextIO | None = None
-        self._started = asyncio.Event()
         self._stopped = asyncio.Event()
 
     @property
     def endpoint(self) -> str:
-        return f"opc.tcp://{self.options.host}:{self.options.port}/plant"
+        return self.endpoints[0]
+
+    @property
+    def endpoints(self) -> list[str]:
+        ports = (self.options.port, self.options.second_port)
+        return [f"opc.tcp://{self.options.host}:{port}/plant" for port in ports if port is not None]
+
+    def _server(self, number: int) -> MachineServer:
+        uri = f"{APPLICATION_URI}:{number + 1}" if len(self.endpoints) > 1 else APPLICATION_URI
+        return MachineServer(self.endpoints[number], uri, self._sources)
 
     async def start(self) -> None:
-        """Serve the address space; the variables have no value until the machines run."""
-        await self._server.init()
-        await self._server.set_application_uri(APPLICATION_URI)
-        self._server.set_endpoint(self.endpoint)
-        self._server.set_server_name("Sandbox plant")
-        self._server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
-        namespace = await self._server.register_namespace(NAMESPACE_URI)
-        for source in self._sources:
-            self._nodes[source.name] = await self._add_variable(namespace, source)
-        if self.options.stamping is not None:
-            self._stamp_per_subscription(self.options.stamping)
-        await self._server.start()
+        for server in self._servers:
+            await server.start(self.options.stamping, self._random)
         if self.options.journal is not None:
             self._journal = self.options.journal.open("a")
-
-    async def _add_variable(self, namespace: int, source: Source) -> Node:
-        node_id = ua.NodeId(source.name, namespace)
-        node = await self._server.nodes.objects.add_variable(
-            node_id, ua.QualifiedName(source.name, namespace), "", datatype=ua.NodeId(ua.ObjectIds.String)
-        )
-        waiting = ua.DataValue(StatusCode=ua.StatusCode(ua.StatusCodes.BadWaitingForInitialData))
-        await self._server.write_attribute_value(node.nodeid, waiting)
-        return node
-
-    def _stamp_per_subscription(self, stamping: Stamping) -> None:
-        intervals = {self._nodes[source.name].nodeid: source.interval_ns for source in self._sources}
-        internal = self._server.iserver
-        internal.subscription_service = StampingSubscriptions(
-            internal, intervals, stamping, random.Random(self.options.seed)
-        )
 
     async def run(self) -> None:
         """Emit until stopped. A reading is journaled first: one that no subscriber saw must still count as emitted."""
         await self._wait_for_subscribers()
-        schedule = Schedule(self._sources, time.time_ns())
-        self._started.set()
+        every_ns = round(self.options.drop_out_seconds * NS_PER_SECOND)
+        drop_outs = DropOuts(every_ns, self.options.machines) if every_ns else None
+        schedule = Schedule(self._sources, time.time_ns(), drop_outs)
         while not self._stopped.is_set():
             for reading in schedule.due(time.time_ns()):
                 self._record(reading)
-                await self._show(reading)
+                for server in self._there:
+                    await server.show(reading)
             if self._journal is not None:
                 self._journal.flush()
             await asyncio.sleep(TICK_SECONDS)
+
+    @property
+    def _there(self) -> list[MachineServer]:
+        return self._servers[1:] if self._is_away else self._servers
 
     async def _wait_for_subscribers(self) -> None:
         while self._subscribers() < self.options.wait_for_subscribers and not self._stopped.is_set():
             await asyncio.sleep(TICK_SECONDS)
 
     def _subscribers(self) -> int:
-        subscriptions = self._server.iserver.subscription_service.subscriptions.values()
-        return sum(len(s.monitored_item_srv._monitored_items) >= len(self._sources) for s in subscriptions)
+        return sum(server.subscribers for server in self._there)
 
     def _record(self, reading: Reading) -> None:
         self.emitted += 1
@@ -116,13 +107,16 @@ class Plant:
             }
             self._journal.write(json.dumps(line) + "\n")
 
-    async def _show(self, reading: Reading) -> None:
-        value = ua.DataValue(
-            ua.Variant(reading.telegram(), ua.VariantType.String),
-            SourceTimestamp=_EPOCH + timedelta(microseconds=reading.time_ns // 1000),
-            ServerTimestamp=datetime.now(UTC),
-        )
-        await self._server.write_attribute_value(self._nodes[reading.source].nodeid, value)
+    async def restart_first(self, away_seconds: float = AWAY_SECONDS) -> None:
+        """The first server goes away, with all sessions and what it kept for them, and comes back. The machines go on."""
+        if self._is_away:
+            return
+        self._is_away = True
+        await self._servers[0].stop()
+        await asyncio.sleep(away_seconds)
+        again = self._server(0)
+        await again.start(self.options.stamping, self._random)
+        self._servers[0], self._is_away = again, False
 
     async def halt(self) -> None:
         """Stop the machines; subscribers still receive what was emitted."""
@@ -130,14 +124,17 @@ class Plant:
 
     async def stop(self) -> None:
         self._stopped.set()
-        await self._server.stop()
+        for server in self._there:
+            await server.stop()
         if self._journal is not None:
             self._journal.close()
 
     def describe(self) -> dict[str, Any]:
+        pair = {"endpoints": self.endpoints, "server_uri": APPLICATION_URI} if len(self.endpoints) > 1 else {}
         return {
             "ready": True,
             "endpoint": self.endpoint,
+            **pair,
             "namespace_uri": NAMESPACE_URI,
             "sources": len(self._sources),
         }
@@ -147,6 +144,10 @@ async def run(options: PlantOptions, stop: asyncio.Event, linger_seconds: float)
     """Run until `stop`; then halt the machines and serve for `linger_seconds`, so that subscribers receive the rest."""
     plant = Plant(options)
     await plant.start()
+    restarts: set[asyncio.Task[None]] = set()
+    asyncio.get_running_loop().add_signal_handler(
+        signal.SIGUSR1, lambda: restarts.add(asyncio.create_task(plant.restart_first()))
+    )
     print(json.dumps(plant.describe()), flush=True)
     emitting = asyncio.create_task(plant.run())
     try:
@@ -155,4 +156,10 @@ async def run(options: PlantOptions, stop: asyncio.Event, linger_seconds: float)
         await emitting
         await asyncio.sleep(linger_seconds)
     finally:
+        for task in restarts:
+            task.cancel()
+        ended = await asyncio.gather(*restarts, return_exceptions=True)
         await plant.stop()
+    for error in ended:
+        if isinstance(error, Exception):
+            raise error

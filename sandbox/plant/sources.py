@@ -12,6 +12,8 @@ NS_PER_SECOND = 1_000_000_000
 PACES = (0.2, 0.5, 1.0, 1.0, 2.0, 2.0, 4.0, 5.0)
 """Readings per second of the sources of one machine, in addition to its fast vibration sensor."""
 FAST_PACES = (20.0, 20.0, 10.0, 10.0)
+BAD_NO_COMMUNICATION = 0x80310000
+"""OPC 10000-4, 7.39: a device does not answer."""
 QUANTITIES = ("temperature", "pressure", "torque", "speed", "current", "flow", "level", "position")
 
 
@@ -27,21 +29,45 @@ class Source:
     def reading(self, time_ns: int) -> Reading:
         sequence = self.next_sequence
         self.next_sequence += 1
-        value = round(50 + 25 * math.sin(time_ns / NS_PER_SECOND / 7) + sequence % 10, 3)
-        return Reading(self.name, self.epoch, sequence, time_ns, value)
+        return Reading(self.name, self.epoch, sequence, time_ns, measured(sequence, time_ns))
+
+    def dropped_out(self, time_ns: int) -> Reading:
+        """What a server says of it while its machine does not answer."""
+        return Reading(self.name, self.epoch, None, time_ns, None, BAD_NO_COMMUNICATION)
+
+
+def measured(sequence: int, time_ns: int) -> float:
+    return round(50 + 25 * math.sin(time_ns / NS_PER_SECOND / 7) + sequence % 10, 3)
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     source: str
     epoch: str
-    sequence: int
+    sequence: int | None
+    """None, like the value, while the machine has dropped out."""
     time_ns: int
-    value: float
+    value: float | None
+    status: int = 0
 
-    def telegram(self) -> str:
+    def telegram(self) -> str | None:
         """The text of the OPC UA variable, in the form that a controller with a counter sends."""
+        if self.value is None:
+            return None
         return json.dumps({"epoch": self.epoch, "sequence": self.sequence, "value": self.value}, separators=(",", ":"))
+
+
+@dataclass(frozen=True, slots=True)
+class DropOuts:
+    """One machine after the other has a bad status for a while, `every_ns` from one of its bursts to the next."""
+
+    every_ns: int
+    machines: int
+    lasts_ns: int = NS_PER_SECOND
+
+    def has(self, source: str, time_ns: int) -> bool:
+        machine = int(source.partition("/")[0].rpartition("-")[2]) - 1
+        return (time_ns - machine * self.every_ns // self.machines) % self.every_ns < self.lasts_ns
 
 
 MACHINES = 5
@@ -64,6 +90,7 @@ class Schedule:
 
     sources: list[Source]
     start_ns: int
+    drop_outs: DropOuts | None = None
     _due: list[tuple[int, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -76,4 +103,5 @@ class Schedule:
             time_ns, index = self._due[0]
             source = self.sources[index]
             heapq.heapreplace(self._due, (time_ns + source.interval_ns, index))
-            yield source.reading(time_ns)
+            is_out = self.drop_outs is not None and self.drop_outs.has(source.name, time_ns)
+            yield source.dropped_out(time_ns) if is_out else source.reading(time_ns)

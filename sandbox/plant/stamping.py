@@ -6,10 +6,11 @@ shifted by a phase that is constant for the subscription and a jitter that is no
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 from asyncua import ua
@@ -19,6 +20,8 @@ from asyncua.server.internal_subscription import InternalSubscription
 from asyncua.server.monitored_item_service import MonitoredItemService
 from asyncua.server.subscription_service import SubscriptionService
 
+from sandbox.plant.sources import NS_PER_SECOND, measured
+
 
 @dataclass(frozen=True, slots=True)
 class Stamping:
@@ -26,6 +29,17 @@ class Stamping:
 
     phase: float = 0.2
     jitter: float = 0.1
+    samples: bool = False
+    """Whether each subscription also takes a sample of its own, with the value at the time of its stamp."""
+
+
+def sampled(value: ua.DataValue) -> ua.DataValue:
+    """The same telegram with what is measured at the time of its stamp."""
+    if value.Value is None or not value.Value.Value:
+        return value
+    telegram, at = json.loads(value.Value.Value), value.SourceTimestamp.replace(tzinfo=UTC)
+    telegram["value"] = measured(telegram["sequence"], round(at.timestamp() * NS_PER_SECOND))
+    return replace(value, Value=ua.Variant(json.dumps(telegram, separators=(",", ":")), ua.VariantType.String))
 
 
 class StampedItems(MonitoredItemService):
@@ -43,6 +57,7 @@ class StampedItems(MonitoredItemService):
         super().__init__(subscription, address_space)
         self._intervals_ns = intervals_ns
         self._jitter = stamping.jitter
+        self._samples = stamping.samples
         self._rng = rng
         self._phase = rng.uniform(-stamping.phase, stamping.phase)
 
@@ -52,6 +67,8 @@ class StampedItems(MonitoredItemService):
             interval_ns = self._intervals_ns.get(item.read_value_id.NodeId, 0) if item.read_value_id else 0
             shift = (self._phase + self._rng.uniform(-self._jitter, self._jitter)) * interval_ns
             value = replace(value, SourceTimestamp=value.SourceTimestamp + timedelta(microseconds=int(shift / 1000)))
+            if self._samples:
+                value = sampled(value)
         await super().datachange_callback(handle, value, error)
 
 

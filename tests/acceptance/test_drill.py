@@ -46,3 +46,21 @@ async def test_duplicates_and_overlap_lose_nothing_where_a_restart_elsewhere_doe
     assert rows["k8s"]["rto_seconds"] == pytest.approx(rows["k8s"]["measured"]["silence_seconds"] + full, abs=0.1)
     assert rows["dup2"]["measured"]["silence_seconds"] < rows["k8s"]["measured"]["silence_seconds"] / 4
     assert chart.read_text().lstrip().startswith("<?xml")
+
+
+@pytest.mark.timeout(DEADLINE_SECONDS + 20)
+async def test_two_gateways_lose_nothing_when_one_is_cut_off_from_the_machines_or_a_server_goes_away(tmp_path: Path) -> None:
+    await asyncio.to_thread(install_node_packages)
+    summary = tmp_path / "out.json"
+    chosen = ["--pattern", "dup2", "--fault", "machines", "--fault", "server"]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "sandbox", "drill", *chosen, "--summary", str(summary),
+        stdout=asyncio.subprocess.PIPE,
+        env={"PATH": os.defpath, "HOME": str(tmp_path)},
+    )  # fmt: skip
+    printed, _ = await asyncio.wait_for(process.communicate(), DEADLINE_SECONDS)
+    assert process.returncode == 0, printed.decode()
+    figures = json.loads(summary.read_text())
+    assert {row["fault"]: row["measured"]["lost"] for row in figures["rows"]} == {"machines": 0, "server": 0}
+    assert all(row["measured"]["emitted"] > 0 for row in figures["rows"])
+    assert (figures["clean_duplicates"], figures["unknown"], figures["lost_in_the_whole_run"]) == (0, 0, {"dup2": 0})

@@ -15,8 +15,9 @@ from asyncua.common.utils import ServiceError
 from asyncua.server.internal_session import InternalSession
 from asyncua.server.internal_subscription import InternalSubscription
 
-from edge_sender.config.sources import check_sources
+from edge_sender.config.sources import SourceConfig, check_sources
 from edge_sender.counters import SourceTally
+from edge_sender.namesakes import Namesakes
 from edge_sender.sources.make import make_source
 from edge_sender.sources.opcua.source import OpcUaSource
 from sandbox.peers.processes import free_port
@@ -24,6 +25,7 @@ from tests.doubles.intake import ListIntake
 
 NAMESPACE = "urn:test:machines"
 SERVER_URI = "urn:test:plc"
+LEVEL = ua.ObjectIds.Server_ServiceLevel
 START = datetime(2026, 1, 31, 6, tzinfo=UTC)
 
 
@@ -40,6 +42,11 @@ class Plc:
     sizes: dict[str, list[int]] = field(default_factory=dict)
     before_read: Callable[[list[ua.NodeId]], None] = lambda _nodes: None
     server: Server = field(default_factory=Server)
+    uri: str = SERVER_URI
+    opened: list[InternalSession] = field(default_factory=list)
+    """The sessions that clients have had."""
+    levels_read: int = 0
+    """How often one asked for the ServiceLevel."""
 
     @property
     def endpoint(self) -> str:
@@ -57,7 +64,7 @@ class Plc:
     async def prepare(self) -> None:
         await self.server.init()
         self.server.set_endpoint(self.endpoint)
-        await self.server.set_application_uri(SERVER_URI)
+        await self.server.set_application_uri(self.uri)
         self.server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
         for namespace in self.namespaces:
             await self.server.register_namespace(namespace)
@@ -76,14 +83,16 @@ class Plc:
             self._check("monitor", len(params.ItemsToCreate))
             return await create(params)
 
-        async def limited_read(params: ua.ReadParameters) -> Any:
+        async def watched_read(params: ua.ReadParameters) -> Any:
+            self.levels_read += any(item.NodeId.Identifier == LEVEL for item in params.NodesToRead)
             self._check("read", len(params.NodesToRead))
             self.before_read([node.NodeId for node in params.NodesToRead])
             return await read(params)
 
         if session.external:
+            self.opened.append(session)
             session.browse, session.create_monitored_items = limited_browse, limited_create
-            session.read = limited_read
+            session.read = watched_read
         return session
 
     def _check(self, service: str, size: int) -> None:
@@ -118,6 +127,11 @@ class Plc:
         _, encodings = await new_struct(self.server, self.index(), name, fields)
         return encodings[0].nodeid
 
+    async def set_level(self, level: int) -> None:
+        """The ServiceLevel, by which redundant servers say how fit they are."""
+        node = self.server.get_node(ua.NodeId(LEVEL))
+        await node.write_value(ua.Variant(level, ua.VariantType.Byte))
+
     async def show(self, node: Node, value: Any, *, at_ms: int, status: int = 0) -> None:
         shown = ua.DataValue(
             variant_of(value), StatusCode=ua.StatusCode(status), SourceTimestamp=START + timedelta(milliseconds=at_ms)
@@ -136,11 +150,17 @@ async def plc(prepare: Callable[[Plc], Any] | None = None, **given: Any) -> Asyn
         yield one
 
 
-def source_of(endpoint: str, tally: SourceTally | None = None, **given: Any) -> OpcUaSource:
-    document = {"name": "plc", "kind": "opcua", "endpoint": endpoint, "namespace_uri": NAMESPACE, "identity": "source-time"}
+def config_of(*endpoints: str, **given: Any) -> SourceConfig:
+    where = {"endpoint": endpoints[0]} if len(endpoints) == 1 else {"endpoints": list(endpoints)}
+    document = {"name": "plc", "kind": "opcua", "namespace_uri": NAMESPACE, "identity": "source-time", **where}
     usual = {} if given.get("sampling") == "aligned" else {"publishing_ms": 50}
-    config = check_sources({"sources": [{**document, **usual, **given}]}).sources[0]
-    source = make_source(config, "test", tally or SourceTally())
+    return check_sources({"sources": [{**document, **usual, **given}]}).sources[0]
+
+
+def source_of(
+    *endpoints: str, tally: SourceTally | None = None, namesakes: Namesakes | None = None, **given: Any
+) -> OpcUaSource:
+    source = make_source(config_of(*endpoints, **given), "test", tally or SourceTally(), namesakes)
     assert isinstance(source, OpcUaSource)
     return source
 
@@ -171,9 +191,9 @@ class Reading:
 
 
 @asynccontextmanager
-async def reading(endpoint: str, **given: Any) -> AsyncIterator[Reading]:
+async def reading(*endpoints: str, **given: Any) -> AsyncIterator[Reading]:
     tally = SourceTally()
-    one = Reading(source_of(endpoint, tally, **given), tally)
+    one = Reading(source_of(*endpoints, tally=tally, **given), tally)
     running = asyncio.create_task(one.source.run(one.intake))
     try:
         yield one

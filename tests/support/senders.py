@@ -21,7 +21,8 @@ from edge_sender.bootstrap import make_sender, make_uplink
 from edge_sender.config.settings import load
 from edge_sender.sender import Sender
 from sandbox.peers.processes import free_port
-from sandbox.plant.server import NAMESPACE_URI, Plant
+from sandbox.plant.machine_server import NAMESPACE_URI
+from sandbox.plant.server import Plant
 from tests.support import hub
 
 Reading = tuple[str, str, dict[str, Any]]

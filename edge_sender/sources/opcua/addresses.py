@@ -29,7 +29,11 @@ class Addresses:
     """The server's own names, which must be read anew at every connection: a restarted server may number them otherwise."""
 
     server_uri: str
+    """Its application URI, or what the settings give in its place."""
     namespaces: tuple[str, ...]
+    """By index; the server's own namespace has the name `server_uri`."""
+    stated_uri: str = ""
+    """What the server itself calls its own namespace."""
 
     def continues(self, other: Addresses) -> bool:
         """Whether every name is as in `other`; there may be further namespaces."""
@@ -55,11 +59,12 @@ class Addresses:
             raise OddNodeError("it is on another server")
         if not node_id.NamespaceUri:
             return ua.NodeId(node_id.Identifier, node_id.NamespaceIndex, node_id.NodeIdType)
-        if node_id.NamespaceUri not in self.namespaces:
+        uri = self.server_uri if node_id.NamespaceUri == self.stated_uri else node_id.NamespaceUri
+        if uri not in self.namespaces:
             raise OddNodeError("its namespace is not in the server's list")
         kind = node_id.NodeIdType
         short = kind in (ua.NodeIdType.TwoByte, ua.NodeIdType.FourByte)
-        index = self.namespaces.index(node_id.NamespaceUri)
+        index = self.namespaces.index(uri)
         return ua.NodeId(node_id.Identifier, index, ua.NodeIdType.Numeric if short else kind)
 
     def _namespace_uri(self, node_id: ua.NodeId) -> str:
@@ -69,11 +74,22 @@ class Addresses:
         return self.namespaces[index]
 
 
-def addresses_of(servers: Sequence[Any] | None, namespaces: Sequence[Any] | None) -> Addresses:
-    """From the server's ServerArray and NamespaceArray. Raises ua.UaError, if they are no lists of names."""
-    if not servers or not isinstance(servers[0], str) or not servers[0]:  # without it, two servers would be one
-        raise ua.UaError("the server does not say its application URI (ServerArray)")
-    return Addresses(servers[0], tuple("" if uri is None else str(uri) for uri in namespaces or ()))
+def addresses_of(servers: Any, namespaces: Sequence[Any] | None, server_uri: str | None = None) -> Addresses:
+    """From the server's ServerArray and NamespaceArray, and from the settings. Raises ua.UaError, if there is no name.
+
+    A server has a namespace of its own, which is called like itself: redundant servers differ there, too.
+    """
+    stated = stated_uri(servers)
+    if not stated and server_uri is None:  # without it, two servers would be one
+        raise ua.UaError("the server does not say its application URI (ServerArray): set server_uri")
+    name = server_uri or stated
+    names = ("" if uri is None else str(uri) for uri in namespaces or ())
+    return Addresses(name, tuple(name if stated and uri == stated else uri for uri in names), stated)
+
+
+def stated_uri(servers: Any) -> str:
+    """The application URI in a ServerArray; empty if it is none."""
+    return servers[0] if isinstance(servers, list) and servers and isinstance(servers[0], str) else ""
 
 
 def key(node_id: ua.NodeId) -> Key:

@@ -23,6 +23,21 @@ REQUEST_SECONDS = 10.0
 CLOSE_SECONDS = 2.0
 RENEW_AT = 0.75
 """Share of the secure channel's lifetime after which it is renewed. (OPC 10000-4, 5.5.2.1)"""
+INTERRUPTIONS = frozenset(
+    {
+        ua.StatusCodes.BadSessionIdInvalid,
+        ua.StatusCodes.BadSessionClosed,
+        ua.StatusCodes.BadSessionNotActivated,
+        ua.StatusCodes.BadSecureChannelIdInvalid,
+        ua.StatusCodes.BadSecureChannelClosed,
+        ua.StatusCodes.BadSecureChannelTokenUnknown,
+        ua.StatusCodes.BadConnectionClosed,
+        ua.StatusCodes.BadCommunicationError,
+        ua.StatusCodes.BadServerHalted,
+        ua.StatusCodes.BadShutdown,
+    }
+)
+"""Answers after which the session, or at least its subscriptions, may still be there."""
 
 
 class Connection:

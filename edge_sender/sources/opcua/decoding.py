@@ -30,6 +30,8 @@ class Change:
     status: int = 0
     source_ticks: int | None = None
     """Source time in units of 100 ns since 1601."""
+    server_ticks: int | None = None
+    """The server's time, in the same units."""
 
 
 @dataclass(slots=True)
@@ -108,5 +110,7 @@ def _data_value(walker: Walker, handle: int) -> Change:
         variant = walker.data[start : walker.at]
     status = walker.uint32() if mask & 0x02 else 0
     source_ticks = walker.int64() if mask & 0x04 else None
-    walker.skip((2 if mask & 0x10 else 0) + (8 if mask & 0x08 else 0) + (2 if mask & 0x20 else 0))
-    return Change(handle, variant, status, source_ticks)
+    walker.skip(2 if mask & 0x10 else 0)  # picoseconds
+    server_ticks = walker.int64() if mask & 0x08 else None
+    walker.skip(2 if mask & 0x20 else 0)
+    return Change(handle, variant, status, source_ticks, server_ticks)

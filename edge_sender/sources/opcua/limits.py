@@ -18,6 +18,8 @@ R = TypeVar("R")
 MOST_PER_CALL = 1000
 """Also where the server allows more or says nothing: S7 controllers accept 1,000."""
 LEAST_AFTER_LOSS = 16
+GROW_AFTER = 10
+"""So many answered requests that were as large as is allowed after a loss may be followed by larger ones."""
 TOO_MUCH = frozenset(
     {
         ua.StatusCodes.BadTooManyOperations,
@@ -62,10 +64,28 @@ class Refused:
 
 
 @dataclass(slots=True)
+class Doubt:
+    """Whether a request was lost because it was too large."""
+
+    lost: int
+    """How many nodes it named."""
+    size: int
+    """How many the next ones may."""
+    answered: int = 0
+    """Requests of that size that were answered since."""
+
+
+@dataclass(slots=True)
 class Limits:
     """Kept across connections: what a server once refused, it will refuse again."""
 
     most: dict[Service, int] = field(default_factory=lambda: dict.fromkeys(Service, MOST_PER_CALL))
+    doubts: dict[Service, Doubt] = field(default_factory=dict)
+
+    def size(self, service: Service) -> int:
+        """How many nodes the next request may name."""
+        doubt = self.doubts.get(service)
+        return self.most[service] if doubt is None else min(self.most[service], doubt.size)
 
     def declare(self, declared: Mapping[Service, object]) -> None:
         """Take over what the server says; 0 and anything else than a number are no limit. (OPC 10000-5, 6.3.11)"""
@@ -73,12 +93,35 @@ class Limits:
             if isinstance(limit, int) and limit > 0:
                 self.most[service] = min(self.most[service], limit)
 
-    def refuse(self, service: Service, size: int, least: int = 1) -> None:
-        """A request for `size` nodes was too much. One that is as small as `least` can't have been."""
-        if size <= least:
-            return
-        self.most[service] = min(self.most[service], max(least, size // 2))
+    def refuse(self, service: Service, size: int) -> None:
+        """A request for `size` nodes was too much, as the server says."""
+        self.most[service] = min(self.most[service], max(1, size // 2))
         logger.info("requests of %d nodes are too much for the server; from now on %d", size, self.most[service])
+
+    def lose(self, service: Service, size: int) -> None:
+        """The connection, or the answer, was lost with a request for `size` nodes. Some servers do that instead of saying
+        that it is too much, and so do networks. It was too much if it happens again once requests have grown back."""
+        if size <= LEAST_AFTER_LOSS:
+            return
+        half, doubt = max(LEAST_AFTER_LOSS, size // 2), self.doubts.get(service)
+        if doubt is not None and size >= doubt.lost:
+            del self.doubts[service]
+            self.most[service] = min(self.most[service], half)
+            logger.info("requests of %d nodes are lost again and again; from now on %d", size, half)
+        else:
+            self.doubts[service] = Doubt(size, half)
+
+    def answer(self, service: Service, size: int) -> None:
+        """A request for `size` nodes was answered."""
+        doubt = self.doubts.get(service)
+        if doubt is None or size < min(doubt.size, self.most[service]):
+            return
+        if size >= min(doubt.lost, self.most[service]):
+            del self.doubts[service]
+            return
+        doubt.answered += 1
+        if doubt.answered == GROW_AFTER:
+            doubt.size, doubt.answered = min(2 * doubt.size, doubt.lost), 0
 
 
 async def in_parts(
@@ -91,9 +134,10 @@ async def in_parts(
     """
     results: list[R | Refused] = []
     while len(results) < len(items):
-        part = items[len(results) : len(results) + limits.most[service]]
+        part = items[len(results) : len(results) + limits.size(service)]
         try:
             results += await _call(part, call)
+            limits.answer(service, len(part))
         except ua.UaStatusCodeError as error:
             if len(part) > 1 and error.code in TOO_MUCH:
                 limits.refuse(service, len(part))
@@ -105,8 +149,7 @@ async def in_parts(
             else:
                 raise
         except (OSError, TimeoutError):
-            if len(part) > 1:  # some servers drop the connection, or the answer, instead of saying that it is too much
-                limits.refuse(service, len(part), LEAST_AFTER_LOSS)
+            limits.lose(service, len(part))
             raise
         except Exception as error:  # noqa: BLE001  # whatever the library raises for an answer that it can't decode
             refused = Refused(f"the answer can't be decoded: {type(error).__name__}")

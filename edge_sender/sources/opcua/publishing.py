@@ -14,7 +14,8 @@ from asyncua import ua
 from edge_sender.counters import SourceTally
 from edge_sender.sources.opcua.connection import Connection
 from edge_sender.sources.opcua.decoding import Message, notification_message, publish_result
-from edge_sender.sources.opcua.subscribing import Subscription, SubscriptionLostError, Subscriptions
+from edge_sender.sources.opcua.subscribing import Subscriptions
+from edge_sender.sources.opcua.subscription import Subscription, SubscriptionLostError
 from edge_sender.sources.opcua.together import together
 from edge_sender.sources.opcua.walking import Walker
 

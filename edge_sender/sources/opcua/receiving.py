@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from asyncua import ua
 
+from edge_sender.config.nodes import TimeChoice
 from edge_sender.counters import SourceTally
 from edge_sender.ports import Intake
 from edge_sender.sources.opcua.addresses import printable
@@ -15,13 +16,19 @@ from edge_sender.sources.opcua.decoding import Change, Message
 from edge_sender.sources.opcua.items import Item
 from edge_sender.sources.opcua.json_encoding import Values
 from edge_sender.sources.opcua.limits import name_of
-from edge_sender.sources.opcua.notifications import NoReadingError, Payload, has_overflowed, sample_of
-from edge_sender.sources.opcua.subscribing import SubscriptionLostError
+from edge_sender.sources.opcua.notifications import Form, NoReadingError, has_overflowed, sample_of
+from edge_sender.sources.opcua.subscription import SubscriptionLostError
 
 logger = logging.getLogger(__name__)
 
 MOST_LOGGED = 10
 """Variables with trouble that are logged; all that are kept are in the status."""
+
+NO_TIME: dict[TimeChoice, str] = {
+    "source": "without-time: the server gives no source time; with `time: source-or-server` its own time is taken then",
+    "server": "without-time: the server does not say its own time; `time: source` takes that of the value",
+    "source-or-server": "without-time: the server gives neither a source time nor its own",
+}
 
 
 class Receiver:
@@ -31,7 +38,7 @@ class Receiver:
         self,
         name: str,
         items: Mapping[int, Item],
-        payload: Payload,
+        form: Form,
         intake: Intake,
         tally: SourceTally,
         model_changed: Callable[[], None],
@@ -40,7 +47,7 @@ class Receiver:
         """How values are read; set when the server was asked."""
         self._name = name
         self._items = items
-        self._payload: Payload = payload
+        self._form = form
         self._intake = intake
         self._tally = tally
         self._model_changed = model_changed
@@ -87,16 +94,19 @@ class Receiver:
                 item, "the server's queue overflowed: it dropped readings; a longer queue or shorter publishing helps"
             )
         try:
-            sample = sample_of(change, item.uri, self._payload, self.values)
+            sample = sample_of(change, item.uri, self._form, self.values)
         except NoReadingError as error:
             self._tally.count(error.reason)
             if error.reason != "waiting":
                 self._list(item, f"{error.reason}: {error}")
             return
-        if at_ns is None:
-            self._intake.take(sample, initial=not item.is_delivered)
-        else:
+        if at_ns is not None:
             self._intake.take(sample._replace(time_ns=at_ns))
+        else:
+            if sample.time_ns is None:
+                self._tally.without_time += 1
+                self._list(item, NO_TIME[self._form.time])
+            self._intake.take(sample, initial=not item.is_delivered)
         item.is_delivered = True
         if item.asked.heartbeat_seconds:
             item.last, item.delivered_at = sample, time.monotonic()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from edge_sender.config.nodes import DEEP, Level, NodeOverride, NodeRule, Nodes, deadband, path_levels, wildcard
-from edge_sender.config.sources import OpcUaConfig
+from edge_sender.config.opcua import OpcUaConfig
 from edge_sender.sources.opcua.addresses import Key
 from edge_sender.sources.opcua.browsing import OBJECTS, AddressSpace
 from edge_sender.sources.opcua.items import Deadband, Item, ItemSettings

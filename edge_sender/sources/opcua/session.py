@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 
@@ -14,119 +13,121 @@ from asyncua import ua
 from edge_sender.counters import SourceTally
 from edge_sender.ports import Intake
 from edge_sender.sources.opcua.addresses import Addresses
-from edge_sender.sources.opcua.browsing import AddressSpace, browse
-from edge_sender.sources.opcua.capabilities import read_addresses, read_limits
-from edge_sender.sources.opcua.connection import Connection
-from edge_sender.sources.opcua.data_types import read_data_types
+from edge_sender.sources.opcua.connection import INTERRUPTIONS
 from edge_sender.sources.opcua.grid import SYSTEM_CLOCK, Grid, GridClock
+from edge_sender.sources.opcua.inventory import Inventory, ServerChangedError, Wanted
 from edge_sender.sources.opcua.items import Item
-from edge_sender.sources.opcua.json_encoding import Values
-from edge_sender.sources.opcua.limits import Limits
-from edge_sender.sources.opcua.notifications import Payload
-from edge_sender.sources.opcua.polling import Poller, Variables
+from edge_sender.sources.opcua.polling import Poller
 from edge_sender.sources.opcua.publishing import Publisher
 from edge_sender.sources.opcua.receiving import Receiver
-from edge_sender.sources.opcua.subscribing import SubscriptionLostError, Subscriptions
+from edge_sender.sources.opcua.redundancy import Move, Redundancy
+from edge_sender.sources.opcua.servers import Server
+from edge_sender.sources.opcua.subscribing import Subscriptions
+from edge_sender.sources.opcua.subscription import SubscriptionLostError
 from edge_sender.sources.opcua.together import together
 from wire.ids import NS_PER_SECOND
 
-logger = logging.getLogger(__name__)
-
 RESUME_SECONDS = 1.0
+PATIENCE_SECONDS = 3.0
+"""How long an attempt to connect again may take while there are other servers."""
+ON_ITS_WAY_SECONDS = 1.0
+"""How long a notification may take from the server to here."""
 WATCH_SECONDS = 1.0
-SETTLE_SECONDS = 1.0
 BUSY_SECONDS = 1.0
 """A server that takes this long to say its state has much to do, and its silence means nothing."""
 STATE = ua.ObjectIds.Server_ServerStatus_State
-INTERRUPTIONS = frozenset(
-    {
-        ua.StatusCodes.BadSessionIdInvalid,
-        ua.StatusCodes.BadSessionClosed,
-        ua.StatusCodes.BadSessionNotActivated,
-        ua.StatusCodes.BadSecureChannelIdInvalid,
-        ua.StatusCodes.BadSecureChannelClosed,
-        ua.StatusCodes.BadSecureChannelTokenUnknown,
-        ua.StatusCodes.BadConnectionClosed,
-        ua.StatusCodes.BadCommunicationError,
-        ua.StatusCodes.BadServerHalted,
-        ua.StatusCodes.BadShutdown,
-    }
-)
-"""Answers after which the session, or at least its subscriptions, may still be there."""
-
-
-class NothingToReadError(Exception):
-    """None of the variables that were chosen can be subscribed to."""
-
-
-class ServerChangedError(Exception):
-    """What the session was made for is no longer so; a new one is needed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What is read of the server."""
+class Reports:
+    """What a session tells its source."""
 
-    choose: Callable[[AddressSpace], Iterable[Item]]
-    payload: Payload
-    browse_seconds: float
-    """How often to look for variables that are new or gone; 0: only when the server says that there are."""
-    interval_ns: int | None = None
-    """Between two readings of a variable; None: it is subscribed to."""
+    down: Callable[[Exception], None]
+    """The connection is interrupted."""
+    up: Callable[[str], None]
+    """Variables are read, or read again."""
+    subscribed: Callable[[Addresses, Mapping[int, Item]], None]
+    """These are the variables now, by their handles."""
+    serves: Callable[[], None]
+    """The server is read from now on."""
+    better: Callable[[Move], Awaitable[None]]
+    """Another server is fitter. Raises MovedError, once that one is read as well."""
+    is_replaced: Callable[[], bool]
+    """Whether another session is read as well, so that this one may end."""
 
 
 class Session:
-    """`down` and `up` are called when the connection is interrupted, and when it is bridged."""
+    """A session at one of the servers of `redundancy`."""
 
     def __init__(
         self,
         name: str,
-        connection: Connection,
-        limits: Limits,
+        server: Server,
+        redundancy: Redundancy,
         wanted: Wanted,
         tally: SourceTally,
-        *,
-        down: Callable[[Exception], None],
-        up: Callable[[str], None],
+        reports: Reports,
         clock: GridClock = SYSTEM_CLOCK,
     ) -> None:
-        self.is_serving = self.was_serving = False
-        self.connection = connection
+        self.is_serving = False
+        self.has_served = asyncio.Event()
+        self.server = server
+        self.connection = redundancy.connection(server)
         self._name = name
-        self._limits = limits
+        self._redundancy = redundancy
+        self._limits = server.limits
         self._wanted = wanted
         self._tally = tally
-        self._down, self._up = down, up
-        self._addresses: Addresses | None = None
-        self._subscriptions = Subscriptions(connection, limits) if wanted.interval_ns is None else Variables()
+        self._reports = reports
+        self._inventory = Inventory(name, self.connection, server.limits, wanted, tally, reports.subscribed)
+        self._subscriptions = self._inventory.subscriptions
         self._clock = clock
-        self._model_changed = asyncio.Event()
+
+    @property
+    def overlap_seconds(self) -> float:
+        """How long what has changed until now may take until it is here. What is read with `sampling: aligned` is here."""
+        if self._wanted.interval_ns is not None:
+            return 0.0
+        publishing_ms = (item.asked.publishing_ms for item in self._subscriptions.items.values())
+        return 2 * max(publishing_ms, default=0.0) / 1000 + ON_ITS_WAY_SECONDS
 
     async def run(self, intake: Intake) -> None:
-        """Open the session, subscribe and deliver. Raises NothingToReadError, ServerChangedError, SubscriptionLostError, and
-        whatever the library raises for what a server may do."""
+        """Open the session, subscribe and deliver. Raises MovedError, UnlikeServersError, NothingToReadError,
+        ServerChangedError, SubscriptionLostError, and whatever the library raises for what a server may do."""
         receiver = Receiver(
             self._name,
             self._subscriptions.items,
-            self._wanted.payload,
+            self._wanted.form,
             intake,
             self._tally,
-            self._model_changed.set,
+            self._inventory.model_changed.set,
         )
         publisher = self._make_publisher(receiver)
         await self.connection.open()
-        await self._subscribe(receiver)
+        await self._redundancy.enter(self.server, self.connection)
+        told = await self._inventory.start(receiver)
+        self._reports.up(told)
+        self._reports.serves()
         while True:
-            self.is_serving = self.was_serving = True
+            self.is_serving = True
+            self.has_served.set()
             try:
-                await together(publisher.run(), self.connection.keep(), self._watch(receiver), self._browse_again(receiver))
+                await together(
+                    publisher.run(),
+                    self.connection.keep(),
+                    self._watch(receiver),
+                    self._inventory.keep_up(receiver),
+                    self._redundancy.watch(self.server, self.connection, self._reports.better),
+                )
             except (OSError, TimeoutError, ua.UaStatusCodeError) as error:
                 self.is_serving = False
+                if self._reports.is_replaced():
+                    raise
                 if isinstance(error, ua.UaStatusCodeError) and error.code not in INTERRUPTIONS:
                     raise
-                self._down(error)
+                self._reports.down(error)
             await self._resume(publisher)
-            self._up("the connection is back, and the subscription with it")
+            self._reports.up("the connection is back, and the subscription with it")
 
     def _make_publisher(self, receiver: Receiver) -> Publisher | Poller:
         if isinstance(self._subscriptions, Subscriptions):
@@ -142,81 +143,6 @@ class Session:
             receiver.read,
             receiver.refused,
         )
-
-    async def _subscribe(self, receiver: Receiver) -> None:
-        self._subscriptions.most_items = await read_limits(self.connection, self._limits)
-        space = await self._look(receiver)
-        await self._subscriptions.add(self._wanted.choose(space))
-        self._report(space)
-        if not self._subscriptions.items:
-            raise NothingToReadError(self._why_nothing())
-        has_events = await self._subscriptions.watch_model()
-        self._subscriptions.listen()
-        left_out = f"; {len(self._tally.left_out)} are left out" if self._tally.left_out else ""
-        how = "when it says that there are" if has_events else "from time to time"
-        verb = "subscribed to" if self._wanted.interval_ns is None else "reads"
-        self._up(f"{verb} {len(self._subscriptions.items)} variables{left_out}; new ones are looked for {how}")
-
-    async def _look(self, receiver: Receiver) -> AddressSpace:
-        """What the server has, and what its values are made of."""
-        addresses = await self._read_addresses()
-        types = await read_data_types(self.connection, self._limits, addresses)
-        receiver.values = Values(addresses.namespaces, types.structures())
-        return await browse(self.connection, self._limits, addresses)
-
-    async def _browse_again(self, receiver: Receiver) -> None:
-        """Subscribe to variables that appear later, and forget those that are gone."""
-        while True:
-            try:
-                async with asyncio.timeout(self._wanted.browse_seconds or None):
-                    await self._model_changed.wait()
-                await asyncio.sleep(SETTLE_SECONDS)  # a server tells of each node of a machine by itself
-            except TimeoutError:
-                pass
-            self._model_changed.clear()
-            try:
-                space = await self._look(receiver)
-            except ua.UaStatusCodeError as error:
-                if error.code in INTERRUPTIONS:
-                    raise
-                logger.warning("%s: new variables can't be looked for, next time perhaps: %s", self._name, error)
-                continue
-            try:
-                await self._update(space)
-            except (OSError, TimeoutError, ua.UaError) as error:
-                # What the server has done of it is not known. Only a new session has all variables for certain.
-                raise SubscriptionLostError(f"variables could not be added or removed: {error!r}") from error
-
-    async def _update(self, space: AddressSpace) -> None:
-        subscriptions = self._subscriptions
-        wanted = {item.uri: item for item in self._wanted.choose(space)}
-        # What could not be browsed may hide variables that are still there.
-        gone = [item for item in subscriptions.items.values() if item.is_dead or (item.uri not in wanted and not space.odd)]
-        await subscriptions.remove(gone)
-        known = {item.uri for item in subscriptions.items.values()}
-        subscriptions.refused.clear()
-        new = [item for uri, item in wanted.items() if uri not in known]
-        await subscriptions.add(new)
-        self._report(space)
-        if gone or new:
-            logger.info(
-                "%s: %d variables are new, %d are gone", self._name, len(new) - len(subscriptions.refused), len(gone)
-            )
-
-    def _report(self, space: AddressSpace) -> None:
-        tally, subscriptions = self._tally, self._subscriptions
-        tally.subscribed = len(subscriptions.items)
-        tally.left_out = {**space.odd, **subscriptions.refused}
-        if tally.revised != subscriptions.revised:
-            tally.revised = dict(subscriptions.revised)
-            for what, number in tally.revised.items():
-                logger.warning("%s: the server granted %s (%d times)", self._name, what, number)
-
-    def _why_nothing(self) -> str:
-        refused = self._subscriptions.refused
-        if not refused:
-            return "the server has none of the variables that were chosen"
-        return f"all {len(refused)} variables were refused, the first with {next(iter(refused.values()))}"
 
     async def _watch(self, receiver: Receiver) -> None:
         while True:
@@ -238,26 +164,21 @@ class Session:
             self._tally.clock_offset_seconds = aware.timestamp() - now
 
     async def _resume(self, publisher: Publisher | Poller) -> None:
-        """Returns once the session and its subscriptions are there again. Raises if they are lost."""
-        is_other = False
+        """Returns once the session and its subscriptions are there again. Raises if they are lost, or another server can be
+        read. Until then this one's is not given up: it may hold what has changed meanwhile."""
+        is_other, patience = False, PATIENCE_SECONDS if self._redundancy.others(self.server) else None
         while True:
             await asyncio.sleep(RESUME_SECONDS)
             if self.connection.is_renewed():
                 raise ServerChangedError("the certificates were renewed while it was disconnected")
             try:
-                is_other |= not await self.connection.resume()
-                await self._read_addresses()
+                async with asyncio.timeout(patience):
+                    is_other |= not await self.connection.resume()
+                await self._inventory.read_addresses()
                 if is_other:
                     await self._subscriptions.transfer()
                 await publisher.fill()
                 return
             except (OSError, TimeoutError) as error:
-                self._down(error)
-
-    async def _read_addresses(self) -> Addresses:
-        """Raises ServerChangedError, if names that are in use have changed; new ones may have been added."""
-        known, found = self._addresses, await read_addresses(self.connection, self._limits)
-        if known is not None and not found.continues(known):
-            raise ServerChangedError("the server's application URI or namespaces have changed")
-        self._addresses = found
-        return found
+                self._reports.down(error)
+                await self._redundancy.replace(self.server)

@@ -22,33 +22,11 @@ from edge_sender.sources.opcua.items import (
     subscription_revisions,
 )
 from edge_sender.sources.opcua.limits import Limits, Refused, Service, in_parts, name_of
-from edge_sender.sources.opcua.sequence import Numbers
+from edge_sender.sources.opcua.subscription import Subscription, SubscriptionLostError
 
 logger = logging.getLogger(__name__)
 
-SILENCE = 3.0
-"""Keep-alive intervals after which a silent subscription is taken for lost."""
-LEAST_SILENCE_SECONDS = 1.0
 FULL = ua.StatusCodes.BadTooManyMonitoredItems
-
-
-class SubscriptionLostError(Exception):
-    """The server no longer has the subscription, or is silent about it."""
-
-
-@dataclass(slots=True)
-class Subscription:
-    id: int
-    asked_ms: float
-    """The publishing interval that was asked for, by which variables are assigned to subscriptions."""
-    keep_alive_seconds: float
-    numbers: Numbers = field(default_factory=Numbers)
-    items: int = 0
-    is_full: bool = False
-    heard_at: float = 0.0
-
-    def is_silent(self, now: float) -> bool:
-        return now - self.heard_at > max(SILENCE * self.keep_alive_seconds, LEAST_SILENCE_SECONDS)
 
 
 @dataclass(slots=True)

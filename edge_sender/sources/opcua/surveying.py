@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from asyncua import ua
 
-from edge_sender.config.sources import OpcUaConfig
+from edge_sender.config.opcua import OpcUaConfig
 from edge_sender.sources.opcua.addresses import Key, OddNodeError, key, printable
 from edge_sender.sources.opcua.browsing import OBJECTS, AddressSpace, browse
 from edge_sender.sources.opcua.capabilities import read_addresses, read_limits
@@ -17,41 +17,54 @@ from edge_sender.sources.opcua.decoding import Change, read_result
 from edge_sender.sources.opcua.items import Item
 from edge_sender.sources.opcua.json_encoding import Values
 from edge_sender.sources.opcua.limits import Limits, Refused, Service, in_parts
-from edge_sender.sources.opcua.notifications import NoReadingError, Payload, sample_of
+from edge_sender.sources.opcua.notifications import Form, NoReadingError, sample_of
 from edge_sender.sources.opcua.outline import Outline, outline
+from edge_sender.sources.opcua.security import User
 from edge_sender.sources.opcua.selection import select
+from edge_sender.sources.opcua.servers import Server
 from edge_sender.sources.opcua.subscribing import Subscriptions
 from edge_sender.survey import Asked, Entry, Survey, SurveyError, Variable
 
-
-async def survey(connection: Connection, config: OpcUaConfig, asked: Asked) -> Survey:
-    """Opens a session, and closes it. Subscribes to what is shown, for as long as it takes to learn what the server grants;
-    nothing is taken from the subscription. Raises SurveyError."""
-    try:
-        await connection.open()
-        return await _survey(connection, Limits(), config, asked)
-    except SurveyError:
-        raise
-    except Exception as error:  # whatever a server answers, and the library makes of it
-        raise SurveyError(f"{config.endpoint} can't be read: {printable(str(error) or repr(error))}") from error
-    finally:
-        await connection.close()
+NS_PER_MS = 1_000_000
 
 
-async def _survey(connection: Connection, limits: Limits, config: OpcUaConfig, asked: Asked) -> Survey:
+async def survey(servers: Sequence[Server], user: User | None, config: OpcUaConfig, asked: Asked) -> Survey:
+    """Opens a session at the first server that can be read, and closes it. Subscribes to what is shown, for as long as it
+    takes to learn what the server grants; nothing is taken from the subscription. Raises SurveyError."""
+    away: list[str] = []
+    for server in servers:
+        connection = Connection(server.url, server.channel, user)
+        try:
+            await connection.open()
+            return await _survey(connection, server, config, asked, away)
+        except SurveyError:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever a server answers, and the library makes of it
+            away.append(f"{server.url} can't be read: {printable(str(error) or repr(error))}")
+        finally:
+            await connection.close()
+    raise SurveyError("; ".join(away))
+
+
+async def _survey(connection: Connection, server: Server, config: OpcUaConfig, asked: Asked, away: list[str]) -> Survey:
+    limits = server.limits
     subscriptions = Subscriptions(connection, limits, most_items=await read_limits(connection, limits))
-    addresses = await read_addresses(connection, limits)
+    addresses = await read_addresses(connection, limits, config.server_uri)
     types = await read_data_types(connection, limits, addresses)
     space = await browse(connection, limits, addresses)
     shown = outline(space, asked)
     items = {item.where: item for item in select(space, config)}
     nodes = {row.where: space.nodes[row.where].node_id for row in shown.rows if _is_variable(space, row.where)}
     values = Values(addresses.namespaces, types.structures())
-    variables = await _read(connection, limits, space, nodes, config.payload, values)
-    await subscriptions.add(items[where] for where in nodes if where in items)
-    for where, variable in variables.items():
-        _note_sampling(variable, items.get(where), subscriptions)
+    variables = await _read(connection, limits, space, nodes, Form(config.payload, config.time), values)
+    chosen = {where: items[where] for where in nodes if where in items}
+    if config.interval_ns is None:
+        await subscriptions.add(chosen.values())
+    for where, item in chosen.items():
+        _note_sampling(variables[where], item, subscriptions, config.interval_ns)
     return Survey(
+        server.url,
+        away,
         addresses.server_uri,
         len(space.nodes),
         sum(1 for _ in space.variables()),
@@ -75,11 +88,13 @@ def _entries(space: AddressSpace, shown: Outline, variables: Mapping[Key, Variab
     ]
 
 
-def _note_sampling(variable: Variable, item: Item | None, subscriptions: Subscriptions) -> None:
-    if item is not None:
-        variable.is_chosen = True
-        variable.asked_ms, variable.granted_ms = item.asked.sampling_ms, item.granted_ms
-        variable.refused = subscriptions.refused.get(item.uri)
+def _note_sampling(variable: Variable, item: Item, subscriptions: Subscriptions, interval_ns: int | None) -> None:
+    variable.is_chosen = True
+    if interval_ns is not None:  # it is not subscribed to, but read
+        variable.asked_ms = variable.granted_ms = interval_ns / NS_PER_MS
+        return
+    variable.asked_ms, variable.granted_ms = item.asked.sampling_ms, item.granted_ms
+    variable.refused = subscriptions.refused.get(item.uri)
 
 
 async def _read(
@@ -87,14 +102,14 @@ async def _read(
     limits: Limits,
     space: AddressSpace,
     nodes: Mapping[Key, ua.NodeId],
-    payload: Payload,
+    form: Form,
     values: Values,
 ) -> dict[Key, Variable]:
     """Data types and values, as a reading would carry them."""
 
     async def read(part: Sequence[ua.NodeId]) -> list[Change]:
         request = ua.ReadRequest()
-        request.Parameters.TimestampsToReturn = ua.TimestampsToReturn.Source
+        request.Parameters.TimestampsToReturn = ua.TimestampsToReturn.Both
         request.Parameters.NodesToRead = [ua.ReadValueId(NodeId=node, AttributeId=ua.AttributeIds.Value) for node in part]
         return read_result(await connection.body(request), range(len(part)))
 
@@ -107,7 +122,7 @@ async def _read(
             variable.unreadable = answer.why
             continue
         try:
-            sample = sample_of(answer, space.addresses.source_uri(node), payload, values)
+            sample = sample_of(answer, space.addresses.source_uri(node), form, values)
         except NoReadingError as error:
             variable.unreadable = str(error)
         else:

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,96 @@ async def test_browse_names_what_it_can_look_at(server: str | None, message: str
     monkeypatch.setenv("EDGE_SOURCES", document(*both))
     with pytest.raises(SettingsError, match=message):
         await command("browse", *filter(None, [server]))
+
+
+def pair(*endpoints: str, **given: Any) -> dict[str, Any]:
+    source = {"name": "presses", "kind": "opcua", "endpoints": list(endpoints), "namespace_uri": NAMESPACE}
+    return {**source, "identity": "source-time", "publishing_ms": 50, **given}
+
+
+async def test_browse_shows_the_first_of_redundant_servers_that_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    away = Plc().endpoint
+    async with plc(machines) as server:
+        monkeypatch.setenv("EDGE_SOURCES", document(pair(away, server.endpoint, server_uri="urn:test:pair")))
+        printed = await command("browse")
+    assert printed.lines[0].startswith(f"warning: {away} can't be read: ")
+    assert printed.lines[1].startswith(f"{server.endpoint}  urn:test:pair: 4 variables among ")
+    with pytest.raises(SurveyError, match=f"{away} can't be read: .*; {server.endpoint} can't be read: "):
+        await command("browse")
+
+
+async def test_browse_shows_the_time_that_was_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def prepare(server: Plc) -> None:
+        node = await server.add("press-1", 1)
+        value = ua.DataValue(ua.Variant(1, ua.VariantType.Int32), ServerTimestamp=datetime(2026, 5, 1, 12, tzinfo=UTC))
+        await server.server.write_attribute_value(node.nodeid, value)
+
+    async with plc(prepare) as server:
+        for choice, shown in (("server", "2026-05-01T12:00:00"), ("source-or-server", "2026-05-01T12:00:00")):
+            monkeypatch.setenv("EDGE_SOURCES", document(plant(server, time=choice)))
+            assert shown in line_of((await command("browse")).lines, "press-1")
+        monkeypatch.setenv("EDGE_SOURCES", document(plant(server)))
+        assert "2026-05-01T12:00:00" not in line_of((await command("browse")).lines, "press-1")
+
+
+async def test_browse_does_not_subscribe_to_what_is_only_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    aligned = {"name": "presses", "kind": "opcua", "namespace_uri": NAMESPACE, "identity": "source-time"}
+    async with plc(machines) as server:
+        source = {**aligned, "endpoint": server.endpoint, "sampling": "aligned", "interval_seconds": 0.5}
+        monkeypatch.setenv("EDGE_SOURCES", document(source))
+        printed = await command("browse")
+        assert "monitor" not in server.sizes
+    assert line_of(printed.lines, "press-1").endswith("  every 500 ms")
+
+
+async def test_try_reads_the_server_of_a_pair_that_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with plc(machines) as server:
+        monkeypatch.setenv("EDGE_SOURCES", document(pair(Plc().endpoint, server.endpoint)))
+        printed = await command("try", "--seconds", "3", "--json")
+    assert printed.status == 0
+    assert {event["source"] for event in printed.events()} >= {f"{SERVER_URI}#nsu={NAMESPACE};s=press-1"}
+
+
+def sends_nowhere(monkeypatch: pytest.MonkeyPatch, hub: StandIn, *sources: dict[str, Any]) -> None:
+    monkeypatch.setenv("EDGE_SOURCES", document(*sources))
+    monkeypatch.setenv("EDGE_UPLINK", "event-hubs")
+    monkeypatch.setenv("EDGE_REPLICA", "edge-a")
+    monkeypatch.setenv("EDGE_SPOOL_PATH", "memory")
+    monkeypatch.setenv("EDGE_CONNECTION_STRING", hub.connection_string("telemetry"))
+
+
+async def test_validate_connects_to_each_of_redundant_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = StandIn(HubOptions(amqp_port=0, mqtt_port=None))
+    await hub.start()
+    try:
+        async with plc(machines) as one, plc(machines) as two:
+            sends_nowhere(monkeypatch, hub, pair(one.endpoint, two.endpoint))
+            both = await command("validate", "--connect", "--seconds", "10")
+            away = Plc().endpoint
+            sends_nowhere(monkeypatch, hub, pair(one.endpoint, away))
+            half = await command("validate", "--connect", "--seconds", "4")
+    finally:
+        await hub.stop()
+    assert both.status == 0, both.text
+    for name in ("presses", f"presses at {one.endpoint}", f"presses at {two.endpoint}"):
+        assert f"source {name}: connected: 4 variables" in both.lines
+    assert "source URI" not in both.text  # one source by itself is no namesake of the whole
+    assert half.status == 1
+    assert "source presses: connected: 4 variables" in half.lines
+    assert any(line.startswith(f"source presses at {away}: FAILED within 4 s: ") for line in half.lines)
+
+
+async def test_validate_tells_of_redundant_servers_that_would_give_other_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = StandIn(HubOptions(amqp_port=0, mqtt_port=None))
+    await hub.start()
+    try:
+        async with plc(machines) as one, plc(machines, uri="urn:test:another") as two:
+            sends_nowhere(monkeypatch, hub, pair(one.endpoint, two.endpoint))
+            printed = await command("validate", "--connect", "--seconds", "5")
+    finally:
+        await hub.stop()
+    assert printed.status == 1
+    assert any("source presses: FAILED" in line and "set server_uri" in line for line in printed.lines)
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from dedup_service.config.unknown_fields import unknown_fields
 from dedup_service.config.warnings import file_warnings
 from edge_sender.config.file import FileConfig
 from edge_sender.config.mqtt import MqttConfig
-from edge_sender.config.sources import OpcUaConfig, SyntheticConfig, parse_sources
+from edge_sender.config.opcua import OpcUaConfig
+from edge_sender.config.sources import SyntheticConfig, parse_sources
 from edge_sender.sources.opcua.addresses import Addresses
 from sandbox.demo.plan import GROUPS
 from sandbox.plant.sources import machines

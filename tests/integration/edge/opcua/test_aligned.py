@@ -13,21 +13,26 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
+import pytest
 from asyncua import ua
 from asyncua.common.utils import ServiceError
 
 from edge_sender.bootstrap import make_sender
+from edge_sender.config.opcua import OpcUaConfig
 from edge_sender.config.settings import load
-from edge_sender.config.sources import OpcUaConfig, check_sources
 from edge_sender.counters import SourceTally
+from edge_sender.namesakes import Namesakes
 from edge_sender.observability.telemetry import make_registry, status
 from edge_sender.ports import Message
 from edge_sender.sender import Sender
+from edge_sender.sources.opcua import redundancy
 from edge_sender.sources.opcua.grid import GridClock
+from edge_sender.sources.opcua.redundancy import Redundancy
+from edge_sender.sources.opcua.servers import Server
 from edge_sender.sources.opcua.source import OpcUaSource
 from sandbox.plant.stamping import Stamping, StampingSubscriptions
 from tests.doubles.intake import ListIntake
-from tests.support.plc import NAMESPACE, Plc, plc, reading, variant_of
+from tests.support.plc import NAMESPACE, Plc, config_of, plc, reading, variant_of
 from tests.support.senders import document, until
 
 INTERVAL_NS = 500_000_000
@@ -167,10 +172,10 @@ class SlowTime:
 async def test_what_is_late_by_more_than_half_an_interval_is_counted_and_never_another_point_s() -> None:
     slow, tally, intake = SlowTime(read_ns=300_000_000), SourceTally(), ListIntake()
     async with plc(many, before_read=slow.read) as server:
-        document = {"name": "plc", "kind": "opcua", "endpoint": server.endpoint, "namespace_uri": NAMESPACE}
-        config = check_sources({"sources": [{**document, "identity": "source-time", **ALIGNED}]}).sources[0]
+        config = config_of(server.endpoint, **ALIGNED)
         assert isinstance(config, OpcUaConfig)
-        source = OpcUaSource("plc", config, tally, clock=slow.port())
+        servers = Redundancy([Server(server.endpoint)], is_named=False)
+        source = OpcUaSource("plc", config, tally, servers, Namesakes(), clock=slow.port())
         running = asyncio.create_task(source.run(intake))
         try:
             await until(lambda: tally.lost["missed"] >= 50, "it is not counted")
@@ -183,6 +188,42 @@ async def test_what_is_late_by_more_than_half_an_interval_is_counted_and_never_a
     assert tally.lost["missed"] % 25 == 0
     assert all(sample.time_ns is not None and sample.time_ns % INTERVAL_NS == 0 for sample in intake.samples)
     assert tally.clock_steps == 0
+
+
+async def test_when_one_of_two_servers_dies_the_other_one_is_read_at_the_same_moments() -> None:
+    """Without a stamp of any server: nothing is without a time, and no moment has two readings."""
+    first = plc(samples_for_each)
+    async with plc(samples_for_each) as second:
+        server = await first.__aenter__()
+        async with reading(server.endpoint, second.endpoint, **ALIGNED) as one:
+            await until(lambda: one.names == set(NAMES), "nothing is read")
+            await first.__aexit__(None, None, None)
+            await until(lambda: one.source.is_up and one.source.place == second.endpoint, "it does not move")
+            before = len(one.intake.samples)
+            await until(lambda: len(one.intake.samples) >= before + 6, "the second server is not read")
+    moments = [(sample.source, sample.time_ns) for sample in one.intake.samples]
+    assert len(moments) == len(set(moments))
+    assert all(time_ns is not None and time_ns % INTERVAL_NS == 0 for _, time_ns in moments)
+    assert len({source for source, _ in moments}) == len(NAMES)
+    assert one.tally.lost["interruption"] == 1
+    assert one.tally.without_time == 0
+
+
+async def test_a_server_in_maintenance_is_left_for_the_other_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redundancy, "LEVEL_SECONDS", 0.1)
+    monkeypatch.setattr(redundancy, "LOOK_EVERY_SECONDS", 0.3)
+    async with (
+        plc(samples_for_each) as first,
+        plc(samples_for_each) as second,
+        reading(first.endpoint, second.endpoint, **ALIGNED) as one,
+    ):
+        await until(lambda: one.names == set(NAMES), "nothing is read")
+        await first.set_level(0)
+        await until(lambda: one.source.is_up and one.source.place == second.endpoint, "it does not move")
+        before = len(one.intake.samples)
+        await until(lambda: len(one.intake.samples) >= before + 6, "the second server is not read")
+    moments = [(sample.source, sample.time_ns) for sample in one.intake.samples]
+    assert len(moments) == len(set(moments))
 
 
 async def test_it_goes_on_after_a_restart_of_the_server_and_finds_what_is_new() -> None:

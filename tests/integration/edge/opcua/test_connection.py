@@ -11,7 +11,8 @@ from asyncua import ua
 
 from edge_sender.sources.opcua import items
 from edge_sender.sources.opcua.items import Item
-from edge_sender.sources.opcua.subscribing import Subscription, Subscriptions
+from edge_sender.sources.opcua.subscribing import Subscriptions
+from edge_sender.sources.opcua.subscription import Subscription
 from tests.support.plc import Plc, plc, reading
 from tests.support.senders import until
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from asyncua import ua
 from asyncua.server.internal_subscription import InternalSubscription
 
-from tests.support.plc import Plc, plc, reading
+from edge_sender.buffering.inbox import Inbox, IntakeOptions, SourceIntake
+from edge_sender.counters import Counters
+from edge_sender.identity.rules import parse_rules
+from tests.support.plc import Plc, plc, reading, variant_of
 from tests.support.senders import until
+from wire.ids import Sample
 
 BAD = ua.StatusCodes.BadDeviceFailure
 WAITING = ua.StatusCodes.BadWaitingForInitialData
@@ -116,3 +121,28 @@ async def test_a_connection_that_breaks_loses_nothing() -> None:
         assert [value for _, value in plant.values] == list(range(1, 30))
         assert [s.data.SubscriptionId for s in server.subscriptions] == before
         assert not plant.tally.lost
+
+
+@pytest.mark.parametrize(("time", "has_time"), [("source", False), ("server", True), ("source-or-server", True)])
+async def test_a_reading_without_the_chosen_time_is_counted_and_listed(time: str, has_time: bool) -> None:
+    async def prepare(server: Plc) -> None:
+        variable = await server.add("a", 1)
+        stamp = datetime(2026, 1, 31, 6, tzinfo=UTC)
+        value = ua.DataValue(variant_of(2), StatusCode=ua.StatusCode(0), SourceTimestamp=None, ServerTimestamp=stamp)
+        await server.server.write_attribute_value(variable.nodeid, value)
+
+    async with plc(prepare) as server, reading(server.endpoint, time=time) as plant:
+        await until(lambda: len(plant.values) == 1, "nothing is read")
+        (sample,) = plant.intake.samples
+        assert (sample.time_ns is not None) is has_time
+        assert plant.tally.without_time == (0 if has_time else 1)
+        assert [why.partition(":")[0] for why in plant.tally.troubled.values()] == ([] if has_time else ["without-time"])
+
+
+def test_a_reading_that_is_dropped_for_its_time_is_counted_as_such() -> None:
+    counters = Counters()
+    inbox = Inbox(IntakeOptions(10, "drop-oldest", 0.0), counters, lambda: 0.0)
+    for identity in ("source-time", "time-bucket:1", "source-time+value", "content"):
+        SourceIntake(inbox, "plc", parse_rules(identity), "reading").take(Sample("urn:a", None, {"value": 1}))
+    assert counters.dropped == {"without-time": 3}
+    assert len(inbox.pending) == 1

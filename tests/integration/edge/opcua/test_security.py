@@ -30,7 +30,7 @@ from edge_sender.sources.make import make_source
 from edge_sender.sources.opcua.security import Channel
 from edge_sender.sources.opcua.source import OpcUaSource
 from sandbox.peers.processes import free_port
-from sandbox.plant.server import NAMESPACE_URI
+from sandbox.plant.machine_server import NAMESPACE_URI
 from tests.doubles.intake import ListIntake
 from tests.support.senders import until
 
@@ -117,6 +117,8 @@ def config(endpoint: str, files: dict[str, Path], **given: Any) -> SourceConfig:
         "username": "edge",
         "password_env": "EDGE_SECRET_PLC",
     }
+    if "endpoints" in given:
+        del source["endpoint"]
     return check_sources({"sources": [{**source, **given}]}).sources[0]
 
 
@@ -177,7 +179,20 @@ async def test_a_connection_that_is_refused_is_retried_and_logged(
             assert not source.is_up
             assert not intake.samples
     assert password not in caplog.text
-    assert password not in repr(source._user)
+    assert password not in repr(source._redundancy._user)
+
+
+async def test_each_of_several_servers_is_trusted_by_its_own_certificate(
+    files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLC_PASSWORD", PASSWORD)
+    first, second = (f"opc.tcp://127.0.0.1:{free_port()}" for _ in range(2))
+    trusted = {"endpoints": [first, second], "server_certificate": [str(files["server"]), str(files["other"])]}
+    source = made(config(first, files, **trusted))
+    others = {**files, "server": files["other"], "server_key": files["other_key"]}
+    async with plc(others, port=int(second.rpartition(":")[2])), reading(source) as intake:
+        await until(lambda: bool(intake.samples), "the second server is not read")
+        assert source.place == second
 
 
 async def test_a_renewed_server_certificate_is_trusted_once_it_is_in_the_file(

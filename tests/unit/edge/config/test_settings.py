@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from edge_sender.config.opcua import OpcUaConfig
 from edge_sender.config.settings import EdgeSettings, SettingsError, load, with_twin
-from edge_sender.config.sources import OpcUaConfig, check_sources
+from edge_sender.config.sources import check_sources
 from edge_sender.ports import SourceConfigError
 
 SOURCES = "{sources: [{name: a, kind: synthetic, identity: sequence}]}"
@@ -98,6 +99,8 @@ ALIGNED = {
         ({"interval_seconds": None}, "aligned needs interval_seconds, for example"),
         ({"sampling": "subscription"}, "interval_seconds needs sampling: aligned"),
         ({"deadband": 0.5}, "deadband is a setting of subscriptions"),
+        ({"time": "server"}, "time: server can't be had with sampling: aligned, where the time is the moment of reading"),
+        ({"time": "source-or-server"}, "time: source-or-server can't be had with sampling: aligned"),
         ({"nodes": {"overrides": [{"path": "/a", "sampling_ms": 5}]}}, "nodes.overrides are settings of subscriptions"),
         ({"identity": "*/a=source-time,*=content"}, "can't have the identity content: the values .* may differ"),
         ({"identity": "source-time+value"}, "can't have the identity source-time.value"),

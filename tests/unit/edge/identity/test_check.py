@@ -107,6 +107,27 @@ async def test_a_connection_that_is_lost_later_only_restarts_the_comparison() ->
     assert len(made) == 2
 
 
+@pytest.mark.parametrize("is_up", [True, False])
+async def test_a_source_that_reads_another_server_now_is_compared_with_that_one(is_up: bool) -> None:
+    """Also where it was away for less than a look. The second subscription has nothing to do with it."""
+
+    class Moving(FakeSource):
+        @property
+        def place(self) -> str:
+            return "opc.tcp://a" if not made or looks < 5 else "opc.tcp://b"
+
+    looks = 0
+
+    def up() -> bool:
+        nonlocal looks
+        looks += bool(made)
+        return is_up or looks != 5
+
+    check, made = check_of(Moving(up), *(FakeSource(lambda: True) for _ in range(2)))
+    await run_until(check, lambda: check.unjudged == "neither subscription delivered anything")
+    assert len(made) == 2
+
+
 async def test_a_missing_file_postpones_the_check() -> None:
     check, made = check_of(
         FakeSource(lambda: True), SourceConfigError("the certificate is missing"), FakeSource(lambda: True)

@@ -14,6 +14,7 @@ from edge_sender.buffering.inbox import Inbox, IntakeOptions
 from edge_sender.config.settings import SettingsError, load
 from edge_sender.config.sources import SourcesDocument, check_sources
 from edge_sender.counters import Counters
+from edge_sender.namesakes import Namesakes
 from edge_sender.ports import SourceConfigError
 from sandbox.peers.processes import free_port
 
@@ -72,7 +73,8 @@ async def test_whatever_is_accepted_can_be_run(tmp_path: Any) -> None:
     for document in extremes(str(tmp_path)):
         try:
             accepted += [
-                (document, source) for source in configured_sources(settings, check_sources({"sources": [document]}))
+                (document, source)
+                for source in configured_sources(settings, check_sources({"sources": [document]}), Namesakes())
             ]
         except (SourceConfigError, SettingsError):
             refused += 1

@@ -8,7 +8,8 @@ import pytest
 from asyncua import ua
 
 from edge_sender.config.nodes import NodeRule
-from edge_sender.config.sources import OpcUaConfig, check_sources
+from edge_sender.config.opcua import OpcUaConfig
+from edge_sender.config.sources import check_sources
 from edge_sender.ports import SourceConfigError
 from edge_sender.sources.opcua.addresses import Addresses, key
 from edge_sender.sources.opcua.browsing import OBJECTS, AddressSpace, Node

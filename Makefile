@@ -57,7 +57,8 @@ chaos: $(STAMP) ## kill real services at random under load [KILLS=100] [REDIS_RE
 	@exec $(BIN)/sandbox chaos --kills $(KILLS) --redis-restarts $(REDIS_RESTARTS) --redis-failovers $(REDIS_FAILOVERS) \
 		$(if $(SUMMARY),--summary $(SUMMARY))
 
-soak: $(STAMP) ## read hostile messages for ten minutes, then simulate crashes and faults until told to stop
+soak: $(STAMP) ## the SDK's live tests on the stand-in, hostile messages for ten minutes, then simulated crashes until told to stop
+	$(BIN)/python -m tests.sdk.live_tests
 	$(BIN)/pytest --hypothesis-profile=soak tests/property/test_formats.py tests/property/test_cut_messages.py
 	$(BIN)/python -m tests.simulation.simulate
 

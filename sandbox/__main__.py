@@ -29,7 +29,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main() -> None:
     arguments = make_parser().parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    for noisy in ("amqtt", "asyncua", "transitions", "azure"):
+    for noisy in ("asyncua", "azure"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     raise SystemExit(asyncio.run(arguments.run(arguments)))
 
@@ -38,6 +38,9 @@ def _add_hub(parser: argparse.ArgumentParser) -> None:
     parser.description = "Prints one JSON line with its connection strings when it is ready."
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--amqp-port", type=int, default=5672, help="0 picks a free port (default: %(default)s)")
+    parser.add_argument("--amqps-port", type=int, help="AMQP over TLS, as on Azure's 5671")
+    parser.add_argument("--websocket-port", type=int, help="AMQP and MQTT over WebSocket, with TLS, as on Azure's 443")
+    parser.add_argument("--control-port", type=int, help="the control API (HTTP)")
     parser.add_argument("--mqtt-port", type=int, default=8883, help="-1 disables MQTT (default: %(default)s)")
     parser.add_argument(
         "--hub", action="append", metavar="NAME:PARTITIONS", help="default: telemetry:4 clean:4 dead-letter:1"
@@ -46,15 +49,36 @@ def _add_hub(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", action="append", default=[], metavar="DEVICE[/MODULE]", help="an identity of the IoT Hub"
     )
+    parser.add_argument(
+        "--policy",
+        action="append",
+        default=[],
+        type=_policy,
+        metavar="NAME:RIGHTS",
+        help="further access policy, such as reader:Listen or both:Listen,Send; it has the same key",
+    )
     parser.add_argument("--retention-seconds", type=float, default=DEFAULT_RETENTION_SECONDS)
     parser.add_argument("--advertise", metavar="HOST", help="host name for clients (default: --host)")
     parser.add_argument("--also-at", action="append", default=[], metavar="ADDRESS", help="further address for clients")
-    parser.add_argument("--ca-file", type=Path, help="file to write its certificate authority to, for MQTT clients")
+    parser.add_argument("--ca-file", type=Path, help="file to write its certificate authority to")
+    parser.add_argument(
+        "--entra-key", type=Path, metavar="FILE", help="RSA public key (PEM) or secret that verifies tokens of Entra ID"
+    )
     parser.epilog = (
         "SIGUSR1 restarts it and keeps its log. The environment variable SANDBOX_KEY sets the key of its access policy "
         "(default: a new one)."
     )
     parser.set_defaults(run=_run_hub)
+
+
+def _policy(text: str) -> tuple[str, frozenset[str]]:
+    from sandbox.hub.namespace import RIGHTS
+
+    name, _, rights = text.partition(":")
+    named = frozenset(rights.split(","))
+    if not name or not named <= RIGHTS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a name and rights out of {', '.join(sorted(RIGHTS))}")
+    return name, named
 
 
 def _add_plant(parser: argparse.ArgumentParser) -> None:
@@ -187,15 +211,20 @@ async def _run_hub(arguments: argparse.Namespace) -> int:
     options = HubOptions(
         host=arguments.host,
         amqp_port=arguments.amqp_port,
+        amqps_port=arguments.amqps_port,
+        websocket_port=arguments.websocket_port,
         mqtt_port=None if arguments.mqtt_port < 0 else arguments.mqtt_port,
+        control_port=arguments.control_port,
         hubs={name: int(count or 1) for name, _, count in (hub.partition(":") for hub in hubs)},
         consumer_groups=tuple(arguments.consumer_group or ["dedup"]),
         devices=tuple(arguments.device),
+        policies=dict(arguments.policy),
         retention_seconds=arguments.retention_seconds,
         advertise=arguments.advertise,
         key=os.environ.get("SANDBOX_KEY"),
         ca_file=arguments.ca_file,
         also_at=tuple(arguments.also_at),
+        entra_key=arguments.entra_key.read_bytes().strip() if arguments.entra_key else None,
     )
     return await _until_stopped(lambda stop: run(options, stop))
 

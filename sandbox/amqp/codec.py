@@ -50,6 +50,12 @@ class Strings(tuple[str, ...]):
     __slots__ = ()
 
 
+class Encoded(bytes):
+    """A value that is encoded already, and keeps its type so."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Described:
     descriptor: Any
@@ -212,10 +218,27 @@ def skip(data: bytes, position: int, depth: int = 0) -> int:
     return end
 
 
+def map_of_encoded(data: bytes, position: int) -> dict[Any, Encoded]:
+    """The map at `position`, whose values stay as they are encoded. Raises AmqpDecodeError."""
+    value, end = decode(data, position)  # refuses what is not valid
+    if not isinstance(value, dict):
+        raise AmqpDecodeError(f"the value at byte {position} is not a map")
+    width = _COMPOUND_WIDTH[data[position]]
+    found: dict[Any, Encoded] = {}
+    position += 1 + 2 * width
+    while position < end:
+        key, value_at = decode(data, position)
+        position = skip(data, value_at)
+        found[key] = Encoded(data[value_at:position])
+    return found
+
+
 def encode(value: Any) -> bytes:
     """Encode a Python value; the subclasses above select one of the AMQP types that share a Python type."""
     if value is None:
         return NULL
+    if isinstance(value, Encoded):
+        return value
     if isinstance(value, bool):
         return TRUE if value else FALSE
     if isinstance(value, int):

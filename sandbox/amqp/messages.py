@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from sandbox.amqp.codec import AmqpDecodeError, Symbol, decode, described, encode, skip
+from sandbox.amqp.codec import AmqpDecodeError, Encoded, Symbol, decode, described, encode, map_of_encoded, skip
 
 HEADER, DELIVERY_ANNOTATIONS, MESSAGE_ANNOTATIONS, PROPERTIES, APPLICATION_PROPERTIES = range(0x70, 0x75)
 DATA, AMQP_SEQUENCE, AMQP_VALUE, FOOTER = range(0x75, 0x79)
@@ -33,10 +33,11 @@ _PROPERTY_NAMES = (
 
 @dataclass(frozen=True, slots=True)
 class BareMessage:
-    """A message as its sender wrote it: the annotations, and the encoded bytes from the properties section on."""
+    """A message as its sender wrote it: annotations with encoded values, and the bytes from the properties section on."""
 
-    annotations: dict[Any, Any]
+    annotations: Mapping[Any, Encoded]
     bare: bytes
+    delivery_annotations: Mapping[Any, Encoded] = field(default_factory=dict)
 
 
 def sections(data: bytes) -> Iterator[tuple[int, int, int, int]]:
@@ -54,22 +55,22 @@ def sections(data: bytes) -> Iterator[tuple[int, int, int, int]]:
 
 
 def split(data: bytes) -> BareMessage:
-    """Drop the sections of the hop (header, delivery annotations) and decode the sender's annotations.
+    """Drop the header, which is the hop's, and decode the sender's annotations.
 
     Raises AmqpDecodeError.
     """
-    annotations: dict[Any, Any] = {}
+    annotations: dict[int, dict[Any, Encoded]] = {}
     kept: list[bytes] = []
     for code, start, value_at, end in sections(data):
-        if code == MESSAGE_ANNOTATIONS:
-            value, _ = decode(data, value_at)
-            annotations = value if isinstance(value, dict) else {}
+        if code in (DELIVERY_ANNOTATIONS, MESSAGE_ANNOTATIONS):
+            annotations[code] = map_of_encoded(data, value_at)
         elif code in (PROPERTIES, APPLICATION_PROPERTIES):
             decode(data, value_at)  # refuse an unreadable type here: no receiver could read the event
             kept.append(data[start:end])
         elif code >= DATA:
             kept.append(data[start:end])
-    return BareMessage(annotations, b"".join(kept))
+    own = annotations.get(MESSAGE_ANNOTATIONS, {})
+    return BareMessage(own, b"".join(kept), annotations.get(DELIVERY_ANNOTATIONS, {}))
 
 
 def unpack(message_format: int, payload: bytes) -> list[BareMessage]:
@@ -135,6 +136,11 @@ def response(correlation_id: Any, application: Mapping[str, Any], value: Any) ->
     )
 
 
-def annotated(annotations: Mapping[str, Any], bare: bytes) -> bytes:
-    """The message as a receiver gets it: the hub's annotations, then the sender's bytes."""
-    return section(MESSAGE_ANNOTATIONS, {Symbol(key): value for key, value in annotations.items()}) + bare
+def annotated(annotations: Mapping[Any, Any], bare: bytes) -> bytes:
+    """The message as a receiver gets it: annotations, then the sender's bytes."""
+    return section(MESSAGE_ANNOTATIONS, symbolic(annotations)) + bare
+
+
+def symbolic(annotations: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Annotations have symbols as their keys; senders write strings, too."""
+    return {Symbol(key) if isinstance(key, str) else key: value for key, value in annotations.items()}

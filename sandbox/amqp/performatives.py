@@ -129,7 +129,7 @@ def attach(
     role: bool,
     source: bytes,
     target: bytes,
-    max_message_size: int,
+    max_message_size: int | None,
     properties: dict[Any, Any] | None = None,
 ) -> bytes:
     fields = [
@@ -143,7 +143,7 @@ def attach(
         NULL,
         NULL,
         encode(Uint(0)),
-        encode(Ulong(max_message_size)),
+        NULL if max_message_size is None else encode(Ulong(max_message_size)),
         NULL,
         NULL,
         encode(properties or {}),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
 
-from sandbox.amqp.codec import Symbol, Timestamp
+from sandbox.amqp.codec import Symbol, Timestamp, decode
 from sandbox.amqp.messages import BareMessage, annotated
 
 DEFAULT_RETENTION_SECONDS = 86_400.0
@@ -23,13 +23,23 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+class BeyondTheEndError(Exception):
+    """A start position behind the last event there ever was, such as a checkpoint of a hub that was recreated."""
+
+    def __init__(self, selector: Selector, last: int) -> None:
+        what = selector.by.replace("_", " ")
+        super().__init__(f"The supplied {what} '{selector.value}' is invalid. The last {what} in the system is '{last}'")
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     sequence_number: int
     offset: int
     enqueued_ms: int
     message: bytes
-    """The encoded message with the hub's annotations, ready to be delivered."""
+    """The encoded message with the sender's annotations and the hub's, ready to be delivered."""
+    delivery_annotations: Mapping[Any, Any] = field(default_factory=dict)
+    """The sender's own, which precede the message."""
 
 
 @dataclass(slots=True)
@@ -41,6 +51,8 @@ class Partition:
     entries: list[Entry] = field(default_factory=list)
     next_sequence_number: int = 0
     next_offset: int = 0
+    last_offset: int = -1
+    """Of the last event there ever was, as `next_sequence_number - 1` is its number: retention does not take it back."""
     last_enqueued_ms: int = 0
     listeners: set[Callable[[], None]] = field(default_factory=set)
 
@@ -49,8 +61,8 @@ class Partition:
         return self.entries[0].sequence_number if self.entries else self.next_sequence_number
 
     @property
-    def last_offset(self) -> int:
-        return self.entries[-1].offset if self.entries else -1
+    def last_sequence_number(self) -> int:
+        return self.next_sequence_number - 1
 
     def append(self, message: BareMessage, annotations: Mapping[str, Any], at_ms: int) -> Entry:
         enqueued_ms = max(at_ms, self.last_enqueued_ms)
@@ -59,9 +71,10 @@ class Partition:
             "x-opt-offset": str(self.next_offset),
             "x-opt-enqueued-time": Timestamp(enqueued_ms),
         }
-        encoded = annotated({**annotations, **system}, message.bare)
-        entry = Entry(self.next_sequence_number, self.next_offset, enqueued_ms, encoded)
+        encoded = annotated({**message.annotations, **annotations, **system}, message.bare)
+        entry = Entry(self.next_sequence_number, self.next_offset, enqueued_ms, encoded, message.delivery_annotations)
         self.entries.append(entry)
+        self.last_offset = self.next_offset
         self.next_sequence_number += 1
         self.next_offset += len(encoded)
         self.last_enqueued_ms = enqueued_ms
@@ -73,18 +86,17 @@ class Partition:
         return self.entries[start : start + limit]
 
     def position(self, selector: Selector) -> int:
-        """The sequence number at which a receiver with this start position begins."""
+        """The sequence number at which a receiver with this start position begins.
+
+        Raises BeyondTheEndError; a time beyond the end is none, and means the end.
+        """
         if selector.at_end:
             return self.next_sequence_number
+        if selector.by != "enqueued_ms" and selector.value > (last := getattr(self, f"last_{selector.by}")):
+            raise BeyondTheEndError(selector, last)
         bisect = bisect_left if selector.inclusive else bisect_right
         index = bisect(self.entries, selector.value, key=attrgetter(selector.by))
-        return self.entries[index].sequence_number if index < len(self.entries) else self._behind(selector)
-
-    def _behind(self, selector: Selector) -> int:
-        """A receiver waits for a sequence number in the future; any other position beyond the end means the end."""
-        if selector.by != "sequence_number":
-            return self.next_sequence_number
-        return max(self.next_sequence_number, selector.value + (0 if selector.inclusive else 1))
+        return self.entries[index].sequence_number if index < len(self.entries) else self.next_sequence_number
 
     def expire(self, at_ms: int) -> None:
         oldest = at_ms - int(self.retention_seconds * 1000)
@@ -180,5 +192,6 @@ class Hub:
 
 
 def _partition_key(message: BareMessage) -> str | None:
-    key = message.annotations.get(Symbol("x-opt-partition-key"))
+    encoded = message.annotations.get(Symbol("x-opt-partition-key"))
+    key = decode(encoded)[0] if encoded is not None else None
     return key if isinstance(key, str) and key else None

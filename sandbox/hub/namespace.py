@@ -14,8 +14,23 @@ from sandbox.hub.log import Hub
 
 POLICY = "RootManageSharedAccessKey"
 LISTEN, SEND = "Listen", "Send"
-POLICIES = {POLICY: frozenset({LISTEN, SEND}), "SendOnly": frozenset({SEND})}
-"""The rights of each access policy; all have the namespace's key."""
+MANAGE = "Manage"
+RIGHTS = frozenset({LISTEN, SEND, MANAGE})
+POLICIES = {POLICY: RIGHTS, "SendOnly": frozenset({SEND})}
+"""The rights of each access policy that there always is; all have the namespace's key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a token grants."""
+
+    resource: str
+    expiry: float
+    """Seconds since the epoch."""
+    rights: frozenset[str]
+
+    def covers(self, path: str) -> bool:
+        return sas.covers(self.resource, path)
 
 
 def new_key() -> str:
@@ -51,6 +66,7 @@ class Device:
 class Namespace:
     hubs: dict[str, Hub]
     key: str = field(repr=False, default_factory=new_key)
+    policies: dict[str, frozenset[str]] = field(default_factory=lambda: dict(POLICIES))
     devices: dict[str, Device] = field(default_factory=dict)
     iot_hub_name: str = "sandbox.azure-devices.net"
     check_jwt: Callable[[str], float] | None = None
@@ -59,24 +75,24 @@ class Namespace:
     def hub(self, name: str) -> Hub | None:
         return next((hub for hub in self.hubs.values() if hub.name.lower() == name.lower()), None)
 
-    def authorize(self, token: str, audience: str) -> sas.SasToken:
-        """Check a token put on `$cbs` for `audience`. Raises SasError."""
+    def authorize(self, token: str, audience: str) -> Grant:
+        """Check a token for `audience`: a shared access signature, or a JWT of Entra ID. Raises SasError."""
+        if not token.startswith(sas.SCHEME):
+            if self.check_jwt is None:
+                raise sas.SasError("InvalidToken: tokens of Entra ID are not accepted here.")
+            return Grant("sb://namespace/", self.check_jwt(token), RIGHTS)  # a role assigned on the namespace
         parsed = sas.parse(token)
-        if parsed.policy not in POLICIES:
-            raise sas.SasError(f"there is no access policy {parsed.policy!r}")
+        rights = self.policies.get(str(parsed.policy))
+        if rights is None:
+            raise sas.SasError(f"InvalidSignature: there is no access policy {parsed.policy!r}.")
         sas.verify(parsed, self.key.encode(), time.time())
         if not sas.covers(parsed.resource, sas.path_of(audience)):
-            raise sas.SasError(f"the token is for a resource other than {audience}")
-        return parsed
+            raise sas.SasError(f"InvalidAudience: the token is for a resource other than {audience}.")
+        return Grant(parsed.resource, parsed.expiry, rights)
 
-    def authorize_jwt(self, token: str) -> float:
-        """Check a token of Entra ID and return its expiry (s since the epoch). Raises SasError."""
-        if self.check_jwt is None:
-            raise sas.SasError("tokens of Entra ID are not accepted here")
-        return self.check_jwt(token)
-
-    def authorize_device(self, token: str, path: str) -> Device:
-        """Check the MQTT password of the device or module `path` (`device` or `device/module`). Raises SasError."""
+    def authorize_device(self, token: str, path: str) -> tuple[Device, float]:
+        """Check the MQTT password of the device or module `path` (`device` or `device/module`). Returns it, and the token's
+        expiry (s since the epoch). Raises SasError."""
         device = self.devices.get(path)
         if device is None:
             raise sas.SasError(f"there is no device {path!r}")
@@ -84,7 +100,7 @@ class Namespace:
         sas.verify(parsed, base64.b64decode(device.key), time.time())
         if sas.path_of(parsed.resource) != device.resource.lower():
             raise sas.SasError(f"the token is for a device other than {path}")
-        return device
+        return device, parsed.expiry
 
     def expire(self) -> None:
         now = int(time.time() * 1000)

@@ -10,7 +10,10 @@ import base64
 import hashlib
 import hmac
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from urllib.parse import parse_qsl, quote_plus, urlsplit
+
+SCHEME = "SharedAccessSignature "
 
 
 class SasError(Exception):
@@ -47,9 +50,10 @@ def verify(token: SasToken, key: bytes, now: float) -> None:
     """Raises SasError when the token was signed with another key, or has expired (`now` in seconds)."""
     expected = signature(key, token.signed_resource, f"{token.expiry:.0f}")
     if not hmac.compare_digest(expected.encode(), token.signature.encode()):
-        raise SasError("the signature does not match: the token was signed with another key")
+        raise SasError("InvalidSignature: The token has an invalid signature: it was signed with another key.")
     if token.expiry <= now:
-        raise SasError("the token has expired")
+        until = datetime.fromtimestamp(token.expiry, UTC)
+        raise SasError(f"ExpiredToken: The token is expired. Expiration time: '{until:%Y-%m-%d %H:%M:%SZ}'.")
 
 
 def covers(resource: str, path: str) -> bool:

@@ -7,16 +7,22 @@ import json
 import signal
 import ssl
 import tempfile
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import trustme
 
+from sandbox.hub import http
 from sandbox.hub.amqp_face.broker import Broker
+from sandbox.hub.control import Control
+from sandbox.hub.entra import JwtKey
 from sandbox.hub.log import DEFAULT_RETENTION_SECONDS, Hub
-from sandbox.hub.mqtt_face import MAX_D2C_BYTES, MqttFace
-from sandbox.hub.namespace import POLICY, Device, Namespace, device_key, new_key
+from sandbox.hub.mqtt_face.face import MqttFace
+from sandbox.hub.mqtt_face.telemetry import MAX_D2C_BYTES
+from sandbox.hub.namespace import POLICIES, POLICY, Device, Namespace, device_key, new_key
+from sandbox.hub.websocket import OverWebSocket
 
 EXPIRE_INTERVAL_SECONDS = 1.0
 RESTART_SECONDS = 2.0
@@ -29,7 +35,13 @@ TELEMETRY = "telemetry"
 class HubOptions:
     host: str = "127.0.0.1"
     amqp_port: int = 5672
+    amqps_port: int | None = None
+    """AMQP over TLS; None: not served."""
+    websocket_port: int | None = None
+    """AMQP and MQTT over WebSocket, with TLS, as on port 443 of Azure; None: not served."""
     mqtt_port: int | None = 8883
+    control_port: int | None = None
+    """The control API (HTTP); None: not served."""
     hubs: dict[str, int] = field(default_factory=lambda: {TELEMETRY: 4, "clean": 4, "dead-letter": 1})
     consumer_groups: tuple[str, ...] = ("dedup",)
     devices: tuple[str, ...] = ()
@@ -43,106 +55,172 @@ class HubOptions:
     """Where clients find the certificate authority (PEM); default: a temporary file."""
     also_at: tuple[str, ...] = ()
     """Further addresses under which clients reach the hub, such as those of proxies; the certificate includes them."""
+    policies: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Further access policies, by name, with their rights (`Listen`, `Send`, `Manage`) and the same key."""
+    entra_key: bytes | None = field(default=None, repr=False)
+    """An RSA public key (PEM) or a secret, which verifies tokens of Entra ID; default: such tokens are refused."""
 
     @property
     def name(self) -> str:
         return self.advertise or self.host
 
 
+@dataclass(slots=True)
+class Listener:
+    """One port, which keeps its number when the stand-in is unavailable for a while."""
+
+    protocol: Callable[[], asyncio.Protocol]
+    port: int
+    tls: ssl.SSLContext | None = None
+    server: asyncio.Server | None = None
+
+    async def open(self, host: str) -> int:
+        self.server = await asyncio.get_running_loop().create_server(self.protocol, host, self.port, ssl=self.tls)
+        self.port = _port(self.server)
+        return self.port
+
+    def close(self) -> None:
+        if self.server is not None:
+            self.server.close()
+
+
 class StandIn:
-    """Both faces on one namespace. Start it, read `describe()`, stop it."""
+    """All faces on one namespace. Start it, read `describe()`, stop it."""
 
     def __init__(self, options: HubOptions) -> None:
         self.options = options
         hubs = {name: self._hub(name, count) for name, count in options.hubs.items()}
-        self.namespace = Namespace(hubs, options.key or new_key())
+        self.namespace = Namespace(hubs, options.key or new_key(), {**POLICIES, **options.policies})
+        if options.entra_key is not None:
+            self.namespace.check_jwt = JwtKey(options.entra_key).check
         for path in options.devices:
-            device_id, _, module_id = path.partition("/")
-            key = device_key(self.namespace.key, path)
-            self.namespace.devices[path] = Device(device_id, module_id or None, key)
+            self.create_device(path)
         self.amqp_port = options.amqp_port
+        self.amqps_port = options.amqps_port
+        self.websocket_port = options.websocket_port
         self.mqtt_port = options.mqtt_port
+        self.control_port = options.control_port
         self.ca_file: Path | None = None
         self._broker = Broker(self.namespace)
-        self._servers: list[asyncio.Server] = []
-        self._mqtt: MqttFace | None = None
+        self._listeners: list[Listener] = []
+        self._mqtt = MqttFace(self.namespace, TELEMETRY if TELEMETRY in hubs else next(iter(hubs)))
+        self._control: asyncio.Server | None = None
         self._expiry: asyncio.Task[None] | None = None
 
-    def _hub(self, name: str, partition_count: int) -> Hub:
+    def _hub(self, name: str, partition_count: int, consumer_groups: Collection[str] = ()) -> Hub:
         return Hub.create(
             name,
             partition_count,
-            set(self.options.consumer_groups),
+            {*self.options.consumer_groups, *consumer_groups},
             retention_seconds=self.options.retention_seconds,
             max_message_size=MAX_D2C_BYTES if name == TELEMETRY else 1024 * 1024,
         )
 
+    def create_hub(self, name: str, partition_count: int, consumer_groups: Collection[str] = ()) -> None:
+        """Make a hub, or make it anew and empty if there is one."""
+        self.remove_hub_if_any(name)
+        self.namespace.hubs[name] = self._hub(name, partition_count, consumer_groups)
+
+    def remove_hub(self, name: str) -> None:
+        """Raises LookupError."""
+        if name not in self.namespace.hubs:
+            raise LookupError(f"there is no hub {name!r}")
+        self.remove_hub_if_any(name)
+
+    def remove_hub_if_any(self, name: str) -> None:
+        hub = self.namespace.hubs.pop(name, None)
+        if hub is not None:
+            self._broker.detach_all(hub)
+
+    def create_device(self, path: str) -> None:
+        """Make an identity: `device` or `device/module`. One that exists remains as it is."""
+        device_id, _, module_id = path.partition("/")
+        key = device_key(self.namespace.key, path)
+        self.namespace.devices.setdefault(path, Device(device_id, module_id or None, key))
+
+    def remove_device(self, path: str) -> None:
+        """Raises LookupError."""
+        if self.namespace.devices.pop(path, None) is None:
+            raise LookupError(f"there is no device {path!r}")
+        self._mqtt.remove(path)
+
     async def restart(self, *, seconds_down: float, keep_log: bool) -> None:
         """Act as a hub that was unavailable (`keep_log`), or that was recreated under its old name."""
-        ports = [_port(server) for server in self._servers]
-        self._close_servers()
-        self._broker.disconnect_all()
-        if self._mqtt is not None:
-            self._mqtt.disconnect_all()
+        for listener in self._listeners:
+            listener.close()
+        self._disconnect_all()
         if not keep_log:
             for name, hub in self.namespace.hubs.items():
                 self.namespace.hubs[name] = self._hub(name, len(hub.partitions))
         await asyncio.sleep(seconds_down)
-        for port in ports:
-            await self._listen(port)
-        if self._mqtt is not None:
-            await self._mqtt.listen()
+        for listener in self._listeners:
+            await listener.open(self.options.host)
 
-    async def _listen(self, port: int) -> int:
-        self._servers.append(await self._broker.serve(self.options.host, port))
-        return _port(self._servers[-1])
+    def _disconnect_all(self) -> None:
+        self._broker.disconnect_all()
+        self._mqtt.disconnect_all()
 
-    def _close_servers(self) -> None:
-        for server in self._servers:
-            server.close()
-        self._servers.clear()
+    async def _listen(self, protocol: Callable[[], asyncio.Protocol], port: int, tls: ssl.SSLContext | None = None) -> int:
+        listener = Listener(protocol, port, tls)
+        self._listeners.append(listener)
+        return await listener.open(self.options.host)
 
     async def listen_also(self) -> int:
         """Opens one more AMQP port and returns it. By their ports, `Faults.on_late_ack` tells clients apart."""
-        return await self._listen(0)
+        return await self._listen(self._broker.connection, 0)
 
     async def start(self) -> None:
-        self.amqp_port = await self._listen(self.options.amqp_port)
-        if self.options.mqtt_port is not None:
-            telemetry = self.namespace.hubs.get(TELEMETRY) or next(iter(self.namespace.hubs.values()))
-            self._mqtt = MqttFace(self.namespace, telemetry, self._tls())
-            self.mqtt_port = await self._mqtt.start(self.options.host, self.options.mqtt_port)
+        options, tls = self.options, self._tls()
+        self.amqp_port = await self._listen(self._broker.connection, options.amqp_port)
+        if options.amqps_port is not None:
+            self.amqps_port = await self._listen(self._broker.connection, options.amqps_port, tls)
+        if options.websocket_port is not None:
+            self.websocket_port = await self._listen(self._websocket, options.websocket_port, tls)
+        if options.mqtt_port is not None:
+            self.mqtt_port = await self._listen(self._mqtt.connection, options.mqtt_port, tls)
+        if options.control_port is not None:
+            self._control = await http.serve(Control(self).handle, options.host, options.control_port)
+            self.control_port = _port(self._control)
         self._expiry = asyncio.create_task(self._expire())
+
+    def _websocket(self) -> asyncio.Protocol:
+        amqp = dict.fromkeys(("AMQPWSB10", "amqp"), self._broker.connection)
+        return OverWebSocket({**amqp, "mqtt": self._mqtt.connection})
 
     async def stop(self) -> None:
         if self._expiry is not None:
             self._expiry.cancel()
-        self._close_servers()
-        self._broker.disconnect_all()
-        if self._mqtt is not None:
-            await self._mqtt.stop()
+        for listener in self._listeners:
+            listener.close()
+        if self._control is not None:
+            self._control.close()
+        self._disconnect_all()
 
     async def _expire(self) -> None:
         while True:
             await asyncio.sleep(EXPIRE_INTERVAL_SECONDS)
             self.namespace.expire()
+            self._broker.end_expired()
 
-    def _tls(self) -> ssl.SSLContext:
+    def _tls(self) -> ssl.SSLContext | None:
+        """Its certificate, if any of its ports speaks TLS."""
+        options = self.options
+        if options.mqtt_port is options.amqps_port is options.websocket_port is None:
+            return None
         authority = trustme.CA()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("localhost", "127.0.0.1", self.options.name, *self.options.also_at).configure_cert(context)
-        if self.options.ca_file is None:
+        authority.issue_cert("localhost", "127.0.0.1", options.name, *options.also_at).configure_cert(context)
+        if options.ca_file is None:
             with tempfile.NamedTemporaryFile(prefix="sandbox-ca-", suffix=".pem", delete=False) as file:
                 self.ca_file = Path(file.name)
         else:
-            self.ca_file = self.options.ca_file
+            self.ca_file = options.ca_file
         self.ca_file.write_bytes(authority.cert_pem.bytes())
         return context
 
-    def connection_string(self, hub: str) -> str:
-        host = f"[{self.options.name}]" if ":" in self.options.name else self.options.name
+    def connection_string(self, hub: str, policy: str = POLICY) -> str:
         return (
-            f"Endpoint=sb://{host}:{self.amqp_port}/;SharedAccessKeyName={POLICY};"
+            f"Endpoint=sb://{host_of(self.options.name)}:{self.amqp_port}/;SharedAccessKeyName={policy};"
             f"SharedAccessKey={self.namespace.key};EntityPath={hub};UseDevelopmentEmulator=true"
         )
 
@@ -157,23 +235,41 @@ class StandIn:
 
     def desire(self, path: str, changes: dict[str, Any]) -> None:
         """Change the desired properties of a twin, as an operator would."""
-        assert self._mqtt is not None
         self._mqtt.desire(path, changes)
 
     def reported(self, path: str) -> dict[str, Any]:
-        assert self._mqtt is not None
         return self._mqtt.reported(path)
+
+    def twin(self, path: str) -> dict[str, Any]:
+        return self._mqtt.twin(path)
+
+    def send_to_device(self, path: str, body: bytes, properties: Mapping[str, str]) -> None:
+        """A cloud-to-device message. Raises QueueFullError."""
+        self._mqtt.send(path, body, properties)
+
+    async def call_method(self, path: str, method: str, payload: Any) -> tuple[int, Any]:
+        """A direct method; the status and payload that the device answers. Raises NotOnlineError, TimeoutError."""
+        return await self._mqtt.call(path, method, payload)
 
     def describe(self) -> dict[str, Any]:
         """What a client needs to connect; `sandbox hub` prints it as a JSON line when it is ready."""
         return {
             "ready": True,
             "amqp_port": self.amqp_port,
+            "amqps_port": self.amqps_port,
+            "websocket_port": self.websocket_port,
             "mqtt_port": self.mqtt_port,
+            "control": f"http://{host_of(self.options.name)}:{self.control_port}" if self.control_port else None,
             "ca_file": str(self.ca_file) if self.ca_file else None,
+            "policies": {name: sorted(rights) for name, rights in self.namespace.policies.items()},
             "connection_strings": {name: self.connection_string(name) for name in self.namespace.hubs},
             "devices": {path: self.device_connection_string(path) for path in self.namespace.devices},
         }
+
+
+def host_of(name: str) -> str:
+    """As it stands in a URL."""
+    return f"[{name}]" if ":" in name else name
 
 
 def _port(server: asyncio.Server) -> int:

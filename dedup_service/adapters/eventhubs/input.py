@@ -27,6 +27,7 @@ from dedup_service.adapters.azure_errors import (
 )
 from dedup_service.adapters.eventhubs.below_sdk.amqp_types import make_decoding_total, readable, readable_map
 from dedup_service.adapters.eventhubs.below_sdk.decoding import agrees_with_the_sdk, decode
+from dedup_service.adapters.eventhubs.below_sdk.opening import tell_failed_opening
 from dedup_service.adapters.eventhubs.below_sdk.receiving import receive_directly
 from dedup_service.adapters.eventhubs.below_sdk.values import NotDecodableError
 from dedup_service.core.claims import incarnation_of
@@ -91,6 +92,7 @@ class EventHubInput:
 
     def open(self, partition_id: str, start: StartPosition, owner_level: int | None) -> PartitionReader:
         client = self._connect()
+        tell_failed_opening(client)
         if self._receives_directly:
             receive_directly(client, to_input_event)
         reader = EventHubReader(

@@ -21,6 +21,7 @@ from dedup_service.adapters.azure_errors import (
 )
 from dedup_service.adapters.eventhubs.below_sdk.amqp_types import make_decoding_total
 from dedup_service.adapters.eventhubs.below_sdk.attaching import try_to_attach
+from dedup_service.adapters.eventhubs.below_sdk.opening import tell_failed_opening
 from dedup_service.adapters.eventhubs.input import EventHubInput, to_input_event
 from dedup_service.config.hubs import OutputConfig
 from dedup_service.errors import ConfigurationError, Dependency, DependencyKind, ShutOutError, UnavailableError
@@ -52,6 +53,7 @@ class EventHubTail:
     ) -> None:
         make_decoding_total()
         self._client = connect()
+        tell_failed_opening(self._client)
         kind = DependencyKind.CLEAN_HUB_READING
         self._hub = EventHubInput(
             connect,

@@ -5,10 +5,9 @@ Source: the Event Hubs AMQP protocol guide, and the frames that the SDKs send.
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from sandbox.amqp import performatives as amqp
@@ -18,17 +17,18 @@ from sandbox.amqp.performatives import AmqpError, field
 from sandbox.hub import sas
 from sandbox.hub.amqp_face.connection import Connection, Link, Session, address
 from sandbox.hub.amqp_face.links import EventsIn, EventsOut, Requests, Responses
-from sandbox.hub.log import Hub, Partition, Selector
-from sandbox.hub.namespace import LISTEN, POLICIES, POLICY, SEND, Namespace
+from sandbox.hub.log import BeyondTheEndError, Hub, Partition, Selector
+from sandbox.hub.namespace import LISTEN, SEND, Namespace
+
+T = TypeVar("T")
 
 MAX_RECEIVERS = 5
 TRACKING = f" TrackingId:{'0' * 32}_B0, SystemTracker:sandbox:eventhub:hub~1, Timestamp:2026-01-01T00:00:00" * 3
 """What Event Hubs adds to its messages, which are long: what follows is cut off by whoever shortens them."""
-JWT = "jwt"
-"""The type of Entra ID's tokens; all other tokens are shared access signatures."""
 NAMESPACE = "sb://namespace/"
-"""The resource to which a role assigned on the namespace grants access: every hub in it."""
-EPOCH = Symbol("com.microsoft:epoch")
+UNAUTHORIZED = "amqp:unauthorized-access"
+EPOCH = "com.microsoft:epoch"
+RECEIVER_NAME = "com.microsoft:receiver-name"
 RUNTIME_METRICS = "com.microsoft:enable-receiver-runtime-metric"
 _SELECTOR = re.compile(r"amqp\.annotation\.x-opt-(offset|sequence-number|enqueued-time)\s*(>=|>)\s*'([^']*)'")
 _SELECTOR_FIELD = {"offset": "offset", "sequence-number": "sequence_number", "enqueued-time": "enqueued_ms"}
@@ -40,10 +40,8 @@ class Broker:
         self._receivers: dict[tuple[str, str, str], set[EventsOut]] = {}
         self._connections: set[Connection] = set()
 
-    async def serve(self, host: str, port: int) -> asyncio.Server:
-        return await asyncio.get_running_loop().create_server(self._connection, host, port)
-
-    def _connection(self) -> Connection:
+    def connection(self) -> Connection:
+        """The protocol of a new connection."""
         connection = Connection("sandbox-hub", self._attach, self._connections.discard)
         self._connections.add(connection)
         return connection
@@ -51,6 +49,19 @@ class Broker:
     def disconnect_all(self) -> None:
         for connection in tuple(self._connections):
             connection.abort()
+
+    def detach_all(self, hub: Hub) -> None:
+        """End the links of a hub that is removed."""
+        error = AmqpError("amqp:not-found", f"the messaging entity {hub.name!r} was deleted")
+        for connection in tuple(self._connections):
+            connection.detach_links(
+                lambda link: error if isinstance(link, EventsIn | EventsOut) and link.hub is hub else None
+            )
+
+    def end_expired(self) -> None:
+        """Detach the links whose tokens have expired; a client that has renewed its token notices nothing."""
+        for connection in tuple(self._connections):
+            connection.detach_links(_renewal_missed)
 
     # --- attach
 
@@ -60,19 +71,24 @@ class Broker:
         if node in ("$cbs", "$management"):
             self._attach_node(session, fields, node, client_receives)
             return
-        _require_authorized(session, node, LISTEN if client_receives else SEND)
+        _require_authorized(session.connection, node, LISTEN if client_receives else SEND)
         if client_receives:
             self._attach_consumer(session, fields, node)
         else:
             self._attach_producer(session, fields, node)
 
     def _attach_node(self, session: Session, fields: list[Any], node: str, client_receives: bool) -> None:
-        handle = int(field(fields, 1, 0))
+        handle, kind = int(field(fields, 1, 0)), Responses if client_receives else Requests
+        if node == "$cbs" and any(isinstance(link, kind) and link.node == node for link in session.connection.links()):
+            text = f"A link to connection '{id(session.connection) % 10**9}' $cbs node has already been opened."
+            raise AmqpError("amqp:not-allowed", text)
         if client_receives:
             _accept(session, fields, Responses(session, handle, node, address(fields, 6)))
             return
         handler = self._put_token if node == "$cbs" else self._manage
-        link = Requests(session, handle, lambda request: self._answer(session, node, request, handler(session, request)))
+        link = Requests(
+            session, handle, node, lambda request: self._answer(session, node, request, handler(session, request))
+        )
         _accept(session, fields, link, max_message_size=64 * 1024)
         link.start()
 
@@ -82,14 +98,14 @@ class Broker:
         partition = None
         if rest:
             if len(rest) != 2 or rest[0].lower() != "partitions":
-                raise AmqpError("amqp:not-found", f"the messaging entity {node!r} could not be found")
+                raise _not_found(node)
             partition = _partition(hub, rest[1])
         link = EventsIn(
             session,
             int(field(fields, 1, 0)),
-            hub.max_message_size,
-            lambda messages: hub.append(messages, partition=partition),
-            hub.faults,
+            hub,
+            partition,
+            node,
         )
         _accept(session, fields, link, max_message_size=hub.max_message_size)
         link.start()
@@ -97,21 +113,24 @@ class Broker:
     def _attach_consumer(self, session: Session, fields: list[Any], node: str) -> None:
         parts = node.split("/")
         if len(parts) != 5 or parts[1].lower() != "consumergroups" or parts[3].lower() != "partitions":
-            raise AmqpError("amqp:not-found", f"the messaging entity {node!r} could not be found")
+            raise _not_found(node)
         hub = self._hub(parts[0])
         group = parts[2].lower()
         if group not in {name.lower() for name in hub.consumer_groups}:
-            raise AmqpError("amqp:not-found", f"the consumer group {parts[2]!r} of {hub.name!r} could not be found")
+            raise _not_found(node)
         partition = _partition(hub, parts[4])
-        epoch = _epoch(fields)
+        epoch, name = _link_property(fields, EPOCH, int), _link_property(fields, RECEIVER_NAME, str)
         receivers = self._receivers.setdefault((hub.name, group, partition.id), set())
         _evict(receivers, epoch)
         link = EventsOut(
             session,
             int(field(fields, 1, 0)),
+            hub,
             partition,
-            partition.position(_selector(fields)),
+            node,
+            _position(partition, _selector(fields)),
             epoch=epoch,
+            name=name,
             runtime_metrics=RUNTIME_METRICS in _capabilities(fields),
             released=receivers.discard,
         )
@@ -121,7 +140,7 @@ class Broker:
     def _hub(self, name: str) -> Hub:
         hub = self._namespace.hub(name)
         if hub is None:
-            raise AmqpError("amqp:not-found", f"the messaging entity {name!r} could not be found")
+            raise _not_found(name)
         return hub
 
     # --- $cbs and $management
@@ -135,33 +154,38 @@ class Broker:
     def _put_token(self, session: Session, request: Request) -> bytes:
         audience = str(request.properties.get("name", ""))
         try:
-            if request.properties.get("type") == JWT:
-                resource, expiry, rights = NAMESPACE, self._namespace.authorize_jwt(str(request.value)), POLICIES[POLICY]
-            else:
-                token = self._namespace.authorize(str(request.value), audience)
-                resource, expiry, rights = token.resource, token.expiry, POLICIES[str(token.policy)]
+            token = self._namespace.authorize(str(request.value), audience)
         except sas.SasError as error:
-            return _reply(request, 401, f"Unauthorized: {error}")
-        session.connection.authorized[resource] = expiry, rights
+            return _unauthorized(request, error)
+        if (name := sas.path_of(audience).partition("/")[0]) and self._namespace.hub(name) is None:
+            return _refusal(request, 404, _not_found(audience))
+        session.connection.grants[token.resource] = token
         return _reply(request, 202, "Accepted")
 
     def _manage(self, session: Session, request: Request) -> bytes:
         name = str(request.properties.get("name", ""))
-        hub = self._namespace.hub(name)
         try:
-            _require_authorized(session, f"{name}/$management")
+            self._require_management(session, request, name)
+            if request.properties.get("operation") != "READ":
+                operation = request.properties.get("operation")
+                return _refusal(request, 400, AmqpError("amqp:not-implemented", f"operation {operation!r} is not supported"))
+            hub = self._hub(name)
+            if request.properties.get("type") == "com.microsoft:eventhub":
+                return _reply(request, 200, "OK", _hub_properties(hub))
+            partition = _partition(hub, str(request.properties.get("partition", "")))
+        except sas.SasError as error:
+            return _unauthorized(request, error)
         except AmqpError as error:
-            return _reply(request, 401, error.description)
-        if hub is None:
-            return _reply(request, 404, f"the messaging entity {name!r} could not be found")
-        if request.properties.get("operation") != "READ":
-            return _reply(request, 400, f"operation {request.properties.get('operation')!r} is not supported")
-        if request.properties.get("type") == "com.microsoft:eventhub":
-            return _reply(request, 200, "OK", _hub_properties(hub))
-        partition = hub.partition(str(request.properties.get("partition", "")))
-        if partition is None:
-            return _reply(request, 404, f"{hub.name} has no partition {request.properties.get('partition')!r}")
+            return _refusal(request, 401 if error.condition == UNAUTHORIZED else 404, error)
         return _reply(request, 200, "OK", _partition_properties(hub, partition))
+
+    def _require_management(self, session: Session, request: Request, name: str) -> None:
+        """A request may bring its own token, the only one that the SDK for Java sends. Raises AmqpError, SasError."""
+        token = request.properties.get("security_token")
+        if token is None:
+            _require_authorized(session.connection, f"{name}/$management")
+        else:
+            self._namespace.authorize(str(token), f"sb://namespace/{name}")
 
 
 def _path(node: str | None) -> str:
@@ -170,32 +194,49 @@ def _path(node: str | None) -> str:
     return unquote(urlsplit(node).path if "://" in node else node).strip("/")
 
 
-def _require_authorized(session: Session, path: str, right: str | None = None) -> None:
+def _require_authorized(connection: Connection, path: str, right: str | None = None) -> None:
     """Any valid token will do where no right is named."""
     now = time.time()
-    tokens = session.connection.authorized.items()
-    granted = [rights for resource, (expiry, rights) in tokens if expiry > now and sas.covers(resource, path)]
-    if not granted:
-        raise AmqpError("amqp:unauthorized-access", f"there is no valid token for {path!r}")
-    if right is not None and not any(right in rights for rights in granted):
-        text = f"Unauthorized access. '{right}' claim(s) are required to perform this operation. Resource: {path!r}."
-        raise AmqpError("amqp:unauthorized-access", text)
+    granted = [grant.rights for grant in connection.grants.values() if grant.expiry > now and grant.covers(path)]
+    if not any(right is None or right in rights for rights in granted):
+        claims = f"'{right}' claim(s)" if right else "Claims"
+        text = (
+            f"Unauthorized access. {claims} are required to perform this operation. Resource: '{NAMESPACE}{path.lower()}'."
+        )
+        raise AmqpError(UNAUTHORIZED, f"{text}{TRACKING}")
+
+
+def _renewal_missed(link: Link) -> AmqpError | None:
+    if not isinstance(link, EventsIn | EventsOut):
+        return None
+    try:
+        _require_authorized(link.session.connection, link.node, link.needs)
+    except AmqpError as error:
+        text = f"The link '{link.node}' is force detached. Code: RenewToken. Details: {error.description}"
+        return AmqpError("amqp:link:detach-forced", text)
+    return None
+
+
+def _not_found(name: str) -> AmqpError:
+    uri = name if "://" in name else f"{NAMESPACE}{name.lower()}"
+    return AmqpError("amqp:not-found", f"The messaging entity '{uri}' could not be found.{TRACKING}")
 
 
 def _partition(hub: Hub, partition_id: str) -> Partition:
     partition = hub.partition(partition_id)
     if partition is None:
-        raise AmqpError(
-            "com.microsoft:argument-out-of-range",
-            f"the partition {partition_id!r} is out of range: {hub.name} has 0 to {len(hub.partitions) - 1}",
+        text = (
+            "The specified partition is invalid for an EventHub partition sender or receiver. "
+            f"It should be between 0 and {len(hub.partitions) - 1}.{TRACKING}"
         )
+        raise AmqpError("com.microsoft:argument-out-of-range", text)
     return partition
 
 
-def _epoch(fields: list[Any]) -> int | None:
+def _link_property(fields: list[Any], name: str, kind: type[T]) -> T | None:
     properties = field(fields, 13)
-    value = properties.get(EPOCH) if isinstance(properties, dict) else None
-    return value if isinstance(value, int) else None
+    value = properties.get(Symbol(name)) if isinstance(properties, dict) else None
+    return value if isinstance(value, kind) else None
 
 
 def _capabilities(fields: list[Any]) -> set[str]:
@@ -213,6 +254,13 @@ def _selector(fields: list[Any]) -> Selector:
             raise AmqpError("amqp:invalid-field", f"the filter {text!r} is not a position")
         return _start_position(*match.groups())
     return Selector()  # without a filter Event Hubs reads from the beginning
+
+
+def _position(partition: Partition, selector: Selector) -> int:
+    try:
+        return partition.position(selector)
+    except BeyondTheEndError as error:
+        raise AmqpError("com.microsoft:argument-error", f"{error}{TRACKING}") from None
 
 
 def _start_position(annotation: str, operator: str, value: str) -> Selector:
@@ -237,7 +285,9 @@ def _evict(receivers: set[EventsOut], epoch: int | None) -> None:
             raise AmqpError("amqp:link:stolen", f"{text}{TRACKING}")
         if len(receivers) >= MAX_RECEIVERS:
             text = "Exceeded the maximum number of allowed receivers per partition in a consumer group which is"
-            raise AmqpError("amqp:resource-limit-exceeded", f"{text} {MAX_RECEIVERS}.{TRACKING}")
+            names = ", ".join(sorted(link.name or "nil" for link in receivers))
+            full = f"{text} {MAX_RECEIVERS}. List of connected receivers - {names}."
+            raise AmqpError("amqp:resource-limit-exceeded", f"{full}{TRACKING}")
         return
     if current is not None and current > epoch:
         raise AmqpError("amqp:link:stolen", f"A receiver with a higher epoch '{current}' already exists.{TRACKING}")
@@ -275,6 +325,19 @@ def _reply(request: Request, status: int, description: str, value: Any = None) -
     return response(request.message_id, {"status-code": Int(status), "status-description": description}, value)
 
 
+def _refusal(request: Request, status: int, error: AmqpError) -> bytes:
+    properties = {
+        "status-code": Int(status),
+        "status-description": error.description,
+        "error-condition": Symbol(error.condition),
+    }
+    return response(request.message_id, properties, None)
+
+
+def _unauthorized(request: Request, error: sas.SasError) -> bytes:
+    return _refusal(request, 401, AmqpError("com.microsoft:auth-failed", f"{error}{TRACKING}"))
+
+
 def _hub_properties(hub: Hub) -> dict[str, Any]:
     return {
         "name": hub.name,
@@ -292,7 +355,7 @@ def _partition_properties(hub: Hub, partition: Partition) -> dict[str, Any]:
         "type": "com.microsoft:partition",
         "partition": partition.id,
         "begin_sequence_number": partition.first_sequence_number,
-        "last_enqueued_sequence_number": partition.next_sequence_number - 1,
+        "last_enqueued_sequence_number": partition.last_sequence_number,
         "last_enqueued_offset": str(partition.last_offset),
         "last_enqueued_time_utc": Timestamp(partition.last_enqueued_ms),
         "is_partition_empty": not partition.entries,

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from sandbox.amqp import performatives as amqp
-from sandbox.amqp.codec import AmqpDecodeError, Described
+from sandbox.amqp.codec import NULL, AmqpDecodeError, Described
 from sandbox.amqp.performatives import AmqpError, field
+from sandbox.hub.namespace import Grant
 
 logger = logging.getLogger(__name__)
 
-IDLE_TIMEOUT_SECONDS = 60.0
+IDLE_TIMEOUT_SECONDS = 240.0
+"""What Event Hubs announces."""
 CLOSE_GRACE_SECONDS = 2.0
 
 
@@ -77,7 +79,8 @@ class Session:
             self.refuse(fields, error)
 
     def refuse(self, fields: list[Any], error: AmqpError) -> None:
-        """A link is refused by attaching it and detaching it with the error."""
+        """A link is refused by attaching it without the terminus that would be the hub's, and detaching it with the error
+        (AMQP 1.0, 2.6.3)."""
         handle, role = int(field(fields, 1, 0)), bool(field(fields, 2, amqp.SENDER))
         self.links.pop(handle, None)
         self.write(
@@ -86,9 +89,9 @@ class Session:
                 name=str(field(fields, 0, "")),
                 handle=handle,
                 role=not role,
-                source=amqp.source_terminus(address(fields, 5)),
-                target=amqp.target_terminus(address(fields, 6)),
-                max_message_size=0,
+                source=amqp.source_terminus(address(fields, 5)) if role == amqp.SENDER else NULL,
+                target=amqp.target_terminus(address(fields, 6)) if role == amqp.RECEIVER else NULL,
+                max_message_size=None,
             ),
             amqp.detach(self.channel, handle, error),
         )
@@ -142,9 +145,8 @@ class Connection(asyncio.Protocol):
         self._container_id = container_id
         self._closed = closed
         self.attach = attach
-        self.authorized: dict[str, tuple[float, frozenset[str]]] = {}
-        """Resources to which tokens put on `$cbs` grant access, each with its token's expiry (s since the epoch) and the
-        rights of its policy."""
+        self.grants: dict[str, Grant] = {}
+        """What tokens put on `$cbs` grant, by their resource."""
         self.max_frame_size = amqp.MIN_MAX_FRAME_SIZE
         self.writable = True
         self.local_port = 0
@@ -328,6 +330,17 @@ class Connection(asyncio.Protocol):
 
     def _ignore(self) -> None:
         self._buffer.clear()
+
+    def links(self) -> Iterator[Link]:
+        for session in self._sessions.values():
+            yield from session.links.values()
+
+    def detach_links(self, chosen: Callable[[Link], AmqpError | None]) -> None:
+        """Detach every link for which there is an error."""
+        for session in tuple(self._sessions.values()):
+            for handle, link in tuple(session.links.items()):
+                if (error := chosen(link)) is not None:
+                    session.detach(handle, error)
 
     def abort(self) -> None:
         if self._transport is not None:

@@ -9,10 +9,11 @@ from typing import Any
 
 from sandbox.amqp import performatives as amqp
 from sandbox.amqp.codec import AmqpDecodeError, Symbol, Timestamp
-from sandbox.amqp.messages import DELIVERY_ANNOTATIONS, BareMessage, Request, read_request, section, unpack
+from sandbox.amqp.messages import DELIVERY_ANNOTATIONS, Request, read_request, section, symbolic, unpack
 from sandbox.amqp.performatives import AmqpError, TransferEncoder, field
 from sandbox.hub.amqp_face.connection import Session
-from sandbox.hub.log import Entry, Faults, Partition, now_ms
+from sandbox.hub.log import Entry, Hub, Partition, now_ms
+from sandbox.hub.namespace import LISTEN, SEND
 
 INCOMING_CREDIT = 1000
 PUMP_EVENTS = 256
@@ -30,6 +31,7 @@ class Incoming:
         self._credit = 0
         self._delivery_count = 0
         self._payload = bytearray()
+        self._size = 0
         self._delivery_id = 0
         self._message_format = 0
         self._settled = False
@@ -50,29 +52,26 @@ class Incoming:
             self._message_format = int(field(fields, 3, 0))
             self._settled = False
         self._settled = self._settled or bool(field(fields, 4, False))
-        self._payload += payload
-        if len(self._payload) > self._max_message_size:
-            self._refuse_size()
-        elif field(fields, 9, False):
+        self._size += len(payload)
+        if self._size <= self._max_message_size:
+            self._payload += payload
+        if field(fields, 9, False):
             self._finish()
         elif not field(fields, 5, False):
             self._deliver()
 
-    def _refuse_size(self) -> None:
-        limit = self._max_message_size
-        text = f"The received message (delivery-id:{self._delivery_id}) exceeds the limit ({limit} bytes) of the link."
-        self.session.detach(self.handle, AmqpError("amqp:link:message-size-exceeded", text))
-
     def _finish(self) -> None:
         self._payload = bytearray()
+        self._size = 0
         self._in_delivery = False
         self._delivery_count += 1
         self._credit -= 1
 
     def _deliver(self) -> None:
-        payload, delivery_id, settled = bytes(self._payload), self._delivery_id, self._settled
+        payload, delivery_id, size, settled = bytes(self._payload), self._delivery_id, self._size, self._settled
         self._finish()
         try:
+            self._limit(delivery_id, size)
             self.accept(self._message_format, payload)
             state = amqp.ACCEPTED
         except AmqpDecodeError as error:
@@ -82,6 +81,14 @@ class Incoming:
         if not settled:
             self.settle(delivery_id, state)
         self._top_up()
+
+    def _limit(self, delivery_id: int, size: int) -> None:
+        if size > (limit := self._max_message_size):
+            text = (
+                f"The received message (delivery-id:{delivery_id}, size:{size} bytes) exceeds the limit ({limit} bytes) "
+                "currently allowed on the link."
+            )
+            raise AmqpError("amqp:link:message-size-exceeded", text)
 
     def settle(self, delivery_id: int, state: bytes) -> None:
         self.session.write(amqp.disposition(self.session.channel, delivery_id, state))
@@ -104,17 +111,21 @@ class Incoming:
 class EventsIn(Incoming):
     """A producer's link: its deliveries are appended to the log."""
 
+    needs = SEND
+
     def __init__(
         self,
         session: Session,
         handle: int,
-        max_message_size: int,
-        append: Callable[[list[BareMessage]], object],
-        faults: Faults,
+        hub: Hub,
+        partition: Partition | None,
+        node: str,
     ) -> None:
-        super().__init__(session, handle, max_message_size)
-        self._append = append
-        self._faults = faults
+        super().__init__(session, handle, hub.max_message_size)
+        self.hub = hub
+        self.node = node
+        self._partition = partition
+        self._faults = hub.faults
 
     def on_transfer(self, fields: list[Any], payload: bytes) -> None:
         if self._faults.dropped_transfers:
@@ -126,7 +137,7 @@ class EventsIn(Incoming):
     def accept(self, message_format: int, payload: bytes) -> None:
         if self._faults.refuse is not None:
             raise AmqpError(self._faults.refuse, "refused by an injected fault")
-        self._append(unpack(message_format, payload))
+        self.hub.append(unpack(message_format, payload), partition=self._partition)
 
     def settle(self, delivery_id: int, state: bytes) -> None:
         faults = self._faults
@@ -143,8 +154,9 @@ class EventsIn(Incoming):
 class Requests(Incoming):
     """The client's sending side of `$cbs` or `$management`."""
 
-    def __init__(self, session: Session, handle: int, answer: Callable[[Request], None]) -> None:
+    def __init__(self, session: Session, handle: int, node: str, answer: Callable[[Request], None]) -> None:
         super().__init__(session, handle, max_message_size=64 * 1024)
+        self.node = node
         self._answer = answer
 
     def accept(self, message_format: int, payload: bytes) -> None:
@@ -215,19 +227,28 @@ class Responses(Outgoing):
 class EventsOut(Outgoing):
     """A consumer's link: sends the log from a position on, as fast as credit, window and socket allow."""
 
+    needs = LISTEN
+
     def __init__(
         self,
         session: Session,
         handle: int,
+        hub: Hub,
         partition: Partition,
+        node: str,
         position: int,
         *,
         epoch: int | None,
+        name: str | None,
         runtime_metrics: bool,
         released: Callable[[EventsOut], None],
     ) -> None:
         super().__init__(session, handle)
         self.epoch = epoch
+        self.name = name
+        """By which the client wants to be known in messages."""
+        self.hub = hub
+        self.node = node
         self._partition = partition
         self._position = position
         self._runtime_metrics = runtime_metrics
@@ -243,26 +264,31 @@ class EventsOut(Outgoing):
 
     def _write(self, entries: list[Entry]) -> None:
         """Write about PUMP_BYTES: what a slow client has not read yet waits in the log, not in its connection's buffer."""
-        prefix = self._metrics() if self._runtime_metrics else b""
+        metrics = self._metrics() if self._runtime_metrics else {}
+        prefix = section(DELIVERY_ANNOTATIONS, metrics) if metrics else b""
         frames: list[bytes] = []
         size = 0
         for entry in entries:
             if size >= PUMP_BYTES:
                 break
-            frames += self.encode(prefix + entry.message)
+            if entry.delivery_annotations:
+                own = section(DELIVERY_ANNOTATIONS, {**symbolic(entry.delivery_annotations), **metrics})
+                frames += self.encode(own + entry.message)
+            else:
+                frames += self.encode(prefix + entry.message)
             size += len(entry.message)
             self._position = entry.sequence_number + 1
         self.session.write(*frames)
 
-    def _metrics(self) -> bytes:
+    def _metrics(self) -> dict[Symbol, Any]:
         partition = self._partition
         metrics = {
-            "last_enqueued_sequence_number": partition.next_sequence_number - 1,
+            "last_enqueued_sequence_number": partition.last_sequence_number,
             "last_enqueued_offset": str(partition.last_offset),
             "last_enqueued_time_utc": Timestamp(partition.last_enqueued_ms),
             "runtime_info_retrieval_time_utc": Timestamp(now_ms()),
         }
-        return section(DELIVERY_ANNOTATIONS, {Symbol(key): value for key, value in metrics.items()})
+        return {Symbol(key): value for key, value in metrics.items()}
 
     def steal(self, by: str) -> None:
         text = f"New receiver {by} is created hence current receiver with epoch '{self.epoch}' is getting disconnected."

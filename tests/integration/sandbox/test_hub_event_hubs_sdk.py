@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from azure.core.credentials import AzureSasCredential
+from azure.core.credentials import AccessToken, AzureSasCredential
 from azure.eventhub import EventData
+from azure.eventhub._pyamqp.error import AMQPLinkError
 from azure.eventhub.aio import EventHubConsumerClient, EventHubProducerClient
 from azure.eventhub.exceptions import AuthenticationError, ConnectError, ConnectionLostError, EventHubError
 from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
 
 from sandbox.hub import sas
 from sandbox.hub.namespace import POLICY
-from sandbox.hub.stand_in import StandIn
+from sandbox.hub.stand_in import EXPIRE_INTERVAL_SECONDS, HubOptions, StandIn
 from sandbox.peers.node import install_node_packages
 from tests.support import golang, hub, peers
 
@@ -187,27 +189,69 @@ async def test_an_equal_or_higher_epoch_takes_the_link(
 async def test_an_unknown_hub(telemetry: str) -> None:
     unknown = telemetry.replace("EntityPath=telemetry", "EntityPath=nope")
     async with EventHubProducerClient.from_connection_string(unknown, retry_total=0) as client:
-        with pytest.raises(ConnectError, match="404"):
+        with pytest.raises(
+            AuthenticationError, match="CBS Token authentication failed"
+        ):  # what the SDK makes of a 404 there
             await client.get_eventhub_properties()
 
 
-async def test_an_unknown_consumer_group(telemetry: str) -> None:
-    errors: list[str] = []
-    client = EventHubConsumerClient.from_connection_string(telemetry, "nobody", retry_total=0)
+async def opening(connection_string: str, group: str = "dedup", **options: Any) -> None:
+    """Opens a receiver of the SDK, which reads nothing. Through the public interface, errors of this are never told."""
+    client: Any = EventHubConsumerClient.from_connection_string(connection_string, group, retry_total=0)
+    async with client:
+        options = {"partition_id": "0", "event_position": "-1", **options}
+        consumer = client._create_consumer(group, on_event_received=None, **options)
+        try:
+            await consumer._open()
+        finally:
+            await consumer.close()
 
-    async def on_batch(*_: Any) -> None:
-        return
 
-    async def on_error(_: Any, error: Exception) -> None:
-        assert isinstance(error, EventHubError)
-        errors.append(str(error))
+@pytest.mark.parametrize(
+    ("options", "condition", "text"),
+    [
+        (
+            {"group": "nobody"},
+            "amqp:not-found",
+            "The messaging entity 'sb://namespace/telemetry/consumergroups/nobody/partitions/0' could not be found",
+        ),
+        (
+            {"partition_id": "9"},
+            "com.microsoft:argument-out-of-range",
+            "The specified partition is invalid for an EventHub partition sender or receiver. It should be between 0 and 3",
+        ),
+        (
+            {"event_position": "21474836480"},
+            "com.microsoft:argument-error",
+            "The supplied offset '21474836480' is invalid. The last offset in the system is '-1'",
+        ),
+        (
+            {"event_position": 7},
+            "com.microsoft:argument-error",
+            "The supplied sequence number '7' is invalid. The last sequence number in the system is '-1'",
+        ),
+    ],
+)
+async def test_a_receiver_is_refused_with_the_condition_and_the_words_of_event_hubs(
+    telemetry: str, options: dict[str, Any], condition: str, text: str
+) -> None:
+    with pytest.raises(AMQPLinkError) as raised:
+        await opening(telemetry, **options)
+    named = raised.value.condition
+    assert (named.decode() if isinstance(named, bytes) else named.value.decode()) == condition
+    assert text in str(raised.value)
 
-    task = asyncio.create_task(client.receive_batch(on_batch, on_error=on_error, partition_id="0"))
-    await wait_for(errors)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    await client.close()
-    assert "consumer group 'nobody'" in errors[0]
+
+async def test_the_sixth_receiver_is_told_the_names_of_the_others(telemetry: str) -> None:
+    client = EventHubConsumerClient.from_connection_string(telemetry, "dedup", retry_total=0)
+    async with client:
+        made = [client._create_consumer("dedup", "0", "-1", None) for _ in range(6)]  # type: ignore[arg-type]
+        for consumer in made[:5]:
+            await consumer._open()
+        with pytest.raises(AMQPLinkError, match="receivers per .* is 5. List of connected receivers - "):
+            await made[5]._open()
+        for consumer in made:
+            await consumer.close()
 
 
 async def test_an_unknown_partition(telemetry: str) -> None:
@@ -222,7 +266,7 @@ async def test_an_event_that_is_too_large(telemetry: str) -> None:
         assert batch.max_size_in_bytes == 256 * 1024
         with pytest.raises(ValueError, match="reached"):
             batch.add(EventData(b"x" * 300_000))
-        with pytest.raises(EventHubError):
+        with pytest.raises(EventHubError, match=r"size:\d+ bytes\) exceeds the limit \(262144 bytes\)"):
             await client.send_event(EventData(b"x" * 300_000), timeout=10)
         await client.send_event(EventData(b"the client goes on"), timeout=10)
 
@@ -241,6 +285,69 @@ async def test_a_bad_signature_is_refused(stand_in: StandIn, telemetry: str, fau
         ):
             await client.send_event(EventData(b"x"), timeout=10)
     assert not any(partition.entries for partition in stand_in.namespace.hubs["telemetry"].partitions)
+
+
+# --- rights, and tokens that expire on open connections
+
+
+async def test_a_policy_gives_its_rights_and_no_others() -> None:
+    stand_in = StandIn(HubOptions(amqp_port=0, mqtt_port=None, policies={"reader": frozenset({"Listen"})}))
+    await stand_in.start()
+    try:
+        await opening(stand_in.connection_string("telemetry", "reader"))
+        with pytest.raises(EventHubError, match=r"'Send' claim\(s\) are required"):
+            await hub.send(stand_in.connection_string("telemetry", "reader"), [hub.event("x")])
+        await hub.send(stand_in.connection_string("telemetry", "SendOnly"), [hub.event("x")])
+        with pytest.raises(AMQPLinkError, match=r"'Listen' claim\(s\) are required"):
+            await opening(stand_in.connection_string("telemetry", "SendOnly"))
+    finally:
+        await stand_in.stop()
+
+
+class ShortLived:
+    """Gives out tokens of a few seconds."""
+
+    def __init__(self, stand_in: StandIn, seconds: int, *, renews: bool) -> None:
+        """A client that does not renew its tokens is told that they last an hour."""
+        self.token_type = b"servicebus.windows.net:sastoken"
+        self.first_expiry = time.time() + seconds
+        self._stand_in = stand_in
+        self._seconds = seconds
+        self._told = seconds if renews else 3600
+
+    async def get_token(self, *_: Any, **__: Any) -> AccessToken:
+        now = int(time.time())
+        resource = f"sb://127.0.0.1:{self._stand_in.amqp_port}/telemetry"
+        token = sas.generate(resource, self._stand_in.namespace.key.encode(), now + self._seconds, POLICY)
+        return AccessToken(token, now + self._told)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.parametrize(("seconds", "renews"), [(12, True), (3, False)])
+async def test_a_link_ends_with_its_token_unless_the_client_renews_it(stand_in: StandIn, seconds: int, renews: bool) -> None:
+    """The SDK renews within the last tenth of a token's life, in whole seconds."""
+    credential: Any = ShortLived(stand_in, seconds, renews=renews)
+    address, errors = f"127.0.0.1:{stand_in.amqp_port}", []
+    client = EventHubConsumerClient(address, "telemetry", "dedup", credential, use_tls=False, retry_total=0)
+
+    async def on_batch(*_: Any) -> None:
+        return
+
+    async def on_error(_: Any, error: Exception) -> None:
+        errors.append(str(error))
+
+    task = asyncio.create_task(client.receive_batch(on_batch, on_error=on_error, partition_id="1", starting_position="-1"))
+    async with asyncio.timeout(hub.TIMEOUT_SECONDS):
+        while not errors and (not renews or time.time() < credential.first_expiry + 3 * EXPIRE_INTERVAL_SECONDS):
+            await asyncio.sleep(0.05)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await client.close()
+    assert bool(errors) is not renews
+    if errors:
+        assert "Code: RenewToken. Details: Unauthorized access. 'Listen' claim(s) are required" in errors[0]
 
 
 # --- load balancing, and another language

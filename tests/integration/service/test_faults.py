@@ -351,6 +351,22 @@ async def test_an_input_hub_that_was_recreated_is_read_from_its_beginning(
     assert sorted(await clean_ids(stand_in)) == sorted(f"new-{n}" for n in range(30))
 
 
+async def test_a_checkpoint_of_before_a_hub_was_recreated_is_not_believed_when_redis_forgot_too(
+    stand_in: StandIn, redis_url: str, tmp_path: Path, namespace: str
+) -> None:
+    """Its number is behind the end, where the hub lets nobody begin."""
+    telemetry = stand_in.connection_string("telemetry")
+    async with running_service(stand_in, redis_url, tmp_path, namespace, **QUICK) as service:
+        await hub.send(telemetry, [hub.single(f"old-{n}") for n in range(10)])
+        await service.until_events(10)
+    await stand_in.restart(seconds_down=0, keep_log=False)
+    await hub.send(telemetry, [hub.single(f"new-{n}") for n in range(3)])
+    async with running_service(stand_in, redis_url, tmp_path, f"{namespace}b", **QUICK) as service:
+        await service.until_events(3)
+        assert service.count(Count.HUB_RECREATED) == 1
+    assert sorted(await clean_ids(stand_in)) == sorted(f"new-{n}" for n in range(3))
+
+
 async def test_work_continues_while_the_checkpoint_store_is_unavailable(
     stand_in: StandIn, redis: Proxy, tmp_path: Path, namespace: str
 ) -> None:

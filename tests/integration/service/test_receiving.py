@@ -20,10 +20,10 @@ from dedup_service.adapters.eventhubs import input as hub_input
 from dedup_service.adapters.eventhubs.below_sdk import receiving
 from dedup_service.adapters.eventhubs.input import EventHubInput
 from dedup_service.core.events import InputEvent
+from dedup_service.errors import UnavailableError
 from dedup_service.ports import PartitionReader, StartPosition
 from sandbox.amqp.messages import APPLICATION_PROPERTIES, BareMessage, data_section, section
-from sandbox.hub.namespace import Namespace
-from sandbox.hub.sas import SasToken
+from sandbox.hub.namespace import Grant, Namespace
 from sandbox.hub.stand_in import StandIn
 
 DEADLINE_SECONDS = 60.0
@@ -43,9 +43,9 @@ def append(stand_in: StandIn, texts: list[bytes]) -> None:
     hub.append(made, partition=hub.partitions[0])
 
 
-def connect_to(stand_in: StandIn) -> Callable[[], EventHubConsumerClient]:
+def connect_to(stand_in: StandIn, consumer_group: str = "dedup") -> Callable[[], EventHubConsumerClient]:
     address = stand_in.connection_string("telemetry")
-    return partial(EventHubConsumerClient.from_connection_string, address, "dedup", retry_total=0)
+    return partial(EventHubConsumerClient.from_connection_string, address, consumer_group, retry_total=0)
 
 
 @asynccontextmanager
@@ -70,6 +70,29 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "by the SDK":
         monkeypatch.setattr(hub_input, "agrees_with_the_sdk", lambda _: False)
     return str(request.param)
+
+
+async def test_a_start_behind_the_end_is_told_with_the_hubs_own_words(stand_in: StandIn, way: str) -> None:
+    append(stand_in, bodies(3))
+    hub = EventHubInput(connect_to(stand_in), "namespace", "", prefetch=10, batch_size=10)
+    reader = hub.open("0", StartPosition(sequence_number=3), owner_level=1)
+    try:
+        with pytest.raises(UnavailableError, match="The supplied sequence number '3' is invalid"):
+            await read(reader, 1)
+    finally:
+        await hub.close()
+
+
+async def test_a_consumer_group_that_does_not_exist_is_told(stand_in: StandIn, way: str) -> None:
+    connect = connect_to(stand_in, "nobody")
+    hub = EventHubInput(connect, "namespace", "", prefetch=10, batch_size=10)
+    reader = hub.open("0", StartPosition(), owner_level=1)
+    try:
+        with pytest.raises(UnavailableError, match="could not be found") as raised:
+            await read(reader, 1)
+    finally:
+        await hub.close()
+    assert raised.value.refused
 
 
 async def test_events_of_all_sizes_arrive_whole_and_in_order(stand_in: StandIn, way: str) -> None:
@@ -132,7 +155,7 @@ async def test_the_token_is_renewed_while_the_worker_takes_nothing(
     put = [0.0]
     full = asyncio.Event()
 
-    def noted_time(namespace: Namespace, token: str, audience: str) -> SasToken:
+    def noted_time(namespace: Namespace, token: str, audience: str) -> Grant:
         put.append(time.monotonic())
         return authorize(namespace, token, audience)
 

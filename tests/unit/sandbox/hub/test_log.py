@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from sandbox.amqp.codec import Symbol
+from sandbox.amqp.codec import Encoded, Symbol, encode
 from sandbox.amqp.messages import BareMessage, data_section
-from sandbox.hub.log import Hub, Partition, Selector
+from sandbox.hub.log import BeyondTheEndError, Hub, Partition, Selector
 
 
 def message(text: bytes = b"x", **annotations: str) -> BareMessage:
-    return BareMessage({Symbol(name.replace("_", "-")): value for name, value in annotations.items()}, data_section(text))
+    encoded = {Symbol(name.replace("_", "-")): Encoded(encode(value)) for name, value in annotations.items()}
+    return BareMessage(encoded, data_section(text))
 
 
 def filled(count: int = 5) -> Partition:
@@ -40,11 +41,24 @@ def test_numbers_are_gapless_and_offsets_and_times_only_grow() -> None:
         (Selector("enqueued_ms", 1020, inclusive=True), 2),
         (Selector("enqueued_ms", 9999), 5),
         (Selector(at_end=True), 5),
-        (Selector("sequence_number", 7), 8),
     ],
 )
 def test_every_start_position(selector: Selector, first: int) -> None:
     assert filled().position(selector) == first
+
+
+@pytest.mark.parametrize("by", ["offset", "sequence_number"])
+@pytest.mark.parametrize("is_expired", [False, True])
+def test_a_start_behind_the_last_event_is_refused_also_once_that_has_expired(by: str, is_expired: bool) -> None:
+    partition = filled()
+    last = partition.entries[-1]
+    if is_expired:
+        partition.expire(at_ms=last.enqueued_ms + 86_400_001)
+    value = getattr(last, by)
+    assert partition.position(Selector(by, value)) == 5
+    text = f"The supplied {by.replace('_', ' ')} '{value + 1}' is invalid. The last {by.replace('_', ' ')} in the system is"
+    with pytest.raises(BeyondTheEndError, match=f"{text} '{value}'"):
+        partition.position(Selector(by, value + 1))
 
 
 def test_an_offset_starts_after_or_at_its_entry() -> None:

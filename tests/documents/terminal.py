@@ -66,8 +66,9 @@ class Serving:
 class Terminals:
     """Those of one page: one folder, and an environment with which each of them begins."""
 
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+    def __init__(self, folder: Path, environment: dict[str, str], stand_ins: frozenset[str] = frozenset(CLOUD)) -> None:
         self.folder = folder
+        self._stand_ins = stand_ins
         self.ports = {port: str(free_port()) for port in PORTS}
         self.words = folder / ".words"
         self._state = folder / ".state"
@@ -86,7 +87,7 @@ class Terminals:
             module, _, function = entry.partition(":")
             called = f"import {module} as it; it.{function}()"
             _script(folder / name, f'PYTHONPATH={ROOT} exec {sys.executable} -c "{called}" "$@"')
-        for name in CLOUD:
+        for name in self._stand_ins:
             _script(folder / name, f'printf "%s\\n" {name} "$@" "" >> "$WORDS"; echo an-answer')
         make = shutil.which("make")
         options = f"-C {ROOT} --no-print-directory -o .venv/.installed BIN={folder}"

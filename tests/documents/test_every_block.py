@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shlex
 import time
+from collections import ChainMap
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -23,7 +24,7 @@ from edge_sender.config.settings import load as load_edge
 from edge_sender.config.sources import parse_sources
 from sandbox.amqp.messages import APPLICATION_PROPERTIES, BareMessage, data_section, properties_section, section
 from sandbox.hub.stand_in import HubOptions, StandIn
-from tests.documents.blocks import ROOT, Block, Kind, blocks, inline_commands, pages
+from tests.documents.blocks import CLOUD, ROOT, Block, Kind, blocks, inline_commands, pages, typed
 from tests.documents.line import NAMESPACE, build
 from tests.documents.terminal import MACHINE, Terminals
 from tests.documents.words import check, mapped_paths, structured_paths, variables
@@ -31,6 +32,7 @@ from tests.support.chart import of_kind as chart_kind
 from tests.support.chart import render
 from tests.support.plc import plc
 from tests.support.processes import ServiceProcess
+from tools.azure_types.deployments import deployment
 from wire.formats.capture import read
 
 PAGES = pages()
@@ -38,6 +40,11 @@ VECTORS = ROOT / "tests" / "vectors" / "formats"
 GATEWAYS = {f"gw-{letter}": VECTORS / f"ignition-{letter}.json" for letter in "abc"}
 OUTPUTS = re.compile("DEDUP_(OUTPUT|DEAD_LETTER)_")
 INTERVAL_SECONDS = 0.05
+STAND_INS = frozenset(CLOUD | {"curl", "dedup-service"})
+"""What a page about a cloud calls and is not there."""
+STAND_IN_SAYS, NOBODY = "an-answer", "00000000-0000-0000-0000-000000000000"
+PUT_OUT = deployment().outputs["helmValues"]
+"""What a page takes from a deployment."""
 
 
 def name(page: Path) -> str:
@@ -149,16 +156,34 @@ async def test_the_commands_of_a_page_run_as_they_stand(page: Path, tmp_path: Pa
                 variables(block.text)
 
 
-@pytest.mark.parametrize("block", of_kind(Kind.CLOUD), ids=str)
-def test_commands_for_a_cloud_are_right_word_by_word(block: Block, tmp_path: Path) -> None:
-    """Bash reads them, so that an unknown variable or a quotation mark that is missing fails, too."""
-    terminals = Terminals(tmp_path, {})
-    terminals.type(block.text)
+@pytest.mark.parametrize("page", sorted({block.page for block in of_kind(Kind.CLOUD)}), ids=name)
+def test_commands_for_a_cloud_are_right_word_by_word(page: Path, tmp_path: Path) -> None:
+    """Bash reads those of a page in one terminal, so that an unknown variable or a missing quotation mark fails, too."""
+    terminals = Terminals(tmp_path, {}, STAND_INS)
+    terminals.type("\n".join(block.text for block in blocks(page) if block.kind is Kind.CLOUD))
     commands = [command.splitlines() for command in terminals.words.read_text().strip().split("\n\n")]
     for words in commands:
         check(words)
-    files = [words[n + 1] for words in commands for n, word in enumerate(words) if word in ("--values", "-f")]
-    assert set(files) <= {"values.yaml", "my-values.yaml"}
+    files = dict.fromkeys(words[n + 1] for words in commands for n, word in enumerate(words) if word in ("--values", "-f"))
+    written = [tmp_path / file for file in files if (tmp_path / file).exists()]
+    assert files.keys() - {file.name for file in written} <= {"values.yaml", "my-values.yaml"}
+    if written:
+        read = [yaml.safe_load(file.read_text().replace(STAND_IN_SAYS, NOBODY)) for file in written]
+        (account,) = chart_kind(
+            render(dict(ChainMap(*(file if isinstance(file, dict) else PUT_OUT for file in read)))), "ServiceAccount"
+        )
+        subjects = {words[words.index("--subject") + 1] for words in commands if "--subject" in words}
+        assert subjects <= {f"system:serviceaccount:dedup:{account['metadata']['name']}"}
+
+
+def test_commands_for_a_cluster_name_the_namespace() -> None:
+    """The identity of the pods depends on it: in another namespace they would have no rights."""
+    for page in (page for page in PAGES if page.parent == ROOT / "docs"):
+        typed_in = (command for block in blocks(page) if block.kind is Kind.CLOUD for command in typed(block.text))
+        for words in (*map(shlex.split, typed_in), *inline_commands(page)):
+            is_ours = any(word == "plant" or word.startswith(("deployment/", "service/", "secret")) for word in words)
+            if words and words[0] in ("helm", "kubectl") and is_ours:
+                assert words[words.index("--namespace") + 1] == "dedup", words
 
 
 @pytest.mark.parametrize("block", of_kind(Kind.GROUPS), ids=str)
@@ -174,10 +199,7 @@ def test_a_sources_document_is_accepted(block: Block) -> None:
 
 @pytest.mark.parametrize("block", of_kind(Kind.VALUES), ids=str)
 def test_values_of_the_chart_are_accepted(block: Block) -> None:
-    values: dict[str, Any] = yaml.safe_load(block.text.replace("<CLIENT>", "00000000-0000-0000-0000-000000000000"))
-    (account,) = chart_kind(render(values), "ServiceAccount")
-    subjects = re.findall(r"--subject (\S+)", block.page.read_text())
-    assert subjects == [f"system:serviceaccount:dedup:{account['metadata']['name']}"]
+    assert chart_kind(render(yaml.safe_load(block.text)), "Deployment")
 
 
 @pytest.mark.parametrize("block", of_kind(Kind.SETTINGS), ids=str)

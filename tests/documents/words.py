@@ -15,64 +15,25 @@ from typing import Any
 import dedup_service.__main__
 import edge_sender.__main__
 import sandbox.__main__
+from tests.documents.azure_words import check_az, check_azd
 from tests.documents.blocks import ROOT
 from tests.support.chart import CHART, load_values, of_kind, render
 
 CHART_ADDRESS = "oci://ghcr.io/redundant-edge-dedup/charts/dedup-service"
-GROUP = "--resource-group --name"
-AZ = {
-    "group create": "--name --location",
-    "iot hub create": f"{GROUP} --sku --partition-count --retention-day",
-    "iot hub consumer-group create": f"{GROUP} --hub-name",
-    "iot hub connection-string show": "--resource-group --hub-name --policy-name --default-eventhub",
-    "eventhubs namespace create": f"{GROUP} --sku --capacity",
-    "eventhubs namespace show": GROUP,
-    "eventhubs eventhub create": f"{GROUP} --namespace-name --partition-count",
-    "eventhubs eventhub consumer-group create": f"{GROUP} --namespace-name --eventhub-name",
-    "storage account create": f"{GROUP} --sku --allow-blob-public-access",
-    "storage account show": GROUP,
-    "storage container create": "--name --account-name --auth-mode",
-    "redisenterprise create": "--resource-group --cluster-name --location --sku --public-network-access --eviction-policy "
-    "--clustering-policy --client-protocol",
-    "redisenterprise database access-policy-assignment create": "--resource-group --cluster-name --database-name "
-    "--access-policy-assignment-name --access-policy-name --object-id",
-    "aks create": f"{GROUP} --node-count --zones --enable-oidc-issuer --enable-workload-identity --generate-ssh-keys",
-    "aks get-credentials": GROUP,
-    "aks show": GROUP,
-    "identity create": GROUP,
-    "identity show": GROUP,
-    "identity federated-credential create": f"{GROUP} --identity-name --issuer --subject --audiences",
-    "role assignment create": "--assignee-object-id --assignee-principal-type --role --scope",
-}
-"""Commands, each with all of its parameters that it must have to do what these pages use it for. Source:
-https://learn.microsoft.com/cli/azure/reference-index, and of `redisenterprise` the tests of Azure/azure-cli-extensions;
-`--public-network-access` is required since API version 2025-07-01."""
-AZ_OUTPUT = {"--query", "--output"}
-AZ_VALUES = {
-    "--sku": {"S1", "Standard", "Standard_ZRS", "Balanced_B5"},
-    "--eviction-policy": {"NoEviction"},
-    "--clustering-policy": {"OSSCluster"},
-    "--client-protocol": {"Encrypted"},
-    "--public-network-access": {"Enabled", "Disabled"},
-    "--assignee-principal-type": {"ServicePrincipal"},
-    "--auth-mode": {"login"},
-    "--output": {"tsv"},
-    "--policy-name": {"service"},
-    "--audiences": {"api://AzureADTokenExchange"},
-    "--role": {"Azure Event Hubs Data Sender", "Azure Event Hubs Data Receiver", "Storage Blob Data Contributor"},
-}
 HELM = {
-    "install": "--namespace --values -f --wait",
-    "upgrade": "--namespace --values -f --set --wait",
+    "install": "--namespace --create-namespace --values -f --wait --timeout",
+    "upgrade": "--namespace --create-namespace --install --values -f --set --wait --timeout",
     "test": "--namespace",
+    "uninstall": "--namespace",
 }
 KUBECTL = {
     "create namespace": "",
     "get pods": "--namespace",
     "create secret generic": "--namespace --from-literal",
-    "exec": "",
-    "rollout restart": "",
-    "rollout undo": "",
+    "port-forward": "--namespace",
+    "exec": "--namespace",
+    "rollout restart": "--namespace",
+    "rollout undo": "--namespace",
     "drain": "",
 }
 
@@ -98,16 +59,12 @@ def _parameters(words: list[str]) -> dict[str, str]:
 
 def _az(words: list[str]) -> None:
     first = next((n for n, word in enumerate(words) if word.startswith("-")), len(words))
-    command, given = " ".join(words[:first]), _parameters(words[first:])
-    assert command in AZ, f"az {command}: add it to AZ, after its page"
-    assert given.keys() - AZ_OUTPUT == set(AZ[command].split()), f"az {command}"
-    for name, value in given.items():
-        assert value in AZ_VALUES.get(name, {value}), f"az {command} {name} {value}"
+    check_az(" ".join(words[:first]), _parameters(words[first:]))
 
 
 def _helm(words: list[str]) -> None:
     flags = HELM[words[0]].split()
-    given = [word for word in words[1:] if word.startswith("-")]
+    given = [word for word in words[1:] if word.startswith("-") and word != "-"]
     assert {word.partition("=")[0] for word in given} <= set(flags), words
     if CHART_ADDRESS in words:
         assert (CHART / "Chart.yaml").exists()
@@ -123,15 +80,16 @@ def _kubectl(words: list[str]) -> None:
     assert known is not None, f"kubectl {command}: add it to KUBECTL, after its page"
     assert {word.partition("=")[0] for word in own if word.startswith("-")} <= set(KUBECTL[known].split()), words
     for name in names:
-        if name.startswith("deployment/"):
-            assert name.removeprefix("deployment/") in _deployments()
+        for kind in ("Deployment", "Service"):
+            if name.startswith(f"{kind.lower()}/"):
+                assert name.partition("/")[2] in _rendered(kind)
     if "--" in words:
         check(words[words.index("--") + 1 :])
 
 
 @cache
-def _deployments() -> frozenset[str]:
-    return frozenset(item["metadata"]["name"] for item in of_kind(render(load_values("minimal")), "Deployment"))
+def _rendered(kind: str) -> frozenset[str]:
+    return frozenset(item["metadata"]["name"] for item in of_kind(render(load_values("minimal")), kind))
 
 
 def _by(make_parser: Callable[[], argparse.ArgumentParser]) -> Callable[[list[str]], None]:
@@ -171,6 +129,8 @@ def _python(words: list[str]) -> None:
 
 CHECKS: dict[str, Callable[[list[str]], Any]] = {
     "az": _az,
+    "azd": check_azd,
+    "curl": lambda _: None,
     "helm": _helm,
     "kubectl": _kubectl,
     "dedup-service": _by(dedup_service.__main__.make_parser),

@@ -64,7 +64,7 @@ def test_every_version_says_whether_it_may_run_beside_its_predecessor() -> None:
         assert re.search(r"^May run beside its predecessor: \S", version, re.MULTILINE), version.splitlines()[0]
 
 
-@pytest.mark.parametrize("target", ["test", "bench", "demo", "lint", "rooms", "generate", "chaos", "soak", "drill"])
+@pytest.mark.parametrize("target", ["test", "bench", "demo", "lint", "rooms", "azure", "generate", "chaos", "soak", "drill"])
 def test_make_lists_every_target_with_its_comment(target: str) -> None:
     listed = make("help")
     assert re.search(rf"^make {target} +\S", listed, re.MULTILINE)

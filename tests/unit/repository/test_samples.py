@@ -33,7 +33,8 @@ def blocks() -> Iterator[tuple[str, Any]]:
     """Where it stands, and what YAML it is."""
     for page in PAGES:
         for block in map(textwrap.dedent, BLOCK.findall(page.read_text())):
-            for part in re.split(r"^(?=helm |dedup-service )", block, flags=re.MULTILINE):
+            files = re.findall(r"<<(\w+)\n(.*?)^\1$", block, re.MULTILINE | re.DOTALL)
+            for part in [text for _, text in files] or re.split(r"^(?=helm |dedup-service )", block, flags=re.MULTILINE):
                 if re.search(r"^ *groups:", part, re.MULTILINE):
                     yield page.name, yaml.safe_load(part)
     for file in FILES:
@@ -74,7 +75,15 @@ def minted() -> Iterator[str]:
 
 def test_samples_are_found() -> None:
     places = {name for name, _ in SAMPLES}
-    assert {"groups.md", "formats.md", "operations.md", "groups.yaml", "values-production.yaml", "the demo"} <= places
+    assert {
+        "groups.md",
+        "formats.md",
+        "azure.md",
+        "azure-commands.md",
+        "groups.yaml",
+        "values-production.yaml",
+        "the demo",
+    } <= places
 
 
 @pytest.mark.parametrize(("name", "file"), SAMPLES, ids=[name for name, _ in SAMPLES])

@@ -75,7 +75,7 @@ async def check(settings: Settings, url: str, *, health_only: bool, round_trip: 
     if not health_only:
         await check_settings(settings)
     token = settings.api_token.get_secret_value() if settings.api_token else None
-    async with checker(url, token) as looking:
+    async with checker(url, token, settings.http_certificate, settings.ca_file) as looking:
         print(await looking.health())
         if not health_only:
             print(await looking.api())

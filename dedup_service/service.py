@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from dedup_service import __version__
 from dedup_service.api.app import ApiServer, create_app
 from dedup_service.api.listening import listen
+from dedup_service.api.tls import ServedCertificate
 from dedup_service.config.config import Config
 from dedup_service.config.settings import PREFIX, example
 from dedup_service.config.summary import summary
@@ -85,6 +86,9 @@ class Service:
         keeper = TimelineKeeper(pod_id, ports.timeline, self._fleet, time.monotonic)
         self._status = Status(pod_id, ports.board, self._fleet, self._telemetry, keeper)
         self.http_port = settings.http_port
+        self._certificate: ServedCertificate | None = None
+        if settings.http_certificate is not None and settings.http_private_key is not None:
+            self._certificate = ServedCertificate(settings.http_certificate, settings.http_private_key)
 
     def stop(self) -> None:
         self._stop.set()
@@ -93,6 +97,8 @@ class Service:
         """Runs until `stop`. Raises ConfigurationError when a setting turns out to be wrong."""
         server, serving = await self._serve()
         background = [asyncio.create_task(self._ping()), asyncio.create_task(self._status.run())]
+        if self._certificate is not None:
+            background.append(asyncio.create_task(self._certificate.watch()))
         try:
             self._consumers = await self._connect()
             if self._consumers:
@@ -166,7 +172,7 @@ class Service:
         app = create_app(
             registry, self._fleet, alive=self.is_alive, not_ready=self.not_ready, token=token, remark=self._remark
         )
-        server = ApiServer(app)
+        server = ApiServer(app, None if self._certificate is None else self._certificate.context)
         return server, asyncio.create_task(server.serve(sockets=[listening]))
 
     def _partitions(self) -> list[str]:

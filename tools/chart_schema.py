@@ -104,6 +104,8 @@ SPECIAL: dict[str, Schema] = {
     "image.pullPolicy": {"enum": ["Always", "IfNotPresent", "Never"]},
     "image.digest": {"type": "string", "pattern": "^(sha256:[0-9a-f]{64})?$"},
     "secrets.existingSecret": NAME,
+    "tls.secretName": NAME,
+    "monitoring.podMonitor.tlsConfig": {"type": "object"},
     "caBundle.configMap": NAME,
     "caBundle.key": SECRET_KEY,
     "serviceAccount.name": NAME,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hmac
+import ssl
 from collections.abc import Awaitable, Callable, Iterator
 from importlib.resources import files
 from typing import Annotated
@@ -103,10 +104,13 @@ def _page(name: str, media_type: str) -> Callable[[], Response]:
 
 
 class ApiServer(uvicorn.Server):
-    """Runs in the service's event loop; signals belong to the service."""
+    """Runs in the service's event loop; signals belong to the service. `tls`: None for HTTP."""
 
-    def __init__(self, app: FastAPI) -> None:
-        super().__init__(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2))
+    def __init__(self, app: FastAPI, tls: ssl.SSLContext | None = None) -> None:
+        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2)
+        config.load()
+        config.ssl = tls
+        super().__init__(config)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from dedup_service.api.tls import trusting
 from dedup_service.core.groups import CLOUDEVENTS, OBSERVE, Group, Groups
 from dedup_service.core.input_log import InputLog
 from dedup_service.core.outgoing import OutgoingEvent
@@ -169,7 +172,13 @@ async def _count(tail: CleanTail, before: Mapping[str, int], origin: str) -> int
 
 
 @asynccontextmanager
-async def checker(url: str, token: str | None) -> AsyncIterator[Checker]:
+async def checker(url: str, token: str | None, certificate: Path | None, ca_file: Path | None) -> AsyncIterator[Checker]:
+    """`certificate`: the service's own, which is trusted whatever name it is reached by. Without it, what the system or
+    `ca_file` trusts is trusted. Raises CheckFailedError."""
     timeout = aiohttp.ClientTimeout(total=HTTP_SECONDS)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
+    try:
+        tls = ssl.create_default_context(cafile=ca_file) if certificate is None else trusting(certificate)
+    except OSError as error:
+        raise CheckFailedError(f"{certificate or ca_file} can't be read ({error.strerror or error})") from None
+    async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(ssl=tls)) as session:
         yield Checker(url.rstrip("/"), token, session)

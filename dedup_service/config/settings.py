@@ -226,6 +226,14 @@ class Settings(BaseSettings):
     )
     http_host: str = Field("0.0.0.0", description="Where the REST API listens.", examples=["127.0.0.1"])
     http_port: int = Field(8000, ge=0, le=65_535, description="Port of the REST API; 0 takes a free one.", examples=["8000"])
+    http_certificate: Path | None = Field(
+        None,
+        description="A certificate with its chain, PEM: the REST API then is HTTPS. A renewed one is taken within a minute.",
+        examples=["/etc/dedup-tls/tls.crt"],
+    )
+    http_private_key: Path | None = Field(
+        None, description="The certificate's private key, PEM, not encrypted.", examples=["/etc/dedup-tls/tls.key"]
+    )
     api_token: SecretStr | None = Field(
         None,
         min_length=1,
@@ -302,6 +310,9 @@ class Settings(BaseSettings):
                     problems.note(f"{PREFIX}{name.upper()}", text, example(name))
             if self.output_connection_string is None and self.output_consumer_group is None:
                 problems.note(f"{PREFIX}OUTPUT_CONSUMER_GROUP", MISSING_OUTPUT_GROUP, example("output_consumer_group"))
+        for name, other in (("http_certificate", "http_private_key"), ("http_private_key", "http_certificate")):
+            if getattr(self, name) is None and getattr(self, other) is not None:
+                problems.note(f"{PREFIX}{name.upper()}", f"is missing, and {PREFIX}{other.upper()} needs it", example(name))
         if self.lease_seconds < self.send_timeout_seconds + 2 * self.lease_interval_seconds:
             text = (
                 f"is too short: a send of {self.send_timeout_seconds} s and two renewals of {self.lease_interval_seconds} s "
@@ -319,7 +330,8 @@ class Settings(BaseSettings):
     def local_url(self) -> str:
         """Where a process on this machine reaches the REST API."""
         local = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
-        return f"http://{url_host(local.get(self.http_host, self.http_host))}:{self.http_port}"
+        scheme = "http" if self.http_certificate is None else "https"
+        return f"{scheme}://{url_host(local.get(self.http_host, self.http_host))}:{self.http_port}"
 
     @property
     def shard_count(self) -> int:

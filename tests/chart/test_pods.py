@@ -230,3 +230,34 @@ def test_a_cluster_that_does_not_answer_is_no_cluster_without_pods() -> None:
         gone = re.sub(r"127\.0\.0\.1:\d+", f"127.0.0.1:{free_port()}", kubeconfig)
     with pytest.raises(Exception, match="connection refused"):
         render_upgrade(load_values("hpa"), gone)
+
+
+# --- TLS in the pod
+
+
+def test_with_a_certificate_all_that_asks_the_pods_does_so_by_https() -> None:
+    monitored = {"monitoring": {"podMonitor": {"enabled": True}}}
+    service = {"service": {"type": "LoadBalancer"}}  # which a token may cross then
+    resources = render({**load_values("house-rules"), **monitored, **service})
+    deployment = service_deployment(resources)
+    container = next(c for c in deployment["spec"]["template"]["spec"]["containers"] if c["name"] == "service")
+    probes = [container[f"{kind}Probe"]["httpGet"] for kind in ("startup", "liveness", "readiness")]
+    assert {probe["scheme"] for probe in probes} == {"HTTPS"}
+    mounted = next(mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "tls")
+    environment = {item["name"]: item.get("value") for item in container["env"]}
+    assert environment["DEDUP_HTTP_CERTIFICATE"] == f"{mounted}/tls.crt"
+    assert environment["DEDUP_HTTP_PRIVATE_KEY"] == f"{mounted}/tls.key"
+    (monitor,) = of_kind(resources, "PodMonitor")
+    assert monitor["spec"]["podMetricsEndpoints"][0]["scheme"] == "https"
+    tests = [pod for pod in of_kind(resources, "Pod") if "test" in pod["metadata"]["name"]]
+    assert tests
+    for pod in tests:
+        (url,) = [argument for argument in pod["spec"]["containers"][0]["args"] if argument.startswith("--url=")]
+        assert url.startswith("--url=https://")
+
+
+def test_without_a_certificate_it_is_http() -> None:
+    deployment = service_deployment(render(load_values("minimal")))
+    container = deployment["spec"]["template"]["spec"]["containers"][0]
+    assert container["livenessProbe"]["httpGet"]["scheme"] == "HTTP"
+    assert not [item for item in container["env"] if item["name"].startswith("DEDUP_HTTP_")]

@@ -28,6 +28,11 @@ class RunningService:
         self.token = token
         self.telemetry = telemetry
 
+    @property
+    def http_port(self) -> int:
+        """0 until it listens."""
+        return self._service.http_port
+
     async def get(self, path: str, token: str | None = None) -> tuple[int, str]:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         request = urllib.request.Request(f"http://127.0.0.1:{self._service.http_port}{path}", headers=headers)

@@ -95,8 +95,8 @@
 {{- fail "valkey.existingSecret is missing: the Secret with the Valkey's password under valkey.passwordKey (letters and digits)" -}}
 {{- end -}}
 {{- $hasToken := or (hasKey $settings "api_token") (hasKey $keys "api_token") -}}
-{{- if and $hasToken (ne .Values.service.type "ClusterIP") -}}
-{{- fail (printf "service.type %s and api_token exclude each other: the token would cross the network in clear text. Use ingress or httpRoute, which end TLS" .Values.service.type) -}}
+{{- if and $hasToken (ne .Values.service.type "ClusterIP") (not .Values.tls.secretName) -}}
+{{- fail (printf "tls.secretName is missing: with service.type %s and without TLS, api_token would cross the network in clear text. Or use ingress or httpRoute, which end TLS" .Values.service.type) -}}
 {{- end -}}
 {{- if and .Values.service.loadBalancerClass (ne .Values.service.type "LoadBalancer") -}}
 {{- fail "service.loadBalancerClass needs service.type LoadBalancer" -}}

@@ -74,6 +74,10 @@ app.kubernetes.io/component: {{ .component }}
 {{- .Values.settings.mode | default "drop" -}}
 {{- end -}}
 
+{{- define "dedup.scheme" -}}
+{{- if .Values.tls.secretName }}https{{ else }}http{{ end -}}
+{{- end -}}
+
 {{- define "dedup.httpPort" -}}
 {{- .Values.settings.http_port | default 8000 -}}
 {{- end -}}
@@ -161,6 +165,12 @@ is known of them where only manifests are rendered. */}}
 - name: DEDUP_CA_FILE
   value: /etc/dedup-ca/{{ .Values.caBundle.key }}
 {{- end }}
+{{- if .Values.tls.secretName }}
+- name: DEDUP_HTTP_CERTIFICATE
+  value: /etc/dedup-tls/tls.crt
+- name: DEDUP_HTTP_PRIVATE_KEY
+  value: /etc/dedup-tls/tls.key
+{{- end }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
 {{- end }}
@@ -187,6 +197,9 @@ checksum/vault: {{ toYaml .Values.secretsStore | sha256sum }}
 {{- if .Values.caBundle.configMap }}
 - {name: ca, mountPath: /etc/dedup-ca, readOnly: true}
 {{- end }}
+{{- if .Values.tls.secretName }}
+- {name: tls, mountPath: /etc/dedup-tls, readOnly: true}
+{{- end }}
 {{- if .Values.secretsStore.enabled }}
 - {name: vault, mountPath: /mnt/vault, readOnly: true}
 {{- end }}
@@ -204,6 +217,11 @@ checksum/vault: {{ toYaml .Values.secretsStore | sha256sum }}
 - name: ca
   configMap:
     name: {{ .Values.caBundle.configMap }}
+{{- end }}
+{{- if .Values.tls.secretName }}
+- name: tls
+  secret:
+    secretName: {{ .Values.tls.secretName }}
 {{- end }}
 {{- if .Values.secretsStore.enabled }}
 - name: vault

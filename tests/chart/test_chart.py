@@ -357,7 +357,8 @@ def test_references_name_resources_that_exist(values: dict[str, Any]) -> None:
     (service,) = (item for item in of_kind(resources, "Service") if item["metadata"]["name"] == name)
     for pod in of_kind(resources, "Pod"):
         (url,) = (text for text in pod["spec"]["containers"][0]["args"] if text.startswith("--url="))
-        assert url == f"--url=http://{service['metadata']['name']}:{service['spec']['ports'][0]['port']}"
+        scheme = "https" if "tls" in values else "http"
+        assert url == f"--url={scheme}://{service['metadata']['name']}:{service['spec']['ports'][0]['port']}"
     configmaps = {item["metadata"]["name"] for item in of_kind(resources, "ConfigMap")}
     external = values.get("caBundle", {}).get("configMap")
     for _, spec in pod_specs(resources):

@@ -140,7 +140,8 @@ def test_what_the_values_add_is_in_the_pods_of_the_service() -> None:
     assert service["envFrom"] == values["extraEnvFrom"]
     assert values["extraVolumes"][0] in spec["volumes"]
     assert values["extraVolumeMounts"][0] in service["volumeMounts"]
-    probe = {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 5}
+    request = {"path": "/readyz", "port": "http", "scheme": "HTTPS"}
+    probe = {"httpGet": request, "periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 5}
     assert service["readinessProbe"] == probe
     assert (deployment["spec"]["minReadySeconds"], deployment["spec"]["revisionHistoryLimit"]) == (5, 3)
     assert deployment["metadata"]["annotations"] == values["deploymentAnnotations"]

@@ -127,7 +127,7 @@ async def test_the_service_starts_works_and_stops(
     assert (await output("init")).startswith("the checkpoint container")
     service = await run(*image.command)
     assert image.healthcheck[0] == image.entrypoint[0]
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(BUILD_SECONDS / 2):
         while await (await run(*image.healthcheck[1:])).wait() != 0 or await (await run("check")).wait() != 0:
             await asyncio.sleep(0.2)
     assert "1 in the clean hub" in await output("check", "--round-trip")

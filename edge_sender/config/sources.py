@@ -60,8 +60,11 @@ NO_SOURCES = SourcesDocument.model_construct(sources=())
 
 def is_probed(config: SourceConfig) -> bool:
     """Whether its ids can be checked with a second subscription to the same server. Readings of `sampling: aligned` have
-    exact times, and a second reader would only ask the server twice as often."""
-    return isinstance(config, MqttConfig) or (isinstance(config, OpcUaConfig) and config.sampling == "subscription")
+    exact times, and a second reader would only ask the server twice as often; metrics of Sparkplug are stamped by their edge
+    node, once for all who read them."""
+    return (isinstance(config, MqttConfig) and config.payload == "json") or (
+        isinstance(config, OpcUaConfig) and config.sampling == "subscription"
+    )
 
 
 def parse_sources(text: str) -> SourcesDocument:

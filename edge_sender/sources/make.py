@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -20,6 +21,8 @@ from edge_sender.survey import Asked, Survey
 from wire.uris import UriTemplate
 
 if TYPE_CHECKING:
+    from edge_sender.sources.mqtt.format import MqttFormat
+    from edge_sender.sources.mqtt.sparkplug import SparkplugFormat
     from edge_sender.sources.opcua.security import Channel, User
     from edge_sender.sources.opcua.servers import Server
 
@@ -128,7 +131,6 @@ def _password(name: str, variable: str | None) -> str | None:
 
 def _mqtt(config: MqttConfig, name: str, client_id: str, *, keep_session: bool) -> Source:
     from edge_sender.sources.mqtt.client import MqttBroker
-    from edge_sender.sources.mqtt.format import MqttFormat
     from edge_sender.sources.mqtt.source import MqttSource
 
     password = _password(config.name, config.password_env)
@@ -142,8 +144,20 @@ def _mqtt(config: MqttConfig, name: str, client_id: str, *, keep_session: bool) 
         config.websocket_path,
         config.session_expiry_seconds,
     )
-    form = MqttFormat(config.topics, config.uri_prefix, config.time, config.time_format)
-    return MqttSource(name, broker, form, client_id, keep_session=keep_session, retained=config.retained)
+    return MqttSource(
+        name, broker, _mqtt_format(config, asks=keep_session), client_id, keep_session=keep_session, retained=config.retained
+    )
+
+
+def _mqtt_format(config: MqttConfig, *, asks: bool) -> MqttFormat | SparkplugFormat:
+    """`asks`: whether it may ask edge nodes for something, if the configuration says so."""
+    from edge_sender.sources.mqtt.format import MqttFormat
+
+    if config.payload == "json":
+        return MqttFormat(config.topics, config.uri_prefix, config.time, config.time_format)
+    from edge_sender.sources.mqtt.sparkplug import SparkplugFormat
+
+    return SparkplugFormat(config.topics, config.uri_prefix, time.monotonic, asks=asks and config.rebirth)
 
 
 def _tls(config: MqttConfig) -> ssl.SSLContext:

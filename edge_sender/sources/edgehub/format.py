@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from edge_sender.ports import ModuleMessage
+from edge_sender.sources.misfits import Misfit
 from wire.cloudevents import PROPERTY_PREFIXES
 from wire.content_encoding import UnreadableBodyError
 from wire.formats.codings import uncoded
@@ -29,14 +30,6 @@ OF_THE_BODY = frozenset(
 """Properties, in lower case, that say how the body is written. That of a reading is another one."""
 OF_THE_EVENT = frozenset(("specversion", "type", "source", "id", "time", "subject", "datacontenttype", "dataschema"))
 """Attributes of the message, if it is a CloudEvent; a reading has its own."""
-
-
-class Misfit(Exception):  # noqa: N818  # it is a message's fault, and no error of ours
-    """A message, or a part of one, that becomes no reading."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
 
 
 class ModuleFormat:

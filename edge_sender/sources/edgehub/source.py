@@ -10,7 +10,8 @@ import logging
 from collections import Counter
 
 from edge_sender.ports import Inputs, Intake, ModuleMessage, UplinkError
-from edge_sender.sources.edgehub.format import Misfit, ModuleFormat
+from edge_sender.sources.edgehub.format import ModuleFormat
+from edge_sender.sources.misfits import Misfit
 
 logger = logging.getLogger(__name__)
 

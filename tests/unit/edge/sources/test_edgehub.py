@@ -20,9 +20,10 @@ from edge_sender.counters import SourceTally
 from edge_sender.identity.readings import Reading, batch, make_reading, single
 from edge_sender.namesakes import Namesakes
 from edge_sender.ports import ModuleMessage, SourceConfigError, UplinkError
-from edge_sender.sources.edgehub.format import Misfit, ModuleFormat
+from edge_sender.sources.edgehub.format import ModuleFormat
 from edge_sender.sources.edgehub.source import REASONS, EdgeHubSource
 from edge_sender.sources.make import make_trial
+from edge_sender.sources.misfits import Misfit
 from tests.doubles.intake import ListIntake
 from tests.support.senders import until, until_running
 from wire.formats.messages import Found, Message

@@ -17,6 +17,7 @@ from edge_sender.buffering.salvage import SpoolFile
 from edge_sender.buffering.spool_file import why_unusable
 from edge_sender.buffering.spool_values import SpoolLimits
 from edge_sender.clocks import system_clocks
+from edge_sender.config.edgehub import EdgeHubConfig
 from edge_sender.config.names import client_id_of, replica_name, secret
 from edge_sender.config.opcua import OpcUaConfig
 from edge_sender.config.settings import IN_MEMORY, EdgeSettings, SettingsError, SettingsProblems
@@ -27,7 +28,7 @@ from edge_sender.identity.check import IdentityCheck
 from edge_sender.namesakes import Namesakes
 from edge_sender.peers.beats import Beats
 from edge_sender.peers.network import PeerNetwork
-from edge_sender.ports import SourceConfigError, Uplink, Witness
+from edge_sender.ports import Inputs, Receiving, SourceConfigError, Uplink, Witness
 from edge_sender.sender import ConfiguredSource, Sender, SenderOptions
 from edge_sender.sources.make import certificates, make_probe, make_source, make_trial, survey
 from edge_sender.survey import Asked, Survey
@@ -57,15 +58,30 @@ def make_sender(
     settings: EdgeSettings, sources: SourcesDocument, uplink: Uplink, namesakes: Namesakes | None = None
 ) -> Sender:
     """`namesakes` is needed by `change`. Raises SettingsError."""
-    options, configured = sender_options(settings), configured_sources(settings, sources, namesakes or Namesakes())
+    options, configured = sender_options(settings), configured_sources(settings, sources, namesakes or Namesakes(), uplink)
     clocks = system_clocks()
     spool = SpoolFile(spool_path(settings), options.spool, clocks)
     return Sender(options, configured, spool, uplink, clocks, _witness(settings), _peers(settings))
 
 
-def configured_sources(settings: EdgeSettings, sources: SourcesDocument, namesakes: Namesakes) -> list[ConfiguredSource]:
+def configured_sources(
+    settings: EdgeSettings, sources: SourcesDocument, namesakes: Namesakes, uplink: Uplink | None = None
+) -> list[ConfiguredSource]:
     """Raises SettingsError."""
-    return [_configured_source(settings, source, namesakes) for source in sources.sources]
+    _check_inputs(settings, sources)
+    inputs = uplink.inputs if isinstance(uplink, Receiving) else None
+    return [_configured_source(settings, source, namesakes, inputs) for source in sources.sources]
+
+
+def _check_inputs(settings: EdgeSettings, sources: SourcesDocument) -> None:
+    """Raises SettingsError for sources of other modules' messages, if this is no module."""
+    is_module = settings.uplink == "iot-edge" or (settings.uplink == "iot" and "ModuleId=" in secret(settings))
+    for config in sources.sources:
+        if isinstance(config, EdgeHubConfig) and not is_module:
+            raise SettingsError(
+                f"EDGE_UPLINK: source {config.name} is of kind edgehub, and only a module has inputs: use "
+                "EDGE_UPLINK=iot-edge, or iot with the connection string of a module"
+            )
 
 
 async def change(
@@ -75,7 +91,7 @@ async def change(
 
     Raises SettingsError, after which all is as before.
     """
-    configured = configured_sources(settings, sources, namesakes)
+    configured = configured_sources(settings, sources, namesakes, uplink)
     with _source_errors():
         await sender.change(sender_options(settings), configured)
     namesakes.keep({item.name for item in configured})
@@ -125,6 +141,8 @@ async def try_out_all(settings: EdgeSettings, problems: SettingsProblems) -> Sou
             sources = settings.sources_document()
             try_out(sources)
     with problems.noted():
+        _check_inputs(settings, sources)
+    with problems.noted():
         await _try_out_uplink(settings)
     with problems.noted():
         _witness(settings)
@@ -138,8 +156,8 @@ async def _try_out_uplink(settings: EdgeSettings) -> None:
     """Raises SettingsError."""
     if settings.uplink != "iot-edge":
         await make_uplink(settings).close()
-    elif not (os.environ.keys() >= OF_THE_RUNTIME or os.environ.keys() >= OF_ITS_DEBUGGER):
-        raise SettingsError(_no_runtime("its variables, such as IOTEDGE_WORKLOADURI, are not set"))
+    else:
+        _require_runtime()
 
 
 def make_trials(settings: EdgeSettings, sources: SourcesDocument) -> list[ConfiguredSource]:
@@ -174,10 +192,12 @@ def _source_errors() -> Iterator[None]:
         raise SettingsError(str(error)) from None
 
 
-def _configured_source(settings: EdgeSettings, config: SourceConfig, namesakes: Namesakes) -> ConfiguredSource:
+def _configured_source(
+    settings: EdgeSettings, config: SourceConfig, namesakes: Namesakes, inputs: Inputs | None
+) -> ConfiguredSource:
     client_id, tally = client_id_of(replica_name(settings), config.name), SourceTally()
     with _source_errors():
-        source = make_source(config, client_id, tally, namesakes)
+        source = make_source(config, client_id, tally, namesakes, inputs)
     check = None
     if settings.identity_check_seconds and is_probed(config):
         check = IdentityCheck(
@@ -244,9 +264,12 @@ def make_iot_uplink(settings: EdgeSettings) -> IotUplink:
 
     timeout = settings.send_timeout_seconds
     if settings.uplink == "iot-edge":
-        try:
+        _require_runtime()
+        if os.environ.keys() >= OF_THE_RUNTIME:
             return IotUplink.from_edge_environment(timeout)
-        except (OSError, ClientError) as error:
+        try:
+            return IotUplink.from_debugger(timeout)
+        except (OSError, ClientError, ValueError) as error:
             raise SettingsError(_no_runtime(error)) from None
     try:
         ca_pem = settings.ca_file.read_text() if settings.ca_file else None
@@ -256,6 +279,12 @@ def make_iot_uplink(settings: EdgeSettings) -> IotUplink:
         ) from None
     with _connection_string_errors():
         return IotUplink.from_connection_string(secret(settings), ca_pem, timeout)
+
+
+def _require_runtime() -> None:
+    """Raises SettingsError if the runtime's variables are not there. Whether it answers shows when the uplink connects."""
+    if not (os.environ.keys() >= OF_THE_RUNTIME or os.environ.keys() >= OF_ITS_DEBUGGER):
+        raise SettingsError(_no_runtime("its variables, such as IOTEDGE_WORKLOADURI, are not set"))
 
 
 def _no_runtime(why: object) -> str:

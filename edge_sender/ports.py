@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol, runtime_checkable
@@ -68,6 +69,40 @@ class Twin(Protocol):
     async def on_change(self, changed: Callable[[], None]) -> None:
         """`changed` is called after each change of a desired property."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleMessage:
+    """What another module of the same gateway sent to this one."""
+
+    input: str
+    body: bytes
+    content_type: str | None
+    content_encoding: str | None
+    properties: Mapping[str, str]
+    """Set by the other module."""
+    system: Mapping[str, str]
+    """Set by the gateway's hub, such as which module it is (`$.cmid`)."""
+
+
+class Inputs(Protocol):
+    """The inputs of this module, on the uplink's connection. The hub keeps a message until this process has it."""
+
+    def listening(self, name: str, take: Callable[[ModuleMessage], None]) -> AbstractContextManager[None]:
+        """Within it `take` is called with each message of this input, and with some of those that nobody listens to."""
+        ...
+
+    async def subscribe(self) -> None:
+        """Returns once messages come. May be called again. Raises UplinkError."""
+        ...
+
+
+@runtime_checkable
+class Receiving(Protocol):
+    """An uplink of a module, by which it also hears other modules."""
+
+    @property
+    def inputs(self) -> Inputs: ...
 
 
 class Intake(Protocol):

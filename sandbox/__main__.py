@@ -10,9 +10,13 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sandbox.hub.log import DEFAULT_RETENTION_SECONDS
 from sandbox.plant.sources import MACHINES
+
+if TYPE_CHECKING:
+    from sandbox.hub.mqtt_face.routes import Route
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -50,6 +54,15 @@ def _add_hub(parser: argparse.ArgumentParser) -> None:
         "--device", action="append", default=[], metavar="DEVICE[/MODULE]", help="an identity of the IoT Hub"
     )
     parser.add_argument(
+        "--route",
+        action="append",
+        default=[],
+        type=_route,
+        metavar="ROUTE",
+        help="of each device's edgeHub, such as 'FROM /messages/modules/publisher/* INTO "
+        'BrokeredEndpoint("/modules/edge-sender/inputs/plant")\' (default: all messages of modules go to the hub)',
+    )
+    parser.add_argument(
         "--policy",
         action="append",
         default=[],
@@ -69,6 +82,15 @@ def _add_hub(parser: argparse.ArgumentParser) -> None:
         "(default: a new one)."
     )
     parser.set_defaults(run=_run_hub)
+
+
+def _route(text: str) -> Route:
+    from sandbox.hub.mqtt_face.routes import parse_route
+
+    try:
+        return parse_route(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _policy(text: str) -> tuple[str, frozenset[str]]:
@@ -218,6 +240,7 @@ async def _run_hub(arguments: argparse.Namespace) -> int:
         hubs={name: int(count or 1) for name, _, count in (hub.partition(":") for hub in hubs)},
         consumer_groups=tuple(arguments.consumer_group or ["dedup"]),
         devices=tuple(arguments.device),
+        routes=tuple(arguments.route),
         policies=dict(arguments.policy),
         retention_seconds=arguments.retention_seconds,
         advertise=arguments.advertise,

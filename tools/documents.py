@@ -107,7 +107,13 @@ def edge_page() -> str:
 
 
 EDGE_COMMON = ("name", "kind", "identity", "sequence", "event_type")
-SOURCE_KINDS = {"opcua": "OpcUaConfig", "mqtt": "MqttConfig", "file": "FileConfig", "synthetic": "SyntheticConfig"}
+SOURCE_KINDS = {
+    "opcua": "OpcUaConfig",
+    "mqtt": "MqttConfig",
+    "file": "FileConfig",
+    "edgehub": "EdgeHubConfig",
+    "synthetic": "SyntheticConfig",
+}
 
 NODE_TABLES = {"nodes": "Nodes", "a rule of nodes": "NodeRule", "overrides": "NodeOverride"}
 

@@ -34,6 +34,19 @@ class NoTimeError(NoIdentityError):
     """What it lacks is a time."""
 
 
+class Sent(NamedTuple):
+    """How another sender wrote a reading."""
+
+    agreed: Any
+    """What two copies must agree on."""
+    payload: bytes
+    """What is passed on as its data, as JSON."""
+    properties: bytes
+    """Those of its message, as a JSON object of texts; empty if it had none."""
+    is_event: bool
+    """Whether it is an event, whose identity is what it says, whatever the strategy of values is."""
+
+
 class Sample(NamedTuple):
     """A reading as its source delivered it, before it has an id."""
 
@@ -42,12 +55,14 @@ class Sample(NamedTuple):
     time_ns: int | None
     """Source time in nanoseconds since 1970; None if the source gives none."""
     data: Any
-    """JSON-serialisable payload."""
+    """JSON-serialisable payload; of another sender's reading, what tells it apart."""
+    sent: Sent | None = None
+    """None: the payload is this sender's own."""
 
     @property
     def value(self) -> Any:
-        """What two copies must agree on: all of it."""
-        return self.data
+        """What two copies must agree on: all of it, if no format says more."""
+        return self.data if self.sent is None else self.sent.agreed
 
 
 class Identifiable(Protocol):

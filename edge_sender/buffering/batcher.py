@@ -37,13 +37,16 @@ class Batcher:
     _deadline: float = 0.0
 
     def add(self, reading: Reading, place: Place | None, now: float) -> list[Parcel]:
-        """Add a reading and return the parcels that are now complete. A reading above the size limit is sent alone."""
+        """Add a reading and return the parcels that are now complete. A reading above the size limit is sent alone, and one
+        with other properties begins another message."""
         if self.limits.max_readings == 1:
             return [_parcel(single(reading), [] if place is None else [place])]
         size = reading.size + 1
-        full = self.flush() if self._readings and self._bytes + size > self.limits.max_bytes else []
+        is_other = bool(self._readings) and self._readings[0].properties != reading.properties
+        full = self.flush() if is_other or (self._readings and self._bytes + size > self.limits.max_bytes) else []
         if not self._readings:
             self._deadline = now + self.limits.max_seconds
+            self._bytes += len(reading.properties)
         self._readings.append(reading)
         if place is not None:
             self._places.append(place)

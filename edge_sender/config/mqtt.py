@@ -21,6 +21,16 @@ class MqttConfig(CommonConfig):
     port: int = Field(1883, ge=1, le=65535, description="Port of the broker.")
     topics: tuple[str, ...] = Field(min_length=1, description="Topic filters.")
     uri_prefix: str = Field(description="The source's URI is this prefix followed by the topic, percent-encoded.")
+    payload: Literal["json", "sparkplug"] = Field(
+        "json",
+        description="`json`: each message is a reading, as JSON or text. `sparkplug`: Sparkplug B, of which each metric of "
+        "NDATA and DDATA is a reading; its source is the prefix, group, edge node, device and metric.",
+    )
+    rebirth: bool = Field(
+        False,
+        description="With `sparkplug`: ask an edge node for its births (NCMD, at most once a minute) when an alias is "
+        "unknown or messages are missing. Without it the sender publishes nothing.",
+    )
     time: str | None = Field(None, description="Member of the payload that holds the source time.")
     time_format: TimeFormat = Field("rfc3339", description=TIME_FORMAT)
     retained: Literal["skip", "once", "take"] = Field(
@@ -68,6 +78,14 @@ class MqttConfig(CommonConfig):
         if not is_uri_reference(value + "topic"):
             raise ValueError(f"{value!r} is not the beginning of a URI; perhaps {as_uri(value)!r}")
         return value
+
+    @model_validator(mode="after")
+    def _fits_its_payload(self) -> MqttConfig:
+        if self.payload == "json" and self.rebirth:
+            raise ValueError("rebirth needs payload: sparkplug")
+        if self.payload == "sparkplug" and (given := self.model_fields_set & {"time", "time_format", "sequence"}):
+            raise ValueError(f"{min(given)} is for payload: json; the metrics of Sparkplug have their own times")
+        return self
 
     @model_validator(mode="after")
     def _fits(self) -> MqttConfig:

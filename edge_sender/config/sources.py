@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from edge_sender.config.common import CommonConfig
+from edge_sender.config.edgehub import EdgeHubConfig
 from edge_sender.config.file import FileConfig
 from edge_sender.config.mqtt import MqttConfig
 from edge_sender.config.namesakes import check_names
@@ -31,7 +32,9 @@ class SyntheticConfig(CommonConfig):
     interval_seconds: float = Field(1.0, ge=0.001, le=86_400, description="Time between two readings of a source.")
 
 
-SourceConfig = Annotated[OpcUaConfig | MqttConfig | FileConfig | SyntheticConfig, Field(discriminator="kind")]
+SourceConfig = Annotated[
+    OpcUaConfig | MqttConfig | FileConfig | EdgeHubConfig | SyntheticConfig, Field(discriminator="kind")
+]
 
 
 class SourcesDocument(BaseModel):
@@ -45,6 +48,9 @@ class SourcesDocument(BaseModel):
         names = [source.name for source in sources]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"the name {min(twice)} is given twice")
+        inputs = [source.input for source in sources if isinstance(source, EdgeHubConfig)]
+        if twice := {name for name in inputs if inputs.count(name) > 1}:
+            raise ValueError(f"the input {min(twice)} is given to two sources")
         check_names([source for source in sources if isinstance(source, OpcUaConfig)])
         return sources
 
@@ -54,8 +60,11 @@ NO_SOURCES = SourcesDocument.model_construct(sources=())
 
 def is_probed(config: SourceConfig) -> bool:
     """Whether its ids can be checked with a second subscription to the same server. Readings of `sampling: aligned` have
-    exact times, and a second reader would only ask the server twice as often."""
-    return isinstance(config, MqttConfig) or (isinstance(config, OpcUaConfig) and config.sampling == "subscription")
+    exact times, and a second reader would only ask the server twice as often; metrics of Sparkplug are stamped by their edge
+    node, once for all who read them."""
+    return (isinstance(config, MqttConfig) and config.payload == "json") or (
+        isinstance(config, OpcUaConfig) and config.sampling == "subscription"
+    )
 
 
 def parse_sources(text: str) -> SourcesDocument:

@@ -17,6 +17,8 @@ from wire.ids import Count, Sample
 from wire.times import rfc3339
 
 SINGLE_CONTENT_TYPE = "application/json"
+BEHIND = b"\n"
+"""JSON as it is written here holds no line feed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,23 +26,28 @@ class Reading:
     """A reading with its id. It never changes again, however often it is sent."""
 
     head: bytes
-    """The CloudEvents attributes, as a JSON object."""
+    """The CloudEvents attributes, as a JSON object; behind a line feed, the properties of another sender's message, too."""
     data: bytes
     """The payload as JSON."""
     mark: bytes = field(default=b"", compare=False)
     """By which the reading is recognised as its source's last one; empty if that is not needed, or it was read from disk."""
 
     @property
+    def properties(self) -> bytes:
+        """Those with which another sender sent it, as a JSON object of texts; empty if there are none."""
+        return self.head.partition(BEHIND)[2]
+
+    @property
     def attributes(self) -> dict[str, str]:
         """The attributes without `datacontenttype`, which is the message's content type when a reading is sent singly."""
-        attributes: dict[str, str] = json.loads(self.head)
+        attributes: dict[str, str] = json.loads(self.head.partition(BEHIND)[0])
         del attributes["datacontenttype"]
         return attributes
 
     @property
     def encoded(self) -> bytes:
         """The whole event in JSON format, as it appears in a batch."""
-        return b'%b,"data":%b}' % (self.head[:-1], self.data)
+        return b'%b,"data":%b}' % (self.head.partition(BEHIND)[0][:-1], self.data)
 
     @property
     def size(self) -> int:
@@ -68,9 +75,12 @@ def make_reading(
         attributes["sequence"] = f"{count.number:0{SEQUENCE_DIGITS}d}"
         if count.epoch:
             attributes["sequenceepoch"] = count.epoch
-    head = _dumps({**attributes, "datacontenttype": SINGLE_CONTENT_TYPE})
+    head = _dumps({**attributes, "datacontenttype": SINGLE_CONTENT_TYPE}).encode()
     mark = mark_of(sample.source, attributes["id"]) if is_marked else b""
-    return Reading(head.encode(), _dumps(sample.data).encode(), mark)
+    if sample.sent is None:
+        return Reading(head, _dumps(sample.data).encode(), mark)
+    behind = BEHIND + sample.sent.properties if sample.sent.properties else b""
+    return Reading(head + behind, sample.sent.payload, mark)
 
 
 def mark_of(source: str, reading_id: str) -> bytes:
@@ -81,7 +91,7 @@ def mark_of(source: str, reading_id: str) -> bytes:
 def mark_from(head: bytes) -> bytes:
     """The mark of a reading from disk; empty, if it is not one of ours."""
     try:
-        attributes = json.loads(head)
+        attributes = json.loads(head.partition(BEHIND)[0])
         return mark_of(attributes["source"], attributes["id"])
     except (ValueError, KeyError, TypeError):
         return b""
@@ -94,10 +104,17 @@ def _dumps(value: object) -> str:
 def single(reading: Reading) -> Message:
     """Binary mode: the attributes are application properties, and the payload is the body."""
     attributes = reading.attributes
-    properties = {PROPERTY_PREFIX + name: value for name, value in attributes.items()}
+    own = {PROPERTY_PREFIX + name: value for name, value in attributes.items()}
+    properties = {**_texts(reading.properties), **own}
     return Message(reading.data, SINGLE_CONTENT_TYPE, properties, 1, attributes["id"])
 
 
 def batch(readings: Sequence[Reading]) -> Message:
+    """Of readings with the same properties."""
     body = b"[" + b",".join(reading.encoded for reading in readings) + b"]"
-    return Message(body, BATCH_CONTENT_TYPE, {}, len(readings))
+    return Message(body, BATCH_CONTENT_TYPE, _texts(readings[0].properties), len(readings))
+
+
+def _texts(properties: bytes) -> dict[str, str]:
+    texts: dict[str, str] = json.loads(properties) if properties else {}
+    return texts

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 from wire.ids import (
     USUAL_MEMBERS,
+    Content,
     Count,
     Identity,
     Members,
@@ -16,6 +17,8 @@ from wire.ids import (
     parse_strategy,
     reading_id,
 )
+
+EVENT = Content()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,9 @@ def mint(sample: Sample, rules: IdentityRules, count: Count | None = None) -> st
 
     Raises NoIdentityError.
     """
-    identity = rules.of(sample.source)
+    identity = EVENT if sample.sent is not None and sample.sent.is_event else rules.of(sample.source)
+    if sample.sent is not None and sample.data is None and isinstance(identity, Content):
+        raise NoIdentityError(f"{sample.source}: nothing of its content is there")
     if count is not None and isinstance(identity, Sequence):
         return reading_id(sample.source, identity.name, identity.fields_of(count))
     return reading_id(sample.source, identity.name, identity.fields(sample))

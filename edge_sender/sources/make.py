@@ -4,27 +4,40 @@ from __future__ import annotations
 
 import os
 import ssl
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from edge_sender.config.edgehub import EdgeHubConfig
 from edge_sender.config.file import FileConfig
 from edge_sender.config.mqtt import MqttConfig
 from edge_sender.config.opcua import OpcUaConfig
 from edge_sender.config.sources import SourceConfig, SyntheticConfig
 from edge_sender.counters import SourceTally
 from edge_sender.namesakes import Namesakes
-from edge_sender.ports import Placed, Source, SourceConfigError
+from edge_sender.ports import Inputs, Placed, Source, SourceConfigError
 from edge_sender.survey import Asked, Survey
 from wire.uris import UriTemplate
 
 if TYPE_CHECKING:
+    from edge_sender.sources.mqtt.format import MqttFormat
+    from edge_sender.sources.mqtt.sparkplug import SparkplugFormat
     from edge_sender.sources.opcua.security import Channel, User
     from edge_sender.sources.opcua.servers import Server
 
 
-def make_source(config: SourceConfig, client_id: str, tally: SourceTally, namesakes: Namesakes | None = None) -> Source:
-    """`tally` is kept by the source, and `namesakes` by all of a sender. Raises SourceConfigError."""
+def make_source(
+    config: SourceConfig,
+    client_id: str,
+    tally: SourceTally,
+    namesakes: Namesakes | None = None,
+    inputs: Inputs | None = None,
+) -> Source:
+    """`tally` is kept by the source, and `namesakes` by all of a sender. `inputs` are those of this module, if it is one.
+    Raises SourceConfigError."""
+    if isinstance(config, EdgeHubConfig):
+        return _edgehub(config, inputs)
     return _make(config, config.name, client_id, tally, namesakes or Namesakes(), is_probe=False)
 
 
@@ -65,6 +78,8 @@ def _make(
             return _mqtt(config, name, client_id, keep_session=not is_probe)
         case FileConfig():
             return _file(config, name)
+        case EdgeHubConfig():
+            return _edgehub(config, None)
         case SyntheticConfig():
             return _synthetic(config, name)
 
@@ -116,7 +131,6 @@ def _password(name: str, variable: str | None) -> str | None:
 
 def _mqtt(config: MqttConfig, name: str, client_id: str, *, keep_session: bool) -> Source:
     from edge_sender.sources.mqtt.client import MqttBroker
-    from edge_sender.sources.mqtt.format import MqttFormat
     from edge_sender.sources.mqtt.source import MqttSource
 
     password = _password(config.name, config.password_env)
@@ -130,8 +144,20 @@ def _mqtt(config: MqttConfig, name: str, client_id: str, *, keep_session: bool) 
         config.websocket_path,
         config.session_expiry_seconds,
     )
-    form = MqttFormat(config.topics, config.uri_prefix, config.time, config.time_format)
-    return MqttSource(name, broker, form, client_id, keep_session=keep_session, retained=config.retained)
+    return MqttSource(
+        name, broker, _mqtt_format(config, asks=keep_session), client_id, keep_session=keep_session, retained=config.retained
+    )
+
+
+def _mqtt_format(config: MqttConfig, *, asks: bool) -> MqttFormat | SparkplugFormat:
+    """`asks`: whether it may ask edge nodes for something, if the configuration says so."""
+    from edge_sender.sources.mqtt.format import MqttFormat
+
+    if config.payload == "json":
+        return MqttFormat(config.topics, config.uri_prefix, config.time, config.time_format)
+    from edge_sender.sources.mqtt.sparkplug import SparkplugFormat
+
+    return SparkplugFormat(config.topics, config.uri_prefix, time.monotonic, asks=asks and config.rebirth)
 
 
 def _tls(config: MqttConfig) -> ssl.SSLContext:
@@ -170,6 +196,14 @@ def _file(config: FileConfig, name: str) -> Source:
         dialect if config.format == "csv" else None,
     )
     return FileSource(name, config.path, form, follow=config.follow, rotated=config.rotated)
+
+
+def _edgehub(config: EdgeHubConfig, inputs: Inputs | None) -> Source:
+    from edge_sender.sources.edgehub.format import ModuleFormat
+    from edge_sender.sources.edgehub.source import EdgeHubSource
+
+    form = ModuleFormat(config.format, config.options, config.uri_prefix, config.data)
+    return EdgeHubSource(config.name, config.input, form, inputs)
 
 
 def _synthetic(config: SyntheticConfig, name: str) -> Source:

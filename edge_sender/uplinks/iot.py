@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -12,6 +13,7 @@ from azure.iot.device.aio import IoTHubDeviceClient, IoTHubModuleClient
 from azure.iot.device.exceptions import CredentialError
 
 from edge_sender.ports import Message, MessageRefusedError, UplinkError
+from edge_sender.uplinks.inputs import ModuleInputs
 from edge_sender.uplinks.twin import TROUBLE, Twin
 
 logger = logging.getLogger(__name__)
@@ -23,15 +25,22 @@ MAX_PROPERTIES_BYTES = 8 * 1024
 """IoT Hub's limit. That of MQTT for a topic, which holds the properties, is higher."""
 
 
+def _client_of_the_environment() -> Any:
+    return IoTHubModuleClient.create_from_edge_environment(**CONNECTION)
+
+
 class IotUplink:
     """Sends telemetry with QoS 1.
 
     In the SDK a send that was in progress when the connection dropped waits forever, so each has a time-out.
     """
 
-    def __init__(self, client: Any, *, timeout_seconds: float) -> None:
-        self._client = client
+    def __init__(self, make_client: Callable[[], Any], *, timeout_seconds: float) -> None:
+        """`make_client` may block, and is called again until it succeeds; then once and for all."""
+        self._make_client = make_client
+        self._made: Any = None
         self.timeout_seconds = timeout_seconds
+        self.inputs = ModuleInputs(lambda: self._client)
 
     @classmethod
     def from_connection_string(cls, connection_string: str, ca_pem: str | None, timeout_seconds: float) -> IotUplink:
@@ -39,27 +48,52 @@ class IotUplink:
         kind = IoTHubModuleClient if "ModuleId=" in connection_string else IoTHubDeviceClient
         options: dict[str, Any] = {"server_verification_cert": ca_pem} if ca_pem else {}
         client = kind.create_from_connection_string(connection_string, **CONNECTION, **options)
-        return cls(client, timeout_seconds=timeout_seconds)
+        return cls(lambda: client, timeout_seconds=timeout_seconds)
 
     @classmethod
     def from_edge_environment(cls, timeout_seconds: float) -> IotUplink:
-        """A module started by the IoT Edge runtime (IOTEDGE_*) or by its debugger (EdgeHubConnectionString)."""
-        client = IoTHubModuleClient.create_from_edge_environment(**CONNECTION)
-        return cls(client, timeout_seconds=timeout_seconds)
+        """A module started by the IoT Edge runtime (IOTEDGE_*). After a boot the runtime's workload API, which signs its
+        tokens, may come later than the module; `connect` waits for it."""
+        return cls(_client_of_the_environment, timeout_seconds=timeout_seconds)
+
+    @classmethod
+    def from_debugger(cls, timeout_seconds: float) -> IotUplink:
+        """A module started by the runtime's debugger (EdgeHubConnectionString). Raises ValueError or OSError."""
+        client = _client_of_the_environment()
+        return cls(lambda: client, timeout_seconds=timeout_seconds)
+
+    @property
+    def _client(self) -> Any:
+        """Raises UplinkError until it is made, which `connect` does."""
+        if self._made is None:
+            raise UplinkError("not connected yet")
+        return self._made
 
     @property
     def twin(self) -> Twin:
         """The twin on the same connection; its calls work only after `connect`."""
-        return Twin(self._client, timeout_seconds=self.timeout_seconds)
+        return Twin(lambda: self._client, timeout_seconds=self.timeout_seconds)
 
     async def connect(self) -> None:
+        await self._make()
         try:
             async with asyncio.timeout(self.timeout_seconds):
+                if self.inputs.is_wanted:
+                    await self.inputs.subscribe()
                 await self._client.connect()
         except CredentialError as error:
             raise UplinkError(f"IoT Hub refused the credentials of EDGE_CONNECTION_STRING ({error})") from error
         except TROUBLE as error:
             raise UplinkError(f"can't connect: {error!r}") from error
+
+    async def _make(self) -> None:
+        """Raises UplinkError."""
+        if self._made is None:
+            try:
+                self._made = await asyncio.to_thread(self._make_client)
+            except (*TROUBLE, ValueError) as error:
+                why = error.__cause__ or error
+                raise UplinkError(f"the IoT Edge runtime's workload API does not answer as it should: {why}") from error
 
     async def send(self, message: Message) -> None:
         properties = sum(len(quote(key + value)) for key, value in message.properties.items())
@@ -80,6 +114,8 @@ class IotUplink:
             raise UplinkError(f"a send was not acknowledged: {error!r}") from error
 
     async def close(self) -> None:
+        if self._made is None:
+            return
         try:
             async with asyncio.timeout(self.timeout_seconds):
                 await self._client.shutdown()

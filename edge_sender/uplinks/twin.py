@@ -20,7 +20,8 @@ TROUBLE = (ClientError, OperationCancelled, OperationTimeout, OSError, TimeoutEr
 class Twin:
     """All calls raise UplinkError."""
 
-    def __init__(self, client: Any, *, timeout_seconds: float) -> None:
+    def __init__(self, client: Callable[[], Any], *, timeout_seconds: float) -> None:
+        """`client` returns the SDK's, or raises UplinkError."""
         self._client = client
         self._timeout = timeout_seconds
 
@@ -28,7 +29,7 @@ class Twin:
         """All desired properties, with `$version`."""
         try:
             async with asyncio.timeout(self._timeout):
-                twin = await self._client.get_twin()
+                twin = await self._client().get_twin()
         except TROUBLE as error:
             raise UplinkError(f"the twin can't be read: {error!r}") from error
         desired: dict[str, Any] = twin["desired"]
@@ -37,7 +38,7 @@ class Twin:
     async def report(self, reported: dict[str, Any]) -> None:
         try:
             async with asyncio.timeout(self._timeout):
-                await self._client.patch_twin_reported_properties(reported)
+                await self._client().patch_twin_reported_properties(reported)
         except TROUBLE as error:
             raise UplinkError(f"the twin can't be written: {error!r}") from error
 
@@ -52,6 +53,6 @@ class Twin:
             loop.call_soon_threadsafe(changed)
 
         try:
-            await asyncio.to_thread(setattr, self._client, "on_twin_desired_properties_patch_received", on_patch)
+            await asyncio.to_thread(setattr, self._client(), "on_twin_desired_properties_patch_received", on_patch)
         except TROUBLE as error:
             raise UplinkError(f"the twin can't be watched: {error!r}") from error

@@ -20,6 +20,7 @@ from sandbox.hub.control import Control
 from sandbox.hub.entra import JwtKey
 from sandbox.hub.log import DEFAULT_RETENTION_SECONDS, Hub
 from sandbox.hub.mqtt_face.face import MqttFace
+from sandbox.hub.mqtt_face.routes import Route
 from sandbox.hub.mqtt_face.telemetry import MAX_D2C_BYTES
 from sandbox.hub.namespace import POLICIES, POLICY, Device, Namespace, device_key, new_key
 from sandbox.hub.websocket import OverWebSocket
@@ -46,6 +47,8 @@ class HubOptions:
     consumer_groups: tuple[str, ...] = ("dedup",)
     devices: tuple[str, ...] = ()
     """Each is `device` or `device/module`."""
+    routes: tuple[Route, ...] = ()
+    """Of the edgeHub of every device: where messages of its modules go; without any, to the hub."""
     retention_seconds: float = DEFAULT_RETENTION_SECONDS
     advertise: str | None = None
     """The host name under which clients reach the hub; default: `host`."""
@@ -103,7 +106,7 @@ class StandIn:
         self.ca_file: Path | None = None
         self._broker = Broker(self.namespace)
         self._listeners: list[Listener] = []
-        self._mqtt = MqttFace(self.namespace, TELEMETRY if TELEMETRY in hubs else next(iter(hubs)))
+        self._mqtt = MqttFace(self.namespace, TELEMETRY if TELEMETRY in hubs else next(iter(hubs)), options.routes)
         self._control: asyncio.Server | None = None
         self._expiry: asyncio.Task[None] | None = None
 

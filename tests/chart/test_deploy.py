@@ -14,8 +14,11 @@ import pytest
 import yaml
 
 from dedup_service.config.settings import Settings
+from edge_sender.config.edgehub import EdgeHubConfig
 from edge_sender.config.settings import PREFIX, EdgeSettings, load, with_twin
 from edge_sender.config.sources import parse_sources
+from sandbox.hub.mqtt_face.routes import parse_route, targets
+from sandbox.hub.namespace import Device
 from tests.support.chart import KUBERNETES
 
 ROOT = Path(__file__).parents[2]
@@ -86,6 +89,43 @@ def test_what_edge_and_runtime_keep_arrives_within_the_services_window(manifest:
     kept.add(hub["storeAndForwardConfiguration"]["timeToLiveSecs"])
     spool = desired(manifest, "edge-sender")["spool_max_age_seconds"]
     assert max(kept) + spool < Settings.model_fields["window_seconds"].default
+
+
+# --- IoT Edge, with modules that are there already
+
+
+@pytest.fixture
+def beside_a_publisher() -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((DEPLOY / "iot-edge" / "opc-publisher.template.json").read_text())["modulesContent"]
+    return content
+
+
+def test_the_manifests_differ_by_the_publisher_alone(manifest: dict[str, Any], beside_a_publisher: dict[str, Any]) -> None:
+    other = modules(beside_a_publisher)
+    assert {name: module for name, module in other.items() if name != "opcpublisher"} == modules(manifest)
+    options = other["opcpublisher"]["settings"]["createOptions"]
+    assert len(options) <= CREATE_OPTION_LIMIT
+    assert json.loads(options)
+
+
+def test_the_publishers_messages_come_to_the_senders_input_and_only_the_senders_go_to_the_hub(
+    beside_a_publisher: dict[str, Any],
+) -> None:
+    routes = [parse_route(route["route"]) for route in desired(beside_a_publisher, "$edgeHub")["routes"].values()]
+    _, sources = with_twin(load(twin=True), desired(beside_a_publisher, "edge-sender"))
+    (source,) = sources.sources
+    assert isinstance(source, EdgeHubConfig)
+    publisher, sender = (Device("gw-a", name, "") for name in ("opcpublisher", "edge-sender"))
+    assert list(targets(routes, publisher, "any")) == [("edge-sender", source.input)]
+    assert list(targets(routes, sender, None)) == [None]
+
+
+def test_what_waits_on_the_way_through_all_of_them_arrives_within_the_services_window(
+    beside_a_publisher: dict[str, Any],
+) -> None:
+    routes = desired(beside_a_publisher, "$edgeHub")["routes"].values()
+    spool = desired(beside_a_publisher, "edge-sender")["spool_max_age_seconds"]
+    assert sum(route["timeToLiveSecs"] for route in routes) + spool < Settings.model_fields["window_seconds"].default
 
 
 # --- Kubernetes

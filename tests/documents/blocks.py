@@ -38,6 +38,7 @@ class Kind(StrEnum):
     VALUES = "values of the chart"
     CAPTURED = "captured messages, or one"
     EXAMPLE = "what becomes of a message, which test_format_pages holds"
+    ROUTES = "routes of IoT Edge"
     TREE = "folders and modules"
     MAPPING = "Azure Data Explorer's mapping"
     PICTURE = "a picture made of words and arrows"
@@ -50,6 +51,7 @@ BEGINNINGS = {
     Kind.VALUES: r"settings:$",
     Kind.CAPTURED: r'\{"(each|events|properties|body)',
     Kind.EXAMPLE: r"in {2,}\S",
+    Kind.ROUTES: r"FROM /messages/",
     Kind.TREE: r"\w+/$",
     Kind.MAPPING: r"\.create table",
     Kind.PICTURE: r"[^\n]*(─▶|→)",

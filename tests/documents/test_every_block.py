@@ -23,6 +23,7 @@ from edge_sender.config.settings import PREFIX as EDGE_PREFIX
 from edge_sender.config.settings import load as load_edge
 from edge_sender.config.sources import parse_sources
 from sandbox.amqp.messages import APPLICATION_PROPERTIES, BareMessage, data_section, properties_section, section
+from sandbox.hub.mqtt_face.routes import parse_route
 from sandbox.hub.stand_in import HubOptions, StandIn
 from tests.documents.blocks import CLOUD, ROOT, Block, Kind, blocks, inline_commands, pages, typed
 from tests.documents.line import NAMESPACE, build
@@ -215,6 +216,11 @@ def test_variables_are_accepted(block: Block) -> None:
 def test_captured_messages_can_be_read(block: Block) -> None:
     written = json.loads(block.text)
     assert read(json.dumps(written if "events" in written else {"events": [{"body": {}, **written}]}).encode())
+
+
+@pytest.mark.parametrize("block", of_kind(Kind.ROUTES), ids=str)
+def test_routes_are_accepted(block: Block) -> None:
+    assert all(parse_route(line) for line in block.text.splitlines())
 
 
 @pytest.mark.parametrize("block", of_kind(Kind.TREE), ids=str)

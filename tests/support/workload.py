@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 @contextmanager
-def workload_api(module: str, generation: str, key: str, ca_pem: str) -> Iterator[str]:
+def workload_api(module: str, generation: str, key: str, ca_pem: str, port: int = 0) -> Iterator[str]:
     """Yields the address for IOTEDGE_WORKLOADURI. Runs on its own thread, because the SDK blocks its caller meanwhile."""
 
     class Api(BaseHTTPRequestHandler):
@@ -42,7 +42,7 @@ def workload_api(module: str, generation: str, key: str, ca_pem: str) -> Iterato
         def log_message(self, *_: object) -> None:
             return
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Api)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"

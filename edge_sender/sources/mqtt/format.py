@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edge_sender.sources.misfits import Misfit
 from edge_sender.sources.payloads import as_text, decode_json, text_of
 from wire.ids import Sample
 from wire.times import TimeFormat, parse_time
@@ -19,6 +21,22 @@ class MqttFormat:
     time: str | None
     """Member of the payload that holds the source time. The time of arrival is never used."""
     time_format: TimeFormat
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Of misfits, beside `unusable`."""
+        return ()
+
+    def samples(self, topic: str, payload: bytes) -> Iterator[Sample | Misfit]:
+        """Whatever a message holds, it raises nothing."""
+        try:
+            yield self.sample(topic, payload)
+        except (ValueError, ArithmeticError, RecursionError) as error:
+            yield Misfit("unusable", str(error))
+
+    def commands(self) -> Sequence[tuple[str, bytes]]:
+        """What is to be published now: (topic, payload)."""
+        return ()
 
     def sample(self, topic: str, payload: bytes) -> Sample:
         """Raises ValueError for a topic that makes no URI."""

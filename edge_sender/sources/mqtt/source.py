@@ -9,11 +9,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import paho.mqtt.client as paho
 
 from edge_sender.ports import Intake
+from edge_sender.sources.misfits import Misfit
 from edge_sender.sources.mqtt.client import (
     REFUSED,
     SESSION_TAKEN_OVER,
@@ -26,6 +27,9 @@ from edge_sender.sources.mqtt.client import (
 from edge_sender.sources.mqtt.format import MqttFormat
 from edge_sender.sources.mqtt.retained import Retained, RetainedFilter
 
+if TYPE_CHECKING:
+    from edge_sender.sources.mqtt.sparkplug import SparkplugFormat
+
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
@@ -33,6 +37,8 @@ SHORT_SECONDS = 10.0
 SHORT_CONNECTIONS = 3
 """After so many connections in a row that ended so soon, another client seems to have the same id."""
 REASONS = ("retained", "unusable")
+QUIET = ("no-reading",)
+"""What is usual, such as births, and not logged."""
 
 
 def _set_exception(future: asyncio.Future[None], error: Exception) -> None:
@@ -47,7 +53,7 @@ class MqttSource:
         self,
         name: str,
         broker: MqttBroker,
-        form: MqttFormat,
+        form: MqttFormat | SparkplugFormat,
         client_id: str,
         *,
         keep_session: bool,
@@ -58,7 +64,7 @@ class MqttSource:
         self.is_up = False
         self.problem: str | None = "not connected yet"
         self.notice: str | None = None
-        self.skipped = Counter(dict.fromkeys(REASONS, 0))
+        self.skipped = Counter(dict.fromkeys((*REASONS, *form.reasons), 0))
         self.unacknowledged = 0
         self._broker = broker
         self._format = form
@@ -93,7 +99,7 @@ class MqttSource:
                 loop.call_soon_threadsafe(call, *values)
 
         def on_message(_: paho.Client, __: Any, message: paho.MQTTMessage) -> None:
-            later(self._take, message, intake)
+            later(self._take, client, message, intake)
 
         def on_connect(_: paho.Client, __: Any, flags: dict[str, int], code: Any, *___: Any) -> None:
             if int(getattr(code, "value", code)):
@@ -132,21 +138,31 @@ class MqttSource:
             client.disconnect()
             await asyncio.to_thread(thread.join)
 
-    def _take(self, message: paho.MQTTMessage, intake: Intake) -> None:
+    def _take(self, client: paho.Client, message: paho.MQTTMessage, intake: Intake) -> None:
         """Whatever a message holds, it must not end the sender."""
         try:
             topic: str = message.topic
-            if not self._retained.is_new(topic, message.payload, is_retained=bool(message.retain)):
-                self.skipped["retained"] += 1
-                return
-            sample = self._format.sample(topic, message.payload)
-        except (ValueError, ArithmeticError, RecursionError) as error:
-            self.skipped["unusable"] += 1
-            if self.skipped["unusable"] == 1:
-                logger.warning("%s: a message is no reading; further ones will only be counted: %s", self.name, error)
+        except UnicodeDecodeError as error:
+            self._skip(Misfit("unusable", str(error)))
             return
-        self.unacknowledged += message.qos == 0
-        intake.take(sample)
+        if not self._retained.is_new(topic, message.payload, is_retained=bool(message.retain)):
+            self.skipped["retained"] += 1
+            return
+        found = list(self._format.samples(topic, message.payload))
+        samples = [item for item in found if not isinstance(item, Misfit)]
+        self.unacknowledged += message.qos == 0 and bool(samples)
+        for misfit in found:
+            if isinstance(misfit, Misfit):
+                self._skip(misfit)
+        for sample in samples:
+            intake.take(sample)
+        for command in self._format.commands():
+            client.publish(*command)
+
+    def _skip(self, misfit: Misfit) -> None:
+        self.skipped[misfit.reason] += 1
+        if self.skipped[misfit.reason] == 1 and misfit.reason not in QUIET:
+            logger.warning("%s: %s; further ones will only be counted: %s", self.name, misfit.reason, misfit)
 
     def _note_connection(self, session_present: bool) -> None:  # called back
         self._connected_at = self._now()

@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl, quote
@@ -17,10 +17,12 @@ from urllib.parse import parse_qsl, quote
 from sandbox.hub import sas
 from sandbox.hub.log import Hub
 from sandbox.hub.mqtt_face.connection import MqttConnection
+from sandbox.hub.mqtt_face.inputs import OUTPUT, as_input
 from sandbox.hub.mqtt_face.packets import Connect, MqttError, Publish
+from sandbox.hub.mqtt_face.routes import Route, targets
 from sandbox.hub.mqtt_face.session import CALLS, DESIRED_CHANGES, METHODS, TWIN, TWIN_ANSWERS, DeviceSession
-from sandbox.hub.mqtt_face.telemetry import d2c_annotations, d2c_message
-from sandbox.hub.namespace import Namespace
+from sandbox.hub.mqtt_face.telemetry import bag_of, d2c_annotations, d2c_message
+from sandbox.hub.namespace import Device, Namespace
 from sandbox.hub.twins import Properties, Twin, TwinError
 
 CALL_SECONDS = 30.0
@@ -34,9 +36,10 @@ class NotOnlineError(LookupError):
 class MqttFace:
     """Devices connect here; their messages enter the log of a hub, partitioned by device."""
 
-    def __init__(self, namespace: Namespace, telemetry: str) -> None:
-        """`telemetry` names the hub that devices send to."""
+    def __init__(self, namespace: Namespace, telemetry: str, routes: Sequence[Route] = ()) -> None:
+        """`telemetry` names the hub that devices send to. `routes` are those of every device's edgeHub."""
         self._namespace = namespace
+        self._routes = routes
         self._telemetry = telemetry
         self._connections: set[MqttConnection] = set()
         self._online: dict[str, MqttConnection] = {}
@@ -77,6 +80,7 @@ class MqttFace:
         session = self._sessions.setdefault(device.path, DeviceSession(device))
         if connect.clean:
             session.filters.clear()
+        session.inputs.connected()
         self._online[device.path] = connection
         return session, expiry, is_old
 
@@ -90,7 +94,9 @@ class MqttFace:
             self._accept(connection, publish)
 
     def acknowledged(self, connection: MqttConnection, number: int) -> None:
-        _session_of(connection).acknowledged(number)
+        session = _session_of(connection)
+        session.acknowledged(number)
+        self._deliver_inputs(connection, session)
 
     def subscribed(self, connection: MqttConnection) -> None:
         """Send the messages that wait for a device, when it is ready for them."""
@@ -98,6 +104,7 @@ class MqttFace:
         if session.for_messages in session.filters:
             for message in tuple(session.waiting):
                 self._deliver(connection, session, message)
+        self._deliver_inputs(connection, session)
 
     def left(self, connection: MqttConnection, will: Publish | None) -> None:
         self._connections.discard(connection)
@@ -111,6 +118,30 @@ class MqttFace:
 
     def _accept(self, connection: MqttConnection, publish: Publish, *, is_will: bool = False) -> None:
         device = _session_of(connection).device
+        bag = bag_of(publish.topic, device)
+        for target in targets(self._routes, device, dict(parse_qsl(bag)).get(OUTPUT)):
+            if target is None:
+                self._store(connection, publish, device, is_will=is_will)
+            else:
+                self._hand_over(bag, publish.payload, device, *target)
+
+    def _hand_over(self, bag: str, body: bytes, sender: Device, module: str, name: str) -> None:
+        """Into the input of another module of the same device, if there is one."""
+        path = f"{sender.device_id}/{module}"
+        if path not in self._namespace.devices:
+            raise MqttError(f"a route leads to {path}, which does not exist")
+        session = self._sessions.setdefault(path, DeviceSession(self._namespace.devices[path]))
+        session.inputs.put(as_input(bag, body, sender, session.device.resource, name))
+        if (online := self._online.get(path)) is not None:
+            self._deliver_inputs(online, session)
+
+    @staticmethod
+    def _deliver_inputs(connection: MqttConnection, session: DeviceSession) -> None:
+        if session.for_inputs in session.filters:
+            for message in session.inputs.due(session.numbers()):
+                connection.write(message.encoded())
+
+    def _store(self, connection: MqttConnection, publish: Publish, device: Device, *, is_will: bool) -> None:
         hub: Hub | None = self._namespace.hub(self._telemetry)
         if hub is None:
             raise MqttError(f"the hub {self._telemetry!r} was removed")

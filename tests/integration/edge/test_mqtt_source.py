@@ -19,7 +19,8 @@ from edge_sender.sources.make import make_source
 from edge_sender.sources.mqtt.source import MqttSource
 from sandbox.peers.processes import free_port
 from tests.doubles.intake import ListIntake
-from tests.support.senders import until
+from tests.support import sparkplug
+from tests.support.senders import until, until_running
 
 
 async def start_broker(port: int) -> Broker:
@@ -111,3 +112,27 @@ def test_a_password_comes_from_the_environment_and_is_not_shown(monkeypatch: pyt
     assert isinstance(source, MqttSource)
     assert source._broker.password == "hunter2"
     assert "hunter2" not in repr(source._broker)
+
+
+async def test_sparkplug_is_read_and_an_edge_node_that_was_missed_is_asked_for_its_births(
+    broker: tuple[int, list[Broker]],
+) -> None:
+    port, _ = broker
+    config = source_config(port, topics=["spBv1.0/#"], identity="source-time+value", payload="sparkplug", rebirth=True)
+    source, intake = make_source(config, "client-9", SourceTally()), ListIntake()
+    assert isinstance(source, MqttSource)
+    async with until_running(source.run(intake)):
+        await until(lambda: source.is_up, "it does not connect")
+        node = MQTTClient(config={"auto_reconnect": False})
+        await node.connect(f"mqtt://127.0.0.1:{port}/")
+        await node.subscribe([("spBv1.0/g/NCMD/press", QOS_1)])
+        await node.publish("spBv1.0/g/NDATA/press", sparkplug.payload(3, sparkplug.metric(1.0, alias=7)), QOS_1)
+        asked = await asyncio.wait_for(node.deliver_message(), 30)
+        assert asked is not None
+        assert b"Node Control/Rebirth" in bytes(asked.data or b"")
+        await node.publish("spBv1.0/g/NBIRTH/press", sparkplug.payload(0, sparkplug.metric(1.0, name="T", alias=7)), QOS_1)
+        await node.publish("spBv1.0/g/NDATA/press", sparkplug.payload(1, sparkplug.metric(21.5, alias=7)), QOS_1)
+        await until(lambda: len(intake.samples) == 1, "the metric is missing")
+        await node.disconnect()
+    assert [(sample.source, sample.value) for sample in intake.samples] == [("mqtt://plant/g/press//T", 21.5)]
+    assert (source.skipped["unknown-alias"], source.skipped["gap"], source.skipped["unusable"]) == (1, 0, 0)

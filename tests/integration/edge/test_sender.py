@@ -7,6 +7,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from sandbox.plant.server import Plant, PlantOptions
 from sandbox.plant.sources import PACES, QUANTITIES
 from sandbox.plant.stamping import Stamping
 from tests.support import hub
-from tests.support.senders import device_of, make, readings_of, sources
+from tests.support.senders import device_of, make, readings_of, sources, until
 from tests.support.workload import workload_api
 
 EDGES = ("edge-1/sender", "edge-2")
@@ -155,27 +156,55 @@ async def test_an_edge_runs_as_an_iot_edge_module(iot_hub: StandIn, tmp_path: Pa
     assert {item.system_properties[b"iothub-connection-module-id"] for item in events} == {b"sender"}
 
 
-async def test_the_iot_edge_runtime_starts_it_as_a_module(iot_hub: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the environment that the runtime gives a module, and the runtime's workload API."""
+def workload_api_of(iot_hub: StandIn, port: int = 0) -> AbstractContextManager[str]:
     device = iot_hub.namespace.devices["edge-1/sender"]
     assert iot_hub.ca_file is not None
-    with workload_api("sender", device.generation_id, device.key, iot_hub.ca_file.read_text()) as address:
-        for name, value in {
-            "DEVICEID": "edge-1",
-            "MODULEID": "sender",
-            "MODULEGENERATIONID": device.generation_id,
-            "IOTHUBHOSTNAME": iot_hub.namespace.iot_hub_name,
-            "GATEWAYHOSTNAME": iot_hub.options.host,
-            "WORKLOADURI": address,
-            "APIVERSION": "2019-01-30",
-            "AUTHSCHEME": "sasToken",
-        }.items():
-            monkeypatch.setenv(f"IOTEDGE_{name}", value)
+    return workload_api("sender", device.generation_id, device.key, iot_hub.ca_file.read_text(), port)
+
+
+def as_module(iot_hub: StandIn, workload: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sets the variables that the runtime sets."""
+    for name, value in {
+        "DEVICEID": "edge-1",
+        "MODULEID": "sender",
+        "MODULEGENERATIONID": iot_hub.namespace.devices["edge-1/sender"].generation_id,
+        "IOTHUBHOSTNAME": iot_hub.namespace.iot_hub_name,
+        "GATEWAYHOSTNAME": iot_hub.options.host,
+        "WORKLOADURI": workload,
+        "APIVERSION": "2019-01-30",
+        "AUTHSCHEME": "sasToken",
+    }.items():
+        monkeypatch.setenv(f"IOTEDGE_{name}", value)
+
+
+async def test_the_iot_edge_runtime_starts_it_as_a_module(iot_hub: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the environment that the runtime gives a module, and the runtime's workload API."""
+    with workload_api_of(iot_hub) as address:
+        as_module(iot_hub, address, monkeypatch)
         plant = Plant(PlantOptions(free_port(), wait_for_subscribers=1))
         sender = sender_for(iot_hub, plant, EDGES[0], identity="sequence", uplink="iot-edge", connection_string=None)
         await emit(plant, [sender])
     events = await received(iot_hub)
     assert len(ids_by_counter(events, "edge-1")) == plant.emitted
+
+
+async def test_readings_wait_for_a_workload_api_that_starts_late(iot_hub: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a boot the runtime may start a module before it answers it."""
+    port = free_port()
+    as_module(iot_hub, f"http://127.0.0.1:{port}", monkeypatch)
+    plant = Plant(PlantOptions(free_port(), wait_for_subscribers=1))
+    sender = sender_for(iot_hub, plant, EDGES[0], identity="sequence", uplink="iot-edge", connection_string=None)
+
+    async def arrive(started: ExitStack) -> None:
+        await until(lambda: sender.store.readings > 0, "nothing is kept meanwhile")
+        assert not sender.delivery.uplink_is_up
+        started.enter_context(workload_api_of(iot_hub, port))
+
+    with ExitStack() as started:
+        arriving = asyncio.create_task(arrive(started))
+        await emit(plant, [sender])
+        await arriving
+    assert len(ids_by_counter(await received(iot_hub), "edge-1")) == plant.emitted
 
 
 async def test_readings_wait_for_a_hub_that_starts_late(tmp_path: Path) -> None:

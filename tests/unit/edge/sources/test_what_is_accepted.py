@@ -30,6 +30,7 @@ def usual(folder: str) -> list[dict[str, Any]]:
         {**COMMON, "kind": "synthetic"},
         {**COMMON, "kind": "mqtt", "host": "127.0.0.1", "port": port, "topics": ["a"], "uri_prefix": "x:"},
         {**COMMON, "kind": "file", "path": f"{folder}/a.csv", "format": "csv", "uri": "urn:{a}", "time": "a"},
+        {**COMMON, "kind": "edgehub", "input": "plant", "format": "opc-publisher"},
         {**COMMON, "kind": "opcua", "endpoint": f"opc.tcp://127.0.0.1:{port}", "namespace_uri": "urn:n"},
     ]
 
@@ -68,7 +69,7 @@ async def run(source: Any) -> None:
 
 async def test_whatever_is_accepted_can_be_run(tmp_path: Any) -> None:
     (tmp_path / "a.csv").write_text("a,b\n2026-01-01T00:00:00Z,1\n")
-    settings = load(replica="r", uplink="iot", connection_string="HostName=h;DeviceId=d;SharedAccessKey=a")
+    settings = load(replica="r", uplink="iot", connection_string="HostName=h;DeviceId=d;ModuleId=m;SharedAccessKey=a")
     accepted, refused = [], 0
     for document in extremes(str(tmp_path)):
         try:

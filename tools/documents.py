@@ -109,7 +109,7 @@ def edge_page() -> str:
 EDGE_COMMON = ("name", "kind", "identity", "sequence", "event_type")
 SOURCE_KINDS = {"opcua": "OpcUaConfig", "mqtt": "MqttConfig", "file": "FileConfig", "synthetic": "SyntheticConfig"}
 
-NODE_TABLES = {"nodes": "Nodes", "a rule of nodes": "NodeRule", "overrides": "NodeOverride"}
+NODE_TABLES = {"nodes": "Nodes", "a rule of nodes": "NodeRule", "overrides": "NodeOverride", "events": "Events"}
 
 
 def _without(schema: dict[str, Any], keep: Collection[str] = (), drop: Collection[str] = ()) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from edge_sender.config.opcua import OpcUaConfig
 from edge_sender.config.settings import SettingsError, load_sources
 from edge_sender.config.sources import check_sources
 from edge_sender.ports import SourceConfigError
-from edge_sender.survey import Asked, Entry, Survey, Variable
+from edge_sender.survey import Asked, Entry, Notifier, Survey, Variable
 
 LIMIT = 200
 MOST_VALUE = 60
@@ -27,8 +27,8 @@ def add_browse(commands: Any) -> None:
         "browse",
         help="print the tree of an OPC UA server",
         description="Prints what an OPC UA server has below Objects: names, node ids as `nodes` takes them, and of "
-        "variables the data type, value, source time and the sampling interval that the server grants. Of a configured "
-        "source it also says which variables are chosen.",
+        "variables the data type, value, source time and the sampling interval that the server grants; and which objects "
+        "have events. Of a configured source it also says which variables and events are chosen.",
     )
     parser.add_argument(
         "server",
@@ -88,12 +88,20 @@ def as_text(survey: Survey) -> Iterator[str]:
     yield shown(f"{survey.endpoint}  {survey.server_uri}: {counts}; {survey.chosen:,} chosen")
     for entry in survey.entries:
         yield shown(f"{'  ' * entry.level}{_line(entry)}")
+    for notifier in survey.notifiers:
+        yield shown(f"events of {notifier.name}  {notifier.node}  {_choice(notifier)}")
     if survey.more:
         yield f"… and {survey.more:,} more: narrow it down with --under or --depth, or raise --limit"
     for name, why in list(survey.odd.items())[:MOST_ODD]:
         yield shown(f"left out: {name}: {why}")
     if len(survey.odd) > MOST_ODD:
         yield f"… and {len(survey.odd) - MOST_ODD:,} more that are left out"
+
+
+def _choice(notifier: Notifier) -> str:
+    if not notifier.is_chosen:
+        return "not chosen"
+    return "chosen" if notifier.refused is None else f"refused: {notifier.refused}"
 
 
 def _line(entry: Entry) -> str:

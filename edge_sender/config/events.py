@@ -16,7 +16,7 @@ USUAL_FIELDS = ("SourceNode", "SourceName", "EventType", "Time", "Severity", "Me
 CONDITION_ID = "ConditionId"
 """No field of the type, but the condition's own node id. (OPC 10000-9, 5.5.2.13)"""
 MOST_SEVERE = 1000
-NAME = re.compile(r"(?:nsu=(?P<uri>[^;]+);)?(?P<name>(?:&.|[^/&])+)(?P<end>/|$)", re.DOTALL)
+NAME = re.compile(r"(?:nsu=(?P<uri>[^;]+);)?(?P<name>(?!nsu=)(?:&.|[^/&])+)(?P<end>/|$)", re.DOTALL)
 Step = tuple[str | None, str]
 """URI of the namespace of a browse name, None for the standard's own, and the name."""
 
@@ -43,19 +43,20 @@ class Events(BaseModel):
 
     notifiers: tuple[NodeRule, ...] = Field(
         (),
-        description="Rules, as those of `nodes`, of objects whose events are read; without any, the Server object, which has "
-        "all events of the server.",
+        description="Rules, as those of `nodes`, of objects whose events are read; without any, the Server object, which "
+        "has all events of the server.",
     )
     types: tuple[str, ...] = Field(
         (),
-        description="Only events of these types and their subtypes: node ids, as `nsu=URI;i=identifier` (or `s=`, `g=`, `b=`).",
+        description="Only events of these types and their subtypes: node ids, as `nsu=URI;i=identifier` (or `s=`, `g=`, "
+        "`b=`).",
     )
     min_severity: int | None = Field(None, ge=1, le=MOST_SEVERE, description="Only events that are at least so severe.")
     fields: tuple[str, ...] = Field(
         USUAL_FIELDS,
         min_length=1,
-        description="What is sent of an event, and with its Time identifies it: browse paths such as `ActiveState/Id`, names of "
-        "other namespaces than the standard's as `nsu=URI;Name`, and `ConditionId`. What an event lacks is null.",
+        description="What is sent of an event, and with its Time identifies it: browse paths such as `ActiveState/Id`, "
+        "names of other namespaces than the standard's as `nsu=URI;Name`, and `ConditionId`. What an event lacks is null.",
     )
 
     @field_validator("types")

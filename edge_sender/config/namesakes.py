@@ -24,7 +24,7 @@ def check_names(sources: Sequence[OpcUaConfig]) -> None:
             )
         if what and one.events is not None and one.events == two.events:
             raise ValueError(
-                f"{one.name} and {two.name} have {what} and the same events, which would have the same ids: leave the events "
+                f"{one.name} and {two.name} have {what} and the same events, which would have the same ids: leave them "
                 "out of one of them, or give different servers a server_uri of their own"
             )
 

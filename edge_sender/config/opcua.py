@@ -212,7 +212,8 @@ class OpcUaConfig(CommonConfig):
     def _complete(self) -> OpcUaConfig:
         if not self.has_variables and self.events is None:
             raise ValueError(
-                "choose variables by namespace_uri, by nodes, or by both (`nodes: {}` are all there are), or events by events"
+                "choose variables by namespace_uri, by nodes, or by both (`nodes: {}` are all there are), or events, by "
+                "events"
             )
         files = {name: getattr(self, name) for name in ("certificate", "private_key", "server_certificate")}
         missing = [name for name, path in files.items() if path is None]

@@ -153,6 +153,7 @@ class SenderCollector(Collector):
                 judged.add_metric([item.source.name], sum(verdict.unjudged is None for verdict in verdicts))
         yield up
         yield variables
+        yield notifiers
         yield offsets
         yield revised
         yield problems

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import uuid
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 
 from asyncua import ua
 from asyncua.common.utils import Buffer
@@ -29,7 +29,6 @@ OWN_FIELDS = ("EventType", "SourceNode", "Time")
 LOST = frozenset({ua.ObjectIds.EventQueueOverflowEventType, ua.ObjectIds.RefreshRequiredEventType})
 """By events of these types a server says that it has dropped events of this subscription."""
 SERVER = ua.NodeId(ua.ObjectIds.Server)
-Tree = ua.ContentFilterElement | tuple[ua.FilterOperator, "Tree", "Tree"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +90,15 @@ def _source(variant: bytes, addresses: Addresses) -> str:
 # --- what is asked
 
 
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two conditions, joined."""
+
+    operator: ua.FilterOperator
+    one: ua.ContentFilterElement | Pair
+    two: ua.ContentFilterElement | Pair
+
+
 def _operand(path: tuple[Step, ...], addresses: Addresses) -> ua.SimpleAttributeOperand:
     if path == ((None, CONDITION_ID),):
         condition = ua.NodeId(ua.ObjectIds.ConditionType)
@@ -131,30 +139,28 @@ def _index(uri: str, addresses: Addresses) -> int:
     return addresses.namespaces.index(uri)
 
 
-def _wanted(types: list[ua.NodeId], min_severity: int | None) -> Tree | None:
-    conditions: list[Tree] = []
+def _wanted(types: list[ua.NodeId], min_severity: int | None) -> ua.ContentFilterElement | Pair | None:
+    conditions = []
     if types:
-        of_types: list[Tree] = [_of_type(type_id) for type_id in types]
-        conditions.append(reduce(lambda one, two: (ua.FilterOperator.Or, one, two), of_types))
+        conditions.append(reduce(partial(Pair, ua.FilterOperator.Or), map(_of_type, types)))
     if min_severity is not None:
         least = ua.LiteralOperand(Value=ua.Variant(min_severity, ua.VariantType.UInt16))
         operands = [_simple("Severity"), least]
         conditions.append(ua.ContentFilterElement(ua.FilterOperator.GreaterThanOrEqual, operands))
-    return reduce(lambda one, two: (ua.FilterOperator.And, one, two), conditions) if conditions else None
+    return reduce(partial(Pair, ua.FilterOperator.And), conditions) if conditions else None
 
 
 def _of_type(type_id: ua.NodeId) -> ua.ContentFilterElement:
     return ua.ContentFilterElement(ua.FilterOperator.OfType, [ua.LiteralOperand(Value=ua.Variant(type_id))])
 
 
-def _elements(tree: Tree | None, at: int = 0) -> list[ua.ContentFilterElement]:
+def _elements(wanted: ua.ContentFilterElement | Pair | None, at: int = 0) -> list[ua.ContentFilterElement]:
     """They refer to each other by their index, always to later ones; the first one is the whole."""
-    if tree is None:
+    if wanted is None:
         return []
-    if isinstance(tree, ua.ContentFilterElement):
-        return [tree]
-    operator, one, two = tree
-    ones = _elements(one, at + 1)
+    if not isinstance(wanted, Pair):
+        return [wanted]
+    ones = _elements(wanted.one, at + 1)
     behind = at + 1 + len(ones)
     operands = [ua.ElementOperand(at + 1), ua.ElementOperand(behind)]
-    return [ua.ContentFilterElement(operator, operands), *ones, *_elements(two, behind)]
+    return [ua.ContentFilterElement(wanted.operator, operands), *ones, *_elements(wanted.two, behind)]

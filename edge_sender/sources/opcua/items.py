@@ -127,9 +127,7 @@ def model_request() -> ua.MonitoredItemCreateRequest:
     return _events_request(ua.NodeId(ua.ObjectIds.Server), MODEL_HANDLE, model_choice(), queue_size=1)
 
 
-def _events_request(
-    node_id: ua.NodeId, handle: int, choice: EventChoice, queue_size: int
-) -> ua.MonitoredItemCreateRequest:
+def _events_request(node_id: ua.NodeId, handle: int, choice: EventChoice, queue_size: int) -> ua.MonitoredItemCreateRequest:
     return ua.MonitoredItemCreateRequest(
         ItemToMonitor=ua.ReadValueId(NodeId=node_id, AttributeId=ua.AttributeIds.EventNotifier),
         MonitoringMode=ua.MonitoringMode.Reporting,

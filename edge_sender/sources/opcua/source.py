@@ -98,8 +98,8 @@ class OpcUaSource:
     def _tell_lost_events(self) -> None:
         if self._config.events is not None:
             logger.warning(
-                "%s: events that come before there is a subscription again are lost to this gateway, since servers keep none; "
-                "alarms that are active then are not repeated",
+                "%s: events that come before there is a subscription again are lost to this gateway, since servers keep "
+                "none; alarms that are active then are not repeated",
                 self.name,
             )
 

@@ -92,6 +92,26 @@ async def test_browse_shows_a_source_as_it_would_subscribe(monkeypatch: pytest.M
     assert named.lines[1:] == [f"Line 1  nsu={NAMESPACE};s=Line 1  (+3 below)"]
 
 
+async def test_browse_and_validate_show_the_objects_whose_events_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def prepare(server: Plc) -> None:
+        await machines(server)
+        for name in ("oven", "mill"):
+            await server.server.get_event_generator(emitting_node=await server.folder(name))
+
+    async with plc(prepare) as server:
+        events = {"notifiers": [{"path": "/oven"}]}
+        monkeypatch.setenv("EDGE_SOURCES", document(plant(server, events=events)))
+        printed = await command("browse")
+        monkeypatch.setenv("EDGE_SOURCES", document(plant(server, events={"types": ["nsu=urn:none;i=1"]})))
+        odd = await command("browse")
+        alone = await command("browse", server.endpoint)
+        assert await _is_left(server)
+    oven, mill = f"events of oven  nsu={NAMESPACE};s=oven  ", f"events of mill  nsu={NAMESPACE};s=mill  "
+    assert {f"{oven}chosen", f"{mill}not chosen"} <= set(printed.lines)
+    assert "left out: events: they can't be subscribed to: the server has no namespace urn:none" in odd.lines
+    assert {f"{oven}not chosen", f"{mill}not chosen"} <= set(alone.lines)
+
+
 async def test_browse_shows_names_and_uris_of_types_and_what_has_no_value() -> None:
     async def prepare(server: Plc) -> None:
         await machines(server)
@@ -119,10 +139,10 @@ async def test_browse_does_not_flood_the_terminal(monkeypatch: pytest.MonkeyPatc
         printed = await command("browse", server.endpoint)
         some = await command("browse", server.endpoint, "--limit", "10")
         assert max(server.sizes["monitor"]) <= 200  # what is not shown is not subscribed to
-    assert len(printed.lines) == 202
+    assert len(printed.lines) == 203
     assert re.fullmatch(r"… and 10\d more: narrow it down with --under or --depth, or raise --limit", printed.lines[-1])
     assert "300 variables" in printed.lines[0]
-    assert len(some.lines) == 12
+    assert len(some.lines) == 13
 
 
 @pytest.mark.parametrize(

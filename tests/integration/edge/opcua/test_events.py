@@ -38,7 +38,9 @@ async def send(events: EventGenerator, message: str, severity: int = 500, at_ms:
 
 
 async def subscribed(*plants: Reading, notifiers: int = 1) -> None:
-    await until(lambda: all(plant.tally.notifiers == notifiers and plant.source.is_up for plant in plants), "no subscription")
+    await until(
+        lambda: all(plant.tally.notifiers == notifiers and plant.source.is_up for plant in plants), "no subscription"
+    )
 
 
 def messages(plant: Reading) -> list[Any]:
@@ -176,7 +178,10 @@ async def test_a_source_of_events_alone_that_can_not_be_subscribed_to_says_why()
 
 
 async def test_an_object_that_sends_events_later_is_found() -> None:
-    async with press() as (server, machine), reading(server.endpoint, browse_seconds=0.5, **{**on_press(), "nodes": {}}) as plant:
+    async with (
+        press() as (server, machine),
+        reading(server.endpoint, browse_seconds=0.5, **{**on_press(), "nodes": {}}) as plant,
+    ):
         await until(lambda: bool(plant.tally.left_out), "it is not told that there is none")
         events = await events_of(server, machine)
         await subscribed(plant)

@@ -92,7 +92,7 @@ async def test_browse_shows_a_source_as_it_would_subscribe(monkeypatch: pytest.M
     assert named.lines[1:] == [f"Line 1  nsu={NAMESPACE};s=Line 1  (+3 below)"]
 
 
-async def test_browse_and_validate_show_the_objects_whose_events_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_browse_shows_the_objects_whose_events_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     async def prepare(server: Plc) -> None:
         await machines(server)
         for name in ("oven", "mill"):
@@ -350,7 +350,7 @@ async def test_validate_connects_to_everything_and_says_what_it_found(
         async with plc(machines) as server, secure_plc(files) as endpoint:
             monkeypatch.setenv("EDGE_SECRET_PLC", PASSWORD)
             secured = json.loads(config(endpoint, files, name="secured").model_dump_json(exclude_unset=True))
-            monkeypatch.setenv("EDGE_SOURCES", document(plant(server), secured))
+            monkeypatch.setenv("EDGE_SOURCES", document(plant(server, events={}), secured))
             monkeypatch.setenv("EDGE_UPLINK", "event-hubs")
             monkeypatch.setenv("EDGE_REPLICA", "edge-a")
             monkeypatch.setenv("EDGE_SPOOL_PATH", str(tmp_path / "spool.db"))
@@ -361,7 +361,7 @@ async def test_validate_connects_to_everything_and_says_what_it_found(
     finally:
         await stand_in.stop()
     assert printed.status == 0, printed.text
-    assert "source presses: connected: 4 variables" in printed.lines
+    assert "source presses: connected: 4 variables and the events of 1 object" in printed.lines
     assert "source secured: connected: 1 variable" in printed.lines
     assert "uplink event-hubs: connected" in printed.lines
     assert any(line.startswith("    the server granted sampling_ms 100 instead of 0") for line in printed.lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 from edge_sender import bootstrap
@@ -46,13 +47,14 @@ def add_browse(commands: Any) -> None:
         metavar="N",
         help=f"print N nodes at most, and count the others (default: {LIMIT})",
     )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead, for programs")
 
 
 async def run_browse(arguments: argparse.Namespace, say: Say) -> int:
     """Returns the exit status. Raises SettingsError and SurveyError."""
     config = _config(arguments.server)
     survey = await bootstrap.look_at(config, Asked(arguments.under, arguments.depth, arguments.limit))
-    for line in as_text(survey):
+    for line in [as_json(survey)] if arguments.json else as_text(survey):
         say(line)
     return 0
 
@@ -80,6 +82,33 @@ def _of_url(url: str) -> OpcUaConfig:
         raise SettingsError(f"SERVER: write {URL}HOST:PORT, without a user") from None
     assert isinstance(config, OpcUaConfig)
     return config
+
+
+def as_json(survey: Survey) -> str:
+    """All on one line, and in ASCII, whatever a server's names contain."""
+    return json.dumps(
+        {
+            "endpoint": survey.endpoint,
+            "server_uri": survey.server_uri,
+            "away": list(survey.away),
+            "nodes": survey.nodes,
+            "variables": survey.variables,
+            "chosen": survey.chosen,
+            "tree": [_entry(entry) for entry in survey.entries],
+            "more": survey.more,
+            "events": [asdict(notifier) for notifier in survey.notifiers],
+            "left_out": survey.odd,
+        }
+    )
+
+
+def _entry(entry: Entry) -> dict[str, Any]:
+    told = {"level": entry.level, "name": entry.name, "node": entry.node, "hidden": entry.hidden}
+    if entry.variable is None:
+        return told
+    variable = asdict(entry.variable)
+    time_ns = variable.pop("time_ns")
+    return {**told, **variable, "time": None if time_ns is None else time_text(time_ns)}
 
 
 def as_text(survey: Survey) -> Iterator[str]:

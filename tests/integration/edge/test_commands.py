@@ -92,6 +92,37 @@ async def test_browse_shows_a_source_as_it_would_subscribe(monkeypatch: pytest.M
     assert named.lines[1:] == [f"Line 1  nsu={NAMESPACE};s=Line 1  (+3 below)"]
 
 
+async def test_browse_prints_json_for_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with plc(machines) as server:
+        monkeypatch.setenv(
+            "EDGE_SOURCES", document(plant(server, nodes={"include": [{"path": "/Line 1/press-*"}]}, events={}))
+        )
+        printed = await command("browse", "--json", "--under", "/Line 1")
+        refused = await command("browse", "--json", "--limit", "1")
+    [line] = printed.lines
+    found = json.loads(line)
+    assert (found["server_uri"], found["variables"], found["chosen"], found["more"]) == (SERVER_URI, 4, 2, 0)
+    line_1, press, *_ = found["tree"]
+    assert line_1 == {"level": 0, "name": "Line 1", "node": f"nsu={NAMESPACE};s=Line 1", "hidden": 0}
+    assert press == {
+        "level": 1,
+        "name": "press-1",
+        "node": PRESS,
+        "hidden": 0,
+        "type": "Number",
+        "data": {"value": 21.5, "status": 0},
+        "time": "2026-01-31T06:00:00.250000Z",
+        "unreadable": None,
+        "is_chosen": True,
+        "asked_ms": 0,
+        "granted_ms": 50,
+        "refused": None,
+    }
+    server_object = {"name": "Server", "node": "nsu=http://opcfoundation.org/UA/;i=2253", "is_chosen": True, "refused": None}
+    assert found["events"] == [server_object]
+    assert json.loads(refused.lines[0])["more"] > 0
+
+
 async def test_browse_shows_the_objects_whose_events_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     async def prepare(server: Plc) -> None:
         await machines(server)

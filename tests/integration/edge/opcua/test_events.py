@@ -190,6 +190,19 @@ async def test_an_object_that_sends_events_later_is_found() -> None:
         await until(lambda: messages(plant) == ["jammed"], "the event is missing")
 
 
+async def test_a_connection_that_breaks_loses_no_events() -> None:
+    async with press() as (server, machine):
+        events = await events_of(server, machine)
+        async with reading(server.endpoint, **on_press()) as plant:
+            await subscribed(plant)
+            for client in list(server.server.bserver.clients):
+                client.transport.abort()
+            for number in range(5):
+                await send(events, f"{number}", at_ms=number)
+            await until(lambda: messages(plant) == ["0", "1", "2", "3", "4"], "events are missing")
+            assert not plant.tally.lost
+
+
 async def test_after_a_restart_it_is_told_that_events_are_lost_and_new_ones_are_read(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -57,7 +57,7 @@ def evaluate(elements: list[ua.ContentFilterElement], kind: int, severity: int, 
         return bool(operands[0].Value.Value == ua.NodeId(kind))
     assert element.FilterOperator == ua.FilterOperator.GreaterThanOrEqual
     assert [name.Name for name in operands[0].BrowsePath] == ["Severity"]
-    return severity >= operands[1].Value.Value
+    return bool(severity >= operands[1].Value.Value)
 
 
 @pytest.mark.parametrize("types", [[], [10], [10, 11], [10, 11, 12]])
@@ -123,13 +123,11 @@ def test_what_says_that_events_are_lost_is_no_reading(kind: int) -> None:
 
 
 def test_an_event_of_an_odd_node_or_with_other_fields_is_undecodable() -> None:
-    for broken in (
-        lambda: sample(node=ua.NodeId("x", 9)),
-        lambda: event_sample(Event(1, (b"\x00",) * 3), choice(fields=["Message"]), ADDRESSES, VALUES),
-    ):
-        with pytest.raises(NoReadingError) as error:
-            broken()
-        assert error.value.reason == "undecodable"
+    with pytest.raises(NoReadingError) as odd:
+        sample(node=ua.NodeId("x", 9))
+    with pytest.raises(NoReadingError) as short:
+        event_sample(Event(1, (b"\x00",) * 3), choice(fields=["Message"]), ADDRESSES, VALUES)
+    assert odd.value.reason == short.value.reason == "undecodable"
 
 
 def test_a_field_that_the_server_does_not_know_is_told() -> None:

@@ -101,7 +101,7 @@ async def change(
 def sender_options(settings: EdgeSettings) -> SenderOptions:
     overlap = settings.overlap_seconds if settings.ha == "active-passive" else 0.0
     return SenderOptions(
-        intake=IntakeOptions(settings.memory_readings, settings.spool_when_full, overlap),
+        intake=IntakeOptions(settings.memory_readings, settings.spool_when_full, overlap, settings.memory_bytes),
         spool=SpoolLimits(settings.spool_max_bytes, settings.spool_max_age_seconds, settings.spool_when_full),
         commit_seconds=settings.spool_commit_seconds,
         batch=BatchLimits(settings.batch_max_readings, settings.batch_max_bytes, settings.batch_max_seconds),

@@ -47,6 +47,8 @@ class SourceTally:
     """Readings without the time that was chosen for the source. They are dropped where their identity needs it."""
     subscribed: int = 0
     """Number of variables, by the last subscription or browse."""
+    notifiers: int = 0
+    """Number of objects whose events are subscribed to, by the same."""
     clock_offset_seconds: float | None = None
     """By how much the server's clock is ahead of this gateway's."""
     clock_steps: int = 0

@@ -55,6 +55,18 @@ class Entry:
     """Nodes right below it that are not shown, by `depth` or since they were shown elsewhere."""
 
 
+@dataclass(slots=True)
+class Notifier:
+    """An object whose events can be subscribed to."""
+
+    name: str
+    node: str
+    is_chosen: bool = False
+    """Whether the source would subscribe to them."""
+    refused: str | None = None
+    """Why the server does not let it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Survey:
     endpoint: str
@@ -68,5 +80,7 @@ class Survey:
     entries: Sequence[Entry]
     more: int
     """Nodes that belong to what was asked for and are not shown, since there are too many."""
+    notifiers: Sequence[Notifier]
+    """Of what is shown; and the Server object, if it belongs to what was asked for."""
     odd: dict[str, str]
     """What could not be browsed, and why."""

@@ -115,7 +115,7 @@ SOURCE_KINDS = {
     "synthetic": "SyntheticConfig",
 }
 
-NODE_TABLES = {"nodes": "Nodes", "a rule of nodes": "NodeRule", "overrides": "NodeOverride"}
+NODE_TABLES = {"nodes": "Nodes", "a rule of nodes": "NodeRule", "overrides": "NodeOverride", "events": "Events"}
 
 
 def _without(schema: dict[str, Any], keep: Collection[str] = (), drop: Collection[str] = ()) -> dict[str, Any]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from edge_sender.buffering.last_ids import LastIds
+from edge_sender.buffering.sized import SizedDeque
 from edge_sender.buffering.spool_values import WhenFull
 from edge_sender.counters import Counters, Reason, SourceTally
 from edge_sender.identity.readings import Reading, make_reading
@@ -30,6 +32,8 @@ class IntakeOptions:
     when_full: WhenFull
     overlap_seconds: float
     """How far back the readings reach that a passive replica sends when it takes over."""
+    memory_bytes: int = sys.maxsize
+    """Most memory that they may take; the same happens above it."""
 
 
 class Inbox:
@@ -45,7 +49,7 @@ class Inbox:
         runs: Runs | None = None,
     ) -> None:
         self.arrived = asyncio.Event()
-        self.pending: deque[Reading] = deque()
+        self.pending: SizedDeque[Reading] = SizedDeque(lambda reading: reading.size)
         self.positions: dict[str, str] = {}
         """Position of each source as of its last reading."""
         self.has_room: Callable[[], bool] = lambda: True
@@ -58,7 +62,7 @@ class Inbox:
         self.runs = Runs() if runs is None else runs
         self._handed_over: dict[str, deque[tuple[float, str]]] = {}
         """By source: how far another replica had got, and when it said so."""
-        self._held: dict[str, deque[tuple[float, Reading]]] = {}
+        self._held: dict[str, SizedDeque[tuple[float, Reading]]] = {}
         """By source, with the time of arrival."""
 
     def take(self, source: str, reading: Reading, position: str | None) -> None:
@@ -131,35 +135,46 @@ class Inbox:
 
     async def room(self) -> None:
         """Returns once there is room for a while."""
-        while not (self.has_room() and len(self.pending) < self.options.memory_readings // 2):
+        while not (self.has_room() and self._is_half_empty()):
             await asyncio.sleep(ROOM_POLL_SECONDS)
 
     def put_back(self, readings: Sequence[Reading]) -> None:
         """Put readings that the disk did not accept in front of those that arrived in the meantime."""
         self.pending.extendleft(reversed(readings))
-        drop = self.pending.popleft if self.options.when_full == "drop-oldest" else self.pending.pop
-        while len(self.pending) > self.options.memory_readings:
-            self.last_ids.forget(drop().mark)
-            self._counters.dropped["memory-full"] += 1
+        self._drop_excess()
         self.arrived.set()
 
     def _put(self, reading: Reading) -> None:
-        if len(self.pending) >= self.options.memory_readings:
+        size = self.pending.bytes + self.pending.cost(reading)
+        if self.options.when_full == "drop-newest" and self._is_too_much(len(self.pending) + 1, size):
             self._counters.dropped["memory-full"] += 1
-            if self.options.when_full == "drop-newest":
-                return
-            self.last_ids.forget(self.pending.popleft().mark)
+            return
         self.pending.append(reading)
         self.last_ids.note(reading.mark)
+        self._drop_excess()
         self.arrived.set()
+
+    def _drop_excess(self) -> None:
+        drop = self.pending.popleft if self.options.when_full == "drop-oldest" else self.pending.pop
+        while self._is_too_much(len(self.pending), self.pending.bytes):
+            self.last_ids.forget(drop().mark)
+            self._counters.dropped["memory-full"] += 1
+
+    def _is_too_much(self, readings: int, size: int) -> bool:
+        """A single reading never is: it is sent, or refused, as it is."""
+        return readings > 1 and (readings > self.options.memory_readings or size > self.options.memory_bytes)
+
+    def _is_half_empty(self) -> bool:
+        options = self.options
+        return len(self.pending) < options.memory_readings // 2 and self.pending.bytes < options.memory_bytes // 2
 
     def _hold(self, source: str, reading: Reading) -> None:
         if self.options.overlap_seconds:
-            held = self._held.setdefault(source, deque())
+            held = self._held.setdefault(source, SizedDeque(lambda entry: entry[1].size))
             held.append((self._monotonic(), reading))
             self._forget_old(held)
-            while sum(map(len, self._held.values())) > self.options.memory_readings:
-                max(self._held.values(), key=len).popleft()
+            while self._is_too_much(sum(map(len, self._held.values())), sum(held.bytes for held in self._held.values())):
+                max(self._held.values(), key=lambda held: held.bytes).popleft()
 
     def _forget_old(self, held: deque[tuple[float, Reading]]) -> None:
         oldest = self._monotonic() - self.options.overlap_seconds

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 from edge_sender import bootstrap
@@ -14,7 +15,7 @@ from edge_sender.config.opcua import OpcUaConfig
 from edge_sender.config.settings import SettingsError, load_sources
 from edge_sender.config.sources import check_sources
 from edge_sender.ports import SourceConfigError
-from edge_sender.survey import Asked, Entry, Survey, Variable
+from edge_sender.survey import Asked, Entry, Notifier, Survey, Variable
 
 LIMIT = 200
 MOST_VALUE = 60
@@ -27,8 +28,8 @@ def add_browse(commands: Any) -> None:
         "browse",
         help="print the tree of an OPC UA server",
         description="Prints what an OPC UA server has below Objects: names, node ids as `nodes` takes them, and of "
-        "variables the data type, value, source time and the sampling interval that the server grants. Of a configured "
-        "source it also says which variables are chosen.",
+        "variables the data type, value, source time and the sampling interval that the server grants; and which objects "
+        "have events. Of a configured source it also says which variables and events are chosen.",
     )
     parser.add_argument(
         "server",
@@ -46,13 +47,14 @@ def add_browse(commands: Any) -> None:
         metavar="N",
         help=f"print N nodes at most, and count the others (default: {LIMIT})",
     )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead, for programs")
 
 
 async def run_browse(arguments: argparse.Namespace, say: Say) -> int:
     """Returns the exit status. Raises SettingsError and SurveyError."""
     config = _config(arguments.server)
     survey = await bootstrap.look_at(config, Asked(arguments.under, arguments.depth, arguments.limit))
-    for line in as_text(survey):
+    for line in [as_json(survey)] if arguments.json else as_text(survey):
         say(line)
     return 0
 
@@ -82,18 +84,53 @@ def _of_url(url: str) -> OpcUaConfig:
     return config
 
 
+def as_json(survey: Survey) -> str:
+    """All on one line, and in ASCII, whatever a server's names contain."""
+    return json.dumps(
+        {
+            "endpoint": survey.endpoint,
+            "server_uri": survey.server_uri,
+            "away": list(survey.away),
+            "nodes": survey.nodes,
+            "variables": survey.variables,
+            "chosen": survey.chosen,
+            "tree": [_entry(entry) for entry in survey.entries],
+            "more": survey.more,
+            "events": [asdict(notifier) for notifier in survey.notifiers],
+            "left_out": survey.odd,
+        }
+    )
+
+
+def _entry(entry: Entry) -> dict[str, Any]:
+    told = {"level": entry.level, "name": entry.name, "node": entry.node, "hidden": entry.hidden}
+    if entry.variable is None:
+        return told
+    variable = asdict(entry.variable)
+    time_ns = variable.pop("time_ns")
+    return {**told, **variable, "time": None if time_ns is None else time_text(time_ns)}
+
+
 def as_text(survey: Survey) -> Iterator[str]:
     counts = f"{number_of(survey.variables, 'variable')} among {number_of(survey.nodes, 'node')}"
     yield from (shown(f"warning: {text}") for text in survey.away)
     yield shown(f"{survey.endpoint}  {survey.server_uri}: {counts}; {survey.chosen:,} chosen")
     for entry in survey.entries:
         yield shown(f"{'  ' * entry.level}{_line(entry)}")
+    for notifier in survey.notifiers:
+        yield shown(f"events of {notifier.name}  {notifier.node}  {_choice(notifier)}")
     if survey.more:
         yield f"… and {survey.more:,} more: narrow it down with --under or --depth, or raise --limit"
     for name, why in list(survey.odd.items())[:MOST_ODD]:
         yield shown(f"left out: {name}: {why}")
     if len(survey.odd) > MOST_ODD:
         yield f"… and {len(survey.odd) - MOST_ODD:,} more that are left out"
+
+
+def _choice(notifier: Notifier) -> str:
+    if not notifier.is_chosen:
+        return "not chosen"
+    return "chosen" if notifier.refused is None else f"refused: {notifier.refused}"
 
 
 def _line(entry: Entry) -> str:

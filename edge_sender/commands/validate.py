@@ -113,7 +113,10 @@ def _found(trial: Trial, within: float) -> str:
     if trial.problem is not None:
         return f" within {within:g} s: {trial.problem}"
     tally = trial.item.tally
-    return f": {number_of(tally.subscribed, 'variable')}" if trial.config.kind == "opcua" and tally is not None else ""
+    if trial.config.kind != "opcua" or tally is None:
+        return ""
+    events = f" and the events of {number_of(tally.notifiers, 'object')}" if tally.notifiers else ""
+    return f": {number_of(tally.subscribed, 'variable')}{events}"
 
 
 def _details(trial: Trial) -> Iterator[str]:

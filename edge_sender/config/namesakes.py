@@ -17,10 +17,15 @@ def check_names(sources: Sequence[OpcUaConfig]) -> None:
     """Raises ValueError."""
     for one, two in combinations(sources, 2):
         what = _shared(one, two)
-        if what and one.rules == two.rules and _overlap(one, two):
+        if what and one.variable_rules == two.variable_rules and _overlap(one, two):
             raise ValueError(
                 f"{one.name} and {two.name} have {what}, variables in common and the same identity, so their readings would "
                 "have the same ids: choose different nodes, or give different servers a server_uri of their own"
+            )
+        if what and one.events is not None and one.events == two.events:
+            raise ValueError(
+                f"{one.name} and {two.name} have {what} and the same events, which would have the same ids: leave them "
+                "out of one of them, or give different servers a server_uri of their own"
             )
 
 
@@ -34,6 +39,8 @@ def _shared(one: OpcUaConfig, two: OpcUaConfig) -> str:
 
 def _overlap(one: OpcUaConfig, two: OpcUaConfig) -> bool:
     """Whether the document shows that both choose a variable, whatever variables there are."""
+    if not (one.has_variables and two.has_variables):
+        return False
     if (one.namespace_uri, _choice(one)) == (two.namespace_uri, _choice(two)):
         return True
     return _covers(one, two) or _covers(two, one)

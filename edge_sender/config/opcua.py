@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -9,8 +10,10 @@ from urllib.parse import urlsplit
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from edge_sender.config.common import CommonConfig, PasswordVariable
+from edge_sender.config.events import IDENTITY, SUFFIX, Events
 from edge_sender.config.nodes import LONGEST_SECONDS, UINT32_MAX, Nodes, Payload, TimeChoice, Trigger, deadband
-from wire.ids import NS_PER_SECOND, Content, Identity, SourceTimeValue, TimeBucket
+from edge_sender.identity.rules import IdentityRules
+from wire.ids import NS_PER_SECOND, Content, Identity, SourceTimeValue, TimeBucket, parse_strategy
 from wire.uris import is_uri_reference
 
 Endpoint = Annotated[str, StringConstraints(pattern=r"^opc\.tcp://[^@]+$")]
@@ -42,9 +45,11 @@ class OpcUaConfig(CommonConfig):
         "of its own namespace. For redundant servers whose URIs differ, and for different servers that have the same.",
     )
     namespace_uri: str | None = Field(
-        None, description="Only variables of this namespace; without `nodes`, all of them. Required without `nodes`."
+        None,
+        description="Only variables of this namespace; without `nodes`, all of them. Required without `nodes` and `events`.",
     )
     nodes: Nodes | None = Field(None, description="Which variables, and with which other settings; see below.")
+    events: Events | None = Field(None, description="Which events; see below. Without `events`, none.")
     payload: Payload = Field("value", description="`json`: the variable holds JSON text.")
     time: TimeChoice = Field(
         "source",
@@ -133,6 +138,23 @@ class OpcUaConfig(CommonConfig):
         return value
 
     @property
+    def rules(self) -> IdentityRules:
+        """Events have the same identity everywhere: their fields with their time."""
+        rules = self.variable_rules
+        if self.events is None:
+            return rules
+        return replace(rules, rules=((f"*{SUFFIX}", parse_strategy(IDENTITY)), *rules.rules))
+
+    @property
+    def variable_rules(self) -> IdentityRules:
+        return super().rules
+
+    @property
+    def has_variables(self) -> bool:
+        """Whether it reads variables, and not only events."""
+        return self.namespace_uri is not None or self.nodes is not None
+
+    @property
     def servers(self) -> tuple[str, ...]:
         """The URLs of its servers, in their order."""
         return self.endpoints if self.endpoint is None else (self.endpoint,)
@@ -165,6 +187,8 @@ class OpcUaConfig(CommonConfig):
             raise ValueError(
                 f"time: {self.time} can't be had with sampling: aligned, where the time is the moment of reading"
             )
+        if self.events is not None:
+            raise ValueError("events need a subscription: read them in an entry of their own, without sampling: aligned")
         if given := sorted(OF_SUBSCRIPTIONS & self.model_fields_set):
             raise ValueError(f"{given[0]} is a setting of subscriptions, and there are none with sampling: aligned")
         if self.nodes is not None and self.nodes.overrides:
@@ -186,8 +210,11 @@ class OpcUaConfig(CommonConfig):
 
     @model_validator(mode="after")
     def _complete(self) -> OpcUaConfig:
-        if self.namespace_uri is None and self.nodes is None:
-            raise ValueError("choose variables by namespace_uri, by nodes, or by both; `nodes: {}` are all there are")
+        if not self.has_variables and self.events is None:
+            raise ValueError(
+                "choose variables by namespace_uri, by nodes, or by both (`nodes: {}` are all there are), or events, by "
+                "events"
+            )
         files = {name: getattr(self, name) for name in ("certificate", "private_key", "server_certificate")}
         missing = [name for name, path in files.items() if path is None]
         if self.security_policy != "None" and missing:

@@ -141,6 +141,13 @@ class EdgeSettings(BaseSettings):
     memory_readings: int = Field(
         50_000, ge=1, description="Most readings kept in memory while the disk does not accept them.", examples=["50000"]
     )
+    memory_bytes: int = Field(
+        64 * 2**20,
+        ge=2**20,
+        description="Most memory in bytes that these readings take, with about 200 bytes for each besides its contents. A "
+        "single reading is kept in any case.",
+        examples=["67108864"],
+    )
     flush_seconds: float = Field(
         8.0, ge=0, description="How long to go on sending what is kept after SIGTERM.", examples=["8"]
     )
@@ -278,7 +285,15 @@ TWIN_SETTINGS = frozenset(
     for name in EdgeSettings.model_fields
     if name.startswith(("batch_", "spool_max", "spool_when", "spool_commit", "identity_check"))
     or name
-    in ("overlap_seconds", "without_witness", "send_timeout_seconds", "max_in_flight", "memory_readings", "log_level")
+    in (
+        "overlap_seconds",
+        "without_witness",
+        "send_timeout_seconds",
+        "max_in_flight",
+        "memory_readings",
+        "memory_bytes",
+        "log_level",
+    )
 )
 """What a twin may set: nothing secret, and nothing that could cut the module off from its twin."""
 

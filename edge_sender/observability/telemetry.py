@@ -132,7 +132,11 @@ class SenderCollector(Collector):
         revised = GaugeMetricFamily(
             "edge_source_revised", "How often a server granted another value than asked for.", labels=["source", "parameter"]
         )
+        notifiers = GaugeMetricFamily(
+            "edge_source_notifiers", "Objects of an OPC UA server whose events are subscribed to.", labels=["source"]
+        )
         for source, tally in _tallies(sender):
+            notifiers.add_metric([source], tally.notifiers)
             variables.add_metric([source, "subscribed"], tally.subscribed)
             variables.add_metric([source, "left-out"], len(tally.left_out))
             if tally.clock_offset_seconds is not None:
@@ -149,6 +153,7 @@ class SenderCollector(Collector):
                 judged.add_metric([item.source.name], sum(verdict.unjudged is None for verdict in verdicts))
         yield up
         yield variables
+        yield notifiers
         yield offsets
         yield revised
         yield problems
@@ -250,6 +255,7 @@ def _tallies(sender: Sender) -> Iterator[tuple[str, SourceTally]]:
 def _tally(tally: SourceTally) -> dict[str, Any]:
     return {
         "variables": {"subscribed": tally.subscribed, "left_out": len(tally.left_out)},
+        "notifiers": tally.notifiers,
         "left_out": dict(islice(tally.left_out.items(), MOST_LISTED)),
         "revised": tally.revised,
         "fail_overs": {reason: tally.fail_overs[reason] for reason in FAIL_OVERS},

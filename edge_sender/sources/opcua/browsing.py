@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from asyncua import ua
 
 from edge_sender.sources.opcua.addresses import Addresses, Key, OddNodeError, key, printable
 from edge_sender.sources.opcua.connection import Connection
+from edge_sender.sources.opcua.data_types import read_attribute
 from edge_sender.sources.opcua.limits import Limits, Refused
 from edge_sender.sources.opcua.references import Follow, references_of
 
@@ -16,6 +17,7 @@ MOST_NODES = 1_000_000
 """An address space without end must not fill the memory."""
 OBJECTS = (0, ua.ObjectIds.ObjectsFolder)
 SERVER = (0, ua.ObjectIds.Server)
+NOTIFIES = 1 << ua.EventNotifier.SubscribeToEvents
 HAS_PROPERTY = ua.ObjectIds.HasProperty
 
 
@@ -37,6 +39,8 @@ class AddressSpace:
     """Browse name and key; a node may be below several others, and below itself."""
     odd: dict[str, str] = field(default_factory=dict)
     """What could not be browsed, and why."""
+    notifiers: set[Key] = field(default_factory=set)
+    """Objects whose events can be subscribed to, as far as that was asked for."""
 
     def variables(self) -> Iterator[tuple[Key, Node]]:
         return ((where, node) for where, node in self.nodes.items() if node.is_variable)
@@ -102,3 +106,17 @@ def name(addresses: Addresses, node_id: ua.NodeId) -> str:
         return addresses.text(node_id)
     except OddNodeError:
         return str(node_id.to_string())
+
+
+def with_server(space: AddressSpace) -> AddressSpace:
+    """The same with the server's own Server object, without what is below it: it sends events."""
+    server = Node(ua.NodeId(ua.ObjectIds.Server), False, _type(space.addresses, ua.NodeId(ua.ObjectIds.ServerType)))
+    children = {**space.children, OBJECTS: [*space.children.get(OBJECTS, ()), ("Server", SERVER)]}
+    return replace(space, nodes={**space.nodes, SERVER: server}, children=children)
+
+
+async def read_notifiers(connection: Connection, limits: Limits, space: AddressSpace) -> set[Key]:
+    """The objects that say that they send events, of those in `space`. Raises what a lost connection or session raises."""
+    objects = {where: node.node_id for where, node in space.nodes.items() if not node.is_variable}
+    answers = await read_attribute(connection, limits, list(objects.values()), ua.AttributeIds.EventNotifier)
+    return {where for where, answer in zip(objects, answers, strict=True) if isinstance(answer, int) and answer & NOTIFIES}

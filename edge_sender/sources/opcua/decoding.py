@@ -6,12 +6,15 @@ Source: OPC 10000-6, 5.2 (binary encoding); OPC 10000-4, 5.10.2 (Read), 5.13.5 (
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from asyncua import ua
 
 from edge_sender.sources.opcua.walking import Walker
+
+T = TypeVar("T")
 
 DATA_CHANGE = ua.ObjectIds.DataChangeNotification_Encoding_DefaultBinary
 EVENTS = ua.ObjectIds.EventNotificationList_Encoding_DefaultBinary
@@ -34,6 +37,15 @@ class Change:
     """The server's time, in the same units."""
 
 
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event of a monitored item."""
+
+    handle: int
+    fields: tuple[bytes, ...]
+    """In the order in which they were asked for, each encoded as a Variant."""
+
+
 @dataclass(slots=True)
 class Message:
     """A notification message. `number` is its sequence number, of a keep-alive that of the next message."""
@@ -41,7 +53,7 @@ class Message:
     subscription: int
     number: int
     changes: list[Change] = field(default_factory=list)
-    events: int = 0
+    events: list[Event] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
     """Changes of the subscription's own status."""
     unreadable: int = 0
@@ -80,19 +92,34 @@ def notification_message(subscription: int, walker: Walker) -> Message:
 def _decode(message: Message, type_id: int, body: bytes) -> None:
     walker = Walker(body)
     if type_id == DATA_CHANGE:
-        count = max(0, walker.int32())
-        for done in range(count):
-            try:
-                message.changes.append(_change(walker))
-            except ValueError:
-                message.unreadable += count - done
-                return
+        message.unreadable += _take(walker, _change, message.changes)
     elif type_id == EVENTS:
-        message.events += max(0, walker.int32())
+        message.unreadable += _take(walker, _event, message.events)
     elif type_id == STATUS_CHANGE:
         message.statuses.append(walker.uint32())
     else:
         message.unreadable += 1
+
+
+def _take(walker: Walker, decode: Callable[[Walker], T], taken: list[T]) -> int:
+    """Decode an array; return how many of its elements are lost behind one whose end can't be found."""
+    count = max(0, walker.int32())
+    for done in range(count):
+        try:
+            taken.append(decode(walker))
+        except ValueError:
+            return count - done
+    return 0
+
+
+def _event(walker: Walker) -> Event:
+    """Raises ValueError, if its end can't be found."""
+    handle, fields = walker.uint32(), []
+    for _ in range(max(0, walker.int32())):
+        start = walker.at
+        walker.variant()
+        fields.append(walker.data[start : walker.at])
+    return Event(handle, tuple(fields))
 
 
 def _change(walker: Walker) -> Change:

@@ -11,7 +11,7 @@ from asyncua import ua
 
 from edge_sender.counters import SourceTally
 from edge_sender.sources.opcua.addresses import Addresses
-from edge_sender.sources.opcua.browsing import AddressSpace, browse
+from edge_sender.sources.opcua.browsing import AddressSpace, browse, read_notifiers, with_server
 from edge_sender.sources.opcua.capabilities import read_addresses, read_limits
 from edge_sender.sources.opcua.connection import INTERRUPTIONS, Connection
 from edge_sender.sources.opcua.data_types import read_data_types
@@ -21,6 +21,7 @@ from edge_sender.sources.opcua.limits import Limits
 from edge_sender.sources.opcua.notifications import Form
 from edge_sender.sources.opcua.polling import Variables
 from edge_sender.sources.opcua.receiving import Receiver
+from edge_sender.sources.opcua.selection import EVENTS
 from edge_sender.sources.opcua.subscribing import Subscriptions
 from edge_sender.sources.opcua.subscription import SubscriptionLostError
 
@@ -49,6 +50,8 @@ class Wanted:
     """In place of the server's application URI."""
     interval_ns: int | None = None
     """Between two readings of a variable; None: it is subscribed to."""
+    looks_for_notifiers: bool = False
+    """Whether it matters which objects have events."""
 
 
 class Inventory:
@@ -87,14 +90,18 @@ class Inventory:
         left_out = f"; {len(self._tally.left_out)} are left out" if self._tally.left_out else ""
         how = "when it says that there are" if has_events else "from time to time"
         verb = "subscribed to" if self._wanted.interval_ns is None else "reads"
-        return f"{verb} {len(self.subscriptions.items)} variables{left_out}; new ones are looked for {how}"
+        events = f" and the events of {self._tally.notifiers} objects" if self._tally.notifiers else ""
+        return f"{verb} {self._tally.subscribed} variables{events}{left_out}; new ones are looked for {how}"
 
     async def _look(self, receiver: Receiver) -> AddressSpace:
         """What the server has, and what its values are made of."""
         addresses = await self.read_addresses()
         types = await read_data_types(self._connection, self._limits, addresses)
-        receiver.values = Values(addresses.namespaces, types.structures())
-        return await browse(self._connection, self._limits, addresses)
+        receiver.values, receiver.addresses = Values(addresses.namespaces, types.structures()), addresses
+        space = await browse(self._connection, self._limits, addresses)
+        if self._wanted.looks_for_notifiers:
+            space.notifiers = await read_notifiers(self._connection, self._limits, with_server(space))
+        return space
 
     async def keep_up(self, receiver: Receiver) -> None:
         """Read variables that appear later, too, and forget those that are gone. Raises SubscriptionLostError, and what a
@@ -139,7 +146,8 @@ class Inventory:
     def _report(self, space: AddressSpace) -> None:
         tally, subscriptions = self._tally, self.subscriptions
         self._subscribed(space.addresses, subscriptions.items)
-        tally.subscribed = len(subscriptions.items)
+        tally.notifiers = sum(item.events is not None for item in subscriptions.items.values())
+        tally.subscribed = len(subscriptions.items) - tally.notifiers
         tally.left_out = {**space.odd, **subscriptions.refused}
         if tally.revised != subscriptions.revised:
             tally.revised = dict(subscriptions.revised)
@@ -150,7 +158,10 @@ class Inventory:
         refused = self.subscriptions.refused
         if not refused:
             return "the server has none of the variables that were chosen"
-        return f"all {len(refused)} variables were refused, the first with {next(iter(refused.values()))}"
+        first, why = next(iter(refused.items()))
+        if len(refused) == 1 and first.endswith(EVENTS):
+            return f"the events were refused: {why}"
+        return f"all {len(refused)} variables were refused, the first with {why}"
 
     async def read_addresses(self) -> Addresses:
         """Raises ServerChangedError, if names that are in use have changed; new ones may have been added."""

@@ -12,6 +12,7 @@ from asyncua import ua
 
 from edge_sender.config.nodes import Trigger
 from edge_sender.sources.opcua.addresses import Key
+from edge_sender.sources.opcua.events import EventChoice, model_choice
 from wire.ids import Sample
 
 TRIGGERS: dict[Trigger, ua.DataChangeTrigger] = {
@@ -23,6 +24,8 @@ KEEP_ALIVE_SECONDS = 5.0
 """Interval at which the server is asked for a keep-alive while there is nothing to publish: silence means a loss."""
 LIFETIME_SECONDS = 7200.0
 """How long the server is asked to keep the subscription, and the changes in the meantime, for a disconnected client."""
+MODEL_HANDLE = 0
+"""That of the item by which a server tells that nodes came or went."""
 FILTER_REFUSED = frozenset(
     {
         ua.StatusCodes.BadMonitoredItemFilterUnsupported,
@@ -63,7 +66,7 @@ class ItemSettings:
 
 @dataclass(slots=True)
 class Item:
-    """A variable that is to be subscribed to, or is."""
+    """A variable that is to be subscribed to, or is; or an object whose events are."""
 
     where: Key
     node_id: ua.NodeId
@@ -71,8 +74,12 @@ class Item:
     asked: ItemSettings
     used: ItemSettings
     """What was asked, unless the server refused its filter."""
+    events: EventChoice | None = None
+    """What is asked of its events; None of a variable."""
+    unaskable: str | None = None
+    """Why the server can't even be asked for it."""
     handle: int = 0
-    """This client's number for it."""
+    """This client's number for it, from 1 on."""
     subscription_id: int = 0
     server_id: int = 0
     """The server's number for it."""
@@ -101,6 +108,8 @@ def subscription_request(publishing_ms: float) -> ua.CreateSubscriptionRequest:
 
 def item_request(item: Item) -> ua.MonitoredItemCreateRequest:
     settings = item.used
+    if item.events is not None:
+        return _events_request(item.node_id, item.handle, item.events, settings.queue_size)
     return ua.MonitoredItemCreateRequest(
         ItemToMonitor=ua.ReadValueId(NodeId=item.node_id, AttributeId=ua.AttributeIds.Value),
         MonitoringMode=ua.MonitoringMode.Reporting,
@@ -114,24 +123,16 @@ def item_request(item: Item) -> ua.MonitoredItemCreateRequest:
     )
 
 
-def model_request(handle: int) -> ua.MonitoredItemCreateRequest:
-    """For the Server object's GeneralModelChangeEvents, of which only that they come is used. (OPC 10000-3, 9.32)"""
-    event_type = ua.SimpleAttributeOperand(
-        TypeDefinitionId=ua.NodeId(ua.ObjectIds.BaseEventType),
-        BrowsePath=[ua.QualifiedName("EventType")],
-        AttributeId=ua.AttributeIds.Value,
-    )
-    wanted = ua.LiteralOperand(Value=ua.Variant(ua.NodeId(ua.ObjectIds.GeneralModelChangeEventType)))
-    only = ua.ContentFilterElement(FilterOperator=ua.FilterOperator.OfType, FilterOperands=[wanted])
+def model_request() -> ua.MonitoredItemCreateRequest:
+    return _events_request(ua.NodeId(ua.ObjectIds.Server), MODEL_HANDLE, model_choice(), queue_size=1)
+
+
+def _events_request(node_id: ua.NodeId, handle: int, choice: EventChoice, queue_size: int) -> ua.MonitoredItemCreateRequest:
     return ua.MonitoredItemCreateRequest(
-        ItemToMonitor=ua.ReadValueId(NodeId=ua.NodeId(ua.ObjectIds.Server), AttributeId=ua.AttributeIds.EventNotifier),
+        ItemToMonitor=ua.ReadValueId(NodeId=node_id, AttributeId=ua.AttributeIds.EventNotifier),
         MonitoringMode=ua.MonitoringMode.Reporting,
         RequestedParameters=ua.MonitoringParameters(
-            ClientHandle=handle,
-            SamplingInterval=0.0,
-            Filter=ua.EventFilter(SelectClauses=[event_type], WhereClause=ua.ContentFilter(Elements=[only])),
-            QueueSize=1,
-            DiscardOldest=True,
+            ClientHandle=handle, SamplingInterval=0.0, Filter=choice.filter, QueueSize=queue_size, DiscardOldest=True
         ),
     )
 
@@ -160,9 +161,21 @@ def item_revisions(item: Item, granted: ua.MonitoredItemCreateResult) -> Iterato
     asked, used = item.asked, item.used
     if granted.RevisedQueueSize != asked.queue_size:
         yield f"queue_size {granted.RevisedQueueSize} instead of {asked.queue_size}"
+    if item.events is not None:
+        yield from _refused_fields(item.events, granted.FilterResult)
+        return
     if granted.RevisedSamplingInterval != asked.sampling_ms:
         yield f"sampling_ms {granted.RevisedSamplingInterval:g} instead of {asked.sampling_ms:g}"
     if used.deadband != asked.deadband:
         yield "deadband refused: every change is reported"
     if not used.is_filtered:
         yield "trigger refused: changes of status and value are reported"
+
+
+def _refused_fields(choice: EventChoice, result: object) -> Iterator[str]:
+    if not isinstance(result, ua.EventFilterResult):
+        return
+    own = len(choice.filter.SelectClauses) - len(choice.fields)
+    for field, status in zip(choice.fields, (result.SelectClauseResults or [])[own:], strict=False):
+        if not status.is_good():
+            yield f"fields without {field} ({status.name}), which is null then"

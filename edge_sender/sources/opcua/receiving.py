@@ -11,9 +11,10 @@ from asyncua import ua
 from edge_sender.config.nodes import TimeChoice
 from edge_sender.counters import SourceTally
 from edge_sender.ports import Intake
-from edge_sender.sources.opcua.addresses import printable
-from edge_sender.sources.opcua.decoding import Change, Message
-from edge_sender.sources.opcua.items import Item
+from edge_sender.sources.opcua.addresses import Addresses, printable
+from edge_sender.sources.opcua.decoding import Change, Event, Message
+from edge_sender.sources.opcua.events import event_sample
+from edge_sender.sources.opcua.items import MODEL_HANDLE, Item
 from edge_sender.sources.opcua.json_encoding import Values
 from edge_sender.sources.opcua.limits import name_of
 from edge_sender.sources.opcua.notifications import Form, NoReadingError, has_overflowed, sample_of
@@ -30,6 +31,8 @@ NO_TIME: dict[TimeChoice, str] = {
     "source-or-server": "without-time: the server gives neither a source time nor its own",
 }
 
+EVENT_WITHOUT_TIME = "without-time: an event has no Time, which belongs to its identity"
+
 
 class Receiver:
     """`items` by their handles."""
@@ -45,6 +48,8 @@ class Receiver:
     ) -> None:
         self.values = Values((), {})
         """How values are read; set when the server was asked."""
+        self.addresses = Addresses("", ())
+        """What nodes are called; set likewise."""
         self._name = name
         self._items = items
         self._form = form
@@ -59,8 +64,11 @@ class Receiver:
         if message.unreadable:
             self._tally.count("undecodable", message.unreadable)
             logger.warning("%s: %d notifications can't be told apart, and are lost", self._name, message.unreadable)
-        if message.events:  # the only ones that are subscribed to
-            self._model_changed()
+        for event in message.events:
+            if event.handle == MODEL_HANDLE:
+                self._model_changed()
+            else:
+                self._take_event(event)
         for status in filter(None, message.statuses):
             raise SubscriptionLostError(f"the server has ended the subscription ({name_of(status)})")
 
@@ -110,6 +118,22 @@ class Receiver:
         item.is_delivered = True
         if item.asked.heartbeat_seconds:
             item.last, item.delivered_at = sample, time.monotonic()
+
+    def _take_event(self, event: Event) -> None:
+        item = self._items.get(event.handle)
+        if item is None or item.events is None:
+            self._tally.count("unknown-item")
+            return
+        try:
+            sample = event_sample(event, item.events, self.addresses, self.values)
+        except NoReadingError as error:
+            self._tally.count(error.reason)
+            self._list(item, f"{error.reason}: {error}")
+            return
+        if sample.time_ns is None:
+            self._tally.without_time += 1
+            self._list(item, EVENT_WITHOUT_TIME)
+        self._intake.take(sample)
 
     def _list(self, item: Item, why: str) -> None:
         is_new = self._tally.trouble(printable(item.uri), printable(why))

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 
+from asyncua import ua
+
+from edge_sender.config.events import Events
 from edge_sender.config.nodes import DEEP, Level, NodeOverride, NodeRule, Nodes, deadband, path_levels, wildcard
 from edge_sender.config.opcua import OpcUaConfig
-from edge_sender.sources.opcua.addresses import Key
-from edge_sender.sources.opcua.browsing import OBJECTS, AddressSpace
+from edge_sender.sources.opcua.addresses import Key, OddNodeError
+from edge_sender.sources.opcua.browsing import OBJECTS, SERVER, AddressSpace, with_server
+from edge_sender.sources.opcua.events import event_choice, event_uri
 from edge_sender.sources.opcua.items import Deadband, Item, ItemSettings
 
 ALL = Nodes.model_validate({})
+EVENTS = "events"
+"""In place of a source URI, for events that can't be asked for."""
 
 
 def select(space: AddressSpace, config: OpcUaConfig) -> Iterator[Item]:
-    """The variables that the configuration chooses, with their settings."""
+    """The variables, and the objects with events, that the configuration chooses, with their settings."""
+    if config.has_variables:
+        yield from _variables(space, config)
+    if config.events is not None:
+        yield from _event_items(space, config, config.events)
+
+
+def _variables(space: AddressSpace, config: OpcUaConfig) -> Iterator[Item]:
     nodes = config.nodes or ALL
     chosen = {where for where, _ in space.variables()}
     if config.namespace_uri is not None:
@@ -29,6 +42,29 @@ def select(space: AddressSpace, config: OpcUaConfig) -> Iterator[Item]:
         if where in chosen:
             settings = next((settings for keys, settings in overrides if where in keys), default)
             yield Item(where, node.node_id, space.addresses.source_uri(node.node_id), settings, settings)
+
+
+def _event_items(space: AddressSpace, config: OpcUaConfig, events: Events) -> Iterator[Item]:
+    """What can't be asked for is an item nevertheless, so that it is told."""
+    settings = settings_of(config, None)
+    try:
+        choice = event_choice(events, space.addresses)
+    except OddNodeError as error:
+        yield Item(SERVER, ua.NodeId(), EVENTS, settings, settings, unaskable=f"they can't be subscribed to: {error}")
+        return
+    chosen = chosen_notifiers(space, events)
+    if not chosen:
+        yield Item(SERVER, ua.NodeId(), EVENTS, settings, settings, unaskable="no object with events matches notifiers")
+    for where, node_id in chosen.items():
+        yield Item(where, node_id, event_uri(node_id, space.addresses), settings, settings, choice)
+
+
+def chosen_notifiers(space: AddressSpace, events: Events) -> dict[Key, ua.NodeId]:
+    if not events.notifiers:
+        return {SERVER: ua.NodeId(ua.ObjectIds.Server)}
+    whole = with_server(space)
+    keys = set().union(*(_matching(rule, whole, space.notifiers) for rule in events.notifiers))
+    return {where: node.node_id for where, node in whole.nodes.items() if where in keys}
 
 
 def settings_of(config: OpcUaConfig, override: NodeOverride | None) -> ItemSettings:
@@ -47,7 +83,12 @@ def settings_of(config: OpcUaConfig, override: NodeOverride | None) -> ItemSetti
 
 def matching(rule: NodeRule, space: AddressSpace) -> set[Key]:
     """The variables for which all that the rule says is true."""
-    found = {where for where, _ in space.variables()}
+    return _matching(rule, space, {where for where, _ in space.variables()})
+
+
+def _matching(rule: NodeRule, space: AddressSpace, nodes: Set[Key]) -> set[Key]:
+    """Those of `nodes` for which all that the rule says is true."""
+    found = set(nodes)
     if rule.namespace is not None:
         found &= _in_namespace(space, rule.namespace)
     if rule.node is not None:

@@ -85,6 +85,7 @@ class OpcUaSource:
                     continue  # it is read already
                 if has_served:
                     self._tally.count("interruption")
+                    self._tell_lost_events()
                 reason = UNREACHABLE if move is None else move.reason
                 if move is not None or not (has_served or self._redundancy.next()):
                     continue  # with another server, at once
@@ -93,6 +94,14 @@ class OpcUaSource:
         finally:
             if self._successor is not None:
                 await self._successor.stop()
+
+    def _tell_lost_events(self) -> None:
+        if self._config.events is not None:
+            logger.warning(
+                "%s: events that come before there is a subscription again are lost to this gateway, since servers keep "
+                "none; alarms that are active then are not repeated",
+                self.name,
+            )
 
     def _begin(self, intake: Intake, server: Server, reason: FailOver) -> Running:
         session = self._make_session(intake, server, reason)
@@ -137,6 +146,7 @@ class OpcUaSource:
             config.browse_seconds,
             config.server_uri,
             config.interval_ns,
+            looks_for_notifiers=config.events is not None and bool(config.events.notifiers),
         )
         reports = Reports(
             down=partial(self._down, server),

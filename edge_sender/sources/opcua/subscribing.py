@@ -47,9 +47,12 @@ class Subscriptions:
     _handles: count[int] = field(default_factory=lambda: count(1))
 
     async def add(self, items: Iterable[Item]) -> None:
-        """Subscribe to more variables. Raises what a lost connection or session raises."""
+        """Subscribe to more variables, or events. Raises what a lost connection or session raises."""
         groups: dict[float, list[Item]] = defaultdict(list)
         for item in items:
+            if item.unaskable is not None:
+                self._refuse(item, item.unaskable)
+                continue
             item.handle = next(self._handles)
             groups[item.asked.publishing_ms].append(item)
         for publishing_ms, group in groups.items():
@@ -83,7 +86,7 @@ class Subscriptions:
         emptiest = min(self.open.values(), key=lambda subscription: subscription.items)
         request.Parameters.SubscriptionId = emptiest.id
         request.Parameters.TimestampsToReturn = ua.TimestampsToReturn.Neither
-        request.Parameters.ItemsToCreate = [model_request(next(self._handles))]
+        request.Parameters.ItemsToCreate = [model_request()]
         try:
             results = (await self.connection.call(request, ua.CreateMonitoredItemsResponse)).Results
         except ua.UaStatusCodeError as error:
@@ -160,7 +163,7 @@ class Subscriptions:
                     self._accept(subscription, item, result)
                     continue
                 code = result.code if isinstance(result, Refused) else result.StatusCode.value
-                weaker = item.used.weaker() if code in FILTER_REFUSED else None
+                weaker = item.used.weaker() if code in FILTER_REFUSED and item.events is None else None
                 if weaker is not None:
                     item.used = weaker
                     again.append(item)

@@ -9,7 +9,7 @@ from asyncua import ua
 
 from edge_sender.config.opcua import OpcUaConfig
 from edge_sender.sources.opcua.addresses import Key, OddNodeError, key, printable
-from edge_sender.sources.opcua.browsing import OBJECTS, AddressSpace, browse
+from edge_sender.sources.opcua.browsing import OBJECTS, SERVER, AddressSpace, browse, read_notifiers, with_server
 from edge_sender.sources.opcua.capabilities import read_addresses, read_limits
 from edge_sender.sources.opcua.connection import Connection
 from edge_sender.sources.opcua.data_types import read_attribute, read_data_types
@@ -23,7 +23,7 @@ from edge_sender.sources.opcua.security import User
 from edge_sender.sources.opcua.selection import select
 from edge_sender.sources.opcua.servers import Server
 from edge_sender.sources.opcua.subscribing import Subscriptions
-from edge_sender.survey import Asked, Entry, Survey, SurveyError, Variable
+from edge_sender.survey import Asked, Entry, Notifier, Survey, SurveyError, Variable
 
 NS_PER_MS = 1_000_000
 
@@ -53,13 +53,20 @@ async def _survey(connection: Connection, server: Server, config: OpcUaConfig, a
     types = await read_data_types(connection, limits, addresses)
     space = await browse(connection, limits, addresses)
     shown = outline(space, asked)
-    items = {item.where: item for item in select(space, config)}
+    space.notifiers = await read_notifiers(connection, limits, with_server(space))
+    selected = list(select(space, config))
+    items = {item.where: item for item in selected if not _is_event_item(item)}
+    event_items = [item for item in selected if _is_event_item(item)]
     nodes = {row.where: space.nodes[row.where].node_id for row in shown.rows if _is_variable(space, row.where)}
     values = Values(addresses.namespaces, types.structures())
     variables = await _read(connection, limits, space, nodes, Form(config.payload, config.time), values)
     chosen = {where: items[where] for where in nodes if where in items}
+    notifiers = _shown_events(space, asked, shown, event_items)
     if config.interval_ns is None:
-        await subscriptions.add(chosen.values())
+        await subscriptions.add([*chosen.values(), *(item for item in event_items if item.where in notifiers)])
+    for item in event_items:
+        if item.where in notifiers:
+            notifiers[item.where].refused = subscriptions.refused.get(item.uri)
     for where, item in chosen.items():
         _note_sampling(variables[where], item, subscriptions, config.interval_ns)
     return Survey(
@@ -71,7 +78,8 @@ async def _survey(connection: Connection, server: Server, config: OpcUaConfig, a
         len(items),
         _entries(space, shown, variables),
         shown.more,
-        space.odd,
+        list(notifiers.values()),
+        {**space.odd, **{item.uri: item.unaskable for item in event_items if item.unaskable is not None}},
     )
 
 
@@ -86,6 +94,24 @@ def _entries(space: AddressSpace, shown: Outline, variables: Mapping[Key, Variab
         Entry(row.level, row.name, space.addresses.text(nodes[row.where]), variables.get(row.where), row.hidden)
         for row in shown.rows
     ]
+
+
+def _is_event_item(item: Item) -> bool:
+    return item.events is not None or item.unaskable is not None
+
+
+def _shown_events(space: AddressSpace, asked: Asked, shown: Outline, items: Sequence[Item]) -> dict[Key, Notifier]:
+    """Also those of the Server object, if it is in the part that was asked for, or chosen."""
+    chosen = {item.where for item in items if item.events is not None}
+    names = {row.where: row.name for row in shown.rows}
+    if asked.under is None or SERVER in chosen:
+        names[SERVER] = "Server"
+    nodes = with_server(space).nodes
+    return {
+        where: Notifier(name, space.addresses.text(nodes[where].node_id), where in chosen)
+        for where, name in names.items()
+        if where in chosen | space.notifiers
+    }
 
 
 def _note_sampling(variable: Variable, item: Item, subscriptions: Subscriptions, interval_ns: int | None) -> None:

@@ -92,6 +92,57 @@ async def test_browse_shows_a_source_as_it_would_subscribe(monkeypatch: pytest.M
     assert named.lines[1:] == [f"Line 1  nsu={NAMESPACE};s=Line 1  (+3 below)"]
 
 
+async def test_browse_prints_json_for_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with plc(machines) as server:
+        monkeypatch.setenv(
+            "EDGE_SOURCES", document(plant(server, nodes={"include": [{"path": "/Line 1/press-*"}]}, events={}))
+        )
+        printed = await command("browse", "--json", "--under", "/Line 1")
+        refused = await command("browse", "--json", "--limit", "1")
+    [line] = printed.lines
+    found = json.loads(line)
+    assert (found["server_uri"], found["variables"], found["chosen"], found["more"]) == (SERVER_URI, 4, 2, 0)
+    line_1, press, *_ = found["tree"]
+    assert line_1 == {"level": 0, "name": "Line 1", "node": f"nsu={NAMESPACE};s=Line 1", "hidden": 0}
+    assert press == {
+        "level": 1,
+        "name": "press-1",
+        "node": PRESS,
+        "hidden": 0,
+        "type": "Number",
+        "data": {"value": 21.5, "status": 0},
+        "time": "2026-01-31T06:00:00.250000Z",
+        "unreadable": None,
+        "is_chosen": True,
+        "asked_ms": 0,
+        "granted_ms": 50,
+        "refused": None,
+    }
+    server_object = {"name": "Server", "node": "nsu=http://opcfoundation.org/UA/;i=2253", "is_chosen": True, "refused": None}
+    assert found["events"] == [server_object]
+    assert json.loads(refused.lines[0])["more"] > 0
+
+
+async def test_browse_shows_the_objects_whose_events_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def prepare(server: Plc) -> None:
+        await machines(server)
+        for name in ("oven", "mill"):
+            await server.server.get_event_generator(emitting_node=await server.folder(name))
+
+    async with plc(prepare) as server:
+        events = {"notifiers": [{"path": "/oven"}]}
+        monkeypatch.setenv("EDGE_SOURCES", document(plant(server, events=events)))
+        printed = await command("browse")
+        monkeypatch.setenv("EDGE_SOURCES", document(plant(server, events={"types": ["nsu=urn:none;i=1"]})))
+        odd = await command("browse")
+        alone = await command("browse", server.endpoint)
+        assert await _is_left(server)
+    oven, mill = f"events of oven  nsu={NAMESPACE};s=oven  ", f"events of mill  nsu={NAMESPACE};s=mill  "
+    assert {f"{oven}chosen", f"{mill}not chosen"} <= set(printed.lines)
+    assert "left out: events: they can't be subscribed to: the server has no namespace urn:none" in odd.lines
+    assert {f"{oven}not chosen", f"{mill}not chosen"} <= set(alone.lines)
+
+
 async def test_browse_shows_names_and_uris_of_types_and_what_has_no_value() -> None:
     async def prepare(server: Plc) -> None:
         await machines(server)
@@ -119,10 +170,10 @@ async def test_browse_does_not_flood_the_terminal(monkeypatch: pytest.MonkeyPatc
         printed = await command("browse", server.endpoint)
         some = await command("browse", server.endpoint, "--limit", "10")
         assert max(server.sizes["monitor"]) <= 200  # what is not shown is not subscribed to
-    assert len(printed.lines) == 202
+    assert len(printed.lines) == 203
     assert re.fullmatch(r"… and 10\d more: narrow it down with --under or --depth, or raise --limit", printed.lines[-1])
     assert "300 variables" in printed.lines[0]
-    assert len(some.lines) == 12
+    assert len(some.lines) == 13
 
 
 @pytest.mark.parametrize(
@@ -330,7 +381,7 @@ async def test_validate_connects_to_everything_and_says_what_it_found(
         async with plc(machines) as server, secure_plc(files) as endpoint:
             monkeypatch.setenv("EDGE_SECRET_PLC", PASSWORD)
             secured = json.loads(config(endpoint, files, name="secured").model_dump_json(exclude_unset=True))
-            monkeypatch.setenv("EDGE_SOURCES", document(plant(server), secured))
+            monkeypatch.setenv("EDGE_SOURCES", document(plant(server, events={}), secured))
             monkeypatch.setenv("EDGE_UPLINK", "event-hubs")
             monkeypatch.setenv("EDGE_REPLICA", "edge-a")
             monkeypatch.setenv("EDGE_SPOOL_PATH", str(tmp_path / "spool.db"))
@@ -341,7 +392,7 @@ async def test_validate_connects_to_everything_and_says_what_it_found(
     finally:
         await stand_in.stop()
     assert printed.status == 0, printed.text
-    assert "source presses: connected: 4 variables" in printed.lines
+    assert "source presses: connected: 4 variables and the events of 1 object" in printed.lines
     assert "source secured: connected: 1 variable" in printed.lines
     assert "uplink event-hubs: connected" in printed.lines
     assert any(line.startswith("    the server granted sampling_ms 100 instead of 0") for line in printed.lines)

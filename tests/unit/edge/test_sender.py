@@ -559,6 +559,7 @@ async def test_metrics_and_status_show_what_a_source_could_not_read() -> None:
     sender, _ = make(FakeUplink())
     tally = SourceTally(
         subscribed=7,
+        notifiers=3,
         clock_offset_seconds=-0.25,
         clock_steps=2,
         left_out={f"urn:{n}": "BadNodeIdUnknown" for n in range(200)},
@@ -577,6 +578,7 @@ async def test_metrics_and_status_show_what_a_source_could_not_read() -> None:
         ("edge_source_skipped_total", {"reason": "repeated"}, 1),
         ("edge_source_variables", {"state": "subscribed"}, 7),
         ("edge_source_variables", {"state": "left-out"}, 200),
+        ("edge_source_notifiers", {}, 3),
         ("edge_source_revised", {"parameter": "queue_size"}, 5),
     ):
         assert registry.get_sample_value(name, {"source": "fake", **labels}) == value
@@ -584,6 +586,7 @@ async def test_metrics_and_status_show_what_a_source_could_not_read() -> None:
     assert registry.get_sample_value("edge_counter_restarts_total", {"source": "fake", "reason": "untimed"}) == 1
     assert registry.get_sample_value("edge_counter_restarts_total", {"source": "fake", "reason": "restarted"}) == 0
     shown = status(sender)["sources"][0]
+    assert shown["notifiers"] == 3
     assert shown["clock"] == {"offset_seconds": -0.25, "steps": 2}
     assert shown["counter_restarts"] == {"restarted": 0, "untimed": 1, "sources": {"urn:1": "went back"}}
     assert (shown["variables"], len(shown["left_out"])) == ({"subscribed": 7, "left_out": 200}, 100)

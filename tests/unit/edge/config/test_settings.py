@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from edge_sender.bootstrap import sender_options
 from edge_sender.config.opcua import OpcUaConfig
-from edge_sender.config.settings import EdgeSettings, SettingsError, load, with_twin
+from edge_sender.config.settings import TWIN_SETTINGS, EdgeSettings, SettingsError, load, with_twin
 from edge_sender.config.sources import check_sources
 from edge_sender.ports import SourceConfigError
 
@@ -134,6 +135,15 @@ def test_a_twin_sets_only_what_it_may() -> None:
     ):
         with pytest.raises(SettingsError):
             with_twin(settings, desired)
+
+
+def test_the_memory_is_bounded_in_number_and_bytes() -> None:
+    """The twin may set both, and the bound on bytes is there without being set."""
+    settings = load(sources=SOURCES, connection_string="HostName=x;SharedAccessKey=secret", memory_bytes=2**21)
+    assert sender_options(settings).intake.memory_bytes == 2**21
+    usual = load(sources=SOURCES, connection_string="HostName=x;SharedAccessKey=secret")
+    assert sender_options(usual).intake.memory_bytes == 64 * 2**20
+    assert {"memory_bytes", "memory_readings"} <= TWIN_SETTINGS
 
 
 def test_the_edge_shows_no_secret() -> None:

@@ -397,6 +397,16 @@ class RedisMemory:
     evicted_keys: int
 
 
+@dataclass(frozen=True, slots=True)
+class SharedContent:
+    """What one pod has made for all."""
+
+    content: bytes | None
+    """The latest; None where there is none."""
+    is_mine_to_make: bool
+    """Whether the caller is the one who makes the next."""
+
+
 class PodBoard(Protocol):
     """What the pods report to each other, so that each of them can answer for all."""
 
@@ -428,6 +438,15 @@ class PodBoard(Protocol):
     async def flow(self, group: str, minutes: Sequence[int]) -> list[Counts]:
         """What was finished in each minute, numbered since the epoch (`slots_of` in core/flow.py); kept for about an hour.
         Nothing is added to a minute that is over, by the ledger's clock."""
+        ...
+
+    async def shared(self, name: str, fresh_ms: int, turn_ms: int) -> SharedContent:
+        """What was last shared under this name. Where that is older than `fresh_ms`, it is one caller's turn to make the
+        next, until that is shared or `turn_ms` have passed."""
+        ...
+
+    async def share(self, name: str, content: bytes, keep_ms: int) -> None:
+        """Shares this with all pods for `keep_ms`, and ends the turn. Idempotent."""
         ...
 
     async def add_examples(self, kind: str, examples: Sequence[Mapping[str, Any]]) -> None:

@@ -12,7 +12,8 @@ from dedup_service.core.groups import Group
 from dedup_service.core.overview import GroupOverview, GroupState, ReplicaOverview, ReplicaState, WindowState
 from dedup_service.core.rebuild_progress import RebuildProgress
 from dedup_service.core.timeline import GOOD, Entry, Kind, ending_of
-from dedup_service.observability.fleet import Overview, SourceOverview, coverage_by_replica
+from dedup_service.observability.fleet import SourceOverview, coverage_by_replica
+from dedup_service.observability.shared_overview import Overview
 from dedup_service.ports import PodStatus
 from dedup_service.telemetry import Count
 

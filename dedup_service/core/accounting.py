@@ -31,6 +31,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+import msgspec
+
 MAX_SEQUENCE = 2**53
 """Lua counts in doubles; gaps of a source that counts further are not tracked."""
 KNOWN_SEQUENCES = 10_000
@@ -100,8 +102,7 @@ def _ratio(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-@dataclass(frozen=True, slots=True)
-class ReplicaFigures:
+class ReplicaFigures(msgspec.Struct, frozen=True, array_like=True):
     copies: int
     first: int
     """Copies that were the first of their reading."""
@@ -125,8 +126,7 @@ class ReplicaFigures:
     """False where Redis has forgotten a part of what was counted: then no share is known."""
 
 
-@dataclass(frozen=True, slots=True)
-class GroupFigures:
+class GroupFigures(msgspec.Struct, frozen=True, array_like=True):
     readings: int
     copies: int
     by_replicas: dict[int, int]

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from dedup_service.core.accounting import (
     HOUR_MS,
     MINUTE_MS,
@@ -44,8 +46,7 @@ class ReplicaSeen:
     """When that copy was processed, by Redis' clock."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReplicaOverview:
+class ReplicaOverview(msgspec.Struct, frozen=True, array_like=True):
     group: str
     name: str
     number: int

@@ -21,7 +21,6 @@ from dedup_service.core.accounting import (
 from dedup_service.core.flow import Slots
 from dedup_service.core.groups import Group
 from dedup_service.core.overview import (
-    GroupOverview,
     day_start_ms,
     figures_since_ms,
     group_overview,
@@ -32,12 +31,12 @@ from dedup_service.core.overview import (
 from dedup_service.core.timeline import Timeline
 from dedup_service.core.unknown_formats import by_group
 from dedup_service.observability.flow import FlowReader
+from dedup_service.observability.shared_overview import Overview, OverviewShare
 from dedup_service.observability.single_flight import SingleFlight
 from dedup_service.ports import (
     Ledger,
     PodBoard,
     PodStatus,
-    RedisMemory,
     SourceSeen,
     StoredClaim,
     StoredTimeline,
@@ -46,19 +45,9 @@ from dedup_service.ports import (
 from dedup_service.telemetry import CONFLICT
 
 CACHE_SECONDS = 1.0
-"""Overviews are cached, and what the dashboard shows is asked once for all who ask at the same moment, so that many viewers
-cost Redis no more than one."""
+"""Overviews are made by one pod for all (shared_overview.py) and cached, and what the dashboard shows is asked once for all
+who ask at the same moment, so that many pods and viewers cost Redis no more than one."""
 HISTORY_MINUTES = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Overview:
-    now_ms: int
-    groups: list[GroupOverview]
-    memory: RedisMemory
-    projected_bytes: int
-    figures_since_ms: int | None = None
-    """When Redis forgot what it had counted before, within the longest period; None otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +113,11 @@ class Fleet:
 
     async def _look(self) -> Overview:
         started = self.monotonic()
+        self._overview = await OverviewShare(self.board).current(self.groups, self._make)
+        self._overview_at = started
+        return self._overview
+
+    async def _make(self) -> Overview:
         now_ms = await self.ledger.now_ms()
         minutes, hours = periods(now_ms)
         forgot_ms = await self.ledger.forgot_ms()
@@ -139,9 +133,7 @@ class Fleet:
             for group in self.groups
         ]
         since_ms = figures_since_ms(day_start_ms(now_ms), forgot_ms)
-        self._overview = Overview(now_ms, groups, await self.board.memory(), projected_bytes(groups), since_ms)
-        self._overview_at = started
-        return self._overview
+        return Overview(now_ms, groups, await self.board.memory(), projected_bytes(groups), since_ms)
 
     async def figures_since_ms(self, hours: int) -> int | None:
         """When Redis forgot what it had counted before, within the last hours; None if it did not."""

@@ -365,14 +365,22 @@ class Ledger(Protocol):
         """In the order of their numbers."""
         ...
 
-    async def sources(self, group: str) -> list[SourceSeen]:
-        """Those seen within a day, by name."""
+    async def sources(self, group: str, start: str = "", limit: int | None = None, contains: str = "") -> list[SourceSeen]:
+        """Those seen within a day with this text in their names, by name: from `start` on, and at most `limit`."""
         ...
 
     async def source_counts(self, group: str, source: str, hours: Sequence[int]) -> Counts: ...
 
-    async def gaps(self, group: str) -> list[tuple[str, SourceHistory]]:
-        """Sources with missing numbers, by name."""
+    async def counted_together(self, group: str, hours: Sequence[int]) -> Counts:
+        """Counts of all sources beyond the limit, of which nothing is known one by one."""
+        ...
+
+    async def gaps(self, group: str, start: str = "", limit: int | None = None) -> list[tuple[str, SourceHistory]]:
+        """Sources with missing numbers, by name: from `start` on, and at most `limit`."""
+        ...
+
+    async def histories(self, group: str, sources: Sequence[str]) -> dict[str, SourceHistory]:
+        """Of those of these sources that number their readings."""
         ...
 
     async def forgot_ms(self) -> int | None:

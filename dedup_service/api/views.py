@@ -6,7 +6,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from dedup_service.core.accounting import Counts, GroupFigures, ReplicaFigures, group_figures
+from dedup_service.core.accounting import Counts, Gap, GroupFigures, ReplicaFigures, group_figures
 from dedup_service.core.flow import Step
 from dedup_service.core.groups import Group
 from dedup_service.core.overview import GroupOverview, GroupState, ReplicaOverview, ReplicaState, WindowState
@@ -308,6 +308,25 @@ class SourceView(View):
         )
 
 
+class TogetherView(View):
+    group: str
+    readings: int
+    copies: int
+    conflicts: int
+
+    @classmethod
+    def of(cls, group: str, counts: Counts) -> TogetherView:
+        figures = group_figures(counts)
+        return cls(group=group, readings=figures.readings, copies=figures.copies, conflicts=figures.conflicts)
+
+
+class SourcesPage(Page[SourceView]):
+    counted_together: list[TogetherView] = Field(
+        description="What sources beyond DEDUP_MAX_SOURCES brought in 24 h, of each group that has such. Their copies are "
+        "deduplicated and counted in the group like all others; they are not listed, and their gaps are not followed."
+    )
+
+
 class PartitionView(View):
     partition: str
     owner: str | None = Field(description="The pod that works on it; null while it changes hands.")
@@ -327,6 +346,18 @@ class GapView(View):
     last: int
     missing: int
     found_ms: int = Field(description="When the gap was noticed.")
+
+    @classmethod
+    def of(cls, group: str, source: str, gap: Gap) -> GapView:
+        return cls(
+            group=group,
+            source=source,
+            epoch=gap.epoch,
+            first=gap.first,
+            last=gap.last,
+            missing=gap.last - gap.first + 1,
+            found_ms=gap.found_ms,
+        )
 
 
 class ConflictView(View):

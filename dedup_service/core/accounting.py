@@ -40,6 +40,10 @@ KNOWN_SEQUENCES = 10_000
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 KEEP_MINUTES, KEEP_HOURS = 70, 26
 """How long the counts of a minute and of an hour are kept, in minutes and hours."""
+SOURCE_SECONDS = 86_400
+"""How long a source is listed after its last copy."""
+MAX_SOURCES = 10_000
+"""How many sources of a group are counted each by itself, unless the operator says otherwise."""
 BUCKET_RATIO = 1.07
 """Ratio of two neighbouring bucket bounds. A percentile that is read from the middle of a bucket is off by 3.5 % at most."""
 

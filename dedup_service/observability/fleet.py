@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -15,6 +15,7 @@ from dedup_service.core.accounting import (
     MINUTE_MS,
     Counts,
     GroupFigures,
+    SourceHistory,
     group_figures,
     replica_figures,
 )
@@ -48,6 +49,8 @@ CACHE_SECONDS = 1.0
 """Overviews are made by one pod for all (shared_overview.py) and cached, and what the dashboard shows is asked once for all
 who ask at the same moment, so that many pods and viewers cost Redis no more than one."""
 HISTORY_MINUTES = 60
+HISTORIES_AT_ONCE = 32
+"""Each may hold some hundred gaps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,12 +178,38 @@ class Fleet:
         oldest = await self.ledger.now_ms() - hours * HOUR_MS
         return [item for item in await self.ledger.sources(group) if item.processed_ms >= oldest]
 
+    async def sources_from(self, group: str, start: str, limit: int, contains: str = "") -> list[SourceSeen]:
+        """By name, from `start` on; at most `limit`."""
+        ask = partial(self.ledger.sources, group, start, limit, contains)
+        return await self._flights.run(("sources", group, start, limit, contains), ask)
+
+    async def counted_together(self, group: str, hours: int = 24) -> Counts:
+        """Counts of the sources beyond the limit."""
+        hour = await self.ledger.now_ms() // HOUR_MS
+        return await self.ledger.counted_together(group, range(hour - hours, hour + 1))
+
+    async def gaps_from(self, group: str, start: str) -> AsyncIterator[tuple[str, SourceHistory]]:
+        """Sources with missing numbers by name, from `start` on."""
+        while True:
+            ask = partial(self.ledger.gaps, group, start, HISTORIES_AT_ONCE)
+            histories = await self._flights.run(("gaps", group, start), ask)
+            for item in histories:
+                yield item
+            if len(histories) < HISTORIES_AT_ONCE:
+                return
+            start = next_name(histories[-1][0])
+
+    async def gaps_of(self, group: str, source: str) -> SourceHistory | None:
+        return (await self.ledger.histories(group, [source])).get(source)
+
     async def source_overviews(self, group: str, sources: Sequence[SourceSeen], hours: int = 24) -> list[SourceOverview]:
         hour = await self.ledger.now_ms() // HOUR_MS
         complete = is_complete((hour - hours) * HOUR_MS, await self.ledger.forgot_ms())
-        missing = {source: history.missing for source, history in await self.ledger.gaps(group)}
-        overviews = []
-        for seen in sources:
+        overviews, missing = [], dict[str, int]()
+        for place, seen in enumerate(sources):
+            if place % HISTORIES_AT_ONCE == 0:
+                names = [item.source for item in sources[place : place + HISTORIES_AT_ONCE]]
+                missing = {source: item.missing for source, item in (await self.ledger.histories(group, names)).items()}
             counts = await self.ledger.source_counts(group, seen.source, range(hour - hours, hour + 1))
             figures = group_figures(counts, complete=complete)
             overviews.append(SourceOverview(seen, counts, figures, missing.get(seen.source, 0), complete))
@@ -231,6 +260,11 @@ class Fleet:
 
     async def examples(self, kind: str) -> list[dict[str, Any]]:
         return await self.board.examples(kind)
+
+
+def next_name(name: str) -> str:
+    """The first one behind this name."""
+    return name + "\0"
 
 
 def coverage_by_replica(counts: Counts, names: dict[int, str], *, complete: bool = True) -> dict[str, float | None]:

@@ -17,7 +17,7 @@ from dedup_service.ports import PodBoard, RedisMemory
 
 FORMAT = 1
 """Pods of different versions share nothing with each other unless they write the same."""
-FRESH_MS, TURN_MS, KEEP_MS = 2_000, 5_000, 10_000
+FRESH_MS, TURN_MS, KEEP_MS = 1_000, 5_000, 10_000
 WAIT_SECONDS = 0.1
 COMPRESSION = 1
 MAX_BYTES = 64 * 1024 * 1024

@@ -188,6 +188,47 @@ async def test_gaps_name_what_no_replica_delivered(plant: Plant) -> None:
     assert [(gap["first"], gap["last"], gap["missing"]) for gap in gaps] == [(1001, 1003, 3)]
 
 
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
+async def test_gaps_come_page_by_page_each_once_and_in_order(plant: Plant, limit: int) -> None:
+    for source in (HOSTILE, "urn:a b", "urn:c"):
+        for n in (1, 3, 6, 10):
+            await plant.deliver(0, f"{source} {n}", source, sequence=n)
+    whole = (await ask(plant.app(), "/v1/gaps"))["items"]
+    places = [(gap["source"], gap["first"]) for gap in whole]
+    assert places == sorted(set(places))
+    assert {first for source, first in places if source == HOSTILE} == {2, 4, 7}
+    read: list[Any] = []
+    after: dict[str, str] = {}
+    while True:
+        page = await ask(plant.app(), "/v1/gaps", limit=limit, **after)
+        read += page["items"]
+        assert len(page["items"]) <= limit
+        if page["next"] is None:
+            break
+        after = {"after": page["next"]}
+    assert read == whole
+
+
+@pytest.mark.parametrize(
+    "after", ["", "x", "presses", "presses one 1 urn:a", "presses 1 1", "presses 99999999999999999999 1 u"]
+)
+async def test_any_text_is_a_place_in_the_list(plant: Plant, after: str) -> None:
+    whole = (await ask(plant.app(), "/v1/gaps"))["items"]
+    page = (await ask(plant.app(), "/v1/gaps", after=after))["items"]
+    assert page == whole[len(whole) - len(page) :]
+    assert bool(page) is (after != "x")
+
+
+async def test_sources_beyond_the_limit_are_said_to_be_counted_together(plant: Plant) -> None:
+    assert (await ask(plant.app(), "/v1/sources"))["counted_together"] == []
+    plant.claims.ledger.max_sources = 0
+    for replica in range(2):
+        await plant.deliver(replica, "1", "urn:one-too-many")
+    page = await ask(plant.app(), "/v1/sources")
+    assert "urn:one-too-many" not in [item["source"] for item in page["items"]]
+    assert page["counted_together"] == [{"group": "presses", "readings": 1, "copies": 2, "conflicts": 0}]
+
+
 async def test_conflicts_dead_letters_partitions_history_and_totals(plant: Plant) -> None:
     (conflict,) = await ask(plant.app(), "/v1/conflicts", group="presses")
     assert (conflict["source"], conflict["winner_replicas"]) == (HOSTILE, ["edge-0"])

@@ -15,6 +15,7 @@ from dedup_service.adapters.redis.lua_constants import ACCOUNTING_CONSTANTS, CLA
 from dedup_service.adapters.redis.marked import Generations, MarkedScript
 from dedup_service.adapters.redis.sharding import ShardPart, by_shard, in_order
 from dedup_service.adapters.redis.unreadable import Report, log_unreadable, report_all
+from dedup_service.core.accounting import MAX_SOURCES
 from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import CLAIM_BYTES, MAX_REPLICAS, OTHER_REPLICA
 from dedup_service.errors import ConfigurationError
@@ -46,16 +47,18 @@ class RedisClaims:
         namespace: str,
         shards: int = 1,
         accounting: bool = True,
+        max_sources: int = MAX_SOURCES,
         report: Report = log_unreadable,
         generations: Generations | None = None,
     ) -> None:
-        """`generations`: what is known of the markers; None to claim without them."""
+        """`max_sources`: how many of each group are counted by themselves. `generations`: what is known of the markers; None
+        to claim without them."""
         self._client = client
         self._namespace = namespace.encode()
         self._shards = shards
         self._accounting = accounting
         self._report = report
-        constants = lua({**CLAIM_CONSTANTS, **ACCOUNTING_CONSTANTS})
+        constants = lua({**CLAIM_CONSTANTS, **ACCOUNTING_CONSTANTS, "SOURCES_PER_SHARD": -(-max_sources // shards)})
         confirm = ("marker.lua", "marker_ready.lua", "confirm.lua")
         self._claim = MarkedScript(Script(client, *CLAIM_SCRIPT, head=constants), generations)
         self._confirm = MarkedScript(Script(client, *confirm, head=lua(CLAIM_CONSTANTS)), generations)

@@ -7,6 +7,7 @@ from typing import Any, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from dedup_service.core.accounting import Counts, Gap, GroupFigures, ReplicaFigures, group_figures
+from dedup_service.core.claims import OTHER_REPLICA
 from dedup_service.core.flow import Step
 from dedup_service.core.groups import Group
 from dedup_service.core.overview import GroupOverview, GroupState, ReplicaOverview, ReplicaState, WindowState
@@ -263,6 +264,10 @@ class ReplicaView(View):
     state: ReplicaState
     last_seen_ms: int = Field(description="When the replica's newest copy was enqueued in the input hub.")
     silent_seconds: float
+    counted_together: bool = Field(
+        description="Whether these are figures of all replicas beyond the first 31 of the group, which have none of their "
+        "own: a copy that one of them delivers after another one of them counts as a repetition."
+    )
     figures: dict[str, ReplicaFiguresView]
 
     @classmethod
@@ -273,6 +278,7 @@ class ReplicaView(View):
             state=item.state,
             last_seen_ms=item.last_seen_ms,
             silent_seconds=item.silent_seconds,
+            counted_together=item.number == OTHER_REPLICA,
             figures=ReplicaFiguresView.of(item.figures),
         )
 

@@ -18,6 +18,7 @@ from dedup_service.core.accounting import (
     replica_figures,
     total,
 )
+from dedup_service.core.claims import MAX_REPLICAS, OTHER_REPLICA
 from dedup_service.core.groups import Group
 
 GroupState = Literal["full", "degraded", "at-risk", "silent", "empty"]
@@ -111,7 +112,7 @@ def group_overview(
     counts = {"1m": total(minutes[-2:]), "15m": total(minutes), "24h": total(hours)}
     replicas = [_replica(group, item, counts, now_ms, complete) for item in seen]
     live = sum(replica.state == "live" for replica in replicas)
-    expected = group.expected_replicas or len(replicas)
+    expected = _expected(group, seen)
     figures = {period: group_figures(counts[period], complete=complete[period]) for period in PERIODS}
     return GroupOverview(
         group=group,
@@ -139,6 +140,12 @@ def _replica(
         silent_seconds=silent_ms / 1000,
         figures={p: replica_figures(counts[p], seen.number, complete=complete[p]) for p in PERIODS},
     )
+
+
+def _expected(group: Group, seen: Sequence[ReplicaSeen]) -> int:
+    """Those that are counted together count as one: no more can ever be seen."""
+    can_be_seen = len(seen) if any(item.number == OTHER_REPLICA for item in seen) else MAX_REPLICAS
+    return min(group.expected_replicas or len(seen), can_be_seen)
 
 
 def _state(live: int, expected: int, any_seen: bool) -> GroupState:

@@ -19,6 +19,7 @@ from dedup_service.core.accounting import (
     group_figures,
     replica_figures,
 )
+from dedup_service.core.claims import OTHER_REPLICA
 from dedup_service.core.flow import Slots
 from dedup_service.core.groups import Group
 from dedup_service.core.overview import (
@@ -216,7 +217,9 @@ class Fleet:
         return overviews
 
     async def replica_names(self, group: str) -> dict[int, str]:
-        return {replica.number: replica.name for replica in await self.ledger.replicas(group)}
+        """Of those that have a number of their own."""
+        replicas = await self.ledger.replicas(group)
+        return {replica.number: replica.name for replica in replicas if replica.number != OTHER_REPLICA}
 
     async def find(self, source: str, reading_id: str) -> list[tuple[Group, StoredClaim]]:
         claims = [(group, await self.ledger.find(group.claim_scope, source, reading_id)) for group in self.groups]

@@ -18,7 +18,7 @@ from dedup_service.core.accounting import (
     total,
 )
 from dedup_service.core.claim_requests import ClaimRequest
-from dedup_service.core.claims import NO_CONTENT, Claim, key_digest, unpack
+from dedup_service.core.claims import NO_CONTENT, OTHER_NAME, OTHER_REPLICA, Claim, key_digest, unpack
 from dedup_service.core.overview import ReplicaSeen
 from dedup_service.core.times import source_time_ms
 from dedup_service.ports import SourceSeen, StoredClaim
@@ -261,6 +261,8 @@ class MemoryLedger:
 
     async def replicas(self, group: str) -> list[ReplicaSeen]:
         names = sorted((number, name) for (of, name), number in self.claims.numbers.items() if of == group)
+        if OTHER_REPLICA in self.seen[group]:
+            names.append((OTHER_REPLICA, OTHER_NAME))
         return [ReplicaSeen(name, number, *self.seen[group].get(number, (0, 0))) for number, name in names]
 
     async def sources(self, group: str, start: str = "", limit: int | None = None, contains: str = "") -> list[SourceSeen]:

@@ -13,12 +13,14 @@ import schemathesis
 from fastapi import FastAPI
 from hypothesis import HealthCheck, settings
 
-from dedup_service.core.claims import key_digest, pack, unpack
+from dedup_service.core.claims import OTHER_REPLICA, key_digest, pack, unpack
 from dedup_service.core.groups import OBSERVE
 from dedup_service.core.rebuild_progress import RebuildProgress
 from dedup_service.errors import UnavailableError
 from tests.support.api import HOSTILE, Plant
 from tests.support.shared import REDIS
+
+PRESSES = {f"edge-{n}" for n in range(3)}
 
 
 @pytest.fixture
@@ -217,6 +219,21 @@ async def test_any_text_is_a_place_in_the_list(plant: Plant, after: str) -> None
     page = (await ask(plant.app(), "/v1/gaps", after=after))["items"]
     assert page == whole[len(whole) - len(page) :]
     assert bool(page) is (after != "x")
+
+
+async def test_replicas_beyond_the_last_number_are_one_in_the_list_which_says_so(plant: Plant) -> None:
+    plant.groups[0] = replace(plant.groups[0], expected_replicas=500)
+    for replica in range(3, 40):
+        await plant.deliver(min(replica, OTHER_REPLICA), f"of {replica}")
+    plant.clock.ms += 2000
+    replicas = await ask(plant.app(), "/v1/replicas")
+    assert [(item["replica"], item["counted_together"]) for item in replicas if item["replica"] not in PRESSES] == [
+        *((f"edge-{n}", False) for n in range(3, 31)),
+        ("other", True),
+    ]
+    (group,) = await ask(plant.app(), "/v1/groups")
+    assert group["expected_replicas"] == 32
+    assert "other" not in (await ask(plant.app(), "/v1/sources"))["items"][0]["coverage"]
 
 
 async def test_sources_beyond_the_limit_are_said_to_be_counted_together(plant: Plant) -> None:

@@ -14,7 +14,7 @@ from dedup_service.adapters.redis.ledger_keys import account_prefix, source_dige
 from dedup_service.adapters.redis.marked import marker_key
 from dedup_service.adapters.redis.unreadable import Report, log_unreadable, number_of, read, read_each, readable, text
 from dedup_service.core.accounting import SOURCE_SECONDS, Counts, Gap, SourceHistory, total
-from dedup_service.core.claims import key_digest, shard_of, unpack
+from dedup_service.core.claims import OTHER_NAME, OTHER_REPLICA, key_digest, shard_of, unpack
 from dedup_service.core.overview import ReplicaSeen
 from dedup_service.ports import SourceSeen, StoredClaim
 
@@ -75,7 +75,8 @@ class RedisLedger:
                 before = seen[number]
                 seen[number] = (max(before[0], at[0]), max(before[1], at[1]))
         numbers = [(readable(int, self._report, key, number, NO_NUMBER), text(name)) for name, number in names.items()]
-        return [ReplicaSeen(name, number, *seen[number]) for number, name in sorted(numbers) if number != NO_NUMBER]
+        known = [ReplicaSeen(name, number, *seen[number]) for number, name in sorted(numbers) if number != NO_NUMBER]
+        return [*known, ReplicaSeen(OTHER_NAME, OTHER_REPLICA, *seen[OTHER_REPLICA])] if OTHER_REPLICA in seen else known
 
     async def _seen(self, key: str) -> list[tuple[int, tuple[int, int]]]:
         """By replica number: the latest enqueued and processed times in ms."""

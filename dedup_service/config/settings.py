@@ -126,7 +126,13 @@ class Settings(BaseSettings):
         "a storage connection string followed by ;ContainerName=NAME.",
         examples=["https://account.blob.core.windows.net/dedup-checkpoints", "sqlite:////var/lib/dedup/checkpoints.db"],
     )
-    checkpoint_interval_seconds: float = Field(1.0, gt=0, description="Interval of checkpoints.", examples=["1"])
+    checkpoint_interval_seconds: float = Field(
+        10.0,
+        gt=0,
+        description="Interval of checkpoints; one is also written when a partition goes idle or is left. They are read "
+        "where Redis was lost, and by KEDA.",
+        examples=["1"],
+    )
     lease_interval_seconds: float = Field(
         0.5, gt=0, description="Interval of renewals of this pod's leases.", examples=["0.5"]
     )

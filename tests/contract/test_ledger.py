@@ -14,6 +14,7 @@ from dedup_service.adapters.redis.claims import RedisClaims
 from dedup_service.adapters.redis.ledger import RedisLedger
 from dedup_service.adapters.redis.marked import Generations
 from dedup_service.adapters.redis.markers import RedisMarkers
+from dedup_service.adapters.redis.unreadable import log_unreadable, read, text
 from dedup_service.core.accounting import Counts, distances, group_figures, offsets, replica_figures, total
 from dedup_service.core.claim_requests import ClaimRequest, in_calls
 from dedup_service.core.claims import NO_CONTENT, key_digest, key_digests, restored_claims
@@ -602,9 +603,9 @@ async def limited(request: pytest.FixtureRequest, redis_url: str, namespace: str
 
     async def age_index() -> None:
         key = f"{namespace}{{0}}:sources:{GROUP}"
-        names = await client.zrange(key, 0, -1)
+        names: list[bytes] = await read(client, log_unreadable, key, client.zrange(key, 0, -1), [])
         assert names
-        await client.zadd(key, dict.fromkeys(names, now_ms - 2 * 86_400_000))
+        await client.zadd(key, {text(name): now_ms - 2 * 86_400_000 for name in names})
 
     yield Limited(Bench(store, RedisLedger(client, namespace=namespace, shards=1), now_ms), age_index)
     await store.close()
@@ -639,7 +640,7 @@ async def test_made_up_sources_take_no_keys_of_their_own(redis_url: str, namespa
         Bench(store, RedisLedger(client, namespace=namespace, shards=1), time.time_ns() // 1_000_000), _nothing
     )
     await limited.deliver(*(f"urn:{n}" for n in range(50)))
-    kinds = [key.decode().split(":")[1] for key in await client.keys(f"{namespace}{{0}}:*")]
+    kinds = [text(key).split(":")[1] for key in await client.keys(f"{namespace}{{0}}:*")]
     assert kinds.count("source") in (MAX_SOURCES, 2 * MAX_SOURCES)  # twice where the hour has just changed
     assert kinds.count("gaps") == MAX_SOURCES
     assert kinds.count("beyond") in (1, 2)

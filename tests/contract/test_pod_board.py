@@ -155,7 +155,8 @@ async def test_a_turn_ends_by_itself(bench: Bench) -> None:
 
 
 async def test_what_others_wrote_under_the_shared_keys_is_made_anew(redis_url: str, namespace: str) -> None:
-    client, reported = connect(redis_url, 5.0), []
+    client = connect(redis_url, 5.0)
+    reported: list[str] = []
     board = RedisPodBoard(client, namespace=namespace, report=reported.append)
     content, turn = f"{namespace}{{0}}board:shared:x", f"{namespace}{{0}}board:shared-turn:x"
     await client.set(content, b"no time in it")

@@ -167,7 +167,7 @@ class MemoryLedger:
         is_counted_now = held is not None and (held.restored or held.replicas & mine.replicas)
         keys = self._keys(copy, mine.enqueued_ms if is_counted_now else winner_ms)
         if not is_listed:
-            keys = [("beyond", *rest) if kind.startswith("source ") else (kind, *rest) for kind, *rest in keys]
+            keys = [("beyond" if kind.startswith("source ") else kind, of, number) for kind, of, number in keys]
         elif keys and keys[-1][0].startswith("source"):
             self._compare(copy, mine, held, keys[-1])
         for key in keys:

@@ -200,7 +200,7 @@ async def test_gaps_come_page_by_page_each_once_and_in_order(plant: Plant, limit
     assert places == sorted(set(places))
     assert {first for source, first in places if source == HOSTILE} == {2, 4, 7}
     read: list[Any] = []
-    after: dict[str, str] = {}
+    after: dict[str, Any] = {}
     while True:
         page = await ask(plant.app(), "/v1/gaps", limit=limit, **after)
         read += page["items"]

@@ -111,8 +111,9 @@ class RedisClaims:
         if number == UNNUMBERED and self._full.get(group, NEVER) == generation:
             return OTHER_REPLICA
         key = b"%s{%d}replicas:%s" % (self._namespace, REPLICAS_SHARD, group.encode())
-        number, unreadable = await self._replica_number([key], [replica, MAX_REPLICAS, number])
+        answer, unreadable = await self._replica_number([key], [replica, MAX_REPLICAS, number])
         report_all(self._report, unreadable)
+        number = int(answer)
         if number == OTHER_REPLICA:
             await self._learn(group, key, generation)
         else:  # Redis may forget it, and allot it to another
@@ -121,7 +122,9 @@ class RedisClaims:
 
     async def _learn(self, group: str, key: bytes, generation: int | None) -> None:
         """All numbers of this group are allotted, and stay so in this generation: who has none is not asked for again."""
-        stored = await read(self._client, self._report, key, cast("Awaitable[Any]", self._client.hgetall(key)), {})
+        stored: dict[bytes, bytes] = await read(
+            self._client, self._report, key, cast("Awaitable[Any]", self._client.hgetall(key)), {}
+        )
         for name, packed in stored.items():
             number = readable(int, self._report, key, packed, UNNUMBERED)
             if 0 <= number < OTHER_REPLICA:

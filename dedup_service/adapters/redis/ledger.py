@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -91,9 +91,7 @@ class RedisLedger:
         oldest = await self.now_ms() - SOURCE_SECONDS * 1000
         async for names in self._named("named", group, start, PAGE if contains or limit is None else limit):
             wanted = [(name, prefix) for name, prefix in names if contains in text(name)]
-            times = await self._each(
-                wanted, lambda pipeline, name, prefix: pipeline.zscore(f"{prefix}:sources:{group}", name)
-            )
+            times = await self._each("zscore", [(prefix, f":sources:{group}", (name,)) for name, prefix in wanted])
             found += [
                 SourceSeen(text(name), int(at))
                 for (name, _), at in zip(wanted, times, strict=True)
@@ -117,11 +115,13 @@ class RedisLedger:
         return found
 
     async def histories(self, group: str, sources: Sequence[str]) -> dict[str, SourceHistory]:
-        asked = [(f":gaps:{source_digest(group, source)}".encode(), self._prefix_of(source)) for source in sources]
-        found = await self._each(asked, lambda pipeline, key, prefix: pipeline.get(prefix.encode() + key))
+        asked: list[tuple[str, str, tuple[bytes, ...]]] = [
+            (self._prefix_of(source), f":gaps:{source_digest(group, source)}", ()) for source in sources
+        ]
+        found = await self._each("get", asked)
         histories = {
-            source: readable(_history, self._report, prefix.encode() + key, packed, None)
-            for source, (key, prefix), packed in zip(sources, asked, found, strict=True)
+            source: readable(_history, self._report, prefix + key, packed, None)
+            for source, (prefix, key, _), packed in zip(sources, asked, found, strict=True)
         }
         return {source: history for source, history in histories.items() if history is not None}
 
@@ -147,22 +147,23 @@ class RedisLedger:
     async def _drop(self, index: str, names: Sequence[tuple[bytes, str]]) -> None:
         """Takes out names whose content is gone: pods of before took them out of the index by time only. One that has come
         back meanwhile is written again with its next readings."""
-        await self._each(names, lambda pipeline, name, prefix: pipeline.zrem(f"{prefix}:{index}", name))
+        await self._each("zrem", [(prefix, f":{index}", (name,)) for name, prefix in names])
 
-    async def _each(self, items: Sequence[tuple[bytes, str]], ask: Callable[[Any, bytes, str], object]) -> list[Any]:
-        """The answers to one command for each (name, prefix), in their order: a round trip for each shard."""
-        answers: dict[tuple[bytes, str], Any] = {}
+    async def _each(self, command: str, asked: Sequence[tuple[str, str, tuple[bytes, ...]]]) -> list[Any]:
+        """The answers to one command for each (shard's prefix, rest of the key, arguments): a round trip for each shard."""
+        answers: list[Any] = [None] * len(asked)
 
-        async def of_shard(prefix: str) -> None:
-            own = [item for item in items if item[1] == prefix]
+        async def of_shard(shard: str) -> None:
+            places = [place for place, (prefix, _, _) in enumerate(asked) if prefix == shard]
             pipeline = self._client.pipeline(transaction=False)
-            for name, _ in own:
-                ask(pipeline, name, prefix)
-            found = await read_each(self._client, self._report, [text(name) for name, _ in own], pipeline, None)
-            answers.update(zip(own, found, strict=True))
+            for place in places:
+                getattr(pipeline, command)(shard + asked[place][1], *asked[place][2])
+            keys = [shard + asked[place][1] for place in places]
+            for place, answer in zip(places, await read_each(self._client, self._report, keys, pipeline, None), strict=True):
+                answers[place] = answer
 
-        await all_of([of_shard(prefix) for prefix in dict.fromkeys(prefix for _, prefix in items)])
-        return [answers[item] for item in items]
+        await all_of([of_shard(shard) for shard in dict.fromkeys(prefix for prefix, _, _ in asked)])
+        return answers
 
     async def forgot_ms(self) -> int | None:
         keys = [marker_key(self._namespace, shard) for shard in range(len(self._prefixes))]

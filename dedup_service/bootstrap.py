@@ -82,6 +82,7 @@ def build(settings: Settings, telemetry: Telemetry) -> Service:
             namespace=namespace,
             shards=settings.shard_count,
             accounting=settings.accounting,
+            max_sources=settings.max_sources,
             report=telemetry.unreadable,
             generations=generations,
         ),

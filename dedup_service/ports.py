@@ -365,14 +365,22 @@ class Ledger(Protocol):
         """In the order of their numbers."""
         ...
 
-    async def sources(self, group: str) -> list[SourceSeen]:
-        """Those seen within a day, by name."""
+    async def sources(self, group: str, start: str = "", limit: int | None = None, contains: str = "") -> list[SourceSeen]:
+        """Those seen within a day with this text in their names, by name: from `start` on, and at most `limit`."""
         ...
 
     async def source_counts(self, group: str, source: str, hours: Sequence[int]) -> Counts: ...
 
-    async def gaps(self, group: str) -> list[tuple[str, SourceHistory]]:
-        """Sources with missing numbers, by name."""
+    async def counted_together(self, group: str, hours: Sequence[int]) -> Counts:
+        """Counts of all sources beyond the limit, of which nothing is known one by one."""
+        ...
+
+    async def gaps(self, group: str, start: str = "", limit: int | None = None) -> list[tuple[str, SourceHistory]]:
+        """Sources with missing numbers, by name: from `start` on, and at most `limit`."""
+        ...
+
+    async def histories(self, group: str, sources: Sequence[str]) -> dict[str, SourceHistory]:
+        """Of those of these sources that number their readings."""
         ...
 
     async def forgot_ms(self) -> int | None:
@@ -395,6 +403,16 @@ class RedisMemory:
     limit_bytes: int
     """maxmemory, or the machine's memory; 0 when neither is known."""
     evicted_keys: int
+
+
+@dataclass(frozen=True, slots=True)
+class SharedContent:
+    """What one pod has made for all."""
+
+    content: bytes | None
+    """The latest; None where there is none."""
+    is_mine_to_make: bool
+    """Whether the caller is the one who makes the next."""
 
 
 class PodBoard(Protocol):
@@ -428,6 +446,15 @@ class PodBoard(Protocol):
     async def flow(self, group: str, minutes: Sequence[int]) -> list[Counts]:
         """What was finished in each minute, numbered since the epoch (`slots_of` in core/flow.py); kept for about an hour.
         Nothing is added to a minute that is over, by the ledger's clock."""
+        ...
+
+    async def shared(self, name: str, fresh_ms: int, turn_ms: int) -> SharedContent:
+        """What was last shared under this name. Where that is older than `fresh_ms`, it is one caller's turn to make the
+        next, until that is shared or `turn_ms` have passed."""
+        ...
+
+    async def share(self, name: str, content: bytes, keep_ms: int) -> None:
+        """Shares this with all pods for `keep_ms`, and ends the turn. Idempotent."""
         ...
 
     async def add_examples(self, kind: str, examples: Sequence[Mapping[str, Any]]) -> None:

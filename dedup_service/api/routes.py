@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, HTTPException, Query
 
 from dedup_service import __version__
+from dedup_service.api import places
 from dedup_service.api.keys import KeyView
 from dedup_service.api.views import (
     ConflictView,
@@ -24,13 +25,16 @@ from dedup_service.api.views import (
     RateView,
     RebuildView,
     ReplicaView,
+    SourcesPage,
     SourceView,
     Stats,
     StepView,
+    TogetherView,
     Totals,
     conflict_view,
     memory_view,
 )
+from dedup_service.core.accounting import Gap, SourceHistory
 from dedup_service.core.flow import merged, rate_over, steps_of
 from dedup_service.core.groups import Group
 from dedup_service.core.overview import ReplicaState
@@ -38,7 +42,7 @@ from dedup_service.core.rebuild_progress import progress_of_all
 from dedup_service.core.timeline import MAX_MS, Entry
 from dedup_service.observability.fleet import Fleet
 from dedup_service.observability.owners import owners_of
-from dedup_service.ports import PodStatus
+from dedup_service.ports import PodStatus, SourceSeen
 from dedup_service.telemetry import CONFLICT, DEAD_LETTER, lag_seconds
 
 T = TypeVar("T")
@@ -114,21 +118,23 @@ def create_router(fleet: Fleet) -> APIRouter:
         contains: Annotated[str, Query(description="Only sources with this text in them.", max_length=2048)] = "",
         limit: Limit = 100,
         after: After = None,
-    ) -> Page[SourceView]:
+    ) -> SourcesPage:
         """Figures of each source over 24 h, by group and name."""
-        seen_sources = [
-            (item.name, seen)
-            for item in counted(group)
-            for seen in await fleet.sources(item.name)
-            if contains in seen.source
-        ]
-        page, following = paged(seen_sources, lambda entry: f"{entry[0]} {entry[1].source}", limit, after)
+        groups, page = counted(group), list[tuple[str, SourceSeen]]()
+        of, start = places.source_after(after)
+        for name in sorted(item.name for item in groups if item.name >= of):
+            missing = limit + 1 - len(page)
+            if missing:
+                found = await fleet.sources_from(name, start if name == of else "", missing, contains)
+                page += [(name, seen) for seen in found]
+        following = places.of_source(*page[limit - 1]) if len(page) > limit else None
         views = []
-        for name in dict.fromkeys(name for name, _ in page):
+        for name in dict.fromkeys(name for name, _ in page[:limit]):
             names = await fleet.replica_names(name)
-            overviews = await fleet.source_overviews(name, [seen for of, seen in page if of == name])
+            overviews = await fleet.source_overviews(name, [seen for of, seen in page[:limit] if of == name])
             views += [SourceView.of(name, overview, names) for overview in overviews]
-        return Page(items=views, next=following)
+        together = [TogetherView.of(item.name, await fleet.counted_together(item.name)) for item in groups]
+        return SourcesPage(items=views, next=following, counted_together=[item for item in together if item.copies])
 
     @router.get("/partitions")
     async def get_partitions() -> list[PartitionView]:
@@ -180,23 +186,15 @@ def create_router(fleet: Fleet) -> APIRouter:
     ) -> Page[GapView]:
         """Sequence numbers that no replica has delivered yet: the readings that were really lost, unless `found_ms` is a
         moment ago, and a copy of a slower replica is still under way."""
-        gaps = [
-            GapView(
-                group=item.name,
-                source=name,
-                epoch=gap.epoch,
-                first=gap.first,
-                last=gap.last,
-                missing=gap.last - gap.first + 1,
-                found_ms=gap.found_ms,
-            )
-            for item in counted(group)
-            for name, history in await fleet.ledger.gaps(item.name)
-            if source in (None, name)
-            for gap in history.gaps
-        ]
-        page, following = paged(gaps, lambda gap: f"{gap.group} {gap.source} {gap.epoch} {gap.first:020}", limit, after)
-        return Page(items=page, next=following)
+        groups = {item.name for item in counted(group)}
+        page = list[GapView]()
+        at = places.gap_after(after)
+        async for name, of, gap in gaps_from(fleet, sorted(groups), at, source):
+            page.append(GapView.of(name, of, gap))
+            if len(page) > limit:
+                break
+        following = places.of_gap(page[limit - 1]) if len(page) > limit else None
+        return Page(items=page[:limit], next=following)
 
     @router.get("/timeline", responses=UNKNOWN_GROUP)
     async def get_timeline(group: GroupName = None, limit: Limit = 100, after: After = None) -> Page[EntryView]:
@@ -223,6 +221,30 @@ def create_router(fleet: Fleet) -> APIRouter:
         return {item.name: [MinuteView.of(*minute) for minute in await fleet.history(item.name)] for item in counted(group)}
 
     return router
+
+
+async def gaps_from(
+    fleet: Fleet, groups: Sequence[str], at: places.GapPlace, source: str | None
+) -> AsyncIterator[tuple[str, str, Gap]]:
+    """Group, source and gap, in this order, behind a place; only of one source, unless that is None. Only what is taken is
+    read."""
+    for group in groups:
+        if group < at.group:
+            continue
+        async for name, history in _histories(fleet, group, at.source if group == at.group else "", source):
+            for gap in sorted(history.gaps, key=lambda gap: (gap.epoch, gap.first)):
+                if (group, name, gap.epoch, gap.first) > (at.group, at.source, at.epoch, at.first):
+                    yield group, name, gap
+
+
+async def _histories(fleet: Fleet, group: str, start: str, source: str | None) -> AsyncIterator[tuple[str, SourceHistory]]:
+    if source is None:
+        async for item in fleet.gaps_from(group, start):
+            yield item
+    elif source >= start:
+        history = await fleet.gaps_of(group, source)
+        if history is not None:
+            yield source, history
 
 
 def paged(items: list[T], key: Callable[[T], str], limit: int, after: str | None) -> tuple[list[T], str | None]:

@@ -6,13 +6,15 @@ from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from dedup_service.core.accounting import Counts, GroupFigures, ReplicaFigures, group_figures
+from dedup_service.core.accounting import Counts, Gap, GroupFigures, ReplicaFigures, group_figures
+from dedup_service.core.claims import OTHER_REPLICA
 from dedup_service.core.flow import Step
 from dedup_service.core.groups import Group
 from dedup_service.core.overview import GroupOverview, GroupState, ReplicaOverview, ReplicaState, WindowState
 from dedup_service.core.rebuild_progress import RebuildProgress
 from dedup_service.core.timeline import GOOD, Entry, Kind, ending_of
-from dedup_service.observability.fleet import Overview, SourceOverview, coverage_by_replica
+from dedup_service.observability.fleet import SourceOverview, coverage_by_replica
+from dedup_service.observability.shared_overview import Overview
 from dedup_service.ports import PodStatus
 from dedup_service.telemetry import Count
 
@@ -262,6 +264,10 @@ class ReplicaView(View):
     state: ReplicaState
     last_seen_ms: int = Field(description="When the replica's newest copy was enqueued in the input hub.")
     silent_seconds: float
+    counted_together: bool = Field(
+        description="Whether these are figures of all replicas beyond the first 31 of the group, which have none of their "
+        "own: a copy that one of them delivers after another one of them counts as a repetition."
+    )
     figures: dict[str, ReplicaFiguresView]
 
     @classmethod
@@ -272,6 +278,7 @@ class ReplicaView(View):
             state=item.state,
             last_seen_ms=item.last_seen_ms,
             silent_seconds=item.silent_seconds,
+            counted_together=item.number == OTHER_REPLICA,
             figures=ReplicaFiguresView.of(item.figures),
         )
 
@@ -307,6 +314,25 @@ class SourceView(View):
         )
 
 
+class TogetherView(View):
+    group: str
+    readings: int
+    copies: int
+    conflicts: int
+
+    @classmethod
+    def of(cls, group: str, counts: Counts) -> TogetherView:
+        figures = group_figures(counts)
+        return cls(group=group, readings=figures.readings, copies=figures.copies, conflicts=figures.conflicts)
+
+
+class SourcesPage(Page[SourceView]):
+    counted_together: list[TogetherView] = Field(
+        description="What sources beyond DEDUP_MAX_SOURCES brought in 24 h, of each group that has such. Their copies are "
+        "deduplicated and counted in the group like all others; they are not listed, and their gaps are not followed."
+    )
+
+
 class PartitionView(View):
     partition: str
     owner: str | None = Field(description="The pod that works on it; null while it changes hands.")
@@ -326,6 +352,18 @@ class GapView(View):
     last: int
     missing: int
     found_ms: int = Field(description="When the gap was noticed.")
+
+    @classmethod
+    def of(cls, group: str, source: str, gap: Gap) -> GapView:
+        return cls(
+            group=group,
+            source=source,
+            epoch=gap.epoch,
+            first=gap.first,
+            last=gap.last,
+            missing=gap.last - gap.first + 1,
+            found_ms=gap.found_ms,
+        )
 
 
 class ConflictView(View):

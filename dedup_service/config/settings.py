@@ -18,6 +18,7 @@ from dedup_service.config.urls import (
     split_url,
     url_host,
 )
+from dedup_service.core.accounting import MAX_SOURCES
 from dedup_service.core.times import source_time_ms
 from dedup_service.errors import ConfigurationProblems
 from wire.times import FIRST_NS, LAST_NS, parse_rfc3339
@@ -125,7 +126,13 @@ class Settings(BaseSettings):
         "a storage connection string followed by ;ContainerName=NAME.",
         examples=["https://account.blob.core.windows.net/dedup-checkpoints", "sqlite:////var/lib/dedup/checkpoints.db"],
     )
-    checkpoint_interval_seconds: float = Field(1.0, gt=0, description="Interval of checkpoints.", examples=["1"])
+    checkpoint_interval_seconds: float = Field(
+        10.0,
+        gt=0,
+        description="Interval of checkpoints; one is also written when a partition goes idle or is left. They are read "
+        "where Redis was lost, and by KEDA.",
+        examples=["1"],
+    )
     lease_interval_seconds: float = Field(
         0.5, gt=0, description="Interval of renewals of this pod's leases.", examples=["0.5"]
     )
@@ -183,6 +190,13 @@ class Settings(BaseSettings):
         None,
         description="YAML file with the redundancy groups; without it, all devices are one group.",
         examples=["/etc/dedup/groups.yaml"],
+    )
+    max_sources: int = Field(
+        MAX_SOURCES,
+        ge=1,
+        le=1_000_000,
+        description="How many sources of each group are counted and listed one by one; those beyond are counted together.",
+        examples=["100000"],
     )
     accounting: bool = Field(True, description="Count the redundancy in Redis, which /v1/groups shows.", examples=["true"])
     unmatched: Literal["ignore", "forward", "dead-letter"] = Field(

@@ -31,13 +31,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+import msgspec
+
 MAX_SEQUENCE = 2**53
 """Lua counts in doubles; gaps of a source that counts further are not tracked."""
 KNOWN_SEQUENCES = 10_000
+KNOWN_LAGS = 16_384
+"""Names of counters; each replica has some hundred."""
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 KEEP_MINUTES, KEEP_HOURS = 70, 26
 """How long the counts of a minute and of an hour are kept, in minutes and hours."""
+SOURCE_SECONDS = 86_400
+"""How long a source is listed after its last copy."""
+MAX_SOURCES = 10_000
+"""How many sources of a group are counted each by itself, unless the operator says otherwise."""
 BUCKET_RATIO = 1.07
 """Ratio of two neighbouring bucket bounds. A percentile that is read from the middle of a bucket is off by 3.5 % at most."""
 
@@ -100,8 +108,7 @@ def _ratio(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-@dataclass(frozen=True, slots=True)
-class ReplicaFigures:
+class ReplicaFigures(msgspec.Struct, frozen=True, array_like=True):
     copies: int
     first: int
     """Copies that were the first of their reading."""
@@ -125,8 +132,7 @@ class ReplicaFigures:
     """False where Redis has forgotten a part of what was counted: then no share is known."""
 
 
-@dataclass(frozen=True, slots=True)
-class GroupFigures:
+class GroupFigures(msgspec.Struct, frozen=True, array_like=True):
     readings: int
     copies: int
     by_replicas: dict[int, int]
@@ -143,11 +149,33 @@ class GroupFigures:
 
 
 def replica_figures(counts: Counts, number: int, *, complete: bool = True) -> ReplicaFigures:
+    return figures_of_replicas(counts, [number], complete=complete)[number]
+
+
+def figures_of_replicas(counts: Counts, numbers: Iterable[int], *, complete: bool = True) -> dict[int, ReplicaFigures]:
+    """By number. Looks at the counts once for all of them: each replica brings counters of its own."""
+    readings, lags = group_readings(counts), _lags(counts)
+    return {n: _figures_of(counts, n, readings, lags.get(n, Counter()), complete=complete) for n in numbers}
+
+
+def _lags(counts: Counts) -> dict[int, Counter[float]]:
+    """By replica: how much later than the winner its duplicates were enqueued; 0 for those enqueued before it."""
+    found: dict[int, Counter[float]] = {}
+    for name, times in counts.items():
+        if name[:1] == "h" and (field := _lag_of(name)):
+            found.setdefault(field[0], Counter())[max(0.0, field[1])] += times
+    return found
+
+
+@lru_cache(KNOWN_LAGS)
+def _lag_of(name: str) -> tuple[int, float] | None:
+    """Replica and lag in ms of a counter `h<n>:<b>`."""
+    replica, _, bucket = name[1:].partition(":")
+    return (int(replica), bucket_ms(int(bucket))) if replica.isdecimal() and _BUCKET.fullmatch(bucket) else None
+
+
+def _figures_of(counts: Counts, number: int, readings: int, lags: Counter[float], *, complete: bool) -> ReplicaFigures:
     first, matched, repeated, of_forgotten = (counts.get(f"{letter}{number}", 0) for letter in "fdsb")
-    readings = group_readings(counts)
-    lags: Counter[float] = Counter()
-    for value, times in _histogram(counts, f"h{number}:").items():
-        lags[max(0.0, value)] += times
     return ReplicaFigures(
         copies=first + matched + repeated + of_forgotten,
         first=first,
@@ -179,8 +207,8 @@ def group_figures(counts: Counts, *, complete: bool = True) -> GroupFigures:
     by_replicas = {k: n for k, n in sorted(_by_letter(counts, "r").items()) if n}
     spread: Counter[float] = Counter()
     for name, times in counts.items():
-        if name[:1] == "h" and (bucket := _BUCKET.fullmatch(name, name.find(":") + 1)):
-            spread[abs(bucket_ms(int(bucket[0])))] += times
+        if name[:1] == "h" and (field := _lag_of(name)):
+            spread[abs(field[1])] += times
     return GroupFigures(
         readings=readings,
         copies=sum(sum(_by_letter(counts, letter).values()) for letter in "fdsb"),

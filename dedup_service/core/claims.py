@@ -28,6 +28,7 @@ KEY_BYTES = 16
 MAX_REPLICAS = 32
 OTHER_REPLICA = MAX_REPLICAS - 1
 """Shared by all replicas of a group beyond the 31 that have a number of their own."""
+OTHER_NAME = "other"
 CLAIM_BYTES = 35
 
 _LAYOUT = struct.Struct(f">BIIHQHHI{CONTENT_HASH_BYTES}s")

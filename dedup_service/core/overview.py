@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from dedup_service.core.accounting import (
     HOUR_MS,
@@ -12,10 +14,11 @@ from dedup_service.core.accounting import (
     Counts,
     GroupFigures,
     ReplicaFigures,
+    figures_of_replicas,
     group_figures,
-    replica_figures,
     total,
 )
+from dedup_service.core.claims import MAX_REPLICAS, OTHER_REPLICA
 from dedup_service.core.groups import Group
 
 GroupState = Literal["full", "degraded", "at-risk", "silent", "empty"]
@@ -44,8 +47,7 @@ class ReplicaSeen:
     """When that copy was processed, by Redis' clock."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReplicaOverview:
+class ReplicaOverview(msgspec.Struct, frozen=True, array_like=True):
     group: str
     name: str
     number: int
@@ -108,9 +110,11 @@ def group_overview(
     """`minutes` and `hours` are the counts for `periods`. `forgot_ms`: when Redis last forgot what it had counted."""
     complete = _complete_periods(now_ms, forgot_ms)
     counts = {"1m": total(minutes[-2:]), "15m": total(minutes), "24h": total(hours)}
-    replicas = [_replica(group, item, counts, now_ms, complete) for item in seen]
+    numbers = [item.number for item in seen]
+    of_replicas = {p: figures_of_replicas(counts[p], numbers, complete=complete[p]) for p in PERIODS}
+    replicas = [_replica(group, item, {p: of_replicas[p][item.number] for p in PERIODS}, now_ms) for item in seen]
     live = sum(replica.state == "live" for replica in replicas)
-    expected = group.expected_replicas or len(replicas)
+    expected = _expected(group, seen)
     figures = {period: group_figures(counts[period], complete=complete[period]) for period in PERIODS}
     return GroupOverview(
         group=group,
@@ -124,9 +128,7 @@ def group_overview(
     )
 
 
-def _replica(
-    group: Group, seen: ReplicaSeen, counts: Mapping[str, Counts], now_ms: int, complete: Mapping[str, bool]
-) -> ReplicaOverview:
+def _replica(group: Group, seen: ReplicaSeen, figures: dict[str, ReplicaFigures], now_ms: int) -> ReplicaOverview:
     silent_ms = max(0, now_ms - seen.processed_ms) if seen.processed_ms else 0
     is_live = bool(seen.processed_ms) and silent_ms <= group.silent_after_ms
     return ReplicaOverview(
@@ -136,8 +138,14 @@ def _replica(
         state="live" if is_live else "silent",
         last_seen_ms=seen.enqueued_ms,
         silent_seconds=silent_ms / 1000,
-        figures={p: replica_figures(counts[p], seen.number, complete=complete[p]) for p in PERIODS},
+        figures=figures,
     )
+
+
+def _expected(group: Group, seen: Sequence[ReplicaSeen]) -> int:
+    """Those that are counted together count as one: no more can ever be seen."""
+    can_be_seen = len(seen) if any(item.number == OTHER_REPLICA for item in seen) else MAX_REPLICAS
+    return min(group.expected_replicas or len(seen), can_be_seen)
 
 
 def _state(live: int, expected: int, any_seen: bool) -> GroupState:

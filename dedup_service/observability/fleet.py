@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -15,13 +15,14 @@ from dedup_service.core.accounting import (
     MINUTE_MS,
     Counts,
     GroupFigures,
+    SourceHistory,
     group_figures,
     replica_figures,
 )
+from dedup_service.core.claims import OTHER_REPLICA
 from dedup_service.core.flow import Slots
 from dedup_service.core.groups import Group
 from dedup_service.core.overview import (
-    GroupOverview,
     day_start_ms,
     figures_since_ms,
     group_overview,
@@ -32,12 +33,12 @@ from dedup_service.core.overview import (
 from dedup_service.core.timeline import Timeline
 from dedup_service.core.unknown_formats import by_group
 from dedup_service.observability.flow import FlowReader
+from dedup_service.observability.shared_overview import Overview, OverviewShare
 from dedup_service.observability.single_flight import SingleFlight
 from dedup_service.ports import (
     Ledger,
     PodBoard,
     PodStatus,
-    RedisMemory,
     SourceSeen,
     StoredClaim,
     StoredTimeline,
@@ -46,19 +47,11 @@ from dedup_service.ports import (
 from dedup_service.telemetry import CONFLICT
 
 CACHE_SECONDS = 1.0
-"""Overviews are cached, and what the dashboard shows is asked once for all who ask at the same moment, so that many viewers
-cost Redis no more than one."""
+"""Overviews are made by one pod for all (shared_overview.py) and cached, and what the dashboard shows is asked once for all
+who ask at the same moment, so that many pods and viewers cost Redis no more than one."""
 HISTORY_MINUTES = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Overview:
-    now_ms: int
-    groups: list[GroupOverview]
-    memory: RedisMemory
-    projected_bytes: int
-    figures_since_ms: int | None = None
-    """When Redis forgot what it had counted before, within the longest period; None otherwise."""
+HISTORIES_AT_ONCE = 32
+"""Each may hold some hundred gaps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +117,11 @@ class Fleet:
 
     async def _look(self) -> Overview:
         started = self.monotonic()
+        self._overview = await OverviewShare(self.board).current(self.groups, self._make)
+        self._overview_at = started
+        return self._overview
+
+    async def _make(self) -> Overview:
         now_ms = await self.ledger.now_ms()
         minutes, hours = periods(now_ms)
         forgot_ms = await self.ledger.forgot_ms()
@@ -139,9 +137,7 @@ class Fleet:
             for group in self.groups
         ]
         since_ms = figures_since_ms(day_start_ms(now_ms), forgot_ms)
-        self._overview = Overview(now_ms, groups, await self.board.memory(), projected_bytes(groups), since_ms)
-        self._overview_at = started
-        return self._overview
+        return Overview(now_ms, groups, await self.board.memory(), projected_bytes(groups), since_ms)
 
     async def figures_since_ms(self, hours: int) -> int | None:
         """When Redis forgot what it had counted before, within the last hours; None if it did not."""
@@ -183,19 +179,47 @@ class Fleet:
         oldest = await self.ledger.now_ms() - hours * HOUR_MS
         return [item for item in await self.ledger.sources(group) if item.processed_ms >= oldest]
 
+    async def sources_from(self, group: str, start: str, limit: int, contains: str = "") -> list[SourceSeen]:
+        """By name, from `start` on; at most `limit`."""
+        ask = partial(self.ledger.sources, group, start, limit, contains)
+        return await self._flights.run(("sources", group, start, limit, contains), ask)
+
+    async def counted_together(self, group: str, hours: int = 24) -> Counts:
+        """Counts of the sources beyond the limit."""
+        hour = await self.ledger.now_ms() // HOUR_MS
+        return await self.ledger.counted_together(group, range(hour - hours, hour + 1))
+
+    async def gaps_from(self, group: str, start: str) -> AsyncIterator[tuple[str, SourceHistory]]:
+        """Sources with missing numbers by name, from `start` on."""
+        while True:
+            ask = partial(self.ledger.gaps, group, start, HISTORIES_AT_ONCE)
+            histories = await self._flights.run(("gaps", group, start), ask)
+            for item in histories:
+                yield item
+            if len(histories) < HISTORIES_AT_ONCE:
+                return
+            start = next_name(histories[-1][0])
+
+    async def gaps_of(self, group: str, source: str) -> SourceHistory | None:
+        return (await self.ledger.histories(group, [source])).get(source)
+
     async def source_overviews(self, group: str, sources: Sequence[SourceSeen], hours: int = 24) -> list[SourceOverview]:
         hour = await self.ledger.now_ms() // HOUR_MS
         complete = is_complete((hour - hours) * HOUR_MS, await self.ledger.forgot_ms())
-        missing = {source: history.missing for source, history in await self.ledger.gaps(group)}
-        overviews = []
-        for seen in sources:
+        overviews, missing = [], dict[str, int]()
+        for place, seen in enumerate(sources):
+            if place % HISTORIES_AT_ONCE == 0:
+                names = [item.source for item in sources[place : place + HISTORIES_AT_ONCE]]
+                missing = {source: item.missing for source, item in (await self.ledger.histories(group, names)).items()}
             counts = await self.ledger.source_counts(group, seen.source, range(hour - hours, hour + 1))
             figures = group_figures(counts, complete=complete)
             overviews.append(SourceOverview(seen, counts, figures, missing.get(seen.source, 0), complete))
         return overviews
 
     async def replica_names(self, group: str) -> dict[int, str]:
-        return {replica.number: replica.name for replica in await self.ledger.replicas(group)}
+        """Of those that have a number of their own."""
+        replicas = await self.ledger.replicas(group)
+        return {replica.number: replica.name for replica in replicas if replica.number != OTHER_REPLICA}
 
     async def find(self, source: str, reading_id: str) -> list[tuple[Group, StoredClaim]]:
         claims = [(group, await self.ledger.find(group.claim_scope, source, reading_id)) for group in self.groups]
@@ -239,6 +263,11 @@ class Fleet:
 
     async def examples(self, kind: str) -> list[dict[str, Any]]:
         return await self.board.examples(kind)
+
+
+def next_name(name: str) -> str:
+    """The first one behind this name."""
+    return name + "\0"
 
 
 def coverage_by_replica(counts: Counts, names: dict[int, str], *, complete: bool = True) -> dict[str, float | None]:

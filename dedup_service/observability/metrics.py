@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from dedup_service.core.overview import GroupOverview, ReplicaOverview
 from dedup_service.core.rebuild_progress import RebuildProgress
-from dedup_service.observability.fleet import Overview
+from dedup_service.observability.shared_overview import Overview
 from dedup_service.telemetry import Count, Telemetry, lag_seconds
 
 

@@ -10,8 +10,8 @@ from dedup_service.core.pod_report import Outage
 from dedup_service.core.rebuild_progress import progress_of_all
 from dedup_service.core.timeline import LASTING, Kind, Sight, Spell, Subject, span
 from dedup_service.errors import DependencyKind
-from dedup_service.observability.fleet import Overview
 from dedup_service.observability.owners import owners_of
+from dedup_service.observability.shared_overview import Overview
 from dedup_service.ports import PodStatus
 from dedup_service.telemetry import lag_ms
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from dedup_service import __version__
 from dedup_service.core.pod_report import Outage, PodReport
 from dedup_service.errors import UnavailableError
-from dedup_service.observability.fleet import Fleet, Overview
+from dedup_service.observability.fleet import Fleet
 from dedup_service.observability.owners import figures_in
+from dedup_service.observability.shared_overview import Overview
 from dedup_service.observability.timeline import TimelineKeeper
 from dedup_service.ports import PodBoard
 from dedup_service.telemetry import Telemetry, wall_clock_ms

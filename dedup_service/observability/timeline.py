@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from dedup_service.core.timeline import GOOD, Entry, Sight, Subject, Timeline, ending_of, observed
-from dedup_service.observability.fleet import Fleet, Overview
+from dedup_service.observability.fleet import Fleet
+from dedup_service.observability.shared_overview import Overview
 from dedup_service.observability.sight import View, sight_of
 from dedup_service.ports import PodStatus, StoredTimeline, TimelineStore
 from dedup_service.telemetry import LOG_INTERVAL_SECONDS, log

@@ -28,6 +28,7 @@ class Checkpointer:
         self._finished: Position | None = None
         self._saved: Position | None = None
         self._due_at = 0.0
+        self._idle_due_at = 0.0
         self._saving: asyncio.Task[None] | None = None
 
     def restart(self, finished: Position | None) -> None:
@@ -41,14 +42,24 @@ class Checkpointer:
             await asyncio.wait({self._saving})
 
     def save_if_due(self, *, idle: bool) -> None:
-        """Every interval, and at once when the partition goes idle."""
+        """Every interval, and at once when the partition goes idle, which counts once in an interval: where events trickle
+        in, it goes idle after each of them."""
         self._follow_record()
         now = self._clock.monotonic()
         is_saving = self._saving is not None and not self._saving.done()
-        if self._finished == self._saved or is_saving or (now < self._due_at and not idle):
+        is_idle = idle and self._is_recorded and now >= self._idle_due_at
+        if self._finished == self._saved or is_saving or (now < self._due_at and not is_idle):
             return
+        if now < self._due_at:
+            self._idle_due_at = now + self._interval_seconds
         self._due_at = now + self._interval_seconds
         self._saving = asyncio.create_task(self._save())
+
+    @property
+    def _is_recorded(self) -> bool:
+        """Whether the record holds all that is finished: a save before that would have to be followed by another one."""
+        record, written = self._lease.record, self._lease.written
+        return record is None or (written is not None and written.finished == record.finished)
 
     def _follow_record(self) -> None:
         """A checkpoint never passes the record in Redis: where it does, Redis has forgotten (partitions/takeover.py)."""

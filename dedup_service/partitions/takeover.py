@@ -124,9 +124,10 @@ class Takeover:
         inherited: LeaseRecord | None,
         generation: int,
     ) -> TakeoverState:
-        """The record is written before the first send, since the next owner needs its sample."""
+        """The record is written before the first send, since the next owner needs its sample. A record without one is of
+        pods that only observed: nothing was sent behind it, and what the clean hub holds now need never be read back."""
         clean, run = self._shared.ports.clean, self._retrier.run
-        if inherited is not None:
+        if inherited is not None and (inherited.sample or clean is None):
             sample, rule = inherited.sample, inherited.rule if inherited.rule == self._shared.rule else MIXED_RULES
         else:
             sample, rule = await run(clean.ends) if clean else {}, self._shared.rule

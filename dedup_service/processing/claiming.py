@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from dedup_service.core.claim_requests import ClaimRequest, in_calls
 from dedup_service.core.claims import (
+    OTHER_NAME,
     OTHER_REPLICA,
     Verdict,
     event_bytes,
@@ -77,7 +78,7 @@ class Claimer:
     def _request(self, item: EventWork, group: Group, number: int, now_ms: int, spread_ms: int) -> ClaimRequest:
         event, readings = item.event, item.extraction.readings
         if number == OTHER_REPLICA:
-            item.replica = "other"
+            item.replica = OTHER_NAME
         times = [reading.time for reading in readings]
         late, item.unreadable_times = late_and_unreadable(times, event.enqueued_ms, group.window_ms)
         return ClaimRequest(

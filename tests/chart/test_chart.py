@@ -464,3 +464,17 @@ def test_lag_is_read_where_the_mode_keeps_its_checkpoints() -> None:
         (scaled,) = of_kind(render(values), "ScaledObject")
         (trigger,) = scaled["spec"]["triggers"]
         assert trigger["metadata"]["consumerGroup"] == expected
+
+
+@pytest.mark.parametrize(("is_enabled", "given", "expected"), [(True, None, "1"), (True, 30, "30"), (False, None, None)])
+def test_checkpoints_are_as_fresh_as_the_scaler_that_reads_them_needs(
+    is_enabled: bool, given: int | None, expected: str | None
+) -> None:
+    values = load_values("keda-identity")
+    values["autoscaling"]["keda"]["enabled"] = is_enabled
+    if given is not None:
+        values["settings"]["checkpoint_interval_seconds"] = given
+    (deployment,) = of_kind(render(values), "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    told = [item["value"] for item in container["env"] if item["name"] == "DEDUP_CHECKPOINT_INTERVAL_SECONDS"]
+    assert told == ([] if expected is None else [expected])

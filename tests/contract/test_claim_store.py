@@ -49,6 +49,7 @@ REDIS_6_COMMANDS = (
     "ping",
     "client|setinfo",
     "select",
+    "zrangebyscore",
 )
 LIVE = (1, 2)
 SHARDS = 3
@@ -304,6 +305,31 @@ async def test_replicas_beyond_the_last_number_share_one_and_use_no_memory(bench
 
 
 # --- what only a real Redis can show
+
+
+async def test_five_hundred_replicas_cost_no_round_trip_in_the_steady_state(redis_url: str, namespace: str) -> None:
+    """Those beyond the last number were asked for in each batch, one after the other."""
+    others, client = connect(redis_url, 5.0), connect(redis_url, 5.0)
+    before = RedisClaims(others, namespace=namespace)
+    numbers = [await before.replica_number("g", f"r{n}") for n in range(500)]
+    store = RedisClaims(client, namespace=namespace)
+    asked = 0
+    execute = client.execute_command
+
+    async def counted(*arguments: Any, **options: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return await execute(*arguments, **options)
+
+    client.execute_command = counted  # type: ignore[method-assign]
+    assert [await store.replica_number("g", f"r{n}") for n in reversed(range(500))] == numbers[::-1]
+    assert 0 < asked <= 3
+    asked = 0
+    assert [await store.replica_number("g", f"r{n}") for n in range(500)] == numbers
+    assert [await store.replica_number("g", f"made-up-{n}") for n in range(500)] == [OTHER_REPLICA] * 500
+    assert asked == 0
+    await store.close()
+    await before.close()
 
 
 @pytest.fixture

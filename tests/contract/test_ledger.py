@@ -14,6 +14,7 @@ from dedup_service.adapters.redis.claims import RedisClaims
 from dedup_service.adapters.redis.ledger import RedisLedger
 from dedup_service.adapters.redis.marked import Generations
 from dedup_service.adapters.redis.markers import RedisMarkers
+from dedup_service.adapters.redis.unreadable import log_unreadable, read, text
 from dedup_service.core.accounting import Counts, distances, group_figures, offsets, replica_figures, total
 from dedup_service.core.claim_requests import ClaimRequest, in_calls
 from dedup_service.core.claims import NO_CONTENT, key_digest, key_digests, restored_claims
@@ -542,3 +543,121 @@ async def test_what_a_history_of_before_passes_over_is_no_gap(forgetful: Forgetf
     await bench.deliver(bench.copy("11", 1, sequence=11))
     ((_, history),) = await bench.ledger.gaps(GROUP)
     assert [(gap.first, gap.last) for gap in history.gaps] == [(12, 12), (21, 21)]
+
+
+async def test_sources_and_gaps_are_read_page_by_page_and_in_order(bench: Bench) -> None:
+    names = [f"urn:{n:02}" for n in range(11)] + ["urn:\x00", "urn:ü", "urn:💥"]
+    for name in names:
+        await bench.deliver(*(bench.copy(str(n), source=name, sequence=n) for n in (1, 3)))
+    await bench.deliver(bench.copy("1", source="urn:whole", sequence=1))
+    expected = sorted(names)
+    assert [source for source, _ in await bench.ledger.gaps(GROUP)] == expected
+    read: list[str] = []
+    while page := await bench.ledger.gaps(GROUP, read[-1] + "\0" if read else "", 4):
+        assert len(page) <= 4
+        read += [source for source, _ in page]
+    assert read == expected
+    read = []
+    while found := await bench.ledger.sources(GROUP, read[-1] + "\0" if read else "", 4):
+        read += [item.source for item in found]
+    assert read == sorted([*names, "urn:whole"])
+    assert [item.source for item in await bench.ledger.sources(GROUP, "urn:05", 2, "0")] == ["urn:05", "urn:06"]
+    histories = await bench.ledger.histories(GROUP, ["urn:whole", "urn:00", "urn:unknown"])
+    assert {source: history.missing for source, history in histories.items()} == {"urn:whole": 0, "urn:00": 1}
+
+
+MAX_SOURCES = 4
+
+
+@dataclass
+class Limited:
+    bench: Bench
+    age_all: Callable[[], Awaitable[None]]
+    """Makes all sources look as if their last copy came days ago."""
+
+    async def deliver(self, *sources: str) -> None:
+        for source in sources:
+            await self.bench.deliver(*(self.bench.copy(str(n), source=source, sequence=n) for n in (1, 3)))
+
+    async def together(self) -> Counts:
+        hour = self.bench.now_ms // 3_600_000
+        counts = await self.bench.ledger.counted_together(GROUP, range(hour - 24, hour + 2))
+        return {name: number for name, number in counts.items() if number}
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def limited(request: pytest.FixtureRequest, redis_url: str, namespace: str) -> AsyncIterator[Limited]:
+    now_ms = time.time_ns() // 1_000_000
+    if request.param == "memory":
+        claims = MemoryClaims(MemoryClock(now_ms))
+        claims.ledger.max_sources = MAX_SOURCES
+
+        async def age_known() -> None:
+            known = claims.ledger.known_sources[GROUP]
+            known.update(dict.fromkeys(known, now_ms - 2 * 86_400_000))
+
+        yield Limited(Bench(claims, claims.ledger, now_ms), age_known)
+        return
+    client = connect(redis_url, 5.0)
+    store = RedisClaims(client, namespace=namespace, max_sources=MAX_SOURCES)
+
+    async def age_index() -> None:
+        key = f"{namespace}{{0}}:sources:{GROUP}"
+        names: list[bytes] = await read(client, log_unreadable, key, client.zrange(key, 0, -1), [])
+        assert names
+        await client.zadd(key, {text(name): now_ms - 2 * 86_400_000 for name in names})
+
+    yield Limited(Bench(store, RedisLedger(client, namespace=namespace, shards=1), now_ms), age_index)
+    await store.close()
+
+
+async def test_sources_beyond_the_limit_are_counted_together(limited: Limited) -> None:
+    bench = limited.bench
+    await limited.deliver(*(f"urn:{n}" for n in range(10)))
+    assert [item.source for item in await bench.ledger.sources(GROUP)] == [f"urn:{n}" for n in range(MAX_SOURCES)]
+    assert len(await bench.ledger.gaps(GROUP)) == MAX_SOURCES
+    assert await limited.together() == {"f0": 12, "o0": 12, "r1": 12}
+    hour = bench.now_ms // 3_600_000
+    assert await bench.ledger.source_counts(GROUP, "urn:9", range(hour - 1, hour + 2)) == {}
+    figures = group_figures(await bench.counts())
+    assert (figures.readings, figures.missing) == (20, MAX_SOURCES)
+
+
+async def test_the_dead_make_room_for_the_new_though_nobody_asks(limited: Limited) -> None:
+    """Sources that were trimmed only when somebody asked hid the losses of a new one."""
+    await limited.deliver(*(f"urn:dead-{n}" for n in range(MAX_SOURCES)))
+    await limited.age_all()
+    await limited.deliver("urn:new")
+    assert "urn:new" in [source for source, _ in await limited.bench.ledger.gaps(GROUP)]
+    assert [item.source for item in await limited.bench.ledger.sources(GROUP)] == ["urn:new"]
+    assert await limited.together() == {}
+
+
+async def test_made_up_sources_take_no_keys_of_their_own(redis_url: str, namespace: str) -> None:
+    client = connect(redis_url, 5.0)
+    store = RedisClaims(client, namespace=namespace, max_sources=MAX_SOURCES)
+    limited = Limited(
+        Bench(store, RedisLedger(client, namespace=namespace, shards=1), time.time_ns() // 1_000_000), _nothing
+    )
+    await limited.deliver(*(f"urn:{n}" for n in range(50)))
+    kinds = [text(key).split(":")[1] for key in await client.keys(f"{namespace}{{0}}:*")]
+    assert kinds.count("source") in (MAX_SOURCES, 2 * MAX_SOURCES)  # twice where the hour has just changed
+    assert kinds.count("gaps") == MAX_SOURCES
+    assert kinds.count("beyond") in (1, 2)
+    await store.close()
+
+
+async def _nothing() -> None:
+    """Nothing grows old here."""
+
+
+async def test_names_that_a_pod_of_before_left_behind_are_dropped(redis_url: str, namespace: str) -> None:
+    """It trims the index by time alone, and fills gaps without taking the name out."""
+    client = connect(redis_url, 5.0)
+    ledger = RedisLedger(client, namespace=namespace, shards=1)
+    names = [f"{namespace}{{0}}:{index}:{GROUP}" for index in ("named", "gapped-named")]
+    for name in names:
+        await client.zadd(name, {"urn:gone": 0})
+    assert (await ledger.sources(GROUP), await ledger.gaps(GROUP)) == ([], [])
+    assert [await client.exists(name) for name in names] == [0, 0]
+    await client.aclose()

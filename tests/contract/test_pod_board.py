@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from dedup_service.core.accounting import HOUR_MS, KEEP_HOURS, MINUTE_MS, Counts
 from dedup_service.core.flow import KEEP_FLOW_MINUTES, SLOT_MS, Sums, merged, slots_of
 from dedup_service.core.pod_report import PodReport
 from dedup_service.core.unknown_formats import by_group, counter_of
-from dedup_service.ports import PodBoard
+from dedup_service.ports import PodBoard, SharedContent
 from tests.doubles.board import MemoryPodBoard
 from wire.formats.recognise import SHAPES
 
@@ -122,3 +123,48 @@ def test_only_known_shapes_of_configured_groups_are_read() -> None:
         "a|b": {"telegraf": 1},
         "empty": {},
     }
+
+
+ALL_BYTES = bytes(range(256))
+
+
+async def test_one_of_many_makes_what_all_read(bench: Bench) -> None:
+    board = bench.board
+    first = [await board.shared("x", 60_000, 60_000) for _ in range(5)]
+    assert [item.is_mine_to_make for item in first] == [True, False, False, False, False]
+    assert {item.content for item in first} == {None}
+    await board.share("x", ALL_BYTES, 60_000)
+    assert {await board.shared("x", 60_000, 60_000) for _ in range(5)} == {SharedContent(ALL_BYTES, is_mine_to_make=False)}
+
+
+async def test_while_the_next_is_made_all_read_the_one_before(bench: Bench) -> None:
+    board = bench.board
+    await board.share("x", b"old", 60_000)
+    found = [await board.shared("x", 0, 60_000) for _ in range(3)]
+    assert [(item.content, item.is_mine_to_make) for item in found] == [(b"old", True), (b"old", False), (b"old", False)]
+    assert (await board.shared("y", 60_000, 60_000)).is_mine_to_make
+
+
+async def test_a_turn_ends_by_itself(bench: Bench) -> None:
+    board = bench.board
+    assert (await board.shared("x", 0, 50)).is_mine_to_make
+
+    async with asyncio.timeout(10):
+        while not (await board.shared("x", 0, 50)).is_mine_to_make:  # only Redis knows
+            await asyncio.sleep(0.01)
+
+
+async def test_what_others_wrote_under_the_shared_keys_is_made_anew(redis_url: str, namespace: str) -> None:
+    client = connect(redis_url, 5.0)
+    reported: list[str] = []
+    board = RedisPodBoard(client, namespace=namespace, report=reported.append)
+    content, turn = f"{namespace}{{0}}board:shared:x", f"{namespace}{{0}}board:shared-turn:x"
+    await client.set(content, b"no time in it")
+    await client.set(turn, b"for ever")
+    assert await board.shared("x", 60_000, 60_000) == SharedContent(None, is_mine_to_make=True)
+    assert set(reported) == {content, turn}
+    await client.set(content, b"99999999999999 from the future")
+    await board.share("y", b"", 60_000)
+    await client.delete(turn)
+    assert (await board.shared("x", 60_000, 60_000)).is_mine_to_make
+    await client.aclose()

@@ -12,7 +12,7 @@ from typing import Any
 from dedup_service.core.accounting import HOUR_MS, MINUTE_MS, Counts, total
 from dedup_service.core.flow import SLOT_MS
 from dedup_service.core.pod_report import PodReport
-from dedup_service.ports import PodStatus, RedisMemory
+from dedup_service.ports import PodStatus, RedisMemory, SharedContent
 
 MAX_EXAMPLES = 200
 
@@ -25,6 +25,10 @@ class MemoryPodBoard:
     added: Counter[str] = field(default_factory=Counter)
     by_hour: dict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     by_minute: dict[tuple[str, int], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    contents: dict[str, tuple[float, bytes | None, int]] = field(default_factory=dict)
+    """By name: when it was shared, what, and for how long."""
+    turns: dict[str, int] = field(default_factory=dict)
+    """By name, until when it is somebody's turn."""
     written: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
 
     async def tell(
@@ -60,6 +64,22 @@ class MemoryPodBoard:
 
     async def flow(self, group: str, minutes: Sequence[int]) -> list[Counts]:
         return [dict(self.by_minute.get((group, minute), {})) for minute in minutes]
+
+    async def shared(self, name: str, fresh_ms: int, turn_ms: int) -> SharedContent:
+        now_ms = self.now_ms()
+        made_ms, content, keep_ms = self.contents.get(name, (float("-inf"), None, 0))
+        if now_ms - made_ms >= keep_ms:
+            content = None
+        if now_ms - made_ms < fresh_ms:
+            return SharedContent(content, is_mine_to_make=False)
+        is_mine = self.turns.get(name, 0) <= now_ms
+        if is_mine:
+            self.turns[name] = now_ms + turn_ms
+        return SharedContent(content, is_mine)
+
+    async def share(self, name: str, content: bytes, keep_ms: int) -> None:
+        self.contents[name] = self.now_ms(), content, keep_ms
+        self.turns.pop(name, None)
 
     async def add_examples(self, kind: str, examples: Sequence[Mapping[str, Any]]) -> None:
         for example in examples:

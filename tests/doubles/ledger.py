@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from dedup_service.core.accounting import Counts, Gap, SourceHistory, bucket_of, sequence_number, total
+from dedup_service.core.accounting import (
+    MAX_SOURCES,
+    SOURCE_SECONDS,
+    Counts,
+    Gap,
+    SourceHistory,
+    bucket_of,
+    sequence_number,
+    total,
+)
 from dedup_service.core.claim_requests import ClaimRequest
-from dedup_service.core.claims import NO_CONTENT, Claim, key_digest, unpack
+from dedup_service.core.claims import NO_CONTENT, OTHER_NAME, OTHER_REPLICA, Claim, key_digest, unpack
 from dedup_service.core.overview import ReplicaSeen
 from dedup_service.core.times import source_time_ms
 from dedup_service.ports import SourceSeen, StoredClaim
@@ -124,6 +133,7 @@ class Recent:
 @dataclass(slots=True)
 class MemoryLedger:
     claims: MemoryClaims
+    max_sources: int = MAX_SOURCES
     since_ms: int = 0
     """Of the marker."""
     forgotten_at_ms: int = 0
@@ -149,17 +159,32 @@ class MemoryLedger:
         now_ms = self.claims.clock.now_ms()
         last = self.seen[copy.group].get(copy.replica, (0, 0))[0]
         self.seen[copy.group][copy.replica] = (max(last, mine.enqueued_ms), now_ms)
-        self.known_sources[copy.group][copy.source] = now_ms
+        is_listed = self._lists(copy, now_ms)
         winner_ms = mine.enqueued_ms if held is None else held.enqueued_ms
+        if not is_listed:
+            copy = replace(copy, sequence=None)
         counted = self._winner(copy, winner_ms) if held is None else self._duplicate(copy, mine, held)
         is_counted_now = held is not None and (held.restored or held.replicas & mine.replicas)
         keys = self._keys(copy, mine.enqueued_ms if is_counted_now else winner_ms)
-        if keys and keys[-1][0].startswith("source"):
+        if not is_listed:
+            keys = [("beyond" if kind.startswith("source ") else kind, of, number) for kind, of, number in keys]
+        elif keys and keys[-1][0].startswith("source"):
             self._compare(copy, mine, held, keys[-1])
         for key in keys:
             for name, number in counted.items():
                 if name[0] != "h" or key[0] in ("minute", "hour"):
                     self.counts[key][name] += number
+
+    def _lists(self, copy: Copy, now_ms: int) -> bool:
+        """Whether the source is counted by itself."""
+        known = self.known_sources[copy.group]
+        if copy.source not in known:
+            for source in [name for name, at in known.items() if at < now_ms - SOURCE_SECONDS * 1000]:
+                del known[source]
+        if copy.source in known or len(known) < self.max_sources:
+            known[copy.source] = now_ms
+            return True
+        return False
 
     def _keys(self, copy: Copy, winner_ms: int) -> list[tuple[str, str, int]]:
         now_ms, keys = self.claims.clock.now_ms(), []
@@ -236,22 +261,32 @@ class MemoryLedger:
 
     async def replicas(self, group: str) -> list[ReplicaSeen]:
         names = sorted((number, name) for (of, name), number in self.claims.numbers.items() if of == group)
+        if OTHER_REPLICA in self.seen[group]:
+            names.append((OTHER_REPLICA, OTHER_NAME))
         return [ReplicaSeen(name, number, *self.seen[group].get(number, (0, 0))) for number, name in names]
 
-    async def sources(self, group: str) -> list[SourceSeen]:
-        return [SourceSeen(source, at) for source, at in sorted(self.known_sources[group].items())]
+    async def sources(self, group: str, start: str = "", limit: int | None = None, contains: str = "") -> list[SourceSeen]:
+        known = sorted(self.known_sources[group].items())
+        return [SourceSeen(source, at) for source, at in known if source >= start and contains in source][:limit]
+
+    async def counted_together(self, group: str, hours: Sequence[int]) -> Counts:
+        return total(self.counts.get(("beyond", group, hour), {}) for hour in hours)
 
     async def source_counts(self, group: str, source: str, hours: Sequence[int]) -> Counts:
         return total(self.counts.get((f"source {source}", group, hour), {}) for hour in hours)
 
-    async def gaps(self, group: str) -> list[tuple[str, SourceHistory]]:
-        histories = []
-        for (of, source), epochs in sorted(self.epochs.items()):
-            gaps = [gap for epoch in epochs for gap in epoch.gaps]
-            history = SourceHistory(gaps, sum(epoch.forgotten for epoch in epochs))
-            if of == group and history.missing:
-                histories.append((source, history))
-        return histories
+    async def gaps(self, group: str, start: str = "", limit: int | None = None) -> list[tuple[str, SourceHistory]]:
+        histories = await self.histories(
+            group, sorted(source for of, source in self.epochs if of == group and source >= start)
+        )
+        return [(source, history) for source, history in histories.items() if history.missing][:limit]
+
+    async def histories(self, group: str, sources: Sequence[str]) -> dict[str, SourceHistory]:
+        return {
+            source: SourceHistory([gap for epoch in found for gap in epoch.gaps], sum(epoch.forgotten for epoch in found))
+            for source in sources
+            if (found := self.epochs.get((group, source)))
+        }
 
     async def forgot_ms(self) -> int | None:
         return self.forgotten_at_ms or None

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from dedup_service.core.rebuild_progress import RebuildProgress
-from dedup_service.observability.fleet import Overview
 from dedup_service.observability.metrics import create_registry
+from dedup_service.observability.shared_overview import Overview
 from dedup_service.telemetry import PartitionFigures, Telemetry
 from tests.support.overview import overview_of
 from tests.support.programs import require

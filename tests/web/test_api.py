@@ -13,12 +13,14 @@ import schemathesis
 from fastapi import FastAPI
 from hypothesis import HealthCheck, settings
 
-from dedup_service.core.claims import key_digest, pack, unpack
+from dedup_service.core.claims import OTHER_REPLICA, key_digest, pack, unpack
 from dedup_service.core.groups import OBSERVE
 from dedup_service.core.rebuild_progress import RebuildProgress
 from dedup_service.errors import UnavailableError
 from tests.support.api import HOSTILE, Plant
 from tests.support.shared import REDIS
+
+PRESSES = {f"edge-{n}" for n in range(3)}
 
 
 @pytest.fixture
@@ -186,6 +188,62 @@ async def test_gaps_name_what_no_replica_delivered(plant: Plant) -> None:
         await plant.deliver(0, f"g{number}", "urn:gappy", sequence=number)
     gaps = (await ask(plant.app(), "/v1/gaps", source="urn:gappy"))["items"]
     assert [(gap["first"], gap["last"], gap["missing"]) for gap in gaps] == [(1001, 1003, 3)]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
+async def test_gaps_come_page_by_page_each_once_and_in_order(plant: Plant, limit: int) -> None:
+    for source in (HOSTILE, "urn:a b", "urn:c"):
+        for n in (1, 3, 6, 10):
+            await plant.deliver(0, f"{source} {n}", source, sequence=n)
+    whole = (await ask(plant.app(), "/v1/gaps"))["items"]
+    places = [(gap["source"], gap["first"]) for gap in whole]
+    assert places == sorted(set(places))
+    assert {first for source, first in places if source == HOSTILE} == {2, 4, 7}
+    read: list[Any] = []
+    after: dict[str, Any] = {}
+    while True:
+        page = await ask(plant.app(), "/v1/gaps", limit=limit, **after)
+        read += page["items"]
+        assert len(page["items"]) <= limit
+        if page["next"] is None:
+            break
+        after = {"after": page["next"]}
+    assert read == whole
+
+
+@pytest.mark.parametrize(
+    "after", ["", "x", "presses", "presses one 1 urn:a", "presses 1 1", "presses 99999999999999999999 1 u"]
+)
+async def test_any_text_is_a_place_in_the_list(plant: Plant, after: str) -> None:
+    whole = (await ask(plant.app(), "/v1/gaps"))["items"]
+    page = (await ask(plant.app(), "/v1/gaps", after=after))["items"]
+    assert page == whole[len(whole) - len(page) :]
+    assert bool(page) is (after != "x")
+
+
+async def test_replicas_beyond_the_last_number_are_one_in_the_list_which_says_so(plant: Plant) -> None:
+    plant.groups[0] = replace(plant.groups[0], expected_replicas=500)
+    for replica in range(3, 40):
+        await plant.deliver(min(replica, OTHER_REPLICA), f"of {replica}")
+    plant.clock.ms += 2000
+    replicas = await ask(plant.app(), "/v1/replicas")
+    assert [(item["replica"], item["counted_together"]) for item in replicas if item["replica"] not in PRESSES] == [
+        *((f"edge-{n}", False) for n in range(3, 31)),
+        ("other", True),
+    ]
+    (group,) = await ask(plant.app(), "/v1/groups")
+    assert group["expected_replicas"] == 32
+    assert "other" not in (await ask(plant.app(), "/v1/sources"))["items"][0]["coverage"]
+
+
+async def test_sources_beyond_the_limit_are_said_to_be_counted_together(plant: Plant) -> None:
+    assert (await ask(plant.app(), "/v1/sources"))["counted_together"] == []
+    plant.claims.ledger.max_sources = 0
+    for replica in range(2):
+        await plant.deliver(replica, "1", "urn:one-too-many")
+    page = await ask(plant.app(), "/v1/sources")
+    assert "urn:one-too-many" not in [item["source"] for item in page["items"]]
+    assert page["counted_together"] == [{"group": "presses", "readings": 1, "copies": 2, "conflicts": 0}]
 
 
 async def test_conflicts_dead_letters_partitions_history_and_totals(plant: Plant) -> None:

@@ -26,7 +26,7 @@ from dedup_service.core.accounting import HOUR_MS, KEEP_HOURS, MINUTE_MS, Counts
 from dedup_service.core.examples import ConflictExample, DeadLetterExample
 from dedup_service.core.flow import KEEP_FLOW_MINUTES, SLOT_MS
 from dedup_service.core.pod_report import PodReport
-from dedup_service.ports import PodStatus, RedisMemory
+from dedup_service.ports import PodStatus, RedisMemory, SharedContent
 from dedup_service.telemetry import CONFLICT, DEAD_LETTER
 
 LIVE_MS = 5_000
@@ -57,6 +57,8 @@ class RedisPodBoard:
         self._report = report
         self._prefix = f"{namespace}{{0}}board:"
         self._tell = Script(client, "board.lua", head=lua(CONSTANTS))
+        self._shared = Script(client, "shared.lua")
+        self._share = Script(client, "share.lua")
 
     async def tell(
         self,
@@ -112,6 +114,17 @@ class RedisPodBoard:
     async def _hash(self, key: str) -> dict[bytes, bytes]:
         found: dict[bytes, bytes] = await read(self._client, self._report, key, cast("Any", self._client.hgetall(key)), {})
         return found
+
+    def _shared_keys(self, name: str) -> list[bytes]:
+        return [f"{self._prefix}shared:{name}".encode(), f"{self._prefix}shared-turn:{name}".encode()]
+
+    async def shared(self, name: str, fresh_ms: int, turn_ms: int) -> SharedContent:
+        content, is_mine, unreadable = await self._shared(self._shared_keys(name), [fresh_ms, turn_ms])
+        report_all(self._report, unreadable)
+        return SharedContent(content, bool(is_mine))
+
+    async def share(self, name: str, content: bytes, keep_ms: int) -> None:
+        await self._share(self._shared_keys(name), [content, keep_ms])
 
     async def add_examples(self, kind: str, examples: Sequence[Mapping[str, Any]]) -> None:
         key = f"{self._prefix}notes:{kind}"

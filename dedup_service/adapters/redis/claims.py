@@ -14,7 +14,8 @@ from dedup_service.adapters.redis.ledger_keys import account_prefix
 from dedup_service.adapters.redis.lua_constants import ACCOUNTING_CONSTANTS, CLAIM_CONSTANTS, lua
 from dedup_service.adapters.redis.marked import Generations, MarkedScript
 from dedup_service.adapters.redis.sharding import ShardPart, by_shard, in_order
-from dedup_service.adapters.redis.unreadable import Report, log_unreadable, report_all
+from dedup_service.adapters.redis.unreadable import Report, log_unreadable, read, readable, report_all, text
+from dedup_service.core.accounting import MAX_SOURCES
 from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import CLAIM_BYTES, MAX_REPLICAS, OTHER_REPLICA
 from dedup_service.errors import ConfigurationError
@@ -32,6 +33,8 @@ CLAIM_SCRIPT = (
 )
 REPLICAS_SHARD = 0
 UNNUMBERED = -1
+NEVER = -1
+"""In place of a generation."""
 CLUSTER_TAGS = 16
 """Enough hash tags that at least two map to different nodes."""
 
@@ -46,22 +49,26 @@ class RedisClaims:
         namespace: str,
         shards: int = 1,
         accounting: bool = True,
+        max_sources: int = MAX_SOURCES,
         report: Report = log_unreadable,
         generations: Generations | None = None,
     ) -> None:
-        """`generations`: what is known of the markers; None to claim without them."""
+        """`max_sources`: how many of each group are counted by themselves. `generations`: what is known of the markers; None
+        to claim without them."""
         self._client = client
         self._namespace = namespace.encode()
         self._shards = shards
         self._accounting = accounting
         self._report = report
-        constants = lua({**CLAIM_CONSTANTS, **ACCOUNTING_CONSTANTS})
+        constants = lua({**CLAIM_CONSTANTS, **ACCOUNTING_CONSTANTS, "SOURCES_PER_SHARD": -(-max_sources // shards)})
         confirm = ("marker.lua", "marker_ready.lua", "confirm.lua")
         self._claim = MarkedScript(Script(client, *CLAIM_SCRIPT, head=constants), generations)
         self._confirm = MarkedScript(Script(client, *confirm, head=lua(CLAIM_CONSTANTS)), generations)
         self._replica_number = Script(client, "replica_number.lua")
         self._numbers: dict[tuple[str, str], tuple[int | None, int]] = {}
         """By group and replica, with the generation in which it was told."""
+        self._full: dict[str, int | None] = {}
+        """Groups without a free number, with the generation in which that was told."""
 
     def _keys(self, part: ShardPart) -> list[bytes]:
         prefix = b"%s{%d}" % (self._namespace, part.shard)
@@ -99,13 +106,30 @@ class RedisClaims:
     async def replica_number(self, group: str, replica: str) -> int:
         generation = self._claim.generation(REPLICAS_SHARD)
         known, number = self._numbers.get((group, replica), (None, UNNUMBERED))
-        if number == UNNUMBERED or known != generation:  # Redis may have forgotten it, and allotted it to another
-            key = b"%s{%d}replicas:%s" % (self._namespace, REPLICAS_SHARD, group.encode())
-            number, unreadable = await self._replica_number([key], [replica, MAX_REPLICAS, number])
-            report_all(self._report, unreadable)
-            if number != OTHER_REPLICA:
-                self._numbers[group, replica] = (generation, number)
+        if number != UNNUMBERED and known == generation:
+            return number
+        if number == UNNUMBERED and self._full.get(group, NEVER) == generation:
+            return OTHER_REPLICA
+        key = b"%s{%d}replicas:%s" % (self._namespace, REPLICAS_SHARD, group.encode())
+        answer, unreadable = await self._replica_number([key], [replica, MAX_REPLICAS, number])
+        report_all(self._report, unreadable)
+        number = int(answer)
+        if number == OTHER_REPLICA:
+            await self._learn(group, key, generation)
+        else:  # Redis may forget it, and allot it to another
+            self._numbers[group, replica] = (generation, number)
         return number
+
+    async def _learn(self, group: str, key: bytes, generation: int | None) -> None:
+        """All numbers of this group are allotted, and stay so in this generation: who has none is not asked for again."""
+        stored: dict[bytes, bytes] = await read(
+            self._client, self._report, key, cast("Awaitable[Any]", self._client.hgetall(key)), {}
+        )
+        for name, packed in stored.items():
+            number = readable(int, self._report, key, packed, UNNUMBERED)
+            if 0 <= number < OTHER_REPLICA:
+                self._numbers[group, text(name)] = (generation, number)
+        self._full[group] = generation
 
     async def ping(self) -> None:
         """Raises UnavailableError."""

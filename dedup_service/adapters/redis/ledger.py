@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -13,12 +13,13 @@ from dedup_service.adapters.redis.calls import RedisClient, all_of, time_ms
 from dedup_service.adapters.redis.ledger_keys import account_prefix, source_digest
 from dedup_service.adapters.redis.marked import marker_key
 from dedup_service.adapters.redis.unreadable import Report, log_unreadable, number_of, read, read_each, readable, text
-from dedup_service.core.accounting import Counts, Gap, SourceHistory, total
-from dedup_service.core.claims import key_digest, shard_of, unpack
+from dedup_service.core.accounting import SOURCE_SECONDS, Counts, Gap, SourceHistory, total
+from dedup_service.core.claims import OTHER_NAME, OTHER_REPLICA, key_digest, shard_of, unpack
 from dedup_service.core.overview import ReplicaSeen
 from dedup_service.ports import SourceSeen, StoredClaim
 
-SOURCE_SECONDS = 86_400
+PAGE = 1_000
+"""Names that are read at once."""
 NO_NUMBER = -1
 NOT_COUNTS = (b"c", b"t")
 """Begin the fields of a source's hash that hold contents and times of its last readings, for the script."""
@@ -74,7 +75,8 @@ class RedisLedger:
                 before = seen[number]
                 seen[number] = (max(before[0], at[0]), max(before[1], at[1]))
         numbers = [(readable(int, self._report, key, number, NO_NUMBER), text(name)) for name, number in names.items()]
-        return [ReplicaSeen(name, number, *seen[number]) for number, name in sorted(numbers) if number != NO_NUMBER]
+        known = [ReplicaSeen(name, number, *seen[number]) for number, name in sorted(numbers) if number != NO_NUMBER]
+        return [*known, ReplicaSeen(OTHER_NAME, OTHER_REPLICA, *seen[OTHER_REPLICA])] if OTHER_REPLICA in seen else known
 
     async def _seen(self, key: str) -> list[tuple[int, tuple[int, int]]]:
         """By replica number: the latest enqueued and processed times in ms."""
@@ -84,29 +86,84 @@ class RedisLedger:
             for number, packed in stored.items()
         ]
 
-    async def sources(self, group: str) -> list[SourceSeen]:
+    async def sources(self, group: str, start: str = "", limit: int | None = None, contains: str = "") -> list[SourceSeen]:
         found: list[SourceSeen] = []
         oldest = await self.now_ms() - SOURCE_SECONDS * 1000
-        for prefix in self._prefixes:
-            key = f"{prefix}:sources:{group}"
-            await self._command(0, "ZREMRANGEBYSCORE", key, "-inf", oldest)
-            members = await self._command([], "ZRANGE", key, 0, -1, withscores=True)
-            found += [SourceSeen(text(source), int(at)) for source, at in members if math.isfinite(at)]
-        return sorted(found, key=lambda item: item.source)
+        async for names in self._named("named", group, start, PAGE if contains or limit is None else limit):
+            wanted = [(name, prefix) for name, prefix in names if contains in text(name)]
+            times = await self._each("zscore", [(prefix, f":sources:{group}", (name,)) for name, prefix in wanted])
+            found += [
+                SourceSeen(text(name), int(at))
+                for (name, _), at in zip(wanted, times, strict=True)
+                if at is not None and math.isfinite(at) and at >= oldest
+            ]
+            await self._drop(f"named:{group}", [item for item, at in zip(wanted, times, strict=True) if at is None])
+            if limit is not None and len(found) >= limit:
+                return found[:limit]
+        return found
 
-    async def gaps(self, group: str) -> list[tuple[str, SourceHistory]]:
-        found = []
-        for prefix in self._prefixes:
-            sources = [text(source) for source in await self._command([], "ZRANGE", f"{prefix}:gapped:{group}", 0, -1)]
-            keys = [f"{prefix}:gaps:{source_digest(group, source)}" for source in sources]
+    async def gaps(self, group: str, start: str = "", limit: int | None = None) -> list[tuple[str, SourceHistory]]:
+        found: list[tuple[str, SourceHistory]] = []
+        async for names in self._named("gapped-named", group, start, PAGE if limit is None else limit):
+            sources = [text(name) for name, _ in names]
+            histories = await self.histories(group, sources)
+            missing = {source: history for source, history in histories.items() if history.missing}
+            found += [(source, missing[source]) for source in sources if source in missing]
+            await self._drop(f"gapped-named:{group}", [item for item in names if text(item[0]) not in missing])
+            if limit is not None and len(found) >= limit:
+                return found[:limit]
+        return found
+
+    async def histories(self, group: str, sources: Sequence[str]) -> dict[str, SourceHistory]:
+        asked: list[tuple[str, str, tuple[bytes, ...]]] = [
+            (self._prefix_of(source), f":gaps:{source_digest(group, source)}", ()) for source in sources
+        ]
+        found = await self._each("get", asked)
+        histories = {
+            source: readable(_history, self._report, prefix + key, packed, None)
+            for source, (prefix, key, _), packed in zip(sources, asked, found, strict=True)
+        }
+        return {source: history for source, history in histories.items() if history is not None}
+
+    async def counted_together(self, group: str, hours: Sequence[int]) -> Counts:
+        return total(await self._summed([f"beyond:{group}:{hour}" for hour in hours]))
+
+    async def _named(self, index: str, group: str, start: str, size: int) -> AsyncIterator[list[tuple[bytes, str]]]:
+        """The names in an index of all shards, each with its shard's prefix, in order and page by page."""
+        first = b"[" + start.encode(errors="replace") if start else b"-"
+        while True:
+            pages = await all_of(
+                [
+                    self._command([], "ZRANGEBYLEX", f"{prefix}:{index}:{group}", first, b"+", start=0, num=size)
+                    for prefix in self._prefixes
+                ]
+            )
+            names = sorted((name, prefix) for prefix, page in zip(self._prefixes, pages, strict=True) for name in page)
+            yield names[:size]
+            if len(names) < size:
+                return
+            first = b"(" + names[size - 1][0]
+
+    async def _drop(self, index: str, names: Sequence[tuple[bytes, str]]) -> None:
+        """Takes out names whose content is gone: pods of before took them out of the index by time only. One that has come
+        back meanwhile is written again with its next readings."""
+        await self._each("zrem", [(prefix, f":{index}", (name,)) for name, prefix in names])
+
+    async def _each(self, command: str, asked: Sequence[tuple[str, str, tuple[bytes, ...]]]) -> list[Any]:
+        """The answers to one command for each (shard's prefix, rest of the key, arguments): a round trip for each shard."""
+        answers: list[Any] = [None] * len(asked)
+
+        async def of_shard(shard: str) -> None:
+            places = [place for place, (prefix, _, _) in enumerate(asked) if prefix == shard]
             pipeline = self._client.pipeline(transaction=False)
-            for key in keys:
-                pipeline.get(key)
-            histories = await read_each(self._client, self._report, keys, pipeline, None)
-            for source, key, packed in zip(sources, keys, histories, strict=True):
-                history = readable(_history, self._report, key, packed, None)
-                found += [(source, history)] if history is not None else []
-        return sorted(found, key=lambda item: item[0])
+            for place in places:
+                getattr(pipeline, command)(shard + asked[place][1], *asked[place][2])
+            keys = [shard + asked[place][1] for place in places]
+            for place, answer in zip(places, await read_each(self._client, self._report, keys, pipeline, None), strict=True):
+                answers[place] = answer
+
+        await all_of([of_shard(shard) for shard in dict.fromkeys(prefix for prefix, _, _ in asked)])
+        return answers
 
     async def forgot_ms(self) -> int | None:
         keys = [marker_key(self._namespace, shard) for shard in range(len(self._prefixes))]

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dedup_service.adapters.redis.claim_records import COUNTED, HEAD_BYTES, LATE, RECORD_BYTES, TIMED
-from dedup_service.core.accounting import BUCKET_RATIO, HOUR_MS, KEEP_HOURS, KEEP_MINUTES, MINUTE_MS
+from dedup_service.core.accounting import BUCKET_RATIO, HOUR_MS, KEEP_HOURS, KEEP_MINUTES, MINUTE_MS, SOURCE_SECONDS
 from dedup_service.core.claims import (
     CLAIM_BYTES,
     CONFIRMED,
@@ -44,6 +44,7 @@ ACCOUNTING_CONSTANTS = {
     "HOUR_MS": HOUR_MS,
     "KEEP_MINUTES": KEEP_MINUTES,
     "KEEP_HOURS": KEEP_HOURS,
+    "SOURCE_SECONDS": SOURCE_SECONDS,
 }
 
 

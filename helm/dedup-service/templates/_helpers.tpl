@@ -145,6 +145,10 @@ is known of them where only manifests are rendered. */}}
 - name: DEDUP_{{ upper $setting }}
   value: {{ include "dedup.text" $value | quote }}
 {{- end }}
+{{- if and .Values.autoscaling.keda.enabled (not (hasKey .Values.settings "checkpoint_interval_seconds")) }}
+- name: DEDUP_CHECKPOINT_INTERVAL_SECONDS # KEDA takes for unprocessed what came since the last checkpoint
+  value: "1"
+{{- end }}
 {{- range $setting, $key := include "dedup.secretKeys" . | fromYaml }}
 - name: DEDUP_{{ upper $setting }}
   valueFrom:

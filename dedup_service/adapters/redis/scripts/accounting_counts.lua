@@ -1,5 +1,5 @@
 -- Redundancy accounting, third part: what each copy adds to the counts, and writing them. Follows accounting_gaps.lua.
-local MAX_SOURCES, MAX_TIMES, SEEN_MS = 10000, 128, 1000
+local MAX_TIMES, SEEN_MS = 128, 1000
 local NO_CONTENT = string.rep('\0', CLAIM_BYTES - CONTENT_FIRST + 1)
 
 -- By replica, the times of its last winners of a source within an hour, and short hashes of their contents.
@@ -91,7 +91,7 @@ local function measure_distance(time, content, found)
 end
 
 local function count_sequence(found, source, flags, sequence, epoch)
-  if band(flags, COUNTED) ~= 0 then
+  if found.is_listed and band(flags, COUNTED) ~= 0 then
     local opened, filled = follow(source, sequence, epochs[epoch])
     found.opened, found.filled = found.opened + opened, found.filled + filled
   end
@@ -99,7 +99,7 @@ end
 
 local function count_winner(found, source, content, flags, sequence, time, epoch)
   count_sequence(found, source, flags, sequence, epoch)
-  if found.of_source then
+  if found.of_source and found.is_listed then
     if is_unchanged(found, content) then
       add(found.of_source, UNCHANGED[replica], 1)
     end
@@ -218,22 +218,23 @@ local function account(index, content, source, flags, sequence, time, epoch, win
       return
     end
     count_duplicate(found, enqueued_ms - won_at, before, after, is_conflict)
-    if found.of_source and before ~= after and is_unchanged(found, content) then
+    if found.of_source and found.is_listed and before ~= after and is_unchanged(found, content) then
       add(found.of_source, UNCHANGED_MATCHED[replica], 1)
     end
   end
 end
 
 -- The time at which a source was last processed is kept to the second, since a plant has thousands of sources and each call
--- brings another thousand.
+-- brings another thousand. Its name is written once a minute: a pod of an earlier version keeps no names.
 local function settle_sources()
   for _, source in ipairs(sources) do
-    if source.group then
-      local index = prefix .. ':sources:' .. groups[source.group]
-      local last = safe('ZSCORE', index, source[2])
-      source.is_known = last or redis.call('ZCARD', index) < MAX_SOURCES
-      if source.is_known and not (last and abs(now - last) < SEEN_MS) then
-        redis.call('ZADD', index, now, source[2])
+    if source.is_listed then
+      local index, last = index_of(source.group), source.last
+      if not (last and abs(now - last) < SEEN_MS) then
+        redis.call('ZADD', index.by_time, now, source[2])
+      end
+      if not last or floor(last / MINUTE_MS) ~= floor(now / MINUTE_MS) then
+        safe('ZADD', index.by_name, 0, source[2])
       end
     end
   end

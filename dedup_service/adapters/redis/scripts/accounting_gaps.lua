@@ -124,20 +124,23 @@ local function follow(source, number, name)
 end
 
 local function settle_histories()
-  local pruned = {}
+  local trimmed = {}
   for source, history in pairs(histories) do
-    if history.is_new and sources[source].is_known then
+    if history.is_new then
       local digest, text = sources[source][1], sources[source][2]
       redis.call('SET', prefix .. ':gaps:' .. digest, cmsgpack.pack(history.epochs), 'EX', GAPS_SECONDS)
-      local index = prefix .. ':gapped:' .. groups[history.group]
-      if not pruned[index] then
-        safe('ZREMRANGEBYSCORE', index, '-inf', now - GAPS_SECONDS * 1000)
-        pruned[index] = true
+      local by_time = prefix .. ':gapped:' .. groups[history.group]
+      local by_name = prefix .. ':gapped-named:' .. groups[history.group]
+      if not trimmed[by_time] then
+        trim(by_time, by_name, now - GAPS_SECONDS * 1000)
+        trimmed[by_time] = true
       end
       if is_gapped(history.epochs) then
-        redis.call('ZADD', index, now, text)
+        redis.call('ZADD', by_time, now, text)
+        safe('ZADD', by_name, 0, text)
       elseif history.was_gapped then
-        redis.call('ZREM', index, text)
+        redis.call('ZREM', by_time, text)
+        safe('ZREM', by_name, text)
       end
     end
   end

@@ -8,7 +8,7 @@ local decode = struct.unpack
 local band, bor, lshift = bit.band, bit.bor, bit.lshift
 
 local prefix, groups, sources, epochs, now, oldest_minute, oldest_hour
-local hashes, accounts, accounted, histories, seen, recent, contents = {}, {}, {}, {}, {}, {}, {}
+local hashes, accounts, accounted, histories, seen, recent, contents, indexes = {}, {}, {}, {}, {}, {}, {}, {}
 -- The event whose copies are being counted.
 local mark, sequence_number, enqueued_ms, group, replica, is_seen
 
@@ -123,6 +123,50 @@ local function hash_of(key)
   return hash
 end
 
+-- Two indexes of one content: by time, for trimming, and by name, for reading page by page. Takes what is older out of both, some of it
+-- at a time, since a script that removes 10,000 at once blocks everybody. Returns how many it took out.
+local TRIMMED_AT_ONCE = 100
+local function trim(by_time, by_name, oldest)
+  local old = safe('ZRANGEBYSCORE', by_time, '-inf', format('%.0f', oldest), 'LIMIT', 0, TRIMMED_AT_ONCE)
+  if #old > 0 then
+    redis.call('ZREM', by_time, unpack(old))
+    safe('ZREM', by_name, unpack(old))
+  end
+  return #old
+end
+
+-- The sources of a group that are counted each by itself, and how many more of them there may be.
+local function index_of(of_group)
+  local index = indexes[of_group]
+  if not index then
+    local name = groups[of_group]
+    index = {by_time = prefix .. ':sources:' .. name, by_name = prefix .. ':named:' .. name}
+    indexes[of_group] = index
+  end
+  return index
+end
+
+local function has_room(index)
+  if not index.room then
+    trim(index.by_time, index.by_name, now - SOURCE_SECONDS * 1000)
+    index.room = SOURCES_PER_SHARD - safe('ZCARD', index.by_time)
+  end
+  index.room = index.room - 1
+  return index.room >= 0
+end
+
+-- Whether a source is counted by itself. Those beyond the limit are counted together: a sender that makes up names must not fill the
+-- memory.
+local function is_listed(source)
+  local entry = sources[source]
+  if entry.is_listed == nil then
+    local index = index_of(group)
+    entry.group, entry.last = group, safe('ZSCORE', index.by_time, entry[2])
+    entry.is_listed = (entry.last or has_room(index)) and true or false
+  end
+  return entry.is_listed
+end
+
 -- Where copies of one source are counted whose winners came in one minute. Until the end of the call they are summed up by kind;
 -- then they go to the hashes of the group's minute and hour, and of the source's hour. A hash is left out when it is too old.
 local function accounts_of(source, minute)
@@ -130,18 +174,19 @@ local function accounts_of(source, minute)
   if not by_minute then
     by_minute = {}
     accounts[source] = by_minute
-    sources[source].group = group
   end
   local found = by_minute[minute]
   if not found then
     local hour, name = floor(minute / 60), groups[group]
     found = {of_group = {}, lags = {}, winners = {}, duplicates = {}, of_forgotten = {}, opened = 0, filled = 0}
+    found.is_listed = is_listed(source)
     if minute > oldest_minute then
       table.insert(found.of_group, hash_of(format('%s:minute:%s:%.0f', prefix, name, minute)))
     end
     if hour > oldest_hour then
       table.insert(found.of_group, hash_of(format('%s:hour:%s:%.0f', prefix, name, hour)))
-      found.source_key = format('%s:source:%s:%.0f', prefix, sources[source][1], hour)
+      found.source_key = found.is_listed and format('%s:source:%s:%.0f', prefix, sources[source][1], hour)
+        or format('%s:beyond:%s:%.0f', prefix, name, hour)
       found.of_source = hash_of(found.source_key)
     end
     by_minute[minute] = found

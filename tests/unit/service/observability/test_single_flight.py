@@ -124,6 +124,8 @@ async def test_many_requests_cost_redis_one_round() -> None:
         "hours": 1,
         "replicas": 1,
         "memory": 1,
+        "shared": 1,
+        "share": 1,
         "pods": 1,
         "totals": 1,
         "sources": 1,

@@ -8,6 +8,8 @@ import dataclasses
 import pytest
 
 from dedup_service.adapters.checkpoints.observing import ObservingCheckpoints
+from dedup_service.core.leases import LeaseRecord
+from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.core.progress import Position
 from dedup_service.partitions.takeover import CLOCKS_APART_MS, Takeover
 from dedup_service.telemetry import PartitionFigures
@@ -71,3 +73,22 @@ async def test_a_partition_of_which_nothing_was_published_is_read_whole_when_red
     plant = Plant(partitions=2)
     await plant.checkpoints.save("0", Position(9, "90", 0))
     assert await start_of(plant, plant.clock.now_ms()) == 0
+
+
+async def test_the_record_of_a_pod_that_only_observed_makes_nobody_read_the_clean_hub_from_its_beginning() -> None:
+    """It has no sample: nothing was sent behind it. An ambiguous send was looked up in all that the clean hub holds."""
+    plant = Plant()
+    plant.clean.partitions["0"] += [OutgoingEvent(b"", None, None, None, None, {}, 1)] * 50
+    lease = await plant.leases.take("observing", "0")
+    assert lease is not None
+    info = await plant.hub.info()
+    await plant.leases.write(lease, LeaseRecord(None, {}, info.incarnation, "no rule"), release=True)
+    own = await plant.leases.take("publishing", "0")
+    assert own is not None
+    retrier = Retrier(plant.clock, plant.telemetry, asyncio.Event(), Activity(plant.clock, PartitionFigures()))
+    source = input_of(plant.hub, plant.checkpoints, plant.leases, RETENTION_MS)
+    state = await Takeover(own, source, plant.shared(), plant.leases, retrier, "earliest").take_over()
+    assert state.sample == {"0": 49}
+    assert own.record is not None
+    assert own.record.sample == state.sample
+    assert state.rule == plant.shared().rule

@@ -1,0 +1,30 @@
+"""What an overview costs grows with what was counted, and not with that times the number of replicas."""
+
+from __future__ import annotations
+
+import time
+
+from dedup_service.core.overview import ReplicaSeen, group_overview, periods
+from tests.support.groups import group_of
+from tests.support.overview import NOW_MS
+
+REPLICAS, BUCKETS = 31, 60
+COUNTS = {f"h{n}:{bucket}": 1 for n in range(REPLICAS) for bucket in range(BUCKETS)} | {"f0": 60, "d1": 60}
+
+
+def cost(replicas: int) -> float:
+    """CPU seconds."""
+    minutes, hours = periods(NOW_MS)
+    seen = [ReplicaSeen(f"edge-{n}", n, NOW_MS, NOW_MS) for n in range(replicas)]
+    spent = []
+    for _ in range(5):
+        before = time.process_time()
+        group_overview(group_of(), [*({} for _ in minutes), COUNTS], [*({} for _ in hours), COUNTS], seen, NOW_MS)
+        spent.append(time.process_time() - before)
+    return min(spent)
+
+
+def test_the_counters_of_all_replicas_are_looked_at_once() -> None:
+    one, all_of_them = cost(1), cost(REPLICAS)
+    print(f"{one * 1000:.1f} ms, {all_of_them * 1000:.1f} ms")
+    assert all_of_them < 3 * one

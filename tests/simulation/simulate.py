@@ -52,7 +52,7 @@ SCENARIOS = {
     ),
     "recreated": Scenario(kills=1, recreations=1),
     "reroutes": Scenario(kills=12, pods=3, trouble_seconds=60, reroutes=True, defects=0.05),
-    "stops": Scenario(kills=2, freezes=0, stops=8, pods=3, trouble_seconds=40, queueing_seconds=0.5),
+    "stops": Scenario(kills=2, freezes=0, stops=8, pods=3, trouble_seconds=40, queueing_seconds=4.0),
     "input added": Scenario(
         kills=2, freezes=2, pods=3, configurations=((WEST,), (WEST, EAST)), is_live=True, trouble_seconds=40
     ),

@@ -10,6 +10,7 @@ from dedup_service.config.settings import PREFIX, example
 from dedup_service.errors import ConfigurationError
 from dedup_service.telemetry import log
 
+PEM_END = "-----END CERTIFICATE-----"
 LOOK_SECONDS = 30.0
 """How often the files are looked at."""
 
@@ -64,8 +65,12 @@ class ServedCertificate:
 
 
 def trusting(certificate: Path) -> ssl.SSLContext:
-    """For a client that knows the server's certificate, whatever name it is reached by. Raises OSError."""
-    context = ssl.create_default_context(cafile=str(certificate))
+    """For a client that knows the server's certificate, whatever name it is reached by. Of a chain this is the first one,
+    since whoever issued it has issued others, too. Raises OSError, and ValueError for a file without one."""
+    first, end, _ = certificate.read_text(errors="replace").partition(PEM_END)
+    if not end:
+        raise ValueError("it holds no certificate")
+    context = ssl.create_default_context(cadata=first + end)
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.check_hostname = False
     return context

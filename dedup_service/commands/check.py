@@ -178,7 +178,7 @@ async def checker(url: str, token: str | None, certificate: Path | None, ca_file
     timeout = aiohttp.ClientTimeout(total=HTTP_SECONDS)
     try:
         tls = ssl.create_default_context(cafile=ca_file) if certificate is None else trusting(certificate)
-    except OSError as error:
-        raise CheckFailedError(f"{certificate or ca_file} can't be read ({error.strerror or error})") from None
+    except (OSError, ValueError) as error:
+        raise CheckFailedError(f"{certificate or ca_file} can't be read as PEM certificates ({error})") from None
     async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(ssl=tls)) as session:
         yield Checker(url.rstrip("/"), token, session)

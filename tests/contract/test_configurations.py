@@ -10,6 +10,7 @@ import pytest
 
 from dedup_service.adapters.redis.calls import RedisClient, connect
 from dedup_service.adapters.redis.leases import RedisLeases
+from dedup_service.adapters.redis.unreadable import Report, log_unreadable
 from dedup_service.core.leases import Lease, LeaseRecord
 
 TTL_SECONDS = 0.5
@@ -24,7 +25,9 @@ async def client(request: pytest.FixtureRequest, redis_url: str) -> AsyncIterato
     await made.aclose()
 
 
-def leases_of(client: RedisClient, namespace: str, configuration: str, scope: str = "west") -> RedisLeases:
+def leases_of(
+    client: RedisClient, namespace: str, configuration: str, scope: str = "west", report: Report = log_unreadable
+) -> RedisLeases:
     return RedisLeases(
         client,
         namespace=namespace,
@@ -33,6 +36,7 @@ def leases_of(client: RedisClient, namespace: str, configuration: str, scope: st
         ttl_seconds=TTL_SECONDS,
         monotonic=time.monotonic,
         configuration=configuration,
+        report=report,
     )
 
 
@@ -92,3 +96,11 @@ async def test_another_type_under_the_key_is_forgotten(client: RedisClient, name
     await client.hset(f"{namespace}{{0}}configuration", "a", "b")
     leases = leases_of(client, namespace, "new")
     assert not (await leases.renew("a", [])).must_wait
+
+
+async def test_a_configuration_that_would_be_at_work_for_ever_is_forgotten(client: RedisClient, namespace: str) -> None:
+    await client.set(f"{namespace}{{0}}configuration", "nobody's")
+    reported: list[str] = []
+    leases = leases_of(client, namespace, "new", report=reported.append)
+    assert not (await leases.renew("a", [])).must_wait
+    assert reported == [f"{namespace}{{0}}configuration"]

@@ -22,15 +22,17 @@ class Issued:
     """Certificates of one authority, as a Secret has them."""
 
     def __init__(self, folder: Path) -> None:
-        self.authority = trustme.CA()
+        authority = trustme.CA()
+        self.intermediate = authority.create_child_ca()
         self.certificate, self.private_key, self.ca = (folder / name for name in ("tls.crt", "tls.key", "ca.crt"))
-        self.authority.cert_pem.write_to_path(str(self.ca))
+        authority.cert_pem.write_to_path(str(self.ca))
         certificate, private_key = self.issue()
         self.certificate.write_bytes(certificate)
         self.private_key.write_bytes(private_key)
 
     def issue(self) -> tuple[bytes, bytes]:
-        issued = self.authority.issue_cert("localhost")
+        """With its chain, in which there is an intermediate authority."""
+        issued = self.intermediate.issue_cert("localhost")
         return b"".join(pem.bytes() for pem in issued.cert_chain_pems), issued.private_key_pem.bytes()
 
 
@@ -77,6 +79,23 @@ async def test_a_renewed_certificate_is_served_once_its_key_is_there(url: str, i
 async def test_check_trusts_the_services_own_certificate_by_whatever_name(url: str, issued: Issued) -> None:
     async with checker(url.replace("localhost", "127.0.0.1"), None, issued.certificate, None) as looking:
         assert await looking.health() == "healthy"
+
+
+async def test_check_does_not_trust_what_else_was_issued_by_the_same_authority(
+    url: str, issued: Issued, tmp_path: Path
+) -> None:
+    (other := tmp_path / "other.crt").write_bytes(issued.issue()[0])
+    async with checker(url, None, other, None) as looking:
+        with pytest.raises(CheckFailedError, match="no answer"):
+            await looking.health()
+
+
+@pytest.mark.parametrize("content", [b"", b"-----BEGIN CERTIFICATE-----", b"\0\xff" * 100])
+async def test_check_names_a_file_that_holds_no_certificate(tmp_path: Path, content: bytes) -> None:
+    (file := tmp_path / "tls.crt").write_bytes(content)
+    with pytest.raises(CheckFailedError, match="tls.crt can't be read as PEM certificates"):
+        async with checker("https://localhost", None, file, None):
+            pass
 
 
 async def test_check_trusts_what_the_authority_vouches_for_and_nothing_else(url: str, issued: Issued) -> None:

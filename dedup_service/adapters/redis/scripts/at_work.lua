@@ -7,6 +7,10 @@ local function another_is_at_work(key, configuration, ttl)
     return false
   end
   local at_work = safe('GET', key)
+  if at_work and redis.call('PTTL', key) < 0 then -- nothing of ours lasts for ever
+    forget(key)
+    at_work = false
+  end
   if at_work and at_work ~= configuration then
     return true
   end

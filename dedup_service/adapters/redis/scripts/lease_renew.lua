@@ -3,8 +3,9 @@
 -- work. Then the lease of each partition.
 -- ARGV[1]: the pod. ARGV[2]: TTL in ms. ARGV[3]: whether it takes part (0 or 1). ARGV[4]: how long ago it made progress, in ms, or ''.
 -- ARGV[5]: its configuration, or ''. Then for each lease the epoch that the pod holds and its record, or '' and ''.
--- Returns whether pods of another configuration are at work (0 or 1; then this call had no effect), the pods, how long ago any other pod made progress in ms (or ''), the sample, for each lease `held`, `lost`, `free` or
--- `taken`, the keys that were unreadable, and the number of calls.
+-- Returns whether pods of another configuration are at work (0 or 1; then this call had no effect), the pods, how long ago any
+-- other pod made progress in ms (or ''), the sample, for each lease `held`, `lost`, `free` or `taken`, the keys that were unreadable,
+-- and the number of calls.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local pod, ttl = ARGV[1], tonumber(ARGV[2])

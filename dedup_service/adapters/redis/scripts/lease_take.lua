@@ -1,7 +1,7 @@
 -- Takes a free lease. KEYS[1]: the lease. KEYS[2]: the configuration at work. ARGV[1]: the pod. ARGV[2]: TTL in ms. ARGV[3]: its
 -- configuration, or ''. Follows at_work.lua.
--- Returns the new epoch, or '' when another pod holds the lease or pods of another configuration are at work, the last owner's record, whether that is of
--- the present generation (0 or 1), the keys that were unreadable, and the number of calls.
+-- Returns the new epoch, or '' when another pod holds the lease or pods of another configuration are at work, the last owner's
+-- record, whether that is of the present generation (0 or 1), the keys that were unreadable, and the number of calls.
 -- The epoch is above every earlier one, even if Redis has forgotten them, because it is at least the time in ms.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -62,7 +62,7 @@ class TwinSettings:
     async def watch(self, twin: Twin, change: Callable[[Effective], Awaitable[None]]) -> None:
         """Runs until cancelled, whatever the twin holds. `change` makes the sender go on with other settings; it raises
         SettingsError if it can't, and the sender then goes on as before."""
-        changed, is_watching = asyncio.Event(), False
+        changed, is_watching, told = asyncio.Event(), False, ""
         while True:
             changed.clear()
             timeout = RETRY_SECONDS
@@ -74,8 +74,10 @@ class TwinSettings:
                 timeout = UPDATE_SECONDS
             except UplinkError as error:
                 logger.debug("%s", error)
-            except Exception:  # what is desired next may be right, and must be read
-                logger.exception("the twin could not be followed; it is read again in %g s", RETRY_SECONDS)
+            except Exception as error:  # what is desired next may be right, and must be read
+                if told != repr(error):
+                    told = repr(error)
+                    logger.exception("the twin could not be followed; it is read again every %g s", RETRY_SECONDS)
             try:
                 async with asyncio.timeout(timeout):
                     await changed.wait()

@@ -93,3 +93,21 @@ def test_a_remembered_twin_that_is_damaged_is_ignored(tmp_path: Path, content: s
 def test_a_disk_that_cannot_be_read_does_not_end_the_sender(tmp_path: Path) -> None:
     (tmp_path / "twin.json").mkdir()
     assert TwinSettings(settings(), Remembered(tmp_path / "twin.json"), try_out).effective().sources.sources == ()
+
+
+async def test_a_defect_that_stays_is_told_once_and_the_twin_is_read_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("edge_sender.config.twin.RETRY_SECONDS", 0.001)
+    reads = 0
+
+    class Defective(OneTwin):
+        async def desired(self) -> dict[str, Any]:
+            nonlocal reads
+            reads += 1
+            if reads < 10:
+                raise RuntimeError("a defect")
+            return await super().desired()
+
+    await follow(TwinSettings(settings(), Remembered(None), try_out), Defective(desired(1)))
+    assert caplog.text.count("the twin could not be followed") == 1

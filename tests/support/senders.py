@@ -19,6 +19,7 @@ from azure.eventhub import EventData
 
 from edge_sender.bootstrap import make_sender, make_uplink
 from edge_sender.config.settings import load
+from edge_sender.ports import Uplink
 from edge_sender.sender import Sender
 from sandbox.peers.processes import free_port
 from sandbox.plant.machine_server import NAMESPACE_URI
@@ -46,6 +47,30 @@ def make(**given: Any) -> Sender:
     """A sender without spool on disk, health endpoint and identity check, unless `given` turns them on."""
     settings = load(**{"spool_path": "memory", "flush_seconds": 10, "http_port": 0, "identity_check_seconds": 0, **given})
     return make_sender(settings, settings.sources_document(), make_uplink(settings))
+
+
+@asynccontextmanager
+async def running_sender(source: dict[str, Any], uplink: Uplink, **given: Any) -> AsyncIterator[Sender]:
+    """A sender of this source in the test process, without spool on disk and identity check unless they are `given`."""
+    usual = {"sources": document(source), "spool_path": "memory", "http_port": 0, "identity_check_seconds": 0}
+    settings = load(**{**usual, **given})
+    sender, stop = make_sender(settings, settings.sources_document(), uplink), asyncio.Event()
+    running = asyncio.create_task(sender.run(stop))
+    try:
+        yield sender
+    finally:
+        stop.set()
+        await running
+
+
+@asynccontextmanager
+async def meanwhile(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def readings_of(event: EventData) -> list[Reading]:

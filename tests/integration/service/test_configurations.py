@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import pytest
 from sandbox.hub.stand_in import HubOptions, StandIn
 from sandbox.peers.processes import free_port
 from tests.support import edges, hub
+from tests.support.senders import meanwhile
 from tests.support.service import DEADLINE_SECONDS, RunningService, running_service
 
 QUICK = {"lease_seconds": 3.0, "lease_interval_seconds": 0.3, "send_timeout_seconds": 2.0}
@@ -54,16 +55,6 @@ class Plant:
                     edges.deliver(log, (self.sent + place) % 4, f"{group}-{place}", edges.single(told), now_ms)
             self.sent += 1
             await asyncio.sleep(0.03)
-
-
-@asynccontextmanager
-async def sending(plant: Plant) -> AsyncIterator[None]:
-    task = asyncio.create_task(plant.run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 def published(stand_in: StandIn, group: str) -> Counter[int]:
@@ -146,7 +137,7 @@ async def test_a_rolling_update_under_load_loses_nothing_and_doubles_nothing(
 
     deployment = Deployment(start)
     try:
-        async with sending(plant):
+        async with meanwhile(plant.run()):
             await deployment.roll_out(configuration(tmp_path, "before", *before))
             await more_published(stand_in)
             await deployment.roll_out(configuration(tmp_path, "after", *after))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from dedup_service.partitions import takeover
 from dedup_service.telemetry import Count
 from sandbox.hub.stand_in import StandIn
 from tests.support import hub
+from tests.support.senders import meanwhile
 from tests.support.service import RunningService, running_service
 
 QUICK = {
@@ -51,16 +50,6 @@ class Plant:
                 await asyncio.sleep(0.02)
 
 
-@asynccontextmanager
-async def sending(plant: Plant) -> AsyncIterator[None]:
-    task = asyncio.create_task(plant.run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
 async def seen_more(service: RunningService) -> None:
     await service.until_events(service.count(Count.INPUT_EVENTS) + SOME)
 
@@ -87,7 +76,7 @@ async def test_publishing_goes_before_observing_and_goes_on_where_publishing_end
         return running_service(stand_in, redis_url, tmp_path, name, **QUICK, **more)
 
     async with service(observing, **OBSERVING) as observer:
-        async with sending(plant):
+        async with meanwhile(plant.run()):
             await seen_more(observer)
             async with service(publishing) as first:
                 await seen_more(first)

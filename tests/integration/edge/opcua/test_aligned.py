@@ -17,9 +17,7 @@ import pytest
 from asyncua import ua
 from asyncua.common.utils import ServiceError
 
-from edge_sender.bootstrap import make_sender
 from edge_sender.config.opcua import OpcUaConfig
-from edge_sender.config.settings import load
 from edge_sender.counters import SourceTally
 from edge_sender.namesakes import Namesakes
 from edge_sender.observability.telemetry import make_registry, status
@@ -33,7 +31,7 @@ from edge_sender.sources.opcua.source import OpcUaSource
 from sandbox.plant.stamping import Stamping, StampingSubscriptions
 from tests.doubles.intake import ListIntake
 from tests.support.plc import NAMESPACE, Plc, config_of, plc, reading, variant_of
-from tests.support.senders import document, until
+from tests.support.senders import running_sender, until
 
 INTERVAL_NS = 500_000_000
 ALIGNED = {"sampling": "aligned", "interval_seconds": 0.5}
@@ -57,14 +55,8 @@ class Hub:
 @asynccontextmanager
 async def gateway(endpoint: str, hub: Hub, **given: Any) -> AsyncIterator[Sender]:
     source = {"name": "plc", "kind": "opcua", "endpoint": endpoint, "namespace_uri": NAMESPACE, **given}
-    settings = load(sources=document(source), spool_path="memory", http_port=0, identity_check_seconds=3)
-    sender, stop = make_sender(settings, settings.sources_document(), hub), asyncio.Event()
-    running = asyncio.create_task(sender.run(stop))
-    try:
+    async with running_sender(source, hub, identity_check_seconds=3) as sender:
         yield sender
-    finally:
-        stop.set()
-        await running
 
 
 async def samples_for_each(server: Plc) -> None:

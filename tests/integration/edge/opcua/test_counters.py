@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,13 +10,11 @@ from pathlib import Path
 
 from asyncua import Node, ua
 
-from edge_sender.bootstrap import make_sender
-from edge_sender.config.settings import load
 from edge_sender.observability.telemetry import make_registry, status
 from edge_sender.ports import Message
 from edge_sender.sender import Sender
 from tests.support.plc import NAMESPACE, Plc, plc
-from tests.support.senders import document, until
+from tests.support.senders import running_sender, until
 
 HOUR_MS = 3_600_000
 
@@ -46,16 +43,9 @@ class Sent:
 async def gateway(endpoint: str, spool: Path, sent: Sent) -> AsyncIterator[Sender]:
     source = {"name": "plc", "kind": "opcua", "endpoint": endpoint, "namespace_uri": NAMESPACE, "publishing_ms": 50}
     counting = {"counter": "/value", "restarts": "new-epoch"}
-    given = document({**source, "identity": "sequence", "sequence": counting})
-    settings = load(sources=given, spool_path=str(spool), http_port=0, identity_check_seconds=0)
-    stop = asyncio.Event()
-    one = make_sender(settings, settings.sources_document(), sent)
-    running = asyncio.create_task(one.run(stop))
-    try:
+    given = {**source, "identity": "sequence", "sequence": counting}
+    async with running_sender(given, sent, spool_path=str(spool)) as one:
         yield one
-    finally:
-        stop.set()
-        await running
 
 
 async def counter(server: Plc) -> Node:

@@ -14,8 +14,6 @@ from typing import Any
 import pytest
 from asyncua import ua
 
-from edge_sender.bootstrap import make_sender
-from edge_sender.config.settings import load
 from edge_sender.namesakes import Namesakes
 from edge_sender.observability.telemetry import make_registry, status
 from edge_sender.ports import Message
@@ -27,7 +25,7 @@ from sandbox.peers.links import Link
 from sandbox.peers.processes import free_port
 from tests.doubles.intake import ListIntake
 from tests.support.plc import NAMESPACE, SERVER_URI, Plc, config_of, plc, reading, source_of
-from tests.support.senders import document, until
+from tests.support.senders import running_sender, until
 
 HERE, THERE = "urn:test:here", "urn:test:there"
 
@@ -358,15 +356,9 @@ class ListUplink:
 @asynccontextmanager
 async def gateway(spool: Path, *endpoints: str, **given: Any) -> AsyncIterator[tuple[Sender, ListUplink]]:
     source = json.loads(config_of(*endpoints, **given).model_dump_json(exclude_defaults=True))
-    settings = load(sources=document(source), spool_path=str(spool), http_port=0, identity_check_seconds=0)
-    uplink, stop = ListUplink(), asyncio.Event()
-    sender = make_sender(settings, settings.sources_document(), uplink)
-    running = asyncio.create_task(sender.run(stop))
-    try:
+    uplink = ListUplink()
+    async with running_sender(source, uplink, spool_path=str(spool)) as sender:
         yield sender, uplink
-    finally:
-        stop.set()
-        await running
 
 
 async def test_over_a_fail_over_two_gateways_lose_nothing_send_nothing_twice_and_agree_on_all_ids(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,12 +11,10 @@ from typing import Any
 
 from asyncua import ua
 
-from edge_sender.bootstrap import make_sender
-from edge_sender.config.settings import load
 from edge_sender.ports import Message
 from edge_sender.sender import Sender
 from tests.support.plc import NAMESPACE, Plc, plc
-from tests.support.senders import document, until
+from tests.support.senders import running_sender, until
 
 
 @dataclass
@@ -38,15 +35,9 @@ class ListUplink:
 @asynccontextmanager
 async def sender(endpoint: str, spool: Path) -> AsyncIterator[tuple[Sender, ListUplink]]:
     source = {"name": "plc", "kind": "opcua", "endpoint": endpoint, "namespace_uri": NAMESPACE, "identity": "source-time"}
-    settings = load(sources=document({**source, "publishing_ms": 50}), spool_path=str(spool), http_port=0)
-    uplink, stop = ListUplink(), asyncio.Event()
-    one = make_sender(settings, settings.sources_document(), uplink)
-    running = asyncio.create_task(one.run(stop))
-    try:
+    uplink = ListUplink()
+    async with running_sender({**source, "publishing_ms": 50}, uplink, spool_path=str(spool)) as one:
         yield one, uplink
-    finally:
-        stop.set()
-        await running
 
 
 async def two(server: Plc) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -68,6 +69,13 @@ async def stand_in() -> AsyncIterator[StandIn]:
 def azurite() -> Iterator[str]:
     with azurite_server() as connection_string:
         yield connection_string
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Names a failure as it happens: a run that is cut off at a time limit never comes to its summary."""
+    if report.failed and (os.environ.get("PYTEST_XDIST_WORKER") is None):
+        print(f"\nFAILED {report.nodeid} ({report.when})", flush=True)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -56,35 +56,46 @@ class Activity:
         return True
 
 
+@dataclass(slots=True)
+class Stop:
+    """Whether a worker was asked to stop, and whether it has had the time to finish since."""
+
+    clock: Clock
+    _asked_at: float | None = field(init=False, default=None)
+
+    def ask(self) -> None:
+        if self._asked_at is None:
+            self._asked_at = self.clock.monotonic()
+
+    @property
+    def is_asked(self) -> bool:
+        return self._asked_at is not None
+
+    @property
+    def is_overdue(self) -> bool:
+        return self._asked_at is not None and self.clock.monotonic() - self._asked_at >= FINISHING_SECONDS
+
+
 class Retrier:
     """Runs an operation until it succeeds. The operation must be safe to repeat."""
 
-    def __init__(self, clock: Clock, telemetry: Telemetry, stopping: asyncio.Event, activity: Activity) -> None:
+    def __init__(self, clock: Clock, telemetry: Telemetry, stop: Stop, activity: Activity) -> None:
         """`activity` is that of the worker, which stands still while it waits here."""
         self._clock = clock
         self._telemetry = telemetry
-        self._stopping = stopping
+        self._stop = stop
         self._activity = activity
-        self._finishing_until: float | None = None
 
     def raise_if_stopping(self) -> None:
         """To be called before anything new is begun. Raises StoppingError."""
-        if self._stopping.is_set():
+        if self._stop.is_asked:
             raise StoppingError("stopped between two batches")
 
     def raise_if_overdue(self) -> None:
         """To be called between the sends of what is begun. Raises StoppingError when a pod that leaves has had the time to
         finish; what is unfinished then is left to the next owner, as after a crash."""
-        if self._is_overdue():
+        if self._stop.is_overdue:
             raise StoppingError("stopped between two sends")
-
-    def _is_overdue(self) -> bool:
-        if not self._stopping.is_set():
-            return False
-        now = self._clock.monotonic()
-        if self._finishing_until is None:
-            self._finishing_until = now + FINISHING_SECONDS
-        return now >= self._finishing_until
 
     async def run(self, operation: Callable[[], Awaitable[T]], *, repeat_ambiguous: bool = True) -> T:
         """Backs off and repeats on UnavailableError; without `repeat_ambiguous`, an ambiguous one is raised after the
@@ -104,7 +115,7 @@ class Retrier:
                 failed = error.dependency
                 begins_stall = self._activity.fails(began_at) or begins_stall
                 self._telemetry.unavailable(error.dependency, error.problem)
-                if self._is_overdue():
+                if self._stop.is_overdue:
                     self._telemetry.forget(error.dependency)
                     raise StoppingError(str(error)) from error
                 await self._clock.sleep(backoff)

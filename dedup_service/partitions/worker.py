@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 from dedup_service.core.events import InputEvent
@@ -23,7 +22,7 @@ from dedup_service.ports import Leases, PartitionReader
 from dedup_service.processing.pipeline import Pipeline
 from dedup_service.processing.shared import Shared
 from dedup_service.telemetry import PartitionFigures
-from dedup_service.waiting import Activity, Retrier
+from dedup_service.waiting import Activity, Retrier, Stop
 
 IDLE_WAIT_SECONDS = 0.5
 REOPEN_SECONDS = 1.0
@@ -52,11 +51,11 @@ class PartitionWorker:
         self._clock = ports.clock
         self._telemetry = ports.telemetry
         self._reading = Dependency(DependencyKind.INPUT_HUB_READING, source.hub.dependency.name, lease.partition_id)
-        self._stopping = asyncio.Event()
+        self._stop = Stop(ports.clock)
         self._reason = "stopped"
         self._figures = PartitionFigures()
         self.activity = Activity(ports.clock, self._figures)
-        self._retrier = Retrier(ports.clock, ports.telemetry, self._stopping, self.activity)
+        self._retrier = Retrier(ports.clock, ports.telemetry, self._stop, self.activity)
         self._takeover = Takeover(lease, source, shared, leases, self._retrier, options.start_at)
         self._checkpointer = Checkpointer(
             source.checkpoints, lease, ports.clock, ports.telemetry, options.checkpoint_interval_seconds
@@ -65,13 +64,13 @@ class PartitionWorker:
 
     @property
     def is_stopping(self) -> bool:
-        return self._stopping.is_set()
+        return self._stop.is_asked
 
     def stop(self, reason: str) -> None:
         """The batch under way is finished first."""
-        if not self._stopping.is_set():
+        if not self._stop.is_asked:
             self._reason = reason
-            self._stopping.set()
+            self._stop.ask()
 
     async def run(self) -> None:
         """Until stopped, or the lease is lost. At the end everything finished is in record and checkpoint, and the lease,
@@ -87,7 +86,7 @@ class PartitionWorker:
     async def _work(self) -> None:
         pipeline: Pipeline | None = None
         is_recreated = False
-        while not self._stopping.is_set():
+        while not self._stop.is_asked:
             try:
                 if pipeline is None:
                     pipeline = await self._begin(is_recreated=is_recreated)
@@ -142,7 +141,7 @@ class PartitionWorker:
     async def _pump(self, reader: PartitionReader, pipeline: Pipeline) -> None:
         figures = self._figures
         heard_at, is_checked = self._clock.monotonic(), False
-        while not self._stopping.is_set():
+        while not self._stop.is_asked:
             events = await reader.read(IDLE_WAIT_SECONDS)
             if events and not is_checked:
                 await self._check_hub(pipeline)
@@ -180,7 +179,7 @@ class PartitionWorker:
 
         Asked again once the reader delivers, since the hub may have been replaced between the last answer and its opening.
         """
-        if self._stopping.is_set():
+        if self._stop.is_asked:
             return
         info, state = await self._takeover.hub_state()
         if info.incarnation != pipeline.incarnation:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +14,7 @@ from dedup_service.core.retention import Retention
 from dedup_service.processing.event_work import EventWork
 from dedup_service.processing.pipeline import Pipeline
 from dedup_service.telemetry import PartitionFigures, Telemetry
-from dedup_service.waiting import Activity, Retrier
+from dedup_service.waiting import Activity, Retrier, Stop
 from tests.doubles.memory import MemoryClaims, MemoryClock, MemoryPublisher
 from tests.support.groups import admission_of, group_of
 from tests.support.shared import INPUT, incarnations_of, shared_of
@@ -31,15 +30,16 @@ class World:
     telemetry: Telemetry = field(default_factory=Telemetry)
     clean: MemoryPublisher = field(default_factory=lambda: MemoryPublisher({"0": []}))
     dead: MemoryPublisher = field(default_factory=lambda: MemoryPublisher({"0": []}))
-    stopping: asyncio.Event = field(default_factory=asyncio.Event)
     mode: str = "drop"
     unmatched: str = "ignore"
     group: dict[str, Any] = field(default_factory=dict)
     incarnation: int = 1
     newest_sample: NewestSample = field(default_factory=NewestSample)
+    stop: Stop = field(init=False)
     claims: MemoryClaims = field(init=False)
 
     def __post_init__(self) -> None:
+        self.stop = Stop(self.clock)
         self.claims = MemoryClaims(self.clock)
 
     def pipeline(self, horizon: int = -1, partition: str = "0") -> Pipeline:
@@ -56,7 +56,7 @@ class World:
         )
         lease = Lease(partition, epoch=1, valid_until=float("inf"), inherited=None)
         state = TakeoverState(lease, self.incarnation, horizon, sample={"0": -1})
-        retrier = Retrier(self.clock, self.telemetry, self.stopping, Activity(self.clock, PartitionFigures()))
+        retrier = Retrier(self.clock, self.telemetry, self.stop, Activity(self.clock, PartitionFigures()))
         return Pipeline(shared, retrier, state, Retention(RETENTION_MS))
 
     async def claim(self, *events: InputEvent, pipeline: Pipeline | None = None) -> list[EventWork]:

@@ -185,7 +185,7 @@ async def test_a_connection_that_is_refused_is_retried_and_logged(
 async def test_each_of_several_servers_is_trusted_by_its_own_certificate(
     files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PLC_PASSWORD", PASSWORD)
+    monkeypatch.setenv("EDGE_SECRET_PLC", PASSWORD)
     first, second = (f"opc.tcp://127.0.0.1:{free_port()}" for _ in range(2))
     trusted = {"endpoints": [first, second], "server_certificate": [str(files["server"]), str(files["other"])]}
     source = made(config(first, files, **trusted))

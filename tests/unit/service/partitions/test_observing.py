@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 
 import pytest
@@ -13,7 +12,7 @@ from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.core.progress import Position
 from dedup_service.partitions.takeover import CLOCKS_APART_MS, Takeover
 from dedup_service.telemetry import PartitionFigures
-from dedup_service.waiting import Activity, Retrier
+from dedup_service.waiting import Activity, Retrier, Stop
 from tests.doubles.memory import AlwaysFirst, MemoryCheckpoints
 from tests.support.plant import RETENTION_MS, Plant
 from tests.support.shared import input_of
@@ -45,7 +44,7 @@ async def start_of(plant: Plant, until_ms: int | None) -> int | None:
     source = dataclasses.replace(
         input_of(plant.hub, plant.checkpoints, plant.leases, RETENTION_MS), observed=observed, precedence=Observed(until_ms)
     )
-    retrier = Retrier(plant.clock, plant.telemetry, asyncio.Event(), Activity(plant.clock, PartitionFigures()))
+    retrier = Retrier(plant.clock, plant.telemetry, Stop(plant.clock), Activity(plant.clock, PartitionFigures()))
     lease = await plant.leases.take("pod", "1")
     assert lease is not None
     takeover = Takeover(lease, source, plant.shared(), plant.leases, retrier, "earliest")
@@ -85,7 +84,7 @@ async def test_the_record_of_a_pod_that_only_observed_makes_nobody_read_the_clea
     await plant.leases.write(lease, LeaseRecord(None, {}, info.incarnation, "no rule"), release=True)
     own = await plant.leases.take("publishing", "0")
     assert own is not None
-    retrier = Retrier(plant.clock, plant.telemetry, asyncio.Event(), Activity(plant.clock, PartitionFigures()))
+    retrier = Retrier(plant.clock, plant.telemetry, Stop(plant.clock), Activity(plant.clock, PartitionFigures()))
     source = input_of(plant.hub, plant.checkpoints, plant.leases, RETENTION_MS)
     state = await Takeover(own, source, plant.shared(), plant.leases, retrier, "earliest").take_over()
     assert state.sample == {"0": 49}

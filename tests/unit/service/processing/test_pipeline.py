@@ -25,7 +25,7 @@ from dedup_service.processing.claiming import Claimer
 from dedup_service.processing.event_work import EventWork
 from dedup_service.processing.pipeline import Pipeline
 from dedup_service.telemetry import Count
-from dedup_service.waiting import FINISHING_SECONDS
+from dedup_service.waiting import FINISHING_SECONDS, Stop
 from tests.doubles.memory import MemoryClaims
 from tests.support import readings
 from tests.support.groups import OUTPUT
@@ -122,7 +122,7 @@ async def test_publishing_waits_for_the_hub_and_confirms_afterwards() -> None:
 
 async def test_a_claim_is_not_confirmed_before_it_is_published() -> None:
     world = World()
-    world.clean.before_send = world.stopping.set
+    world.clean.before_send = world.stop.ask
     world.clean.failures = [UnavailableError(CLEAN_HUB, "busy")] * 100
     pipeline = world.pipeline()
     with pytest.raises(StoppingError):
@@ -134,7 +134,7 @@ async def test_a_claim_is_not_confirmed_before_it_is_published() -> None:
 
 async def test_what_was_published_before_the_stop_is_confirmed() -> None:
     world = World()
-    world.dead.before_send = world.stopping.set
+    world.dead.before_send = world.stop.ask
     world.dead.failures = [UnavailableError(DEAD_LETTER_HUB, "busy")] * 100
     with pytest.raises(StoppingError):
         await world.pipeline().process([world.at(batch_of([element("1"), b"{}"]), 0)])
@@ -147,7 +147,7 @@ async def test_a_pod_that_leaves_finishes_what_it_has_claimed() -> None:
     world = World()
     events = [world.at(single(str(n), str(n).encode()), n) for n in range(10)]
     sends = iter(range(20))
-    world.clean.before_send = lambda: world.stopping.set() if next(sends) == 3 else None
+    world.clean.before_send = lambda: world.stop.ask() if next(sends) == 3 else None
     world.clean.failures = [UnavailableError(CLEAN_HUB, "busy")]
     await world.pipeline().process(events)
     assert sorted(world.clean_bodies()) == [str(n).encode() for n in range(10)]
@@ -161,7 +161,7 @@ async def test_a_pod_that_leaves_and_is_slow_stops_between_two_sends_and_its_suc
     def before_send() -> None:
         world.clock.pass_by(FINISHING_SECONDS / 2)
         if next(sends) == 1:
-            world.stopping.set()
+            world.stop.ask()
 
     world.clean.before_send = before_send
     pipeline = world.pipeline()
@@ -169,15 +169,28 @@ async def test_a_pod_that_leaves_and_is_slow_stops_between_two_sends_and_its_suc
         await pipeline.process(events)
     assert world.clean_bodies() == [b"0", b"1", b"2"]
     assert pipeline.progress.finished is None
-    world.stopping.clear()
+    world.stop = Stop(world.clock)
     world.clean.before_send = lambda: None
     await world.pipeline(horizon=9).process(events)
     assert sorted(world.clean_bodies()) == [str(n).encode() for n in range(10)]
 
 
+async def test_the_time_to_finish_begins_when_a_pod_is_asked_also_for_a_worker_that_waits_then() -> None:
+    world = World()
+
+    def is_asked_and_goes_on_waiting() -> None:
+        world.stop.ask()
+        world.clock.pass_by(FINISHING_SECONDS)
+
+    world.clean.before_send = is_asked_and_goes_on_waiting
+    with pytest.raises(StoppingError):
+        await world.pipeline().process([world.at(single("1"), 0)])
+    assert world.clean.events == []
+
+
 async def test_a_dead_letter_that_waits_for_its_turn_is_left_to_the_successor_of_a_pod_that_leaves() -> None:
     world = World()
-    turns: Iterator[Callable[[], None]] = iter([world.stopping.set, lambda: world.clock.pass_by(FINISHING_SECONDS)])
+    turns: Iterator[Callable[[], None]] = iter([world.stop.ask, lambda: world.clock.pass_by(FINISHING_SECONDS)])
     world.dead.before_send = lambda: next(turns)()
     world.dead.failures = [UnavailableError(DEAD_LETTER_HUB, "busy")]
     with pytest.raises(StoppingError):
@@ -478,12 +491,13 @@ async def test_a_batch_that_failed_halfway_is_looked_up_when_it_is_processed_aga
 
 async def test_nothing_is_sent_without_enough_of_the_lease_left() -> None:
     world = World()
-    world.clean.before_send = world.stopping.set
+    world.clean.before_send = world.stop.ask
     pipeline = world.pipeline()
     pipeline._lease.valid_until = world.clock.monotonic() + world.clean.timeout_seconds
     with pytest.raises(StoppingError, match="the lease"):
         await pipeline.process([world.at(single("1"), 0)])
-    world.stopping.clear()
+    world.stop = Stop(world.clock)
+    pipeline = world.pipeline()
     pipeline._lease.is_lost = True
     with pytest.raises(LeaseLostError):
         await pipeline.process([world.at(single("1"), 0)])

@@ -42,6 +42,9 @@ from tests.simulation.scenario import (
 )
 from wire.cloudevents import BATCH_CONTENT_TYPE
 
+FINISH_SECONDS = 400
+"""Simulated time after which pods that have not finished stand still."""
+
 
 class SimulatedClock:
     """The stores' clock."""
@@ -238,11 +241,14 @@ class World:
             if plant is not None:
                 await plant
         self.in_trouble = False
-        async with asyncio.timeout(400):
-            while not self._is_finished():
-                await asyncio.sleep(0.5)
+        await self._until_finished()
         for pod in self.pods:
             pod.kill()
+
+    async def _until_finished(self) -> None:
+        async with asyncio.timeout(FINISH_SECONDS):
+            while not self._is_finished():
+                await asyncio.sleep(0.5)
 
     def _is_finished(self) -> bool:
         """Judged by record or checkpoint, because a former owner may have moved a checkpoint back."""
@@ -342,8 +348,7 @@ class World:
 
     async def _fail_over(self) -> None:
         """The numbers of the events that are lost go to new ones. Pods read on, or were dead meanwhile."""
-        while not self._is_finished():
-            await asyncio.sleep(0.5)
+        await self._until_finished()
         are_dead = self.rng.random() < 0.5
         for pod in self.pods if are_dead else []:
             pod.kill()

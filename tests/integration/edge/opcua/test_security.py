@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asyncua import Client, Server, ua
+from asyncua import Client, ua
 from asyncua.crypto.cert_gen import dump_private_key_as_pem, generate_private_key, generate_self_signed_app_certificate
 from asyncua.crypto.permission_rules import User, UserRole
 from asyncua.crypto.validator import CertificateValidator, CertificateValidatorOptions
@@ -31,6 +31,7 @@ from edge_sender.sources.opcua.security import Channel
 from edge_sender.sources.opcua.source import OpcUaSource
 from sandbox.peers.processes import free_port
 from sandbox.plant.machine_server import NAMESPACE_URI
+from sandbox.plant.quick_server import quick_server
 from tests.doubles.intake import ListIntake
 from tests.support.senders import until
 
@@ -81,7 +82,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @asynccontextmanager
 async def plc(files: dict[str, Path], *, for_users: bool = True, port: int | None = None) -> AsyncIterator[str]:
     """A server with one variable, for secure channels only, one user or any, and clients that match their certificate."""
-    server = Server(user_manager=Users() if for_users else None)
+    server = quick_server(Users() if for_users else None)
     await server.init()
     endpoint = f"opc.tcp://127.0.0.1:{port or free_port()}"
     server.set_endpoint(endpoint)
@@ -185,7 +186,7 @@ async def test_a_connection_that_is_refused_is_retried_and_logged(
 async def test_each_of_several_servers_is_trusted_by_its_own_certificate(
     files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PLC_PASSWORD", PASSWORD)
+    monkeypatch.setenv("EDGE_SECRET_PLC", PASSWORD)
     first, second = (f"opc.tcp://127.0.0.1:{free_port()}" for _ in range(2))
     trusted = {"endpoints": [first, second], "server_certificate": [str(files["server"]), str(files["other"])]}
     source = made(config(first, files, **trusted))

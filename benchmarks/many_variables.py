@@ -28,6 +28,8 @@ from sandbox.peers.processes import Child, free_port
 
 NAMESPACE = "urn:bench:machines"
 COUNT = 50_000
+PER_FOLDER = 100
+"""asyncua compares a new node with all others in its folder: with thousands in each, the server is not built in minutes."""
 MINUTE_SECONDS = 60.0
 TICK_SECONDS = 0.1
 BUILD_SECONDS = 300.0
@@ -44,8 +46,9 @@ async def serve(port: int, count: int) -> None:
     index = await server.register_namespace(NAMESPACE)
     nodes: list[Node] = []
     for number in range(count):
-        if number % 1000 == 0:
-            folder = await server.nodes.objects.add_folder(ua.NodeId(f"line-{number // 1000}", index), f"{index}:line")
+        if number % PER_FOLDER == 0:
+            name = f"machine-{number // PER_FOLDER}"
+            folder = await server.nodes.objects.add_folder(ua.NodeId(name, index), f"{index}:{name}")
         nodes.append(await folder.add_variable(ua.NodeId(f"v{number}", index), f"{index}:v{number}", 0.0))
     async with server:
         print(json.dumps({"ready": True}), flush=True)

@@ -101,7 +101,7 @@ async def edge(rounds: int) -> Section:
             section.rows.append([name, *(middle(values) for values in zip(*took, strict=True))])
     rates, shares, sizes = ([float(row[column] or 0) for row in section.rows] for column in (1, 2, 4))
     section.targets += [
-        at_most("edge: share of a core at 1,000 readings/s", 0.3, max(shares)),
+        at_most("edge: share of a core at 1,000 readings/s", 0.2, max(shares)),
         at_most("edge: RSS, MB", 100.0, max(sizes)),
         at_least("edge: readings/s sent", 980.0, min(rates)),
     ]

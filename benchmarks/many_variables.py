@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -28,6 +29,8 @@ from sandbox.peers.processes import Child, free_port
 
 NAMESPACE = "urn:bench:machines"
 COUNT = 50_000
+PER_FOLDER = 100
+"""asyncua compares a new node with all others in its folder: with thousands in each, the server is not built in minutes."""
 MINUTE_SECONDS = 60.0
 TICK_SECONDS = 0.1
 BUILD_SECONDS = 300.0
@@ -44,18 +47,26 @@ async def serve(port: int, count: int) -> None:
     index = await server.register_namespace(NAMESPACE)
     nodes: list[Node] = []
     for number in range(count):
-        if number % 1000 == 0:
-            folder = await server.nodes.objects.add_folder(ua.NodeId(f"line-{number // 1000}", index), f"{index}:line")
-        nodes.append(await folder.add_variable(ua.NodeId(f"v{number}", index), f"{index}:v{number}", 0.0))
+        if number % PER_FOLDER == 0:
+            name = f"machine-{number // PER_FOLDER}"
+            folder = await server.nodes.objects.add_folder(ua.NodeId(name, index), f"{index}:{name}")
+        node = await folder.add_variable(ua.NodeId(f"v{number}", index), f"{index}:v{number}", 0.0)
+        await server.write_attribute_value(node.nodeid, stamped(0.0))
+        nodes.append(node)
     async with server:
         print(json.dumps({"ready": True}), flush=True)
         started, done = time.monotonic(), 0
         while True:
             due = int((time.monotonic() - started) * count / MINUTE_SECONDS)
             for number in range(done, due):
-                await server.write_attribute_value(nodes[number % count].nodeid, ua.DataValue(ua.Variant(float(number))))
+                await server.write_attribute_value(nodes[number % count].nodeid, stamped(float(number)))
             done = due
             await asyncio.sleep(TICK_SECONDS)
+
+
+def stamped(value: float) -> ua.DataValue:
+    """With a source time, without which the edge drops a reading."""
+    return ua.DataValue(ua.Variant(value), SourceTimestamp=datetime.now(UTC))
 
 
 async def run_edge(hub: dict[str, Any], server: psutil.Process, endpoint: str, folder: Path) -> list[float]:

@@ -19,6 +19,8 @@ from wire.times import rfc3339
 SINGLE_CONTENT_TYPE = "application/json"
 BEHIND = b"\n"
 """JSON as it is written here holds no line feed."""
+_dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+"""Made once: `json.dumps` makes an encoder for each value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +97,6 @@ def mark_from(head: bytes) -> bytes:
         return mark_of(attributes["source"], attributes["id"])
     except (ValueError, KeyError, TypeError):
         return b""
-
-
-def _dumps(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def single(reading: Reading) -> Message:

@@ -15,13 +15,12 @@ _MAY_OVERFLOW = re.compile(r"[eE]\+?\d{2}|\d{200}").search
 def decode_json(text: str) -> Any:
     """Numbers that JSON or a double lacks (NaN, Infinity, 1e999) become text, as in OPC UA's own JSON encoding. Raises
     ValueError."""
-    numbers = {"parse_float": _float, "parse_int": _int} if _MAY_OVERFLOW(text) else {}
-    return _decoded(text, parse_constant=str, **numbers)
+    return _decoded(text, _BOUNDED if _MAY_OVERFLOW(text) else _PLAIN)
 
 
 def as_text(text: str) -> Any:
     """The same JSON with each number and literal as the text that stands there. Raises ValueError."""
-    return _decoded(text, parse_float=str, parse_int=str, parse_constant=str)
+    return _decoded(text, _TEXTS)
 
 
 def text_of(value: Any) -> str:
@@ -33,9 +32,9 @@ def text_of(value: Any) -> str:
     raise ValueError("it is not a single value")  # a wrong line, not a wrong type in the program
 
 
-def _decoded(text: str, **how: Any) -> Any:
+def _decoded(text: str, decoder: json.JSONDecoder) -> Any:
     try:
-        value = json.loads(text, **how)
+        value = decoder.decode(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     if text.count("[") + text.count("{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
@@ -62,3 +61,9 @@ def _int(text: str) -> int | str:
         return int(text)
     except ValueError:  # thousands of digits
         return text
+
+
+# Made once: `json.loads` makes a decoder for each text.
+_PLAIN = json.JSONDecoder(parse_constant=str)
+_BOUNDED = json.JSONDecoder(parse_constant=str, parse_float=_float, parse_int=_int)
+_TEXTS = json.JSONDecoder(parse_constant=str, parse_float=str, parse_int=str)

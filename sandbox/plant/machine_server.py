@@ -6,8 +6,9 @@ import random
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from asyncua import Node, Server, ua
+from asyncua import Node, ua
 
+from sandbox.plant.quick_server import quick_server
 from sandbox.plant.sources import Reading, Source
 from sandbox.plant.stamping import Stamping, StampingSubscriptions
 
@@ -23,7 +24,7 @@ class MachineServer:
         self._application_uri = application_uri
         self._sources = sources
         self._nodes: dict[str, Node] = {}
-        self._server = Server()
+        self._server = quick_server()
 
     async def start(self, stamping: Stamping | None, rng: random.Random) -> None:
         """Serve the address space; the variables have no value until the machines run."""

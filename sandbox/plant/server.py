@@ -8,6 +8,7 @@ import random
 import signal
 import time
 import uuid
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -44,6 +45,8 @@ class Plant:
     def __init__(self, options: PlantOptions) -> None:
         self.options = options
         self.emitted = 0
+        self.dropped_out: Counter[str] = Counter()
+        """Of what was emitted, how often it was only that the machine does not answer, by source."""
         self._sources = machines(uuid.uuid4().hex[:8], options.machines)
         self._servers = [self._server(number) for number in range(len(self.endpoints))]
         self._is_away = False
@@ -98,12 +101,15 @@ class Plant:
 
     def _record(self, reading: Reading) -> None:
         self.emitted += 1
+        if reading.status:
+            self.dropped_out[reading.source] += 1
         if self._journal is not None:
             line = {
                 "source": reading.source,
                 "epoch": reading.epoch,
                 "sequence": reading.sequence,
                 "time_ns": reading.time_ns,
+                "status": reading.status,
             }
             self._journal.write(json.dumps(line) + "\n")
 
@@ -128,6 +134,10 @@ class Plant:
             await server.stop()
         if self._journal is not None:
             self._journal.close()
+
+    def summary(self) -> dict[str, Any]:
+        """What a gateway and the service must have had, for comparison with what they count."""
+        return {"emitted": self.emitted, "dropped_out": self.dropped_out.total(), "by_source": dict(self.dropped_out)}
 
     def describe(self) -> dict[str, Any]:
         pair = {"endpoints": self.endpoints, "server_uri": APPLICATION_URI} if len(self.endpoints) > 1 else {}
@@ -160,6 +170,7 @@ async def run(options: PlantOptions, stop: asyncio.Event, linger_seconds: float)
             task.cancel()
         ended = await asyncio.gather(*restarts, return_exceptions=True)
         await plant.stop()
+        print(json.dumps(plant.summary()), flush=True)
     for error in ended:
         if isinstance(error, Exception):
             raise error

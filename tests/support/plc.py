@@ -21,6 +21,7 @@ from edge_sender.namesakes import Namesakes
 from edge_sender.sources.make import make_source
 from edge_sender.sources.opcua.source import OpcUaSource
 from sandbox.peers.processes import free_port
+from sandbox.plant.quick_server import quick_server
 from tests.doubles.intake import ListIntake
 
 NAMESPACE = "urn:test:machines"
@@ -41,7 +42,7 @@ class Plc:
     refusal: int = ua.StatusCodes.BadTooManyOperations
     sizes: dict[str, list[int]] = field(default_factory=dict)
     before_read: Callable[[list[ua.NodeId]], None] = lambda _nodes: None
-    server: Server = field(default_factory=Server)
+    server: Server = field(default_factory=quick_server)
     uri: str = SERVER_URI
     opened: list[InternalSession] = field(default_factory=list)
     """The sessions that clients have had."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -101,8 +102,14 @@ async def test_machines_drop_out_with_bursts_of_bad_statuses_and_count_on_afterw
             found = vibration()
             return sum(now == 0 and before != 0 for before, now in pairwise(found))
 
+        def bad() -> Counter[str]:
+            """How many readings without a value it had, by source."""
+            samples = gateway.intake.samples
+            return Counter(sample.source.rpartition("=")[2] for sample in samples if sample.data.get("status"))
+
         await until(lambda: bursts() >= 2, "no machine comes back")
         await plant.halt()
+        await until(lambda: bad() == plant.dropped_out, "what the plant has counted is not what is read")
     assert set(vibration()) == {0, BAD_NO_COMMUNICATION}
     assert max(len(part) for part in "".join("x" if status else " " for status in vibration()).split()) > 5
     numbers = sorted(number for uri, number in telegrams(gateway) if uri.endswith("/vibration"))
@@ -110,3 +117,7 @@ async def test_machines_drop_out_with_bursts_of_bad_statuses_and_count_on_afterw
     lines = [json.loads(line) for line in journal.read_text().splitlines()]
     counted = [line for line in lines if line["sequence"] is not None]
     assert len(lines) > len(counted) == len(read_journal(journal))
+    dropped_out = Counter(line["source"] for line in lines if line["status"] == BAD_NO_COMMUNICATION)
+    total = dropped_out.total()
+    assert total == len(lines) - len(counted)
+    assert plant.summary() == {"emitted": len(lines), "dropped_out": total, "by_source": dict(dropped_out)}

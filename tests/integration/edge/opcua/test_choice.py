@@ -88,7 +88,7 @@ async def test_a_filter_that_the_server_refuses_is_left_out_and_told(
 
 
 async def test_a_heartbeat_repeats_the_last_reading() -> None:
-    nodes = {"overrides": [{"path": "/oven/*", "heartbeat_seconds": 0.5}]}
+    nodes = {"overrides": [{"path": "/oven/*", "heartbeat_seconds": 0.2}]}
     async with plc(machines) as server, reading(server.endpoint, nodes=nodes) as plant:
         await until(lambda: plant.values.count(("oven/speed", 1.0)) >= 3, "there is no heartbeat")
         repeated = [sample for sample in plant.intake.samples if sample.source.endswith("oven/speed")]

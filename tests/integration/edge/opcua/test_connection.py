@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,14 +12,29 @@ from edge_sender.sources.opcua import items
 from edge_sender.sources.opcua.items import Item
 from edge_sender.sources.opcua.subscribing import Subscriptions
 from edge_sender.sources.opcua.subscription import Subscription
-from tests.support.plc import Plc, plc, reading
+from tests.support.plc import Plc, Reading, plc, reading
 from tests.support.senders import until
+
+
+async def heard(plant: Reading, times: int) -> None:
+    """Wait until the subscription was heard of so often."""
+    assert plant.source._session is not None
+    subscriptions = plant.source._session._subscriptions
+    assert isinstance(subscriptions, Subscriptions)
+    (subscription,) = subscriptions.open.values()
+    seen: set[float] = set()
+
+    def is_enough() -> bool:
+        seen.add(subscription.heard_at)
+        return len(seen) > times
+
+    await until(is_enough, "the server is silent")
 
 
 @pytest.mark.parametrize("slower", [1, 4], ids=["as asked", "revised by the server"])
 async def test_a_subscription_that_the_server_drops_is_recreated(monkeypatch: pytest.MonkeyPatch, slower: int) -> None:
     """The server keeps the connection and stays silent. A live subscription is left alone."""
-    monkeypatch.setattr(items, "KEEP_ALIVE_SECONDS", 0.5)
+    monkeypatch.setattr(items, "KEEP_ALIVE_SECONDS", 0.1)
     async with plc() as server:
         variable = await server.add("a")
         service = server.server.iserver.subscription_service
@@ -34,7 +48,7 @@ async def test_a_subscription_that_the_server_drops_is_recreated(monkeypatch: py
         async with reading(server.endpoint) as plant:
             await until(lambda: len(plant.values) == 1, "the server is not read")
             before = list(service.subscriptions)
-            await asyncio.sleep(3.0)  # several times as long as silence may last
+            await heard(plant, 8)  # more than twice as long as silence may last
             assert list(service.subscriptions) == before
             await service.delete_subscriptions(before)
             await server.show(variable, 1, at_ms=1)
@@ -55,7 +69,7 @@ async def test_variables_that_a_restarted_server_has_only_later_are_read_again()
         await first.__aexit__(None, None, None)
         async with plc(port=server.port) as again:
             await until(lambda: not plant.source.is_up, "the source seems to be up")
-            await asyncio.sleep(5)
+            await until(lambda: len(again.opened) >= 3, "it does not try again")
             assert not plant.source.is_up
             await machine(again)
             await until(lambda: len(plant.values) == 2, "the late variable is not read")

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from asyncua import Node, ua
 from asyncua.server.event_generator import EventGenerator
+from asyncua.server.internal_subscription import InternalSubscription
 
 from edge_sender.identity.rules import mint
+from sandbox.peers.links import Link
 from tests.support.plc import NAMESPACE, SERVER_URI, START, Plc, Reading, config_of, plc, reading
 from tests.support.senders import until
 
 CHOICE: dict[str, Any] = {"namespace_uri": None}
 STANDARD = "nsu=http://opcfoundation.org/UA/"
+OVERFLOW = ua.NodeId(ua.ObjectIds.EventQueueOverflowEventType)
 PRESS = f"{SERVER_URI}#nsu={NAMESPACE};s=press;events"
 
 
@@ -140,6 +144,39 @@ async def test_an_event_by_which_the_server_says_that_it_dropped_some_is_counted
     assert list(plant.tally.troubled) == [PRESS]
 
 
+async def test_an_overflow_of_the_servers_queue_is_counted_whatever_events_were_chosen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The server does what the standard says and the library does not: in front of what is left of a queue that has
+    overflowed it puts one event more, which no where clause holds back. (OPC 10000-4, 5.12.1.5)"""
+    enqueue = InternalSubscription._enqueue_event
+
+    async def telling(self: InternalSubscription, mid: int, event: Any, size: int, queue: dict[int, list[Any]]) -> None:
+        waiting = queue.get(mid, [])
+        if not isinstance(event, ua.EventFieldList) or len(waiting) < size:
+            await enqueue(self, mid, event, size, queue)
+            return
+        if waiting[0].EventFields[0].Value != OVERFLOW:
+            fields = [ua.Variant(OVERFLOW), ua.Variant(ua.NodeId(ua.ObjectIds.Server)), ua.Variant(START)]
+            nothing = [ua.Variant()] * (len(event.EventFields) - len(fields))
+            waiting.insert(0, ua.EventFieldList(ClientHandle=event.ClientHandle, EventFields=[*fields, *nothing]))
+        del waiting[1]
+        waiting.append(event)
+
+    monkeypatch.setattr(InternalSubscription, "_enqueue_event", telling)
+    types = [f"{STANDARD};i={ua.ObjectIds.DeviceFailureEventType}"]
+    async with press() as (server, machine):
+        events = await events_of(server, machine, ua.ObjectIds.DeviceFailureEventType)
+        async with reading(server.endpoint, **on_press(types=types), queue_size=2, publishing_ms=500) as plant:
+            await subscribed(plant)
+            for number in range(5):
+                await send(events, f"{number}", at_ms=number)
+            await until(lambda: "4" in messages(plant), "the newest event is missing")
+    assert messages(plant)[-2:] == ["3", "4"]
+    assert plant.tally.lost["overflow"] >= 1
+    assert list(plant.tally.troubled) == [PRESS]
+
+
 async def test_events_of_no_node_are_the_servers_own_and_those_without_a_time_are_counted() -> None:
     async with press() as (server, machine):
         events = await events_of(server, machine)
@@ -220,3 +257,69 @@ async def test_after_a_restart_it_is_told_that_events_are_lost_and_new_ones_are_
                 await send(events, "jammed")
                 await until(lambda: messages(plant) == ["jammed"], "the event is missing")
     assert "events that come before there is a subscription again are lost" in caplog.text
+
+
+@asynccontextmanager
+async def pair() -> AsyncIterator[tuple[list[Plc], list[EventGenerator], Callable[[], Awaitable[None]]]]:
+    """Two servers of a press, with its events at each of them, and what takes the first one away."""
+    async with AsyncExitStack() as both:
+        first = await both.enter_async_context(AsyncExitStack())
+        servers, events = [], []
+        for stack in (first, both):
+            server = await stack.enter_async_context(plc(lambda one: one.folder("press")))
+            servers.append(server)
+            events.append(await events_of(server, server.server.get_node(ua.NodeId("press", server.index()))))
+        yield servers, events, first.aclose
+
+
+async def test_when_a_server_dies_the_events_of_the_next_one_are_read_with_the_same_ids(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Those in between are lost to this gateway, which is told and counted. Another gateway has them."""
+    async with pair() as (servers, events, take_away):
+        link = await Link("127.0.0.1", servers[1].port).start()
+        link.refuse()
+        endpoints = [servers[0].endpoint, f"opc.tcp://127.0.0.1:{link.port}"]
+        async with reading(*endpoints, **on_press()) as one, reading(servers[1].endpoint, **on_press()) as two:
+            await subscribed(one, two)
+            for number in range(3):
+                for of_one in events:
+                    await send(of_one, f"{number}", at_ms=number)
+            await until(lambda: len(messages(one)) == len(messages(two)) == 3, "events are missing")
+            await take_away()
+            await until(lambda: not one.source.is_up, "the loss is not noticed")
+            await send(events[1], "in between", at_ms=3)
+            link.mend()
+            await until(lambda: one.source.is_up and one.source.place == endpoints[1], "it does not fail over")
+            await send(events[1], "afterwards", at_ms=4)
+            await until(lambda: messages(one)[-1] == messages(two)[-1] == "afterwards", "the event is missing")
+        await link.stop()
+    assert messages(two) == ["0", "1", "2", "in between", "afterwards"]
+    assert messages(one) == ["0", "1", "2", "afterwards"]
+    assert (one.tally.lost, one.tally.fail_overs) == ({"interruption": 1}, {"unreachable": 1})
+    assert "events that come before there is a subscription again are lost" in caplog.text
+    rules = config_of(*endpoints, **on_press()).rules
+    ids = [{mint(sample, rules) for sample in plant.intake.samples} for plant in (one, two)]
+    assert (len(ids[0]), len(ids[1])) == (4, 5)
+    assert ids[0] < ids[1]
+
+
+async def test_no_event_is_lost_while_a_server_is_left_for_a_fitter_one() -> None:
+    """Both are read for a moment: what comes from both has one id."""
+    async with pair() as (servers, events, _):
+        endpoints = [server.endpoint for server in servers]
+        async with reading(*endpoints, **on_press()) as plant:
+            await subscribed(plant)
+            await servers[0].set_level(50)
+            sent = 0
+            while sent < 500 and not (plant.source.place == endpoints[1] and plant.source.is_up):
+                for of_one in events:
+                    await send(of_one, f"{sent}", at_ms=sent)
+                sent += 1
+                await asyncio.sleep(0.02)
+            await send(events[1], f"{sent}", at_ms=sent)
+            await until(lambda: f"{sent}" in messages(plant), "the second server is not read")
+    assert {int(message) for message in messages(plant)} == set(range(sent + 1))
+    assert (plant.tally.lost, plant.tally.fail_overs) == ({}, {"service-level": 1})
+    rules = config_of(*endpoints, **on_press()).rules
+    assert len({mint(sample, rules) for sample in plant.intake.samples}) == sent + 1

@@ -30,13 +30,6 @@ from tests.support.senders import running_sender, until
 HERE, THERE = "urn:test:here", "urn:test:there"
 
 
-@pytest.fixture(autouse=True)
-def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redundancy, "LEVEL_SECONDS", 0.1)
-    monkeypatch.setattr(redundancy, "LOOK_EVERY_SECONDS", 0.3)
-    monkeypatch.setattr(redundancy, "ACQUAINT_SECONDS", 0.3)
-
-
 async def one(server: Plc) -> None:
     await server.add("a", 1)
 
@@ -394,23 +387,25 @@ async def test_over_a_fail_over_two_gateways_lose_nothing_send_nothing_twice_and
 async def test_what_changes_between_two_servers_is_counted_and_another_gateway_has_it(tmp_path: Path) -> None:
     first = plc(one)
     async with plc(one) as second:
-        here = await first.__aenter__()
+        here, link = await first.__aenter__(), await Link("127.0.0.1", second.port).start()
+        link.refuse()
         async with (
-            gateway(tmp_path / "a.db", here.endpoint, second.endpoint) as (moving, a),
+            gateway(tmp_path / "a.db", here.endpoint, f"opc.tcp://127.0.0.1:{link.port}") as (moving, a),
             gateway(tmp_path / "b.db", second.endpoint, here.endpoint) as (_, b),
         ):
             await until(lambda: a.values == b.values == [1], "not both gateways send")
             await first.__aexit__(None, None, None)
-            value = 1
-            while not (moving.sources[0].source.is_up and a.values[-1] > 1):
-                value += 1
+            await until(lambda: not moving.sources[0].source.is_up, "the loss is not noticed")
+            for value in range(2, 6):
                 await show(value, second)
-                await asyncio.sleep(0.01)
-            await until(lambda: len(b.sent) == value, "the other gateway has lost readings")
-            await until(lambda: a.values[-1] == value, "the gateway does not go on")
-            assert b.values == list(range(1, value + 1))
+            await until(lambda: len(b.sent) == 5, "the other gateway has lost readings")
+            link.mend()
+            await until(lambda: a.values[-1] == 5, "it does not fail over")
+            await show(6, second)
+            await until(lambda: a.values[-1] == b.values[-1] == 6, "the gateway does not go on")
+            assert (a.values, b.values) == ([1, 5, 6], [1, 2, 3, 4, 5, 6])
             assert set(a.sent) < set(b.sent)  # it has lost some, and has no id of its own
-            assert len(a.sent) == len(set(a.sent))
             tally = moving.sources[0].tally
             assert tally is not None
             assert tally.lost == {"interruption": 1}
+        await link.stop()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asyncua import Client, Server, ua
+from asyncua import Client, ua
 from asyncua.crypto.cert_gen import dump_private_key_as_pem, generate_private_key, generate_self_signed_app_certificate
 from asyncua.crypto.permission_rules import User, UserRole
 from asyncua.crypto.validator import CertificateValidator, CertificateValidatorOptions
@@ -31,6 +31,7 @@ from edge_sender.sources.opcua.security import Channel
 from edge_sender.sources.opcua.source import OpcUaSource
 from sandbox.peers.processes import free_port
 from sandbox.plant.machine_server import NAMESPACE_URI
+from sandbox.plant.quick_server import quick_server
 from tests.doubles.intake import ListIntake
 from tests.support.senders import until
 
@@ -81,7 +82,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @asynccontextmanager
 async def plc(files: dict[str, Path], *, for_users: bool = True, port: int | None = None) -> AsyncIterator[str]:
     """A server with one variable, for secure channels only, one user or any, and clients that match their certificate."""
-    server = Server(user_manager=Users() if for_users else None)
+    server = quick_server(Users() if for_users else None)
     await server.init()
     endpoint = f"opc.tcp://127.0.0.1:{port or free_port()}"
     server.set_endpoint(endpoint)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from asyncua import ua
 
@@ -82,7 +80,8 @@ async def test_namespaces_that_change_while_the_connection_is_interrupted(swappe
             client.transport.abort()
         if swapped:
             await until(lambda: plant.tally.lost["interruption"] == 1, "the change is not noticed")
-            await asyncio.sleep(2)
+            opened = len(server.opened)
+            await until(lambda: len(server.opened) > opened + 1, "it does not try again")
             assert not plant.source.is_up  # what has the identifier is in the other namespace now
         else:
             await server.show(server.server.get_node(ua.NodeId("a", 2)), 2, at_ms=1)

@@ -7,6 +7,7 @@ import base64
 import hmac
 import json
 import os
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable
@@ -20,7 +21,6 @@ from azure.iot.device.aio import IoTHubDeviceClient, IoTHubModuleClient, Provisi
 from azure.iot.device.exceptions import ClientError, CredentialError
 
 from sandbox.hub.stand_in import HubOptions, StandIn
-from tests.support import hub
 from tests.support.certificates import DeviceFiles
 
 
@@ -90,9 +90,8 @@ async def test_a_device_with_a_certificate_of_its_own_is_known_by_its_thumbprint
     for device in ("edge-1", "edge-3"):
         with pytest.raises(CredentialError):
             await connect(iot_hub, neighbour, device)
-    event = (await hub.read_all(iot_hub.connection_string("telemetry")))[0]
-    method = json.loads(event.system_properties[b"iothub-connection-auth-method"])
-    assert (method["type"], method["scope"]) == ("x509", "device")
+    [stored] = [entry.message for partition in iot_hub.namespace.hubs["telemetry"].partitions for entry in partition.entries]
+    assert b'{"scope":"device","type":"x509"' in stored
 
 
 async def test_a_certificate_of_an_authority_must_have_the_identitys_name(iot_hub: StandIn, tmp_path: Path) -> None:
@@ -168,3 +167,23 @@ async def test_who_is_not_enrolled_is_refused(iot_hub: StandIn, tmp_path: Path) 
         with pytest.raises(CredentialError):
             await refused
     assert not iot_hub.namespace.devices
+
+
+async def test_the_command_takes_certificates_and_enrollments_and_prints_what_devices_need(tmp_path: Path) -> None:
+    own = DeviceFiles.in_folder(tmp_path).self_signed("edge-4")
+    given = ("--x509-device", f"edge-4={own.certificate}", "--x509-device", "edge-5", "--device-authority", own.certificate)
+    enrolled = ("--enrollment", "edge-6", "--enrollment-group", f"plant={own.certificate}")
+    ports = ("--amqp-port", "0", "--mqtt-port", "0")
+    command = [sys.executable, "-m", "sandbox", "hub", *ports, *map(str, given), *enrolled]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        printed = json.loads(await process.stdout.readline())
+    finally:
+        process.terminate()
+        await process.wait()
+    assert all("x509=true" in printed["devices"][device] for device in ("edge-4", "edge-5"))
+    service = printed["provisioning"]
+    assert service["enrollments"]["edge-6"]
+    assert service["enrollment_groups"] == {"plant": None}
+    assert (service["host"], bool(service["id_scope"])) == ("localhost", True)

@@ -112,6 +112,8 @@ job "edge-sender" {
       env {
         EDGE_SOURCES_FILE = "/etc/edge/sources.yaml"
         EDGE_UPLINK       = "iot"
+        # Where only port 443 is open; through a proxy, EDGE_HTTP_PROXY in the secrets above. See docs/edge.md, Uplinks.
+        # EDGE_TRANSPORT  = "websocket"
         EDGE_REPLICA      = "edge-sender"
       }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -14,7 +13,7 @@ from azure.iot.device.exceptions import CredentialError
 from edge_sender.ports import Message, MessageRefusedError, UplinkError
 from edge_sender.uplinks.inputs import ModuleInputs
 from edge_sender.uplinks.line import Line
-from edge_sender.uplinks.logins import Login
+from edge_sender.uplinks.logins import Login, state_of
 from edge_sender.uplinks.reasons import reason
 from edge_sender.uplinks.twin import TROUBLE, Twin
 
@@ -36,7 +35,7 @@ class IotUplink:
         """`made`: the first client of this login, if there is one already."""
         self._login = login
         self._made = made
-        self._made_from = _state_of(login.files)
+        self._made_from = state_of(login.files)
         self._is_open = False
         self._connecting = asyncio.Lock()
         self._line = Line(timeout_seconds)
@@ -76,14 +75,14 @@ class IotUplink:
 
     @property
     def _is_stale(self) -> bool:
-        return self._made is None or _state_of(self._login.files) != self._made_from
+        return self._made is None or state_of(self._login.files) != self._made_from
 
     async def _make(self) -> None:
         """Raises UplinkError. What can't be used instead of a client, such as a certificate whose key is not written yet,
         leaves all as it is until the files change again."""
         if not self._is_stale:
             return
-        former, files = self._made, _state_of(self._login.files)
+        former, files = self._made, state_of(self._login.files)
         try:
             self._made = await asyncio.to_thread(self._login.make)
         except (*TROUBLE, ValueError, UplinkError) as error:
@@ -148,16 +147,3 @@ class IotUplink:
                 await client.shutdown()
         except TROUBLE as error:
             logger.info("the connection did not close cleanly: %r", error)
-
-
-def _state_of(files: tuple[Path, ...]) -> tuple[object, ...]:
-    """Differs when one of them was written or replaced."""
-    return tuple(_stat(file) for file in files)
-
-
-def _stat(file: Path) -> object:
-    try:
-        stat = file.stat()
-    except OSError:
-        return None
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino

@@ -4,6 +4,7 @@ IoT Edge runtime. Each makes the SDK's client."""
 from __future__ import annotations
 
 import base64
+import contextlib
 import hmac
 import ssl
 from dataclasses import dataclass, field
@@ -115,8 +116,10 @@ class ProvisionedLogin:
         try:
             result = registering.register()
         except TROUBLE as error:
+            _end(registering)
             raise UplinkError(f"the provisioning service {self.host}: {reason(error)}") from error
         if result.status != "assigned":
+            _end(registering)
             raise UplinkError(f"the provisioning service assigned no hub to {self.registration_id}: {result.status}")
         state = result.registration_state
         given = {"hostname": state.assigned_hub, "device_id": state.device_id, **CONNECTION, **options}
@@ -129,6 +132,15 @@ class ProvisionedLogin:
         if self.pair is not None:
             return ProvisioningDeviceClient.create_from_x509_certificate(x509=self.pair.x509, **given, **options)
         return ProvisioningDeviceClient.create_from_symmetric_key(symmetric_key=self.key, **given, **options)
+
+
+def _end(registering: Any) -> None:
+    """The SDK ends the threads and the connection of a registration that has succeeded, and has no call for one that has
+    failed: each attempt would leave a thread behind for an hour. Without what is called here, it is as the SDK has it."""
+    pipeline = getattr(registering, "_pipeline", None)
+    if pipeline is not None:
+        with contextlib.suppress(*TROUBLE, AttributeError):
+            pipeline.shutdown(callback=lambda error=None: None)
 
 
 def key_in_group(group_key: str, registration_id: str) -> str:
@@ -162,3 +174,16 @@ class RuntimeLogin:
 
 def _files(network: Network, pair: KeyPair | None) -> tuple[Path, ...]:
     return (*(pair.files if pair is not None else ()), *([network.ca_file] if network.ca_file is not None else ()))
+
+
+def state_of(files: tuple[Path, ...]) -> tuple[object, ...]:
+    """Differs when one of them was written or replaced."""
+    return tuple(_stat(file) for file in files)
+
+
+def _stat(file: Path) -> object:
+    try:
+        stat = file.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import os
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,12 @@ import pytest
 from edge_sender.bootstrap import make_uplink
 from edge_sender.config.settings import load
 from edge_sender.ports import Message, Uplink, UplinkError
+from sandbox.hub.enrollments import Enrollment
 from sandbox.hub.stand_in import HubOptions, StandIn
 from sandbox.peers.processes import free_port
 from tests.support.certificates import DeviceFiles
 from tests.support.gateways import ConnectProxy, connect_proxy, slow_relay
+from tests.support.senders import until
 
 HOST = f"127.0.4.{os.getpid() % 250 + 1}"
 """The device SDK dials one port only, and other tests run at the same time."""
@@ -161,12 +165,34 @@ async def test_a_device_gets_its_hub_from_the_provisioning_service(azure: StandI
         await asyncio.gather(*map(send, uplinks))
         assert set(azure.namespace.devices) >= {"edge-group", "edge-key", "edge-own"}
         azure.remove_device("edge-group")
+        uplinks[0].timeout_seconds = 2.0  # the SDK waits for ever for a send that was on its way
         files.self_signed("edge-own")
         azure.enroll("edge-own", files.pem)
         await asyncio.gather(until_sent(uplinks[0]), uplinks[2].send(message()))
         await asyncio.gather(*(uplink.close() for uplink in uplinks))
     assert arrived(azure) == 5
     assert "edge-group" in azure.namespace.devices
+
+
+def alarms() -> int:
+    """The SDK's threads that renew tokens."""
+    return sum(type(thread).__name__ == "Alarm" for thread in threading.enumerate())
+
+
+async def test_a_device_that_is_not_enrolled_yet_tries_again_without_leaving_threads(azure: StandIn) -> None:
+    key = base64.b64encode(b"k" * 32).decode()
+    async with connect_proxy(routes(azure)) as proxy:
+        uplink = uplink_of(azure, proxy, **provisioned(azure, "edge-late", dps_key=key))
+        before = alarms()
+        for _ in range(3):
+            with pytest.raises(UplinkError, match="the provisioning service dps.plant.test: ") as raised:
+                await uplink.connect()
+            assert key not in str(raised.value)
+        azure.enrollments.individual["edge-late"] = Enrollment(key)
+        await send(uplink)
+        await uplink.close()
+    assert arrived(azure) == 1
+    await until(lambda: alarms() <= before, "registrations that failed have left threads behind")
 
 
 async def until_sent(uplink: Uplink, *messages: Message) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import logging
 import os
+import socket
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -98,6 +99,29 @@ async def test_everything_passes_a_proxy_on_port_443(
     assert (set(proxy.targets), proxy.refused) == ({f"{EVENT_HUBS}:443", f"{IOT_HUB}:443"}, [])
     assert PASSWORD not in caplog.text
     assert PASSWORD not in repr([vars(uplink) for uplink in uplinks])
+
+
+def may_listen(port: int) -> bool:
+    try:
+        socket.create_server((HOST, port)).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not may_listen(443), reason="this user may not listen on port 443")
+async def test_a_module_and_an_event_hub_are_reached_on_port_443_without_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    azure = StandIn(HubOptions(host=HOST, amqp_port=0, mqtt_port=None, websocket_port=443, devices=("edge-1/sender",)))
+    await azure.start()
+    monkeypatch.setenv("EdgeHubConnectionString", azure.device_connection_string("edge-1/sender"))
+    monkeypatch.setenv("EdgeModuleCACertificateFile", str(azure.ca_file))
+    given = {"ca_file": azure.ca_file, "transport": "websocket", "replica": "edge-1", "send_timeout_seconds": 20}
+    direct = {**event_hubs(azure), "connection_string": event_hubs(azure)["connection_string"].replace(EVENT_HUBS, HOST)}
+    uplinks = [make_uplink(load(**given, uplink="iot-edge")), make_uplink(load(**{**given, **direct}))]
+    await asyncio.gather(*map(send, uplinks))
+    await asyncio.gather(*(uplink.close() for uplink in uplinks))
+    await azure.stop()
+    assert arrived(azure) == len(uplinks)
 
 
 @pytest.mark.parametrize("kind", [event_hubs, lambda azure: iot(azure, "edge-1")])

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 MAX_MESSAGE_BYTES = 256 * 1024
 MAX_PROPERTIES_BYTES = 8 * 1024
 """IoT Hub's limit. That of MQTT for a topic, which holds the properties, is higher."""
+ASK_AGAIN_SECONDS = 600.0
+"""After which time without an acknowledgement a device that was assigned to a hub asks whether that is still its hub."""
 
 
 class IotUplink:
@@ -37,6 +39,7 @@ class IotUplink:
         self._made = made
         self._made_from = state_of(login.files)
         self._is_open = False
+        self._heard_at = 0.0
         self._connecting = asyncio.Lock()
         self._line = Line(timeout_seconds)
         self.inputs = ModuleInputs(lambda: self._client)
@@ -101,7 +104,7 @@ class IotUplink:
                 if self.inputs.is_wanted:
                     await self.inputs.subscribe()
                 await self._client.connect()
-                self._is_open = True
+                self._is_open, self._heard_at = True, _now()
                 await self.twin.resume(self._client)
         except CredentialError as error:
             await self._refused()
@@ -129,12 +132,15 @@ class IotUplink:
         try:
             async with self._line.passing(size):
                 await client.send_message(outgoing)
+            self._heard_at = _now()
         except ValueError as error:
             raise MessageRefusedError(str(error)) from error
         except CredentialError as error:
             await self._refused()
             raise UplinkError(f"IoT Hub refused the credentials of this gateway ({error})") from error
         except TROUBLE as error:
+            if _now() - self._heard_at > ASK_AGAIN_SECONDS:
+                await self._refused()
             raise UplinkError(f"a send was not acknowledged: {reason(error)}") from error
 
     async def close(self) -> None:
@@ -147,3 +153,7 @@ class IotUplink:
                 await client.shutdown()
         except TROUBLE as error:
             logger.info("the connection did not close cleanly: %r", error)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -28,7 +28,7 @@ HOST = f"127.0.4.{os.getpid() % 250 + 1}"
 """The device SDK dials one port only, and other tests run at the same time."""
 EVENT_HUBS = "plant.servicebus.windows.net"
 IOT_HUB = "sandbox.azure-devices.net"
-DPS = "dps.plant.test"
+DPS, NEW_HUB = "dps.plant.test", "new.azure-devices.net"
 PASSWORD = "p@ss/word"
 
 
@@ -40,7 +40,7 @@ async def azure() -> AsyncIterator[StandIn]:
         mqtt_port=0,
         websocket_port=0,
         devices=("edge-1", "edge-1/sender"),
-        also_at=(EVENT_HUBS, IOT_HUB, DPS),
+        also_at=(EVENT_HUBS, IOT_HUB, DPS, NEW_HUB),
         enrollment_groups=(("line-1", None),),
     )
     running = StandIn(options)
@@ -196,6 +196,24 @@ async def test_a_device_gets_its_hub_from_the_provisioning_service(azure: StandI
         await asyncio.gather(*(uplink.close() for uplink in uplinks))
     assert arrived(azure) == 5
     assert "edge-group" in azure.namespace.devices
+
+
+async def test_a_device_whose_hub_stays_away_asks_whether_it_has_another_one(
+    azure: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_sender.uplinks.iot.ASK_AGAIN_SECONDS", 0.0)
+    key = azure.enroll("edge-moved", None)
+    async with connect_proxy(routes(azure)) as proxy:
+        uplink: Any = uplink_of(azure, proxy, **provisioned(azure, "edge-moved", dps_key=key))
+        await send(uplink)
+        proxy.routes[NEW_HUB] = proxy.routes.pop("localhost")
+        azure.enrollments.hub = lambda: NEW_HUB
+        uplink.timeout_seconds = 2.0
+        azure.remove_device("edge-moved")
+        await until_sent(uplink)
+        await uplink.close()
+    assert proxy.targets[-1] == f"{NEW_HUB}:443"
+    assert arrived(azure) == 2
 
 
 def alarms() -> int:

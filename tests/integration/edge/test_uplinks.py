@@ -8,11 +8,12 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from edge_sender.bootstrap import make_uplink
 from edge_sender.config.settings import load
@@ -141,20 +142,30 @@ async def test_a_proxy_that_refuses_and_an_unknown_authority_are_named_by_their_
             await uplink.close()
 
 
-def by_certificate(azure: StandIn, files: DeviceFiles, path: str) -> dict[str, Any]:
-    azure.create_x509_device(path, files.pem)
-    return {**iot(azure, path), "certificate": files.certificate, "private_key": files.private_key}
+def self_signed(azure: StandIn, files: DeviceFiles, device: str) -> None:
+    azure.create_x509_device(device, files.self_signed(device).pem)
 
 
-async def test_a_renewed_certificate_is_taken_without_a_restart(azure: StandIn, tmp_path: Path) -> None:
-    files = DeviceFiles.in_folder(tmp_path).self_signed("edge-9")
+def of_an_authority(azure: StandIn, files: DeviceFiles, device: str) -> None:
+    authority = trustme.CA()
+    azure.trust(authority.cert_pem.bytes())
+    azure.create_x509_device(device, None)
+    files.signed(authority, device)
+
+
+@pytest.mark.parametrize("issue", [self_signed, of_an_authority])
+async def test_a_renewed_certificate_is_taken_without_a_restart(
+    azure: StandIn, tmp_path: Path, issue: Callable[[StandIn, DeviceFiles, str], None]
+) -> None:
+    files = DeviceFiles.in_folder(tmp_path)
+    issue(azure, files, "edge-9")
+    pair = {"certificate": files.certificate, "private_key": files.private_key}
     async with connect_proxy(routes(azure)) as proxy:
-        uplink: Any = uplink_of(azure, proxy, **by_certificate(azure, files, "edge-9"))
+        uplink: Any = uplink_of(azure, proxy, **iot(azure, "edge-9"), **pair)
         changed = asyncio.Event()
         await send(uplink)
         await uplink.twin.on_change(changed.set)
-        files.self_signed("edge-9")
-        azure.create_x509_device("edge-9", files.pem)
+        issue(azure, files, "edge-9")
         await uplink.send(message())
         assert changed.is_set()
         changed.clear()

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from pydantic import SecretStr
 
 from edge_sender.buffering.batcher import BatchLimits
 from edge_sender.buffering.inbox import IntakeOptions
@@ -28,14 +30,16 @@ from edge_sender.identity.check import IdentityCheck
 from edge_sender.namesakes import Namesakes
 from edge_sender.peers.beats import Beats
 from edge_sender.peers.network import PeerNetwork
-from edge_sender.ports import Inputs, Receiving, SourceConfigError, Uplink, Witness
+from edge_sender.ports import Inputs, Receiving, SourceConfigError, Uplink, UplinkError, Witness
 from edge_sender.sender import ConfiguredSource, Sender, SenderOptions
 from edge_sender.sources.make import certificates, make_probe, make_source, make_trial, survey
 from edge_sender.survey import Asked, Survey
 from edge_sender.turns import TurnsOptions
+from edge_sender.uplinks.network import Network
 
 if TYPE_CHECKING:
     from edge_sender.uplinks.iot import IotUplink
+    from edge_sender.uplinks.logins import Login
 
 WITNESS_TIMEOUT_SECONDS = 4.0
 OF_THE_RUNTIME = {
@@ -229,6 +233,7 @@ def _witness(settings: EdgeSettings) -> Witness | None:
             f"{settings.replica}{life}",
             lease_seconds=settings.lease_seconds,
             timeout_seconds=WITNESS_TIMEOUT_SECONDS,
+            network=_network(settings).of_blobs(),
         )
     except ValueError:  # its message may contain the key
         raise SettingsError(
@@ -253,32 +258,63 @@ def make_uplink(settings: EdgeSettings) -> Uplink:
     from edge_sender.uplinks.eventhubs import EventHubsUplink
 
     with _connection_string_errors():
-        return EventHubsUplink(secret(settings), settings.replica or "", timeout_seconds=settings.send_timeout_seconds)
+        return EventHubsUplink(
+            secret(settings),
+            settings.replica or "",
+            timeout_seconds=settings.send_timeout_seconds,
+            network=_network(settings),
+        )
+
+
+def _network(settings: EdgeSettings) -> Network:
+    proxy = _text(settings.http_proxy)
+    return Network(settings.transport == "websocket" or proxy is not None, proxy, settings.ca_file)
 
 
 def make_iot_uplink(settings: EdgeSettings) -> IotUplink:
     """Raises SettingsError."""
-    from azure.iot.device.exceptions import ClientError
-
     from edge_sender.uplinks.iot import IotUplink
 
-    timeout = settings.send_timeout_seconds
+    login = _login(settings)
+    is_runtimes = settings.uplink == "iot-edge" and os.environ.keys() >= OF_THE_RUNTIME
+    made = None if login.is_assigned or is_runtimes else _first_client(login)
+    return IotUplink(login, timeout_seconds=settings.send_timeout_seconds, made=made)
+
+
+def _login(settings: EdgeSettings) -> Login:
+    """Raises SettingsError."""
+    from edge_sender.uplinks.logins import ConnectionStringLogin, KeyPair, ProvisionedLogin, RuntimeLogin, key_in_group
+
+    network = _network(settings)
     if settings.uplink == "iot-edge":
         _require_runtime()
-        if os.environ.keys() >= OF_THE_RUNTIME:
-            return IotUplink.from_edge_environment(timeout)
+        return RuntimeLogin(network)
+    pair = None
+    if settings.certificate is not None and settings.private_key is not None:
+        pair = KeyPair(settings.certificate, settings.private_key)
         try:
-            return IotUplink.from_debugger(timeout)
-        except (OSError, ClientError, ValueError) as error:
-            raise SettingsError(_no_runtime(error)) from None
+            pair.check()
+        except ValueError as error:
+            raise SettingsError(f"EDGE_CERTIFICATE: {error}") from None
+    if settings.dps_id_scope is None:
+        return ConnectionStringLogin(secret(settings), network, pair)
+    key, registration = _text(settings.dps_key), settings.dps_registration_id or ""
+    if settings.dps_group_key is not None:
+        key = key_in_group(settings.dps_group_key.get_secret_value(), registration)
+    return ProvisionedLogin(settings.dps_host, settings.dps_id_scope, registration, key, network, pair)
+
+
+def _first_client(login: Login) -> Any:
+    """Made at once, so that what is wrong stops the start. Raises SettingsError."""
     try:
-        ca_pem = settings.ca_file.read_text() if settings.ca_file else None
-    except OSError as error:
-        raise SettingsError(
-            f"EDGE_CA_FILE: can't be read ({error.strerror}), for example EDGE_CA_FILE=/etc/edge/ca.pem"
-        ) from None
-    with _connection_string_errors():
-        return IotUplink.from_connection_string(secret(settings), ca_pem, timeout)
+        with _connection_string_errors():
+            return login.make()
+    except UplinkError as error:
+        raise SettingsError(_no_runtime(error)) from None
+
+
+def _text(value: SecretStr | None) -> str | None:
+    return None if value is None else value.get_secret_value()
 
 
 def _require_runtime() -> None:

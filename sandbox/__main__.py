@@ -54,6 +54,33 @@ def _add_hub(parser: argparse.ArgumentParser) -> None:
         "--device", action="append", default=[], metavar="DEVICE[/MODULE]", help="an identity of the IoT Hub"
     )
     parser.add_argument(
+        "--x509-device",
+        action="append",
+        default=[],
+        type=_named_pem,
+        metavar="DEVICE[/MODULE][=FILE]",
+        help="an identity that logs in by the certificate in FILE (PEM), or by one of --device-authority that has its name",
+    )
+    parser.add_argument(
+        "--device-authority", action="append", default=[], type=_pem, metavar="FILE", help="signs certificates of devices"
+    )
+    parser.add_argument(
+        "--enrollment",
+        action="append",
+        default=[],
+        type=_named_pem,
+        metavar="ID[=FILE]",
+        help="an individual enrollment of the provisioning service, with a key, or the certificate in FILE (PEM)",
+    )
+    parser.add_argument(
+        "--enrollment-group",
+        action="append",
+        default=[],
+        type=_named_pem,
+        metavar="NAME[=FILE]",
+        help="an enrollment group, with a key, or for certificates of the authority in FILE (PEM)",
+    )
+    parser.add_argument(
         "--route",
         action="append",
         default=[],
@@ -91,6 +118,23 @@ def _route(text: str) -> Route:
         return parse_route(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _named_pem(text: str) -> tuple[str, bytes | None]:
+    name, equals, path = text.partition("=")
+    return name, _pem(path) if equals else None
+
+
+def _pem(path: str) -> bytes:
+    """The certificates in a file."""
+    from sandbox.hub.certificates import thumbprints
+
+    try:
+        content = Path(path).read_bytes()
+        thumbprints(content)
+    except (OSError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"{path} can't be read as PEM certificates ({error})") from None
+    return content
 
 
 def _policy(text: str) -> tuple[str, frozenset[str]]:
@@ -240,6 +284,10 @@ async def _run_hub(arguments: argparse.Namespace) -> int:
         hubs={name: int(count or 1) for name, _, count in (hub.partition(":") for hub in hubs)},
         consumer_groups=tuple(arguments.consumer_group or ["dedup"]),
         devices=tuple(arguments.device),
+        x509_devices=tuple(arguments.x509_device),
+        authorities=tuple(arguments.device_authority),
+        enrollments=tuple(arguments.enrollment),
+        enrollment_groups=tuple(arguments.enrollment_group),
         routes=tuple(arguments.route),
         policies=dict(arguments.policy),
         retention_seconds=arguments.retention_seconds,

@@ -109,6 +109,8 @@ job "edge-sender" {
         SECRETS
       }
 
+      # Where only port 443 is open: EDGE_TRANSPORT = "websocket"; through a proxy, EDGE_HTTP_PROXY in the secrets above. See
+      # docs/edge.md, Uplinks.
       env {
         EDGE_SOURCES_FILE = "/etc/edge/sources.yaml"
         EDGE_UPLINK       = "iot"

@@ -18,6 +18,8 @@ def replica_name(settings: EdgeSettings) -> str:
         return settings.replica
     if device := os.environ.get("IOTEDGE_DEVICEID"):
         return f"{device}/{os.environ.get('IOTEDGE_MODULEID', '')}"
+    if settings.uplink == "iot" and settings.dps_registration_id:
+        return f"{settings.dps_registration_id}/"
     text = secret(settings) if settings.uplink != "event-hubs" else ""
     parts = dict(part.partition("=")[::2] for part in text.split(";"))
     return f"{parts['DeviceId']}/{parts.get('ModuleId', '')}" if parts.get("DeviceId") else socket.gethostname()

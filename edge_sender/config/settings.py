@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from edge_sender.config.sources import SourcesDocument, check_sources, parse_sources
+from edge_sender.config.uplink import check_authorities, check_key, check_proxy, uplink_contradictions
 from edge_sender.ports import SourceConfigError
 
 PREFIX = "EDGE_"
@@ -84,12 +85,68 @@ class EdgeSettings(BaseSettings):
     )
     connection_string: SecretStr | None = Field(
         None,
-        description="Connection string of the device, the module or the Event Hub; not needed with `iot-edge`.",
+        description="Connection string of the device, the module or the Event Hub; not needed with `iot-edge`, nor with "
+        "EDGE_DPS_ID_SCOPE.",
         examples=["HostName=hub.azure-devices.net;DeviceId=edge-a;SharedAccessKey=…"],
     )
-    ca_file: Path | None = Field(None, description="CA bundle of a private gateway.", examples=["/etc/edge/ca.pem"])
+    transport: Literal["tcp", "websocket"] = Field(
+        "tcp",
+        description="`tcp`: MQTT (port 8883) or AMQP (5671) as they are. `websocket`: inside a WebSocket on port 443.",
+        examples=["websocket"],
+    )
+    http_proxy: SecretStr | None = Field(
+        None,
+        description="HTTP proxy to the hub (then over WebSocket), to the provisioning service and to the witness; with "
+        "`iot-edge`, the proxy is edgeHub's.",
+        examples=["http://user:password@proxy.plant:3128"],
+    )
+    ca_file: Path | None = Field(
+        None,
+        description="PEM file of the certificate authorities to trust instead of the public ones: those of a private "
+        "gateway, or of a proxy that opens TLS. It is for hub, provisioning service and witness.",
+        examples=["/etc/edge/ca.pem"],
+    )
+    certificate: Path | None = Field(
+        None,
+        description="With `iot`: this device's certificate with its chain, PEM, for a connection string with `x509=true` "
+        "or for the provisioning service. A renewed one is taken without a restart.",
+        examples=["/etc/edge/device.pem"],
+    )
+    private_key: Path | None = Field(
+        None, description="The certificate's private key, PEM, not encrypted.", examples=["/etc/edge/device.key"]
+    )
+    dps_id_scope: str | None = Field(
+        None,
+        description="With `iot`, instead of a connection string: the scope of the provisioning service (DPS) that assigns "
+        "the hub.",
+        examples=["0ne00A1B2C3"],
+    )
+    dps_registration_id: str | None = Field(
+        None,
+        description="This device's registration id; with a certificate, the certificate's common name.",
+        examples=["edge-a"],
+        pattern=r"^[A-Za-z0-9._:\-]{1,128}$",
+    )
+    dps_key: SecretStr | None = Field(
+        None, description="Key of this device's enrollment, or one that was derived for it from its group's.", examples=["…"]
+    )
+    dps_group_key: SecretStr | None = Field(
+        None,
+        description="Key of an enrollment group, from which the device's is derived here. Whoever has it can register any "
+        "device of the group: prefer EDGE_DPS_KEY.",
+        examples=["…"],
+    )
+    dps_host: str = Field(
+        "global.azure-devices-provisioning.net",
+        description="The provisioning service's host.",
+        examples=["dps-plant.azure-devices-provisioning.net"],
+        pattern=r"^[A-Za-z0-9.\-]{1,253}$",
+    )
     send_timeout_seconds: float = Field(
-        10.0, gt=0, description="An unacknowledged message is sent again after this time.", examples=["10"]
+        10.0,
+        gt=0,
+        description="A message is sent again when nothing was acknowledged for this time, and for what its size takes.",
+        examples=["10"],
     )
     max_in_flight: int = Field(32, ge=1, description="Messages sent but not yet acknowledged.", examples=["32"])
     twin: bool = Field(
@@ -216,10 +273,31 @@ class EdgeSettings(BaseSettings):
         "INFO", description="Level of the log.", examples=["WARNING"]
     )
 
+    @field_validator("http_proxy")
+    @classmethod
+    def _http_proxy(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            check_proxy(value.get_secret_value())
+        return value
+
+    @field_validator("dps_key", "dps_group_key")
+    @classmethod
+    def _dps_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            check_key(value.get_secret_value())
+        return value
+
+    @field_validator("ca_file")
+    @classmethod
+    def _ca_file(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            check_authorities(value)
+        return value
+
     def contradictions(self) -> Iterator[str]:
         """Rules about several settings."""
-        if self.uplink != "iot-edge" and self.connection_string is None:
-            yield _problem("connection_string", f"is required with EDGE_UPLINK={self.uplink}")
+        for name, text in uplink_contradictions(self):
+            yield _problem(name, text)
         if self.uplink == "event-hubs" and not self.replica:
             yield _problem("replica", "is required with EDGE_UPLINK=event-hubs")
         if self.uplink == "event-hubs" and self.twin:

@@ -49,6 +49,9 @@ def _origin(from_twin: tuple[str, ...]) -> str:
 
 
 def _destination(settings: EdgeSettings, environment: Mapping[str, str]) -> Iterator[str]:
+    if settings.dps_id_scope is not None:
+        yield from (settings.dps_host, settings.dps_id_scope, settings.dps_registration_id or "")
+        return
     if settings.connection_string is None:
         yield from (environment[name] for name in OF_THE_RUNTIME if name in environment)
         return

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
@@ -36,9 +36,20 @@ class BlobWitness:
         self._seconds = round(lease_seconds)
 
     @classmethod
-    def from_setting(cls, text: str, blob: str, holder: str, *, lease_seconds: float, timeout_seconds: float) -> BlobWitness:
-        """`text`: a container's URL with a signature, or a connection string with `ContainerName`. Raises ValueError."""
+    def from_setting(
+        cls,
+        text: str,
+        blob: str,
+        holder: str,
+        *,
+        lease_seconds: float,
+        timeout_seconds: float,
+        network: Mapping[str, Any] | None = None,
+    ) -> BlobWitness:
+        """`text`: a container's URL with a signature, or a connection string with `ContainerName`. `network`: options of the
+        SDK for proxies and authorities. Raises ValueError."""
         options: dict[str, Any] = {"retry_total": 0, "connection_timeout": timeout_seconds, "read_timeout": timeout_seconds}
+        options |= network or {}
         if text.startswith(("https://", "http://")):
             container = ContainerClient.from_container_url(text, **options)
         else:

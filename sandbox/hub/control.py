@@ -9,6 +9,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Protocol
 
+from sandbox.hub.certificates import thumbprints
 from sandbox.hub.http import HttpError, HttpRequest
 from sandbox.hub.mqtt_face.face import NotOnlineError
 from sandbox.hub.mqtt_face.session import QueueFullError
@@ -26,6 +27,8 @@ class Owner(Protocol):
     def remove_hub(self, name: str) -> None: ...
     def connection_string(self, hub: str) -> str: ...
     def create_device(self, path: str) -> None: ...
+    def create_x509_device(self, path: str, pem: bytes | None) -> None: ...
+    def enroll(self, registration: str, pem: bytes | None) -> str | None: ...
     def remove_device(self, path: str) -> None: ...
     def device_connection_string(self, path: str) -> str: ...
     def twin(self, path: str) -> dict[str, Any]: ...
@@ -49,6 +52,8 @@ class Control:
                 return self._create_hub(name, _body(request))
             case "DELETE", ("hubs", name):
                 return _or_404(lambda: self._owner.remove_hub(name))
+            case "PUT", ("enrollments", name):
+                return {"key": self._owner.enroll(name, _certificate(_body(request)))}
             case method, ("devices", device, "modules", module, *rest):
                 return await self._device(method, f"{device}/{module}", rest, request)
             case method, ("devices", device, *rest):
@@ -66,7 +71,7 @@ class Control:
 
     async def _device(self, method: str, path: str, rest: list[str], request: HttpRequest) -> Any:
         if method == "PUT" and not rest:
-            self._owner.create_device(path)
+            self._create_device(path, _certificate(_body(request)))
             return {"connection_string": self._owner.device_connection_string(path)}
         if path not in self._owner.namespace.devices:
             raise HttpError(HTTPStatus.NOT_FOUND, f"there is no device {path!r}")
@@ -82,6 +87,12 @@ class Control:
             case "POST", ["methods", name]:
                 return await self._call(path, name, request.body)
         raise _unknown(request)
+
+    def _create_device(self, path: str, certificate: bytes | None) -> None:
+        if certificate is None:
+            self._owner.create_device(path)
+        else:
+            self._owner.create_x509_device(path, certificate)
 
     def _desire(self, path: str, changes: dict[str, Any]) -> Any:
         try:
@@ -120,6 +131,16 @@ def _body(request: HttpRequest) -> dict[str, Any]:
     if not isinstance(request.body, dict):
         raise HttpError(HTTPStatus.BAD_REQUEST, "the body must be a JSON object")
     return request.body
+
+
+def _certificate(body: dict[str, Any]) -> bytes | None:
+    if (given := body.get("certificate")) is None:
+        return None
+    try:
+        thumbprints(str(given).encode())
+    except ValueError as error:
+        raise HttpError(HTTPStatus.BAD_REQUEST, f"`certificate` is no certificate in PEM ({error})") from None
+    return str(given).encode()
 
 
 def _or_404(action: Callable[[], Any]) -> Any:

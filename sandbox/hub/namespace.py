@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import hmac
+import math
 import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from sandbox.hub import sas
+from sandbox.hub.certificates import ClientCertificate
 from sandbox.hub.log import Hub
 
 POLICY = "RootManageSharedAccessKey"
@@ -42,6 +45,16 @@ def device_key(namespace_key: str, path: str) -> str:
     return base64.b64encode(hmac.digest(namespace_key.encode(), path.encode(), "sha256")).decode()
 
 
+class Authentication(StrEnum):
+    """How an identity logs in. The names are IoT Hub's."""
+
+    SAS = "sas"
+    SELF_SIGNED = "selfSigned"
+    """By a certificate with one of the identity's thumbprints."""
+    AUTHORITY = "certificateAuthority"
+    """By a certificate of an authority, whose common name is that of the identity."""
+
+
 @dataclass(frozen=True, slots=True)
 class Device:
     """An IoT Hub identity: a device, or a module of a device."""
@@ -50,6 +63,8 @@ class Device:
     module_id: str | None
     key: str = field(repr=False)
     generation_id: str = "638000000000000000"
+    authentication: Authentication = Authentication.SAS
+    thumbprints: frozenset[str] = frozenset()
 
     @property
     def path(self) -> str:
@@ -90,17 +105,34 @@ class Namespace:
             raise sas.SasError(f"InvalidAudience: the token is for a resource other than {audience}.")
         return Grant(parsed.resource, parsed.expiry, rights)
 
-    def authorize_device(self, token: str, path: str) -> tuple[Device, float]:
-        """Check the MQTT password of the device or module `path` (`device` or `device/module`). Returns it, and the token's
-        expiry (s since the epoch). Raises SasError."""
+    def authorize_device(self, token: str, path: str, certificate: ClientCertificate | None = None) -> tuple[Device, float]:
+        """Check the MQTT password of the device or module `path` (`device` or `device/module`), or its certificate. Returns
+        it, and the token's expiry (s since the epoch). Raises SasError."""
         device = self.devices.get(path)
         if device is None:
             raise sas.SasError(f"there is no device {path!r}")
+        if device.authentication is not Authentication.SAS:
+            self._check_certificate(device, certificate)
+            return device, math.inf
         parsed = sas.parse(token)
         sas.verify(parsed, base64.b64decode(device.key), time.time())
         if sas.path_of(parsed.resource) != device.resource.lower():
             raise sas.SasError(f"the token is for a device other than {path}")
         return device, parsed.expiry
+
+    def _check_certificate(self, device: Device, certificate: ClientCertificate | None) -> None:
+        """Raises SasError."""
+        if certificate is None:
+            raise sas.SasError(f"{device.path} logs in by certificate, and showed none")
+        if device.authentication is Authentication.SELF_SIGNED:
+            if certificate.thumbprint not in device.thumbprints:
+                raise sas.SasError(f"the certificate has none of the thumbprints of {device.path}")
+        elif certificate.common_name != device.path or self.is_self_signed(certificate):
+            raise sas.SasError(f"the certificate is not one of an authority for {device.path}")
+
+    def is_self_signed(self, certificate: ClientCertificate) -> bool:
+        """Whether it is trusted as itself, and not because an authority has signed it."""
+        return any(certificate.thumbprint in device.thumbprints for device in self.devices.values())
 
     def expire(self) -> None:
         now = int(time.time() * 1000)

@@ -14,15 +14,16 @@ from typing import Any
 
 import trustme
 
-from sandbox.hub import http
+from sandbox.hub import certificates, http
 from sandbox.hub.amqp_face.broker import Broker
 from sandbox.hub.control import Control
+from sandbox.hub.enrollments import Enrollment, Enrollments
 from sandbox.hub.entra import JwtKey
 from sandbox.hub.log import DEFAULT_RETENTION_SECONDS, Hub
 from sandbox.hub.mqtt_face.face import MqttFace
 from sandbox.hub.mqtt_face.routes import Route
 from sandbox.hub.mqtt_face.telemetry import MAX_D2C_BYTES
-from sandbox.hub.namespace import POLICIES, POLICY, Device, Namespace, device_key, new_key
+from sandbox.hub.namespace import POLICIES, POLICY, Authentication, Device, Namespace, device_key, new_key
 from sandbox.hub.websocket import OverWebSocket
 
 EXPIRE_INTERVAL_SECONDS = 1.0
@@ -47,6 +48,14 @@ class HubOptions:
     consumer_groups: tuple[str, ...] = ("dedup",)
     devices: tuple[str, ...] = ()
     """Each is `device` or `device/module`."""
+    x509_devices: tuple[tuple[str, bytes | None], ...] = ()
+    """Identities that log in by certificate: by theirs (PEM), or by one of an authority that has their name."""
+    authorities: tuple[bytes, ...] = ()
+    """Authorities (PEM) that sign certificates of devices."""
+    enrollments: tuple[tuple[str, bytes | None], ...] = ()
+    """Individual enrollments of the provisioning service: registration ids, each with a key or this certificate (PEM)."""
+    enrollment_groups: tuple[tuple[str, bytes | None], ...] = ()
+    """Names, each with a key or for certificates of this authority (PEM)."""
     routes: tuple[Route, ...] = ()
     """Of the edgeHub of every device: where messages of its modules go; without any, to the hub."""
     retention_seconds: float = DEFAULT_RETENTION_SECONDS
@@ -96,8 +105,10 @@ class StandIn:
         self.namespace = Namespace(hubs, options.key or new_key(), {**POLICIES, **options.policies})
         if options.entra_key is not None:
             self.namespace.check_jwt = JwtKey(options.entra_key).check
-        for path in options.devices:
-            self.create_device(path)
+        self._tls_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        certificates.accept_clients(self._tls_context)
+        self.enrollments = Enrollments(self.namespace, lambda: self._gateway)
+        self._make_identities(options)
         self.amqp_port = options.amqp_port
         self.amqps_port = options.amqps_port
         self.websocket_port = options.websocket_port
@@ -106,7 +117,8 @@ class StandIn:
         self.ca_file: Path | None = None
         self._broker = Broker(self.namespace)
         self._listeners: list[Listener] = []
-        self._mqtt = MqttFace(self.namespace, TELEMETRY if TELEMETRY in hubs else next(iter(hubs)), options.routes)
+        telemetry = TELEMETRY if TELEMETRY in hubs else next(iter(hubs))
+        self._mqtt = MqttFace(self.namespace, self.enrollments, telemetry, options.routes)
         self._control: asyncio.Server | None = None
         self._expiry: asyncio.Task[None] | None = None
 
@@ -118,6 +130,48 @@ class StandIn:
             retention_seconds=self.options.retention_seconds,
             max_message_size=MAX_D2C_BYTES if name == TELEMETRY else 1024 * 1024,
         )
+
+    def _make_identities(self, options: HubOptions) -> None:
+        for path in options.devices:
+            self.create_device(path)
+        for path, pem in options.x509_devices:
+            self.create_x509_device(path, pem)
+        for pem in options.authorities:
+            self.trust(pem)
+        for name, certificate in options.enrollments:
+            self.enroll(name, certificate)
+        for name, certificate in options.enrollment_groups:
+            self.enroll_group(name, certificate)
+
+    def enroll(self, registration: str, pem: bytes | None) -> str | None:
+        """Let a device register at the provisioning service: with a new key, which is returned, or with the certificate in
+        `pem`."""
+        enrollment = self.enrollments.individual[registration] = self._enrollment(pem)
+        return enrollment.key
+
+    def enroll_group(self, name: str, pem: bytes | None) -> None:
+        """Let devices register that have keys of the group's new key, or certificates of the authority in `pem`."""
+        self.enrollments.groups[name] = self._enrollment(pem)
+
+    def _enrollment(self, pem: bytes | None) -> Enrollment:
+        if pem is None:
+            return Enrollment(new_key())
+        self.trust(pem)
+        return Enrollment(None, certificates.thumbprints(pem))
+
+    def trust(self, pem: bytes) -> None:
+        """Accept these certificates of devices, and those that they have signed."""
+        certificates.trust(self._tls_context, pem)
+
+    def create_x509_device(self, path: str, pem: bytes | None) -> None:
+        """Make an identity that logs in by the certificates in `pem`; None: by one of an authority that has its name. It
+        replaces one of the same name."""
+        device_id, _, module_id = path.partition("/")
+        kind = Authentication.AUTHORITY if pem is None else Authentication.SELF_SIGNED
+        prints = frozenset[str]() if pem is None else certificates.thumbprints(pem)
+        if pem is not None:
+            self.trust(pem)
+        self.namespace.devices[path] = Device(device_id, module_id or None, "", authentication=kind, thumbprints=prints)
 
     def create_hub(self, name: str, partition_count: int, consumer_groups: Collection[str] = ()) -> None:
         """Make a hub, or make it anew and empty if there is one."""
@@ -211,15 +265,14 @@ class StandIn:
         if options.mqtt_port is options.amqps_port is options.websocket_port is None:
             return None
         authority = trustme.CA()
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("localhost", "127.0.0.1", options.name, *options.also_at).configure_cert(context)
+        authority.issue_cert("localhost", "127.0.0.1", options.name, *options.also_at).configure_cert(self._tls_context)
         if options.ca_file is None:
             with tempfile.NamedTemporaryFile(prefix="sandbox-ca-", suffix=".pem", delete=False) as file:
                 self.ca_file = Path(file.name)
         else:
             self.ca_file = options.ca_file
         self.ca_file.write_bytes(authority.cert_pem.bytes())
-        return context
+        return self._tls_context
 
     def connection_string(self, hub: str, policy: str = POLICY) -> str:
         return (
@@ -230,11 +283,16 @@ class StandIn:
     def device_connection_string(self, path: str) -> str:
         device = self.namespace.devices[path]
         module = f";ModuleId={device.module_id}" if device.module_id else ""
-        gateway = "localhost" if self.options.name in ("127.0.0.1", "localhost") else self.options.name
+        proof = f"SharedAccessKey={device.key}" if device.authentication is Authentication.SAS else "x509=true"
         return (
             f"HostName={self.namespace.iot_hub_name};DeviceId={device.device_id}{module};"
-            f"SharedAccessKey={device.key};GatewayHostName={gateway}"
+            f"{proof};GatewayHostName={self._gateway}"
         )
+
+    @property
+    def _gateway(self) -> str:
+        """The name that devices connect to."""
+        return "localhost" if self.options.name in ("127.0.0.1", "localhost") else self.options.name
 
     def desire(self, path: str, changes: dict[str, Any]) -> None:
         """Change the desired properties of a twin, as an operator would."""
@@ -267,6 +325,16 @@ class StandIn:
             "policies": {name: sorted(rights) for name, rights in self.namespace.policies.items()},
             "connection_strings": {name: self.connection_string(name) for name in self.namespace.hubs},
             "devices": {path: self.device_connection_string(path) for path in self.namespace.devices},
+            "provisioning": self._describe_provisioning(),
+        }
+
+    def _describe_provisioning(self) -> dict[str, Any]:
+        """The keys of enrollments; null where a certificate is shown."""
+        return {
+            "host": self._gateway,
+            "id_scope": self.enrollments.id_scope,
+            "enrollments": {name: enrollment.key for name, enrollment in self.enrollments.individual.items()},
+            "enrollment_groups": {name: enrollment.key for name, enrollment in self.enrollments.groups.items()},
         }
 
 

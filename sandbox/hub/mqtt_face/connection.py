@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from math import isfinite
 from typing import Protocol
 
-from sandbox.hub import sas
+from sandbox.hub import certificates, sas
 from sandbox.hub.mqtt_face import packets
 from sandbox.hub.mqtt_face.packets import MqttError, Packet, Publish
-from sandbox.hub.mqtt_face.session import DeviceSession
 
 logger = logging.getLogger(__name__)
 
@@ -23,10 +23,26 @@ LONGEST_KEEP_ALIVE_SECONDS = 1767.0
 """IoT Hub closes a silent connection after 29 min 27 s, whatever the client asked for."""
 
 
-class Face(Protocol):
-    """What a connection needs of the hub."""
+class Session(Protocol):
+    """Whose connection it is, and what it subscribed to."""
 
-    def log_in(self, connection: MqttConnection, connect: packets.Connect) -> tuple[DeviceSession, float, bool]:
+    @property
+    def name(self) -> str: ...
+    @property
+    def filters(self) -> dict[str, int]: ...
+    def subscribe(self, topic_filter: str, qos: int) -> int:
+        """The QoS that is granted, or REFUSED."""
+        ...
+
+
+class Face(Protocol):
+    """What a connection needs of the hub, or of the provisioning service."""
+
+    def face_of(self, connect: packets.Connect) -> Face:
+        """Which of the two this client wants."""
+        ...
+
+    def log_in(self, connection: MqttConnection, connect: packets.Connect) -> tuple[Session, float, bool]:
         """The session, the token's expiry (s since the epoch), and whether there was such a session. Raises SasError."""
 
     def publish(self, connection: MqttConnection, publish: Publish) -> None:
@@ -39,7 +55,8 @@ class Face(Protocol):
 
 class MqttConnection(asyncio.Protocol):
     def __init__(self, face: Face) -> None:
-        self.session: DeviceSession | None = None
+        self.session: Session | None = None
+        self.certificate: certificates.ClientCertificate | None = None
         self.model_id: str | None = None
         self._face = face
         self._will: Publish | None = None
@@ -54,6 +71,7 @@ class MqttConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self.certificate = certificates.of_client(transport)
         self._heard()
 
     def data_received(self, data: bytes) -> None:
@@ -110,6 +128,7 @@ class MqttConnection(asyncio.Protocol):
             raise MqttError(f"a packet of type {packet.kind} is not allowed here")
 
     def _on_connect(self, connect: packets.Connect) -> None:
+        self._face = self._face.face_of(connect)
         try:
             session, expiry, is_old = self._face.log_in(self, connect)
         except sas.SasError as error:
@@ -120,8 +139,9 @@ class MqttConnection(asyncio.Protocol):
         asked = 1.5 * connect.keep_alive_seconds or LONGEST_KEEP_ALIVE_SECONDS
         self._silence_seconds = min(asked, LONGEST_KEEP_ALIVE_SECONDS)
         self._heard()
-        remaining = min(max(0.0, expiry - time.time()), 7 * 86_400)
-        self._expiry = asyncio.get_running_loop().call_later(remaining, self.close, "its token has expired")
+        if isfinite(expiry):
+            remaining = min(max(0.0, expiry - time.time()), 7 * 86_400)
+            self._expiry = asyncio.get_running_loop().call_later(remaining, self.close, "its token has expired")
         self.write(packets.connack(packets.ACCEPTED, session_present=is_old))
         self._face.subscribed(self)
 
@@ -132,7 +152,7 @@ class MqttConnection(asyncio.Protocol):
         if publish.qos:
             self.write(packets.puback(publish.packet_id))
 
-    def _on_subscribe(self, session: DeviceSession, packet: Packet) -> None:
+    def _on_subscribe(self, session: Session, packet: Packet) -> None:
         number, filters = packets.read_subscribe(packet)
         self.write(packets.suback(number, [session.subscribe(topic_filter, qos) for topic_filter, qos in filters]))
         self._face.subscribed(self)
@@ -148,7 +168,7 @@ class MqttConnection(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             return
         if reason is not None:
-            name = self.session.device.path if self.session is not None else "a client"
+            name = self.session.name if self.session is not None else "a client"
             logger.warning("closing the connection of %s: %s", name, reason)
         self._buffer.clear()
         self._transport.close()

@@ -15,10 +15,12 @@ from typing import Any
 from urllib.parse import parse_qsl, quote
 
 from sandbox.hub import sas
+from sandbox.hub.enrollments import Enrollments
 from sandbox.hub.log import Hub
-from sandbox.hub.mqtt_face.connection import MqttConnection
+from sandbox.hub.mqtt_face.connection import Face, MqttConnection
 from sandbox.hub.mqtt_face.inputs import OUTPUT, as_input
 from sandbox.hub.mqtt_face.packets import Connect, MqttError, Publish
+from sandbox.hub.mqtt_face.provisioning import ProvisioningFace, is_registration
 from sandbox.hub.mqtt_face.routes import Route, targets
 from sandbox.hub.mqtt_face.session import CALLS, DESIRED_CHANGES, METHODS, TWIN, TWIN_ANSWERS, DeviceSession
 from sandbox.hub.mqtt_face.telemetry import bag_of, d2c_annotations, d2c_message
@@ -36,9 +38,10 @@ class NotOnlineError(LookupError):
 class MqttFace:
     """Devices connect here; their messages enter the log of a hub, partitioned by device."""
 
-    def __init__(self, namespace: Namespace, telemetry: str, routes: Sequence[Route] = ()) -> None:
+    def __init__(self, namespace: Namespace, enrollments: Enrollments, telemetry: str, routes: Sequence[Route] = ()) -> None:
         """`telemetry` names the hub that devices send to. `routes` are those of every device's edgeHub."""
         self._namespace = namespace
+        self._provisioning = ProvisioningFace(enrollments, self._forget)
         self._routes = routes
         self._telemetry = telemetry
         self._connections: set[MqttConnection] = set()
@@ -65,11 +68,17 @@ class MqttFace:
         self._sessions.pop(path, None)
         self._twins.pop(path, None)
 
+    def _forget(self, connection: MqttConnection) -> None:
+        self._connections.discard(connection)
+
     # --- what a connection asks
+
+    def face_of(self, connect: Connect) -> Face:
+        return self._provisioning if is_registration(connect.user_name) else self
 
     def log_in(self, connection: MqttConnection, connect: Connect) -> tuple[DeviceSession, float, bool]:
         """One connection for a device: the newer wins, and the older one is closed. Raises SasError."""
-        device, expiry = self._namespace.authorize_device(connect.password, connect.client_id)
+        device, expiry = self._namespace.authorize_device(connect.password, connect.client_id, connection.certificate)
         resource, _, query = connect.user_name.partition("?")
         if resource.strip("/").partition("/")[2] != device.path:
             raise sas.SasError("the user name is not {hub}/{device}[/{module}]/?api-version=…")
@@ -238,5 +247,5 @@ class MqttFace:
 
 
 def _session_of(connection: MqttConnection) -> DeviceSession:
-    assert connection.session is not None
+    assert isinstance(connection.session, DeviceSession)
     return connection.session

@@ -34,6 +34,10 @@ class DeviceSession:
     _last_number: int = 0
 
     @property
+    def name(self) -> str:
+        return self.device.path
+
+    @property
     def for_messages(self) -> str:
         """The topic filter of cloud-to-device messages."""
         return f"{self.device.resource}/messages/devicebound/#"

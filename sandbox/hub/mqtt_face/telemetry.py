@@ -14,7 +14,7 @@ from sandbox.amqp.codec import Timestamp
 from sandbox.amqp.messages import APPLICATION_PROPERTIES, BareMessage, data_section, properties_section, section
 from sandbox.hub.log import now_ms
 from sandbox.hub.mqtt_face.packets import MqttError, Publish
-from sandbox.hub.namespace import Device
+from sandbox.hub.namespace import Authentication, Device
 
 MAX_D2C_BYTES = 256 * 1024
 """IoT Hub's limit for a device-to-cloud message: body and properties together."""
@@ -56,8 +56,8 @@ def d2c_annotations(topic: str, device: Device, model_id: str | None) -> dict[st
     """The annotations that IoT Hub itself adds to a message; a device cannot set them."""
     auth = {
         "scope": "module" if device.module_id else "device",
-        "type": "sas",
-        "issuer": "iothub",
+        "type": "sas" if device.authentication is Authentication.SAS else "x509",
+        "issuer": "iothub" if device.authentication is Authentication.SAS else "external",
         "acceptingIpFilterRule": None,
     }
     subject = dict(parse_qsl(bag_of(topic, device))).get("$.sub")

@@ -25,14 +25,17 @@ class EventHubsUplink:
 
     def __init__(self, connection_string: str, replica: str, *, timeout_seconds: float) -> None:
         self._client = EventHubProducerClient.from_connection_string(
-            connection_string, retry_total=0, auth_timeout=timeout_seconds
-        )
+            connection_string, retry_total=0, retry_backoff_factor=0, auth_timeout=timeout_seconds
+        )  # whoever sends tries again; even without retries, the SDK would pause before it tells of a failure
         self._replica = replica
         self._timeout = timeout_seconds
 
     async def connect(self) -> None:
         async with self._in_time("can't connect"):
             await self._client.get_eventhub_properties()
+
+    async def lost(self) -> None:
+        await asyncio.Event().wait()
 
     async def send(self, message: Message) -> None:
         event = EventData(message.body)

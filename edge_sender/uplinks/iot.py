@@ -18,8 +18,11 @@ from edge_sender.uplinks.twin import TROUBLE, Twin
 
 logger = logging.getLogger(__name__)
 
-CONNECTION = {"keep_alive": 15, "connection_retry_interval": 2}
-"""In seconds: the MQTT keep-alive, by which a dead connection is noticed, and the pause between attempts to reconnect."""
+CONNECTION = {"keep_alive": 15, "connection_retry_interval": 60}
+"""In seconds: the MQTT keep-alive, by which a dead connection is noticed, and the pause between the SDK's own attempts to
+reconnect, after a first one at once. Whoever sends comes before them. Without these attempts, the SDK would give up what is
+in flight as soon as the connection is lost, and each of these messages would be sent twice."""
+LOOK_SECONDS = 0.1
 MAX_MESSAGE_BYTES = 256 * 1024
 MAX_PROPERTIES_BYTES = 8 * 1024
 """IoT Hub's limit. That of MQTT for a topic, which holds the properties, is higher."""
@@ -79,12 +82,16 @@ class IotUplink:
         try:
             async with asyncio.timeout(self.timeout_seconds):
                 if self.inputs.is_wanted:
-                    await self.inputs.subscribe()
+                    await self.inputs.ask()
                 await self._client.connect()
         except CredentialError as error:
             raise UplinkError(f"IoT Hub refused the credentials of EDGE_CONNECTION_STRING ({error})") from error
         except TROUBLE as error:
             raise UplinkError(f"can't connect: {error!r}") from error
+
+    async def lost(self) -> None:
+        while self._client.connected:
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _make(self) -> None:
         """Raises UplinkError."""

@@ -8,6 +8,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,24 @@ async def test_a_sender_killed_between_receipt_and_commit_gets_everything_again(
     finally:
         process.kill()
     assert numbers_sent(edge_hub) == {*range(taken)}
+
+
+@pytest.mark.timeout(120)
+async def test_a_module_that_has_nothing_to_send_hears_its_inputs_again_after_its_hub_was_away(
+    edge_hub: StandIn, tmp_path: Path
+) -> None:
+    process = sender(edge_hub, tmp_path, "gw-a")
+    bodies = [body for body in messages("gw-a") if "Messages" in body]
+    try:
+        for number, body in enumerate(bodies[:2], 1):
+            client = await publisher(edge_hub, "gw-a")
+            await publish(client, [body])
+            expected = number * BATCHES["gw-a"]
+            await until(partial(lambda count: sent_by(process) == count, expected), process.log_tail(), 30)
+            await client.shutdown()
+            await edge_hub.restart(seconds_down=0.3, keep_log=True)
+    finally:
+        process.kill()
 
 
 def numbers_sent(edge_hub: StandIn) -> set[int]:

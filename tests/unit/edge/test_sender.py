@@ -167,6 +167,32 @@ async def test_a_lost_connection_is_made_again_while_there_is_nothing_to_send() 
     assert sender.delivery.uplink_is_up
 
 
+async def test_an_acknowledgement_that_is_late_is_told_before_the_send_has_failed() -> None:
+    class Connected(FakeUplink):
+        async def connect(self) -> None:
+            return
+
+    uplink, now, told = Connected(), [0.0], []
+    sender, source = make(uplink)
+    delivery = sender.delivery
+    delivery._monotonic = lambda: now[0]
+
+    def is_done() -> bool:
+        if delivery._waiting_since and not told:
+            told.append(delivery.can_send)
+            now[0] += module.LATE_SECONDS + 0.1
+            told.append(delivery.can_send)
+            uplink.gate.set()
+        return bool(uplink.delivered)
+
+    await play(sender, source, 1, is_done)
+    assert told == [True, False]
+    assert (delivery.uplink_is_up, delivery.can_send) == (True, True)
+    delivery._waiting_since[0] = now[0]
+    now[0] += module.LATE_SHARE * module.LATE_SECONDS
+    assert delivery.can_send, "the line is slow, as it was"
+
+
 async def test_readings_taken_before_the_uplink_is_up_are_sent_in_order() -> None:
     uplink = FakeUplink()
     sender, source = make(uplink, batch=7)

@@ -172,7 +172,8 @@ async def test_an_acknowledgement_that_is_late_is_told_before_the_send_has_faile
         async def connect(self) -> None:
             return
 
-    uplink, now, told = Connected(), [0.0], []
+    uplink, now = Connected(), [0.0]
+    told: list[bool] = []
     sender, source = make(uplink)
     delivery = sender.delivery
     delivery._monotonic = lambda: now[0]

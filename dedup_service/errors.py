@@ -47,15 +47,25 @@ class UnavailableError(DedupError):
     """Slow down and retry: a store or a hub can't be used right now, and nothing is lost by waiting.
 
     `ambiguous` is true when the operation may nevertheless have been applied; `refused` when the credentials or the name
-    were not accepted, which at the start means that a setting is wrong.
+    were not accepted, which at the start means that a setting is wrong; `cut_off` when the connection broke or could not be
+    made, so that nobody has said anything.
     """
 
-    def __init__(self, dependency: Dependency, problem: str, *, ambiguous: bool = False, refused: bool = False) -> None:
+    def __init__(
+        self,
+        dependency: Dependency,
+        problem: str,
+        *,
+        ambiguous: bool = False,
+        refused: bool = False,
+        cut_off: bool = False,
+    ) -> None:
         super().__init__(f"{dependency}: {problem}")
         self.dependency = dependency
         self.problem = problem
         self.ambiguous = ambiguous
         self.refused = refused
+        self.cut_off = cut_off
 
 
 class ShutOutError(UnavailableError):

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from dedup_service.errors import ConfigurationError, Dependency, ForgottenError, StoppingError, UnavailableError
 from dedup_service.ports import Clock
 from dedup_service.telemetry import PartitionFigures, Telemetry
+from wire.backoff import pause_seconds
 
 FIRST_BACKOFF_SECONDS = 0.1
 MAX_BACKOFF_SECONDS = 2.0
@@ -104,7 +105,7 @@ class Retrier:
         Raises StoppingError when a pod that leaves has had the time to finish while the dependency is down, and any other
         error of the operation.
         """
-        backoff = FIRST_BACKOFF_SECONDS
+        failing_since: float | None = None
         failed: Dependency | None = None
         begins_stall = False
         while True:
@@ -118,10 +119,11 @@ class Retrier:
                 if self._stop.is_overdue:
                     self._telemetry.forget(error.dependency)
                     raise StoppingError(str(error)) from error
-                await self._clock.sleep(backoff)
+                failing_since = began_at if failing_since is None else failing_since
+                away_seconds = self._clock.monotonic() - failing_since
+                await self._clock.sleep(pause_seconds(away_seconds, first=FIRST_BACKOFF_SECONDS, most=MAX_BACKOFF_SECONDS))
                 if error.ambiguous and not repeat_ambiguous:
                     raise
-                backoff = min(backoff * 2, MAX_BACKOFF_SECONDS)
             except ForgottenError:
                 self._answers(failed, begins_stall=begins_stall)
                 raise

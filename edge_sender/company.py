@@ -51,7 +51,7 @@ class Company:
         return source in self._filling
 
     async def run(self) -> None:
-        talking = asyncio.create_task(self.peers.run(self.say, self.hear))
+        talking = asyncio.create_task(self.peers.run(self.say, self.hear, self.gone))
         try:
             while not talking.done():
                 await asyncio.sleep(self.heartbeat_seconds / STEPS_PER_HEARTBEAT)
@@ -91,6 +91,9 @@ class Company:
             for source, position in peer.positions.items():
                 if not self._inbox.is_sending(source):
                     self._inbox.hand_over(source, position)
+
+    def gone(self, name: str) -> None:
+        self.turns.gone(name, self._monotonic())
 
     def _announce_news(self) -> None:
         """Without waiting for the next heartbeat."""

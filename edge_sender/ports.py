@@ -50,6 +50,10 @@ class Uplink(Protocol):
         """Raises UplinkError if the hub can't be reached. May be called again."""
         ...
 
+    async def lost(self) -> None:
+        """Returns when the connection is lost. Never, for an uplink that makes one when it sends."""
+        ...
+
     async def send(self, message: Message) -> None:
         """Returns once the hub has acknowledged. Raises UplinkError or MessageRefusedError. May be called concurrently."""
         ...
@@ -71,6 +75,10 @@ class Twin(Protocol):
         ...
 
 
+def nothing() -> None:
+    """Does nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModuleMessage:
     """What another module of the same gateway sent to this one."""
@@ -83,10 +91,12 @@ class ModuleMessage:
     """Set by the other module."""
     system: Mapping[str, str]
     """Set by the gateway's hub, such as which module it is (`$.cmid`)."""
+    acknowledge: Callable[[], None] = field(default=nothing, compare=False)
+    """Tells the hub that this process has it, and need not get it again."""
 
 
 class Inputs(Protocol):
-    """The inputs of this module, on the uplink's connection. The hub keeps a message until this process has it."""
+    """The inputs of this module, on the uplink's connection. The hub keeps a message until it is acknowledged."""
 
     def listening(self, name: str, take: Callable[[ModuleMessage], None]) -> AbstractContextManager[None]:
         """Within it `take` is called with each message of this input, and with some of those that nobody listens to."""
@@ -114,6 +124,10 @@ class Intake(Protocol):
         `initial`: whether it is the first one of a new subscription, which is left out if it repeats the last one that was
         kept; None for sources whose subscriptions don't begin with the last value.
         """
+        ...
+
+    def when_kept(self, call: Callable[[], None]) -> None:
+        """Call it once the disk has what was taken before, or refuses it: then it is in memory only."""
         ...
 
     async def room(self) -> None:
@@ -244,8 +258,9 @@ class Peers(Protocol):
         """Numbers of heartbeats that were not believed, by reason; with all reasons that there may be."""
         ...
 
-    async def run(self, own: Callable[[], Standing], heard: Callable[[Standing], None]) -> None:
-        """Say what `own` returns, again and again, and call `heard` with what others say, until cancelled."""
+    async def run(self, own: Callable[[], Standing], heard: Callable[[Standing], None], gone: Callable[[str], None]) -> None:
+        """Say what `own` returns, again and again, and call `heard` with what others say, until cancelled. `gone` is called
+        with the name of a replica whose machine says that nobody listens; where the system does not tell, it never is."""
         ...
 
     def announce(self) -> None:

@@ -131,7 +131,7 @@ class Sender:
             is_sender=self.election.is_sending(),
             holds=self.election.holds,
             is_fit=self._is_fit(),
-            can_send=self.delivery.uplink_is_up,
+            can_send=self.delivery.can_send,
             is_ready=self._is_ready(),
             reads=frozenset(item.name for item in self.sources if self.is_up(item)),
             positions=self.inbox.positions,

@@ -12,6 +12,8 @@ from edge_sender.ports import Standing
 
 MISSES = 3
 """A replica of which so many heartbeats in a row were not heard is taken for dead."""
+GONE = 1.5
+"""The same, if its machine says that it is not there."""
 STEPS_PER_HEARTBEAT = 2
 CALM_SECONDS = 600.0
 """Without a false alarm for so long, those of before are forgotten."""
@@ -43,6 +45,10 @@ def _queue(one: Standing) -> tuple[bool, bool, bool, str]:
     return *_unfitness(one), not one.is_ready, one.name
 
 
+def _resigns(before: Standing, now: Standing) -> bool:
+    return (before.is_sender and not now.is_sender) or (before.can_send and not now.can_send)
+
+
 class Turns:
     """What one replica has heard, and what follows for it. `own` is always what this replica says of itself."""
 
@@ -52,6 +58,8 @@ class Turns:
         """In a row; each doubles the silence after which this replica stands in, up to the length of a lease."""
         self._options = options
         self._heard: dict[str, tuple[Standing, float]] = {}
+        self._gone: dict[str, float] = {}
+        """When a peer's machine said last that it is not there."""
         self._stepped = now
         self._sender_at: float | None = None
         """When a sender that is as good as this replica was last heard. None: no sender is missed."""
@@ -62,13 +70,23 @@ class Turns:
 
     def hear(self, peer: Standing, now: float) -> None:
         before = self._heard.get(peer.name)
-        if before is not None and before[0].is_sender and not peer.is_sender and peer.name == self._last:
+        if before is not None and peer.name == self._last and _resigns(before[0], peer):
             self._has_resigned = True
         self._heard[peer.name] = peer, now
 
+    def gone(self, name: str, now: float) -> None:
+        """The machine of this peer says that nobody listens there. Anybody can say so: it is believed only with a heartbeat
+        that does not come."""
+        self._gone[name] = now
+
+    def _silence(self, name: str) -> float:
+        """After how long without a heartbeat a peer is taken for dead."""
+        is_gone = name in self._gone and self._gone[name] > self._heard[name][1]
+        return GONE * self._options.heartbeat_seconds if is_gone else self._options.silence_seconds
+
     def alive(self, now: float) -> list[Standing]:
         """The peers that are heard."""
-        return [peer for peer, at in self._heard.values() if now - at < self._options.silence_seconds]
+        return [peer for name, (peer, at) in self._heard.items() if now - at < self._silence(name)]
 
     def leaves_it(self, own: Standing, now: float) -> bool:
         """Whether another sender is heard that may do the work alone. Of two that send, the better one goes on, or the one
@@ -136,5 +154,5 @@ class Turns:
         """How long this replica waits for a sender: those before it in the order get the time of two heartbeats each."""
         before = sum(not peer.is_sender and _queue(peer) < _queue(own) for peer in self.alive(now))
         heartbeat = self._options.heartbeat_seconds
-        usual: float = heartbeat if self._has_resigned else self._options.silence_seconds
+        usual = heartbeat if self._has_resigned or self._last is None else self._silence(self._last)
         return min(usual * float(2**self.false_alarms), self._options.lease_seconds) + 2 * before * heartbeat

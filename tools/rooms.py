@@ -47,7 +47,7 @@ ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
     "wire": (
         ("formats",),
         ("ids",),
-        ("canonical_json", "cloudevents", "content_encoding", "json_pointers", "times", "uris"),
+        ("backoff", "canonical_json", "cloudevents", "content_encoding", "json_pointers", "times", "uris"),
     ),
 }
 """The rooms of each package, floor by floor; rooms of one floor do not import each other."""

@@ -21,6 +21,7 @@ CALL_TIMEOUT_SECONDS = 10.0
 CLOSE_TIMEOUT_SECONDS = 3.0
 _REFUSED = (AuthenticationError, ClientAuthenticationError, ResourceNotFoundError)
 _REFUSED_WORDS = ("Status code: 404", "not-found", "unauthorized")
+_CUT_OFF_WORDS = "ErrorCondition.SocketError"
 _SHUT_OUT_WORDS = ("amqp:link:stolen", "amqp:resource-limit-exceeded")
 """The first: a reader with an epoch has the partition. The second: five readers without one already have it."""
 
@@ -38,6 +39,11 @@ def problem(error: BaseException) -> str:
 def is_refused(error: BaseException) -> bool:
     """Whether the credentials or the name were not accepted. The hub's condition stands at the end of a long message."""
     return isinstance(error, _REFUSED) or any(word in _text(error) for word in _REFUSED_WORDS)
+
+
+def is_cut_off(error: BaseException) -> bool:
+    """Whether the connection broke or could not be made, as the SDK says at the end of its message."""
+    return _CUT_OFF_WORDS in _text(error)
 
 
 def is_shut_out(error: BaseException) -> bool:

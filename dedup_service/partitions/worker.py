@@ -22,7 +22,8 @@ from dedup_service.ports import Leases, PartitionReader
 from dedup_service.processing.pipeline import Pipeline
 from dedup_service.processing.shared import Shared
 from dedup_service.telemetry import PartitionFigures
-from dedup_service.waiting import Activity, Retrier, Stop
+from dedup_service.waiting import FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, Activity, Retrier, Stop
+from wire.backoff import pause_seconds
 
 IDLE_WAIT_SECONDS = 0.5
 REOPEN_SECONDS = 1.0
@@ -53,6 +54,8 @@ class PartitionWorker:
         self._reading = Dependency(DependencyKind.INPUT_HUB_READING, source.hub.dependency.name, lease.partition_id)
         self._stop = Stop(ports.clock)
         self._reason = "stopped"
+        self._unread_since: float | None = None
+        """When reading failed first, if nothing was read since."""
         self._figures = PartitionFigures()
         self.activity = Activity(ports.clock, self._figures)
         self._retrier = Retrier(ports.clock, ports.telemetry, self._stop, self.activity)
@@ -95,7 +98,7 @@ class PartitionWorker:
             except UnavailableError as error:
                 self.activity.fails(self._clock.monotonic())
                 self._telemetry.unavailable(error.dependency, error.problem)
-                await self._clock.sleep(REOPEN_SECONDS)
+                await self._clock.sleep(self._pause_seconds())
             except HubRecreatedError as error:
                 self._telemetry.hub_recreated(self._label, str(error))
                 pipeline, is_recreated = None, True
@@ -108,6 +111,11 @@ class PartitionWorker:
                 self.activity.fails(self._clock.monotonic())
                 self._telemetry.worker_failed(self._label, error)
                 await self._clock.sleep(REOPEN_SECONDS)
+
+    def _pause_seconds(self) -> float:
+        now = self._clock.monotonic()
+        self._unread_since = now if self._unread_since is None else self._unread_since
+        return pause_seconds(now - self._unread_since, first=FIRST_BACKOFF_SECONDS, most=MAX_BACKOFF_SECONDS)
 
     async def _begin(self, *, is_recreated: bool) -> Pipeline:
         state = await (self._takeover.start_again() if is_recreated else self._takeover.take_over())
@@ -134,8 +142,9 @@ class PartitionWorker:
                 await self._pump(reader, pipeline)
             finally:
                 reader.close()
-        except UnavailableError:
-            await self._check_hub(pipeline)
+        except UnavailableError as error:
+            if not error.cut_off:  # otherwise it is asked once the reader delivers, or when that stays empty
+                await self._check_hub(pipeline)
             raise
 
     async def _pump(self, reader: PartitionReader, pipeline: Pipeline) -> None:
@@ -147,7 +156,7 @@ class PartitionWorker:
                 await self._check_hub(pipeline)
                 is_checked = True
             if events:
-                heard_at = self._clock.monotonic()
+                heard_at, self._unread_since = self._clock.monotonic(), None
                 self._telemetry.available(self._reading)
                 figures.enqueued_ms = max(figures.enqueued_ms, events[0].enqueued_ms - 1)
                 figures.last_enqueued_ms = max(figures.last_enqueued_ms, events[-1].enqueued_ms)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
+import random
 from collections import deque
 from dataclasses import replace
 
+from edge_sender.buffering.backoff import Backoff
 from edge_sender.buffering.batcher import Batcher, Parcel
 from edge_sender.buffering.store import Store
 from edge_sender.counters import Counters
@@ -14,8 +17,11 @@ from edge_sender.ports import Clocks, MessageRefusedError, Uplink, UplinkError
 
 logger = logging.getLogger(__name__)
 
-FIRST_BACKOFF_SECONDS = 0.2
-MAX_BACKOFF_SECONDS = 5.0
+LATE_SECONDS = 1.0
+LATE_SHARE = 3.0
+"""An acknowledgement is late after so long, and after so many times what the slowest of the last ones took."""
+FORGETTING = 0.9
+"""How much of that is remembered with each acknowledgement."""
 MAX_DEFECTS = 10
 """A message is given up after this many unexpected errors."""
 
@@ -45,10 +51,28 @@ class Delivery:
         self._outbox: deque[Parcel] = deque()
         self._in_flight: set[asyncio.Task[None]] = set()
         self._one_at_a_time = asyncio.Lock()
-        self._backoff = FIRST_BACKOFF_SECONDS
+        self._backoff = Backoff(clocks.monotonic, random.random)
+        self._connected = asyncio.Event()
+        self._staying: asyncio.Task[None] | None = None
+        self._waiting_since: dict[int, float] = {}
+        """By number of the send: when it began, if it is not acknowledged yet."""
+        self._sends = itertools.count()
+        self._usual_seconds = 0.0
+
+    @property
+    def can_send(self) -> bool:
+        """False already when an acknowledgement is late, long before the time-out of sends. Peers are told, since one of
+        them may be able to send, and is not needed for long if it was only late."""
+        return self.uplink_is_up and not self._is_late()
+
+    def _is_late(self) -> bool:
+        oldest = min(self._waiting_since.values(), default=None)
+        patience = max(LATE_SECONDS, LATE_SHARE * self._usual_seconds)
+        return oldest is not None and self._monotonic() - oldest > patience
 
     async def run(self) -> None:
-        await self._connect()
+        self._staying = asyncio.create_task(self._stay_connected())
+        await self._connected.wait()
         while True:
             await self._wait_for_work()
             await self._start_complete()
@@ -62,20 +86,28 @@ class Delivery:
             await asyncio.wait(self._in_flight)
 
     async def close(self) -> None:
-        for task in tuple(self._in_flight):
+        tasks = [*self._in_flight, *([] if self._staying is None else [self._staying])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._in_flight, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._uplink.close()
 
-    async def _connect(self) -> None:
+    async def _stay_connected(self) -> None:
+        """Also while there is nothing to send: peers are told whether this gateway could, and a module hears its inputs."""
         while True:
             try:
                 await self._uplink.connect()
+                self._connected.set()
                 self._note_uplink(None)
-                return
+                await self._uplink.lost()
+                self._note_uplink(UplinkError("the connection is lost"))
             except UplinkError as error:
                 self._note_uplink(error)
-                await asyncio.sleep(self._next_backoff())
+            except Exception as error:  # a defect in a library or here: it may pass
+                logger.exception("connecting failed with an unexpected error")
+                self._note_uplink(UplinkError(repr(error)))
+            self._connected.clear()
+            await asyncio.sleep(self._backoff.pause())
 
     async def _wait_for_work(self) -> None:
         deadline = self._batcher.deadline
@@ -132,6 +164,7 @@ class Delivery:
             try:
                 await self._attempt(parcel)
                 self._note_uplink(None)
+                self._backoff.over()
                 return
             except (MessageRefusedError, TooOldError):
                 raise
@@ -151,8 +184,9 @@ class Delivery:
             await self._send(parcel)
             return
         async with self._one_at_a_time:
+            await self._connected.wait()
             if not self.uplink_is_up:
-                await asyncio.sleep(self._next_backoff())
+                await asyncio.sleep(self._backoff.pause())
             await self._send(parcel)
             self._note_uplink(None)
 
@@ -160,11 +194,13 @@ class Delivery:
         """Raises TooOldError for a message that waited too long: a service that has forgotten it would publish it again."""
         if parcel.oldest is not None and self._store.is_too_old(parcel.oldest):
             raise TooOldError
-        await self._uplink.send(parcel.message)
-
-    def _next_backoff(self) -> float:
-        seconds, self._backoff = self._backoff, min(self._backoff * 2, MAX_BACKOFF_SECONDS)
-        return seconds
+        number, began = next(self._sends), self._monotonic()
+        self._waiting_since[number] = began
+        try:
+            await self._uplink.send(parcel.message)
+        finally:
+            del self._waiting_since[number]
+        self._usual_seconds = max(FORGETTING * self._usual_seconds, self._monotonic() - began)
 
     def _note_uplink(self, error: UplinkError | None) -> None:
         """Log changes of state, not every failure."""
@@ -173,5 +209,3 @@ class Delivery:
         elif error is None and not self.uplink_is_up:
             logger.info("the uplink is back")
         self.uplink_is_up = error is None
-        if error is None:
-            self._backoff = FIRST_BACKOFF_SECONDS

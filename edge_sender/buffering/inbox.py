@@ -52,6 +52,8 @@ class Inbox:
         self.pending: SizedDeque[Reading] = SizedDeque(lambda reading: reading.size)
         self.positions: dict[str, str] = {}
         """Position of each source as of its last reading."""
+        self.when_kept: list[Callable[[], None]] = []
+        """To be called once what has arrived before is on disk."""
         self.has_room: Callable[[], bool] = lambda: True
         """Set by the store: False if sources that can wait should."""
         self.options = options
@@ -212,6 +214,12 @@ class SourceIntake:
         observed = self.inbox.runs.observe(sample.source, count, sample.time_ns, opens_epochs=self.rules.opens_epochs)
         self.inbox.count(self.source, sample.source, observed, count.number)
         return count._replace(epoch=count.epoch + observed.epoch)
+
+    def when_kept(self, call: Callable[[], None]) -> None:
+        if self.inbox.pending:
+            self.inbox.when_kept.append(call)
+        else:  # nothing of it is to be kept: another replica sends, or it came before
+            call()
 
     async def room(self) -> None:
         await self.inbox.room()

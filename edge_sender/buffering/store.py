@@ -8,13 +8,14 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 from edge_sender.buffering.disk import Batch, Disk
 from edge_sender.buffering.inbox import Inbox
 from edge_sender.buffering.salvage import SpoolFile
 from edge_sender.buffering.spool import Spool
-from edge_sender.buffering.spool_values import Dropped, Place, Rows, SpoolError, appended, parted
+from edge_sender.buffering.spool_values import Dropped, Place, Rows, SpoolError, SpoolFullError, appended, parted
 from edge_sender.counters import Counters
 from edge_sender.identity.readings import Reading
 
@@ -24,8 +25,9 @@ READ_ROWS = 500
 REMOVED_AT_ONCE = 5_000
 """Rows that one commit removes because the hub has them, so that its log stays small."""
 RETRY_SECONDS = 1.0
-OPEN_SECONDS = 10.0
-"""After this time the sender begins without its spool, which is opened as soon as the disk gets there."""
+ANSWER_SECONDS = 10.0
+"""A disk that takes longer counts as failing: the sender begins, or goes on, without it, until it has answered."""
+NO_ANSWER = f"it has not answered for {ANSWER_SECONDS:g} s"
 FULL_ENOUGH = 0.9
 """Share of the spool's limit above which sources that can wait do so."""
 
@@ -51,7 +53,8 @@ class Store:
         self._taken = 0
         self._ahead: deque[tuple[Place, Reading]] = deque()
         self._committing = asyncio.Lock()
-        self._opening: asyncio.Future[Spool] | None = None
+        self._unanswered: asyncio.Future[Any] | None = None
+        """The call on which the disk was given up, and whose end is waited for."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
         inbox.has_room = lambda: self.size < file.limits.max_bytes * FULL_ENOUGH
         self.committed.set()  # for what a former run left
@@ -92,13 +95,8 @@ class Store:
         """
         if self.opened.is_set():
             return
-        self._opening = asyncio.ensure_future(self._on_disk(self._disk.open))
-        await asyncio.wait({self._opening}, timeout=OPEN_SECONDS)
-        if not self._opening.done():
-            self._note_failure(SpoolError(f"it takes more than {OPEN_SECONDS:.0f} s to open"))
-            return
         try:
-            await self._opening
+            await self._on_disk(self._disk.open)
         except SpoolError as error:
             self._note_failure(error)
         else:
@@ -120,11 +118,13 @@ class Store:
 
     async def commit(self) -> bool:
         """Commit everything that has arrived or was acknowledged, at once. Returns whether the disk accepted it."""
-        if self._opening is not None and not self._opening.done():
-            self.committed.set()  # meanwhile, readings are delivered from memory
-            return False
         async with self._committing:
             self._inbox.arrived.clear()
+            waiting, self._inbox.when_kept = self._inbox.when_kept, []
+            if self._is_silent:
+                _call(waiting)
+                self.committed.set()  # meanwhile, readings are delivered from memory
+                return False
             acknowledged, later = parted(self._acknowledged, REMOVED_AT_ONCE)
             counted, self._inbox.runs.changed = self._inbox.runs.changed, set()
             runs = self._inbox.runs.records(counted)
@@ -134,13 +134,14 @@ class Store:
             self._acknowledged = later
             started = time.monotonic()
             try:
-                dropped, full = await self._on_disk(lambda: self._disk.commit(batch))
+                dropped, full = await self._on_disk(lambda: self._disk.commit(batch), self._committed_late)
             except SpoolError as error:
                 self._acknowledged = acknowledged + self._acknowledged
                 self._put_back(readings, counted, error)
                 return False
             finally:
                 self._counters.commit_seconds += time.monotonic() - started
+                _call(waiting)
             self._note_commit(dropped)
             if full is not None:
                 self._put_back(readings, counted, full)
@@ -175,7 +176,7 @@ class Store:
 
         While the disk fails, readings that it does not accept are handed out from memory, without a place.
         """
-        if not self._ahead and self._spool is not None:
+        if not self._ahead and self._spool is not None and not self._is_silent:
             await self._read_ahead()
         if self._ahead:
             return self._ahead.popleft()
@@ -218,10 +219,40 @@ class Store:
             await self._on_disk(self._disk.close)
         except SpoolError as error:
             logger.warning("the spool could not be closed in order; it is repaired at the next start: %s", error)
-        self._thread.shutdown()
+        if self._is_silent:
+            logger.error("the spool's disk still does not answer: this process ends when it does, or when it is killed")
+        self._thread.shutdown(wait=not self._is_silent)
 
-    async def _on_disk(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+    @property
+    def _is_silent(self) -> bool:
+        """Whether the disk has not answered in time, and still does not: a card that hangs, a server that is gone."""
+        return self._unanswered is not None and not self._unanswered.done()
+
+    async def _on_disk(self, call: Callable[[], T], late: Callable[[T], None] = lambda _: None) -> T:
+        """Raises SpoolError if the disk does not answer in time. Then nothing else is asked of it until it does, and `late`
+        is called with what it says."""
+        if self._is_silent:
+            raise SpoolError(NO_ANSWER)
+        answer = asyncio.get_running_loop().run_in_executor(self._thread, call)
+        await asyncio.wait({answer}, timeout=ANSWER_SECONDS)
+        if not answer.done():
+            self._unanswered = answer
+            answer.add_done_callback(partial(self._answered_late, late))
+            raise SpoolError(NO_ANSWER)
+        return answer.result()
+
+    def _answered_late(self, late: Callable[[T], None], answer: asyncio.Future[T]) -> None:
+        if answer.cancelled():
+            return
+        if (error := answer.exception()) is None:
+            late(answer.result())
+        else:
+            logger.warning("the spool's disk has answered at last, with an error: %s", error)
+        self._inbox.arrived.set()
+
+    def _committed_late(self, answer: tuple[Dropped, SpoolFullError | None]) -> None:
+        """What this commit was about goes into the next one as well: its readings are sent twice at most."""
+        self._note_commit(answer[0])
 
     def _note_failure(self, error: SpoolError | None) -> None:
         """Log changes of state, not every failure."""
@@ -232,3 +263,8 @@ class Store:
         elif error is None and self.is_failing:
             logger.info("the spool's disk works again")
         self.problem = None if error is None else str(error)
+
+
+def _call(calls: list[Callable[[], None]]) -> None:
+    for call in calls:
+        call()

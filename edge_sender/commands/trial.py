@@ -93,6 +93,9 @@ class Trial:
             self.first = observed
         self._observations.put_nowait(observed)
 
+    def when_kept(self, call: Callable[[], None]) -> None:
+        call()
+
     async def room(self) -> None:
         while self._observations.qsize() > MOST_WAITING:
             await asyncio.sleep(ROOM_POLL_SECONDS)

@@ -181,6 +181,9 @@ class CheckedIntake:
             check.observe(sample)
         self.intake.take(sample, position, initial=initial)
 
+    def when_kept(self, call: Callable[[], None]) -> None:
+        self.intake.when_kept(call)
+
     async def room(self) -> None:
         await self.intake.room()
 
@@ -203,6 +206,9 @@ class ProbeIntake:
 
     def take(self, sample: Sample, position: str | None = None, *, initial: bool | None = None) -> None:
         self.comparison.observe(1, sample, self.monotonic())
+
+    def when_kept(self, call: Callable[[], None]) -> None:
+        call()
 
     async def room(self) -> None:
         return

@@ -114,7 +114,9 @@ class SenderCollector(Collector):
         yield GaugeMetricFamily("edge_spool_bytes", "Their bytes on disk.", sender.store.size)
         oldest = sender.store.oldest_seconds() or 0.0
         yield GaugeMetricFamily("edge_spool_oldest_seconds", "How long the oldest of them has waited.", oldest)
-        yield GaugeMetricFamily("edge_uplink_up", "1 unless the last send failed.", float(sender.delivery.uplink_is_up))
+        yield GaugeMetricFamily(
+            "edge_uplink_up", "1 while it is connected and the last send did not fail.", float(sender.delivery.uplink_is_up)
+        )
         yield GaugeMetricFamily("edge_spool_up", "1 unless the spool's disk fails.", float(not sender.store.is_failing))
         up = GaugeMetricFamily("edge_source_up", "1 while the source can deliver.", labels=["source"])
         problems = GaugeMetricFamily(

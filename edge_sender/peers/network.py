@@ -6,8 +6,10 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from edge_sender.peers.beats import REFUSALS, Beats, RefusedError
+from edge_sender.peers.socket_errors import refused, tell_errors
 from edge_sender.ports import Standing
 
 logger = logging.getLogger(__name__)
@@ -30,6 +32,9 @@ class PeerNetwork(asyncio.DatagramProtocol):
         self._heartbeat_seconds = heartbeat_seconds
         self._own: Callable[[], Standing] | None = None
         self._heard: Callable[[Standing], None] | None = None
+        self._gone: Callable[[str], None] | None = None
+        self._names: dict[Address, str] = {}
+        """Who was heard last from each address."""
         self._transport: asyncio.DatagramTransport | None = None
         self._addresses: set[Address] = set()
         self._told: set[str] = set()
@@ -38,9 +43,9 @@ class PeerNetwork(asyncio.DatagramProtocol):
     def refused(self) -> Counter[str]:
         return Counter({reason: self._beats.refused[reason] for reason in REFUSALS})
 
-    async def run(self, own: Callable[[], Standing], heard: Callable[[Standing], None]) -> None:
+    async def run(self, own: Callable[[], Standing], heard: Callable[[Standing], None], gone: Callable[[str], None]) -> None:
         """Send what `own` says, and pass on what peers say, until cancelled."""
-        self._own, self._heard = own, heard
+        self._own, self._heard, self._gone = own, heard, gone
         self._transport = await self._open()
         resolving = asyncio.create_task(self._resolve())
         try:
@@ -67,6 +72,7 @@ class PeerNetwork(asyncio.DatagramProtocol):
             try:
                 transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=self._listen)
                 self.problem = None
+                tell_errors(transport.get_extra_info("socket"))
                 return transport
             except OSError as error:
                 self.problem = f"heartbeats can't be heard on {self._listen[0]} port {self._listen[1]}: {error}"
@@ -92,19 +98,26 @@ class PeerNetwork(asyncio.DatagramProtocol):
         assert self._transport is not None
         return int(self._transport.get_extra_info("socket").family)
 
-    def datagram_received(self, data: bytes, addr: object) -> None:
+    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
         try:
             peer = self._beats.decode(data)
         except RefusedError as error:
             if error.reason in ("forged", "foreign", "same-name"):
                 self._tell(f"a heartbeat from {addr} is refused: {REASONS[error.reason]}")
             return
+        self._names[addr[:2]] = peer.name
         if self._heard is not None:
             self._heard(peer)
 
     def error_received(self, exc: Exception) -> None:
-        """A peer's machine says that nobody listens, or the network is down: the same as silence."""
+        """A peer's machine says that nobody listens, or the network is down, which is the same as silence."""
         logger.debug("a heartbeat was not delivered: %s", exc)
+        if self._transport is None or not isinstance(exc, ConnectionRefusedError):
+            return
+        for address in refused(self._transport.get_extra_info("socket").fileno()):
+            name = self._names.get(address)
+            if name is not None and self._gone is not None:
+                self._gone(name)
 
     def _tell(self, what: str) -> None:
         """Once for each."""

@@ -34,7 +34,11 @@ class EventHubsUplink:
     ) -> None:
         """Raises ValueError, whose message may hold the key, and OSError if the authorities can't be read."""
         self._client = EventHubProducerClient.from_connection_string(
-            connection_string, retry_total=0, auth_timeout=timeout_seconds, **(network or Network()).of_event_hubs()
+            connection_string,
+            retry_total=0,
+            retry_backoff_factor=0,  # whoever sends tries again; even without retries, the SDK would pause before it tells
+            auth_timeout=timeout_seconds,
+            **(network or Network()).of_event_hubs(),
         )
         self._replica = replica
         self._line = Line(timeout_seconds)
@@ -50,6 +54,9 @@ class EventHubsUplink:
     async def connect(self) -> None:
         async with self._in_time("can't connect"):
             await self._client.get_eventhub_properties()
+
+    async def lost(self) -> None:
+        await asyncio.Event().wait()
 
     async def send(self, message: Message) -> None:
         event = EventData(message.body)

@@ -19,6 +19,7 @@ from edge_sender.uplinks.twin import TROUBLE, Twin
 
 logger = logging.getLogger(__name__)
 
+LOOK_SECONDS = 0.1
 MAX_MESSAGE_BYTES = 256 * 1024
 MAX_PROPERTIES_BYTES = 8 * 1024
 """IoT Hub's limit. That of MQTT for a topic, which holds the properties, is higher."""
@@ -102,7 +103,7 @@ class IotUplink:
         try:
             async with asyncio.timeout(self.timeout_seconds):
                 if self.inputs.is_wanted:
-                    await self.inputs.subscribe()
+                    await self.inputs.ask()
                 await self._client.connect()
                 self._is_open, self._heard_at = True, _now()
                 await self.twin.resume(self._client)
@@ -111,6 +112,10 @@ class IotUplink:
             raise UplinkError(f"IoT Hub refused the credentials of this gateway ({error})") from error
         except TROUBLE as error:
             raise UplinkError(f"can't connect: {reason(error)}") from error
+
+    async def lost(self) -> None:
+        while self._connecting.locked() or (self._made is not None and self._made.connected):
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _refused(self) -> None:
         """A device that was assigned elsewhere in the meantime has to ask where."""

@@ -19,8 +19,10 @@ from edge_sender.uplinks.network import Network
 from edge_sender.uplinks.reasons import reason
 from edge_sender.uplinks.twin import TROUBLE
 
-CONNECTION = {"keep_alive": 15, "connection_retry_interval": 2}
-"""In seconds: the MQTT keep-alive, by which a dead connection is noticed, and the pause between attempts to reconnect."""
+CONNECTION = {"keep_alive": 15, "connection_retry_interval": 60}
+"""In seconds: the MQTT keep-alive, by which a dead connection is noticed, and the pause between the SDK's own attempts to
+reconnect, after a first one at once. Whoever sends comes before them. Without these attempts, the SDK would give up what is
+in flight as soon as the connection is lost, and each of these messages would be sent twice."""
 
 
 class Login(Protocol):

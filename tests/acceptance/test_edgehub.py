@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +64,7 @@ def messages(gateway: str) -> Iterator[Any]:
         yield {"MessageType": "ua-data", "MessageId": str(start), "PublisherId": gateway, "Messages": sets}
 
 
-def sender(edge_hub: StandIn, folder: Path, gateway: str) -> SenderProcess:
+def sender(edge_hub: StandIn, folder: Path, gateway: str, **overrides: Any) -> SenderProcess:
     return SenderProcess(
         folder,
         gateway,
@@ -70,6 +72,7 @@ def sender(edge_hub: StandIn, folder: Path, gateway: str) -> SenderProcess:
         document(PLANT),
         EDGE_UPLINK="iot",
         EDGE_CA_FILE=str(edge_hub.ca_file),
+        **overrides,
     )
 
 
@@ -144,3 +147,49 @@ async def clean(edge_hub: StandIn, service: ServiceProcess, senders: dict[str, S
         assert status is not None
         assert not any(status["dropped"].values()), status["dropped"]
     return [reading for event in events for reading in readings_of(event)]
+
+
+@pytest.mark.timeout(120)
+async def test_a_sender_killed_between_receipt_and_commit_gets_everything_again(edge_hub: StandIn, tmp_path: Path) -> None:
+    process = sender(edge_hub, tmp_path, "gw-a", EDGE_SPOOL_COMMIT_SECONDS="3600")
+    try:
+        client = await publisher(edge_hub, "gw-a")
+        await publish(client, list(messages("gw-a"))[:20])
+        taken = 19 * BATCHES["gw-a"]
+        await until(lambda: read_by(process) == taken, process.log_tail())
+        assert sent_by(process) < taken, "all was committed, and this test shows nothing"
+        process.kill()
+        process.environment["EDGE_SPOOL_COMMIT_SECONDS"] = "0.1"
+        process.start()
+        await until(lambda: len(numbers_sent(edge_hub)) == taken, process.log_tail(), 30)
+        await client.shutdown()
+    finally:
+        process.kill()
+    assert numbers_sent(edge_hub) == {*range(taken)}
+
+
+@pytest.mark.timeout(120)
+async def test_a_module_that_has_nothing_to_send_hears_its_inputs_again_after_its_hub_was_away(
+    edge_hub: StandIn, tmp_path: Path
+) -> None:
+    process = sender(edge_hub, tmp_path, "gw-a")
+    bodies = [body for body in messages("gw-a") if "Messages" in body]
+    try:
+        for number, body in enumerate(bodies[:2], 1):
+            client = await publisher(edge_hub, "gw-a")
+            await publish(client, [body])
+            expected = number * BATCHES["gw-a"]
+            await until(partial(lambda count: sent_by(process) == count, expected), process.log_tail(), 30)
+            await client.shutdown()
+            await edge_hub.restart(seconds_down=0.3, keep_log=True)
+    finally:
+        process.kill()
+
+
+def numbers_sent(edge_hub: StandIn) -> set[int]:
+    """Values of all readings that the hub has."""
+    found: set[int] = set()
+    for partition in edge_hub.namespace.hubs["telemetry"].partitions:
+        for entry in partition.entries:
+            found |= {int(value) for value in re.findall(rb'"Value": ?(\d+)', entry.message)}
+    return found

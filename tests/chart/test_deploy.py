@@ -68,7 +68,7 @@ def test_the_spool_outlives_the_container(manifest: dict[str, Any]) -> None:
     for module in modules(manifest).values():
         options = json.loads(module["settings"]["createOptions"])
         assert len(module["settings"]["createOptions"]) <= CREATE_OPTION_LIMIT
-        assert set(options) <= {"HostConfig"}
+        assert set(options) == {"HostConfig"}
     binds = json.loads(modules(manifest)["edge-sender"]["settings"]["createOptions"])["HostConfig"]["Binds"]
     folder = str(Path(EdgeSettings.model_fields["spool_path"].default).parent)
     assert [bind.partition(":")[2] for bind in binds] == [folder]
@@ -128,6 +128,36 @@ def test_what_waits_on_the_way_through_all_of_them_arrives_within_the_services_w
     assert sum(route["timeToLiveSecs"] for route in routes) + spool < Settings.model_fields["window_seconds"].default
 
 
+# --- IoT Edge, with peers
+
+
+def read_manifest(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((DEPLOY / "iot-edge" / name).read_text())["modulesContent"]
+    return content
+
+
+def test_the_manifest_with_peers_has_what_turns_need_and_is_else_the_same(manifest: dict[str, Any]) -> None:
+    with_peers = modules(read_manifest("peers.template.json"))
+    module, single = with_peers.pop("edge-sender"), modules(manifest)
+    given = {name: item["value"] for name, item in module["env"].items()}
+    check_environment(set(given))
+    assert given.items() >= {name: item["value"] for name, item in single.pop("edge-sender")["env"].items()}.items()
+    assert with_peers == single
+    settings = load(**{name.removeprefix(PREFIX).lower(): value for name, value in given.items()})
+    assert settings.ha == "active-passive"
+    assert settings.peer_addresses()
+    ports = json.loads(module["settings"]["createOptions"])["HostConfig"]["PortBindings"]
+    assert ports[f"{settings.peers_port}/udp"] == [{"HostPort": str(settings.peers_port)}]
+
+
+@pytest.mark.parametrize("name", [path.name for path in sorted((DEPLOY / "iot-edge").glob("*.json"))])
+def test_no_modules_log_fills_the_gateways_disk(name: str) -> None:
+    for module in modules(read_manifest(name)).values():
+        assert len(module["settings"]["createOptions"]) <= CREATE_OPTION_LIMIT
+        log = json.loads(module["settings"]["createOptions"])["HostConfig"]["LogConfig"]
+        assert log == {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}
+
+
 # --- Kubernetes
 
 
@@ -140,6 +170,16 @@ def resources(name: str = "edge-sender.yaml") -> list[dict[str, Any]]:
 def test_kubernetes_accepts_the_resources(version: str, name: str) -> None:
     for resource in resources(name):
         kubernetes_validate.validate(resource, version, strict=True)
+
+
+@pytest.mark.parametrize("name", ["edge-sender.yaml", "edge-sender-peers.yaml"])
+def test_a_slow_start_is_waited_for_and_nothing_else_is(name: str) -> None:
+    (workload,) = [one for one in resources(name) if one["kind"] in ("Deployment", "StatefulSet")]
+    (container,) = workload["spec"]["template"]["spec"]["containers"]
+    startup, liveness = container["startupProbe"], container["livenessProbe"]
+    assert startup["httpGet"] == liveness["httpGet"] == {"path": "/healthz", "port": "http"}
+    assert startup["periodSeconds"] * startup["failureThreshold"] >= 60
+    assert "cpu" not in container["resources"]["limits"]
 
 
 def test_senders_that_take_turns_hear_each_other_and_nobody_else_is_let_in() -> None:
@@ -183,13 +223,39 @@ def test_the_deployment_provides_what_its_settings_name() -> None:
 # --- Nomad
 
 
-def test_the_nomad_job_provides_what_its_settings_name() -> None:
-    options = hcl2.SerializationOptions(strip_string_quotes=True)
-    with (DEPLOY / "nomad" / "edge-sender.nomad.hcl").open() as file:
-        (job,) = hcl2.load(file, serialization_options=options)["job"]
-    (group,) = job["edge-sender"]["group"]
-    tasks = {name: task for item in group["edge-sender"]["task"] for name, task in item.items()}
+def nomad_group(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The file, and the job's only group."""
+    with (DEPLOY / "nomad" / f"{name}.nomad.hcl").open() as file:
+        content: dict[str, Any] = hcl2.load(file, serialization_options=hcl2.SerializationOptions(strip_string_quotes=True))
+    (job,) = content["job"]
+    (group,) = job[name]["group"]
+    return content, group["edge-sender"]
+
+
+def nomad_tasks(group: dict[str, Any]) -> dict[str, Any]:
+    return {name: task for item in group["task"] for name, task in item.items()}
+
+
+def test_the_nomad_jobs_that_take_turns_hear_each_other() -> None:
+    content, group = nomad_group("edge-sender-peers")
+    environment = nomad_tasks(group)["edge-sender"]["env"][0]
+    (variable,) = content["variable"]
+    assert environment["EDGE_PEERS"] == "${var.peers}"
+    secrets = {"witness": "a", "peers_key": "a key of some length", "connection_string": "a"}
+    settings = load(ha="active-passive", replica="a", peers=variable["peers"]["default"], uplink="event-hubs", **secrets)
+    (port,) = [item["heartbeat"] for item in group["network"][0]["port"] if "heartbeat" in item]
+    assert (port["static"], port["to"]) == (settings.peers_port, settings.peers_port)
+    assert {address[1] for address in settings.peer_addresses()} == {settings.peers_port}
+    assert group["count"] == len(settings.peer_addresses())
+    assert group["constraint"][0]["operator"] == "distinct_hosts"
+
+
+@pytest.mark.parametrize("name", ["edge-sender", "edge-sender-peers"])
+def test_the_nomad_job_provides_what_its_settings_name(name: str) -> None:
+    _, group = nomad_group(name)
+    tasks = nomad_tasks(group)
     task = tasks["edge-sender"]
+    assert task["logs"][0]["max_files"] * task["logs"][0]["max_file_size"] <= 50
     assert tasks["own-the-spool"]["volume_mount"][0]["destination"] == task["volume_mount"][0]["destination"]
     assert "EDGE_REPLICA" in task["env"][0]
     assert task["config"][0]["image"] == IMAGE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from wire.ids import Sample
@@ -19,6 +20,9 @@ class ListIntake:
     def take(self, sample: Sample, position: str | None = None, *, initial: bool | None = None) -> None:
         self.samples.append(sample)
         self.positions.append(position)
+
+    def when_kept(self, call: Callable[[], None]) -> None:
+        call()
 
     async def room(self) -> None:
         return

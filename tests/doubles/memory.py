@@ -125,7 +125,7 @@ class MemoryReader:
     async def read(self, max_wait_seconds: float) -> list[InputEvent]:
         if self not in self.hub.readers:
             reading = Dependency(DependencyKind.INPUT_HUB_READING, part=self.partition_id)
-            raise UnavailableError(reading, "the reader was disconnected")
+            raise UnavailableError(reading, "the reader was disconnected", cut_off=True)
         events = self.hub.partitions[self.partition_id][self.position : self.position + self.hub.batch_size]
         if self.hub.deaf:
             events = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass, field
 
@@ -14,6 +15,9 @@ class ListUplink:
 
     async def connect(self) -> None:
         return
+
+    async def lost(self) -> None:
+        await asyncio.Event().wait()
 
     async def send(self, message: Message) -> None:
         self.messages.append(message)

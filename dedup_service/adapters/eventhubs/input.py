@@ -20,6 +20,7 @@ from azure.eventhub.amqp import AmqpAnnotatedMessage, AmqpMessageBodyType
 from dedup_service.adapters.azure_errors import (
     CLOSE_TIMEOUT_SECONDS,
     close_quietly,
+    is_cut_off,
     is_refused,
     is_shut_out,
     problem,
@@ -27,7 +28,7 @@ from dedup_service.adapters.azure_errors import (
 )
 from dedup_service.adapters.eventhubs.below_sdk.amqp_types import make_decoding_total, readable, readable_map
 from dedup_service.adapters.eventhubs.below_sdk.decoding import agrees_with_the_sdk, decode
-from dedup_service.adapters.eventhubs.below_sdk.opening import tell_failed_opening
+from dedup_service.adapters.eventhubs.below_sdk.opening import open_without_asking, tell_failed_opening
 from dedup_service.adapters.eventhubs.below_sdk.receiving import receive_directly
 from dedup_service.adapters.eventhubs.below_sdk.values import NotDecodableError
 from dedup_service.core.claims import incarnation_of
@@ -93,6 +94,7 @@ class EventHubInput:
     def open(self, partition_id: str, start: StartPosition, owner_level: int | None) -> PartitionReader:
         client = self._connect()
         tell_failed_opening(client)
+        open_without_asking(client, partition_id)
         if self._receives_directly:
             receive_directly(client, to_input_event)
         reader = EventHubReader(
@@ -167,7 +169,7 @@ class EventHubReader:
         """Ends the reader at the first error: by itself, the SDK would retry without a pause while the hub is away."""
         asyncio.get_running_loop().call_soon(self.receiving.cancel)
         kind = ShutOutError if is_shut_out(error) else UnavailableError
-        self._failure = kind(self._reading, problem(error), refused=is_refused(error))
+        self._failure = kind(self._reading, problem(error), refused=is_refused(error), cut_off=is_cut_off(error))
         await self._batches.put(self._failure)
 
     async def read(self, max_wait_seconds: float) -> list[InputEvent]:

@@ -54,6 +54,11 @@ class EdgeHubSource:
             self._note(None)
 
     def _take(self, message: ModuleMessage, intake: Intake) -> None:
+        """The hub keeps the message until its readings are on disk."""
+        self._take_readings(message, intake)
+        intake.when_kept(message.acknowledge)
+
+    def _take_readings(self, message: ModuleMessage, intake: Intake) -> None:
         if message.input != self._input:
             self._skip(Misfit("other-input", f"a route leads into the input {message.input!r}, which is no source's"))
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -30,12 +31,13 @@ class End:
     def __init__(self, name: str, port: int, peer_port: int, key: bytes = KEY) -> None:
         self.own = Standing(name, False, False, True, True, True, frozenset({"x"}))
         self.heard: list[Standing] = []
+        self.gone: list[str] = []
         beats = Beats(key, "line-1", name, f"session of {name}")
         self.network = PeerNetwork(beats, ("127.0.0.1", port), [("localhost", peer_port)], HEARTBEAT)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.network.run(lambda: self.own, self.heard.append))
+        task = asyncio.create_task(self.network.run(lambda: self.own, self.heard.append, self.gone.append))
         try:
             yield
             assert not task.done()
@@ -84,3 +86,17 @@ async def test_a_port_that_is_taken_is_named_and_waited_for(ports: tuple[int, in
             assert f"port {ports[0]}" in str(a.network.problem)
             taken.close()
             await until(lambda: len(a.heard) > 0 and a.network.problem is None, "the port is not used once it is free")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell")
+async def test_a_machine_whose_process_was_killed_says_so(ports: tuple[int, int]) -> None:
+    a, b = End("a", ports[0], ports[1]), End("b", ports[1], ports[0])
+    async with a.running():
+        async with b.running():
+            await until(lambda: len(a.heard) > 0 and len(b.heard) > 0, "they do not hear each other")
+            assert a.gone == []
+        await until(lambda: a.gone[-1:] == ["b"], "nothing is said of it")
+        a.gone.clear()
+        async with b.running():
+            count = len(a.heard)
+            await until(lambda: len(a.heard) > count, "it is not heard again")

@@ -40,7 +40,7 @@ class Line:
     problem: str | None = None
     refused: Mapping[str, int] = field(default_factory=dict)
 
-    async def run(self, own: Callable[[], Standing], heard: Callable[[Standing], None]) -> None:
+    async def run(self, own: Callable[[], Standing], heard: Callable[[Standing], None], gone: Callable[[str], None]) -> None:
         raise NotImplementedError("the test calls say and hear")
 
     def announce(self) -> None:
@@ -54,6 +54,8 @@ class Replica:
         self.is_running, self.is_frozen = True, False
         self.down: set[str] = set()
         self.can_send = True
+        self.is_late = False
+        """Whether its hub has not acknowledged what it sent, and it goes on trying."""
         self.lives = 0
         self.start()
 
@@ -94,7 +96,7 @@ class Replica:
             self.election.is_sending(),
             self.election.holds,
             self.is_fit(),
-            self.can_send,
+            self.can_send and not self.is_late,
             self.is_ready(),
             frozenset(SOURCES) - self.down,
         )
@@ -292,6 +294,46 @@ async def test_a_sender_that_cannot_send_is_replaced_by_one_that_can() -> None:
     plant.replicas["a"].can_send = True
     await plant.play(120)
     assert plant.senders() == ["b"]
+
+
+async def test_one_whose_hub_does_not_answer_is_helped_at_once_and_goes_on_when_it_does() -> None:
+    plant = await settled("a", "b")
+    a, b = plant.replicas["a"], plant.replicas["b"]
+    alarms: list[int] = []
+    for _ in range(3):
+        a.is_late = True
+        assert await until_sending(plant, ["a", "b"], 5) <= 2 * HEARTBEAT * 2 ** len(alarms) + STEP
+        a.is_late = False
+        await until_sending(plant, ["a"], 1)
+        alarms.append(b.company.turns.false_alarms)
+    assert alarms == [1, 2, 3], "each false alarm makes it more patient"
+    assert plant.lost() == []
+
+
+async def test_two_that_lost_the_same_hub_do_not_take_turns() -> None:
+    plant = await settled("a", "b")
+    a, b = plant.replicas["a"], plant.replicas["b"]
+    a.is_late = True
+    await until_sending(plant, ["a", "b"], 5)
+    b.is_late = True
+    await until_sending(plant, ["a"], 1)
+    changes = len(b.roles)
+    await plant.play(60)
+    assert len(b.roles) == changes
+
+
+async def test_a_machine_that_says_that_its_process_is_gone_is_believed_when_the_next_heartbeat_is_missing() -> None:
+    plant = await settled("a", "b")
+    b = plant.replicas["b"].company
+    for _ in range(100):  # anybody could say so
+        b.gone("a")
+        await plant.play(STEP)
+    assert plant.senders() == ["a"]
+    plant.replicas["a"].is_running = False
+    await plant.play(STEP)
+    b.gone("a")
+    assert await until_sending(plant, ["b"], 5) <= 2 * HEARTBEAT
+    assert plant.lost() == []
 
 
 async def test_a_process_that_was_frozen_leaves_it_to_its_successor_at_once() -> None:

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from edge_sender.buffering import backoff, store
 from edge_sender.buffering import delivery as module
-from edge_sender.buffering import store
 from edge_sender.buffering.batcher import BatchLimits
 from edge_sender.buffering.inbox import Inbox, IntakeOptions
 from edge_sender.buffering.salvage import SpoolFile
@@ -57,6 +57,9 @@ class FakeUplink:
     async def connect(self) -> None:
         await self.gate.wait()
 
+    async def lost(self) -> None:
+        await asyncio.Event().wait()
+
     async def send(self, message: Message) -> None:
         await self.gate.wait()
         self.attempts.append(message)
@@ -80,8 +83,8 @@ def payloads(message: Message) -> list[Any]:
 
 @pytest.fixture(autouse=True)
 def _no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FIRST_BACKOFF_SECONDS", 0.001)
-    monkeypatch.setattr(module, "MAX_BACKOFF_SECONDS", 0.001)
+    monkeypatch.setattr(backoff, "FIRST_SECONDS", 0.001)
+    monkeypatch.setattr(backoff, "MOST_SECONDS", 0.001)
 
 
 def make(
@@ -136,6 +139,59 @@ async def test_a_retry_sends_the_same_bytes_and_ids() -> None:
     await play(sender, source, 1, lambda: bool(uplink.delivered))
     assert uplink.attempts == [uplink.delivered[0]] * 3
     assert (sender.counters.retries, sender.counters.sent_readings) == (2, 1)
+
+
+async def test_a_lost_connection_is_made_again_while_there_is_nothing_to_send() -> None:
+    class Losing(FakeUplink):
+        connections = 0
+
+        async def connect(self) -> None:
+            self.connections += 1
+            if self.connections in (2, 3):
+                raise UplinkError("the hub is away")
+
+        async def lost(self) -> None:
+            if self.connections > 1:
+                await asyncio.Event().wait()
+
+    uplink = Losing()
+    sender, source = make(uplink)
+    seen: list[bool] = []
+
+    def is_back() -> bool:
+        seen.append(sender.delivery.uplink_is_up)
+        return uplink.connections == 4
+
+    await play(sender, source, 0, is_back)
+    assert False in seen
+    assert sender.delivery.uplink_is_up
+
+
+async def test_an_acknowledgement_that_is_late_is_told_before_the_send_has_failed() -> None:
+    class Connected(FakeUplink):
+        async def connect(self) -> None:
+            return
+
+    uplink, now = Connected(), [0.0]
+    told: list[bool] = []
+    sender, source = make(uplink)
+    delivery = sender.delivery
+    delivery._monotonic = lambda: now[0]
+
+    def is_done() -> bool:
+        if delivery._waiting_since and not told:
+            told.append(delivery.can_send)
+            now[0] += module.LATE_SECONDS + 0.1
+            told.append(delivery.can_send)
+            uplink.gate.set()
+        return bool(uplink.delivered)
+
+    await play(sender, source, 1, is_done)
+    assert told == [True, False]
+    assert (delivery.uplink_is_up, delivery.can_send) == (True, True)
+    delivery._waiting_since[0] = now[0]
+    now[0] += module.LATE_SHARE * module.LATE_SECONDS
+    assert delivery.can_send, "the line is slow, as it was"
 
 
 async def test_readings_taken_before_the_uplink_is_up_are_sent_in_order() -> None:
@@ -282,7 +338,7 @@ async def test_a_spool_that_cannot_be_opened_is_bypassed_and_opened_later_with_a
 
 async def test_a_spool_that_takes_long_to_open_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its thread is busy with the disk; health, sources and delivery go on."""
-    monkeypatch.setattr(store, "OPEN_SECONDS", 0.0)
+    monkeypatch.setattr(store, "ANSWER_SECONDS", 0.05)
     is_open = threading.Event()
 
     @dataclass(frozen=True)
@@ -298,7 +354,7 @@ async def test_a_spool_that_takes_long_to_open_keeps_nobody_waiting(monkeypatch:
 
     def is_done() -> bool:
         if len(uplink.delivered) == 5 and not is_open.is_set():
-            assert any("more than 0 s to open" in problem for problem in problems(sender))
+            assert any(store.NO_ANSWER in problem for problem in problems(sender))
             is_open.set()
         return sender.store.opened.is_set()
 

@@ -43,6 +43,9 @@ class Hub:
     async def connect(self) -> None:
         return
 
+    async def lost(self) -> None:
+        await asyncio.Event().wait()
+
     async def send(self, message: Message) -> None:
         self.readings += json.loads(message.body)
 

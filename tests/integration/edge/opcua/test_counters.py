@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -29,6 +30,9 @@ class Sent:
 
     async def connect(self) -> None:
         return
+
+    async def lost(self) -> None:
+        await asyncio.Event().wait()
 
     async def send(self, message: Message) -> None:
         for part in json.loads(message.body):

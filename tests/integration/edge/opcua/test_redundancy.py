@@ -335,6 +335,9 @@ class ListUplink:
     async def connect(self) -> None:
         return
 
+    async def lost(self) -> None:
+        await asyncio.Event().wait()
+
     async def send(self, message: Message) -> None:
         self.sent += [(part["id"], part["data"]["value"]) for part in json.loads(message.body)]
 

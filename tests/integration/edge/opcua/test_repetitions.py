@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,6 +25,9 @@ class ListUplink:
 
     async def connect(self) -> None:
         return
+
+    async def lost(self) -> None:
+        await asyncio.Event().wait()
 
     async def send(self, message: Message) -> None:
         self.sent += [(part["source"].rpartition("=")[2], part["data"]["value"]) for part in json.loads(message.body)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sandbox.drill.figures import NS_PER_SECOND, Arrival, ReadingKey, Window, at_full_delay, cost, longest_silence
 from sandbox.drill.patterns import FAULTS, PATTERNS, chosen, shortest_scale
 
@@ -62,3 +64,10 @@ def test_every_modelled_delay_has_a_source_and_names_are_unique() -> None:
     assert len({pattern.name for pattern in PATTERNS}) == len(PATTERNS)
     assert len({fault.name for fault in FAULTS}) == len(FAULTS)
     assert not any("-" in pattern.name for pattern in PATTERNS)  # a device is `pattern-number`
+
+
+def test_the_page_counts_the_patterns_and_their_senders() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "sandbox.md").read_text()
+    senders = sum(pattern.replicas for pattern in PATTERNS)
+    assert (len(PATTERNS), senders) == (9, 15)
+    assert "Nine patterns of high availability at once: fifteen senders" in page

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import subprocess
 import time
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,8 +18,7 @@ from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
 from sandbox.hub import sas
 from sandbox.hub.namespace import POLICY
 from sandbox.hub.stand_in import EXPIRE_INTERVAL_SECONDS, HubOptions, StandIn
-from sandbox.peers.node import install_node_packages
-from tests.support import golang, hub, peers
+from tests.support import hub, peers
 
 
 @pytest.fixture
@@ -195,18 +191,6 @@ async def test_an_unknown_hub(telemetry: str) -> None:
             await client.get_eventhub_properties()
 
 
-async def opening(connection_string: str, group: str = "dedup", **options: Any) -> None:
-    """Opens a receiver of the SDK, which reads nothing. Through the public interface, errors of this are never told."""
-    client: Any = EventHubConsumerClient.from_connection_string(connection_string, group, retry_total=0)
-    async with client:
-        options = {"partition_id": "0", "event_position": "-1", **options}
-        consumer = client._create_consumer(group, on_event_received=None, **options)
-        try:
-            await consumer._open()
-        finally:
-            await consumer.close()
-
-
 @pytest.mark.parametrize(
     ("options", "condition", "text"),
     [
@@ -236,7 +220,7 @@ async def test_a_receiver_is_refused_with_the_condition_and_the_words_of_event_h
     telemetry: str, options: dict[str, Any], condition: str, text: str
 ) -> None:
     with pytest.raises(AMQPLinkError) as raised:
-        await opening(telemetry, **options)
+        await hub.opening(telemetry, **options)
     named = raised.value.condition
     assert (named.decode() if isinstance(named, bytes) else named.value.decode()) == condition
     assert text in str(raised.value)
@@ -294,12 +278,12 @@ async def test_a_policy_gives_its_rights_and_no_others() -> None:
     stand_in = StandIn(HubOptions(amqp_port=0, mqtt_port=None, policies={"reader": frozenset({"Listen"})}))
     await stand_in.start()
     try:
-        await opening(stand_in.connection_string("telemetry", "reader"))
+        await hub.opening(stand_in.connection_string("telemetry", "reader"))
         with pytest.raises(EventHubError, match=r"'Send' claim\(s\) are required"):
             await hub.send(stand_in.connection_string("telemetry", "reader"), [hub.event("x")])
         await hub.send(stand_in.connection_string("telemetry", "SendOnly"), [hub.event("x")])
         with pytest.raises(AMQPLinkError, match=r"'Listen' claim\(s\) are required"):
-            await opening(stand_in.connection_string("telemetry", "SendOnly"))
+            await hub.opening(stand_in.connection_string("telemetry", "SendOnly"))
     finally:
         await stand_in.stop()
 
@@ -350,7 +334,7 @@ async def test_a_link_ends_with_its_token_unless_the_client_renews_it(stand_in: 
         assert "Code: RenewToken. Details: Unauthorized access. 'Listen' claim(s) are required" in errors[0]
 
 
-# --- load balancing, and another language
+# --- load balancing
 
 
 async def test_two_processors_share_the_partitions_and_hand_them_over(telemetry: str, azurite: str) -> None:
@@ -397,32 +381,3 @@ async def test_two_processors_share_the_partitions_and_hand_them_over(telemetry:
     owned["a"].clear()
     await until(0, 4)
     await stop("b")
-
-
-@pytest.mark.timeout(golang.BUILD_SECONDS + 60)
-async def test_the_go_sdk_sends_and_reads(telemetry: str, tmp_path: Path) -> None:
-    program = await asyncio.to_thread(golang.build, golang.PEER, tmp_path)
-    command = [str(program), telemetry, "dedup", "1", "3"]
-    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    seen: Any = json.loads(done.stdout)
-    assert (seen["Hub"]["Name"], seen["Hub"]["PartitionIDs"]) == ("telemetry", ["0", "1", "2", "3"])
-    assert (seen["State"]["LastEnqueuedSequenceNumber"], seen["State"]["IsEmpty"]) == (2, False)
-    assert [event["Body"] for event in seen["FromStart"]] == ["go-0", "go-1", "go-2"]
-    assert [event["MessageID"] for event in seen["AfterNumber"]] == ["go-1", "go-2"]
-    assert seen["FromStart"][2]["Properties"] == {"number": 2, "text": "ä"}
-
-
-async def test_the_javascript_sdk_sends_and_reads(telemetry: str) -> None:
-    await asyncio.to_thread(install_node_packages)
-    await hub.send(telemetry, [hub.event('{"from":"python"}', "application/json", n=1)], "1")
-    seen: Any = await asyncio.to_thread(peers.run_node, "event_hubs.mjs", telemetry, "dedup", "1", "3")
-    assert seen["partitionIds"] == ["0", "1", "2", "3"]
-    assert [event["sequenceNumber"] for event in seen["events"]] == [0, 1, 2, 3, 4]
-    assert seen["events"][1]["body"] == {"i": 0}
-    assert seen["events"][1]["properties"] == {"number": 0, "text": "ä"}
-    assert seen["events"][1]["messageId"] == "js-0"
-    assert seen["events"][4]["body"] == [0, 255, 1]
-    received = await hub.receive(telemetry, "1", 5)
-    assert received[1].message_id == "js-0"
-    assert received[1].body_as_json() == {"i": 0}

@@ -6,7 +6,7 @@ https://learn.microsoft.com/azure/iot-hub/iot-hub-devguide-quotas-throttling
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 
 BURST_SECONDS = 1.0
 """What comes in one burst is taken at once. IoT Hub is more patient: a minute or two."""
@@ -72,11 +72,18 @@ TIERS = {
 """What an IoT hub does per second with each unit, and at least, however few units it has."""
 
 
+@dataclass(slots=True)
 class IotHubUnits:
-    """The units of an IoT hub. Sends of devices wait in a queue of limited length; twin requests do not wait."""
+    """The units of an IoT hub, as rates a second. Sends wait in a queue of limited length; twin requests do not wait."""
 
-    def __init__(self, sends: float, twin_reads: float, twin_updates: float) -> None:
-        """So many of each per second."""
+    sends: InitVar[float]
+    twin_reads: InitVar[float]
+    twin_updates: InitVar[float]
+    _sends: Allowance = field(init=False)
+    _twin_reads: Allowance = field(init=False)
+    _twin_updates: Allowance = field(init=False)
+
+    def __post_init__(self, sends: float, twin_reads: float, twin_updates: float) -> None:
         self._sends = Allowance(sends)
         self._twin_reads = Allowance(twin_reads)
         self._twin_updates = Allowance(twin_updates)

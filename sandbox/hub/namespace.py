@@ -14,12 +14,15 @@ from enum import StrEnum
 from sandbox.hub import sas
 from sandbox.hub.certificates import ClientCertificate
 from sandbox.hub.log import Hub
+from sandbox.hub.throttling import Throughput
 
 POLICY = "RootManageSharedAccessKey"
 LISTEN, SEND = "Listen", "Send"
 MANAGE = "Manage"
 RIGHTS = frozenset({LISTEN, SEND, MANAGE})
-POLICIES = {POLICY: RIGHTS, "SendOnly": frozenset({SEND})}
+SERVICE = "service"
+"""The access policy of an IoT hub that may read the messages of its devices."""
+POLICIES = {POLICY: RIGHTS, "SendOnly": frozenset({SEND}), SERVICE: frozenset({LISTEN})}
 """The rights of each access policy that there always is; all have the namespace's key."""
 
 
@@ -86,6 +89,8 @@ class Namespace:
     iot_hub_name: str = "sandbox.azure-devices.net"
     check_jwt: Callable[[str], float] | None = None
     """Checks tokens of Entra ID, if they are accepted. Returns the expiry (s since the epoch); raises SasError."""
+    throughput: Throughput | None = None
+    """The throughput units of all hubs; None: nothing is throttled."""
 
     def hub(self, name: str) -> Hub | None:
         return next((hub for hub in self.hubs.values() if hub.name.lower() == name.lower()), None)

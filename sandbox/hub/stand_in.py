@@ -16,6 +16,7 @@ import trustme
 
 from sandbox.hub import certificates, http
 from sandbox.hub.amqp_face.broker import Broker
+from sandbox.hub.amqp_face.redirect import Endpoint
 from sandbox.hub.control import Control
 from sandbox.hub.enrollments import Enrollment, Enrollments
 from sandbox.hub.entra import JwtKey
@@ -23,7 +24,8 @@ from sandbox.hub.log import DEFAULT_RETENTION_SECONDS, Hub
 from sandbox.hub.mqtt_face.face import MqttFace
 from sandbox.hub.mqtt_face.routes import Route
 from sandbox.hub.mqtt_face.telemetry import MAX_D2C_BYTES
-from sandbox.hub.namespace import POLICIES, POLICY, Authentication, Device, Namespace, device_key, new_key
+from sandbox.hub.namespace import POLICIES, POLICY, SERVICE, Authentication, Device, Namespace, device_key, new_key
+from sandbox.hub.throttling import IotHubUnits, Throughput
 from sandbox.hub.websocket import OverWebSocket
 
 EXPIRE_INTERVAL_SECONDS = 1.0
@@ -71,6 +73,10 @@ class HubOptions:
     """Further access policies, by name, with their rights (`Listen`, `Send`, `Manage`) and the same key."""
     entra_key: bytes | None = field(default=None, repr=False)
     """An RSA public key (PEM) or a secret, which verifies tokens of Entra ID; default: such tokens are refused."""
+    throughput_units: int | None = None
+    """Which all hubs share; None: nothing is throttled."""
+    iot_hub_units: IotHubUnits | None = None
+    """By which devices are throttled; None: not at all."""
 
     @property
     def name(self) -> str:
@@ -101,8 +107,11 @@ class StandIn:
 
     def __init__(self, options: HubOptions) -> None:
         self.options = options
+        self.telemetry = TELEMETRY if TELEMETRY in options.hubs else next(iter(options.hubs))
         hubs = {name: self._hub(name, count) for name, count in options.hubs.items()}
         self.namespace = Namespace(hubs, options.key or new_key(), {**POLICIES, **options.policies})
+        if options.throughput_units is not None:
+            self.namespace.throughput = Throughput(options.throughput_units)
         if options.entra_key is not None:
             self.namespace.check_jwt = JwtKey(options.entra_key).check
         self._tls_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -115,10 +124,10 @@ class StandIn:
         self.mqtt_port = options.mqtt_port
         self.control_port = options.control_port
         self.ca_file: Path | None = None
-        self._broker = Broker(self.namespace)
+        self._broker = Broker(self.namespace, self._endpoint)
         self._listeners: list[Listener] = []
-        telemetry = TELEMETRY if TELEMETRY in hubs else next(iter(hubs))
-        self._mqtt = MqttFace(self.namespace, self.enrollments, telemetry, options.routes)
+        self._mqtt = MqttFace(self.namespace, self.enrollments, self.telemetry, options.routes, options.iot_hub_units)
+        self._fail_overs = 0
         self._control: asyncio.Server | None = None
         self._expiry: asyncio.Task[None] | None = None
 
@@ -128,7 +137,7 @@ class StandIn:
             partition_count,
             {*self.options.consumer_groups, *consumer_groups},
             retention_seconds=self.options.retention_seconds,
-            max_message_size=MAX_D2C_BYTES if name == TELEMETRY else 1024 * 1024,
+            max_message_size=MAX_D2C_BYTES if name == self.telemetry else 1024 * 1024,
         )
 
     def _make_identities(self, options: HubOptions) -> None:
@@ -200,6 +209,26 @@ class StandIn:
         if self.namespace.devices.pop(path, None) is None:
             raise LookupError(f"there is no device {path!r}")
         self._mqtt.remove(path)
+
+    def fail_over(self) -> str:
+        """Act as an IoT hub that fails over to another region. Returns the new Event Hubs-compatible name.
+
+        Its endpoint gets another name, and what was in the old one can't be read any more. Devices are disconnected once,
+        and find their twins unchanged.
+        """
+        self._fail_overs += 1
+        old, self.telemetry = self.telemetry, f"{TELEMETRY}-region-{self._fail_overs + 1}"
+        hub = self.namespace.hubs[old]
+        self.create_hub(self.telemetry, len(hub.partitions), hub.consumer_groups)
+        self._mqtt.send_to(self.telemetry)
+        self.remove_hub(old)
+        self._mqtt.disconnect_all()
+        return self.telemetry
+
+    def _endpoint(self) -> Endpoint:
+        """Where the messages of devices are read; over TLS if it is served."""
+        scheme, port = ("amqps", self.amqps_port) if self.amqps_port else ("amqp", self.amqp_port)
+        return Endpoint(scheme, self.options.name, port, self.telemetry)
 
     async def restart(self, *, seconds_down: float, keep_log: bool) -> None:
         """Act as a hub that was unavailable (`keep_log`), or that was recreated under its old name."""
@@ -280,6 +309,12 @@ class StandIn:
             f"SharedAccessKey={self.namespace.key};EntityPath={hub};UseDevelopmentEmulator=true"
         )
 
+    @property
+    def iot_hub_connection_string(self) -> str:
+        """Of the IoT hub itself, as services use it that follow a redirect."""
+        host = f"{host_of(self.options.name)}:{self.amqp_port}"
+        return f"HostName={host};SharedAccessKeyName={SERVICE};SharedAccessKey={self.namespace.key}"
+
     def device_connection_string(self, path: str) -> str:
         device = self.namespace.devices[path]
         module = f";ModuleId={device.module_id}" if device.module_id else ""
@@ -323,6 +358,8 @@ class StandIn:
             "control": f"http://{host_of(self.options.name)}:{self.control_port}" if self.control_port else None,
             "ca_file": str(self.ca_file) if self.ca_file else None,
             "policies": {name: sorted(rights) for name, rights in self.namespace.policies.items()},
+            "iot_hub": self.iot_hub_connection_string,
+            "telemetry": self.telemetry,
             "connection_strings": {name: self.connection_string(name) for name in self.namespace.hubs},
             "devices": {path: self.device_connection_string(path) for path in self.namespace.devices},
             "provisioning": self._describe_provisioning(),

@@ -1,5 +1,5 @@
 // Speaks to a hub through the Go SDK and prints what it saw as one JSON line.
-// Usage: event-hubs CONNECTION_STRING CONSUMER_GROUP PARTITION EVENT_COUNT
+// Usage: event-hubs CONNECTION_STRING CONSUMER_GROUP PARTITION EVENT_COUNT BUSY_CONNECTION_STRING
 package main
 
 import (
@@ -13,7 +13,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azeventhubs/v2"
 )
 
-const deadline = 30 * time.Second
+const deadline = 60 * time.Second
 
 type event struct {
 	Body           string
@@ -27,6 +27,7 @@ type seen struct {
 	State       azeventhubs.PartitionProperties
 	FromStart   []event
 	AfterNumber []event
+	Refusals    map[string]string
 }
 
 func main() {
@@ -49,6 +50,7 @@ func main() {
 	saw.AfterNumber = receive(ctx, consumer, os.Args[3], count-1, azeventhubs.StartPosition{SequenceNumber: &zero})
 	check(producer.Close(ctx))
 	check(consumer.Close(ctx))
+	saw.Refusals = refusals(ctx, os.Args[1], os.Args[2], os.Args[3], os.Args[5])
 	check(json.NewEncoder(os.Stdout).Encode(saw))
 }
 

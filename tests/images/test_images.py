@@ -148,6 +148,7 @@ def test_the_other_images_start(images: dict[str, Image], tmp_path_factory: pyte
     ports = ["--amqp-port", "0", "--mqtt-port", "-1"]
     with subprocess.Popen([program, *image.command, *ports], stdout=subprocess.PIPE, **options) as process:
         assert process.stdout is not None
-        assert json.loads(process.stdout.readline())["ready"] is True
+        described = json.loads(process.stdout.readline())
+        assert described["connection_strings"]["telemetry"].startswith("Endpoint=sb://localhost:")
         process.terminate()
         assert process.wait(30) == 0

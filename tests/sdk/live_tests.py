@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,6 +71,8 @@ class Result:
     passed: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    passed_alone: list[str] = field(default_factory=list)
+    """Failed beside others and passed alone: many wait for a fixed time, which is too short where the machine is busy."""
 
     def unexplained(self) -> set[str]:
         """Tests that were left out for no known reason."""
@@ -77,12 +80,25 @@ class Result:
 
     def __str__(self) -> str:
         lines = [f"{len(self.passed)} passed, {len(self.failed)} failed, {len(self.skipped)} left out"]
+        lines += [f"  passed only alone: {name}" for name in sorted(self.passed_alone)]
         lines += [f"  left out: {name}: {reason}" for name, reason in sorted(self.skipped.items())]
         lines += [f"  FAILED {name}: {text}" for name, text in sorted(self.failed.items())]
         return "\n".join(lines)
 
 
-def run(tests: Path, to: Path, *options: str, workers: int = WORKERS) -> Result:
+def run_all(tests: Path, to: Path) -> Result:
+    """Beside each other; those that fail, once more alone."""
+    result = run(tests, to)
+    if result.failed:
+        again = run(tests, to, workers=1, names=result.failed)
+        result.passed_alone = again.passed
+        result.passed += again.passed
+        result.failed = again.failed
+    return result
+
+
+def run(tests: Path, to: Path, *options: str, workers: int = WORKERS, names: Iterable[str] = FOLDERS) -> Result:
+    """Run folders, or tests with these names, `workers` at a time."""
     report = to / "report.json"
     report.unlink(missing_ok=True)
     environment = {
@@ -93,7 +109,7 @@ def run(tests: Path, to: Path, *options: str, workers: int = WORKERS) -> Result:
     }
     command = [sys.executable, "-m", "pytest", "-c", os.devnull, f"--rootdir={tests}", "--import-mode=importlib"]
     command += ["-p", "tests.sdk.plugin", "-p", "no:cacheprovider", "-n", str(workers), "--dist", "worksteal", "-q"]
-    command += ["--timeout=400", "--tb=short", *options, *(str(tests / name) for name in FOLDERS)]
+    command += ["--timeout=400", "--tb=short", *options, *(str(tests / name) for name in names)]
     done = subprocess.run(command, cwd=tests, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert report.exists(), done.stdout + done.stderr
     return Result(**json.loads(report.read_text()))
@@ -101,7 +117,7 @@ def run(tests: Path, to: Path, *options: str, workers: int = WORKERS) -> Result:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        result = run(fetch(Path(folder)), Path(folder))
+        result = run_all(fetch(Path(folder)), Path(folder))
     print(result)
     raise SystemExit(bool(result.failed or result.unexplained()))
 

@@ -11,7 +11,7 @@ from azure.eventhub import EventData
 from azure.eventhub.aio import EventHubConsumerClient, EventHubProducerClient, PartitionContext
 
 from sandbox.amqp.codec import decode
-from sandbox.amqp.messages import APPLICATION_PROPERTIES, BareMessage, data_section, section, sections
+from sandbox.amqp.messages import APPLICATION_PROPERTIES, DATA, BareMessage, data_section, section, sections
 
 TIMEOUT_SECONDS = 30.0
 BATCH = "application/cloudevents-batch+json"
@@ -73,6 +73,18 @@ async def receive(
     return received
 
 
+async def opening(connection_string: str, group: str = "dedup", **options: Any) -> None:
+    """Opens a receiver of the SDK, which reads nothing. Through the public interface, errors of this are never told."""
+    client: Any = EventHubConsumerClient.from_connection_string(connection_string, group, retry_total=0)
+    async with client:
+        options = {"partition_id": "0", "event_position": "-1", **options}
+        consumer = client._create_consumer(group, on_event_received=None, **options)
+        try:
+            await consumer._open()
+        finally:
+            await consumer.close()
+
+
 async def read_all(connection_string: str) -> list[EventData]:
     """Everything in the hub now."""
     async with EventHubConsumerClient.from_connection_string(connection_string, "dedup") as client:
@@ -117,3 +129,11 @@ def encoded_reading(message: bytes) -> tuple[str, str]:
             properties = decode(message, value_at)[0]
             return str(properties["cloudEvents_source"]), str(properties["cloudEvents_id"])
     raise ValueError("the message has no application properties")
+
+
+def encoded_body(message: bytes) -> bytes:
+    """The body of a stored message with one data section."""
+    for code, _, value_at, _ in sections(message):
+        if code == DATA:
+            return bytes(decode(message, value_at)[0])
+    raise ValueError("the message has no data section")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
@@ -17,6 +18,7 @@ from sandbox.amqp.performatives import AmqpError, field
 from sandbox.hub import sas
 from sandbox.hub.amqp_face.connection import Connection, Link, Session, address
 from sandbox.hub.amqp_face.links import EventsIn, EventsOut, Requests, Responses
+from sandbox.hub.amqp_face.redirect import IOT_HUB, Endpoint, is_iot_hubs, redirect
 from sandbox.hub.log import BeyondTheEndError, Hub, Partition, Selector
 from sandbox.hub.namespace import LISTEN, SEND, Namespace
 
@@ -30,13 +32,16 @@ UNAUTHORIZED = "amqp:unauthorized-access"
 EPOCH = "com.microsoft:epoch"
 RECEIVER_NAME = "com.microsoft:receiver-name"
 RUNTIME_METRICS = "com.microsoft:enable-receiver-runtime-metric"
+IDEMPOTENT = "com.microsoft:idempotent-producer"
 _SELECTOR = re.compile(r"amqp\.annotation\.x-opt-(offset|sequence-number|enqueued-time)\s*(>=|>)\s*'([^']*)'")
 _SELECTOR_FIELD = {"offset": "offset", "sequence-number": "sequence_number", "enqueued-time": "enqueued_ms"}
 
 
 class Broker:
-    def __init__(self, namespace: Namespace) -> None:
+    def __init__(self, namespace: Namespace, iot_hub: Callable[[], Endpoint]) -> None:
+        """`iot_hub` tells the endpoint to which readers of the IoT hub's messages are redirected."""
         self._namespace = namespace
+        self._iot_hub = iot_hub
         self._receivers: dict[tuple[str, str, str], set[EventsOut]] = {}
         self._connections: set[Connection] = set()
 
@@ -72,6 +77,8 @@ class Broker:
             self._attach_node(session, fields, node, client_receives)
             return
         _require_authorized(session.connection, node, LISTEN if client_receives else SEND)
+        if client_receives and is_iot_hubs(node):
+            raise redirect(self._iot_hub())
         if client_receives:
             self._attach_consumer(session, fields, node)
         else:
@@ -93,6 +100,8 @@ class Broker:
         link.start()
 
     def _attach_producer(self, session: Session, fields: list[Any], node: str) -> None:
+        if IDEMPOTENT in _capabilities(fields):
+            raise AmqpError("amqp:not-implemented", f"The capability '{IDEMPOTENT}' is not supported.{TRACKING}")
         name, *rest = node.split("/")
         hub = self._hub(name)
         partition = None
@@ -106,6 +115,7 @@ class Broker:
             hub,
             partition,
             node,
+            self._namespace.throughput,
         )
         _accept(session, fields, link, max_message_size=hub.max_message_size)
         link.start()
@@ -132,6 +142,7 @@ class Broker:
             epoch=epoch,
             name=name,
             runtime_metrics=RUNTIME_METRICS in _capabilities(fields),
+            throughput=self._namespace.throughput,
             released=receivers.discard,
         )
         receivers.add(link)
@@ -157,7 +168,8 @@ class Broker:
             token = self._namespace.authorize(str(request.value), audience)
         except sas.SasError as error:
             return _unauthorized(request, error)
-        if (name := sas.path_of(audience).partition("/")[0]) and self._namespace.hub(name) is None:
+        name = sas.path_of(audience).partition("/")[0]
+        if name and name != IOT_HUB and self._namespace.hub(name) is None:
             return _refusal(request, 404, _not_found(audience))
         session.connection.grants[token.resource] = token
         return _reply(request, 202, "Accepted")

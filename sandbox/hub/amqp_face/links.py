@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,8 +15,13 @@ from sandbox.amqp.performatives import AmqpError, TransferEncoder, field
 from sandbox.hub.amqp_face.connection import Session
 from sandbox.hub.log import Entry, Hub, Partition, now_ms
 from sandbox.hub.namespace import LISTEN, SEND
+from sandbox.hub.throttling import Throughput
 
 INCOMING_CREDIT = 1000
+THROTTLED = (
+    "The request was terminated because the entity is being throttled. Error code : 50002. "
+    "Please wait 4 seconds and try again."
+)
 PUMP_EVENTS = 256
 PUMP_BYTES = 256 * 1024
 """How much is written before checking again whether the socket accepts more."""
@@ -120,12 +126,14 @@ class EventsIn(Incoming):
         hub: Hub,
         partition: Partition | None,
         node: str,
+        throughput: Throughput | None,
     ) -> None:
         super().__init__(session, handle, hub.max_message_size)
         self.hub = hub
         self.node = node
         self._partition = partition
         self._faults = hub.faults
+        self._throughput = throughput
 
     def on_transfer(self, fields: list[Any], payload: bytes) -> None:
         if self._faults.dropped_transfers:
@@ -137,7 +145,10 @@ class EventsIn(Incoming):
     def accept(self, message_format: int, payload: bytes) -> None:
         if self._faults.refuse is not None:
             raise AmqpError(self._faults.refuse, "refused by an injected fault")
-        self.hub.append(unpack(message_format, payload), partition=self._partition)
+        messages = unpack(message_format, payload)
+        if self._throughput is not None and not self._throughput.admits(len(messages), len(payload), time.monotonic()):
+            raise AmqpError("com.microsoft:server-busy", THROTTLED)
+        self.hub.append(messages, partition=self._partition)
 
     def settle(self, delivery_id: int, state: bytes) -> None:
         faults = self._faults
@@ -241,6 +252,7 @@ class EventsOut(Outgoing):
         epoch: int | None,
         name: str | None,
         runtime_metrics: bool,
+        throughput: Throughput | None,
         released: Callable[[EventsOut], None],
     ) -> None:
         super().__init__(session, handle)
@@ -252,22 +264,37 @@ class EventsOut(Outgoing):
         self._partition = partition
         self._position = position
         self._runtime_metrics = runtime_metrics
+        self._throughput = throughput
+        self._slowed: asyncio.TimerHandle | None = None
         self._released = released
         partition.listeners.add(self.on_writable)
 
     def on_writable(self) -> None:
         while self.may_send():
             entries = self._partition.read(self._position, min(self.credit, self.session.peer_window, PUMP_EVENTS))
-            if not entries:
+            if not entries or self._is_slowed():
                 return
             self._write(entries)
+
+    def _is_slowed(self) -> bool:
+        """Whether the throughput units are used up for the moment. Continues by itself."""
+        if self._throughput is None:
+            return False
+        wait = self._throughput.egress_wait(time.monotonic())
+        if wait and self._slowed is None:
+            self._slowed = asyncio.get_running_loop().call_later(wait, self._go_on)
+        return wait > 0
+
+    def _go_on(self) -> None:
+        self._slowed = None
+        self.on_writable()
 
     def _write(self, entries: list[Entry]) -> None:
         """Write about PUMP_BYTES: what a slow client has not read yet waits in the log, not in its connection's buffer."""
         metrics = self._metrics() if self._runtime_metrics else {}
         prefix = section(DELIVERY_ANNOTATIONS, metrics) if metrics else b""
         frames: list[bytes] = []
-        size = 0
+        events = size = 0
         for entry in entries:
             if size >= PUMP_BYTES:
                 break
@@ -276,8 +303,11 @@ class EventsOut(Outgoing):
                 frames += self.encode(own + entry.message)
             else:
                 frames += self.encode(prefix + entry.message)
+            events += 1
             size += len(entry.message)
             self._position = entry.sequence_number + 1
+        if self._throughput is not None:
+            self._throughput.left(events, size, time.monotonic())
         self.session.write(*frames)
 
     def _metrics(self) -> dict[Symbol, Any]:
@@ -296,4 +326,6 @@ class EventsOut(Outgoing):
 
     def on_closed(self) -> None:
         self._partition.listeners.discard(self.on_writable)
+        if self._slowed is not None:
+            self._slowed.cancel()
         self._released(self)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from math import isfinite
 from typing import Protocol
 
@@ -45,6 +46,9 @@ class Face(Protocol):
     def log_in(self, connection: MqttConnection, connect: packets.Connect) -> tuple[Session, float, bool]:
         """The session, the token's expiry (s since the epoch), and whether there was such a session. Raises SasError."""
 
+    def wait(self, publish: Publish) -> float:
+        """Seconds that a message has to wait before it is handled. Raises MqttError."""
+
     def publish(self, connection: MqttConnection, publish: Publish) -> None:
         """Raises MqttError."""
 
@@ -65,6 +69,8 @@ class MqttConnection(asyncio.Protocol):
         self._silence: asyncio.TimerHandle | None = None
         self._expiry: asyncio.TimerHandle | None = None
         self._silence_seconds = CONNECT_SECONDS
+        self._waiting: deque[Publish] = deque()
+        """What a throttled hub has not handled yet, oldest first."""
 
     # --- the transport's callbacks
 
@@ -92,6 +98,7 @@ class MqttConnection(asyncio.Protocol):
             if timer is not None:
                 timer.cancel()
         self._transport = None
+        self._waiting.clear()
         if self.session is not None:
             self._face.left(self, self._will)
 
@@ -148,6 +155,22 @@ class MqttConnection(asyncio.Protocol):
     def _on_publish(self, publish: Publish) -> None:
         if publish.qos == 2:
             raise MqttError("IoT Hub does not support QoS 2")
+        wait = self._face.wait(publish)
+        if wait or self._waiting:
+            self._waiting.append(publish)
+            asyncio.get_running_loop().call_later(wait, self._handle_oldest)
+        else:
+            self._handle(publish)
+
+    def _handle_oldest(self) -> None:
+        if not self._waiting:  # the connection was closed
+            return
+        try:
+            self._handle(self._waiting.popleft())
+        except MqttError as error:
+            self.close(str(error))
+
+    def _handle(self, publish: Publish) -> None:
         self._face.publish(self, publish)
         if publish.qos:
             self.write(packets.puback(publish.packet_id))
@@ -171,6 +194,7 @@ class MqttConnection(asyncio.Protocol):
             name = self.session.name if self.session is not None else "a client"
             logger.warning("closing the connection of %s: %s", name, reason)
         self._buffer.clear()
+        self._waiting.clear()
         self._transport.close()
 
     def abort(self) -> None:

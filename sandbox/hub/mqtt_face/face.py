@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -25,6 +26,7 @@ from sandbox.hub.mqtt_face.routes import Route, targets
 from sandbox.hub.mqtt_face.session import CALLS, DESIRED_CHANGES, METHODS, TWIN, TWIN_ANSWERS, DeviceSession
 from sandbox.hub.mqtt_face.telemetry import bag_of, d2c_annotations, d2c_message
 from sandbox.hub.namespace import Device, Namespace
+from sandbox.hub.throttling import BacklogFullError, IotHubUnits
 from sandbox.hub.twins import Properties, Twin, TwinError
 
 CALL_SECONDS = 30.0
@@ -38,12 +40,20 @@ class NotOnlineError(LookupError):
 class MqttFace:
     """Devices connect here; their messages enter the log of a hub, partitioned by device."""
 
-    def __init__(self, namespace: Namespace, enrollments: Enrollments, telemetry: str, routes: Sequence[Route] = ()) -> None:
-        """`telemetry` names the hub that devices send to. `routes` are those of every device's edgeHub."""
+    def __init__(
+        self,
+        namespace: Namespace,
+        enrollments: Enrollments,
+        telemetry: str,
+        routes: Sequence[Route] = (),
+        units: IotHubUnits | None = None,
+    ) -> None:
+        """`telemetry` names the hub that devices send to. `routes` are those of every device's edgeHub. `units` throttle."""
         self._namespace = namespace
         self._provisioning = ProvisioningFace(enrollments, self._forget)
         self._routes = routes
         self._telemetry = telemetry
+        self._units = units
         self._connections: set[MqttConnection] = set()
         self._online: dict[str, MqttConnection] = {}
         self._sessions: dict[str, DeviceSession] = {}
@@ -56,6 +66,10 @@ class MqttFace:
         connection = MqttConnection(self)
         self._connections.add(connection)
         return connection
+
+    def send_to(self, telemetry: str) -> None:
+        """Messages of devices enter this hub from now on."""
+        self._telemetry = telemetry
 
     def disconnect_all(self) -> None:
         for connection in tuple(self._connections):
@@ -92,6 +106,15 @@ class MqttFace:
         session.inputs.connected()
         self._online[device.path] = connection
         return session, expiry, is_old
+
+    def wait(self, publish: Publish) -> float:
+        """Seconds that a message has to wait. Raises MqttError: MQTT 3.1.1 can't say that too much was sent."""
+        if self._units is None or publish.topic.startswith("$iothub/"):
+            return 0.0
+        try:
+            return self._units.send_wait(time.monotonic())
+        except BacklogFullError as error:
+            raise MqttError(str(error)) from None
 
     def publish(self, connection: MqttConnection, publish: Publish) -> None:
         session = _session_of(connection)
@@ -225,7 +248,11 @@ class MqttFace:
         path = session.device.path
         if self._online.get(path) is not connection:
             return
-        if request.strip("/") == "GET":
+        is_read = request.strip("/") == "GET"
+        if self._units is not None and not self._units.admits_twin_request(time.monotonic(), is_read=is_read):
+            self._tell(path, TWIN_ANSWERS, f"{TWIN}res/429/?$rid={rid}", {})
+            return
+        if is_read:
             self._tell(path, TWIN_ANSWERS, f"{TWIN}res/200/?$rid={rid}", self.twin(path))
             return
         reported = self._twin(path).reported

@@ -66,6 +66,9 @@ class ProvisioningFace:
         device, expiry = self._enrollments.authorize(scope, connect.client_id, connect.password, connection.certificate)
         return Registration(device), expiry, False
 
+    def wait(self, publish: Publish) -> float:
+        return 0.0  # registrations are not throttled
+
     def publish(self, connection: MqttConnection, publish: Publish) -> None:
         registration = _registration_of(connection)
         topic, _, query = publish.topic.partition("?")

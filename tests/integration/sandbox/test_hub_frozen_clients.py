@@ -19,8 +19,8 @@ from tests.support import hub
 
 PARTITION = "1"
 EVENT_BYTES = 200_000
-EVENTS = 300
-"""60 MB: more than all socket buffers on the way hold."""
+EVENTS = 200
+"""40 MB: more than all socket buffers on the way hold."""
 CLIENT = f"""
 import asyncio, os
 from azure.eventhub import EventData

@@ -12,7 +12,7 @@ import psutil
 from azure.eventhub import EventData
 from azure.eventhub.aio import EventHubConsumerClient, EventHubProducerClient
 
-EVENTS = 10_000
+EVENTS = 4_000
 CHUNK = 500
 
 

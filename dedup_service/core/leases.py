@@ -186,3 +186,9 @@ class NewestSample:
     """The newest sample that this pod knows of, whichever pod took it."""
 
     end_offsets: EndOffsets = field(default_factory=dict)
+    is_behind: bool = False
+    """Whether this pod has sent something since it knows this sample."""
+
+    def saw(self, sample: EndOffsets | None) -> None:
+        if sample is not None and sample != self.end_offsets:
+            self.end_offsets, self.is_behind = sample, False

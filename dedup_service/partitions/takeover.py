@@ -9,6 +9,7 @@ from dedup_service.core.leases import MIXED_RULES, Lease, LeaseRecord, TakeoverS
 from dedup_service.core.progress import Position
 from dedup_service.errors import HubRecreatedError, LeaseLostError, UnavailableError
 from dedup_service.partitions.input_ports import InputPorts
+from dedup_service.partitions.sampling import Sampling
 from dedup_service.ports import HubInfo, Leases, PartitionState, StartPosition
 from dedup_service.processing.shared import Shared
 from dedup_service.waiting import Retrier
@@ -24,7 +25,14 @@ class Takeover:
     """Takes one leased partition over. All calls raise LeaseLostError and StoppingError."""
 
     def __init__(
-        self, lease: Lease, source: InputPorts, shared: Shared, leases: Leases, retrier: Retrier, start_at: str | int
+        self,
+        lease: Lease,
+        source: InputPorts,
+        shared: Shared,
+        leases: Leases,
+        sampling: Sampling,
+        retrier: Retrier,
+        start_at: str | int,
     ) -> None:
         """`start_at` is `earliest`, `latest`, or an enqueued time in ms since the epoch."""
         self._lease = lease
@@ -32,6 +40,7 @@ class Takeover:
         self._source = source
         self._shared = shared
         self._leases = leases
+        self._sampling = sampling
         self._retrier = retrier
         self._start_at = start_at
 
@@ -93,9 +102,11 @@ class Takeover:
             return StartPosition()
         return StartPosition(sequence_number=finished.sequence_number)
 
-    async def hub_state(self) -> tuple[HubInfo, PartitionState]:
+    async def hub_state(self, max_age_seconds: float = 0.0) -> tuple[HubInfo, PartitionState]:
+        """The second is of now, the first may be as old as is allowed."""
         run, hub = self._retrier.run, self._source.hub
-        return await asyncio.gather(run(hub.info), run(partial(hub.partition_state, self._partition_id)))
+        info = run(partial(hub.info, max_age_seconds))
+        return await asyncio.gather(info, run(partial(hub.partition_state, self._partition_id)))
 
     async def _check_record(self, inherited: LeaseRecord | None, checkpoint: Position | None, state: PartitionState) -> None:
         """An owner writes the record before the checkpoint. One that is behind it comes from a server that has forgotten,
@@ -130,7 +141,7 @@ class Takeover:
         if inherited is not None and (inherited.sample or clean is None):
             sample, rule = inherited.sample, inherited.rule if inherited.rule == self._shared.rule else MIXED_RULES
         else:
-            sample, rule = await run(clean.ends) if clean else {}, self._shared.rule
+            sample, rule = await run(self._sampling.first), self._shared.rule
         record = LeaseRecord(finished, sample, info.incarnation, rule, generation)
         if not await run(partial(self._leases.write, self._lease, record)):
             raise LeaseLostError(f"another owner has partition {self._partition_id}")

@@ -134,9 +134,12 @@ async def test_one_pod_samples_in_each_interval_and_all_see_the_sample(bench: Be
     turns = [await bench.leases.may_sample(0.2) for _ in range(3)]
     assert turns == [True, False, False]
     assert (await bench.leases.renew("a", [])).sample is None
-    await bench.leases.save_sample({"0": 5, "1": -1})
+    assert await bench.leases.recent_sample() is None
+    await bench.leases.save_sample({"0": 5, "1": -1}, recent_seconds=0.2)
     assert (await bench.leases.renew("b", [])).sample == {"0": 5, "1": -1}
+    assert await bench.leases.recent_sample() == {"0": 5, "1": -1}
     await bench.sleep(0.25)
+    assert await bench.leases.recent_sample() is None
     assert await bench.leases.may_sample(0.2)
 
 

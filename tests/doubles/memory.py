@@ -166,7 +166,7 @@ class MemoryHub:
         log.append(stored)
         return stored
 
-    async def info(self) -> HubInfo:
+    async def info(self, max_age_seconds: float = 0.0) -> HubInfo:
         return HubInfo(self.incarnation, sorted(self.partitions, key=int))
 
     async def partition_state(self, partition_id: str) -> PartitionState:
@@ -345,7 +345,8 @@ class MemoryLeases:
     progressed: dict[str, float] = field(default_factory=dict)
     known: dict[int, frozenset[str]] = field(default_factory=dict)
     sample: EndOffsets | None = None
-    sampled_at: float = float("-inf")
+    sampled_at: dict[float, float] = field(default_factory=dict)
+    recent_until: float = float("-inf")
     began: int | None = None
     at_work: MemoryAtWork = field(default_factory=MemoryAtWork)
 
@@ -418,10 +419,13 @@ class MemoryLeases:
         self.pods.pop(pod_id, None)
 
     async def may_sample(self, interval_seconds: float) -> bool:
-        due = self.clock.monotonic() - self.sampled_at >= interval_seconds
+        due = self.clock.monotonic() - self.sampled_at.get(interval_seconds, float("-inf")) >= interval_seconds
         if due:
-            self.sampled_at = self.clock.monotonic()
+            self.sampled_at[interval_seconds] = self.clock.monotonic()
         return due
 
-    async def save_sample(self, sample: EndOffsets) -> None:
-        self.sample = dict(sample)
+    async def save_sample(self, sample: EndOffsets, recent_seconds: float) -> None:
+        self.sample, self.recent_until = dict(sample), self.clock.monotonic() + recent_seconds
+
+    async def recent_sample(self) -> EndOffsets | None:
+        return self.sample if self.clock.monotonic() < self.recent_until else None

@@ -113,8 +113,11 @@ class SimulatedLeases:
     async def may_sample(self, interval_seconds: float) -> bool:
         return await self.process.call(lambda: self.process.world.leases.may_sample(interval_seconds))
 
-    async def save_sample(self, sample: EndOffsets) -> None:
-        await self.process.call(lambda: self.process.world.leases.save_sample(sample))
+    async def save_sample(self, sample: EndOffsets, recent_seconds: float) -> None:
+        await self.process.call(lambda: self.process.world.leases.save_sample(sample, recent_seconds))
+
+    async def recent_sample(self) -> EndOffsets | None:
+        return await self.process.call(self.process.world.leases.recent_sample)
 
 
 @dataclass
@@ -292,8 +295,16 @@ class SimulatedHub:
     process: Process
     input: Input = ALL
     dependency: Dependency = INPUT_HUB
+    answer: tuple[float, HubInfo] | None = None
 
-    async def info(self) -> HubInfo:
+    async def info(self, max_age_seconds: float = 0.0) -> HubInfo:
+        """As old an answer as is allowed."""
+        now = self.process.world.loop.time()
+        if self.answer is None or now - self.answer[0] >= max_age_seconds:
+            self.answer = now, await self._ask()
+        return self.answer[1]
+
+    async def _ask(self) -> HubInfo:
         await self._reach()
         info = await self.process.call(self.process.world.hub.info, INPUT_HUB)
         return HubInfo(info.incarnation + self.input.incarnation, list(self.input.partitions))

@@ -58,6 +58,7 @@ class RedisLeases:
         self._began = scope_prefix(namespace, "began", scope).encode()
         self._progress = scope_prefix(namespace, "progress", scope).encode()
         self._sample = f"{namespace}{{0}}sample".encode()
+        self._recent = self._sample + b":recent"
         self._configuration = configuration
         self._at_work = f"{namespace}{{0}}configuration".encode()
         self._renew, self._take, self._write = (
@@ -156,8 +157,15 @@ class RedisLeases:
         await read(self._client, self._report, self._pods, self._client.zrem(self._pods, pod_id), 0)
 
     async def may_sample(self, interval_seconds: float) -> bool:
-        turn = self._sample + b":turn"
+        turn = self._sample + b":turn:%d" % int(interval_seconds * 1000)
         return bool(await call(self._client, self._client.set(turn, b"1", nx=True, px=int(interval_seconds * 1000))))
 
-    async def save_sample(self, sample: EndOffsets) -> None:
-        await call(self._client, self._client.set(self._sample, json.dumps(dict(sample))))
+    async def save_sample(self, sample: EndOffsets, recent_seconds: float) -> None:
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.set(self._sample, json.dumps(dict(sample)))
+        pipeline.set(self._recent, b"1", px=int(recent_seconds * 1000))
+        await call(self._client, pipeline.execute())
+
+    async def recent_sample(self) -> EndOffsets | None:
+        sample, is_recent = await call(self._client, cast("Any", self._client.mget(self._sample, self._recent)))
+        return readable(_sample, self._report, self._sample, sample, None) if is_recent else None

@@ -180,14 +180,6 @@ class Publisher(Protocol):
     async def close(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class TailEvents:
-    properties: list[Mapping[str, Any]]
-    """The application properties of each event."""
-    is_complete: bool = True
-    """False when some of the events, or all, have expired in the clean hub."""
-
-
 class CleanTail(Protocol):
     """Reads the end of the clean stream back."""
 
@@ -196,8 +188,11 @@ class CleanTail(Protocol):
         whom `read` would end. Raises ConfigurationError when a consumer group or a right is missing."""
         ...
 
-    async def read(self, partition_id: str, after: int) -> TailEvents:
-        """Every event behind sequence number `after` that the hub still keeps, up to the end at the time of the call."""
+    async def read(self, partition_id: str, after: int, see: Callable[[int, Mapping[str, Any]], None]) -> int:
+        """Shows every event behind sequence number `after` that the hub still keeps, up to the end at the time of the call:
+        its sequence number and its application properties. It holds no more of them than the hub sends in advance.
+
+        Returns the sequence number from which on all were shown, which is `after` + 1 unless some have expired."""
         ...
 
     async def partition_state(self, partition_id: str) -> PartitionState: ...

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import msgspec
 
@@ -19,7 +20,7 @@ from dedup_service.core.leases import PRESENT, EndOffsets, Lease, LeaseRecord, P
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.core.progress import Position
 from dedup_service.errors import Dependency, DependencyKind, UnavailableError, UndeliverableError
-from dedup_service.ports import Clock, HubInfo, PartitionState, StartPosition, TailEvents
+from dedup_service.ports import Clock, HubInfo, PartitionState, StartPosition
 from tests.doubles.ledger import Copy, MemoryLedger, copies_of
 
 INPUT_HUB = Dependency(DependencyKind.INPUT_HUB)
@@ -277,11 +278,12 @@ class MemoryPublisher:
     async def try_reading(self) -> list[str]:
         return []
 
-    async def read(self, partition_id: str, after: int) -> TailEvents:
+    async def read(self, partition_id: str, after: int, see: Callable[[int, Mapping[str, Any]], None]) -> int:
         log = self.partitions[partition_id]
-        first = min(self.expired, len(log))
-        kept = [event.properties for event in log[max(after + 1, first) :]]
-        return TailEvents(kept, is_complete=after + 1 >= first or len(log) - 1 <= after)
+        first = max(after + 1, min(self.expired, len(log)))
+        for number, event in enumerate(log[first:], first):
+            see(number, event.properties)
+        return first
 
     async def close(self) -> None:
         return

@@ -26,7 +26,7 @@ from dedup_service.errors import UnavailableError
 from dedup_service.partitions.giving_up import GivingUp
 from dedup_service.partitions.takeover import Takeover
 from dedup_service.partitions.worker import PartitionWorker
-from dedup_service.ports import PartitionState, TailEvents
+from dedup_service.ports import PartitionState
 from dedup_service.processing import claiming, resolving, sending
 from dedup_service.processing.admission import Admission
 from dedup_service.processing.claiming import Claimer
@@ -291,11 +291,11 @@ def waits_for_what_has_expired(patch: Patch) -> None:
     """A takeover insists on reading the clean stream as a whole."""
     read = SimulatedPublisher.read
 
-    async def insist(self: SimulatedPublisher, partition_id: str, after: int) -> TailEvents:
-        events = await read(self, partition_id, after)
-        if not events.is_complete:
+    async def insist(self: SimulatedPublisher, partition_id: str, after: int, see: Any) -> int:
+        first = await read(self, partition_id, after, see)
+        if first > after + 1:
             raise UnavailableError(CLEAN_HUB_READING, "the end was not reached")
-        return events
+        return first
 
     patch.setattr(SimulatedPublisher, "read", insist)
 

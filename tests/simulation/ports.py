@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.events import InputEvent
@@ -16,7 +16,7 @@ from dedup_service.core.markers import Marker, ReadBack, RestoredEvent
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.core.progress import Position
 from dedup_service.errors import Dependency, ForgottenError, UnavailableError
-from dedup_service.ports import HubInfo, PartitionState, StartPosition, TailEvents
+from dedup_service.ports import HubInfo, PartitionState, StartPosition
 from tests.doubles.markers import StoredMarker
 from tests.doubles.memory import (
     MemoryPublisher,
@@ -178,8 +178,8 @@ class SimulatedPublisher:
     async def try_reading(self) -> list[str]:
         return []
 
-    async def read(self, partition_id: str, after: int) -> TailEvents:
-        return await self.process.call(lambda: self.hub.read(partition_id, after), CLEAN_HUB_READING)
+    async def read(self, partition_id: str, after: int, see: Callable[[int, Mapping[str, Any]], None]) -> int:
+        return await self.process.call(lambda: self.hub.read(partition_id, after, see), CLEAN_HUB_READING)
 
     async def partition_state(self, partition_id: str) -> PartitionState:
         return await self.process.call(lambda: self.hub.partition_state(partition_id), CLEAN_HUB_READING)

@@ -60,10 +60,13 @@ class Takeover:
         finished = _furthest(inherited, checkpoint, state)
         if finished is not None and finished.sequence_number > state.last_sequence_number:
             self._refuse_position(finished, state, is_same_hub=inherited is not None)
+        horizon = self._horizon(state, finished, inherited)
         if finished is None:
             await self._begin_behind_what_was_observed(is_first=not checkpoints)
             finished = await self._pin(state)
-        return await self._begin(info, state, finished, inherited, inherited.generation if inherited else 0)
+            if finished is not None and inherited is None:  # nobody was here: the first thing that is left is this pin
+                horizon = finished.sequence_number
+        return await self._begin(info, state, finished, inherited, inherited.generation if inherited else 0, horizon)
 
     async def _begin_behind_what_was_observed(self, *, is_first: bool) -> None:
         """After observing, all partitions are published from the same moment on, the last at which pods observed: a reading
@@ -90,7 +93,7 @@ class Takeover:
         if last is not None and last.finished is not None and last.incarnation == info.incarnation:
             finished, generation = Position(finished.sequence_number, "", last.finished.enqueued_ms), last.generation + 1
         await self._save_checkpoint(_beginning(state))
-        return await self._begin(info, state, finished, None, generation)
+        return await self._begin(info, state, finished, None, generation, state.last_sequence_number)
 
     def start_position(self, finished: Position | None) -> StartPosition:
         if finished is None:
@@ -134,6 +137,7 @@ class Takeover:
         finished: Position | None,
         inherited: LeaseRecord | None,
         generation: int,
+        horizon: int,
     ) -> TakeoverState:
         """The record is written before the first send, since the next owner needs its sample. A record without one is of
         pods that only observed: nothing was sent behind it, and what the clean hub holds now need never be read back."""
@@ -143,6 +147,7 @@ class Takeover:
         else:
             sample, rule = await run(self._sampling.first), self._shared.rule
         record = LeaseRecord(finished, sample, info.incarnation, rule, generation)
+        self._inherit(horizon)
         if not await run(partial(self._leases.write, self._lease, record)):
             raise LeaseLostError(f"another owner has partition {self._partition_id}")
         self._lease.record = record
@@ -150,7 +155,7 @@ class Takeover:
         return TakeoverState(
             lease=self._lease,
             incarnation=info.incarnation,
-            horizon=state.last_sequence_number,
+            horizon=horizon,
             sample=sample,
             rule=rule,
             finished=finished,
@@ -158,6 +163,17 @@ class Takeover:
             last_enqueued_ms=state.last_enqueued_ms,
             generation=generation,
         )
+
+    def _horizon(self, state: PartitionState, finished: Position | None, inherited: LeaseRecord | None) -> int:
+        """Up to where predecessors may have begun to send: as far as the last one has written before it did; the end where
+        it did not, or where Redis may have forgotten what it wrote."""
+        lease, end = self._lease, state.last_sequence_number
+        is_known = inherited is not None and lease.inherited_is_current and finished == inherited.finished
+        return end if lease.inherited_begun is None or not is_known else min(end, lease.inherited_begun)
+
+    def _inherit(self, horizon: int) -> None:
+        """If this owner ends below the horizon, the next one must look up what this one would have had to."""
+        self._lease.begun = max(self._lease.begun, horizon)
 
     async def _pin(self, state: PartitionState) -> Position | None:
         """Writes the first checkpoint before anything is processed (R6): after a crash `latest` would be a later place.

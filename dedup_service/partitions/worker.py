@@ -21,6 +21,7 @@ from dedup_service.partitions.input_ports import InputPorts
 from dedup_service.partitions.sampling import Sampling
 from dedup_service.partitions.takeover import Takeover
 from dedup_service.ports import Leases, PartitionReader, PartitionState
+from dedup_service.processing.beginning import AHEAD_EVENTS, Beginning
 from dedup_service.processing.pipeline import Pipeline
 from dedup_service.processing.shared import Shared
 from dedup_service.telemetry import PartitionFigures
@@ -39,6 +40,8 @@ class WorkerOptions:
     start_at: str | int
     """`earliest`, `latest`, or an enqueued time in ms since the epoch."""
     checkpoint_interval_seconds: float
+    ahead_events: int = AHEAD_EVENTS
+    """See `Beginning`."""
 
 
 class PartitionWorker:
@@ -58,6 +61,7 @@ class PartitionWorker:
         self._source = source
         self._shared = shared
         self._leases = leases
+        self._ahead_events = options.ahead_events
         self._clock = ports.clock
         self._telemetry = ports.telemetry
         self._reading = Dependency(DependencyKind.INPUT_HUB_READING, source.hub.dependency.name, lease.partition_id)
@@ -125,7 +129,8 @@ class PartitionWorker:
         self._show_begin(state)
         start = self._takeover.start_position(state.finished)
         self._telemetry.partition_taken(self._label, start, self.lease.epoch)
-        return Pipeline(self._shared, self._retrier, state, self._source.retention)
+        beginning = Beginning(self.lease, self._leases, self._retrier, self._ahead_events)
+        return Pipeline(self._shared, self._retrier, state, self._source.retention, beginning)
 
     def _show_begin(self, state: TakeoverState) -> None:
         figures, finished = self._figures, state.finished

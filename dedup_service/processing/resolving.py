@@ -75,9 +75,10 @@ class Resolver:
 
     def finish(self, last: InputEvent, newest: EndOffsets) -> None:
         """Everything up to this event is finished. The sample becomes the newest one known now, before the next batch sends
-        anything. Below the horizon it stays the inherited one, since a predecessor may have sent what lies there."""
+        anything. Below the horizon it stays the inherited one, since a predecessor may have sent what lies there; and while
+        this process has attempted later events, in a batch that failed, it stays what it was before them."""
         self._finished = last.sequence_number
-        if last.sequence_number >= self._horizon and newest:
+        if last.sequence_number >= self.in_doubt_up_to and newest:
             self.sample, self.rule = newest, self._present_rule
 
     async def resolve(self, work: list[EventWork]) -> None:

@@ -143,6 +143,23 @@ async def test_one_pod_samples_in_each_interval_and_all_see_the_sample(bench: Be
     assert await bench.leases.may_sample(0.2)
 
 
+async def test_the_next_owner_learns_how_far_the_last_one_may_have_begun(bench: Bench) -> None:
+    lease = await taken(bench)
+    assert lease.inherited_begun is None
+    lease.record, lease.begun = RECORD, 100
+    assert await bench.leases.write(lease, RECORD)
+    assert lease.begun_written == 100
+    lease.begun = 250
+    await bench.leases.renew("a", [lease])
+    assert lease.begun_written == 250
+    lease.begun, lease.begun_written = 90, -1  # as in a call that was overtaken
+    assert await bench.leases.write(lease, RECORD, release=True)
+    following = await taken(bench, "b")
+    assert following.inherited_begun == 250
+    assert await bench.leases.write(following, RECORD, release=True)
+    assert (await taken(bench, "c")).inherited_begun is None  # the last one has not said
+
+
 # --- what only a real Redis can show
 
 

@@ -311,6 +311,13 @@ class StoredLease:
     record: bytes | None = None
     generation: int = 0
     """The marker's when it was taken."""
+    begun: tuple[int, int] = (0, 0)
+    """The epoch of the owner that said so, and how far it may have begun to send."""
+
+    def note_begun(self, lease: Lease) -> None:
+        if lease.begun >= 0:
+            self.begun = max(self.begun, (lease.epoch, lease.begun))
+            lease.begun_is_written(lease.begun)
 
 
 class AlwaysFirst:
@@ -391,6 +398,7 @@ class MemoryLeases:
         if lease.record is not None:
             stored.record = lease.record.encode()
             lease.written = lease.record
+        stored.note_begun(lease)
         lease.renewed(now, self.ttl_seconds)
         return True
 
@@ -406,7 +414,10 @@ class MemoryLeases:
         is_current = old is not None and 0 < old.generation == generation
         self.stored[partition_id] = StoredLease(epoch, deadline, record=record, generation=generation)
         inherited = LeaseRecord.decode(record) if record else None
-        return Lease(partition_id, epoch, deadline, inherited, inherited_is_current=is_current)
+        begun = old.begun[1] if old and old.begun[0] == old.epoch else None
+        lease = Lease(partition_id, epoch, deadline, inherited, inherited_is_current=is_current, inherited_begun=begun)
+        self.stored[partition_id].begun = old.begun if old else (0, 0)
+        return lease
 
     async def write(self, lease: Lease, record: LeaseRecord, *, release: bool = False) -> bool:
         stored = self.stored.get(lease.partition_id)
@@ -414,6 +425,7 @@ class MemoryLeases:
         if stored is not None and is_mine:
             stored.record, stored.released = record.encode(), release
             lease.written = record
+            stored.note_begun(lease)
         lease.is_lost = lease.is_lost or not is_mine or release
         return is_mine
 

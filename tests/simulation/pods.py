@@ -166,7 +166,7 @@ class Process:
         leases, retention_ms = SimulatedLeases(self, item), self.world.configured_retention_ms
         source = input_of(SimulatedHub(self, item), SimulatedCheckpoints(self), leases, retention_ms, item.name)
         sampling = Sampling(shared, leases, interval_seconds=1.0)
-        options = WorkerOptions("earliest", checkpoint_interval_seconds=1.0)
+        options = WorkerOptions("earliest", checkpoint_interval_seconds=1.0, ahead_events=self.world.scenario.ahead_events)
         return Assignment(
             name,
             list(item.partitions),

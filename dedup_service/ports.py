@@ -90,7 +90,10 @@ class InputHub(Protocol):
         """Named in the hub's errors; those of its readers are of the kind INPUT_HUB_READING."""
         ...
 
-    async def info(self) -> HubInfo: ...
+    async def info(self, max_age_seconds: float = 0.0) -> HubInfo:
+        """The hub's answer to a question that was asked at most so long ago, and so not before this call unless an age is
+        given."""
+        ...
 
     async def partition_state(self, partition_id: str) -> PartitionState: ...
 
@@ -177,14 +180,6 @@ class Publisher(Protocol):
     async def close(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class TailEvents:
-    properties: list[Mapping[str, Any]]
-    """The application properties of each event."""
-    is_complete: bool = True
-    """False when some of the events, or all, have expired in the clean hub."""
-
-
 class CleanTail(Protocol):
     """Reads the end of the clean stream back."""
 
@@ -193,8 +188,11 @@ class CleanTail(Protocol):
         whom `read` would end. Raises ConfigurationError when a consumer group or a right is missing."""
         ...
 
-    async def read(self, partition_id: str, after: int) -> TailEvents:
-        """Every event behind sequence number `after` that the hub still keeps, up to the end at the time of the call."""
+    async def read(self, partition_id: str, after: int, see: Callable[[int, Mapping[str, Any]], None]) -> int:
+        """Shows every event behind sequence number `after` that the hub still keeps, up to the end at the time of the call:
+        its sequence number and its application properties. It holds no more of them than the hub sends in advance.
+
+        Returns the sequence number from which on all were shown, which is `after` + 1 unless some have expired."""
         ...
 
     async def partition_state(self, partition_id: str) -> PartitionState: ...
@@ -286,10 +284,14 @@ class Leases(Protocol):
         ...
 
     async def may_sample(self, interval_seconds: float) -> bool:
-        """True for one caller among all pods in each interval."""
+        """True for one caller among all pods in each interval of this length."""
         ...
 
-    async def save_sample(self, sample: EndOffsets) -> None: ...
+    async def save_sample(self, sample: EndOffsets, recent_seconds: float) -> None:
+        """For so long from now on, it is the recent one."""
+        ...
+
+    async def recent_sample(self) -> EndOffsets | None: ...
 
 
 class Precedence(Protocol):

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from dedup_service.api.tls import trusting
 from dedup_service.core.groups import CLOUDEVENTS, OBSERVE, Group, Groups
 from dedup_service.core.input_log import InputLog
 from dedup_service.core.outgoing import OutgoingEvent
-from dedup_service.core.resolve import published_origins
+from dedup_service.core.resolve import PublishedOrigins
 from dedup_service.errors import UnavailableError
 from dedup_service.ports import CleanTail, Publisher
 
@@ -162,13 +163,17 @@ async def _send_copies(hub: Publisher, reading_id: str) -> dict[str, int]:
 
 async def _count(tail: CleanTail, before: Mapping[str, int], origin: str) -> int:
     incarnation, partition, number, index = origin.split("/")
-    wanted = (int(incarnation, 16), int(partition), int(number), int(index))
-    found = 0
+    log = InputLog(int(incarnation, 16), int(partition))
+    wanted, published = log.origin(int(number), int(index)), PublishedOrigins(log)
+    found: dict[str, set[int]] = {output: set() for output in before}  # a reading that was interrupted shows events again
+
+    def see(output: str, place: int, properties: Mapping[str, Any]) -> None:
+        if wanted in published.of(properties):
+            found[output].add(place)
+
     for output, end in before.items():
-        events = await tail.read(output, end)
-        for item in published_origins(events.properties, InputLog(wanted[0], wanted[1])):
-            found += (item.incarnation, item.partition, item.sequence_number, item.index) == wanted
-    return found
+        await tail.read(output, end, partial(see, output))
+    return sum(map(len, found.values()))
 
 
 @asynccontextmanager

@@ -87,6 +87,16 @@ class Lease:
     inherited_is_current: bool = False
     """Whether the inherited record is of the present marker's generation, so that it can't be older than the checkpoint."""
 
+    begun: int = -1
+    """Events up to this sequence number may be begun to be sent. Written with the next renewal, unless that is too late."""
+    begun_written: int = -1
+    """How far that is surely written."""
+    inherited_begun: int | None = None
+    """The last owner's; None where it did not say."""
+
+    def begun_is_written(self, number: int) -> None:
+        self.begun_written = max(self.begun_written, number)
+
     def renewed(self, asked_at: float, ttl_seconds: float) -> None:
         """Counts from before the request was sent, so that Redis' deadline is never earlier than this one."""
         self.valid_until = max(self.valid_until, asked_at + ttl_seconds)
@@ -186,3 +196,9 @@ class NewestSample:
     """The newest sample that this pod knows of, whichever pod took it."""
 
     end_offsets: EndOffsets = field(default_factory=dict)
+    is_behind: bool = False
+    """Whether this pod has sent something since it knows this sample."""
+
+    def saw(self, sample: EndOffsets | None) -> None:
+        if sample is not None and sample != self.end_offsets:
+            self.end_offsets, self.is_behind = sample, False

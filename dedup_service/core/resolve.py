@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -15,22 +15,28 @@ from dedup_service.core.outgoing import DUPLICATE_PROPERTY, INDEXES_PROPERTY, OR
 _SPAN = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 
 
-def published_origins(events: Iterable[Mapping[str, Any]], log: InputLog) -> Iterator[Origin]:
-    """The copies of one input log that these clean events carry as winners.
+class PublishedOrigins:
+    """Finds the copies of one input log that clean events carry as winners.
 
     They are found by origin, never by key, because in mode `mark` a duplicate has the winner's key. Events that this service
     did not write are skipped.
     """
-    prefix = log.event_text(0).removesuffix("0")
-    for properties in events:
+
+    def __init__(self, log: InputLog, behind: int = -1) -> None:
+        """Copies up to the sequence number `behind` are left out."""
+        self._log = log
+        self._prefix = log.event_text(0).removesuffix("0")
+        self._behind = behind
+
+    def of(self, properties: Mapping[str, Any]) -> list[Origin]:
+        """Those of one event, by its application properties."""
         origin, indexes = properties.get(ORIGIN_PROPERTY), properties.get(INDEXES_PROPERTY)
-        if not isinstance(origin, str) or not isinstance(indexes, str) or not origin.startswith(prefix):
-            continue
-        if properties.get(DUPLICATE_PROPERTY):
-            continue
-        number = origin.removeprefix(prefix)
-        if number.isdecimal():
-            yield from (log.origin(int(number), index) for index in indexes_of(indexes))
+        if not isinstance(origin, str) or not isinstance(indexes, str) or not origin.startswith(self._prefix):
+            return []
+        number = origin.removeprefix(self._prefix)
+        if properties.get(DUPLICATE_PROPERTY) or not number.isdecimal() or int(number) <= self._behind:
+            return []
+        return [self._log.origin(int(number), index) for index in indexes_of(indexes)]
 
 
 def indexes_of(text: str) -> Iterator[int]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 from dedup_service.core.leases import Lease, Renewal, fair_share
 from dedup_service.errors import Dependency, DependencyKind, UnavailableError
 from dedup_service.partitions.giving_up import GivingUp
+from dedup_service.partitions.sampling import Sampling
 from dedup_service.partitions.worker import PartitionWorker
-from dedup_service.ports import Leases, Precedence, Publisher
+from dedup_service.ports import Leases, Precedence
 from dedup_service.processing.shared import Shared
 from dedup_service.telemetry import Count, Waits
 
@@ -22,30 +22,24 @@ LEFT_ALONE_SECONDS = 10.0
 """A partition that is free for so long is taken by any pod, whatever its share."""
 
 
-@dataclass(frozen=True, slots=True)
-class AssignmentOptions:
-    interval_seconds: float
-    """Interval of renewals, each one script call for all partitions."""
-    sample_interval_seconds: float
-    """Interval of samples of the clean stream's end, which one pod takes for all."""
-
-
 class Assignment:
     def __init__(
         self,
         pod_id: str,
         partition_ids: list[str],
-        options: AssignmentOptions,
+        interval_seconds: float,
         leases: Leases,
         precedence: Precedence,
         shared: Shared,
+        sampling: Sampling,
         make_worker: Callable[[Lease], PartitionWorker],
         probe: Callable[[], Awaitable[object]],
     ) -> None:
-        """`probe` asks everything that a worker needs, and raises UnavailableError."""
+        """`interval_seconds`: of renewals, each one script call for all partitions. `probe` asks everything that a worker
+        needs, and raises UnavailableError."""
         self._pod_id = pod_id
         self._partition_ids = partition_ids
-        self._options = options
+        self._interval_seconds = interval_seconds
         self._leases = leases
         self._precedence = precedence
         self._shared = shared
@@ -53,7 +47,7 @@ class Assignment:
         self._telemetry = shared.ports.telemetry
         self._make_worker = make_worker
         self._workers: dict[str, tuple[PartitionWorker, asyncio.Task[None]]] = {}
-        self._sampling: asyncio.Task[None] | None = None
+        self._sampling = sampling
         self._giving_up = GivingUp(self._clock, self._telemetry, probe)
         self._free_since: dict[str, float] = {}
         self._waits_for: Waits | None = None
@@ -74,7 +68,7 @@ class Assignment:
 
     async def _pause(self, stop: asyncio.Event) -> None:
         stopping = asyncio.create_task(stop.wait())
-        pausing = asyncio.create_task(self._clock.sleep(self._options.interval_seconds))
+        pausing = asyncio.create_task(self._clock.sleep(self._interval_seconds))
         try:
             await asyncio.wait({stopping, pausing}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -97,7 +91,7 @@ class Assignment:
             self._telemetry.worker_failed("assignment", error)
             return
         self._telemetry.available(REDIS)
-        self._sample()
+        self._sampling.take_if_due()
 
     async def _renew(self) -> Renewal:
         presence = self._giving_up.presence(worker for worker, _ in self._workers.values())
@@ -109,8 +103,7 @@ class Assignment:
         return [worker.lease for worker, _ in self._workers.values() if not worker.lease.is_lost]
 
     def _apply(self, renewal: Renewal) -> None:
-        if renewal.sample is not None:
-            self._shared.newest_sample.end_offsets = renewal.sample
+        self._sampling.saw(renewal.sample)
         self._telemetry.add(Count.LEASES_LOST, len(renewal.lost))
         for worker, _ in self._workers.values():
             if worker.lease.is_lost:  # even if another call found out: the answer of an earlier renewal may have been lost
@@ -155,22 +148,6 @@ class Assignment:
         task = asyncio.create_task(worker.run(), name=f"partition-{lease.partition_id}")
         self._workers[lease.partition_id] = (worker, task)
 
-    # --- samples
-
-    def _sample(self) -> None:
-        clean = self._shared.ports.clean
-        if clean is not None and (self._sampling is None or self._sampling.done()):
-            self._sampling = asyncio.create_task(self._take_sample(clean))
-
-    async def _take_sample(self, clean: Publisher) -> None:
-        try:
-            if await self._leases.may_sample(self._options.sample_interval_seconds):
-                await self._leases.save_sample(await clean.ends())
-        except UnavailableError as error:  # an older sample is safe: resolving only reads more
-            self._telemetry.failed(error.dependency)
-        except Exception as error:  # noqa: BLE001  # a defect; the next sample is taken all the same
-            self._telemetry.worker_failed("assignment", error)
-
     # --- the end
 
     async def _leave(self) -> None:
@@ -181,9 +158,8 @@ class Assignment:
         await asyncio.gather(*(task for _, task in self._workers.values()), return_exceptions=True)
         all_left.set()
         self._giving_up.close()
-        background = {renewing} | ({self._sampling} if self._sampling is not None else set())
-        for task in background:
-            task.cancel()
+        renewing.cancel()
+        background = {renewing} | self._sampling.close()
         await asyncio.wait(background, timeout=BACKGROUND_SECONDS)
         try:
             await self._leases.leave(self._pod_id)
@@ -202,7 +178,7 @@ class Assignment:
                 self._telemetry.unavailable(error.dependency, error.problem)
             except Exception as error:  # noqa: BLE001  # a defect; the last batches are finished as far as the leases last
                 self._telemetry.worker_failed("assignment", error)
-            await self._clock.sleep(self._options.interval_seconds)
+            await self._clock.sleep(self._interval_seconds)
 
     @property
     def is_working(self) -> bool:

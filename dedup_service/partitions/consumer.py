@@ -13,8 +13,9 @@ from functools import partial
 from dedup_service.config.settings import HUB_EXAMPLE, PREFIX, Settings, example
 from dedup_service.core.leases import Lease
 from dedup_service.errors import UnavailableError
-from dedup_service.partitions.assignment import Assignment, AssignmentOptions
+from dedup_service.partitions.assignment import Assignment
 from dedup_service.partitions.input_ports import InputPorts
+from dedup_service.partitions.sampling import Sampling
 from dedup_service.partitions.worker import PartitionWorker, WorkerOptions
 from dedup_service.ports import Leases
 from dedup_service.processing.shared import Shared
@@ -29,7 +30,6 @@ class InputConsumer:
         self._source = source
         self._shared = shared
         self._pod_id = pod_id
-        self._assignment_options = AssignmentOptions(settings.lease_interval_seconds, settings.sample_interval_seconds)
         self._settings = settings
         self._known_at_first: frozenset[str] = frozenset()
         self._assignment: Assignment | None = None
@@ -58,14 +58,16 @@ class InputConsumer:
         if known is None:
             return
         self._known_at_first = known
+        sampling = Sampling(self._shared, leases, self._settings.sample_interval_seconds)
         self._assignment = Assignment(
             self._pod_id,
             info.partition_ids,
-            self._assignment_options,
+            self._settings.lease_interval_seconds,
             leases,
             self._source.precedence,
             self._shared,
-            partial(self._make_worker, leases),
+            sampling,
+            partial(self._make_worker, leases, sampling),
             self._probe,
         )
         watching = asyncio.create_task(self._watch_hub(self._assignment))
@@ -82,12 +84,12 @@ class InputConsumer:
             if publisher is not None:
                 await publisher.partition_ids()
 
-    def _make_worker(self, leases: Leases, lease: Lease) -> PartitionWorker:
+    def _make_worker(self, leases: Leases, sampling: Sampling, lease: Lease) -> PartitionWorker:
         """A partition that was added later is read from its beginning, wherever the operator wanted to start in the others:
         what it holds came after that."""
         start_at = self._settings.start_position if lease.partition_id in self._known_at_first else EARLIEST
         options = WorkerOptions(start_at, self._settings.checkpoint_interval_seconds)
-        return PartitionWorker(lease, self._source, self._shared, leases, options)
+        return PartitionWorker(lease, self._source, self._shared, leases, sampling, options)
 
     async def _watch_hub(self, assignment: Assignment) -> None:
         """Looks for partitions that were added while this service runs, and for a hub that was replaced.

@@ -30,8 +30,13 @@ class HubEnd:
         """Raises UnavailableError."""
         self._asked_at = self._clock.monotonic()
         state = await self._hub.partition_state(self._partition_id)
-        self._figures.saw_end(state.last_enqueued_ms, is_behind=state.has_more_than(finished))
+        self.saw(state, finished)
         return state
+
+    def saw(self, state: PartitionState, finished: Position | None) -> None:
+        """Somebody has asked."""
+        self._asked_at = self._clock.monotonic()
+        self._figures.saw_end(state.last_enqueued_ms, is_behind=state.has_more_than(finished))
 
     def ask_if_due(self, finished: Position | None) -> None:
         """Asks beside the work, which does not wait for the answer."""

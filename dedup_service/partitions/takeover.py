@@ -9,6 +9,7 @@ from dedup_service.core.leases import MIXED_RULES, Lease, LeaseRecord, TakeoverS
 from dedup_service.core.progress import Position
 from dedup_service.errors import HubRecreatedError, LeaseLostError, UnavailableError
 from dedup_service.partitions.input_ports import InputPorts
+from dedup_service.partitions.sampling import Sampling
 from dedup_service.ports import HubInfo, Leases, PartitionState, StartPosition
 from dedup_service.processing.shared import Shared
 from dedup_service.waiting import Retrier
@@ -24,7 +25,14 @@ class Takeover:
     """Takes one leased partition over. All calls raise LeaseLostError and StoppingError."""
 
     def __init__(
-        self, lease: Lease, source: InputPorts, shared: Shared, leases: Leases, retrier: Retrier, start_at: str | int
+        self,
+        lease: Lease,
+        source: InputPorts,
+        shared: Shared,
+        leases: Leases,
+        sampling: Sampling,
+        retrier: Retrier,
+        start_at: str | int,
     ) -> None:
         """`start_at` is `earliest`, `latest`, or an enqueued time in ms since the epoch."""
         self._lease = lease
@@ -32,6 +40,7 @@ class Takeover:
         self._source = source
         self._shared = shared
         self._leases = leases
+        self._sampling = sampling
         self._retrier = retrier
         self._start_at = start_at
 
@@ -51,10 +60,13 @@ class Takeover:
         finished = _furthest(inherited, checkpoint, state)
         if finished is not None and finished.sequence_number > state.last_sequence_number:
             self._refuse_position(finished, state, is_same_hub=inherited is not None)
+        horizon = self._horizon(state, finished, inherited)
         if finished is None:
             await self._begin_behind_what_was_observed(is_first=not checkpoints)
             finished = await self._pin(state)
-        return await self._begin(info, state, finished, inherited, inherited.generation if inherited else 0)
+            if finished is not None and inherited is None:  # nobody was here: the first thing that is left is this pin
+                horizon = finished.sequence_number
+        return await self._begin(info, state, finished, inherited, inherited.generation if inherited else 0, horizon)
 
     async def _begin_behind_what_was_observed(self, *, is_first: bool) -> None:
         """After observing, all partitions are published from the same moment on, the last at which pods observed: a reading
@@ -81,7 +93,7 @@ class Takeover:
         if last is not None and last.finished is not None and last.incarnation == info.incarnation:
             finished, generation = Position(finished.sequence_number, "", last.finished.enqueued_ms), last.generation + 1
         await self._save_checkpoint(_beginning(state))
-        return await self._begin(info, state, finished, None, generation)
+        return await self._begin(info, state, finished, None, generation, state.last_sequence_number)
 
     def start_position(self, finished: Position | None) -> StartPosition:
         if finished is None:
@@ -93,9 +105,11 @@ class Takeover:
             return StartPosition()
         return StartPosition(sequence_number=finished.sequence_number)
 
-    async def hub_state(self) -> tuple[HubInfo, PartitionState]:
+    async def hub_state(self, max_age_seconds: float = 0.0) -> tuple[HubInfo, PartitionState]:
+        """The second is of now, the first may be as old as is allowed."""
         run, hub = self._retrier.run, self._source.hub
-        return await asyncio.gather(run(hub.info), run(partial(hub.partition_state, self._partition_id)))
+        info = run(partial(hub.info, max_age_seconds))
+        return await asyncio.gather(info, run(partial(hub.partition_state, self._partition_id)))
 
     async def _check_record(self, inherited: LeaseRecord | None, checkpoint: Position | None, state: PartitionState) -> None:
         """An owner writes the record before the checkpoint. One that is behind it comes from a server that has forgotten,
@@ -123,6 +137,7 @@ class Takeover:
         finished: Position | None,
         inherited: LeaseRecord | None,
         generation: int,
+        horizon: int,
     ) -> TakeoverState:
         """The record is written before the first send, since the next owner needs its sample. A record without one is of
         pods that only observed: nothing was sent behind it, and what the clean hub holds now need never be read back."""
@@ -130,8 +145,9 @@ class Takeover:
         if inherited is not None and (inherited.sample or clean is None):
             sample, rule = inherited.sample, inherited.rule if inherited.rule == self._shared.rule else MIXED_RULES
         else:
-            sample, rule = await run(clean.ends) if clean else {}, self._shared.rule
+            sample, rule = await run(self._sampling.first), self._shared.rule
         record = LeaseRecord(finished, sample, info.incarnation, rule, generation)
+        self._inherit(horizon)
         if not await run(partial(self._leases.write, self._lease, record)):
             raise LeaseLostError(f"another owner has partition {self._partition_id}")
         self._lease.record = record
@@ -139,7 +155,7 @@ class Takeover:
         return TakeoverState(
             lease=self._lease,
             incarnation=info.incarnation,
-            horizon=state.last_sequence_number,
+            horizon=horizon,
             sample=sample,
             rule=rule,
             finished=finished,
@@ -147,6 +163,17 @@ class Takeover:
             last_enqueued_ms=state.last_enqueued_ms,
             generation=generation,
         )
+
+    def _horizon(self, state: PartitionState, finished: Position | None, inherited: LeaseRecord | None) -> int:
+        """Up to where predecessors may have begun to send: as far as the last one has written before it did; the end where
+        it did not, or where Redis may have forgotten what it wrote."""
+        lease, end = self._lease, state.last_sequence_number
+        is_known = inherited is not None and lease.inherited_is_current and finished == inherited.finished
+        return end if lease.inherited_begun is None or not is_known else min(end, lease.inherited_begun)
+
+    def _inherit(self, horizon: int) -> None:
+        """If this owner ends below the horizon, the next one must look up what this one would have had to."""
+        self._lease.begun = max(self._lease.begun, horizon)
 
     async def _pin(self, state: PartitionState) -> Position | None:
         """Writes the first checkpoint before anything is processed (R6): after a crash `latest` would be a later place.

@@ -17,8 +17,10 @@ from dedup_service.errors import (
 from dedup_service.partitions.checkpointing import Checkpointer
 from dedup_service.partitions.hub_end import HubEnd
 from dedup_service.partitions.input_ports import InputPorts
+from dedup_service.partitions.sampling import Sampling
 from dedup_service.partitions.takeover import Takeover
-from dedup_service.ports import Leases, PartitionReader
+from dedup_service.ports import Leases, PartitionReader, PartitionState
+from dedup_service.processing.beginning import AHEAD_EVENTS, Beginning
 from dedup_service.processing.pipeline import Pipeline
 from dedup_service.processing.shared import Shared
 from dedup_service.telemetry import PartitionFigures
@@ -38,10 +40,20 @@ class WorkerOptions:
     start_at: str | int
     """`earliest`, `latest`, or an enqueued time in ms since the epoch."""
     checkpoint_interval_seconds: float
+    ahead_events: int = AHEAD_EVENTS
+    """See `Beginning`."""
 
 
 class PartitionWorker:
-    def __init__(self, lease: Lease, source: InputPorts, shared: Shared, leases: Leases, options: WorkerOptions) -> None:
+    def __init__(
+        self,
+        lease: Lease,
+        source: InputPorts,
+        shared: Shared,
+        leases: Leases,
+        sampling: Sampling,
+        options: WorkerOptions,
+    ) -> None:
         ports = shared.ports
         self.lease = lease
         self._partition_id = lease.partition_id
@@ -49,6 +61,7 @@ class PartitionWorker:
         self._source = source
         self._shared = shared
         self._leases = leases
+        self._ahead_events = options.ahead_events
         self._clock = ports.clock
         self._telemetry = ports.telemetry
         self._reading = Dependency(DependencyKind.INPUT_HUB_READING, source.hub.dependency.name, lease.partition_id)
@@ -59,7 +72,7 @@ class PartitionWorker:
         self._figures = PartitionFigures()
         self.activity = Activity(ports.clock, self._figures)
         self._retrier = Retrier(ports.clock, ports.telemetry, self._stop, self.activity)
-        self._takeover = Takeover(lease, source, shared, leases, self._retrier, options.start_at)
+        self._takeover = Takeover(lease, source, shared, leases, sampling, self._retrier, options.start_at)
         self._checkpointer = Checkpointer(
             source.checkpoints, lease, ports.clock, ports.telemetry, options.checkpoint_interval_seconds
         )
@@ -123,7 +136,8 @@ class PartitionWorker:
         self._show_begin(state)
         start = self._takeover.start_position(state.finished)
         self._telemetry.partition_taken(self._label, start, self.lease.epoch)
-        return Pipeline(self._shared, self._retrier, state, self._source.retention)
+        beginning = Beginning(self.lease, self._leases, self._retrier, self._ahead_events)
+        return Pipeline(self._shared, self._retrier, state, self._source.retention, beginning)
 
     def _show_begin(self, state: TakeoverState) -> None:
         figures, finished = self._figures, state.finished
@@ -163,9 +177,7 @@ class PartitionWorker:
                 self._observe_age(events[0], figures)
                 await pipeline.process(events)
                 self.activity.progressed()
-            elif self._clock.monotonic() - heard_at >= (
-                STALLED_SILENCE_SECONDS if self.activity.is_stalled else SILENCE_SECONDS
-            ):
+            elif self._clock.monotonic() - heard_at >= self._silence_seconds:
                 heard_at = self._clock.monotonic()
                 await self._check_silence(pipeline)
             finished = pipeline.progress.finished
@@ -175,6 +187,10 @@ class PartitionWorker:
             self._checkpointer.save_if_due(idle=not events)
             self._hub_end.ask_if_due(finished)
 
+    @property
+    def _silence_seconds(self) -> float:
+        return STALLED_SILENCE_SECONDS if self.activity.is_stalled else SILENCE_SECONDS
+
     def _observe_age(self, oldest: InputEvent, figures: PartitionFigures) -> None:
         """The service can't read the hub's retention, but an event that is older than the setting disproves it."""
         now_ms, retention = self._clock.now_ms(), self._source.retention
@@ -182,15 +198,15 @@ class PartitionWorker:
         if retention.observe(oldest.enqueued_ms, now_ms):
             self._telemetry.retention_disproved(self._source.config.name, retention.configured_ms, retention.oldest_ms)
 
-    async def _check_hub(self, pipeline: Pipeline) -> None:
+    async def _check_hub(self, pipeline: Pipeline, max_age_seconds: float = 0.0) -> PartitionState | None:
         """After a reader ended, or has delivered its first event: is it still the same hub, and do its numbers go on where
-        they were? Raises HubRecreatedError.
+        they were? Returns what the hub says of the partition, or None when this pod is to stop. Raises HubRecreatedError.
 
         Asked again once the reader delivers, since the hub may have been replaced between the last answer and its opening.
         """
         if self._stop.is_asked:
-            return
-        info, state = await self._takeover.hub_state()
+            return None
+        info, state = await self._takeover.hub_state(max_age_seconds)
         if info.incarnation != pipeline.incarnation:
             raise HubRecreatedError(f"partition {self._partition_id}: the input hub was recreated")
         finished = pipeline.progress.finished
@@ -199,13 +215,16 @@ class PartitionWorker:
                 f"partition {self._partition_id}: event {finished.sequence_number} was finished, but the hub has lost it "
                 "and gives its number to another event"
             )
+        return state
 
     async def _check_silence(self, pipeline: Pipeline) -> None:
         """Nothing came for a while. Is there nothing, has the connection died without a word, or is this another hub, whose
         events are still behind the place where this reader waits?"""
-        await self._check_hub(pipeline)
+        state = await self._check_hub(pipeline, self._silence_seconds)
+        if state is None:
+            return
         finished = pipeline.progress.finished
-        state = await self._hub_end.ask(finished)
+        self._hub_end.saw(state, finished)
         if finished is not None and state.has_more_than(finished):
             raise UnavailableError(self._reading, f"events wait in partition {self._partition_id}, but none arrives")
         self._telemetry.available(self._reading)

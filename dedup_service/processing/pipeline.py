@@ -1,9 +1,10 @@
 """The one place that orders effects, for one partition:
 
-    receive → extract → claim → resolve → publish → dead-letter → confirm → finish (→ record and checkpoint)
+    receive → extract → claim → resolve → say how far → publish → dead-letter → confirm → finish (→ record and checkpoint)
 
 - Claim before publish: of all copies of a reading only one origin holds the key.
 - Resolve before publish: a copy that a predecessor may have published is looked up in the clean stream.
+- Say how far before publish: the next owner looks up what this one may have begun to send, and nothing beyond.
 - Publish before confirm: a confirmed claim means "in the clean stream", so a crash in between leaves an unconfirmed claim,
   and the copy, read again, recognises itself.
 - Confirm before finish: record and checkpoint never pass a reading that could still be lost.
@@ -20,6 +21,7 @@ from dedup_service.core.leases import LeaseRecord, TakeoverState
 from dedup_service.core.progress import Progress
 from dedup_service.core.retention import Retention
 from dedup_service.errors import StoppingError
+from dedup_service.processing.beginning import Beginning
 from dedup_service.processing.claiming import Claimer
 from dedup_service.processing.counting import count_finished
 from dedup_service.processing.event_work import EventWork
@@ -39,7 +41,9 @@ class Pipeline:
     `process` must not be cancelled: it is awaited on close (R7).
     """
 
-    def __init__(self, shared: Shared, retrier: Retrier, state: TakeoverState, retention: Retention) -> None:
+    def __init__(
+        self, shared: Shared, retrier: Retrier, state: TakeoverState, retention: Retention, beginning: Beginning
+    ) -> None:
         ports = shared.ports
         self._shared = shared
         self._retrier = retrier
@@ -49,6 +53,7 @@ class Pipeline:
         self._log = state.log
         self.progress = Progress(state.finished)
         self._claimer = Claimer(shared, retrier, retention)
+        self._beginning = beginning
         self._resolver = Resolver(shared, retrier, state)
         self._sender: CleanSender | None = None
         if ports.clean is not None:
@@ -85,6 +90,7 @@ class Pipeline:
         await self._claimer.claim(work, self._resolver.in_doubt_up_to)
         await self._resolver.resolve(work)
         self._resolver.attempt(last)
+        await self._beginning.reach(last.sequence_number)
         try:
             await self._publish(work)
             await self._send_dead_letters(work)

@@ -10,8 +10,9 @@ from functools import partial
 from dedup_service.core.claims import Verdict
 from dedup_service.core.events import InputEvent, Origin
 from dedup_service.core.leases import EndOffsets, TakeoverState
-from dedup_service.core.resolve import published_origins
+from dedup_service.core.resolve import PublishedOrigins
 from dedup_service.processing.event_work import EventWork
+from dedup_service.processing.looking_back import LookingBack
 from dedup_service.processing.shared import Shared
 from dedup_service.telemetry import Count
 from dedup_service.waiting import Retrier
@@ -23,7 +24,7 @@ where it might be has expired, and it gets published, since a duplicate can be u
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What a part of the clean stream holds of one input partition."""
+    """What a part of the clean stream holds of one input partition, behind its finished position."""
 
     origins: frozenset[Origin]
     is_complete: bool = True
@@ -45,6 +46,7 @@ class Resolver:
 
     def __init__(self, shared: Shared, retrier: Retrier, state: TakeoverState) -> None:
         self._tail = shared.ports.tail
+        self._looking_back = shared.looking_back
         self._telemetry = shared.ports.telemetry
         self._clean_partitions = shared.clean_partitions
         self._present_rule = shared.rule
@@ -54,6 +56,7 @@ class Resolver:
         self._inherited = state.sample
         self._inherited_rule = state.rule
         self._attempted = -1
+        self._finished = state.finished.sequence_number if state.finished is not None else -1
         self._by_predecessors: dict[str, Published] = {}
         self.sample = state.sample
         """Where the clean stream ended before the first send behind the finished position."""
@@ -72,8 +75,10 @@ class Resolver:
 
     def finish(self, last: InputEvent, newest: EndOffsets) -> None:
         """Everything up to this event is finished. The sample becomes the newest one known now, before the next batch sends
-        anything. Below the horizon it stays the inherited one, since a predecessor may have sent what lies there."""
-        if last.sequence_number >= self._horizon and newest:
+        anything. Below the horizon it stays the inherited one, since a predecessor may have sent what lies there; and while
+        this process has attempted later events, in a batch that failed, it stays what it was before them."""
+        self._finished = last.sequence_number
+        if last.sequence_number >= self.in_doubt_up_to and newest:
             self.sample, self.rule = newest, self._present_rule
 
     async def resolve(self, work: list[EventWork]) -> None:
@@ -119,8 +124,14 @@ class Resolver:
         return await self._since(self.sample, output_partition)
 
     async def _since(self, sample: EndOffsets, output_partition: str) -> Published:
-        if self._tail is None:
+        if self._looking_back is None:
             return Published(frozenset())
-        events = await self._retrier.run(partial(self._tail.read, output_partition, sample.get(output_partition, -1)))
-        origins = published_origins(events.properties, self._log)
-        return Published(frozenset(origins), events.is_complete)
+        look = partial(self._look_back, self._looking_back, output_partition, sample.get(output_partition, -1))
+        return await self._retrier.run(look)
+
+    async def _look_back(self, looking_back: LookingBack, output_partition: str, after: int) -> Published:
+        """Keeps the origins behind the finished position alone: as many as were under way, however long the stream is."""
+        origins: set[Origin] = set()
+        published = PublishedOrigins(self._log, behind=self._finished)
+        is_complete = await looking_back.read(output_partition, after, lambda event: origins.update(published.of(event)))
+        return Published(frozenset(origins), is_complete)

@@ -99,6 +99,7 @@ class CleanSender:
             self._retrier.raise_if_overdue()
             events = [clean.event for _, clean in queue]
             attempt = partial(self._publisher.publish, partition, events, self._permit)
+            self._shared.newest_sample.is_behind = True
             try:
                 sent = await self._retrier.run(attempt, repeat_ambiguous=False)
             except UndeliverableError as error:

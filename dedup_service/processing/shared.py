@@ -14,6 +14,7 @@ from dedup_service.errors import PROCESSING_FAILED
 from dedup_service.ports import ClaimStore, CleanTail, Clock, Markers, Publisher
 from dedup_service.processing.admission import Admission
 from dedup_service.processing.event_work import EventWork
+from dedup_service.processing.looking_back import LookingBack
 from dedup_service.telemetry import Telemetry
 
 
@@ -45,6 +46,11 @@ class Shared:
     """Those of all clean hubs."""
     memory: Memory
     """How far Redis remembers what was published."""
+
+    @cached_property
+    def looking_back(self) -> LookingBack | None:
+        """None where every group only observes."""
+        return None if self.ports.tail is None else LookingBack(self.ports.tail)
 
     @cached_property
     def rule(self) -> str:

@@ -134,10 +134,30 @@ async def test_one_pod_samples_in_each_interval_and_all_see_the_sample(bench: Be
     turns = [await bench.leases.may_sample(0.2) for _ in range(3)]
     assert turns == [True, False, False]
     assert (await bench.leases.renew("a", [])).sample is None
-    await bench.leases.save_sample({"0": 5, "1": -1})
+    assert await bench.leases.recent_sample() is None
+    await bench.leases.save_sample({"0": 5, "1": -1}, recent_seconds=0.2)
     assert (await bench.leases.renew("b", [])).sample == {"0": 5, "1": -1}
+    assert await bench.leases.recent_sample() == {"0": 5, "1": -1}
     await bench.sleep(0.25)
+    assert await bench.leases.recent_sample() is None
     assert await bench.leases.may_sample(0.2)
+
+
+async def test_the_next_owner_learns_how_far_the_last_one_may_have_begun(bench: Bench) -> None:
+    lease = await taken(bench)
+    assert lease.inherited_begun is None
+    lease.record, lease.begun = RECORD, 100
+    assert await bench.leases.write(lease, RECORD)
+    assert lease.begun_written == 100
+    lease.begun = 250
+    await bench.leases.renew("a", [lease])
+    assert lease.begun_written == 250
+    lease.begun, lease.begun_written = 90, -1  # as in a call that was overtaken
+    assert await bench.leases.write(lease, RECORD, release=True)
+    following = await taken(bench, "b")
+    assert following.inherited_begun == 250
+    assert await bench.leases.write(following, RECORD, release=True)
+    assert (await taken(bench, "c")).inherited_begun is None  # the last one has not said
 
 
 # --- what only a real Redis can show

@@ -127,7 +127,8 @@ class Deployment:
                 await self.leases.renew("pod", [lease])
                 await self.leases.write(lease, RECORD, release=True)
         await self.leases.may_sample(0.001)
-        await self.leases.save_sample({"0": 3})
+        await self.leases.save_sample({"0": 3}, 0.001)
+        await self.leases.recent_sample()
 
     async def look(self) -> None:
         """What the API and the metrics ask for."""

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import msgspec
 
@@ -19,7 +20,7 @@ from dedup_service.core.leases import PRESENT, EndOffsets, Lease, LeaseRecord, P
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.core.progress import Position
 from dedup_service.errors import Dependency, DependencyKind, UnavailableError, UndeliverableError
-from dedup_service.ports import Clock, HubInfo, PartitionState, StartPosition, TailEvents
+from dedup_service.ports import Clock, HubInfo, PartitionState, StartPosition
 from tests.doubles.ledger import Copy, MemoryLedger, copies_of
 
 INPUT_HUB = Dependency(DependencyKind.INPUT_HUB)
@@ -166,7 +167,7 @@ class MemoryHub:
         log.append(stored)
         return stored
 
-    async def info(self) -> HubInfo:
+    async def info(self, max_age_seconds: float = 0.0) -> HubInfo:
         return HubInfo(self.incarnation, sorted(self.partitions, key=int))
 
     async def partition_state(self, partition_id: str) -> PartitionState:
@@ -277,11 +278,12 @@ class MemoryPublisher:
     async def try_reading(self) -> list[str]:
         return []
 
-    async def read(self, partition_id: str, after: int) -> TailEvents:
+    async def read(self, partition_id: str, after: int, see: Callable[[int, Mapping[str, Any]], None]) -> int:
         log = self.partitions[partition_id]
-        first = min(self.expired, len(log))
-        kept = [event.properties for event in log[max(after + 1, first) :]]
-        return TailEvents(kept, is_complete=after + 1 >= first or len(log) - 1 <= after)
+        first = max(after + 1, min(self.expired, len(log)))
+        for number, event in enumerate(log[first:], first):
+            see(number, event.properties)
+        return first
 
     async def close(self) -> None:
         return
@@ -309,6 +311,13 @@ class StoredLease:
     record: bytes | None = None
     generation: int = 0
     """The marker's when it was taken."""
+    begun: tuple[int, int] = (0, 0)
+    """The epoch of the owner that said so, and how far it may have begun to send."""
+
+    def note_begun(self, lease: Lease) -> None:
+        if lease.begun >= 0:
+            self.begun = max(self.begun, (lease.epoch, lease.begun))
+            lease.begun_is_written(lease.begun)
 
 
 class AlwaysFirst:
@@ -345,7 +354,8 @@ class MemoryLeases:
     progressed: dict[str, float] = field(default_factory=dict)
     known: dict[int, frozenset[str]] = field(default_factory=dict)
     sample: EndOffsets | None = None
-    sampled_at: float = float("-inf")
+    sampled_at: dict[float, float] = field(default_factory=dict)
+    recent_until: float = float("-inf")
     began: int | None = None
     at_work: MemoryAtWork = field(default_factory=MemoryAtWork)
 
@@ -388,6 +398,7 @@ class MemoryLeases:
         if lease.record is not None:
             stored.record = lease.record.encode()
             lease.written = lease.record
+        stored.note_begun(lease)
         lease.renewed(now, self.ttl_seconds)
         return True
 
@@ -403,7 +414,10 @@ class MemoryLeases:
         is_current = old is not None and 0 < old.generation == generation
         self.stored[partition_id] = StoredLease(epoch, deadline, record=record, generation=generation)
         inherited = LeaseRecord.decode(record) if record else None
-        return Lease(partition_id, epoch, deadline, inherited, inherited_is_current=is_current)
+        begun = old.begun[1] if old and old.begun[0] == old.epoch else None
+        lease = Lease(partition_id, epoch, deadline, inherited, inherited_is_current=is_current, inherited_begun=begun)
+        self.stored[partition_id].begun = old.begun if old else (0, 0)
+        return lease
 
     async def write(self, lease: Lease, record: LeaseRecord, *, release: bool = False) -> bool:
         stored = self.stored.get(lease.partition_id)
@@ -411,6 +425,7 @@ class MemoryLeases:
         if stored is not None and is_mine:
             stored.record, stored.released = record.encode(), release
             lease.written = record
+            stored.note_begun(lease)
         lease.is_lost = lease.is_lost or not is_mine or release
         return is_mine
 
@@ -418,10 +433,13 @@ class MemoryLeases:
         self.pods.pop(pod_id, None)
 
     async def may_sample(self, interval_seconds: float) -> bool:
-        due = self.clock.monotonic() - self.sampled_at >= interval_seconds
+        due = self.clock.monotonic() - self.sampled_at.get(interval_seconds, float("-inf")) >= interval_seconds
         if due:
-            self.sampled_at = self.clock.monotonic()
+            self.sampled_at[interval_seconds] = self.clock.monotonic()
         return due
 
-    async def save_sample(self, sample: EndOffsets) -> None:
-        self.sample = dict(sample)
+    async def save_sample(self, sample: EndOffsets, recent_seconds: float) -> None:
+        self.sample, self.recent_until = dict(sample), self.clock.monotonic() + recent_seconds
+
+    async def recent_sample(self) -> EndOffsets | None:
+        return self.sample if self.clock.monotonic() < self.recent_until else None

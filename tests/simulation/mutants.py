@@ -26,9 +26,10 @@ from dedup_service.errors import UnavailableError
 from dedup_service.partitions.giving_up import GivingUp
 from dedup_service.partitions.takeover import Takeover
 from dedup_service.partitions.worker import PartitionWorker
-from dedup_service.ports import PartitionState, TailEvents
+from dedup_service.ports import PartitionState
 from dedup_service.processing import claiming, resolving, sending
 from dedup_service.processing.admission import Admission
+from dedup_service.processing.beginning import Beginning
 from dedup_service.processing.claiming import Claimer
 from dedup_service.processing.event_work import EventWork
 from dedup_service.processing.pipeline import Pipeline
@@ -291,11 +292,11 @@ def waits_for_what_has_expired(patch: Patch) -> None:
     """A takeover insists on reading the clean stream as a whole."""
     read = SimulatedPublisher.read
 
-    async def insist(self: SimulatedPublisher, partition_id: str, after: int) -> TailEvents:
-        events = await read(self, partition_id, after)
-        if not events.is_complete:
+    async def insist(self: SimulatedPublisher, partition_id: str, after: int, see: Any) -> int:
+        first = await read(self, partition_id, after, see)
+        if first > after + 1:
             raise UnavailableError(CLEAN_HUB_READING, "the end was not reached")
-        return events
+        return first
 
     patch.setattr(SimulatedPublisher, "read", insist)
 
@@ -452,6 +453,31 @@ def claims_are_left_unpublished(patch: Patch) -> None:
     patch.setattr(waiting, "FINISHING_SECONDS", 0.0)
 
 
+def begun_before_it_is_written(patch: Patch) -> None:
+    """How far an owner may begin is written with the next renewal only, when it has begun."""
+
+    async def later(self: Beginning, number: int) -> None:
+        self.lease.begun = max(self.lease.begun, number)
+
+    patch.setattr(Beginning, "reach", later)
+
+
+def what_predecessors_began_is_forgotten(patch: Patch) -> None:
+    """An owner says only how far it has begun itself, also below the horizon of its takeover."""
+    patch.setattr(Takeover, "_inherit", lambda *_: None)
+
+
+def sample_passes_attempts(patch: Patch) -> None:
+    """The newest sample is taken although later events were attempted, in a longer batch that failed."""
+
+    def finish(self: Resolver, last: Any, newest: EndOffsets) -> None:
+        self._finished = last.sequence_number
+        if last.sequence_number >= self._horizon and newest:
+            self.sample, self.rule = newest, self._present_rule
+
+    patch.setattr(Resolver, "finish", finish)
+
+
 CAUGHT_BY: dict[str, tuple[Mutant, str]] = {
     "naive": (naive, "crashes"),
     "checkpoint-first": (checkpoint_first, "many crashes"),
@@ -460,6 +486,8 @@ CAUGHT_BY: dict[str, tuple[Mutant, str]] = {
     "sample-not-inherited": (sample_not_inherited, "relay"),
     "tail-by-key": (tail_by_mark, "mark"),
     "no-fence": (no_fence, "zombies"),
+    "begun-before-it-is-written": (begun_before_it_is_written, "many crashes"),
+    "what-predecessors-began-is-forgotten": (what_predecessors_began_is_forgotten, "many crashes"),
     "blind-retry": (blind_retry, "bad sends"),
     "confirm-before-publish": (confirm_before_publish, "many crashes"),
     "claim-by-a-refused-copy": (claim_by_a_refused_copy, "calm"),
@@ -470,6 +498,7 @@ CAUGHT_BY: dict[str, tuple[Mutant, str]] = {
     "claims-that-end-with-the-configured-retention": (claims_that_end_with_the_configured_retention, "backlog"),
     "unsent-is-confirmed": (unsent_is_confirmed, "stops"),
     "attempts-forgotten": (attempts_forgotten, "defects"),
+    "sample-passes-attempts": (sample_passes_attempts, "defects"),
     "given-up-for-any-error": (given_up_for_any_error, "defects"),
     "looked-up-by-the-present-rule": (looked_up_by_the_present_rule, "reroutes"),
     "attempts-looked-up-by-the-present-rule": (attempts_looked_up_by_the_present_rule, "reroutes"),

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from dedup_service.core.markers import Memory
 from dedup_service.core.outgoing import OutputPolicy
 from dedup_service.errors import Dependency, UnavailableError
-from dedup_service.partitions.assignment import Assignment, AssignmentOptions
+from dedup_service.partitions.assignment import Assignment
+from dedup_service.partitions.sampling import Sampling
 from dedup_service.partitions.worker import PartitionWorker, WorkerOptions
 from dedup_service.processing.shared import Shared
 from dedup_service.rebuild.past import Past
@@ -164,15 +165,17 @@ class Process:
     def _assignment(self, name: str, shared: Shared, item: Input) -> Assignment:
         leases, retention_ms = SimulatedLeases(self, item), self.world.configured_retention_ms
         source = input_of(SimulatedHub(self, item), SimulatedCheckpoints(self), leases, retention_ms, item.name)
-        options = WorkerOptions("earliest", checkpoint_interval_seconds=1.0)
+        sampling = Sampling(shared, leases, interval_seconds=1.0)
+        options = WorkerOptions("earliest", checkpoint_interval_seconds=1.0, ahead_events=self.world.scenario.ahead_events)
         return Assignment(
             name,
             list(item.partitions),
-            AssignmentOptions(interval_seconds=0.5, sample_interval_seconds=1.0),
+            0.5,
             leases,
             AlwaysFirst(),
             shared,
-            lambda lease: PartitionWorker(lease, source, shared, leases, options),
+            sampling,
+            lambda lease: PartitionWorker(lease, source, shared, leases, sampling, options),
             self.probe,
         )
 

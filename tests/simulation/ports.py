@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.events import InputEvent
@@ -16,7 +16,7 @@ from dedup_service.core.markers import Marker, ReadBack, RestoredEvent
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.core.progress import Position
 from dedup_service.errors import Dependency, ForgottenError, UnavailableError
-from dedup_service.ports import HubInfo, PartitionState, StartPosition, TailEvents
+from dedup_service.ports import HubInfo, PartitionState, StartPosition
 from tests.doubles.markers import StoredMarker
 from tests.doubles.memory import (
     MemoryPublisher,
@@ -113,8 +113,11 @@ class SimulatedLeases:
     async def may_sample(self, interval_seconds: float) -> bool:
         return await self.process.call(lambda: self.process.world.leases.may_sample(interval_seconds))
 
-    async def save_sample(self, sample: EndOffsets) -> None:
-        await self.process.call(lambda: self.process.world.leases.save_sample(sample))
+    async def save_sample(self, sample: EndOffsets, recent_seconds: float) -> None:
+        await self.process.call(lambda: self.process.world.leases.save_sample(sample, recent_seconds))
+
+    async def recent_sample(self) -> EndOffsets | None:
+        return await self.process.call(self.process.world.leases.recent_sample)
 
 
 @dataclass
@@ -175,8 +178,8 @@ class SimulatedPublisher:
     async def try_reading(self) -> list[str]:
         return []
 
-    async def read(self, partition_id: str, after: int) -> TailEvents:
-        return await self.process.call(lambda: self.hub.read(partition_id, after), CLEAN_HUB_READING)
+    async def read(self, partition_id: str, after: int, see: Callable[[int, Mapping[str, Any]], None]) -> int:
+        return await self.process.call(lambda: self.hub.read(partition_id, after, see), CLEAN_HUB_READING)
 
     async def partition_state(self, partition_id: str) -> PartitionState:
         return await self.process.call(lambda: self.hub.partition_state(partition_id), CLEAN_HUB_READING)
@@ -292,8 +295,16 @@ class SimulatedHub:
     process: Process
     input: Input = ALL
     dependency: Dependency = INPUT_HUB
+    answer: tuple[float, HubInfo] | None = None
 
-    async def info(self) -> HubInfo:
+    async def info(self, max_age_seconds: float = 0.0) -> HubInfo:
+        """As old an answer as is allowed."""
+        now = self.process.world.loop.time()
+        if self.answer is None or now - self.answer[0] >= max_age_seconds:
+            self.answer = now, await self._ask()
+        return self.answer[1]
+
+    async def _ask(self) -> HubInfo:
         await self._reach()
         info = await self.process.call(self.process.world.hub.info, INPUT_HUB)
         return HubInfo(info.incarnation + self.input.incarnation, list(self.input.partitions))

@@ -39,6 +39,8 @@ class Scenario:
 
     readings: int = 24
     pods: int = 2
+    ahead_events: int = 1
+    """How far ahead an owner says that it may begin: so few that owners die on both sides of it."""
     outputs: int = 2
     """How many partitions the clean hub has."""
     kills: int = 3

@@ -27,7 +27,7 @@ SCENARIOS = {
     "bad network": Scenario(lost_replies=0.2, dropped_readers=0.2),
     "mark": Scenario(mode="mark", kills=4),
     "alone": Scenario(pods=1, kills=4),
-    "relay": Scenario(readings=40, kills=10, freezes=0, pods=3, failed_sends=0, lost_replies=0),
+    "relay": Scenario(readings=40, kills=10, freezes=0, pods=3, failed_sends=0, lost_replies=0, ahead_events=40),
     "redis forgets": Scenario(forgets=2, is_live=True, trouble_seconds=30),
     "redis forgets twice": Scenario(forgets=8, kills=1, pods=2, is_live=True, trouble_seconds=60),
     "redis forgets, crashes": Scenario(forgets=2, kills=8, freezes=2, pods=3, is_live=True, trouble_seconds=45),

@@ -11,11 +11,12 @@ from dedup_service.core.events import InputEvent
 from dedup_service.core.input_log import InputLog
 from dedup_service.core.leases import Lease, NewestSample, TakeoverState
 from dedup_service.core.retention import Retention
+from dedup_service.processing.beginning import Beginning
 from dedup_service.processing.event_work import EventWork
 from dedup_service.processing.pipeline import Pipeline
 from dedup_service.telemetry import PartitionFigures, Telemetry
 from dedup_service.waiting import Activity, Retrier, Stop
-from tests.doubles.memory import MemoryClaims, MemoryClock, MemoryPublisher
+from tests.doubles.memory import MemoryClaims, MemoryClock, MemoryLeases, MemoryPublisher
 from tests.support.groups import admission_of, group_of
 from tests.support.shared import INPUT, incarnations_of, shared_of
 
@@ -54,10 +55,11 @@ class World:
             incarnations=incarnations_of({INPUT: self.incarnation}),
             newest_sample=self.newest_sample,
         )
-        lease = Lease(partition, epoch=1, valid_until=float("inf"), inherited=None)
+        lease = Lease(partition, epoch=1, valid_until=float("inf"), inherited=None, begun_written=2**62)
         state = TakeoverState(lease, self.incarnation, horizon, sample={"0": -1})
         retrier = Retrier(self.clock, self.telemetry, self.stop, Activity(self.clock, PartitionFigures()))
-        return Pipeline(shared, retrier, state, Retention(RETENTION_MS))
+        beginning = Beginning(lease, MemoryLeases(self.clock, [partition]), retrier)
+        return Pipeline(shared, retrier, state, Retention(RETENTION_MS), beginning)
 
     async def claim(self, *events: InputEvent, pipeline: Pipeline | None = None) -> list[EventWork]:
         """Claims the events as an owner that stops after claiming; returns its work."""

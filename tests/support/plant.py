@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any
 
 from dedup_service.core.leases import Lease, NewestSample
-from dedup_service.partitions.assignment import Assignment, AssignmentOptions
+from dedup_service.partitions.assignment import Assignment
+from dedup_service.partitions.sampling import Sampling
 from dedup_service.partitions.worker import PartitionWorker, WorkerOptions
 from dedup_service.processing.shared import Shared
 from dedup_service.telemetry import Telemetry
@@ -64,7 +65,11 @@ class Plant:
         lease.valid_until = float("inf")  # the clock runs fast here, and leases have their own tests
         source = input_of(hub or self.hub, self.checkpoints, self.leases, RETENTION_MS)
         options = WorkerOptions(start_at, checkpoint_interval_seconds=1.0)
-        return PartitionWorker(lease, source, self.shared(), self.leases, options)
+        shared = self.shared()
+        return PartitionWorker(lease, source, shared, self.leases, self.sampling(shared), options)
+
+    def sampling(self, shared: Shared | None = None) -> Sampling:
+        return Sampling(shared or self.shared(), self.leases, interval_seconds=0.01)
 
     def shared(self) -> Shared:
         return shared_of(
@@ -92,13 +97,15 @@ async def until(condition: Callable[[], bool]) -> None:
 
 def pod(plant: Plant, name: str, hub: Any = None) -> Assignment:
     """`hub`: the input hub as this pod reaches it."""
+    shared = plant.shared()
     return Assignment(
         name,
         list(plant.hub.partitions),
-        AssignmentOptions(interval_seconds=0.001, sample_interval_seconds=0.01),
+        0.001,
         plant.leases,
         AlwaysFirst(),
-        plant.shared(),
+        shared,
+        plant.sampling(shared),
         partial(plant.worker_of, hub=hub),
         (hub or plant.hub).info,
     )

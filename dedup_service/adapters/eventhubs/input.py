@@ -26,6 +26,7 @@ from dedup_service.adapters.azure_errors import (
     problem,
     unavailable,
 )
+from dedup_service.adapters.eventhubs.asking import Joined
 from dedup_service.adapters.eventhubs.below_sdk.amqp_types import make_decoding_total, readable, readable_map
 from dedup_service.adapters.eventhubs.below_sdk.decoding import agrees_with_the_sdk, decode
 from dedup_service.adapters.eventhubs.below_sdk.opening import open_without_asking, tell_failed_opening
@@ -71,15 +72,27 @@ class EventHubInput:
         self._prefetch = prefetch
         self._batch_size = batch_size
         self._readers: set[EventHubReader] = set()
+        self._info = Joined(self._ask_for_info)
+        self._answer: tuple[float, HubInfo] | None = None
+        """The last one, and when it was asked for, in seconds of the loop's clock."""
 
-    async def info(self) -> HubInfo:
+    async def info(self, max_age_seconds: float = 0.0) -> HubInfo:
+        """All partitions of a pod ask, at its start all at once."""
+        if self._answer is not None and asyncio.get_running_loop().time() - self._answer[0] < max_age_seconds:
+            return self._answer[1]
+        return await self._info.get()
+
+    async def _ask_for_info(self) -> HubInfo:
+        asked_at = asyncio.get_running_loop().time()
         async with unavailable(self.dependency):
             properties = await self._metadata.get_eventhub_properties()
         created_ms = int(properties["created_at"].timestamp() * 1000)
-        return HubInfo(
+        info = HubInfo(
             incarnation=incarnation_of(self._namespace, str(properties["eventhub_name"]), created_ms),
             partition_ids=sorted(properties["partition_ids"], key=int),
         )
+        self._answer = asked_at, info
+        return info
 
     async def partition_state(self, partition_id: str) -> PartitionState:
         async with unavailable(self.dependency):

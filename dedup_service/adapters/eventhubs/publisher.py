@@ -21,6 +21,9 @@ from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.errors import PROCESSING_FAILED, TOO_LARGE, Dependency, UnavailableError, UndeliverableError
 
 METADATA = "metadata"
+IDLE_SECONDS = 300.0
+"""A connection over which nothing was sent for so long is closed: each pod has one for each partition of the hub, and a
+namespace has room for a limited number of them. The next send opens it again."""
 Permit = Callable[[float], None]
 
 UNKNOWN = "unknown-error"
@@ -44,14 +47,31 @@ class EventHubPublisher:
         self._dependency = dependency
         self._timeout = send_timeout_seconds
         self._clients: dict[str, EventHubProducerClient] = {}
+        self._used_at: dict[str, float] = {}
+        """By partition, in seconds of the loop's clock."""
         self._locks: dict[str, asyncio.Lock] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._encodes_itself = agrees_with_the_sdk(to_event_data)
 
     def _client(self, name: str) -> EventHubProducerClient:
+        loop = asyncio.get_running_loop()
+        self._used_at[name] = loop.time()
         if name not in self._clients:
             self._clients[name] = self._connect()
+            if name != METADATA:  # it has no connection between two questions
+                loop.call_later(IDLE_SECONDS, self._close_if_idle, name, self._clients[name])
         return self._clients[name]
+
+    def _close_if_idle(self, name: str, client: EventHubProducerClient) -> None:
+        if self._clients.get(name) is not client:
+            return
+        loop = asyncio.get_running_loop()
+        left = self._used_at[name] + IDLE_SECONDS - loop.time()
+        lock = self._locks.get(name)
+        if left > 0 or (lock is not None and lock.locked()):
+            loop.call_later(max(left, IDLE_SECONDS / 10), self._close_if_idle, name, client)
+        else:
+            self._forget(name)
 
     async def partition_ids(self) -> list[str]:
         async with unavailable(self._dependency):

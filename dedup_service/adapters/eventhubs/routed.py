@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dedup_service.core.outgoing import OutgoingEvent
-from dedup_service.ports import CleanTail, PartitionReader, PartitionState, Publisher, StartPosition, TailEvents
+from dedup_service.ports import CleanTail, PartitionReader, PartitionState, Publisher, StartPosition
 
 DEFAULT_OUTPUT = ""
 
@@ -65,9 +66,9 @@ class RoutedTail:
         disturbed = await asyncio.gather(*(tail.try_reading() for tail in self.outputs.values()))
         return [name for names in disturbed for name in names]
 
-    async def read(self, partition_id: str, after: int) -> TailEvents:
+    async def read(self, partition_id: str, after: int, see: Callable[[int, Mapping[str, Any]], None]) -> int:
         output, partition = _split(partition_id)
-        return await self.outputs[output].read(partition, after)
+        return await self.outputs[output].read(partition, after, see)
 
     async def partition_state(self, partition_id: str) -> PartitionState:
         output, partition = _split(partition_id)

@@ -25,12 +25,13 @@ from dedup_service.adapters.eventhubs.below_sdk.opening import tell_failed_openi
 from dedup_service.adapters.eventhubs.input import EventHubInput, to_input_event
 from dedup_service.config.hubs import OutputConfig
 from dedup_service.errors import ConfigurationError, Dependency, DependencyKind, ShutOutError, UnavailableError
-from dedup_service.ports import PartitionReader, PartitionState, StartPosition, TailEvents
+from dedup_service.ports import PartitionReader, PartitionState, StartPosition
 
 logger = logging.getLogger(__name__)
 
 PREFETCH = 3000
 BATCH_SIZE = 1000
+See = Callable[[int, Mapping[str, Any]], None]
 REBUILD_PREFETCH = 300
 """All of the window is read, by several readers at once; what comes over WebSocket is bounded by this number alone."""
 
@@ -92,25 +93,26 @@ class EventHubTail:
         needed = "it must exist, and the connection string or the identity must have the right to listen"
         raise ConfigurationError(setting, f"{self._output.reading} can't be read: {needed} ({problem})", example) from None
 
-    async def read(self, partition_id: str, after: int) -> TailEvents:
+    async def read(self, partition_id: str, after: int, see: See) -> int:
         async with unavailable(self._dependency):
             partition = await self._client.get_partition_properties(partition_id)
-        first, end = partition["beginning_sequence_number"], partition["last_enqueued_sequence_number"]
+        first, end = int(partition["beginning_sequence_number"]), int(partition["last_enqueued_sequence_number"])
         if end <= after:
-            return TailEvents([])
+            return after + 1
         if partition["is_empty"] or first > end:
-            return TailEvents([], is_complete=False)
+            return end + 1
         lock = self._locks.setdefault(partition_id, asyncio.Lock())
         await lock.acquire()
         try:
-            properties = await self._receive_as_needed(partition_id, max(after, first - 1), end)
-            return TailEvents(properties, is_complete=first <= after + 1)
+            await self._receive_as_needed(partition_id, max(after, first - 1), end, see)
+            return max(after + 1, first)
         finally:
             self._release_when_closed(partition_id, lock)
 
-    async def _receive_as_needed(self, partition_id: str, after: int, end: int) -> list[Mapping[str, Any]]:
+    async def _receive_as_needed(self, partition_id: str, after: int, end: int, see: See) -> None:
         try:
-            return await self._receive(partition_id, after, end, epoch=None)
+            await self._receive(partition_id, after, end, see, epoch=None)
+            return
         except ShutOutError as error:
             logger.warning(
                 "other readers of %s are ended, to look up what was published; set %s to a consumer group of its own: %s",
@@ -119,7 +121,7 @@ class EventHubTail:
                 error.problem,
             )
         await self._stop_receiving(partition_id)
-        return await self._receive(partition_id, after, end, epoch=self._epoch)
+        await self._receive(partition_id, after, end, see, epoch=self._epoch)
 
     async def _stop_receiving(self, partition_id: str) -> None:
         """The client refuses to receive from a partition while an earlier receive from it is still closing."""
@@ -127,14 +129,15 @@ class EventHubTail:
         receiving.cancel()
         await asyncio.wait({receiving}, timeout=CLOSE_TIMEOUT_SECONDS)
 
-    async def _receive(self, partition_id: str, after: int, end: int, epoch: int | None) -> list[Mapping[str, Any]]:
-        properties: list[Mapping[str, Any]] = []
+    async def _receive(self, partition_id: str, after: int, end: int, see: See, epoch: int | None) -> None:
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         progress = asyncio.Event()
 
         async def on_batch(_: PartitionContext, events: list[EventData]) -> None:
             # Decoded as on the way in: an event whose properties the SDK can't read would look as if it were not there.
-            properties.extend(to_input_event(partition_id, event).application_properties for event in events)
+            for event in events:
+                read = to_input_event(partition_id, event)
+                see(read.sequence_number, read.application_properties)
             progress.set()
             if events and (events[-1].sequence_number or 0) >= end and not ended.done():
                 ended.set_result(None)
@@ -156,7 +159,6 @@ class EventHubTail:
             )
         )
         await self._wait(ended, progress)
-        return properties
 
     def _release_when_closed(self, partition_id: str, lock: asyncio.Lock) -> None:
         """Frees the partition once the SDK has closed its receiver. That takes a while, and a takeover does not wait for

@@ -15,7 +15,7 @@ from dedup_service.adapters.redis.unreadable import Report, log_unreadable, read
 from dedup_service.core.leases import PRESENT, EndOffsets, Lease, LeaseRecord, Presence, Renewal, all_lost, still_held
 from dedup_service.errors import ForgottenError
 
-NOT_HELD = ("", b"")
+NOT_HELD = ("", b"", "")
 LEASE_SCRIPT = ("marker.lua", "marker_ready.lua", "marker_fence.lua")
 SHARD = 0
 """That of all leases."""
@@ -58,11 +58,16 @@ class RedisLeases:
         self._began = scope_prefix(namespace, "began", scope).encode()
         self._progress = scope_prefix(namespace, "progress", scope).encode()
         self._sample = f"{namespace}{{0}}sample".encode()
+        self._recent = self._sample + b":recent"
         self._configuration = configuration
         self._at_work = f"{namespace}{{0}}configuration".encode()
         self._renew, self._take, self._write = (
             MarkedScript(Script(client, *LEASE_SCRIPT, *parts), generations, is_fenced=True)
-            for parts in (("at_work.lua", "lease_renew.lua"), ("at_work.lua", "lease_take.lua"), ("lease_write.lua",))
+            for parts in (
+                ("at_work.lua", "lease_begun.lua", "lease_renew.lua"),
+                ("at_work.lua", "lease_take.lua"),
+                ("lease_begun.lua", "lease_write.lua"),
+            )
         )
 
     def _lease(self, partition_id: str) -> bytes:
@@ -85,12 +90,13 @@ class RedisLeases:
         asked_at = self._monotonic()
         mine = {lease.partition_id: lease for lease in still_held(held, self._renew.tenure(SHARD))}
         records = {partition: lease.record for partition, lease in mine.items()}
+        begun = {partition: lease.begun for partition, lease in mine.items()}
         ago_ms = "" if presence.progressed_ago is None else round(presence.progressed_ago * 1000)
         args: list[Any] = [pod_id, self._ttl_ms, int(presence.takes_part), ago_ms, self._configuration]
         partitions = tuple(self._partition_ids)
         for partition in partitions:
             lease, record = mine.get(partition), records.get(partition)
-            args += NOT_HELD if lease is None else (lease.epoch, b"" if record is None else record.encode())
+            args += NOT_HELD if lease is None else (lease.epoch, b"" if record is None else record.encode(), _news(lease))
         leases = [self._lease(partition) for partition in partitions]
         keys = [self._pods, self._progress, self._sample, self._at_work, *leases]
         try:
@@ -106,6 +112,7 @@ class RedisLeases:
         for partition in by_state.get(b"held", []):
             mine[partition].renewed(asked_at, self._ttl_seconds)
             mine[partition].written = records[partition]
+            mine[partition].begun_is_written(begun[partition])
         for partition in by_state.get(b"lost", []):
             mine[partition].is_lost = True
         return Renewal(
@@ -119,7 +126,7 @@ class RedisLeases:
     async def take(self, pod_id: str, partition_id: str) -> Lease | None:
         asked_at, tenure = self._monotonic(), self._take.tenure(SHARD)
         try:
-            epoch, record, is_current, unreadable = await self._take(
+            epoch, record, begun, is_current, unreadable = await self._take(
                 SHARD, [self._lease(partition_id), self._at_work], [pod_id, self._ttl_ms, self._configuration]
             )
         except ForgottenError:
@@ -129,13 +136,21 @@ class RedisLeases:
             return None
         key = self._lease(partition_id)
         inherited: LeaseRecord | None = readable(LeaseRecord.decode, self._report, key, record or None, None)
-        valid_until = asked_at + self._ttl_seconds
-        return Lease(partition_id, int(epoch), valid_until, inherited, tenure=tenure, inherited_is_current=bool(is_current))
+        return Lease(
+            partition_id,
+            int(epoch),
+            asked_at + self._ttl_seconds,
+            inherited,
+            tenure=tenure,
+            inherited_is_current=bool(is_current),
+            inherited_begun=int(begun) if begun else None,
+        )
 
     async def write(self, lease: Lease, record: LeaseRecord, *, release: bool = False) -> bool:
         if not still_held([lease], self._write.tenure(SHARD)):
             return False
-        args = [lease.epoch, record.encode(), int(release)]
+        begun = lease.begun
+        args = [lease.epoch, record.encode(), int(release), _news(lease)]
         try:
             written, unreadable = await self._write(SHARD, [self._lease(lease.partition_id)], args)
         except ForgottenError:
@@ -144,7 +159,9 @@ class RedisLeases:
         report_all(self._report, unreadable)
         is_mine = bool(written)
         lease.is_lost = lease.is_lost or not is_mine or release
-        lease.written = record if is_mine else lease.written
+        if is_mine:
+            lease.written = record
+            lease.begun_is_written(begun)
         return is_mine
 
     async def began_ms(self, now_ms: int) -> int:
@@ -156,8 +173,20 @@ class RedisLeases:
         await read(self._client, self._report, self._pods, self._client.zrem(self._pods, pod_id), 0)
 
     async def may_sample(self, interval_seconds: float) -> bool:
-        turn = self._sample + b":turn"
+        turn = self._sample + b":turn:%d" % int(interval_seconds * 1000)
         return bool(await call(self._client, self._client.set(turn, b"1", nx=True, px=int(interval_seconds * 1000))))
 
-    async def save_sample(self, sample: EndOffsets) -> None:
-        await call(self._client, self._client.set(self._sample, json.dumps(dict(sample))))
+    async def save_sample(self, sample: EndOffsets, recent_seconds: float) -> None:
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.set(self._sample, json.dumps(dict(sample)))
+        pipeline.set(self._recent, b"1", px=int(recent_seconds * 1000))
+        await call(self._client, pipeline.execute())
+
+    async def recent_sample(self) -> EndOffsets | None:
+        sample, is_recent = await call(self._client, cast("Any", self._client.mget(self._sample, self._recent)))
+        return readable(_sample, self._report, self._sample, sample, None) if is_recent else None
+
+
+def _news(lease: Lease) -> str:
+    """How far the owner may begin, unless that is known to be written."""
+    return str(lease.begun) if lease.begun > lease.begun_written else ""

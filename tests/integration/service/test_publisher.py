@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from functools import partial
@@ -19,6 +20,7 @@ from sandbox.hub.stand_in import StandIn
 
 CLEAN_HUB = Dependency(DependencyKind.CLEAN_HUB)
 FROZEN_SECONDS = 0.5
+DEADLINE_SECONDS = 60.0
 
 
 def event(body: bytes) -> OutgoingEvent:
@@ -87,6 +89,20 @@ async def test_only_an_event_that_can_not_be_encoded_is_undeliverable(
     assert caught.value.reason == "processing-failed"
     assert await publisher.publish("0", events[2:]) == 1
     assert stored(stand_in) == 2
+
+
+async def test_a_connection_over_which_nothing_is_sent_is_closed_and_comes_back(
+    publisher: EventHubPublisher, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "IDLE_SECONDS", 0.05)
+    await publisher.open(["0", "1"])
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while publisher._clients:
+            await asyncio.sleep(0.01)
+    monkeypatch.undo()
+    assert await publisher.publish("0", [event(b"1")]) == 1
+    assert list(publisher._clients) == ["0"]
+    assert stored(stand_in) == 1
 
 
 async def test_a_process_that_was_frozen_until_the_time_for_its_send_was_over_writes_nothing(

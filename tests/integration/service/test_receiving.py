@@ -12,6 +12,7 @@ from functools import partial
 
 import pytest
 from azure.eventhub._pyamqp.aio import _cbs_async
+from azure.eventhub._pyamqp.aio._receiver_async import ReceiverLink
 from azure.eventhub.aio import EventHubConsumerClient
 from azure.eventhub.aio._eventprocessor.event_processor import EventProcessor
 
@@ -144,6 +145,41 @@ async def test_large_events_come_in_smaller_batches(stand_in: StandIn, monkeypat
     assert [event.body for batch in batches for event in batch] == texts
     assert all(sum(len(event.body) for event in batch[:-1]) < receiving.BATCH_BYTES for batch in batches)
     assert max(held) < receiving.BATCH_BYTES + max(map(len, texts)) + 2**16
+
+
+async def test_messages_in_parts_come_at_the_speed_of_their_bytes(
+    stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the worker is busy, the parts of large messages are taken as they arrive, like whole ones. The SDK would read
+    one of them in each pass, between which the receiver waits for longer and longer."""
+    read_by_sdk, passes, full = [], [0], asyncio.Event()
+    incoming_transfer, hand_over = ReceiverLink._incoming_transfer, receiving._Receiver.hand_over
+
+    async def noted_frame(link: ReceiverLink, frame: tuple[object, ...]) -> None:
+        read_by_sdk.append(frame)
+        await incoming_transfer(link, frame)  # type: ignore[no-untyped-call]  # the SDK has no types here
+
+    async def noted_pass(receiver: receiving._Receiver) -> None:
+        passes[0] += receiver._pause > 0
+        if receiver._is_full:
+            full.set()
+        await hand_over(receiver)
+
+    texts = [b"first"] + [str(n).encode().ljust(200_000) for n in range(20)]
+    frames = 20 * 4
+    append(stand_in, texts[:1])
+    async with reading(stand_in) as reader:
+        batches = await read(reader, 1)
+        monkeypatch.setattr(ReceiverLink, "_incoming_transfer", noted_frame)
+        monkeypatch.setattr(receiving._Receiver, "hand_over", noted_pass)
+        monkeypatch.setattr(receiving, "BATCH_BYTES", 19 * 200_000)
+        append(stand_in, texts[1:])
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await full.wait()
+        batches += await read(reader, len(texts) - 1)
+    assert [event.body for batch in batches for event in batch] == texts
+    assert len(read_by_sdk) < frames / 8
+    assert passes[0] < frames / 2
 
 
 async def test_the_token_is_renewed_while_the_worker_takes_nothing(

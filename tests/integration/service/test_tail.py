@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from typing import Any
 
 import pytest
 from azure.eventhub.aio import EventHubConsumerClient
@@ -17,7 +18,6 @@ from dedup_service.adapters.eventhubs.tail import EventHubTail
 from dedup_service.config.addresses import parse_hub_address
 from dedup_service.config.hubs import OutputConfig
 from dedup_service.errors import ConfigurationError, UnavailableError
-from dedup_service.ports import TailEvents
 from sandbox.amqp.messages import APPLICATION_PROPERTIES, BareMessage, data_section, section
 from sandbox.hub.log import Entry
 from sandbox.hub.stand_in import StandIn
@@ -61,14 +61,17 @@ def expire(stand_in: StandIn, count: int) -> None:
     partition.expire(partition.entries[count - 1].enqueued_ms + 1 + round(partition.retention_seconds * 1000))
 
 
-async def read(tail: EventHubTail, after: int) -> TailEvents:
-    return await asyncio.wait_for(tail.read("0", after), DEADLINE_SECONDS)
+async def read(tail: EventHubTail, after: int) -> tuple[list[Any], int]:
+    """The numbers of the events that were shown, and the one from which on all were."""
+    numbers: list[Any] = []
+    reading = tail.read("0", after, lambda _, properties: numbers.append(properties["n"]))
+    first = await asyncio.wait_for(reading, DEADLINE_SECONDS)
+    return numbers, first
 
 
 async def test_everything_behind_a_position_is_read_back(tail: EventHubTail) -> None:
-    found = await read(tail, 3)
-    assert ([item["n"] for item in found.properties], found.is_complete) == ([4, 5], True)
-    assert await read(tail, EVENTS - 1) == TailEvents([])
+    assert await read(tail, 3) == ([4, 5], 4)
+    assert await read(tail, EVENTS - 1) == ([], EVENTS)
 
 
 async def test_an_event_with_properties_that_the_sdk_can_not_read_is_found_all_the_same(
@@ -79,21 +82,19 @@ async def test_an_event_with_properties_that_the_sdk_can_not_read_is_found_all_t
     properties = b"\x00\x53\x74\xc1" + bytes((len(items) + 1, 4)) + items
     clean = stand_in.namespace.hubs["clean"]
     clean.append([BareMessage({}, properties + data_section(b"x"))], partition=clean.partitions[0])
-    assert [item["n"] for item in (await read(tail, 3)).properties] == [4, 5, 6]
+    assert await read(tail, 3) == ([4, 5, 6], 4)
 
 
 async def test_an_interval_that_is_partly_gone_is_read_as_far_as_it_exists(tail: EventHubTail, stand_in: StandIn) -> None:
     expire(stand_in, 4)
-    found = await read(tail, 1)
-    assert ([item["n"] for item in found.properties], found.is_complete) == ([4, 5], False)
-    found = await read(tail, 3)
-    assert ([item["n"] for item in found.properties], found.is_complete) == ([4, 5], True)
+    assert await read(tail, 1) == ([4, 5], 4)
+    assert await read(tail, 3) == ([4, 5], 4)
 
 
 async def test_an_interval_that_is_gone_is_not_waited_for(tail: EventHubTail, stand_in: StandIn) -> None:
     expire(stand_in, EVENTS)
-    assert await read(tail, 1) == TailEvents([], is_complete=False)
-    assert await read(tail, EVENTS - 1) == TailEvents([])
+    assert await read(tail, 1) == ([], EVENTS)
+    assert await read(tail, EVENTS - 1) == ([], EVENTS)
 
 
 # --- other readers of the same consumer group
@@ -104,8 +105,7 @@ async def test_readers_that_are_in_the_way_are_ended_and_come_back(
     tail: EventHubTail, stand_in: StandIn, count: int, owner_level: int | None
 ) -> None:
     async with others(stand_in, count, owner_level) as readers:
-        found = await read(tail, 3)
-        assert [item["n"] for item in found.properties] == [4, 5]
+        assert await read(tail, 3) == ([4, 5], 4)
         async with asyncio.timeout(DEADLINE_SECONDS):
             while any(reader.connections < 2 for reader in readers):
                 await asyncio.sleep(0.01)
@@ -113,23 +113,23 @@ async def test_readers_that_are_in_the_way_are_ended_and_come_back(
 
 async def test_readers_that_are_not_in_the_way_stay(tail: EventHubTail, stand_in: StandIn) -> None:
     async with others(stand_in, 4, None) as readers:
-        assert (await read(tail, 3)).is_complete
+        assert await read(tail, 3) == ([4, 5], 4)
         assert [reader.connections for reader in readers] == [1] * 4
 
 
 async def test_two_pods_that_meet_there_both_finish(tail: EventHubTail, stand_in: StandIn) -> None:
     """One reads and the other is refused, until the first has finished; they do not end each other in turns."""
 
-    async def read_at_last(tail: EventHubTail) -> TailEvents:
+    async def read_at_last(tail: EventHubTail) -> tuple[list[Any], int]:
         while True:
             with contextlib.suppress(UnavailableError):
-                return await tail.read("0", 3)
+                return await read(tail, 3)
             await asyncio.sleep(0.1)
 
     async with others(stand_in, 1, 0), AsyncExitStack() as stack:
         second, third = [await stack.enter_async_context(tail_of(stand_in.connection_string("clean"))) for _ in range(2)]
         found = await asyncio.wait_for(asyncio.gather(*map(read_at_last, (tail, second, third))), DEADLINE_SECONDS)
-    assert [[item["n"] for item in one.properties] for one in found] == [[4, 5]] * 3
+    assert found == [([4, 5], 4)] * 3
 
 
 # --- the try at the start

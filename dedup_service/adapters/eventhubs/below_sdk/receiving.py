@@ -19,6 +19,7 @@ from typing import Any
 from azure.eventhub import EventData, TransportType
 from azure.eventhub._pyamqp.aio import _receiver_async
 from azure.eventhub._pyamqp.aio._transport_async import AsyncTransport
+from azure.eventhub._pyamqp.performatives import TransferFrame
 from azure.eventhub.aio import EventHubConsumerClient
 from azure.eventhub.aio._transport._pyamqp_transport_async import PyamqpTransportAsync
 
@@ -28,15 +29,21 @@ from dedup_service.core.events import InputEvent
 
 SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.02, 0.25
 """How long to wait between fetches while the worker is busy; the pause doubles while nothing arrives."""
+PLENTY_BYTES = 64 * 1024
+"""After a fetch of so many bytes there is no pause: the connection holds back what exceeds this, so more is waiting."""
 BATCH_BYTES = 4 * 1024 * 1024
 """No batch takes more events once it has this many bytes of bodies. Events may have 256 KB, or 1 MB."""
 SDK_TURN_SECONDS = 10.0
 """How often the SDK gets a turn even while events are waiting, to renew the connection's token and answer heartbeats."""
 TRANSFER = 0x14
 LIST, LONG_LIST = 0xC0, 0xD0
+TRUE, BOOLEAN = 0x41, 0x56
 AMQP_FRAME, EMPTY_FRAME_BYTES = 0x00, 8
 MORE = 5
 """Index of the transfer field that says that its message continues in the next frame."""
+_FIRST_FRAME = TransferFrame(delivery_tag=b"")
+"""Stands for the first frame of a message in parts, in case the SDK reads the last one: it wants to know the tag, and keeps
+every different one for ever."""
 _FIELD_SIZES = {0x40: 0, 0x41: 0, 0x42: 0, 0x43: 0, 0x44: 0, 0x50: 1, 0x52: 1, 0x53: 1, 0x56: 1, 0x70: 4, 0x80: 8}
 _frame_header = struct.Struct(">IBBH").unpack_from
 _size = struct.Struct(">I").unpack_from
@@ -118,8 +125,10 @@ class _Receiver:
         handler, prefetch = self._consumer._handler, self._consumer._prefetch
         if handler._link.current_link_credit <= prefetch // 2:
             await handler._link.flow(link_credit=prefetch)
-        if take(handler, self._events, self._consumer._partition, self._convert):
-            self._pause = SHORTEST_PAUSE_SECONDS
+        room = BATCH_BYTES - self._bytes
+        taken = take(handler, self._events, self._consumer._partition, self._convert, room)
+        if taken:
+            self._pause = 0.0 if taken >= PLENTY_BYTES else SHORTEST_PAUSE_SECONDS
             await asyncio.sleep(0)  # the socket may have more, and the worker may be ready
         elif not self._events or _has_whole_frame(handler):
             await self._let_sdk_work()
@@ -150,7 +159,7 @@ class _Receiver:
             await asyncio.sleep(0)
         else:
             await asyncio.wait({self._handing}, timeout=SDK_TURN_SECONDS if self._is_full else self._pause)
-            self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
+            self._pause = min(max(2 * self._pause, SHORTEST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
 
     def _next_batch(self) -> list[InputEvent]:
         batch: list[Any] = []
@@ -175,16 +184,21 @@ def _size_of(item: Any) -> int:
     return len(item.body if isinstance(item, InputEvent) else item.payload)
 
 
-def take(handler: Any, events: deque[InputEvent], partition_id: str, convert: ToInputEvent) -> int:
-    """Moves plain transfer frames from the front of the received bytes to `events`. Returns how many."""
+def take(
+    handler: Any, events: deque[InputEvent], partition_id: str, convert: ToInputEvent, room_bytes: int = BATCH_BYTES
+) -> int:
+    """Moves plain transfer frames from the front of the received bytes to `events`, until they had `room_bytes`. Returns how
+    many bytes they had.
+
+    A message in parts is collected where the SDK collects it, so that either may read the next part."""
     connection, link = handler._connection, handler._link
     buffer = _received_bytes(handler)
-    if not buffer or not _is_between_frames(connection._transport, link):
+    if not buffer or not _is_between_frames(connection._transport):
         return 0
-    data, at, taken = bytes(buffer), 0, 0
+    data, at, taken, messages = bytes(buffer), 0, 0, 0
     session = link._session
     room = session.incoming_window - 1  # the last one is left to the SDK, which then renews the window
-    while taken < room and len(data) - at > EMPTY_FRAME_BYTES:
+    while taken < room and at < room_bytes and len(data) - at > EMPTY_FRAME_BYTES:
         size, offset, kind, channel = _frame_header(data, at)
         end = at + size
         if (
@@ -194,21 +208,37 @@ def take(handler: Any, events: deque[InputEvent], partition_id: str, convert: To
             or connection._incoming_endpoints.get(channel) is not session
         ):
             break
-        payload = _payload_of_transfer(data, at + 4 * offset, link.remote_handle)
-        if payload is None:
+        found = _payload_of_transfer(data, at + 4 * offset, link.remote_handle)
+        if found is None:
             break
-        events.append(_event(partition_id, data, payload, end, convert))
+        payload, is_continued = found
         at, taken = end, taken + 1
+        if is_continued:
+            _keep_part(link, data[payload:end])
+        elif link._received_payload:
+            whole = bytes(link._received_payload) + data[payload:end]
+            link._received_payload = bytearray()
+            events.append(_event(partition_id, whole, 0, len(whole), convert))
+            messages += 1
+        else:
+            events.append(_event(partition_id, data, payload, end, convert))
+            messages += 1
     if taken:
         del buffer[:at]
         connection._transport.reader._maybe_resume_transport()
         session.next_incoming_id += taken
         session.remote_outgoing_window -= taken
         session.incoming_window -= taken
-        link.delivery_count += taken
-        link.current_link_credit -= taken
+        link.delivery_count += messages
+        link.current_link_credit -= messages
         connection._last_frame_received_time = handler._last_activity_timestamp = time.time()
-    return taken
+    return at
+
+
+def _keep_part(link: Any, part: bytes) -> None:
+    if not link._received_payload:
+        link._first_frame = _FIRST_FRAME
+    link._received_payload.extend(part)
 
 
 def _received_bytes(handler: Any) -> bytearray | None:
@@ -224,17 +254,18 @@ def _has_whole_frame(handler: Any) -> bool:
     return buffer is not None and len(buffer) >= EMPTY_FRAME_BYTES and _size(buffer)[0] <= len(buffer)
 
 
-def _is_between_frames(transport: Any, link: Any) -> bool:
-    """Whether the SDK holds no part of a frame or message, and nobody else is reading. Never over WebSocket, which frames
+def _is_between_frames(transport: Any) -> bool:
+    """Whether the SDK holds no part of a frame, and nobody else is reading. Never over WebSocket, which frames
     differently."""
-    if not isinstance(transport, AsyncTransport) or transport.socket_lock.locked() or link._received_payload:
+    if not isinstance(transport, AsyncTransport) or transport.socket_lock.locked():
         return False
     kept = transport._read_buffer
     return kept.getbuffer().nbytes == kept.tell()
 
 
-def _payload_of_transfer(data: bytes, at: int, handle: int) -> int | None:
-    """Where the message of a transfer begins; None for another performative, another link, or a message in parts."""
+def _payload_of_transfer(data: bytes, at: int, handle: int) -> tuple[int, bool] | None:
+    """Where the message of a transfer begins, or its next part, and whether it continues in the next frame; None for another
+    performative, or another link."""
     if data[at + 2] != TRANSFER:
         return None
     code = data[at + 3]
@@ -244,6 +275,7 @@ def _payload_of_transfer(data: bytes, at: int, handle: int) -> int | None:
         count, field_at, payload = _size(data, at + 8)[0], at + 12, at + 8 + _size(data, at + 4)[0]
     else:
         return None
+    is_continued = False
     for number in range(min(count, MORE + 1)):
         code = data[field_at]
         size = _FIELD_SIZES.get(code)
@@ -251,12 +283,12 @@ def _payload_of_transfer(data: bytes, at: int, handle: int) -> int | None:
             if code != 0xA0:
                 return None
             size = 1 + data[field_at + 1]
-        elif (number == 0 and int.from_bytes(data[field_at + 1 : field_at + 1 + size], "big") != handle) or (
-            number == MORE and code != 0x42 and code != 0x40 and (code != 0x56 or data[field_at + 1])
-        ):
+        elif number == 0 and int.from_bytes(data[field_at + 1 : field_at + 1 + size], "big") != handle:
             return None
+        elif number == MORE:
+            is_continued = code == TRUE or (code == BOOLEAN and bool(data[field_at + 1]))
         field_at += 1 + size
-    return payload
+    return payload, is_continued
 
 
 def _event(partition_id: str, data: bytes, at: int, end: int, convert: ToInputEvent) -> InputEvent:

@@ -1,8 +1,10 @@
--- Renews all leases of a pod, writes their records, and returns who takes part and what is free. Follows at_work.lua.
+-- Renews all leases of a pod, writes their records, and returns who takes part and what is free. Follows at_work.lua and
+-- lease_begun.lua.
 -- KEYS[1]: the pods that take part. KEYS[2]: when each pod last made progress. KEYS[3]: the sample. KEYS[4]: the configuration at
 -- work. Then the lease of each partition.
 -- ARGV[1]: the pod. ARGV[2]: TTL in ms. ARGV[3]: whether it takes part (0 or 1). ARGV[4]: how long ago it made progress, in ms, or ''.
--- ARGV[5]: its configuration, or ''. Then for each lease the epoch that the pod holds and its record, or '' and ''.
+-- ARGV[5]: its configuration, or ''. Then for each lease the epoch that the pod holds, its record, and how far it may begin; or '', ''
+-- and ''.
 -- Returns whether pods of another configuration are at work (0 or 1; then this call had no effect), the pods, how long ago any
 -- other pod made progress in ms (or ''), the sample, for each lease `held`, `lost`, `free` or `taken`, the keys that were unreadable,
 -- and the number of calls.
@@ -43,7 +45,7 @@ end
 
 local states = {}
 for i = 5, #KEYS do
-  local lease, epoch, record = KEYS[i], ARGV[2 * i - 4], ARGV[2 * i - 3]
+  local lease, epoch, record, begun = KEYS[i], ARGV[3 * i - 9], ARGV[3 * i - 8], ARGV[3 * i - 7]
   if epoch == '' then
     states[i - 4] = is_free(lease) and 'free' or 'taken'
   elseif safe('HGET', lease, 'epoch') == epoch then
@@ -51,6 +53,7 @@ for i = 5, #KEYS do
     if record ~= '' then
       redis.call('HSET', lease, 'record', record)
     end
+    note_begun(lease, epoch, begun)
     states[i - 4] = 'held'
   else
     states[i - 4] = 'lost'

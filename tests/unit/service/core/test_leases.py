@@ -11,7 +11,7 @@ from dedup_service.core.events import Origin
 from dedup_service.core.input_log import InputLog
 from dedup_service.core.leases import LeaseRecord, fair_share
 from dedup_service.core.progress import Position
-from dedup_service.core.resolve import published_origins
+from dedup_service.core.resolve import PublishedOrigins
 
 
 @pytest.mark.parametrize("pods", [1, 2, 3, 5, 8, 13])
@@ -46,7 +46,9 @@ def clean(origin: Any = "000000ab/3/17", indexes: Any = "0-2,5", **more: Any) ->
 
 
 def test_the_origins_of_one_partition_are_read_back() -> None:
-    origins = set(published_origins([clean(), clean("000000ab/3/18", "0")], InputLog(0xAB, 3)))
+    published = PublishedOrigins(InputLog(0xAB, 3))
+    origins = {*published.of(clean()), *published.of(clean("000000ab/3/18", "0"))}
+    assert PublishedOrigins(InputLog(0xAB, 3), behind=17).of(clean()) == []
     assert origins == {Origin(0xAB, 3, 17, index) for index in (0, 1, 2, 5)} | {Origin(0xAB, 3, 18, 0)}
 
 
@@ -65,4 +67,4 @@ def test_the_origins_of_one_partition_are_read_back() -> None:
     ],
 )
 def test_an_event_that_is_not_a_winner_of_this_partition_is_skipped(event: dict[str, Any]) -> None:
-    assert list(published_origins([event], InputLog(0xAB, 3))) == []
+    assert PublishedOrigins(InputLog(0xAB, 3)).of(event) == []

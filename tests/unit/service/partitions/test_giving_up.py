@@ -37,7 +37,7 @@ class Route:
             await self.hub.clock.sleep(1.0)
             raise UnavailableError(INPUT_HUB, "no route")
 
-    async def info(self) -> HubInfo:
+    async def info(self, max_age_seconds: float = 0.0) -> HubInfo:
         await self._pass()
         return await self.hub.info()
 

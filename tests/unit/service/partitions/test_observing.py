@@ -47,7 +47,7 @@ async def start_of(plant: Plant, until_ms: int | None) -> int | None:
     retrier = Retrier(plant.clock, plant.telemetry, Stop(plant.clock), Activity(plant.clock, PartitionFigures()))
     lease = await plant.leases.take("pod", "1")
     assert lease is not None
-    takeover = Takeover(lease, source, plant.shared(), plant.leases, retrier, "earliest")
+    takeover = Takeover(lease, source, plant.shared(), plant.leases, plant.sampling(), retrier, "earliest")
     state = await takeover.take_over()
     return takeover.start_position(state.finished).enqueued_ms
 
@@ -86,7 +86,7 @@ async def test_the_record_of_a_pod_that_only_observed_makes_nobody_read_the_clea
     assert own is not None
     retrier = Retrier(plant.clock, plant.telemetry, Stop(plant.clock), Activity(plant.clock, PartitionFigures()))
     source = input_of(plant.hub, plant.checkpoints, plant.leases, RETENTION_MS)
-    state = await Takeover(own, source, plant.shared(), plant.leases, retrier, "earliest").take_over()
+    state = await Takeover(own, source, plant.shared(), plant.leases, plant.sampling(), retrier, "earliest").take_over()
     assert state.sample == {"0": 49}
     assert own.record is not None
     assert own.record.sample == state.sample

@@ -24,6 +24,7 @@ from benchmarks.formats import formats
 from benchmarks.growth import growth
 from benchmarks.latency import latency
 from benchmarks.many_variables import many_variables
+from benchmarks.peers import peers
 from benchmarks.pictures import draw
 from benchmarks.publishing import publishing
 from benchmarks.rebuilding import rebuilding
@@ -33,6 +34,7 @@ from benchmarks.throughput import throughput
 
 SECTIONS: dict[str, Callable[[int], Awaitable[Section | list[Section]]]] = {
     "throughput": throughput,
+    "peers": peers,
     "formats": formats,
     "publishing": publishing,
     "claims": claims,

@@ -101,6 +101,10 @@ class Server:
         with Redis.from_url(self.url) as client:
             return int(client.info("memory")["used_memory"])
 
+    def keys(self) -> int:
+        with Redis.from_url(self.url) as client:
+            return int(client.dbsize())
+
     def clear(self) -> None:
         with Redis.from_url(self.url) as client:
             client.execute_command("FLUSHALL", "SYNC")
@@ -166,6 +170,17 @@ def environment(hub: Hub, redis_url: str, folder: Path, overrides: Mapping[str, 
     }
 
 
+async def start_service(variables: Mapping[str, str]) -> ServiceProcess:
+    port = free_port()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "dedup_service", "run"),
+        env={**variables, "DEDUP_HTTP_PORT": str(port)},
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    return ServiceProcess(process, port)
+
+
 @asynccontextmanager
 async def running_services(
     hub: Hub, redis_url: str, count: int = 1, **overrides: str
@@ -176,14 +191,8 @@ async def running_services(
     with tempfile.TemporaryDirectory() as folder:
         try:
             for _ in range(count):
-                port = free_port()
-                process = await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    *("-m", "dedup_service", "run"),
-                    env=environment(hub, redis_url, Path(folder), {"DEDUP_HTTP_PORT": str(port), **overrides}),
-                    stderr=asyncio.subprocess.DEVNULL,
-                )
-                services.append(ServiceProcess(process, port))
+                service = await start_service(environment(hub, redis_url, Path(folder), overrides))
+                services.append(service)
             await until_shared(services, partitions)
             yield services
         finally:

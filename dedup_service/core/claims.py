@@ -31,7 +31,7 @@ OTHER_REPLICA = MAX_REPLICAS - 1
 OTHER_NAME = "other"
 CLAIM_BYTES = 35
 
-_LAYOUT = struct.Struct(f">BIIHQHHI{CONTENT_HASH_BYTES}s")
+LAYOUT = struct.Struct(f">BIIHQHHI{CONTENT_HASH_BYTES}s")
 _EVENT = struct.Struct(">IHQ")
 REPLICAS_AT, ORIGIN_AT, ENQUEUED_AT, CONTENT_AT = slice(1, 5), slice(5, 21), slice(21, 27), slice(27, CLAIM_BYTES)
 EVENT_AT, INDEX_AT = slice(5, 19), slice(19, 21)
@@ -115,7 +115,7 @@ def incarnation_of(namespace: str, hub: str, created_ms: int) -> int:
 
 def pack(claim: Claim) -> bytes:
     origin = claim.origin
-    return _LAYOUT.pack(
+    return LAYOUT.pack(
         RESTORED if claim.restored else CONFIRMED if claim.confirmed else UNCONFIRMED,
         claim.replicas,
         origin.incarnation,
@@ -132,7 +132,7 @@ def unpack(data: bytes) -> Claim:
     """Raises ValueError when the bytes are not a claim, which means that something else writes to this namespace."""
     if len(data) != CLAIM_BYTES:
         raise ValueError(f"a claim has {CLAIM_BYTES} bytes, found {len(data)}")
-    state, replicas, *origin, enqueued_high, enqueued_low, content = _LAYOUT.unpack(data)
+    state, replicas, *origin, enqueued_high, enqueued_low, content = LAYOUT.unpack(data)
     return Claim(
         confirmed=state != UNCONFIRMED,
         replicas=replicas,
@@ -148,7 +148,7 @@ def new_claims(event: Origin, readings: Sequence[Reading], replica: int, enqueue
     bit, high, low = 1 << replica, enqueued_ms >> 32, enqueued_ms & 0xFFFFFFFF
     incarnation, partition, number = event.incarnation, event.partition, event.sequence_number
     return [
-        _LAYOUT.pack(UNCONFIRMED, bit, incarnation, partition, number, r.index, high, low, r.content_hash) for r in readings
+        LAYOUT.pack(UNCONFIRMED, bit, incarnation, partition, number, r.index, high, low, r.content_hash) for r in readings
     ]
 
 
@@ -159,7 +159,7 @@ def restored_claims(
     bit, high, low = 1 << replica, enqueued_ms >> 32, enqueued_ms & 0xFFFFFFFF
     incarnation, partition, number = event.incarnation, event.partition, event.sequence_number
     return [
-        _LAYOUT.pack(RESTORED, bit, incarnation, partition, number, index, high, low, content)
+        LAYOUT.pack(RESTORED, bit, incarnation, partition, number, index, high, low, content)
         for index, content in zip(indexes, contents, strict=True)
     ]
 

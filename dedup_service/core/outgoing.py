@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import msgspec
 
 from dedup_service.core.events import DEVICE_ID, IOTHUB_ENQUEUED_TIME, MODULE_ID, Container, InputEvent, Reading
-from dedup_service.core.memo import NAMES, MemoDict, memoized
+from dedup_service.core.memo import NAMES, MemoDict
 from dedup_service.core.property_types import MessageId, Timestamp
 
 ORIGIN_PROPERTY = "dedup_origin"
@@ -107,7 +108,8 @@ def outgoing(
 
 def kept_properties(event: InputEvent, kept_adx: frozenset[str]) -> dict[str, Any]:
     """The sender's properties without those that only the service, IoT Hub or the operator may set, plus IoT Hub's own."""
-    kept = {name: value for name, value in event.application_properties.items() if _is_kept(name, kept_adx)}
+    is_kept = _kept_names(kept_adx)
+    kept = {name: value for name, value in event.application_properties.items() if is_kept[name]}
     for name in KEPT_ANNOTATIONS:
         if name in event.annotations:
             kept[name] = event.annotations[name]
@@ -121,15 +123,20 @@ def is_in_clean_events(kind: str, name: str, kept_adx: frozenset[str]) -> bool:
     """Whether clean events that are published as received have what a message has beside its body: a `property`, an
     `annotation`, or a `system` property, which may be an annotation, too. Names are not case-sensitive."""
     if kind == "property":
-        return _is_kept(name, kept_adx)
+        return _kept_names(kept_adx)[name]
     plain = name.casefold()
     return plain in KEPT_ANNOTATIONS or (kind == "system" and plain in KEPT_SYSTEM)
 
 
-@memoized(NAMES)
-def _is_kept(name: str, kept_adx: frozenset[str]) -> bool:
-    plain = name.lower()
-    return not plain.startswith(FORGEABLE_PREFIXES) and (plain not in ADX_PROPERTIES or plain in kept_adx)
+@cache
+def _kept_names(kept_adx: frozenset[str]) -> MemoDict[bool]:
+    """By name, whether clean events keep a property of the sender."""
+
+    def is_kept(name: str) -> bool:
+        plain = name.lower()
+        return not plain.startswith(FORGEABLE_PREFIXES) and (plain not in ADX_PROPERTIES or plain in kept_adx)
+
+    return MemoDict(is_kept, NAMES)
 
 
 def ranges(indexes: Iterable[int]) -> str:

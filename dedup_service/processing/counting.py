@@ -18,22 +18,23 @@ from dedup_service.telemetry import DEAD_LETTER, Count, Telemetry
 
 def count_finished(work: list[EventWork], telemetry: Telemetry) -> None:
     telemetry.add(Count.INPUT_EVENTS, len(work))
-    by_sender: dict[tuple[str, str], Counter[Verdict]] = defaultdict(Counter)
+    by_sender: dict[tuple[str, str], list[Verdict]] = defaultdict(list)
     for item in work:
         if item.ignored is not None:
             telemetry.add(Count.IGNORED, label=item.ignored)
-        for what, number in Counter(item.extraction.not_readings).items():
-            telemetry.add(Count.NOT_READINGS, number, what)
+        for what in item.extraction.not_readings:
+            telemetry.add(Count.NOT_READINGS, label=what)
         if item.looks_like is not None:
             telemetry.recognised[item.looks_like] += 1
         for reason, letter in item.dead:
             telemetry.add(Count.DEAD_LETTERED, letter.readings, reason)
             telemetry.add_example(DEAD_LETTER, **dead_letter_example(item, reason, letter))
         if item.group is not None:
-            telemetry.add(Count.TIMES_UNREADABLE, item.unreadable_times, item.group.name)
-            by_sender[item.group.name, item.replica].update(item.verdicts)
+            if item.unreadable_times:
+                telemetry.add(Count.TIMES_UNREADABLE, item.unreadable_times, item.group.name)
+            by_sender[item.group.name, item.replica] += item.verdicts
     for (group, replica), verdicts in by_sender.items():
-        _count_copies(group, replica, verdicts, telemetry)
+        _count_copies(group, replica, Counter(verdicts), telemetry)
 
 
 def _count_copies(group: str, replica: str, verdicts: Counter[Verdict], telemetry: Telemetry) -> None:

@@ -112,8 +112,7 @@ class CleanSender:
                 failed = error
                 self._drop_published(queue, await self._resolver.published_by_this_process(partition))
             else:
-                for item, clean in queue[:sent]:
-                    self._acknowledged(item, clean)
+                self._acknowledged(queue[:sent])
                 del queue[:sent]
         if failed is not None:
             self._telemetry.available(failed.dependency)
@@ -124,15 +123,16 @@ class CleanSender:
             outcome = outcome_of(item.origin(clean.readings[0]), [published]) if clean.readings else PUBLISHED
             self._telemetry.add(Count.IN_DOUBT, len(clean.readings), outcome)
             if outcome == FOUND:
-                self._acknowledged(item, clean)
+                self._acknowledged([(item, clean)])
             else:
                 remaining.append((item, clean))
         queue[:] = remaining
 
-    def _acknowledged(self, item: EventWork, clean: CleanEvent) -> None:
-        item.published.update(reading.index for reading in clean.readings)
-        self._telemetry.add(Count.CLEAN_EVENTS)
-        self._telemetry.add(Count.CLEAN_READINGS, clean.event.readings)
+    def _acknowledged(self, queue: Queue) -> None:
+        for item, clean in queue:
+            item.published.update([reading.index for reading in clean.readings])
+        self._telemetry.add(Count.CLEAN_EVENTS, len(queue))
+        self._telemetry.add(Count.CLEAN_READINGS, sum([clean.event.readings for _, clean in queue]))
 
 
 async def send_dead_letters(

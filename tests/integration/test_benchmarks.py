@@ -11,7 +11,9 @@ from benchmarks.baselines import loop, running_loop
 from benchmarks.draining import Sample, steady
 from benchmarks.events import Load, input_log
 from benchmarks.formats import groups_file
+from benchmarks.kills import clean_ids, harm_of
 from benchmarks.latency import latencies_ms, send
+from benchmarks.peer_stage import options, running_peer
 from benchmarks.pictures import draw
 from benchmarks.results import Curve, at_least, at_most
 from benchmarks.senders import SENDERS
@@ -36,6 +38,20 @@ async def test_a_drain_publishes_every_reading_once(batch: int, redis_url: str) 
         await until_processed([service], hub.fill(log))
         assert await service.metric("dedup_clean_readings_total") == load.readings
         assert await service.metric("dedup_copies_total") == load.copies
+
+
+@pytest.mark.parametrize(("batch", "way"), [(1, "single"), (20, "pipelined")])
+async def test_the_naive_consumer_publishes_every_reading_once_while_nothing_kills_it(
+    batch: int, way: str, redis_url: str
+) -> None:
+    load = Load(300, batch=batch)
+    async with running_hub(4) as hub:
+        events = hub.fill(input_log(load))
+        with options(hub, Server(redis_url)) as variables:
+            async with running_peer(["benchmarks.naive", way], variables) as peer:
+                peer.begin()
+                assert (await peer.took()).events == events
+        assert harm_of(load, clean_ids(hub)) == (0, 0)
 
 
 @pytest.mark.parametrize("name", SENDERS)

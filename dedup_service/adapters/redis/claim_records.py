@@ -1,5 +1,5 @@
-"""The argument that claim.lua gets about the readings that claim: a head for each event, and a record for each of its
-readings.
+"""The argument that claim.lua gets about the readings that claim: a head for each event, and for each of its readings the
+claim that it wants, followed by a record where copies are accounted.
 
 Groups, sources and epochs are named once in a call, and are numbered there from 1.
 """
@@ -14,16 +14,15 @@ import msgspec
 from dedup_service.adapters.redis.ledger_keys import source_digest
 from dedup_service.adapters.redis.sharding import Piece
 from dedup_service.core.accounting import sequence_number
-from dedup_service.core.extract import CONTENT_HASH_BYTES
+from dedup_service.core.claims import LAYOUT, UNCONFIRMED
 from dedup_service.core.times import source_time_ms
 
-_HEAD = struct.Struct(">IHQHIddHBH")
-"""Head of an event: incarnation, partition, sequence number, enqueued time in ms (6 bytes), the claims' TTLs in ms while
-they are unconfirmed and from a repetition on, the numbers of group and replica, and how many readings follow."""
-_RECORD = struct.Struct(f">H{CONTENT_HASH_BYTES}sHBddH")
-"""Record of a reading: index, content hash, the source's number, flags, sequence, source time in ms, and the epoch's
-number."""
-HEAD_BYTES, RECORD_BYTES = _HEAD.size, _RECORD.size
+_HEAD = struct.Struct(">ddHBH")
+"""Head of an event: the claims' TTLs in ms while they are unconfirmed and from a repetition on, the numbers of group and
+replica, and how many readings follow."""
+_ACCOUNTED = struct.Struct(f"{LAYOUT.format}HBddH")
+"""A claim and its record: the source's number, flags, sequence, source time in ms, and the epoch's number."""
+HEAD_BYTES, RECORD_BYTES = _HEAD.size, _ACCOUNTED.size - LAYOUT.size
 LATE, COUNTED, TIMED = 1, 2, 4
 """Flags: came later than its window; has a sequence; has a source time."""
 
@@ -52,38 +51,32 @@ class SourceNumbers(dict[str, int]):
 class ClaimEncoder:
     """Encodes one script call; single use."""
 
-    def __init__(self, pieces: Sequence[Piece]) -> None:
+    def __init__(self, pieces: Sequence[Piece], *, accounting: bool = True) -> None:
         self._groups, self._epochs = Numbers(), Numbers()
         self._sources: dict[str, SourceNumbers] = {}
         self._named: list[tuple[str, str]] = []
-        self.records = b"".join(self._parts(pieces))
+        self.records = b"".join(self._accounted(pieces) if accounting else self._parts(pieces))
 
     def names(self, prefix: str) -> bytes:
         """MessagePack of the key prefix, the groups, the sources as [digest, text], and the epochs."""
         return msgspec.msgpack.encode([prefix, list(self._groups), self._named, list(self._epochs)])
 
     def _parts(self, pieces: Sequence[Piece]) -> list[bytes]:
+        parts: list[bytes] = []
+        for request, readings, _ in pieces:
+            group = self._groups[request.group]
+            parts.append(_HEAD.pack(request.ttl_ms, request.confirmed_ttl_ms, group, request.replica, len(readings)))
+            parts += request.claims_of(readings)
+        return parts
+
+    def _accounted(self, pieces: Sequence[Piece]) -> list[bytes]:
         """A single loop that spares every call it can, since it runs for every copy."""
         parts: list[bytes] = []
-        head, record = _HEAD.pack, _RECORD.pack
-        groups, epochs = self._groups, self._epochs
+        head, pack, groups, epochs = _HEAD.pack, _ACCOUNTED.pack, self._groups, self._epochs
         for request, readings, _ in pieces:
-            event, enqueued_ms, group, late = request.event, request.enqueued_ms, request.group, request.late
+            event, group, late, enqueued_ms = request.event, request.group, request.late, request.enqueued_ms
             is_timed, sources = request.is_timed, self._sources.get(group) or self._sources_of(group)
-            parts.append(
-                head(
-                    event.incarnation,
-                    event.partition,
-                    event.sequence_number,
-                    enqueued_ms >> 32,
-                    enqueued_ms & 0xFFFFFFFF,
-                    request.ttl_ms,
-                    request.confirmed_ttl_ms,
-                    groups[group],
-                    request.replica,
-                    len(readings),
-                )
-            )
+            parts.append(head(request.ttl_ms, request.confirmed_ttl_ms, groups[group], request.replica, len(readings)))
             for reading in readings:
                 sequence = sequence_number(reading.sequence)
                 flags = 0 if sequence is None else COUNTED
@@ -92,8 +85,24 @@ class ClaimEncoder:
                 time_ms = source_time_ms(reading.time) if is_timed else None
                 if time_ms is not None:
                     flags |= TIMED
-                source, epoch = sources[reading.source], epochs[reading.epoch or ""]
-                parts.append(record(reading.index, reading.content_hash, source, flags, sequence or 0, time_ms or 0, epoch))
+                parts.append(
+                    pack(
+                        UNCONFIRMED,
+                        1 << request.replica,
+                        event.incarnation,
+                        event.partition,
+                        event.sequence_number,
+                        reading.index,
+                        enqueued_ms >> 32,
+                        enqueued_ms & 0xFFFFFFFF,
+                        reading.content_hash,
+                        sources[reading.source],
+                        flags,
+                        sequence or 0,
+                        time_ms or 0,
+                        epochs[reading.epoch or ""],
+                    )
+                )
         return parts
 
     def _sources_of(self, group: str) -> SourceNumbers:

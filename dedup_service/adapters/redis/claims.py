@@ -90,7 +90,7 @@ class RedisClaims:
         return in_order(parts, await all_of([claim_part(*item) for item in zip(parts, generations, strict=True)]))
 
     def _encoded(self, part: ShardPart) -> tuple[bytes, bytes]:
-        encoder = ClaimEncoder(part.pieces)
+        encoder = ClaimEncoder(part.pieces, accounting=self._accounting)
         names = encoder.names(account_prefix(self._namespace, part.shard)) if self._accounting else b""
         return names, encoder.records
 

@@ -110,13 +110,13 @@ local function count_winner(found, source, content, flags, sequence, time, epoch
   add(found.winners, replica * 2 + band(flags, LATE), 1)
 end
 
--- `before` and `after`: bit masks of the replicas that had delivered the reading before and after this copy. A repetition says
+-- `before` and `after`: the replicas that had delivered the reading before and after this copy. A repetition says
 -- nothing of how far copies are apart.
 local function count_duplicate(found, lag, before, after, is_conflict)
   if before ~= after then
     add(found.lags, BUCKETS[lag] * 32 + replica, 1)
   end
-  add(found.duplicates, ((before * 32 + replica) * 2 + (before ~= after and 1 or 0)) * 2 + (is_conflict and 1 or 0), 1)
+  add(found.duplicates, ((MASKS[before] * 32 + replica) * 2 + (before ~= after and 1 or 0)) * 2 + (is_conflict and 1 or 0), 1)
 end
 
 -- The winner's count may be forgotten, and it is not known whether the replica had delivered the reading before: this copy says
@@ -197,12 +197,15 @@ local function see()
   is_seen = true
 end
 
--- Counts one copy of the opened event. `winner`: the claim that another origin holds, or nil when this copy wins; `before` and
--- `after`: the winner's replicas before and after this copy.
-local function account(index, content, source, flags, sequence, time, epoch, winner, before, after)
-  if is_accounted(index) then
+-- Counts one copy of the opened event, whose claim and record begin at `at`. `winner`: the claim that another origin holds, or
+-- false when this copy wins; `before` and `after`: the winner's replicas before and after this copy, as it holds them.
+local function account(records, at, winner, before, after)
+  local high, low = byte(records, at + INDEX_FIRST - 1, at + ORIGIN_LAST - 1)
+  if is_accounted(high * 256 + low) then
     return
   end
+  local source, flags, sequence, time, epoch = decode('>HBddH', records, at + CLAIM_BYTES)
+  local content = sub(records, at + CONTENT_FIRST - 1, at + CLAIM_BYTES - 1)
   if not is_seen then
     see()
   end

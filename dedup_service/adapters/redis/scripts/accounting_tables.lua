@@ -57,6 +57,10 @@ local BUCKETS = lazy(function(delta)
   return delta < 0 and -size or size
 end)
 
+local MASKS = lazy(function(packed)
+  return (decode('>i4', packed))
+end)
+
 local BITS = lazy(function(mask)
   local count, lowest = 0, nil
   for n = 0, MAX_REPLICAS - 1 do
@@ -96,17 +100,15 @@ local function mark_of(partition)
   return found
 end
 
--- Begins with the copies of an event. `event`: the first 14 bytes of their origins; `enqueued`: six bytes.
-local function open_event(event, enqueued, of_group, of_replica)
-  local high, low = decode('>I4I4', event, 7)
-  mark, sequence_number = mark_of(sub(event, 1, 6)), high * 4294967296 + low
-  enqueued_ms, group, replica = milliseconds(enqueued, 1), of_group, of_replica
-  is_seen = false
+-- Begins with the copies of an event. `records`: the claim of its first one begins at `at`.
+local function open_event(records, at, of_group, of_replica)
+  local partition, high, low, _, early, late = decode('>c6I4I4I2I2I4', records, at + ORIGIN_FIRST - 1)
+  mark, sequence_number, enqueued_ms = mark_of(partition), high * 4294967296 + low, early * 4294967296 + late
+  group, replica, is_seen = of_group, of_replica, false
 end
 
 -- Whether this copy was counted before. Marks it as counted.
-local function is_accounted(index)
-  local place = byte(index, 1) * 256 + byte(index, 2)
+local function is_accounted(place)
   if sequence_number < mark[1] or (sequence_number == mark[1] and place <= mark[2]) then
     return true
   end

@@ -1,17 +1,19 @@
--- Claims keys for copies. Follows the constants, safe_calls.lua, marker_ready.lua and the three parts of the accounting; core/claims.py has the layout of a claim,
--- in which Lua counts bytes from 1.
+-- Claims keys for copies. Follows the constants, safe_calls.lua, marker_ready.lua and the three parts of the accounting;
+-- core/claims.py has the layout of a claim, in which Lua counts bytes from 1.
 -- KEYS: claim keys. ARGV[1]: the live hub incarnations, 4 bytes each; empty when they are not known. ARGV[2]: MessagePack of the
 -- key prefix, the groups, the sources as [digest, text], and the epochs; empty when nothing is accounted. ARGV[3]: for each event
--- a head of HEAD_BYTES, followed by a record of RECORD_BYTES for each of its readings, in the order of the keys;
--- adapters/redis/claim_records.py packs both.
+-- a head of HEAD_BYTES, followed for each of its readings, in the order of the keys, by the claim that it wants and, where copies
+-- are accounted, by a record of RECORD_BYTES; adapters/redis/claim_records.py packs them.
 -- Returns one text: for each key '0' when it was free and is now claimed, or '1'; then, for each '1', the claim that was found; and
 -- the keys that were unreadable; and the number of calls.
 -- Needs Redis 6 or newer.
+local call, records, flags, claims = redis.call, ARGV[3], {}, {}
 local live, any_live = {}, #ARGV[1] > 0
 for at = 1, #ARGV[1], 4 do
   live[sub(ARGV[1], at, at + 3)] = true
 end
 local is_accounting = ARGV[2] ~= ''
+local bytes_each = is_accounting and CLAIM_BYTES + RECORD_BYTES or CLAIM_BYTES
 if is_accounting then
   open_accounts(ARGV[2])
 end
@@ -32,44 +34,68 @@ local NEW = string.char(UNCONFIRMED)
 local TTLS = lazy(function(ttl)
   return format('%.0f', ttl)
 end)
-local BITS_OF = lazy(function(mask)
-  return struct.pack('>i4', mask)
+-- By replica: what its delivery makes of the replicas that a claim names, both as its four bytes.
+local WITH = lazy(function(replica)
+  return lazy(function(before)
+    return struct.pack('>i4', bor(decode('>i4', before), lshift(1, replica)))
+  end)
 end)
 
-local call, records, flags, claims = redis.call, ARGV[3], {}, {}
-local at, i = 1, 0
-while at <= #records do
-  local event, enqueued, ttl, confirmed_ttl, group, replica, count = decode('>c14c6ddHBH', records, at)
-  local bit_of_replica = lshift(1, replica)
+-- One command reads all keys. What this call itself changes is read again where a key comes twice.
+local stored, is_changed = KEYS[1] and call('MGET', unpack(KEYS)) or {}, {}
+
+-- Claims a key that was free, unless it is held after all: by this call, or by something of another type.
+local function take(key, claim, ttl)
+  if call('SET', key, claim, 'PX', ttl, 'NX') then
+    return false
+  end
+  return redis.pcall('GET', key)
+end
+
+local at, i, size = 1, 0, #records
+while at <= size do
+  local ttl, confirmed_ttl, group, replica, count = decode('>ddHBH', records, at)
   at = at + HEAD_BYTES
+  local with, event = WITH[replica], sub(records, at + ORIGIN_FIRST - 1, at + INDEX_FIRST - 2)
+  ttl = TTLS[ttl]
   if is_accounting then
-    open_event(event, enqueued, group, replica)
+    open_event(records, at, group, replica)
   end
   for _ = 1, count do
-    local index, content, source, kind, sequence, time, epoch = decode('>c2c8HBddH', records, at)
-    at, i = at + RECORD_BYTES, i + 1
+    i = i + 1
     local key = KEYS[i]
-    local found = redis.pcall('GET', key)
-    local is_own, before, after = false, 0, bit_of_replica
+    local found, is_own, before, after = stored[i], false, nil, nil
+    if not found then
+      found = take(key, sub(records, at, at + CLAIM_BYTES - 1), ttl)
+    elseif is_changed[key] then
+      found = call('GET', key)
+    end
     if found and #found ~= CLAIM_BYTES then
       forget(key)
-      found = false
+      is_changed[key] = true
+      found = take(key, sub(records, at, at + CLAIM_BYTES - 1), ttl)
     end
     if found then
-      is_own = sub(found, ORIGIN_FIRST, INDEX_FIRST - 1) == event and sub(found, INDEX_FIRST, ORIGIN_LAST) == index
-      before = decode('>i4', found, REPLICAS_FIRST)
-      after = bor(before, bit_of_replica)
+      is_own = sub(found, ORIGIN_FIRST, INDEX_FIRST - 1) == event
+        and sub(found, INDEX_FIRST, ORIGIN_LAST) == sub(records, at + INDEX_FIRST - 1, at + ORIGIN_LAST - 1)
+      before = sub(found, REPLICAS_FIRST, ORIGIN_FIRST - 1)
+      after = with[before]
     end
-    if not found or is_orphan(found) then
-      call('SET', key, NEW .. BITS_OF[after] .. event .. index .. enqueued .. content, 'PX', TTLS[ttl])
+    if not found then
+      flags[i] = '0'
+    elseif is_orphan(found) then
+      local rest = sub(records, at + ORIGIN_FIRST - 1, at + CLAIM_BYTES - 1)
+      call('SET', key, NEW .. after .. rest, 'PX', ttl)
+      is_changed[key] = true
       flags[i] = '0'
     else
       if after ~= before then
         -- Another replica delivered the same reading: remember it in the claim, whose TTL stays.
-        call('SET', key, sub(found, 1, REPLICAS_FIRST - 1) .. BITS_OF[after] .. sub(found, ORIGIN_FIRST), 'KEEPTTL')
+        call('SET', key, sub(found, 1, REPLICAS_FIRST - 1) .. after .. sub(found, ORIGIN_FIRST), 'KEEPTTL')
+        is_changed[key] = true
       end
-      local may_repeat = after == before and byte(found, 1) == CONFIRMED or byte(found, 1) == RESTORED
-      if may_repeat and not is_own then
+      local state = byte(found, 1)
+      if not is_own and (after == before and state == CONFIRMED or state == RESTORED) then
         -- The replica repeats what is published, and may do so for longer than the window. Who had delivered what was restored is
         -- not known, so that any copy of it may be a repetition.
         prolong(key, confirmed_ttl)
@@ -78,8 +104,9 @@ while at <= #records do
       claims[#claims + 1] = found
     end
     if is_accounting and not is_own then
-      account(index, content, source, kind, sequence, time, epoch, found, before, after)
+      account(records, at, found, before, after)
     end
+    at = at + bytes_each
   end
 end
 if is_accounting then

@@ -4,8 +4,10 @@
 local sub, call, ttl, claims = string.sub, redis.call, ARGV[1], ARGV[2]
 local PUBLISHED = string.char(CONFIRMED)
 local lost, at = 0, 1
-for _, key in ipairs(KEYS) do
-  local found = redis.pcall('GET', key)
+local stored = KEYS[1] and call('MGET', unpack(KEYS)) or {}
+for i, key in ipairs(KEYS) do
+  -- What is of another type looks missing to MGET.
+  local found = stored[i] or redis.pcall('GET', key)
   if found and #found ~= CLAIM_BYTES then
     forget(key)
     found = false

@@ -23,7 +23,7 @@ NOT_INSTALLED = pip could not install the packages. If it says CERTIFICATE_VERIF
 	own: add it to the system's trust store, or name its PEM file in PIP_CERT.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test picture bench drill chaos soak lint rooms azure generate format lock clean
+.PHONY: help demo test picture bench scale drill chaos soak lint rooms azure generate format lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1#/p' $(firstword $(MAKEFILE_LIST)) | while IFS='#' read -r target text; do \
@@ -49,6 +49,9 @@ picture: $(STAMP) ## renew docs/dashboard.png, which shows the demo while an edg
 
 bench: $(STAMP) ## measure the service on this machine [ONLY='throughput latency'] [ROUNDS=3]
 	$(BIN)/python -m benchmarks --rounds $(ROUNDS) $(if $(ONLY),--only $(ONLY))
+
+scale: $(STAMP) ## count what pods ask of Redis and the blobs without any reading, at three sizes
+	$(BIN)/python -m benchmarks.scale
 
 drill: $(STAMP) ## measure patterns of high availability under real faults [SUMMARY=out.json] [CHART=out.svg] [SCALE=20]
 	@exec $(BIN)/sandbox drill --scale $(SCALE) $(if $(SUMMARY),--summary $(SUMMARY)) $(if $(CHART),--chart $(CHART))

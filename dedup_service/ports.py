@@ -373,6 +373,10 @@ class Ledger(Protocol):
 
     async def source_counts(self, group: str, source: str, hours: Sequence[int]) -> Counts: ...
 
+    async def counts_of(self, group: str, sources: Sequence[str], hours: Sequence[int]) -> list[Counts]:
+        """The same for several sources, in their order. Redis is kept busy by all of them at once."""
+        ...
+
     async def counted_together(self, group: str, hours: Sequence[int]) -> Counts:
         """Counts of all sources beyond the limit, of which nothing is known one by one."""
         ...

@@ -269,6 +269,7 @@ class Service:
                 newest_sample=newest_sample,
                 clean_partitions=clean,
                 memory=memory,
+                limits=settings.limits,
             )
             for admission in admissions
         ]

@@ -16,6 +16,7 @@ import structlog
 from dedup_service.core.clean_retention import ShortRetention
 from dedup_service.core.flow import COPIES, DUPLICATES, READINGS
 from dedup_service.core.flow import counter_of as flow_counter
+from dedup_service.core.limits import HOLD
 from dedup_service.core.pod_report import Outage
 from dedup_service.core.rebuild_progress import RebuildProgress
 from dedup_service.errors import Dependency
@@ -55,6 +56,11 @@ class Count(Enum):
         "dedup_partitions_given_up",
         None,
         "Partitions that this pod gave up, because it made no progress there and other pods did.",
+    )
+    BEYOND_LIMITS = (
+        "dedup_beyond_limits",
+        "replica",
+        "Readings beyond what one replica may send: held back, or dead-lettered, as DEDUP_BEYOND_LIMITS says.",
     )
     IGNORED = ("dedup_ignored_events", "reason", "Events that are not telemetry of this deployment.")
     NOT_READINGS = ("dedup_not_readings", "what", "Parts of events that are no readings, such as metadata and keep-alives.")
@@ -255,6 +261,18 @@ class Telemetry:
             event_age_seconds=age_ms // 1000,
             effect="claims of older events live for 15 minutes; set it to the hub's retention, or check the clock",
         )
+
+    def beyond_limits(self, group: str, replica: str, policy: str) -> None:
+        """One line is logged in each interval; all are counted."""
+        if self._is_due("beyond_limits"):
+            held = "its partition is read at the limit's rate, and what is behind waits"
+            log.warning(
+                "beyond_limits",
+                group=group,
+                replica=replica,
+                setting="DEDUP_MAX_READINGS_PER_SECOND, DEDUP_MAX_READINGS_IN_WINDOW",
+                effect=held if policy == HOLD else "its readings beyond them go to the dead letters",
+            )
 
     def redis_forgot(self, shards: Sequence[int], *, rebuilds: bool) -> None:
         self.add(Count.FORGOTTEN, len(shards))

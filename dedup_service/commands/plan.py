@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from dedup_service.core.overview import BYTES_PER_CLAIM
 from dedup_service.core.sizing import MAX_UTILIZATION, PlannedLoad, copy_us, plan
 from dedup_service.core.times import duration_seconds
 
@@ -107,6 +108,14 @@ def as_text(load: PlannedLoad) -> str:
         ("IoT Hub", f"{needed.metered_messages_per_day:,.0f} messages of 4 KB a day: {units}"),
         ("Redis", f"{_size(needed.redis_bytes)} of claims, {needed.redis_cores:.2f} cores; maxmemory 1.5 times that"),
         ("", f"{needed.claims_per_second:,.0f} claims/s, {needed.confirms_per_second:,.0f} confirms/s"),
+        ("", f"{needed.idle_commands_per_second:,.0f} commands/s without any reading"),
+        (
+            "limits",
+            f"DEDUP_MAX_READINGS_PER_SECOND={needed.replica_readings_per_second}, "
+            f"DEDUP_MAX_READINGS_IN_WINDOW={needed.replica_readings_in_window}: a replica that floods "
+            f"takes up to {_size(needed.replica_readings_in_window * BYTES_PER_CLAIM)} of Redis",
+        ),
+        ("blobs", f"{needed.checkpoints_per_hour:,.0f} writes an hour at most"),
         (
             "clean hub",
             f"{needed.clean_throughput_units} throughput units ({needed.clean_events_per_second:,.0f} events/s at most)",

@@ -19,6 +19,7 @@ from dedup_service.config.urls import (
     url_host,
 )
 from dedup_service.core.accounting import MAX_SOURCES
+from dedup_service.core.limits import Limits
 from dedup_service.core.times import source_time_ms
 from dedup_service.errors import ConfigurationProblems
 from wire.times import FIRST_NS, LAST_NS, parse_rfc3339
@@ -198,6 +199,26 @@ class Settings(BaseSettings):
         description="How many sources of each group are counted and listed one by one; those beyond are counted together.",
         examples=["100000"],
     )
+    max_readings_per_second: float = Field(
+        10_000.0,
+        gt=0,
+        description="How many readings one replica may send in each partition: the average over a minute, by the hub's "
+        "clock.",
+        examples=["2000"],
+    )
+    max_readings_in_window: int = Field(
+        50_000_000,
+        gt=0,
+        description="How many readings one replica may send in each partition within its group's window. `plan` shows what "
+        "fits.",
+        examples=["20000000"],
+    )
+    beyond_limits: Literal["hold", "dead-letter"] = Field(
+        "hold",
+        description="What happens to a replica's readings beyond these limits: `hold` reads its partition no faster than "
+        "they allow, so that nothing is refused, but what is behind waits; `dead-letter` refuses them.",
+        examples=["dead-letter"],
+    )
     accounting: bool = Field(True, description="Count the redundancy in Redis, which /v1/groups shows.", examples=["true"])
     unmatched: Literal["ignore", "forward", "dead-letter"] = Field(
         "ignore",
@@ -352,6 +373,10 @@ class Settings(BaseSettings):
         if self.shards is not None:
             return self.shards
         return CLUSTER_SHARDS if self.redis_cluster else 1
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.max_readings_per_second, self.max_readings_in_window, self.beyond_limits)
 
     @property
     def kept_property_names(self) -> frozenset[str]:

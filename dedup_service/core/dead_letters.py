@@ -22,10 +22,12 @@ DETAIL_PROPERTY = "dedup_detail"
 ORIGINAL_SIZE_PROPERTY = "dedup_original_size"
 
 
-def dead_letter(event: InputEvent, reason: str, detail: str, kept: frozenset[str], origin: str) -> OutgoingEvent:
-    """The whole event, unchanged, with the reason."""
+def dead_letter(
+    event: InputEvent, reason: str, detail: str, kept: frozenset[str], origin: str, readings: int = 1
+) -> OutgoingEvent:
+    """The whole event, unchanged, with the reason. `readings`: how many it counts for."""
     properties = _dead_letter_properties(event, reason, detail, kept, origin)
-    return outgoing(event, event.body, event.content_type, event.content_encoding, properties, 1)
+    return outgoing(event, event.body, event.content_type, event.content_encoding, properties, readings)
 
 
 def dead_readings(

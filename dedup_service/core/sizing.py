@@ -15,11 +15,19 @@ REDIS_COPY_US = 10.0
 MAX_UTILIZATION = 0.7
 """Share of a core that may be used, so that bursts do not queue."""
 
+OVERVIEW_SECONDS, OVERVIEW_COMMANDS_OF_GROUP = 1.0, 43
+"""Redis, without any reading: how often the overview is made at most, and what it reads of each group."""
+
+BACKLOG_RATE, BACKLOG_SHARE = 20, 2
+"""How many times its average a replica may send for a minute after its uplink was down, and within a window."""
+
 SINGLE_OVERHEAD_BYTES, BATCHED_OVERHEAD_BYTES = 400, 230
 """Size of a reading's CloudEvents attributes: as properties of a message, and in a batch."""
 IOT_HUB_METER_BYTES = 4096
 MAX_MESSAGE_BYTES = 256 * 1024
-DAY_SECONDS = 86_400
+HOUR_SECONDS, DAY_SECONDS = 3600, 86_400
+CHECKPOINT_SECONDS = 10
+"""The default of DEDUP_CHECKPOINT_INTERVAL_SECONDS."""
 MAX_IOT_HUB_PARTITIONS = 32
 MIN_PODS, MIN_PARTITIONS = 2, 4
 TU_INGRESS_BYTES, TU_INGRESS_EVENTS = 1_000_000, 1000
@@ -84,6 +92,14 @@ class Plan:
     """The least number for the input hub."""
     redis_bytes: int
     redis_cores: float
+    idle_commands_per_second: float
+    """What the pods ask Redis for without any reading; most of it within scripts."""
+    checkpoints_per_hour: float
+    """Blob writes, at most: of partitions that are never idle."""
+    replica_readings_per_second: int
+    """A limit for one replica (DEDUP_MAX_READINGS_PER_SECOND): it sends a backlog as fast as it can."""
+    replica_readings_in_window: int
+    """The same for a window (DEDUP_MAX_READINGS_IN_WINDOW)."""
     claims_per_second: float
     confirms_per_second: float
     metered_messages_per_day: float
@@ -106,6 +122,10 @@ def plan(load: PlannedLoad) -> Plan:
         partitions=max(MIN_PARTITIONS, pods),
         redis_bytes=math.ceil(load.readings_per_second * load.window_seconds * BYTES_PER_CLAIM),
         redis_cores=redis_cores,
+        replica_readings_per_second=math.ceil(load.readings_per_second * BACKLOG_RATE),
+        replica_readings_in_window=math.ceil(load.readings_per_second * load.window_seconds * BACKLOG_SHARE),
+        idle_commands_per_second=idle_commands(pods, max(MIN_PARTITIONS, pods), groups=1, replicas=load.replicas),
+        checkpoints_per_hour=HOUR_SECONDS / CHECKPOINT_SECONDS * max(MIN_PARTITIONS, pods),
         claims_per_second=load.copies_per_second,
         confirms_per_second=load.readings_per_second,
         metered_messages_per_day=_metered(load) * DAY_SECONDS,
@@ -114,6 +134,17 @@ def plan(load: PlannedLoad) -> Plan:
         clean_throughput_units=_throughput_units(clean_events, load.readings_per_second * load.event_bytes / load.batch),
         warnings=tuple(_warnings(load, pods, redis_cores, units)),
     )
+
+
+def idle_commands(pods: int, partitions: int, *, groups: int, replicas: int) -> float:
+    """Commands in a second that all pods cause on Redis while nothing is sent, with those of scripts, as `make scale` counts
+    them. Twice a second each pod renews its leases, which looks at those of all partitions, and four times it looks at the
+    marker; it reports once, and makes or reads the overview every 3 s."""
+    renewals = 2 * pods * (11 + partitions + 1) + 2 * 2 * partitions
+    markers, reports, pings = 4 * 6 * pods, (6 + replicas) * pods, pods
+    reading = pods / 3 * (2 + 3)
+    making = min(1 / OVERVIEW_SECONDS, pods / 3) * (OVERVIEW_COMMANDS_OF_GROUP * groups + 4)
+    return renewals + markers + reports + pings + reading + making
 
 
 def copy_us(load: PlannedLoad) -> float:

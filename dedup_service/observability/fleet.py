@@ -206,14 +206,17 @@ class Fleet:
     async def source_overviews(self, group: str, sources: Sequence[SourceSeen], hours: int = 24) -> list[SourceOverview]:
         hour = await self.ledger.now_ms() // HOUR_MS
         complete = is_complete((hour - hours) * HOUR_MS, await self.ledger.forgot_ms())
-        overviews, missing = [], dict[str, int]()
-        for place, seen in enumerate(sources):
-            if place % HISTORIES_AT_ONCE == 0:
-                names = [item.source for item in sources[place : place + HISTORIES_AT_ONCE]]
-                missing = {source: item.missing for source, item in (await self.ledger.histories(group, names)).items()}
-            counts = await self.ledger.source_counts(group, seen.source, range(hour - hours, hour + 1))
-            figures = group_figures(counts, complete=complete)
-            overviews.append(SourceOverview(seen, counts, figures, missing.get(seen.source, 0), complete))
+        overviews = []
+        for place in range(0, len(sources), HISTORIES_AT_ONCE):
+            part = sources[place : place + HISTORIES_AT_ONCE]
+            names = [item.source for item in part]
+            histories = await self.ledger.histories(group, names)
+            for seen, counts in zip(
+                part, await self.ledger.counts_of(group, names, range(hour - hours, hour + 1)), strict=True
+            ):
+                missing = histories[seen.source].missing if seen.source in histories else 0
+                figures = group_figures(counts, complete=complete)
+                overviews.append(SourceOverview(seen, counts, figures, missing, complete))
         return overviews
 
     async def replica_names(self, group: str) -> dict[int, str]:

@@ -66,6 +66,12 @@ class Admission:
     def refuse(self, work: EventWork, reason: str, detail: str) -> None:
         work.dead.append((reason, dead_letter(work.event, reason, detail, self.kept_properties, work.origin_text)))
 
+    def refuse_all(self, work: EventWork, reason: str, detail: str) -> None:
+        """Dead-letters the whole event, also the readings of it that were refused already."""
+        readings = len(work.extraction.readings) + len(work.extraction.bad)
+        letter = dead_letter(work.event, reason, detail, self.kept_properties, work.origin_text, readings)
+        work.dead = [(reason, letter)]
+
     def refuse_copies(self, work: EventWork, reason: str, copies: list[Reading], detail: str = "") -> None:
         """Dead-letters readings that were extracted but must not be published."""
         if work.extraction.container is not None:

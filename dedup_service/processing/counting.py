@@ -30,6 +30,8 @@ def count_finished(work: list[EventWork], telemetry: Telemetry) -> None:
             telemetry.add(Count.DEAD_LETTERED, letter.readings, reason)
             telemetry.add_example(DEAD_LETTER, **dead_letter_example(item, reason, letter))
         if item.group is not None:
+            if item.beyond_limits:
+                telemetry.add(Count.BEYOND_LIMITS, item.beyond_limits, item.replica)
             if item.unreadable_times:
                 telemetry.add(Count.TIMES_UNREADABLE, item.unreadable_times, item.group.name)
             by_sender[item.group.name, item.replica] += item.verdicts

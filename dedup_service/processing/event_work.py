@@ -37,6 +37,10 @@ class EventWork:
     """(reason, dead letter)"""
     forwarded: bool = False
     """Whether the event is passed on unchanged, since there is nothing in it to claim."""
+    held_seconds: float = 0.0
+    """For how long it must wait before it may claim."""
+    beyond_limits: int = 0
+    """How many readings its replica has sent in it beyond its limits, and which are held or refused."""
     published: set[int] = field(default_factory=set)
     """Indexes of the readings that the clean hub has acknowledged."""
 

@@ -1,7 +1,9 @@
 """The one place that orders effects, for one partition:
 
-    receive → extract → claim → resolve → say how far → publish → dead-letter → confirm → finish (→ record and checkpoint)
+    receive → extract → limit → claim → resolve → say how far → publish → dead-letter → confirm → finish
+    (→ record and checkpoint)
 
+- Limit before claim: what a replica sends beyond its limits never silences another replica's copy.
 - Claim before publish: of all copies of a reading only one origin holds the key.
 - Resolve before publish: a copy that a predecessor may have published is looked up in the clean stream.
 - Say how far before publish: the next owner looks up what this one may have begun to send, and nothing beyond.
@@ -25,6 +27,7 @@ from dedup_service.processing.beginning import Beginning
 from dedup_service.processing.claiming import Claimer
 from dedup_service.processing.counting import count_finished
 from dedup_service.processing.event_work import EventWork
+from dedup_service.processing.limiting import Limiter
 from dedup_service.processing.resolving import Resolver
 from dedup_service.processing.sending import CleanSender, send_dead_letters
 from dedup_service.processing.shared import Shared
@@ -33,6 +36,8 @@ from dedup_service.waiting import Retrier
 
 SLICE_BYTES = 4 * 1024 * 1024
 """Upper bound on the bytes of bodies and readings that are handled at once, give or take one event."""
+SLICE_HELD_SECONDS = 1.0
+"""Bounds likewise for how long events are held at once, since each waits for all of its slice."""
 
 
 class Pipeline:
@@ -52,6 +57,7 @@ class Pipeline:
         self._generation = state.generation
         self._log = state.log
         self.progress = Progress(state.finished)
+        self._limiter = Limiter(shared, retrier)
         self._claimer = Claimer(shared, retrier, retention)
         self._beginning = beginning
         self._resolver = Resolver(shared, retrier, state)
@@ -68,20 +74,25 @@ class Pipeline:
         self._shared.ports.telemetry.add(Count.REDELIVERED, len(events) - len(fresh))
         for work in self._slices(fresh):
             self._retrier.raise_if_stopping()
+            await self._limiter.wait(work)
             await self._handle(work)
 
     def _slices(self, events: list[InputEvent]) -> Iterator[list[EventWork]]:
         """Extracts only as many events at a time as memory allows: a few kilobytes of gzip can hold megabytes of
         readings."""
         work: list[EventWork] = []
-        size = 0
+        size, held = 0, 0.0
         for event in events:
             item = self._admitted(event)
+            if item.held_seconds and work and held + item.held_seconds >= SLICE_HELD_SECONDS:
+                yield work
+                work, size, held = [], 0, 0.0
             work.append(item)
             size += len(event.body) + item.extraction.text_bytes
+            held += item.held_seconds
             if size >= SLICE_BYTES:
                 yield work
-                work, size = [], 0
+                work, size, held = [], 0, 0.0
         if work:
             yield work
 
@@ -103,11 +114,12 @@ class Pipeline:
 
     def _admitted(self, event: InputEvent) -> EventWork:
         try:
-            return self._shared.admission.admit(event, self._log)
+            item = self._shared.admission.admit(event, self._log)
+            self._limiter.limit(item)
         except Exception as error:  # noqa: BLE001  # see give_up
             item = EventWork(event, self._log, event.replica)
             self._shared.give_up(item, error)
-            return item
+        return item
 
     async def _publish(self, work: list[EventWork]) -> None:
         if self._sender is not None:

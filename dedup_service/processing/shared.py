@@ -8,6 +8,7 @@ from functools import cached_property
 from dedup_service.core.groups import routing_rule
 from dedup_service.core.incarnations import Incarnations
 from dedup_service.core.leases import NewestSample
+from dedup_service.core.limits import Limits
 from dedup_service.core.markers import Memory
 from dedup_service.core.outgoing import OutputPolicy
 from dedup_service.errors import PROCESSING_FAILED
@@ -46,6 +47,7 @@ class Shared:
     """Those of all clean hubs."""
     memory: Memory
     """How far Redis remembers what was published."""
+    limits: Limits
 
     @cached_property
     def looking_back(self) -> LookingBack | None:

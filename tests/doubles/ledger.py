@@ -275,6 +275,9 @@ class MemoryLedger:
     async def source_counts(self, group: str, source: str, hours: Sequence[int]) -> Counts:
         return total(self.counts.get((f"source {source}", group, hour), {}) for hour in hours)
 
+    async def counts_of(self, group: str, sources: Sequence[str], hours: Sequence[int]) -> list[Counts]:
+        return [await self.source_counts(group, source, hours) for source in sources]
+
     async def gaps(self, group: str, start: str = "", limit: int | None = None) -> list[tuple[str, SourceHistory]]:
         histories = await self.histories(
             group, sorted(source for of, source in self.epochs if of == group and source >= start)

@@ -102,6 +102,11 @@ CASES: dict[str, tuple[str, Series, Series]] = {
         {'dedup_partitions_given_up_total{pod="a"}': "0x30 3x40"},
         {'dedup_partitions_given_up_total{pod="a"}': "3x200"},
     ),
+    "ReplicaBeyondLimits": (
+        "15m",
+        {'dedup_beyond_limits_total{replica="edge-1",pod="a"}': "0x30 50000x40"},
+        {'dedup_beyond_limits_total{replica="edge-1",pod="a"}': "50000x200"},
+    ),
     "ClaimsLost": (
         "15m",
         {'dedup_claims_lost_total{pod="a"}': "0x30 3x40"},

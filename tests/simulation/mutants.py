@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -18,6 +19,7 @@ from dedup_service.core.claims import Verdict
 from dedup_service.core.events import Reading
 from dedup_service.core.input_log import InputLog
 from dedup_service.core.leases import EndOffsets, Lease, LeaseRecord, Renewal, TakeoverState
+from dedup_service.core.limits import Limits, SentReadings
 from dedup_service.core.markers import Memory, Part, ReadBack
 from dedup_service.core.outgoing import INDEXES_PROPERTY, ORIGIN_PROPERTY, OutgoingEvent
 from dedup_service.core.progress import Position, Progress
@@ -27,11 +29,12 @@ from dedup_service.partitions.giving_up import GivingUp
 from dedup_service.partitions.takeover import Takeover
 from dedup_service.partitions.worker import PartitionWorker
 from dedup_service.ports import PartitionState
-from dedup_service.processing import claiming, resolving, sending
+from dedup_service.processing import claiming, limiting, resolving, sending
 from dedup_service.processing.admission import Admission
 from dedup_service.processing.beginning import Beginning
 from dedup_service.processing.claiming import Claimer
 from dedup_service.processing.event_work import EventWork
+from dedup_service.processing.limiting import Limiter
 from dedup_service.processing.pipeline import Pipeline
 from dedup_service.processing.resolving import Published, Resolver
 from dedup_service.rebuild.rebuilder import Rebuilder
@@ -478,6 +481,37 @@ def sample_passes_attempts(patch: Patch) -> None:
     patch.setattr(Resolver, "finish", finish)
 
 
+def counts_outlive_their_owner(patch: Patch) -> None:
+    """What is read again counts again against its replica's limits, so that what was claimed may be refused."""
+    counted: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, SentReadings] = weakref.WeakKeyDictionary()
+
+    def of_this_run(limits: Limits) -> SentReadings:
+        return counted.setdefault(asyncio.get_running_loop(), EveryTime(limits))
+
+    patch.setattr(limiting, "SentReadings", of_this_run)
+
+
+class EveryTime(SentReadings):
+    def add(self, *event: Any) -> float:
+        self._counted_to = -1
+        return super().add(*event)
+
+
+def refused_after_claiming(patch: Patch) -> None:
+    """A copy claims before its replica's limits are asked."""
+    limit, publish = Limiter.limit, Pipeline._publish
+
+    async def limited_late(self: Pipeline, work: list[EventWork]) -> None:
+        for item in work:
+            limit(self._limiter, item)
+            item.verdicts = item.verdicts if item.extraction.readings else []
+            item.request = item.request if item.extraction.readings else None
+        await publish(self, work)
+
+    patch.setattr(Limiter, "limit", lambda *_: None)
+    patch.setattr(Pipeline, "_publish", limited_late)
+
+
 CAUGHT_BY: dict[str, tuple[Mutant, str]] = {
     "naive": (naive, "crashes"),
     "checkpoint-first": (checkpoint_first, "many crashes"),
@@ -520,6 +554,8 @@ CAUGHT_BY: dict[str, tuple[Mutant, str]] = {
     "clocks-ahead-are-believed": (clocks_ahead_are_believed, "redis forgets"),
     "configurations-work-side-by-side": (configurations_work_side_by_side, "input added"),
     "claims-are-left-unpublished": (claims_are_left_unpublished, "input removed"),
+    "counts-outlive-their-owner": (counts_outlive_their_owner, "beyond limits, refused"),
+    "refused-after-claiming": (refused_after_claiming, "beyond limits, refused"),
     "replays-are-counted": (replays_are_counted, "many crashes"),
     "skip-by-sequence-number": (skip_by_sequence_number, "recreated"),
 }

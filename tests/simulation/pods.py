@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from dedup_service.core.limits import Limits
 from dedup_service.core.markers import Memory
 from dedup_service.core.outgoing import OutputPolicy
 from dedup_service.errors import Dependency, UnavailableError
@@ -35,10 +36,14 @@ from tests.simulation.scenario import (
     GRACE_SECONDS,
     HORIZON_SECONDS,
     LEASE_SECONDS,
+    READINGS_IN_WINDOW,
+    READINGS_PER_MINUTE,
     Input,
+    Scenario,
 )
 from tests.support.groups import admission_of, group_of
 from tests.support.shared import (
+    NO_LIMITS,
     REDIS,
     incarnations_of,
     input_of,
@@ -69,6 +74,12 @@ class PodClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+def limits_of(scenario: Scenario) -> Limits:
+    if scenario.beyond_limits is None:
+        return NO_LIMITS
+    return Limits(READINGS_PER_MINUTE / 60, READINGS_IN_WINDOW, scenario.beyond_limits)
 
 
 class Pod:
@@ -156,6 +167,7 @@ class Process:
             incarnations=incarnations_of({item.name: world.hub.incarnation + item.incarnation for item in self.pod.inputs}),
             clean_partitions=clean_partitions,
             markers=SimulatedMarkers(self),
+            limits=limits_of(world.scenario),
             memory=Memory(clean_partitions, clock_error_ms=round(CLOCK_ERROR_SECONDS * 1000)),
         )
         rebuilder = self._rebuilder(name, shared, window_ms)

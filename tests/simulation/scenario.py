@@ -17,6 +17,9 @@ INPUTS = 3
 WINDOWS_OF_REPETITIONS = 3
 CLOCK_ERROR_SECONDS = 8.0
 HORIZON_SECONDS = 12.0
+NOISE = 4
+READINGS_PER_MINUTE, READINGS_IN_WINDOW = 40, 60
+"""Limits that only a replica with this noise passes."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,9 @@ class Scenario:
     """Whether each replica repeats some of its readings several times in each window, for several windows."""
     twice_in_one_event: float = 0.0
     """The share of events in which a reading stands twice."""
+    beyond_limits: str | None = None
+    """What happens to readings beyond a replica's limits, which one replica passes since it sends all of its copies four
+    times; None where there are no limits."""
     wrong_clocks: bool = True
     configurations: tuple[tuple[Input, ...], ...] = ((ALL,),)
     """The inputs with which all pods begin, and those that rolling updates then give them, one after the other."""

@@ -59,6 +59,8 @@ SCENARIOS = {
     "input removed": Scenario(
         kills=0, freezes=1, pods=3, configurations=((WEST, EAST), (WEST,)), is_live=True, trouble_seconds=40
     ),
+    "beyond limits, refused": Scenario(kills=8, trouble_seconds=30, beyond_limits="dead-letter"),
+    "beyond limits, held": Scenario(kills=5, stops=2, trouble_seconds=30, beyond_limits="hold"),
     "defects": Scenario(defects=0.05),
     "cut off": Scenario(kills=1, freezes=0, pods=3, cut_offs=3, trouble_seconds=90),
     "failover": Scenario(kills=0, freezes=0, failovers=2, wrong_clocks=False),
@@ -70,8 +72,8 @@ STUCK = "the pods did not finish"
 MAY_DOUBLE = {"retention", "recreated", "expired"}
 """Only Redis, reading the winner again and the clean stream show what was published; where they are gone, it is published
 once more."""
-LOSES_COPIES = {"failover", "input removed"}
-"""Not all copies are counted: the hub itself loses some, or nobody reads them any more."""
+LOSES_COPIES = {"failover", "input removed", "beyond limits, refused"}
+"""Not all copies are counted: the hub itself loses some, nobody reads them any more, or they are refused."""
 LOSES_COUNTS = {name for name in SCENARIOS if name.startswith("redis ")}
 """Redis forgets what it has counted, too."""
 

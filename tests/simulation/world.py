@@ -35,6 +35,7 @@ from tests.simulation.scenario import (
     CLOCK_ERROR_SECONDS,
     INPUTS,
     LEASE_SECONDS,
+    NOISE,
     SEND_TIMEOUT_SECONDS,
     START_MS,
     WINDOWS_OF_REPETITIONS,
@@ -135,6 +136,8 @@ class World:
 
     def _send(self, replica: int, readings: list[str], oldest_ms: int, measured_ms: int | None = None) -> None:
         log = self.hub.partitions[str(replica)]
+        if self.scenario.beyond_limits is not None and replica == 0:
+            readings = readings * NOISE
         while readings:
             size = self.rng.choice([1, 1, 2, 5])
             chunk, readings = readings[:size], readings[size:]

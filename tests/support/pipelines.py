@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from dedup_service.core.events import InputEvent
 from dedup_service.core.input_log import InputLog
 from dedup_service.core.leases import Lease, NewestSample, TakeoverState
+from dedup_service.core.limits import Limits
 from dedup_service.core.retention import Retention
 from dedup_service.processing.beginning import Beginning
 from dedup_service.processing.event_work import EventWork
@@ -18,7 +19,7 @@ from dedup_service.telemetry import PartitionFigures, Telemetry
 from dedup_service.waiting import Activity, Retrier, Stop
 from tests.doubles.memory import MemoryClaims, MemoryClock, MemoryLeases, MemoryPublisher
 from tests.support.groups import admission_of, group_of
-from tests.support.shared import INPUT, incarnations_of, shared_of
+from tests.support.shared import INPUT, NO_LIMITS, incarnations_of, shared_of
 
 WINDOW_MS, RETENTION_MS = 1000, 10_000
 
@@ -35,6 +36,7 @@ class World:
     unmatched: str = "ignore"
     group: dict[str, Any] = field(default_factory=dict)
     incarnation: int = 1
+    limits: Limits = NO_LIMITS
     newest_sample: NewestSample = field(default_factory=NewestSample)
     stop: Stop = field(init=False)
     claims: MemoryClaims = field(init=False)
@@ -54,6 +56,7 @@ class World:
             dead_letters=self.dead,
             incarnations=incarnations_of({INPUT: self.incarnation}),
             newest_sample=self.newest_sample,
+            limits=self.limits,
         )
         lease = Lease(partition, epoch=1, valid_until=float("inf"), inherited=None, begun_written=2**62)
         state = TakeoverState(lease, self.incarnation, horizon, sample={"0": -1})

@@ -11,6 +11,7 @@ from dedup_service.config.addresses import HubAddress
 from dedup_service.config.hubs import InputConfig
 from dedup_service.core.incarnations import Incarnations
 from dedup_service.core.leases import NewestSample
+from dedup_service.core.limits import Limits
 from dedup_service.core.markers import Memory
 from dedup_service.core.retention import Retention
 from dedup_service.errors import Dependency, DependencyKind
@@ -23,6 +24,7 @@ from tests.doubles.memory import AlwaysFirst
 from tests.support.groups import OUTPUT
 
 INPUT = "default"
+NO_LIMITS = Limits(per_second=1e12, in_window=10**12, beyond="hold")
 REDIS = Dependency(DependencyKind.REDIS)
 CLEAN_HUB = Dependency(DependencyKind.CLEAN_HUB)
 CLEAN_HUB_READING = Dependency(DependencyKind.CLEAN_HUB_READING)
@@ -53,6 +55,7 @@ def shared_of(
     clean_partitions: Iterable[str] = ("0",),
     markers: Any = None,
     memory: Memory | None = None,
+    limits: Limits = NO_LIMITS,
 ) -> Shared:
     """`clean` is the clean hub and its tail; None where every group only observes."""
     return Shared(
@@ -64,6 +67,7 @@ def shared_of(
         newest_sample=newest_sample or NewestSample(),
         clean_partitions=sorted(clean_partitions),
         memory=memory or Memory(),
+        limits=limits,
     )
 
 

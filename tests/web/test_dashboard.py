@@ -102,6 +102,17 @@ async def test_figures_of_a_time_that_redis_forgot_are_called_incomplete(browser
         assert "incomplete" in shown(browser, "#groups")
 
 
+async def test_what_is_counted_together_beyond_the_limit_of_sources_is_shown(
+    browser: webdriver.Chrome, plant: Plant
+) -> None:
+    plant.claims.ledger.max_sources = 1
+    for number in range(3):
+        await plant.deliver(0, f"m{number}", f"urn:made-up-{number}")
+    async with served(plant) as url:
+        await asyncio.to_thread(look, browser, url, "dashboard-together", "light")
+        assert "presses: 3 copies in 24 h are of sources beyond DEDUP_MAX_SOURCES" in shown(browser, "#alerts")
+
+
 async def test_a_replica_that_comes_back_is_live_again_without_reloading(browser: webdriver.Chrome, plant: Plant) -> None:
     async with served(plant) as url:
         await asyncio.to_thread(look, browser, url, "dashboard-before", "light")

@@ -9,10 +9,19 @@ from typing import Any, cast
 
 import msgspec
 
-from dedup_service.adapters.redis.calls import RedisClient, all_of, time_ms
+from dedup_service.adapters.redis.calls import RedisClient, Script, all_of, time_ms
 from dedup_service.adapters.redis.ledger_keys import account_prefix, source_digest
 from dedup_service.adapters.redis.marked import marker_key
-from dedup_service.adapters.redis.unreadable import Report, log_unreadable, number_of, read, read_each, readable, text
+from dedup_service.adapters.redis.unreadable import (
+    Report,
+    log_unreadable,
+    number_of,
+    read,
+    read_each,
+    readable,
+    report_all,
+    text,
+)
 from dedup_service.core.accounting import SOURCE_SECONDS, Counts, Gap, SourceHistory, total
 from dedup_service.core.claims import OTHER_NAME, OTHER_REPLICA, key_digest, shard_of, unpack
 from dedup_service.core.overview import ReplicaSeen
@@ -38,6 +47,7 @@ class _Epoch(msgspec.Struct, array_like=True, frozen=True):
     """`since` of the shard's marker when a number was last followed. Older versions did not keep it."""
 
 
+_decode_sums = msgspec.msgpack.Decoder(list[list[Any]], strict=False).decode
 _decode_epochs = msgspec.msgpack.Decoder(list[_Epoch], strict=False).decode
 
 
@@ -51,6 +61,7 @@ class RedisLedger:
         self._client = client
         self._report = report
         self._namespace = namespace.encode()
+        self._sums = Script(client, "sums.lua")
         self._prefixes = [account_prefix(self._namespace, shard) for shard in range(shards)]
 
     async def now_ms(self) -> int:
@@ -63,8 +74,27 @@ class RedisLedger:
         return await self._summed([f"hour:{group}:{number}" for number in numbers])
 
     async def source_counts(self, group: str, source: str, hours: Sequence[int]) -> Counts:
-        digest, prefix = source_digest(group, source), self._prefix_of(source)
-        return total(await self._hashes([f"{prefix}:source:{digest}:{hour}" for hour in hours]))
+        return (await self.counts_of(group, [source], hours))[0]
+
+    async def counts_of(self, group: str, sources: Sequence[str], hours: Sequence[int]) -> list[Counts]:
+        found: dict[str, Counts] = {}
+
+        async def of_shard(prefix: str, names: list[str]) -> None:
+            keys = [
+                f"{prefix}:source:{digest}:{hour}"
+                for digest in [source_digest(group, name) for name in names]
+                for hour in hours
+            ]
+            packed, unreadable = await self._sums([key.encode() for key in keys], [len(hours)])
+            report_all(self._report, unreadable)
+            for name, pairs in zip(names, _decode_sums(packed), strict=True):
+                found[name] = dict(zip(pairs[::2], pairs[1::2], strict=True))
+
+        by_prefix: dict[str, list[str]] = {}
+        for source in dict.fromkeys(sources):
+            by_prefix.setdefault(self._prefix_of(source), []).append(source)
+        await all_of([of_shard(*item) for item in by_prefix.items()])
+        return [found[source] for source in sources]
 
     async def replicas(self, group: str) -> list[ReplicaSeen]:
         key = f"{self._prefixes[0]}replicas:{group}"

@@ -2,6 +2,7 @@
 // Everything that comes from the API is put into the page as text: names and sources are what devices say they are.
 
 const REFRESH_MS = 2000;
+const TOGETHER_MS = 60000;
 const LINES = 12;
 const STATE_WORDS = {
   full: "all replicas are sending", degraded: "redundancy is reduced", "at-risk": "one replica is left",
@@ -9,6 +10,7 @@ const STATE_WORDS = {
 };
 const STATE_CLASS = { full: "good", degraded: "warn", "at-risk": "bad", silent: "bad", empty: "warn" };
 let refreshedAt = 0;
+let together = { items: [], askedAt: 0 };
 
 const byId = (id) => document.getElementById(id);
 
@@ -174,7 +176,7 @@ function rebuildText(rebuild) {
   return `Redis forgot at ${clock(rebuild.forgot_ms)}, or was new then. Claims are read back from the clean stream: ${Math.floor(rebuild.share * 100)} %${left}. ${effect}`;
 }
 
-function showAlerts(stats, groups, replicas) {
+function showAlerts(stats, groups, replicas, beyond) {
   const alerts = [];
   if (stats.rebuild) alerts.push([stats.rebuild.live_data === "paused" ? "bad" : "warn", rebuildText(stats.rebuild)]);
   for (const [what, problem] of Object.entries(stats.paused)) alerts.push(["bad", `${what} is unavailable: ${problem}. Nothing is lost; processing waits.`]);
@@ -182,6 +184,7 @@ function showAlerts(stats, groups, replicas) {
   for (const replica of replicas) {
     if (replica.state === "silent") alerts.push(["bad", `${replica.replica} (${replica.group}) is silent for ${span(replica.silent_seconds)}.`]);
   }
+  for (const item of beyond) alerts.push(["warn", `${item.group}: ${count(item.copies)} copies in 24 h are of sources beyond DEDUP_MAX_SOURCES. They are deduplicated and counted together (${count(item.readings)} readings); their sources are not listed, and their gaps are not seen.`]);
   for (const group of groups) {
     const unseen = group.expected_replicas - replicas.filter((r) => r.group === group.group).length;
     if (unseen > 0 && group.state !== "empty") alerts.push(["warn", `${unseen} expected replica${unseen > 1 ? "s" : ""} of ${group.group} never sent anything.`]);
@@ -193,13 +196,21 @@ function showAlerts(stats, groups, replicas) {
   byId("alerts").replaceChildren(...alerts.map(([level, text]) => element("p", { className: level, textContent: text })));
 }
 
+// Read rarely, since it adds up a day of each group, and changes slowly.
+async function countedTogether() {
+  if (Date.now() - together.askedAt >= TOGETHER_MS) {
+    together = { items: (await ask("sources?limit=1")).counted_together, askedAt: Date.now() };
+  }
+  return together.items;
+}
+
 // --- refreshing
 
 async function refresh() {
   try {
     const [stats, groups, replicas, partitions, gaps, conflicts, letters, flow, timeline] = await Promise.all(
       ["stats", "groups", "replicas", "partitions", "gaps?limit=10", "conflicts?limit=10", "dead-letters?limit=10", "flow", `timeline?limit=${LINES}`].map(ask));
-    showAlerts(stats, groups, replicas);
+    showAlerts(stats, groups, replicas, await countedTogether());
     byId("groups").replaceChildren(...groups.map(groupCard));
     showReplicas(replicas);
     showFlow(flow, timeline.items, stats.rate);

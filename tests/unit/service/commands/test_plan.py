@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from dedup_service.__main__ import make_parser
 from dedup_service.commands.plan import as_values, planned
-from dedup_service.core.sizing import MAX_UTILIZATION, TIERS, PlannedLoad, copy_us, plan
+from dedup_service.core.sizing import MAX_UTILIZATION, TIERS, Plan, PlannedLoad, copy_us, plan
 from tests.support.chart import load_values, render, service_container, service_deployment, sizes
 
 LOADS = st.builds(
@@ -63,10 +63,15 @@ def test_twenty_readings_in_4_kb_are_metered_as_one_message() -> None:
     assert not batched.warnings
 
 
+def _without_sizes_of_the_window(needed: Plan) -> Plan:
+    return replace(needed, redis_bytes=0, replica_readings_in_window=0)
+
+
 def test_the_window_costs_redis_memory_and_nothing_else() -> None:
     short, long = (plan(PlannedLoad(1000, window_seconds=hours * 3600)) for hours in (1, 10))
     assert long.redis_bytes == 10 * short.redis_bytes
-    assert replace(long, redis_bytes=0) == replace(short, redis_bytes=0)
+    assert long.replica_readings_in_window == 10 * short.replica_readings_in_window
+    assert _without_sizes_of_the_window(long) == _without_sizes_of_the_window(short)
 
 
 def test_an_impossible_load_is_warned_about() -> None:

@@ -4,7 +4,9 @@
             state   replicas   incarnation   partition   sequence number   index   enqueued ms   content hash
                                └────────────────── origin ──────────────────┘
 
-Big-endian, 35 bytes. claim.lua and confirm.lua work on the same offsets (adapters/redis/lua_constants.py).
+Big-endian, 35 bytes. The state of an unconfirmed claim has the term in which it was made in its upper six bits; a new one
+begins when a server that held claims has forgotten some. claim.lua and confirm.lua work on the same offsets
+(adapters/redis/lua_constants.py).
 """
 
 from __future__ import annotations
@@ -22,6 +24,10 @@ from dedup_service.core.memo import MemoDict
 
 UNCONFIRMED, CONFIRMED, RESTORED = 0, 1, 2
 """States. A restored claim is confirmed, too; it comes from the clean stream, which does not say who else delivered."""
+TERM_UNIT, TERMS = 4, 64
+"""What a term adds to the state, and how many there are before the first comes again. An unconfirmed claim of an earlier
+term counts as forgotten. If its reading was published, the claim is restored from the clean stream. If it was not, nobody
+may rely on whoever claimed it: on a server that stood in meanwhile, that copy may have been a duplicate, and be finished."""
 NO_CONTENT = bytes(CONTENT_HASH_BYTES)
 """In place of the content hash of a restored claim where the clean event does not show what it was."""
 KEY_BYTES = 16
@@ -68,6 +74,8 @@ class Claim:
     content: bytes
     restored: bool = False
     """From the clean stream: confirmed, and without the bits of who else delivered before."""
+    term: int = 0
+    """In which it was made, while it is unconfirmed."""
 
 
 def key_digest(group: str, source: str, reading_id: str) -> bytes:
@@ -116,7 +124,7 @@ def incarnation_of(namespace: str, hub: str, created_ms: int) -> int:
 def pack(claim: Claim) -> bytes:
     origin = claim.origin
     return LAYOUT.pack(
-        RESTORED if claim.restored else CONFIRMED if claim.confirmed else UNCONFIRMED,
+        RESTORED if claim.restored else CONFIRMED if claim.confirmed else UNCONFIRMED + claim.term * TERM_UNIT,
         claim.replicas,
         origin.incarnation,
         origin.partition,
@@ -132,7 +140,8 @@ def unpack(data: bytes) -> Claim:
     """Raises ValueError when the bytes are not a claim, which means that something else writes to this namespace."""
     if len(data) != CLAIM_BYTES:
         raise ValueError(f"a claim has {CLAIM_BYTES} bytes, found {len(data)}")
-    state, replicas, *origin, enqueued_high, enqueued_low, content = LAYOUT.unpack(data)
+    first, replicas, *origin, enqueued_high, enqueued_low, content = LAYOUT.unpack(data)
+    term, state = divmod(first, TERM_UNIT)
     return Claim(
         confirmed=state != UNCONFIRMED,
         replicas=replicas,
@@ -140,6 +149,7 @@ def unpack(data: bytes) -> Claim:
         enqueued_ms=enqueued_high << 32 | enqueued_low,
         content=content,
         restored=state == RESTORED,
+        term=term,
     )
 
 
@@ -178,7 +188,7 @@ def judge(event: bytes, reading: Reading, found: bytes | None, *, in_doubt: bool
     if found is None:
         return Verdict.WINNER
     if found[EVENT_AT] == event and found[INDEX_AT] == reading.index.to_bytes(2, "big"):
-        if found[0] != UNCONFIRMED:
+        if found[0] % TERM_UNIT != UNCONFIRMED:
             return Verdict.REPLAY
         return Verdict.IN_DOUBT if in_doubt else Verdict.WINNER
     content = found[CONTENT_AT]

@@ -57,7 +57,7 @@ class Takeover:
         if inherited is not None and inherited.incarnation != info.incarnation:
             raise HubRecreatedError(f"partition {self._partition_id}: the record belongs to another hub of this name")
         await self._check_record(inherited, checkpoint, state)
-        finished = _furthest(inherited, checkpoint, state)
+        finished = _finished(inherited, checkpoint, state, is_current=self._lease.inherited_is_current)
         if finished is not None and finished.sequence_number > state.last_sequence_number:
             self._refuse_position(finished, state, is_same_hub=inherited is not None)
         horizon = self._horizon(state, finished, inherited)
@@ -117,7 +117,8 @@ class Takeover:
         markers, recorded = self._shared.ports.markers, inherited.finished if inherited is not None else None
         if markers is None or recorded is None or checkpoint is None or not self._lease.inherited_is_current:
             return
-        if recorded.sequence_number < checkpoint.sequence_number and _furthest(inherited, checkpoint, state) == checkpoint:
+        believed = _finished(inherited, checkpoint, state, is_current=True)
+        if recorded.sequence_number < checkpoint.sequence_number and believed == checkpoint:
             await self._retrier.run(markers.distrust)
             raise LeaseLostError(f"partition {self._partition_id}: its record in Redis is older than its checkpoint")
 
@@ -192,8 +193,12 @@ class Takeover:
         await self._retrier.run(partial(self._source.checkpoints.save, self._partition_id, position))
 
 
-def _furthest(inherited: LeaseRecord | None, checkpoint: Position | None, state: PartitionState) -> Position | None:
-    """The record, or the checkpoint where that is further: Redis may have lost the newest record.
+def _finished(
+    inherited: LeaseRecord | None, checkpoint: Position | None, state: PartitionState, *, is_current: bool
+) -> Position | None:
+    """The record, or the checkpoint where that is further: Redis may have lost the newest record. The checkpoint alone where
+    Redis has forgotten since the record was written: what was a duplicate by then may have lost its winner, which had not
+    been sent yet, and whose partition went on by another server's claims, on which its copy was the duplicate.
 
     But a checkpoint does not say which log it belongs to. It is not believed beyond the end of the hub, where the record is
     within it, nor once the numbers have gone back: then it may be that of a former owner, saved late.
@@ -205,6 +210,8 @@ def _furthest(inherited: LeaseRecord | None, checkpoint: Position | None, state:
     is_of_another_log = checkpoint.sequence_number > end >= recorded.sequence_number
     if is_of_another_log or (inherited is not None and inherited.generation):
         return recorded
+    if not is_current:
+        return checkpoint
     return max(recorded, checkpoint, key=lambda position: position.sequence_number)
 
 

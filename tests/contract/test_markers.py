@@ -310,6 +310,35 @@ async def test_leases_end_where_their_own_shard_forgot(bench: Bench) -> None:
     assert await pod.take() is None
 
 
+async def test_an_unconfirmed_claim_of_before_the_server_forgot_blocks_nobody(bench: Bench) -> None:
+    pod = bench.make_pod()
+    await pod.ready()
+    owner, other = (request_of(bench.sources[0], number, replica) for number, replica in ((1, 0), (9, 1)))
+    assert await pod.claim(owner) is None
+    assert await pod.claim(other) is not None
+    await pod.markers.distrust()
+    await pod.ready()
+    assert await pod.claim(other) is None
+    held = await pod.claim(owner)
+    assert held is not None
+    assert unpack(held).origin == other.event
+    assert unpack(held).replicas == 0b11
+
+
+async def test_who_claimed_before_the_server_forgot_recognises_the_claim_which_then_blocks_others(bench: Bench) -> None:
+    pod = bench.make_pod()
+    await pod.ready()
+    owner, other = (request_of(bench.sources[0], number, replica) for number, replica in ((1, 0), (9, 1)))
+    assert await pod.claim(owner) is None
+    await pod.markers.distrust()
+    await pod.ready()
+    for copy in (owner, other):
+        held = await pod.claim(copy)
+        assert held is not None
+        assert unpack(held).origin == owner.event
+        assert not unpack(held).confirmed
+
+
 async def test_a_restored_claim_is_new_or_replaces_what_others_claimed(bench: Bench) -> None:
     pod, shard = bench.make_pod(), bench.shards - 1
     source, marker = bench.sources[shard], (await pod.ready())[shard]

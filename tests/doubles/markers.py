@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from dedup_service.adapters.redis.marked import Generation, Generations
-from dedup_service.core.claims import RESTORED, pack, unpack
+from dedup_service.core.claims import RESTORED, TERMS, pack, unpack
 from dedup_service.core.leases import Tenure
 from dedup_service.core.markers import Marker, ReadBack, RestoredEvent
 from dedup_service.errors import ForgottenError
@@ -22,6 +22,7 @@ class StoredMarker:
     server: int
     since_ms: int
     fence: int = 0
+    term: int = 0
     is_ready: bool = False
     calls: int = 0
     read_back: dict[str, ReadBack] = field(default_factory=dict)
@@ -97,8 +98,9 @@ class MemoryMarkers:
         least = self.generations.least(0)
         if found is None or found.generation < least or not server._is_servers(found):
             number = max(found.generation + 1 if found else 1, least + 1, now_ms)
-            fence = found.fence if found is not None else 0
-            found = server.marker = StoredMarker(number, server.shown_id, now_ms, fence)
+            fence, term = (found.fence, (found.term + 1) % TERMS) if found is not None else (0, 0)
+            found = server.marker = StoredMarker(number, server.shown_id, now_ms, fence, term)
+        server.claims.term = found.term
         server.claims.ledger.since_ms = found.since_ms
         found.is_ready = found.is_ready or not self._rebuilds
         return replace(found, read_back=dict(found.read_back))

@@ -52,6 +52,7 @@ class MemoryClaims:
     stored: dict[bytes, tuple[bytes, int]] = field(default_factory=dict)
     """key → (claim, expiry in ms)"""
     numbers: dict[tuple[str, str], int] = field(default_factory=dict)
+    term: int = 0
     ledger: MemoryLedger = field(init=False)
 
     def __post_init__(self) -> None:
@@ -66,22 +67,27 @@ class MemoryClaims:
 
     def _claim(self, copy: Copy, live: Sequence[int]) -> bytes | None:
         held, expiry = self._find(copy), self.clock.now_ms() + copy.ttl_ms
+        mine = replace(unpack(copy.claim), term=self.term)
         if held is None:
-            self.stored[copy.key] = (copy.claim, expiry)
+            self.stored[copy.key] = (pack(mine), expiry)
             self.ledger.count(copy, None)
             return None
         claim, held_until = held
-        holder, mine = unpack(claim), unpack(copy.claim)
+        holder = unpack(claim)
         merged = holder.replicas | mine.replicas
         if holder.origin != mine.origin:
             self.ledger.count(copy, holder)
-        if live and not holder.confirmed and holder.origin.incarnation not in live:
+        if self.is_orphan(holder, live):
             self.stored[copy.key] = (pack(replace(mine, replicas=merged)), expiry)
-            return None
+            return claim if holder.origin == mine.origin else None
         if self._is_kept_by(holder, mine):
             held_until = max(held_until, self.clock.now_ms() + copy.confirmed_ttl_ms)
         self.stored[copy.key] = (pack(replace(holder, replicas=merged)), held_until)
         return claim
+
+    def is_orphan(self, holder: Claim, live: Sequence[int]) -> bool:
+        is_of_this_term = holder.term == self.term
+        return not holder.confirmed and (not is_of_this_term or (bool(live) and holder.origin.incarnation not in live))
 
     @staticmethod
     def _is_kept_by(holder: Claim, mine: Claim) -> bool:

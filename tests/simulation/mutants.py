@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from dedup_service import waiting
 from dedup_service.adapters.redis.marked import Generations
 from dedup_service.core import claims
 from dedup_service.core.claim_requests import ClaimRequest
-from dedup_service.core.claims import Verdict
+from dedup_service.core.claims import Claim, Verdict
 from dedup_service.core.events import Reading
 from dedup_service.core.input_log import InputLog
 from dedup_service.core.leases import EndOffsets, Lease, LeaseRecord, Renewal, TakeoverState
@@ -25,6 +25,7 @@ from dedup_service.core.outgoing import INDEXES_PROPERTY, ORIGIN_PROPERTY, Outgo
 from dedup_service.core.progress import Position, Progress
 from dedup_service.core.retention import Retention
 from dedup_service.errors import UnavailableError
+from dedup_service.partitions import takeover
 from dedup_service.partitions.giving_up import GivingUp
 from dedup_service.partitions.takeover import Takeover
 from dedup_service.partitions.worker import PartitionWorker
@@ -430,6 +431,21 @@ def claims_of_before_are_kept(patch: Patch) -> None:
     patch.setattr(MemoryMarkers, "_restore", kept)
 
 
+def earlier_terms_are_believed(patch: Patch) -> None:
+    """An unconfirmed claim blocks other copies, also when it was made before its server had forgotten."""
+
+    def is_orphan(self: MemoryClaims, holder: Claim, live: Sequence[int]) -> bool:
+        return not holder.confirmed and bool(live) and holder.origin.incarnation not in live
+
+    patch.setattr(MemoryClaims, "is_orphan", is_orphan)
+
+
+def records_of_before_are_believed(patch: Patch) -> None:
+    """A record that was written before Redis forgot is believed, although the checkpoint is behind it."""
+    finished = takeover._finished
+    patch.setattr(takeover, "_finished", lambda *given, is_current: finished(*given, is_current=True))
+
+
 def old_copies_are_judged(patch: Patch) -> None:
     """Once claims may be made, all copies are judged, also those whose winners are not read back yet."""
     patch.setattr(Memory, "_can_judge", lambda self, request, reading: bool(self.read_back_to))
@@ -521,7 +537,7 @@ CAUGHT_BY: dict[str, tuple[Mutant, str]] = {
     "tail-by-key": (tail_by_mark, "mark"),
     "no-fence": (no_fence, "zombies"),
     "begun-before-it-is-written": (begun_before_it_is_written, "many crashes"),
-    "what-predecessors-began-is-forgotten": (what_predecessors_began_is_forgotten, "many crashes"),
+    "what-predecessors-began-is-forgotten": (what_predecessors_began_is_forgotten, "crash after crash"),
     "blind-retry": (blind_retry, "bad sends"),
     "confirm-before-publish": (confirm_before_publish, "many crashes"),
     "claim-by-a-refused-copy": (claim_by_a_refused_copy, "calm"),
@@ -550,6 +566,8 @@ CAUGHT_BY: dict[str, tuple[Mutant, str]] = {
     "calls-are-not-compared": (calls_are_not_compared, "redis lags, unnamed"),
     "earlier-generations-go-on": (earlier_generations_go_on, "redis lags, unnamed"),
     "claims-of-before-are-kept": (claims_of_before_are_kept, "redis returns"),
+    "earlier-terms-are-believed": (earlier_terms_are_believed, "redis returns, slowly"),
+    "records-of-before-are-believed": (records_of_before_are_believed, "redis returns, slowly"),
     "old-copies-are-judged": (old_copies_are_judged, "redis forgets"),
     "clocks-ahead-are-believed": (clocks_ahead_are_believed, "redis forgets"),
     "configurations-work-side-by-side": (configurations_work_side_by_side, "input added"),

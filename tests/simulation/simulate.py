@@ -22,6 +22,7 @@ SCENARIOS = {
     "calm": Scenario(kills=0, freezes=0, lost_replies=0, failed_sends=0),
     "crashes": Scenario(),
     "many crashes": Scenario(kills=12, pods=3, trouble_seconds=60),
+    "crash after crash": Scenario(readings=40, kills=20, pods=3, failed_sends=0.2, lost_replies=0.1, trouble_seconds=60),
     "zombies": Scenario(kills=1, freezes=6, pods=3, trouble_seconds=60, queueing_seconds=2.0),
     "bad sends": Scenario(kills=1, failed_sends=0.3),
     "bad network": Scenario(lost_replies=0.2, dropped_readers=0.2),
@@ -40,6 +41,9 @@ SCENARIOS = {
         readings=8, lags=6, kills=0, freezes=20, pods=2, queueing_seconds=3.0, is_live=True, trouble_seconds=50
     ),
     "redis returns": Scenario(returns=2, kills=4, freezes=2, failed_sends=0.3, is_live=True, trouble_seconds=30),
+    "redis returns, slowly": Scenario(
+        returns=3, kills=0, freezes=6, pods=3, failed_sends=0.3, queueing_seconds=4.0, is_live=True, trouble_seconds=30
+    ),
     "redis lags, unnamed": Scenario(pods=1, kills=0, lags=3, shows_server=False, is_live=True, trouble_seconds=40),
     "retention": Scenario(
         kills=6,

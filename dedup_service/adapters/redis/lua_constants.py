@@ -17,6 +17,7 @@ from dedup_service.core.claims import (
     ORIGIN_AT,
     REPLICAS_AT,
     RESTORED,
+    TERM_UNIT,
     UNCONFIRMED,
 )
 
@@ -25,6 +26,7 @@ CLAIM_CONSTANTS = {
     "UNCONFIRMED": UNCONFIRMED,
     "CONFIRMED": CONFIRMED,
     "RESTORED": RESTORED,
+    "TERM_UNIT": TERM_UNIT,
     "REPLICAS_FIRST": REPLICAS_AT.start + 1,  # Lua counts bytes from 1, and includes the last one
     "ORIGIN_FIRST": ORIGIN_AT.start + 1,
     "ORIGIN_LAST": ORIGIN_AT.stop,

@@ -11,7 +11,7 @@ from dedup_service.adapters.redis.calls import RedisClient, Script, all_of
 from dedup_service.adapters.redis.lua_constants import CLAIM_CONSTANTS, lua
 from dedup_service.adapters.redis.marked import Generations, MarkedScript
 from dedup_service.adapters.redis.unreadable import Report, log_unreadable, report_all, text
-from dedup_service.core.claims import shards_of
+from dedup_service.core.claims import TERMS, shards_of
 from dedup_service.core.markers import Marker, ReadBack, RestoredEvent
 from dedup_service.errors import ForgottenError
 
@@ -57,9 +57,8 @@ class RedisMarkers:
 
     async def _look_at(self, shard: int) -> tuple[Marker, int]:
         key = self._generations.key(shard)
-        now_ms, answer, unreadable = await self._look(
-            [key], ["0" if self._rebuilds else "1", self._generations.least(shard), ""]
-        )
+        at_once = "0" if self._rebuilds else "1"
+        now_ms, answer, unreadable = await self._look([key], [at_once, self._generations.least(shard), TERMS, ""])
         report_all(self._report, unreadable)
         fields = dict(zip(answer[::2], answer[1::2], strict=True))
         number, since_ms, fence = (int(fields[name]) for name in (b"generation", b"since", b"fence"))

@@ -18,9 +18,23 @@ if is_accounting then
   open_accounts(ARGV[2])
 end
 
--- Whether a claim is unconfirmed and came from a hub that is gone: its winner can never be read again, so it must not block.
+local FIRST = UNCONFIRMED + term * TERM_UNIT
+local NEW = string.char(FIRST)
+
+-- Whether a claim is unconfirmed and came from a hub that is gone, or from an earlier term: its winner may never be read again, so it
+-- must not block.
 local function is_orphan(found)
-  return any_live and byte(found, 1) == UNCONFIRMED and not live[sub(found, ORIGIN_FIRST, ORIGIN_FIRST + 3)]
+  local first = byte(found, 1)
+  return first % TERM_UNIT == UNCONFIRMED
+    and (first ~= FIRST or any_live and not live[sub(found, ORIGIN_FIRST, ORIGIN_FIRST + 3)])
+end
+
+-- The claim that begins at this place of the records.
+local function wanted(at)
+  if term == 0 then
+    return sub(records, at, at + CLAIM_BYTES - 1)
+  end
+  return NEW .. sub(records, at + 1, at + CLAIM_BYTES - 1)
 end
 
 -- Keeps a claim for `ttl` from now on. GT, which would make it one command, needs Redis 7.
@@ -30,7 +44,6 @@ local function prolong(key, ttl)
   end
 end
 
-local NEW = string.char(UNCONFIRMED)
 local TTLS = lazy(function(ttl)
   return format('%.0f', ttl)
 end)
@@ -66,14 +79,14 @@ while at <= size do
     local key = KEYS[i]
     local found, is_own, before, after = stored[i], false, nil, nil
     if not found then
-      found = take(key, sub(records, at, at + CLAIM_BYTES - 1), ttl)
+      found = take(key, wanted(at), ttl)
     elseif is_changed[key] then
       found = call('GET', key)
     end
     if found and #found ~= CLAIM_BYTES then
       forget(key)
       is_changed[key] = true
-      found = take(key, sub(records, at, at + CLAIM_BYTES - 1), ttl)
+      found = take(key, wanted(at), ttl)
     end
     if found then
       is_own = sub(found, ORIGIN_FIRST, INDEX_FIRST - 1) == event
@@ -87,7 +100,10 @@ while at <= size do
       local rest = sub(records, at + ORIGIN_FIRST - 1, at + CLAIM_BYTES - 1)
       call('SET', key, NEW .. after .. rest, 'PX', ttl)
       is_changed[key] = true
-      flags[i] = '0'
+      flags[i] = is_own and '1' or '0'
+      if is_own then
+        claims[#claims + 1] = found
+      end
     else
       if after ~= before then
         -- Another replica delivered the same reading: remember it in the claim, whose TTL stays.

@@ -6,8 +6,8 @@
 local REFUSED, FORGETFUL, generation = -1, 'forgetful', table.remove(ARGV)
 local marker, seen_calls, calls = nil, 0, 0
 -- What the marker says: since when this generation is, in ms; whether claims were missing at its beginning; whether claims may be
--- made; the number of the last fence.
-local generation_since, has_forgotten, is_ready, fence = 0, false, true, '0'
+-- made; the number of the last fence; the term of unconfirmed claims (core/claims.py).
+local generation_since, has_forgotten, is_ready, fence, term = 0, false, true, '0', 0
 if generation ~= '' then
   marker, seen_calls = table.remove(KEYS), tonumber(table.remove(ARGV))
 end
@@ -31,8 +31,8 @@ local function is_known()
   if generation == '' then
     return true
   end
-  local stored, server, counted, since, forgot, ready, fenced =
-    unpack(safe('HMGET', marker, 'generation', 'server', 'calls', 'since', 'forgot', 'ready', 'fence'))
+  local stored, server, counted, since, forgot, ready, fenced, present_term =
+    unpack(safe('HMGET', marker, 'generation', 'server', 'calls', 'since', 'forgot', 'ready', 'fence', 'term'))
   if stored ~= generation or not server or not is_server(server) then
     return false
   end
@@ -42,6 +42,6 @@ local function is_known()
   end
   calls = safe('HINCRBY', marker, 'calls', 1)
   generation_since, has_forgotten = whole(since) or 0, since ~= false and forgot == since
-  is_ready, fence = ready == '1', fenced or '0'
+  is_ready, fence, term = ready == '1', fenced or '0', whole(present_term) or 0
   return true
 end

@@ -19,7 +19,7 @@ local function replace(key, claim, ttl)
     forget(key)
   elseif sub(found, ORIGIN_FIRST, ORIGIN_LAST) == sub(claim, ORIGIN_FIRST, ORIGIN_LAST) then
     claim, ttl = (string.byte(found, 1) == RESTORED and found or PUBLISHED .. sub(found, REPLICAS_FIRST)), math.max(ttl, call('PTTL', key))
-  elseif string.byte(found, 1) ~= UNCONFIRMED and call('PTTL', key) > ttl then
+  elseif string.byte(found, 1) % TERM_UNIT ~= UNCONFIRMED and call('PTTL', key) > ttl then
     return
   end
   call('SET', key, claim, 'PX', string.format('%.0f', ttl))

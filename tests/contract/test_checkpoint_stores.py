@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -75,3 +76,24 @@ async def test_a_store_that_cannot_be_reached_is_unavailable() -> None:
     with pytest.raises(UnavailableError, match="the checkpoint store"):
         await store.save("0", Position(1, "1", 0))
     await store.close()
+
+
+async def test_closing_waits_for_what_sqlite_is_doing(tmp_path: Path) -> None:
+    """SQLite crashes the process when a connection is closed while another thread works with it."""
+    store = SqliteCheckpoints(tmp_path / "c.db", *SCOPE)
+    is_under_way, may_end = threading.Event(), threading.Event()
+
+    def slow() -> int:
+        is_under_way.set()
+        assert may_end.wait(10)
+        return 1
+
+    store._connection.create_function("slow", 0, slow)
+    working = asyncio.create_task(store._run(lambda: store._connection.execute("SELECT slow()").fetchall()))
+    assert await asyncio.to_thread(is_under_way.wait, 10)
+    closing = asyncio.create_task(store.close())
+    await asyncio.sleep(0)
+    assert not closing.done()
+    may_end.set()
+    assert await working == [(1,)]
+    await closing

@@ -501,7 +501,7 @@ HOSTILE = [
     b"9" * 5000,
     b"9007199254740991",
 ]
-FIELDS = ["generation", "server", "since", "fence", "ready", "calls", "back:0", b"back:\xff", "fenced:1", "?"]
+FIELDS = ["generation", "server", "since", "fence", "term", "ready", "calls", "back:0", b"back:\xff", "fenced:1", "?"]
 
 
 @pytest.mark.parametrize("name", FIELDS)

@@ -73,4 +73,5 @@ class SqliteCheckpoints:
         await self._run(lambda: self._connection.execute(_SAVE, row))
 
     async def close(self) -> None:
-        self._connection.close()
+        """After what is being written: SQLite would crash the process if the connection were closed beneath it."""
+        await self._run(self._connection.close)

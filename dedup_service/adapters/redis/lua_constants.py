@@ -18,6 +18,7 @@ from dedup_service.core.claims import (
     REPLICAS_AT,
     RESTORED,
     TERM_UNIT,
+    TERMS,
     UNCONFIRMED,
 )
 
@@ -27,6 +28,7 @@ CLAIM_CONSTANTS = {
     "CONFIRMED": CONFIRMED,
     "RESTORED": RESTORED,
     "TERM_UNIT": TERM_UNIT,
+    "TERMS": TERMS,
     "REPLICAS_FIRST": REPLICAS_AT.start + 1,  # Lua counts bytes from 1, and includes the last one
     "ORIGIN_FIRST": ORIGIN_AT.start + 1,
     "ORIGIN_LAST": ORIGIN_AT.stop,

@@ -18,6 +18,7 @@ if is_accounting then
   open_accounts(ARGV[2])
 end
 
+term = term % TERMS  -- anybody may have written it
 local FIRST = UNCONFIRMED + term * TERM_UNIT
 local NEW = string.char(FIRST)
 

@@ -1,4 +1,5 @@
-"""The drill with four of its patterns and one fault: its figures are what the patterns promise."""
+"""The drill with two of its patterns: its figures are what the patterns promise. `make drill` has all of them, more than two
+cores can run beside other tests; senders that take turns are in test_peers.py."""
 
 from __future__ import annotations
 
@@ -13,14 +14,13 @@ import pytest
 from sandbox.peers.node import install_node_packages
 
 DEADLINE_SECONDS = 280
-LEASE_SECONDS = 15
 
 
 @pytest.mark.timeout(DEADLINE_SECONDS + 20)
-async def test_duplicates_and_overlap_lose_nothing_where_a_restart_elsewhere_does(tmp_path: Path) -> None:
+async def test_duplicates_lose_nothing_where_a_restart_elsewhere_does(tmp_path: Path) -> None:
     await asyncio.to_thread(install_node_packages)
     summary, chart = tmp_path / "out.json", tmp_path / "chart.svg"
-    patterns = ["--pattern", "dup2", "--pattern", "apo", "--pattern", "app", "--pattern", "k8s", "--fault", "power"]
+    patterns = ["--pattern", "dup2", "--pattern", "k8s", "--fault", "power"]
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "sandbox", "drill", *patterns, "--summary", str(summary), "--chart", str(chart),
         stdout=asyncio.subprocess.PIPE,
@@ -34,11 +34,7 @@ async def test_duplicates_and_overlap_lose_nothing_where_a_restart_elsewhere_doe
     rows = {row["pattern"]: row for row in figures["rows"]}
     assert (figures["clean_duplicates"], figures["unknown"]) == (0, 0)
     assert (rows["dup2"]["measured"]["lost"], rows["dup2"]["rpo_seconds"]) == (0, 0)
-    assert figures["copies_per_reading"] == {"dup2": 2.0, "apo": 1.0, "app": 1.0, "k8s": 1.0}
-    assert (rows["apo"]["measured"]["lost"], figures["lost_in_the_whole_run"]["apo"]) == (0, 0)
-    assert rows["apo"]["measured"]["silence_seconds"] < LEASE_SECONDS * 2
-    assert (rows["app"]["measured"]["lost"], figures["lost_in_the_whole_run"]["app"]) == (0, 0)
-    assert rows["app"]["measured"]["silence_seconds"] < rows["apo"]["measured"]["silence_seconds"] / 3
+    assert figures["copies_per_reading"] == {"dup2": 2.0, "k8s": 1.0}
     shortened = rows["k8s"]["relocation_seconds"] / figures["scale"]
     assert shortened * 0.9 <= rows["k8s"]["measured"]["lost_seconds"] <= shortened * 2
     assert shortened * 0.9 <= rows["k8s"]["measured"]["silence_seconds"] <= shortened * 2

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 import yaml
 
 import dedup_service.__main__
@@ -59,9 +60,13 @@ def test_every_command_of_ours_exists(service: tuple[str, dict[str, Any]]) -> No
         module.make_parser().parse_args(command(definition))
 
 
-def test_every_variable_of_ours_exists_and_has_a_value_that_is_accepted(service: tuple[str, dict[str, Any]]) -> None:
+def test_every_variable_of_ours_exists_and_has_a_value_that_is_accepted(
+    service: tuple[str, dict[str, Any]], tmp_path: Path
+) -> None:
     _, definition = service
-    given = {name: str(value) for name, value in definition.get("environment", {}).items()}
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    variables = definition.get("environment", {})
+    given = {name: str(value).replace("/shared/ca.pem", str(tmp_path / "ca.pem")) for name, value in variables.items()}
     if target(definition) == "service":
         fields = {name.removeprefix(PREFIX).lower(): value for name, value in given.items()}
         assert fields.keys() <= Settings.model_fields.keys()

@@ -137,7 +137,7 @@ class World:
     def _send(self, replica: int, readings: list[str], oldest_ms: int, measured_ms: int | None = None) -> None:
         log = self.hub.partitions[str(replica)]
         if self.scenario.beyond_limits is not None and replica == 0:
-            readings = readings * NOISE
+            readings = [reading for reading in readings for _ in range(NOISE)]
         while readings:
             size = self.rng.choice([1, 1, 2, 5])
             chunk, readings = readings[:size], readings[size:]

@@ -73,7 +73,8 @@ class Disk:
         return self.spool
 
     def commit(self, batch: Batch) -> tuple[Dropped, SpoolFullError | None]:
-        """As `Spool.commit`. A full disk still takes what removes readings: then the error says why no others were stored.
+        """As `Spool.commit`. A full disk may still take what removes readings, if SQLite finds a page for it: then the error
+        says why no others were stored.
 
         Raises SpoolError.
         """

@@ -110,6 +110,7 @@ class CleanSender:
                     item.dead.append((error.reason, undeliverable(clean, error.reason, error.detail)))
             except UnavailableError as error:  # ambiguous: never straight to a retry
                 failed = error
+                self._retrier.raise_if_overdue()  # the next owner looks it up
                 self._drop_published(queue, await self._resolver.published_by_this_process(partition))
             else:
                 self._acknowledged(queue[:sent])

@@ -24,8 +24,9 @@ from dedup_service.processing import pipeline as module
 from dedup_service.processing.claiming import Claimer
 from dedup_service.processing.event_work import EventWork
 from dedup_service.processing.pipeline import Pipeline
+from dedup_service.processing.resolving import Published, Resolver
 from dedup_service.telemetry import Count
-from dedup_service.waiting import FINISHING_SECONDS, Stop
+from dedup_service.waiting import FINISHING_SECONDS, FIRST_BACKOFF_SECONDS, Stop
 from tests.doubles.memory import MemoryClaims
 from tests.support import readings
 from tests.support.groups import OUTPUT
@@ -186,6 +187,28 @@ async def test_the_time_to_finish_begins_when_a_pod_is_asked_also_for_a_worker_t
     with pytest.raises(StoppingError):
         await world.pipeline().process([world.at(single("1"), 0)])
     assert world.clean.events == []
+
+
+async def test_a_pod_that_has_to_leave_does_not_look_up_its_last_send(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    looked: list[str] = []
+
+    async def look(_: Resolver, output_partition: str) -> Published:
+        looked.append(output_partition)
+        return Published(frozenset())
+
+    def is_asked_and_nearly_out_of_time() -> None:
+        world.stop.ask()
+        world.clock.pass_by(FINISHING_SECONDS - FIRST_BACKOFF_SECONDS / 2)
+
+    monkeypatch.setattr(Resolver, "published_by_this_process", look)
+    world.clean.before_send = is_asked_and_nearly_out_of_time
+    world.clean.failures = [UnavailableError(CLEAN_HUB, "silent", ambiguous=True)]
+    with pytest.raises(StoppingError):
+        await world.pipeline().process([world.at(single("1"), 0)])
+    assert looked == []
 
 
 async def test_a_dead_letter_that_waits_for_its_turn_is_left_to_the_successor_of_a_pod_that_leaves() -> None:

@@ -83,13 +83,15 @@ def test_the_headline_of_the_drill_is_that_of_its_table() -> None:
     measured = {row[0]: row for row in lines if len(row) > power + 1}
     killed = {name: row[1].split(" / ") for name, row in measured.items() if name != "pattern"}
     duplicates, overlap = killed["duplicates, 2 replicas"], killed["active-passive with overlap"]
+    peers = killed["active-passive with overlap and peers"]
     elsewhere = [name for name in killed if name.endswith("(modelled)")]
     lost = sorted(float(killed[name][0]) for name in elsewhere)
     without_power = sorted(float(measured[name][power].split(" / ")[0]) for name in elsewhere)
-    assert duplicates[0] == overlap[0] == "0"
+    assert duplicates[0] == overlap[0] == peers[0] == "0"
     headline = (
         f"**duplicates lose nothing and pause the clean stream for {duplicates[1]} s; "
-        f"active-passive with overlap loses nothing and pauses it for {float(overlap[1]):.0f} s; "
+        f"active-passive with overlap loses nothing and pauses it for {float(overlap[1]):.0f} s, "
+        f"and for {peers[1]} s if the gateways hear each other; "
         f"restarting the sender elsewhere loses {lost[0]:g} to {lost[-1]:.0f} s of readings**, "
         f"and {without_power[0]:.0f} to {without_power[-1]:.0f} s where its machine lost power"
     )

@@ -130,11 +130,11 @@ job "edge-sender" {
         EDGE_REPLICA      = "edge-sender"
       }
 
-      # `make bench` measures 82 MB and 14 % of a core for OPC UA at 1,000 readings/s, 90 MB with turns (docs/performance.md).
+      # `make bench` measures 86 MB and 19 % of a core for OPC UA at 1,000 readings/s, 94 MB with turns (docs/performance.md).
       # With a spool of 300,000 readings, half of which had to go, and its uplink down the sender stays below 192 MiB
-      # (tests/integration/edge/test_memory.py). `cpu` is in MHz: 14 % of a core of 1.4 GHz.
+      # (tests/integration/edge/test_memory.py). `cpu` is in MHz: 21 % of a core of 1.4 GHz.
       resources {
-        cpu    = 200
+        cpu    = 300
         memory = 256
       }
 

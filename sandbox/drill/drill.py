@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import tempfile
 import time
@@ -301,8 +302,10 @@ def _has_content(path: Path) -> bool:
 
 
 def _addresses(devices: list[str]) -> dict[str, str]:
-    """A loopback address for each sender, because the device SDK always dials port 8883."""
-    return {device: f"127.1.{number // 250}.{number % 250 + 1}" for number, device in enumerate(devices)}
+    """A loopback address for each sender, because the device SDK always dials port 8883. Drills that run at the same
+    time have different ones."""
+    network = 1 + os.getpid() % 250
+    return {device: f"127.{network}.{number // 250}.{number % 250 + 1}" for number, device in enumerate(devices)}
 
 
 def _hub_arguments(host: str, hosts: dict[str, str]) -> list[str]:

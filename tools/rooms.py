@@ -22,7 +22,7 @@ ORDER: dict[str, tuple[tuple[str, ...], ...]] = {
         ("service", "commands", "adapters"),
         ("partitions", "api"),
         ("processing", "observability", "rebuild"),
-        ("config", "waiting"),
+        ("config", "joined", "waiting"),
         ("telemetry", "ports"),
         ("core",),
         ("errors",),

@@ -26,7 +26,6 @@ from dedup_service.adapters.azure_errors import (
     problem,
     unavailable,
 )
-from dedup_service.adapters.eventhubs.asking import Joined
 from dedup_service.adapters.eventhubs.below_sdk.amqp_types import make_decoding_total, readable, readable_map
 from dedup_service.adapters.eventhubs.below_sdk.decoding import agrees_with_the_sdk, decode
 from dedup_service.adapters.eventhubs.below_sdk.opening import open_without_asking, tell_failed_opening
@@ -36,6 +35,7 @@ from dedup_service.core.claims import incarnation_of
 from dedup_service.core.events import InputEvent
 from dedup_service.core.property_types import MessageId, Timestamp, Ulong, text_of
 from dedup_service.errors import Dependency, DependencyKind, ShutOutError, UnavailableError
+from dedup_service.joined import Joined
 from dedup_service.ports import HubInfo, PartitionReader, PartitionState, StartPosition
 
 BEGINNING_OFFSET = "-1"

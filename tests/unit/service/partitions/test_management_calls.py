@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from dedup_service.adapters.eventhubs.asking import Joined
+from dedup_service.joined import Joined
 from dedup_service.partitions.sampling import IDLE_SECONDS, Sampling
 from dedup_service.telemetry import Telemetry
 from tests.doubles.memory import MemoryClaims, MemoryClock, MemoryLeases, MemoryPublisher

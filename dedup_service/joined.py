@@ -1,4 +1,5 @@
-"""Questions to a hub, each of which costs the SDK a connection: those that ask the same at the same time become one."""
+"""Questions to a hub and readings of it, each of which costs the SDK a connection: those that are asked while another one is
+under way become one."""
 
 from __future__ import annotations
 

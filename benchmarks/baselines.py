@@ -32,6 +32,24 @@ class LoopProcess:
 
 
 @asynccontextmanager
+async def running_process(command: list[str], variables: dict[str, str]) -> AsyncIterator[LoopProcess]:
+    """Run a module that says when it is connected. It may be killed meanwhile."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", *command, env=variables, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    running = LoopProcess(process.stdout, process.stdin)
+    try:
+        await running.connected()
+        yield running
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+@asynccontextmanager
 async def running_loop(kind: str, hub: Hub, events: int, *, stamped: bool = False) -> AsyncIterator[LoopProcess]:
     """Run a connected baseline that starts at `begin` and ends after `events` events.
 
@@ -46,22 +64,9 @@ async def running_loop(kind: str, hub: Hub, events: int, *, stamped: bool = Fals
         "batch_size": BATCH_SIZE,
         "stamped": stamped,
     }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "benchmarks.loops", kind),
-        env={**os.environ, "BENCH_LOOP": json.dumps(options)},
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    running = LoopProcess(process.stdout, process.stdin)
-    try:
-        await running.connected()
-        yield running
-    finally:
-        process.kill()
-        await process.wait()
+    variables = {**os.environ, "BENCH_LOOP": json.dumps(options)}
+    async with running_process(["benchmarks.loops", kind], variables) as process:
+        yield process
 
 
 async def loop(kind: str, log: Log) -> Took:

@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
+from benchmarks.baselines import running_process
 from benchmarks.events import Load, input_log
 from benchmarks.jetstream import STREAM, Nats
-from benchmarks.peer_stage import options, running_nats, running_peer
+from benchmarks.peer_stage import options, running_nats
 from benchmarks.stage import (
     DEADLINE_SECONDS,
     POLL_SECONDS,
@@ -55,11 +56,11 @@ async def killed_peer(
 ) -> None:
     """Kills it each time a seventh more of the readings is claimed or stored, and lets the last one finish."""
     for number in range(1, KILLS + 1):
-        async with running_peer(command, variables) as peer:
+        async with running_process(command, variables) as peer:
             peer.begin()
             while await progress() < number * load.readings // (KILLS + 2):
                 await asyncio.sleep(LOOK_SECONDS)
-    async with running_peer(command, variables) as peer:
+    async with running_process(command, variables) as peer:
         peer.begin()
         await peer.took()
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import psutil
 
-from benchmarks.baselines import LoopProcess
 from benchmarks.jetstream import Nats
 from benchmarks.peer_process import VARIABLE
 from benchmarks.stage import BATCH_SIZE, DEADLINE_SECONDS, NAMESPACE, POLL_SECONDS, PREFETCH, Hub, Server, cpu_of
@@ -73,20 +71,3 @@ def options(hub: Hub, redis: Server, nats: NatsServer | None = None, *, by_key: 
             "batch_size": BATCH_SIZE,
         }
         yield {**os.environ, VARIABLE: json.dumps(chosen)}
-
-
-@asynccontextmanager
-async def running_peer(command: list[str], variables: dict[str, str]) -> AsyncIterator[LoopProcess]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", *command, env=variables, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    running = LoopProcess(process.stdout, process.stdin)
-    try:
-        await running.connected()
-        yield running
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()

@@ -6,11 +6,11 @@ import shutil
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks.baselines import loop
+from benchmarks.baselines import loop, running_process
 from benchmarks.draining import drain
 from benchmarks.events import Load, input_log
 from benchmarks.kills import KILLED, NAIVE, NATS, SERVICE, Harm, harm
-from benchmarks.peer_stage import options, running_nats, running_peer
+from benchmarks.peer_stage import options, running_nats
 from benchmarks.results import Cell, Section
 from benchmarks.rounds import Measured, Round, Took, alternate
 from benchmarks.stage import Hub, Log, Server, running_hub, running_valkey
@@ -35,7 +35,7 @@ async def jetstream(log: Log, redis: Server, program: str) -> Took:
 async def _measured(
     hub: Hub, log: Log, command: list[str], variables: dict[str, str], store_cpu: Callable[[], float]
 ) -> Took:
-    async with running_peer(command, variables) as peer:
+    async with running_process(command, variables) as peer:
         hub.fill(log)
         before = store_cpu()
         peer.begin()

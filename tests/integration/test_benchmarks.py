@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.baselines import loop, running_loop
+from benchmarks.baselines import loop, running_loop, running_process
 from benchmarks.draining import Sample, steady
 from benchmarks.events import Load, input_log
 from benchmarks.formats import groups_file
 from benchmarks.kills import clean_ids, harm_of
 from benchmarks.latency import latencies_ms, send
-from benchmarks.peer_stage import options, running_peer
+from benchmarks.peer_stage import options
 from benchmarks.pictures import draw
 from benchmarks.results import Curve, at_least, at_most
 from benchmarks.senders import SENDERS
@@ -48,7 +48,7 @@ async def test_the_naive_consumer_publishes_every_reading_once_while_nothing_kil
     async with running_hub(4) as hub:
         events = hub.fill(input_log(load))
         with options(hub, Server(redis_url)) as variables:
-            async with running_peer(["benchmarks.naive", way], variables) as peer:
+            async with running_process(["benchmarks.naive", way], variables) as peer:
                 peer.begin()
                 assert (await peer.took()).events == events
         assert harm_of(load, clean_ids(hub)) == (0, 0)

@@ -38,10 +38,10 @@ from sandbox.peers.processes import Child, ProcessError, free_port
 from sandbox.peers.valkeys import start_apart
 
 MQTT_PORT = 8883
-START_SECONDS = 120.0
+START_SECONDS = 240.0
 CALM_SECONDS = 15.0
 """Length of the window without a fault, for comparison."""
-SETTLE_SECONDS = 60.0
+SETTLE_SECONDS = 120.0
 POLL_SECONDS = 0.5
 CAUGHT_UP_SECONDS = 1.0
 MACHINES = 1

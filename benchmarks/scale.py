@@ -36,7 +36,6 @@ from dedup_service.core.pod_report import PodReport
 from dedup_service.core.progress import Position
 from dedup_service.observability.fleet import CACHE_SECONDS, Fleet
 from dedup_service.observability.status import INTERVAL_SECONDS, OVERVIEW_EVERY
-from dedup_service.rebuild.rebuilder import ROUND_SECONDS
 from dedup_service.service import PING_SECONDS
 from sandbox.hub.log import now_ms
 
@@ -186,7 +185,6 @@ async def rows_of(size: Size, redis: Redis) -> list[Row]:
             samples,
             lambda: deployment.leases.save_sample({str(n): n for n in range(size.outputs)}, sample_seconds),
         ),
-        ("looks at the markers", HOUR / ROUND_SECONDS * size.pods, deployment.markers.look),
         ("pods' reports", HOUR / INTERVAL_SECONDS * size.pods, deployment.tell),
         ("readings of all reports", looks, deployment.board.pods),
         ("overviews made", makes, deployment.fleet._make),

@@ -135,6 +135,8 @@ def _markers(redis: RedisClient, generations: Generations, config: Config, telem
         namespace=config.namespace,
         rebuilds=config.settings.on_redis_loss == "rebuild",
         report=telemetry.unreadable,
+        configuration=config.common_ground,
+        lease_seconds=config.settings.lease_seconds,
     )
 
 

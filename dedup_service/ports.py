@@ -217,11 +217,12 @@ class Markers(Protocol):
         ...
 
     async def look(self) -> list[Marker]:
-        """The markers of all shards. Where one is missing or names another server, a new generation begins."""
+        """The markers of all shards. Where one is missing or names another server, a new generation begins. Raises
+        ForgottenError while pods with another number of shards are at work, whose claims these are not."""
         ...
 
     async def distrust(self) -> None:
-        """Begins a new generation of the leases' shard, of which something shows that it has forgotten."""
+        """Begins a new generation of all shards: what stands beside the leases shows that Redis has forgotten."""
         ...
 
     async def fence(self, marker: Marker) -> int:

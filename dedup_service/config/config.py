@@ -69,11 +69,11 @@ class Config:
     @cached_property
     def common_ground(self) -> str:
         """A digest of what all pods that work at the same time must have in common: the inputs, since a claim that came
-        through another one counts as that of a hub that is gone, and the groups that are only observed, since what one pod
-        observes no other publishes."""
+        through another one counts as that of a hub that is gone; the groups that are only observed, since what one pod
+        observes no other publishes; and the number of shards, since claims that were made with another one are not found."""
         inputs = ["/".join((*source.address.name, source.consumer_group)).lower() for source in self.inputs]
         observed = [group.name for group in self.group_settings if mode_of(group, self.settings) == OBSERVE]
-        return _digest(repr((sorted(inputs), sorted(observed))))
+        return _digest(repr((sorted(inputs), sorted(observed), self.settings.shard_count)))
 
     @property
     def warnings(self) -> list[ConfigWarning]:

@@ -19,6 +19,7 @@ from dedup_service.config.urls import (
     url_host,
 )
 from dedup_service.core.accounting import MAX_SOURCES
+from dedup_service.core.claims import MAX_SHARDS
 from dedup_service.core.limits import Limits
 from dedup_service.core.times import source_time_ms
 from dedup_service.errors import ConfigurationProblems
@@ -117,8 +118,9 @@ class Settings(BaseSettings):
     shards: int | None = Field(
         None,
         ge=1,
-        le=64,
-        description=f"Shards of the claims: {CLUSTER_SHARDS} when Redis is clustered, else 1. A change forgets the claims.",
+        le=MAX_SHARDS,
+        description=f"Shards of the claims: {CLUSTER_SHARDS} when Redis is clustered, else 1. After a change the claims are "
+        "read back from the clean stream, once all pods with the former number have gone.",
         examples=["16"],
     )
     checkpoint_url: SecretStr = Field(

@@ -104,6 +104,21 @@ def _prefixes_of(group: str) -> MemoDict[bytes]:
     return MemoDict(lambda source: own + _prefixed(source.encode()))
 
 
+MAX_SHARDS = 64
+HOME = 0
+"""The shard of the leases, and of all else that belongs to no claim."""
+
+
+def claim_shards(shards: int) -> range:
+    """Those that hold claims. A single one is the home, too; of several none is, so that whatever slows the claims down does
+    not keep leases from being renewed."""
+    return range(HOME, HOME + 1) if shards == 1 else range(HOME + 1, HOME + 1 + shards)
+
+
+def all_shards(shards: int) -> range:
+    return range(HOME, claim_shards(shards).stop)
+
+
 def shard_of(source: str, shards: int) -> int:
     """All readings of a source are in one shard, because a script's keys must share a slot of a Redis Cluster."""
     return shards_of(shards)[source]
@@ -112,7 +127,8 @@ def shard_of(source: str, shards: int) -> int:
 @cache
 def shards_of(shards: int) -> MemoDict[int]:
     """By source."""
-    return MemoDict(lambda source: int.from_bytes(blake2b(source.encode(), digest_size=4).digest(), "big") % shards)
+    own = claim_shards(shards)
+    return MemoDict(lambda source: own[int.from_bytes(blake2b(source.encode(), digest_size=4).digest(), "big") % shards])
 
 
 def incarnation_of(namespace: str, hub: str, created_ms: int) -> int:

@@ -36,6 +36,9 @@ class ReadBack:
         return self.to_ms <= BEGINNING_MS
 
 
+NOTHING_TO_READ = ReadBack(BEGINNING_MS, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Marker:
     """One shard's marker, as Redis holds it."""
@@ -50,10 +53,15 @@ class Marker:
     """Whether claims may be made: the clean stream was read back to the horizon."""
     read_back: Mapping[str, ReadBack]
     """By clean partition."""
+    holds_claims: bool = True
+    """Else there is nothing to read back for it."""
+
+    def read_back_of(self, partition: str) -> ReadBack | None:
+        return self.read_back.get(partition) if self.holds_claims else NOTHING_TO_READ
 
     def read_back_to(self, partitions: Iterable[str]) -> int | None:
         """None while one of the partitions was not read at all."""
-        found = [self.read_back.get(partition) for partition in partitions]
+        found = [self.read_back_of(partition) for partition in partitions]
         if any(item is None for item in found):
             return None
         return max((item.to_ms for item in found if item is not None), default=BEGINNING_MS)
@@ -131,14 +139,14 @@ class Memory:
 
 def _depth_ms(marker: Marker, partition_id: str, window_ms: int) -> int:
     """How much of the window is read back in a partition."""
-    done = marker.read_back.get(partition_id)
+    done = marker.read_back_of(partition_id)
     if done is None:
         return 0
     return window_ms if done.is_all else min(window_ms, max(0, marker.since_ms - done.to_ms))
 
 
 def _read_back_to(marker: Marker, partition_id: str) -> float:
-    done = marker.read_back.get(partition_id)
+    done = marker.read_back_of(partition_id)
     return float("inf") if done is None else done.to_ms
 
 

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from dedup_service.core.markers import Marker, Memory, Part, ReadBack, next_part
+from dedup_service.core.markers import NOTHING_TO_READ, Marker, Memory, Part, ReadBack, next_part
 from dedup_service.errors import Dependency, DependencyKind, ForgottenError, UnavailableError
 from dedup_service.ports import Clock, Markers
 from dedup_service.rebuild.past import Past
@@ -135,12 +135,14 @@ class Rebuilder:
         return sorted((part for part in parts if part is not None), key=lambda part: -part.start_ms)
 
     async def _note_again(self, markers: Sequence[Marker]) -> None:
-        """Where all was read but is not ready: whoever noted it waited for a partition that is no output any more."""
+        """Where nothing is left to read but it is not ready: it holds no claims, or whoever noted it waited for a partition
+        that is no output any more."""
         partitions = self.memory.clean_partitions
         for marker in markers:
             if partitions and not marker.is_ready and marker.read_back_to(partitions) is not None:
                 first = next(iter(partitions))
-                await self.markers.note(marker, first, marker.read_back[first], partitions)
+                awaited = partitions if marker.holds_claims else [first]
+                await self.markers.note(marker, first, marker.read_back_of(first) or NOTHING_TO_READ, awaited)
 
     async def _is_fenced(self, marker: Marker) -> bool:
         """Whether all leases of before have ended, by the clock of Redis and by this pod's own."""

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any
 
 import pytest
@@ -16,8 +17,9 @@ from dedup_service.adapters.redis.claims import RedisClaims
 from dedup_service.adapters.redis.leases import RedisLeases
 from dedup_service.adapters.redis.marked import Generations
 from dedup_service.adapters.redis.markers import RedisMarkers
+from dedup_service.adapters.redis.shards import shard_prefix
 from dedup_service.core.claim_requests import ClaimRequest
-from dedup_service.core.claims import key_digest, restored_claims, shard_of, unpack
+from dedup_service.core.claims import HOME, all_shards, claim_shards, key_digest, restored_claims, shard_of, unpack
 from dedup_service.core.events import Origin, Reading
 from dedup_service.core.extract import content_hash
 from dedup_service.core.leases import Lease, still_held
@@ -76,11 +78,16 @@ class Bench:
     """Writes one field of a shard's marker."""
     forget: Callable[[int], Awaitable[object]]
     """A shard's marker is gone."""
-    sources: list[str] = field(init=False)
-    """One for each shard."""
+    first: int = field(init=False)
+    last: int = field(init=False)
+    """The first and the last shard that hold claims."""
+    sources: dict[int, str] = field(init=False)
+    """One for each shard that holds claims."""
 
     def __post_init__(self) -> None:
-        self.sources = [source_in(shard, self.shards) for shard in range(self.shards)]
+        own = claim_shards(self.shards)
+        self.first, self.last = own[0], own[-1]
+        self.sources = {shard: source_in(shard, self.shards) for shard in own}
 
 
 def memory_bench() -> Bench:
@@ -184,15 +191,15 @@ async def test_a_shard_without_a_marker_gets_one_that_is_not_ready(bench: Bench)
     pod = bench.make_pod()
     assert not pod.markers.are_ready
     with pytest.raises(ForgottenError):
-        await pod.claim(request_of(bench.sources[-1], 1))
+        await pod.claim(request_of(bench.sources[bench.last], 1))
     markers = await pod.markers.look()
-    assert [marker.shard for marker in markers] == list(range(bench.shards))
+    assert [marker.shard for marker in markers] == list(all_shards(bench.shards))
     assert not any(marker.is_ready or marker.read_back for marker in markers)
     assert not pod.markers.are_ready
     again = await bench.make_pod().markers.look()
     assert [marker.generation for marker in again] == [marker.generation for marker in markers]
     with pytest.raises(ForgottenError):
-        await pod.claim(request_of(bench.sources[-1], 1))
+        await pod.claim(request_of(bench.sources[bench.last], 1))
     assert await pod.take() is None
 
 
@@ -207,7 +214,7 @@ async def test_a_shard_is_ready_once_all_partitions_are_noted(bench: Bench) -> N
     assert all(marker.is_ready for marker in markers)
     assert all(marker.read_back == {"0": ReadBack(500, 7), "1": ReadBack(400, -1)} for marker in markers)
     assert pod.markers.are_ready
-    assert await pod.claim(request_of(bench.sources[-1], 1)) is None
+    assert await pod.claim(request_of(bench.sources[bench.last], 1)) is None
     assert await pod.take() is not None
 
 
@@ -223,7 +230,7 @@ async def test_what_is_noted_never_goes_back(bench: Bench) -> None:
 
 @pytest.mark.parametrize("how", ["gone", "another server"])
 async def test_a_refused_call_has_no_effect_and_a_look_begins_a_generation(bench: Bench, how: str) -> None:
-    pod, shard = bench.make_pod(), bench.shards - 1
+    pod, shard = bench.make_pod(), bench.last
     before = await pod.ready()
     request = request_of(bench.sources[shard], 1)
     await (bench.forget(shard) if how == "gone" else bench.write(shard, "server", "0" * 40))
@@ -242,26 +249,26 @@ async def test_a_refused_call_has_no_effect_and_a_look_begins_a_generation(bench
 
 async def test_a_pod_of_an_earlier_generation_is_refused(bench: Bench) -> None:
     pod, late = bench.make_pod(), bench.make_pod()
-    (old, *_) = await pod.ready()
+    old = (await pod.ready())[bench.first]
     await late.markers.look()
     assert await late.take() is not None
-    await bench.forget(0)
-    (new, *_) = await pod.ready()
+    await bench.forget(bench.first)
+    new = (await pod.ready())[bench.first]
     for call in (
-        lambda: late.claim(request_of(bench.sources[0], 1)),
-        lambda: late.restore(bench.sources[0], old),
+        lambda: late.claim(request_of(bench.sources[bench.first], 1)),
+        lambda: late.restore(bench.sources[bench.first], old),
         lambda: late.markers.note(old, "0", ReadBack(5, 5), PARTITIONS),
-        lambda: pod.restore(bench.sources[0], old),
+        lambda: pod.restore(bench.sources[bench.first], old),
         lambda: pod.markers.note(old, "0", ReadBack(5, 5), PARTITIONS),
     ):
         with pytest.raises(ForgottenError):
             await call()
     assert (await pod.markers.look())[0].read_back == new.read_back
-    assert await pod.claim(request_of(bench.sources[0], 1)) is None
+    assert await pod.claim(request_of(bench.sources[bench.first], 1)) is None
 
 
 async def test_a_counter_that_went_back_is_a_server_that_forgot_and_all_pods_notice(bench: Bench) -> None:
-    pod, other, shard = bench.make_pod(), bench.make_pod(), bench.shards - 1
+    pod, other, shard = bench.make_pod(), bench.make_pod(), bench.last
     await pod.ready()
     await other.markers.look()
     for number in range(5):
@@ -313,7 +320,7 @@ async def test_leases_end_where_their_own_shard_forgot(bench: Bench) -> None:
 async def test_an_unconfirmed_claim_of_before_the_server_forgot_blocks_nobody(bench: Bench) -> None:
     pod = bench.make_pod()
     await pod.ready()
-    owner, other = (request_of(bench.sources[0], number, replica) for number, replica in ((1, 0), (9, 1)))
+    owner, other = (request_of(bench.sources[bench.first], number, replica) for number, replica in ((1, 0), (9, 1)))
     assert await pod.claim(owner) is None
     assert await pod.claim(other) is not None
     await pod.markers.distrust()
@@ -328,7 +335,7 @@ async def test_an_unconfirmed_claim_of_before_the_server_forgot_blocks_nobody(be
 async def test_who_claimed_before_the_server_forgot_recognises_the_claim_which_then_blocks_others(bench: Bench) -> None:
     pod = bench.make_pod()
     await pod.ready()
-    owner, other = (request_of(bench.sources[0], number, replica) for number, replica in ((1, 0), (9, 1)))
+    owner, other = (request_of(bench.sources[bench.first], number, replica) for number, replica in ((1, 0), (9, 1)))
     assert await pod.claim(owner) is None
     await pod.markers.distrust()
     await pod.ready()
@@ -340,7 +347,7 @@ async def test_who_claimed_before_the_server_forgot_recognises_the_claim_which_t
 
 
 async def test_a_restored_claim_is_new_or_replaces_what_others_claimed(bench: Bench) -> None:
-    pod, shard = bench.make_pod(), bench.shards - 1
+    pod, shard = bench.make_pod(), bench.last
     source, marker = bench.sources[shard], (await pod.ready())[shard]
     assert await pod.restore(source, marker, number=1) == 1
     found = await pod.claim(request_of(source, 5, 1))
@@ -354,7 +361,7 @@ async def test_a_restored_claim_is_new_or_replaces_what_others_claimed(bench: Be
 
 
 async def test_a_claim_that_was_never_published_is_replaced_whenever_it_ends(bench: Bench) -> None:
-    pod, shard = bench.make_pod(), bench.shards - 1
+    pod, shard = bench.make_pod(), bench.last
     source, marker = bench.sources[shard], (await pod.ready())[shard]
     assert await pod.claim(request_of(source, 5)) is None
     await pod.restore(source, marker, number=1, ttl_ms=TTL_MS // 2)
@@ -365,7 +372,7 @@ async def test_a_claim_that_was_never_published_is_replaced_whenever_it_ends(ben
 
 async def test_of_two_published_copies_the_claim_that_ends_later_stays(bench: Bench) -> None:
     """One was published when the other's window had ended; the older one is read back last."""
-    pod, shard = bench.make_pod(), bench.shards - 1
+    pod, shard = bench.make_pod(), bench.last
     source, marker = bench.sources[shard], (await pod.ready())[shard]
     await pod.restore(source, marker, number=2)
     await pod.restore(source, marker, number=1, ttl_ms=TTL_MS // 2)
@@ -375,7 +382,7 @@ async def test_of_two_published_copies_the_claim_that_ends_later_stays(bench: Be
 
 
 async def test_a_claim_of_the_same_origin_keeps_who_delivered_and_is_published(bench: Bench) -> None:
-    pod, shard = bench.make_pod(), bench.shards - 1
+    pod, shard = bench.make_pod(), bench.last
     source, marker = bench.sources[shard], (await pod.ready())[shard]
     assert await pod.claim(request_of(source, 1)) is None
     await pod.claim(request_of(source, 2, 1))
@@ -388,7 +395,7 @@ async def test_a_claim_of_the_same_origin_keeps_who_delivered_and_is_published(b
 
 
 async def test_claims_that_have_ended_are_left_out(bench: Bench) -> None:
-    pod, shard = bench.make_pod(), bench.shards - 1
+    pod, shard = bench.make_pod(), bench.last
     source, marker = bench.sources[shard], (await pod.ready())[shard]
     assert await pod.restore(source, marker, ttl_ms=-1) == 0
     assert await pod.claim(request_of(source, 5)) is None
@@ -396,11 +403,11 @@ async def test_claims_that_have_ended_are_left_out(bench: Bench) -> None:
 
 async def test_only_the_shards_of_the_markers_are_restored(bench: Bench) -> None:
     pod = bench.make_pod()
-    marker = (await pod.ready())[0]
-    for source in bench.sources[1:]:
+    marker = (await pod.ready())[bench.first]
+    for source in list(bench.sources.values())[1:]:
         assert await pod.restore(source, marker) == 0
         assert await pod.claim(request_of(source, 5)) is None
-    assert await pod.restore(bench.sources[0], marker) == 1
+    assert await pod.restore(bench.sources[bench.first], marker) == 1
 
 
 async def test_one_pod_at_a_time_reads_a_partition(bench: Bench) -> None:
@@ -423,7 +430,7 @@ async def test_the_fence_of_another_shard_ends_all_leases_once(one_server: tuple
     assert lease is not None
     await bench.forget(1)
     assert await other.renew(lease) == []
-    _, marker = await pod.markers.look()
+    marker = (await pod.markers.look())[1]
     ago = await pod.markers.fence(marker)
     assert 0 <= ago < 5000
     assert await other.renew(lease) == ["0"]
@@ -444,7 +451,7 @@ async def test_a_lease_of_before_the_fence_is_lost_also_for_a_pod_that_saw_the_f
     lease = await pod.take()
     assert lease is not None
     await bench.forget(1)
-    _, marker = await pod.markers.look()
+    marker = (await pod.markers.look())[1]
     await pod.markers.fence(marker)
     await pod.ready()  # it knows the new fence now
     assert await pod.renew(lease) == ["0"]
@@ -476,11 +483,11 @@ async def test_without_info_only_the_counter_shows_another_server(
         key = Generations(namespace, 1).key(0)
         assert await admin.hget(key, "server") == b""
         for number in range(4):
-            await pod.claim(request_of(bench.sources[0], number))
+            await pod.claim(request_of(bench.sources[bench.first], number))
         assert (await pod.markers.look())[0].is_ready
         await bench.write(0, "calls", 1)
         with pytest.raises(ForgottenError):
-            await pod.claim(request_of(bench.sources[0], 9))
+            await pod.claim(request_of(bench.sources[bench.first], 9))
         assert not (await pod.markers.look())[0].is_ready
     finally:
         await client.aclose()
@@ -509,8 +516,8 @@ async def test_hostile_fields_of_a_marker_count_as_forgotten(one_server: tuple[B
     bench, _ = one_server
     pod = bench.make_pod()
     await pod.ready()
-    for value in HOSTILE:
-        await bench.write(0, name, value)
+    for value, shard in product(HOSTILE, (HOME, bench.first)):
+        await bench.write(shard, name, value)
         await revives(pod, bench)
 
 
@@ -522,19 +529,20 @@ async def test_missing_fields_of_a_marker_count_as_forgotten(
     pod = bench.make_pod()
     await pod.ready()
     commands: Any = client
-    await commands.hdel(Generations(namespace, 2).key(0), name)
-    await revives(pod, bench)
+    for shard in (HOME, bench.first):
+        await commands.hdel(Generations(namespace, 2).key(shard), name)
+        await revives(pod, bench)
 
 
 async def test_a_marker_of_another_type_counts_as_forgotten(one_server: tuple[Bench, Redis], namespace: str) -> None:
     bench, client = one_server
-    pod, key, commands = bench.make_pod(), Generations(namespace, 2).key(0), client
+    pod, key, commands = bench.make_pod(), Generations(namespace, 2).key(bench.first), client
     await pod.ready()
     for write in (lambda: commands.set(key, b"x"), lambda: commands.sadd(key, b"x"), lambda: commands.rpush(key, b"x")):
         await commands.delete(key)
         await write()
         with pytest.raises(ForgottenError):
-            await pod.claim(request_of(bench.sources[0], 1))
+            await pod.claim(request_of(bench.sources[bench.first], 1))
         await revives(pod, bench)
 
 
@@ -544,20 +552,20 @@ async def revives(pod: Pod, bench: Bench) -> None:
         for marker in await pod.markers.look():
             assert await pod.markers.fence(marker) >= 0
             try:
-                await pod.restore(bench.sources[marker.shard], marker)
+                if marker.holds_claims:
+                    await pod.restore(bench.sources[marker.shard], marker)
                 await pod.markers.note(marker, "0", WHOLE, PARTITIONS)
                 await pod.markers.note(marker, "1", WHOLE, PARTITIONS)
             except ForgottenError:
                 continue
         try:
-            await pod.claim(request_of(bench.sources[0], 1))
+            await pod.claim(request_of(bench.sources[bench.first], 1))
             lease = await pod.take()
             assert lease is None or await pod.renew(lease) == []
         except (ForgottenError, AssertionError):
             continue
-        markers = await pod.markers.look()
-        assert all(marker.is_ready and marker.is_whole(PARTITIONS) for marker in markers)
-        return
+        if all(marker.is_ready and marker.is_whole(PARTITIONS) for marker in await pod.markers.look()):
+            return
     raise AssertionError("claims stay refused")
 
 
@@ -575,7 +583,7 @@ async def test_an_unreadable_claim_is_replaced_by_a_restored_one(one_server: tup
     bench, client = one_server
     pod, source = bench.make_pod(), bench.sources[1]
     marker = (await pod.ready())[1]
-    key = f"{namespace}{{1}}".encode() + key_digest("g", source, "1")
+    key = shard_prefix(namespace.encode(), 1, bench.shards) + key_digest("g", source, "1")
     commands: Any = client
     for command, value in ((commands.set, b"short"), (commands.sadd, b"x")):
         await commands.delete(key)

@@ -10,14 +10,14 @@ from redis.asyncio.cluster import RedisCluster
 
 from dedup_service.adapters.redis.calls import RedisClient, Script, all_of, call, infos
 from dedup_service.adapters.redis.claim_records import ClaimEncoder
-from dedup_service.adapters.redis.ledger_keys import account_prefix
 from dedup_service.adapters.redis.lua_constants import ACCOUNTING_CONSTANTS, CLAIM_CONSTANTS, lua
 from dedup_service.adapters.redis.marked import Generations, MarkedScript
 from dedup_service.adapters.redis.sharding import ShardPart, by_shard, in_order
+from dedup_service.adapters.redis.shards import shard_prefix
 from dedup_service.adapters.redis.unreadable import Report, log_unreadable, read, readable, report_all, text
 from dedup_service.core.accounting import MAX_SOURCES
 from dedup_service.core.claim_requests import ClaimRequest
-from dedup_service.core.claims import CLAIM_BYTES, MAX_REPLICAS, OTHER_REPLICA
+from dedup_service.core.claims import CLAIM_BYTES, HOME, MAX_REPLICAS, OTHER_REPLICA
 from dedup_service.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,6 @@ CLAIM_SCRIPT = (
     "accounting_counts.lua",
     "claim.lua",
 )
-REPLICAS_SHARD = 0
 UNNUMBERED = -1
 NEVER = -1
 """In place of a generation."""
@@ -40,7 +39,7 @@ CLUSTER_TAGS = 16
 
 
 class RedisClaims:
-    """Keys are `<namespace>{<shard>}<digest>`: a script's keys must share a slot where Redis is clustered."""
+    """Keys are `<namespace>{<tag of the shard>}<digest>`: a script's keys must share a slot where Redis is clustered."""
 
     def __init__(
         self,
@@ -70,8 +69,11 @@ class RedisClaims:
         self._full: dict[str, int | None] = {}
         """Groups without a free number, with the generation in which that was told."""
 
+    def _prefix(self, shard: int) -> bytes:
+        return shard_prefix(self._namespace, shard, self._shards)
+
     def _keys(self, part: ShardPart) -> list[bytes]:
-        prefix = b"%s{%d}" % (self._namespace, part.shard)
+        prefix = self._prefix(part.shard)
         return [prefix + key for _, _, keys in part.pieces for key in keys]
 
     async def claim(self, requests: Sequence[ClaimRequest], live: Sequence[int]) -> list[bytes | None]:
@@ -91,7 +93,7 @@ class RedisClaims:
 
     def _encoded(self, part: ShardPart) -> tuple[bytes, bytes]:
         encoder = ClaimEncoder(part.pieces, accounting=self._accounting)
-        names = encoder.names(account_prefix(self._namespace, part.shard)) if self._accounting else b""
+        names = encoder.names(self._prefix(part.shard).decode()) if self._accounting else b""
         return names, encoder.records
 
     async def confirm(self, requests: Sequence[ClaimRequest], ttl_ms: int) -> int:
@@ -104,13 +106,13 @@ class RedisClaims:
         return sum(await all_of([confirm_part(part) for part in by_shard(requests, self._shards)]))
 
     async def replica_number(self, group: str, replica: str) -> int:
-        generation = self._claim.generation(REPLICAS_SHARD)
+        generation = self._claim.generation(HOME)
         known, number = self._numbers.get((group, replica), (None, UNNUMBERED))
         if number != UNNUMBERED and known == generation:
             return number
         if number == UNNUMBERED and self._full.get(group, NEVER) == generation:
             return OTHER_REPLICA
-        key = b"%s{%d}replicas:%s" % (self._namespace, REPLICAS_SHARD, group.encode())
+        key = b"%sreplicas:%s" % (self._prefix(HOME), group.encode())
         answer, unreadable = await self._replica_number([key], [replica, MAX_REPLICAS, number])
         report_all(self._report, unreadable)
         number = int(answer)

@@ -12,13 +12,12 @@ import msgspec
 from dedup_service.adapters.redis.calls import RedisClient, Script, call
 from dedup_service.adapters.redis.marked import Generations, MarkedScript
 from dedup_service.adapters.redis.unreadable import Report, log_unreadable, read, readable, report_all, text
+from dedup_service.core.claims import HOME
 from dedup_service.core.leases import PRESENT, EndOffsets, Lease, LeaseRecord, Presence, Renewal, all_lost, still_held
 from dedup_service.errors import ForgottenError
 
 NOT_HELD = ("", b"", "")
 LEASE_SCRIPT = ("marker.lua", "marker_ready.lua", "marker_fence.lua")
-SHARD = 0
-"""That of all leases."""
 _partitions = msgspec.json.Decoder(list[str]).decode
 _sample = msgspec.json.Decoder(dict[str, int] | None).decode
 
@@ -27,6 +26,11 @@ def scope_prefix(namespace: str, kind: str, hub: str) -> str:
     """How keys of this kind begin that belong to the input hub of this name (`namespace/hub`)."""
     scope = hashlib.blake2b(hub.lower().encode(), digest_size=4).hexdigest()
     return f"{namespace}{{0}}{kind}:{scope}"
+
+
+def at_work_key(namespace: str) -> bytes:
+    """Where the configuration stands whose pods may hold leases."""
+    return f"{namespace}{{0}}configuration".encode()
 
 
 class RedisLeases:
@@ -48,6 +52,7 @@ class RedisLeases:
         """`generations`: what is known of the markers; None for leases without them. `configuration`: what pods that work at
         the same time must have in common; empty where they need nothing."""
         self._client = client
+        self._generations = generations
         self._partition_ids = list(partition_ids)
         self._ttl_seconds = ttl_seconds
         self._monotonic = monotonic
@@ -60,7 +65,7 @@ class RedisLeases:
         self._sample = f"{namespace}{{0}}sample".encode()
         self._recent = self._sample + b":recent"
         self._configuration = configuration
-        self._at_work = f"{namespace}{{0}}configuration".encode()
+        self._at_work = at_work_key(namespace)
         self._renew, self._take, self._write = (
             MarkedScript(Script(client, *LEASE_SCRIPT, *parts), generations, is_fenced=True)
             for parts in (
@@ -88,7 +93,7 @@ class RedisLeases:
 
     async def renew(self, pod_id: str, held: Sequence[Lease], presence: Presence = PRESENT) -> Renewal:
         asked_at = self._monotonic()
-        mine = {lease.partition_id: lease for lease in still_held(held, self._renew.tenure(SHARD))}
+        mine = {lease.partition_id: lease for lease in still_held(held, self._renew.tenure(HOME))}
         records = {partition: lease.record for partition, lease in mine.items()}
         begun = {partition: lease.begun for partition, lease in mine.items()}
         ago_ms = "" if presence.progressed_ago is None else round(presence.progressed_ago * 1000)
@@ -100,9 +105,9 @@ class RedisLeases:
         leases = [self._lease(partition) for partition in partitions]
         keys = [self._pods, self._progress, self._sample, self._at_work, *leases]
         try:
-            must_wait, pods, others_ms, sample, states, unreadable = await self._renew(SHARD, keys, args)
+            must_wait, pods, others_ms, sample, states, unreadable = await self._renew(HOME, keys, args)
         except ForgottenError:
-            return all_lost(held)
+            return all_lost(held, must_wait=self._generations is not None and self._generations.another_is_at_work)
         report_all(self._report, unreadable)
         if must_wait:
             return all_lost(held, must_wait=True)
@@ -124,10 +129,10 @@ class RedisLeases:
         )
 
     async def take(self, pod_id: str, partition_id: str) -> Lease | None:
-        asked_at, tenure = self._monotonic(), self._take.tenure(SHARD)
+        asked_at, tenure = self._monotonic(), self._take.tenure(HOME)
         try:
             epoch, record, begun, is_current, unreadable = await self._take(
-                SHARD, [self._lease(partition_id), self._at_work], [pod_id, self._ttl_ms, self._configuration]
+                HOME, [self._lease(partition_id), self._at_work], [pod_id, self._ttl_ms, self._configuration]
             )
         except ForgottenError:
             return None
@@ -147,12 +152,12 @@ class RedisLeases:
         )
 
     async def write(self, lease: Lease, record: LeaseRecord, *, release: bool = False) -> bool:
-        if not still_held([lease], self._write.tenure(SHARD)):
+        if not still_held([lease], self._write.tenure(HOME)):
             return False
         begun = lease.begun
         args = [lease.epoch, record.encode(), int(release), _news(lease)]
         try:
-            written, unreadable = await self._write(SHARD, [self._lease(lease.partition_id)], args)
+            written, unreadable = await self._write(HOME, [self._lease(lease.partition_id)], args)
         except ForgottenError:
             lease.is_lost = True
             return False

@@ -10,8 +10,9 @@ from typing import Any, cast
 import msgspec
 
 from dedup_service.adapters.redis.calls import RedisClient, Script, all_of, time_ms
-from dedup_service.adapters.redis.ledger_keys import account_prefix, source_digest
+from dedup_service.adapters.redis.ledger_keys import source_digest
 from dedup_service.adapters.redis.marked import marker_key
+from dedup_service.adapters.redis.shards import shard_prefix
 from dedup_service.adapters.redis.unreadable import (
     Report,
     log_unreadable,
@@ -23,7 +24,7 @@ from dedup_service.adapters.redis.unreadable import (
     text,
 )
 from dedup_service.core.accounting import SOURCE_SECONDS, Counts, Gap, SourceHistory, total
-from dedup_service.core.claims import OTHER_NAME, OTHER_REPLICA, key_digest, shard_of, unpack
+from dedup_service.core.claims import HOME, OTHER_NAME, OTHER_REPLICA, claim_shards, key_digest, shard_of, unpack
 from dedup_service.core.overview import ReplicaSeen
 from dedup_service.ports import SourceSeen, StoredClaim
 
@@ -62,10 +63,15 @@ class RedisLedger:
         self._report = report
         self._namespace = namespace.encode()
         self._sums = Script(client, "sums.lua")
-        self._prefixes = [account_prefix(self._namespace, shard) for shard in range(shards)]
+        self._shards = shards
+        self._home = self._prefix(HOME)
+        self._prefixes = [self._prefix(shard) for shard in claim_shards(shards)]
+
+    def _prefix(self, shard: int) -> str:
+        return shard_prefix(self._namespace, shard, self._shards).decode()
 
     async def now_ms(self) -> int:
-        return await time_ms(self._client, self._prefixes[0])
+        return await time_ms(self._client, self._home)
 
     async def minutes(self, group: str, numbers: Sequence[int]) -> list[Counts]:
         return await self._summed([f"minute:{group}:{number}" for number in numbers])
@@ -97,7 +103,7 @@ class RedisLedger:
         return [found[source] for source in sources]
 
     async def replicas(self, group: str) -> list[ReplicaSeen]:
-        key = f"{self._prefixes[0]}replicas:{group}"
+        key = f"{self._home}replicas:{group}"
         names = await self._command({}, "HGETALL", key)
         seen: dict[int, tuple[int, int]] = defaultdict(lambda: (0, 0))
         for prefix in self._prefixes:
@@ -196,18 +202,17 @@ class RedisLedger:
         return answers
 
     async def forgot_ms(self) -> int | None:
-        keys = [marker_key(self._namespace, shard) for shard in range(len(self._prefixes))]
+        keys = [marker_key(self._namespace, shard, self._shards) for shard in claim_shards(self._shards)]
         found = await all_of([self._command(None, "HGET", key, "forgot") for key in keys])
         return max(number_of(self._report, key, value) for key, value in zip(keys, found, strict=True)) or None
 
     async def find(self, claim_scope: str, source: str, reading_id: str) -> StoredClaim | None:
-        shard = shard_of(source, len(self._prefixes))
-        key = b"%s{%d}%s" % (self._namespace, shard, key_digest(claim_scope, source, reading_id))
+        key = self._prefix_of(source).encode() + key_digest(claim_scope, source, reading_id)
         claim = readable(unpack, self._report, key, await self._command(None, "GET", key), None)
         return None if claim is None else StoredClaim(claim, max(0, int(await self._command(0, "PTTL", key))))
 
     def _prefix_of(self, source: str) -> str:
-        return self._prefixes[shard_of(source, len(self._prefixes))]
+        return self._prefix(shard_of(source, self._shards))
 
     async def _command(self, default: Any, name: str, key: str | bytes, *arguments: Any, **options: Any) -> Any:
         method = getattr(self._client, name.lower())

@@ -10,10 +10,6 @@ import hashlib
 from dedup_service.core.memo import SOURCES, memoized
 
 
-def account_prefix(namespace: bytes, shard: int) -> str:
-    return f"{namespace.decode()}{{{shard}}}"
-
-
 def source_digest(group: str, source: str) -> str:
     """32 hex characters in place of a source, which may be long and hostile."""
     return _digest(source, group)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dedup_service.adapters.redis.calls import Script
+from dedup_service.adapters.redis.shards import shard_prefix
+from dedup_service.core.claims import all_shards
 from dedup_service.core.leases import Tenure
 from dedup_service.errors import ForgottenError
 
@@ -14,8 +16,8 @@ UNKNOWN = 0
 """In place of a generation; there is none of this number."""
 
 
-def marker_key(namespace: bytes, shard: int) -> bytes:
-    return b"%s{%d}marker" % (namespace, shard)
+def marker_key(namespace: bytes, shard: int, shards: int) -> bytes:
+    return shard_prefix(namespace, shard, shards) + b"marker"
 
 
 @dataclass(slots=True)
@@ -36,13 +38,15 @@ class Generations:
 
     def __init__(self, namespace: str, shards: int) -> None:
         self.shards = shards
+        self.another_is_at_work = False
+        """Whether pods with another number of shards hold leases."""
         self._namespace = namespace.encode()
-        self._known: list[Generation | None] = [None] * shards
-        self._before: list[Generation | None] = [None] * shards
+        self._known: list[Generation | None] = [None for _ in all_shards(shards)]
+        self._before = self._known.copy()
         """The same, also while it is not known whether that still holds."""
 
     def key(self, shard: int) -> bytes:
-        return marker_key(self._namespace, shard)
+        return marker_key(self._namespace, shard, self.shards)
 
     def known(self, shard: int) -> Generation | None:
         return self._known[shard]

@@ -8,14 +8,15 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 
 from dedup_service.adapters.redis.calls import RedisClient, Script, all_of
+from dedup_service.adapters.redis.layout import Layout
 from dedup_service.adapters.redis.lua_constants import CLAIM_CONSTANTS, lua
 from dedup_service.adapters.redis.marked import Generations, MarkedScript
+from dedup_service.adapters.redis.shards import shard_prefix
 from dedup_service.adapters.redis.unreadable import Report, log_unreadable, report_all, text
-from dedup_service.core.claims import TERMS, shards_of
+from dedup_service.core.claims import HOME, TERMS, all_shards, claim_shards, shards_of
 from dedup_service.core.markers import Marker, ReadBack, RestoredEvent
 from dedup_service.errors import ForgottenError
 
-LEASES_SHARD = 0
 READ_BACK = b"back:"
 _HEAD = struct.Struct(">HIHIH").pack
 """Until when the claims of a clean event are needed, and when they end, in ms (6 bytes each), and how many there are."""
@@ -30,8 +31,11 @@ class RedisMarkers:
         namespace: str,
         rebuilds: bool,
         report: Report = log_unreadable,
+        configuration: str = "",
+        lease_seconds: float = 0.0,
     ) -> None:
-        """`rebuilds`: False where claims may be made at once after Redis forgot."""
+        """`rebuilds`: False where claims may be made at once after Redis forgot. `configuration`: what pods that work at the
+        same time must have in common (RedisLeases), which the number of shards belongs to."""
         self._generations = generations
         self._namespace = namespace.encode()
         self._rebuilds = rebuilds
@@ -40,6 +44,7 @@ class RedisMarkers:
         self._distrust = MarkedScript(Script(client, "marker.lua", "distrust.lua"), generations)
         self._fence = Script(client, "fence.lua")
         self._turn = Script(client, "turn.lua")
+        self._layout = Layout(client, generations, namespace, configuration, lease_seconds, report)
         restore = Script(client, "marker.lua", "restore.lua", head=lua(CLAIM_CONSTANTS))
         self._restore = MarkedScript(restore, generations, rebuilds=True)
         self._read_back = MarkedScript(Script(client, "marker.lua", "read_back.lua"), generations, rebuilds=True)
@@ -50,7 +55,8 @@ class RedisMarkers:
 
     async def look(self) -> list[Marker]:
         """What this pod knows changes for all shards at once: its memory (core/markers.py) must change with it."""
-        found = await all_of([self._look_at(shard) for shard in range(self._generations.shards)])
+        await self._layout.agree()
+        found = await all_of([self._look_at(shard) for shard in all_shards(self._generations.shards)])
         for marker, fence in found:
             self._generations.saw(marker.shard, marker.generation, fence, is_ready=marker.is_ready)
         return [marker for marker, _ in found]
@@ -63,26 +69,33 @@ class RedisMarkers:
         fields = dict(zip(answer[::2], answer[1::2], strict=True))
         number, since_ms, fence = (int(fields[name]) for name in (b"generation", b"since", b"fence"))
         is_ready = fields.get(b"ready") == b"1"
-        return Marker(shard, number, since_ms, now_ms, is_ready, _read_back(fields)), fence
+        holds_claims = shard in claim_shards(self._generations.shards)
+        return Marker(shard, number, since_ms, now_ms, is_ready, _read_back(fields), holds_claims), fence
 
     async def distrust(self) -> None:
+        await all_of([self._distrust_shard(shard) for shard in all_shards(self._generations.shards)])
+
+    async def _distrust_shard(self, shard: int) -> None:
         try:
-            await self._distrust(LEASES_SHARD, [], [])
+            await self._distrust(shard, [], [])
         except ForgottenError:
             return  # that is known already
 
     async def fence(self, marker: Marker) -> int:
-        if marker.shard == LEASES_SHARD:
+        if marker.shard == HOME:
             return marker.now_ms - marker.since_ms
-        ago_ms, unreadable = await self._fence([self._generations.key(LEASES_SHARD)], [marker.shard, marker.generation])
+        ago_ms, unreadable = await self._fence([self._generations.key(HOME)], [marker.shard, marker.generation])
         report_all(self._report, unreadable)
         return int(ago_ms)
 
     async def may_read(self, pod_id: str, partition_id: str, seconds: float) -> bool:
-        key = b"%s{%d}reading:%s" % (self._namespace, LEASES_SHARD, partition_id.encode())
+        key = self._prefix(HOME) + b"reading:" + partition_id.encode()
         is_mine, unreadable = await self._turn([key], [pod_id, int(seconds * 1000)])
         report_all(self._report, unreadable)
         return bool(is_mine)
+
+    def _prefix(self, shard: int) -> bytes:
+        return shard_prefix(self._namespace, shard, self._generations.shards)
 
     async def restore(self, events: Sequence[RestoredEvent], markers: Collection[Marker]) -> int:
         async def restore_in(marker: Marker, keys: list[bytes], records: list[bytes]) -> int:
@@ -102,7 +115,7 @@ class RedisMarkers:
             for shard, places in self._places(event).items():
                 if shard in parts:
                     keys, records = parts[shard]
-                    prefix = b"%s{%d}" % (self._namespace, shard)
+                    prefix = self._prefix(shard)
                     keys += [prefix + event.keys[place] for place in places]
                     records.append(_head_of(event, len(places)))
                     records += [event.claims[place] for place in places]
@@ -111,7 +124,7 @@ class RedisMarkers:
     def _places(self, event: RestoredEvent) -> dict[int, Sequence[int]]:
         """By shard, the places of its readings in the event."""
         if self._generations.shards == 1:
-            return {0: range(len(event.keys))}
+            return {HOME: range(len(event.keys))}
         shard_by_source, places = shards_of(self._generations.shards), defaultdict[int, list[int]](list)
         for place, source in enumerate(event.sources):
             places[shard_by_source[source]].append(place)

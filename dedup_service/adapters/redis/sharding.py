@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from dedup_service.core.claim_requests import ClaimRequest
-from dedup_service.core.claims import shards_of
+from dedup_service.core.claims import HOME, all_shards, shards_of
 from dedup_service.core.events import Reading
 
 T = TypeVar("T")
@@ -28,8 +28,8 @@ class ShardPart:
 def by_shard(requests: Sequence[ClaimRequest], shards: int) -> list[ShardPart]:
     """All readings of a source are in one shard."""
     if shards == 1:
-        return [ShardPart(0, [(request, request.readings, request.keys) for request in requests])]
-    parts, shard_by_source, position = [ShardPart(shard) for shard in range(shards)], shards_of(shards), 0
+        return [ShardPart(HOME, [(request, request.readings, request.keys) for request in requests])]
+    parts, shard_by_source, position = [ShardPart(shard) for shard in all_shards(shards)], shards_of(shards), 0
     for request in requests:
         own: dict[int, Piece] = {}
         for reading, key in zip(request.readings, request.keys, strict=True):

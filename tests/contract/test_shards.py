@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -38,19 +39,19 @@ class Pod:
     clock: float = 0.0
 
     def __post_init__(self) -> None:
-        self.generations = Generations(self.namespace, self.shards)
-        common = {"namespace": self.namespace, "configuration": f"{self.shards} shards"}
-        self.markers = RedisMarkers(self.client, self.generations, rebuilds=True, lease_seconds=LEASE_SECONDS, **common)
+        generations = self.generations = Generations(self.namespace, self.shards)
+        common: dict[str, Any] = {"namespace": self.namespace, "configuration": f"{self.shards} shards"}
+        self.markers = RedisMarkers(self.client, generations, rebuilds=True, lease_seconds=LEASE_SECONDS, **common)
         self.leases = RedisLeases(
             self.client,
             scope="hub",
             partition_ids=["0"],
             ttl_seconds=LEASE_SECONDS,
             monotonic=lambda: self.clock,
-            generations=self.generations,
+            generations=generations,
             **common,
         )
-        self.claims = RedisClaims(self.client, namespace=self.namespace, shards=self.shards, generations=self.generations)
+        self.claims = RedisClaims(self.client, namespace=self.namespace, shards=self.shards, generations=generations)
 
     async def read_back(self) -> None:
         """The clean stream is empty."""
@@ -151,7 +152,7 @@ async def test_whoever_comes_after_a_pod_that_died_during_the_change_ends_the_ma
 ) -> None:
     pod, following = Pod(client, namespace, 4), Pod(client, namespace, 4)
     await pod.works()
-    await client.hset(home_of(pod), "ending", " 2 4")  # type: ignore[misc]  # redis-py types both clients as one
+    await client.hset(home_of(pod), "ending", " 2 4")
     assert not any(marker.is_ready for marker in await following.markers.look() if marker.holds_claims)
     with pytest.raises(ForgottenError):
         await pod.claim()
@@ -170,7 +171,7 @@ async def test_the_first_of_two_that_start_together_decides(client: RedisClient,
 async def test_a_number_that_nobody_wrote_counts_as_another(client: RedisClient, namespace: str, damage: bytes) -> None:
     pod = Pod(client, namespace, 4)
     await pod.works()
-    await client.hset(home_of(pod), "shards", damage)  # type: ignore[misc]  # as above
+    await client.hset(home_of(pod), "shards", damage)
     assert not any(marker.is_ready for marker in await pod.markers.look())
     await pod.read_back()
     assert await pod.claim() == [None] * len(SOURCES)

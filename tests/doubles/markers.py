@@ -1,4 +1,4 @@
-"""Markers in memory: the laws of marker.lua and its scripts in Python, for one shard."""
+"""Markers in memory: the laws of marker.lua and its scripts in Python, where all shards of claims share a marker."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from dedup_service.adapters.redis.marked import Generation, Generations
-from dedup_service.core.claims import RESTORED, TERMS, pack, unpack
+from dedup_service.core.claims import HOME, RESTORED, TERMS, all_shards, claim_shards, pack, unpack
 from dedup_service.core.leases import Tenure
 from dedup_service.core.markers import Marker, ReadBack, RestoredEvent
 from dedup_service.errors import ForgottenError
 from dedup_service.ports import Clock
-from tests.doubles.memory import MemoryClaims
+from tests.doubles.memory import MemoryAtWork, MemoryClaims
 
 FORGETFUL = -1
 
@@ -22,6 +22,8 @@ class StoredMarker:
     server: int
     since_ms: int
     fence: int = 0
+    fenced_for: tuple[int, int] = (0, 0)
+    """The number of shards, and the generation of theirs, for which that is the fence."""
     term: int = 0
     is_ready: bool = False
     calls: int = 0
@@ -37,15 +39,31 @@ class MemoryServer:
     id: int = 1
     shows_id: bool = True
     marker: StoredMarker | None = None
+    """The home's, which is also that of a single shard."""
+    others: dict[int, StoredMarker] = field(default_factory=dict)
+    """Those of several shards, by their number."""
+    shards: int | None = None
+    """The number that pods agree on."""
+    ending: frozenset[int] = frozenset()
+    """The numbers whose markers are to be ended."""
     turns: dict[str, tuple[str, float]] = field(default_factory=dict)
 
     @property
     def shown_id(self) -> int:
         return self.id if self.shows_id else 0
 
-    def check(self, known: Generation | None, *, must_be_ready: bool = True, is_fenced: bool = False) -> None:
+    def marker_of(self, shards: int, shard: int) -> StoredMarker | None:
+        return self.marker if shard == HOME else self.others.get(shards)
+
+    def check(
+        self,
+        marker: StoredMarker | None,
+        known: Generation | None,
+        *,
+        must_be_ready: bool = True,
+        is_fenced: bool = False,
+    ) -> None:
         """Raises ForgottenError, as a marked script refuses."""
-        marker = self.marker
         if known is None or marker is None or marker.generation != known.number or not self._is_servers(marker):
             raise ForgottenError("marker")
         if self.went_back(marker, known):
@@ -66,18 +84,39 @@ class MemoryServer:
 class MemoryMarkers:
     """One pod's markers."""
 
-    def __init__(self, server: MemoryServer, *, rebuilds: bool = True) -> None:
+    def __init__(
+        self,
+        server: MemoryServer,
+        *,
+        rebuilds: bool = True,
+        shards: int = 1,
+        configuration: str = "",
+        at_work: MemoryAtWork | None = None,
+        lease_seconds: float = 0.0,
+    ) -> None:
         self.server = server
-        self.generations = Generations("", 1)
+        self.generations = Generations("", shards)
+        self.prefix = b"" if shards == 1 else b"%d " % shards
+        """Of all keys: what is claimed with one number of shards is not found with another."""
         self._rebuilds = rebuilds
+        self._configuration = configuration
+        self._at_work = at_work or MemoryAtWork()
+        self._lease_seconds = lease_seconds
 
     @property
     def are_ready(self) -> bool:
         return self.generations.are_ready
 
     @property
+    def shards(self) -> int:
+        return self.generations.shards
+
+    @property
     def known(self) -> Generation | None:
-        known = self.generations.known(0)
+        return self.known_of(HOME)
+
+    def known_of(self, shard: int) -> Generation | None:
+        known = self.generations.known(shard)
         return known if known is not None and known.is_ready else None
 
     @property
@@ -85,43 +124,93 @@ class MemoryMarkers:
         known = self.known
         return (known.number, known.fence) if known is not None else (0, 0)
 
-    def check(self, known: Generation | None, *, must_be_ready: bool = True, is_fenced: bool = False) -> None:
+    def check(
+        self, known: Generation | None, *, shard: int = HOME, must_be_ready: bool = True, is_fenced: bool = False
+    ) -> None:
+        marker = self.server.marker_of(self.shards, shard)
         try:
-            self.server.check(known, must_be_ready=must_be_ready, is_fenced=is_fenced)
+            self.server.check(marker, known, must_be_ready=must_be_ready, is_fenced=is_fenced)
         except ForgottenError:
-            self.generations.forgot(0, known)
+            self.generations.forgot(shard, known)
             raise
+        if marker is not None and shard in claim_shards(self.shards):
+            self.server.claims.term = marker.term
 
-    def look_at(self) -> StoredMarker:
+    async def agree(self) -> frozenset[int]:
+        """The numbers of shards whose markers are to be ended, as layout.lua names them."""
+        server, now = self.server, self.server.clock.monotonic()
+        is_same = server.shards == self.shards
+        if is_same and not server.ending and self._at_work.configuration != self._configuration:
+            return server.ending
+        if not self._at_work.allows(self._configuration, now, self._lease_seconds):
+            raise ForgottenError("shards of another number")
+        if server.shards is not None and not is_same:
+            server.ending |= {server.shards, self.shards}
+            if server.marker is not None:
+                server.marker.server = FORGETFUL
+        server.shards = self.shards
+        return server.ending
+
+    async def end(self, shards: int) -> None:
+        if shards in self.server.others:
+            self.server.others[shards].server = FORGETFUL
+
+    async def ended(self, shards: frozenset[int]) -> None:
+        if self.server.ending == shards:
+            self.server.ending = frozenset()
+
+    def look_at(self) -> dict[int, StoredMarker]:
+        """By shard."""
+        return {shard: self._look_at(shard) for shard in all_shards(self.shards)}
+
+    def _look_at(self, shard: int) -> StoredMarker:
         server = self.server
-        found, now_ms = server.marker, server.clock.now_ms()
-        least = self.generations.least(0)
+        found, now_ms = server.marker_of(self.shards, shard), server.clock.now_ms()
+        least = self.generations.least(shard)
         if found is None or found.generation < least or not server._is_servers(found):
             number = max(found.generation + 1 if found else 1, least + 1, now_ms)
             fence, term = (found.fence, (found.term + 1) % TERMS) if found is not None else (0, 0)
-            found = server.marker = StoredMarker(number, server.shown_id, now_ms, fence, term)
+            found = StoredMarker(number, server.shown_id, now_ms, fence=fence, term=term)
+            if shard == HOME:
+                server.marker = found
+            else:
+                server.others[self.shards] = found
         server.claims.term = found.term
         server.claims.ledger.since_ms = found.since_ms
         found.is_ready = found.is_ready or not self._rebuilds
         return replace(found, read_back=dict(found.read_back))
 
-    def saw(self, found: StoredMarker) -> list[Marker]:
-        self.generations.saw(0, found.generation, found.fence, is_ready=found.is_ready)
-        now_ms = self.server.clock.now_ms()
-        return [Marker(0, found.generation, found.since_ms, now_ms, found.is_ready, found.read_back)]
+    def saw(self, found: dict[int, StoredMarker]) -> list[Marker]:
+        for shard, seen in found.items():
+            self.generations.saw(shard, seen.generation, seen.fence, is_ready=seen.is_ready)
+        now_ms, own = self.server.clock.now_ms(), claim_shards(self.shards)
+        return [
+            Marker(shard, seen.generation, seen.since_ms, now_ms, seen.is_ready, seen.read_back, shard in own)
+            for shard, seen in found.items()
+        ]
 
     async def look(self) -> list[Marker]:
+        ending = await self.agree()
+        for shards in ending:
+            await self.end(shards)
+        await self.ended(ending)
         return self.saw(self.look_at())
 
     async def distrust(self) -> None:
-        try:
-            self.check(self.known)
-        except ForgottenError:
-            return
-        assert self.server.marker is not None
-        self.server.marker.server = FORGETFUL
+        for shard in all_shards(self.shards):
+            try:
+                self.check(self.known_of(shard), shard=shard)
+            except ForgottenError:
+                continue
+            marker = self.server.marker_of(self.shards, shard)
+            assert marker is not None
+            marker.server = FORGETFUL
 
     async def fence(self, marker: Marker) -> int:
+        home = self.server.marker
+        if marker.shard != HOME and home is not None and home.fenced_for != (self.shards, marker.generation):
+            home.fence += 1
+            home.fenced_for = (self.shards, marker.generation)
         return self.server.clock.now_ms() - marker.since_ms
 
     async def may_read(self, pod_id: str, partition_id: str, seconds: float) -> bool:
@@ -133,16 +222,16 @@ class MemoryMarkers:
         return True
 
     def _of(self, marker: Marker) -> Generation:
-        known = self.generations.known(0)
+        known = self.generations.known(marker.shard)
         if known is None or known.number != marker.generation:
             raise ForgottenError("generation")
         return known
 
     async def restore(self, events: Sequence[RestoredEvent], markers: Collection[Marker]) -> int:
         for marker in markers:
-            self.check(self._of(marker), must_be_ready=False)
+            self.check(self._of(marker), shard=marker.shard, must_be_ready=False)
         return sum(
-            self._restore(key, claim, event.ends_ms)
+            self._restore(self.prefix + key, claim, event.ends_ms)
             for event in events
             for key, claim in zip(event.keys, event.claims, strict=True)
         )
@@ -165,8 +254,8 @@ class MemoryMarkers:
         return True
 
     async def note(self, marker: Marker, partition_id: str, read_back: ReadBack, partitions: Collection[str]) -> None:
-        self.check(self._of(marker), must_be_ready=False)
-        stored = self.server.marker
+        self.check(self._of(marker), shard=marker.shard, must_be_ready=False)
+        stored = self.server.marker_of(self.shards, marker.shard)
         assert stored is not None
         before = stored.read_back.get(partition_id)
         if before is None or before.to_ms > read_back.to_ms:

@@ -403,7 +403,7 @@ def noted_before_the_last_claim(patch: Patch) -> None:
 
 def noted_for_another_generation(patch: Patch) -> None:
     """What was restored before Redis forgot again counts as restored after it."""
-    patch.setattr(MemoryMarkers, "_of", lambda self, marker: self.generations.known(0))
+    patch.setattr(MemoryMarkers, "_of", lambda self, marker: self.generations.known(marker.shard))
 
 
 def marker_of_another_server(patch: Patch) -> None:
@@ -465,6 +465,15 @@ def clocks_ahead_are_believed(patch: Patch) -> None:
 def configurations_work_side_by_side(patch: Patch) -> None:
     """A pod is granted leases while others work that know other inputs."""
     patch.setattr(MemoryAtWork, "allows", lambda *_: True)
+
+
+def markers_of_another_number_are_believed(patch: Patch) -> None:
+    """When the number of shards changes back, what their markers said before is believed."""
+
+    async def nothing(*_: object) -> None:
+        return
+
+    patch.setattr(MemoryMarkers, "end", nothing)
 
 
 def claims_are_left_unpublished(patch: Patch) -> None:
@@ -571,6 +580,7 @@ CAUGHT_BY: dict[str, tuple[Mutant, str]] = {
     "old-copies-are-judged": (old_copies_are_judged, "redis forgets"),
     "clocks-ahead-are-believed": (clocks_ahead_are_believed, "redis forgets"),
     "configurations-work-side-by-side": (configurations_work_side_by_side, "input added"),
+    "markers-of-another-number-are-believed": (markers_of_another_number_are_believed, "resharded"),
     "claims-are-left-unpublished": (claims_are_left_unpublished, "input removed"),
     "counts-outlive-their-owner": (counts_outlive_their_owner, "beyond limits, refused"),
     "refused-after-claiming": (refused_after_claiming, "beyond limits, refused"),

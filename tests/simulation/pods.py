@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from dedup_service.core.claims import HOME
 from dedup_service.core.limits import Limits
 from dedup_service.core.markers import Memory
 from dedup_service.core.outgoing import OutputPolicy
@@ -85,8 +86,8 @@ def limits_of(scenario: Scenario) -> Limits:
 class Pod:
     """A pod: real code on ports that fail, and that stop working for good when the pod is killed."""
 
-    def __init__(self, world: World, name: str, inputs: tuple[Input, ...]) -> None:
-        self.world, self.name, self.inputs = world, name, inputs
+    def __init__(self, world: World, name: str, inputs: tuple[Input, ...], shards: int) -> None:
+        self.world, self.name, self.inputs, self.shards = world, name, inputs, shards
         self.life = 0
         self.reaches_hub_at = 0.0
         self.hub_is_silent = False
@@ -130,7 +131,14 @@ class Process:
     markers: MemoryMarkers = field(init=False)
 
     def __post_init__(self) -> None:
-        self.markers = MemoryMarkers(self.world.server)
+        world = self.world
+        self.markers = MemoryMarkers(
+            world.server,
+            shards=self.pod.shards,
+            configuration=self.configuration,
+            at_work=world.leases.at_work,
+            lease_seconds=LEASE_SECONDS,
+        )
 
     @property
     def world(self) -> World:
@@ -139,7 +147,7 @@ class Process:
     @property
     def configuration(self) -> str:
         """What all pods at work must have in common."""
-        return " ".join(item.name for item in self.pod.inputs)
+        return " ".join([*(item.name for item in self.pod.inputs), str(self.pod.shards)])
 
     async def run(self, stopping: asyncio.Event) -> None:
         world = self.world
@@ -168,7 +176,7 @@ class Process:
             clean_partitions=clean_partitions,
             markers=SimulatedMarkers(self),
             limits=limits_of(world.scenario),
-            memory=Memory(clean_partitions, clock_error_ms=round(CLOCK_ERROR_SECONDS * 1000)),
+            memory=Memory(clean_partitions, self.pod.shards, clock_error_ms=round(CLOCK_ERROR_SECONDS * 1000)),
         )
         rebuilder = self._rebuilder(name, shared, window_ms)
         assignments = [self._assignment(name, shared, item) for item in self.pod.inputs]
@@ -219,12 +227,15 @@ class Process:
         if self.life != self.pod.life:
             raise asyncio.CancelledError
 
-    async def marked_call(self, operation: Callable[[], Awaitable[T]], *, is_fenced: bool = False) -> T:
-        """A request that Redis refuses where it has forgotten. What is known of the marker goes with the request."""
-        known = self.markers.known
+    async def marked_call(
+        self, operation: Callable[[], Awaitable[T]], shards: Sequence[int] = (HOME,), *, is_fenced: bool = False
+    ) -> T:
+        """A request that Redis refuses where it has forgotten. What is known of the markers goes with the request."""
+        known = {shard: self.markers.known_of(shard) for shard in shards}
 
         async def checked() -> T:
-            self.markers.check(known, is_fenced=is_fenced)
+            for shard in shards:
+                self.markers.check(known[shard], shard=shard, is_fenced=is_fenced)
             return await operation()
 
         return await self.call(checked)

@@ -7,9 +7,13 @@ import dataclasses
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from dedup_service.core.claim_requests import ClaimRequest
+from dedup_service.core.claims import claim_shards
 from dedup_service.core.events import InputEvent
 from dedup_service.core.leases import PRESENT, EndOffsets, Lease, LeaseRecord, Presence, Renewal, all_lost, still_held
 from dedup_service.core.markers import Marker, ReadBack, RestoredEvent
@@ -44,10 +48,20 @@ class SimulatedClaims:
     process: Process
 
     async def claim(self, requests: Sequence[ClaimRequest], live: Sequence[int]) -> list[bytes | None]:
-        return await self.process.marked_call(lambda: self.process.world.claims.claim(requests, live))
+        placed = self._placed(requests)
+        return await self.process.marked_call(lambda: self.process.world.claims.claim(placed, live), self._shards)
 
     async def confirm(self, requests: Sequence[ClaimRequest], ttl_ms: int) -> int:
-        return await self.process.marked_call(lambda: self.process.world.claims.confirm(requests, ttl_ms))
+        placed = self._placed(requests)
+        return await self.process.marked_call(lambda: self.process.world.claims.confirm(placed, ttl_ms), self._shards)
+
+    @property
+    def _shards(self) -> Sequence[int]:
+        return claim_shards(self.process.pod.shards)
+
+    def _placed(self, requests: Sequence[ClaimRequest]) -> list[ClaimRequest]:
+        prefix = self.process.markers.prefix
+        return [structs.replace(request, keys=[prefix + key for key in request.keys]) for request in requests]
 
     async def replica_number(self, group: str, replica: str) -> int:
         return await self.process.world.claims.replica_number(group, replica)
@@ -230,9 +244,14 @@ class SimulatedMarkers:
     async def look(self) -> list[Marker]:
         markers = self.process.markers
 
-        async def look_at() -> StoredMarker:
+        async def look_at() -> dict[int, StoredMarker]:
             return markers.look_at()
 
+        ending = await self.process.call(markers.agree)
+        for shards in ending:
+            await self.process.call(partial(markers.end, shards))
+        if ending:
+            await self.process.call(lambda: markers.ended(ending))
         return markers.saw(await self.process.call(look_at))
 
     async def distrust(self) -> None:

@@ -94,5 +94,7 @@ class Scenario:
     wrong_clocks: bool = True
     configurations: tuple[tuple[Input, ...], ...] = ((ALL,),)
     """The inputs with which all pods begin, and those that rolling updates then give them, one after the other."""
+    shards: tuple[int, ...] = (1,)
+    """The number of shards in each of these."""
     reroutes: bool = False
     """Whether each life of a pod has another idea of where in the clean stream readings belong."""

@@ -292,8 +292,8 @@ class World:
         pod.start()
 
     def _new_pods(self, version: int) -> list[Pod]:
-        inputs = self.scenario.configurations[version]
-        return [Pod(self, f"pod-{n}-of-{version}", inputs) for n in range(self.scenario.pods)]
+        inputs, shards = self.scenario.configurations[version], self.scenario.shards[version % len(self.scenario.shards)]
+        return [Pod(self, f"pod-{n}-of-{version}", inputs, shards) for n in range(self.scenario.pods)]
 
     async def _reconfigure(self) -> None:
         """A rolling update: each pod is asked to leave once another one with the next configuration has started."""
@@ -372,7 +372,7 @@ class World:
         self.clean.expired = max(len(log) for log in self.clean.partitions.values())
 
     async def _forget(self) -> None:
-        self._become_another_server(({}, {}, {}, None, None, {}))
+        self._become_another_server(({}, {}, {}, None, None, {}, {}, None, frozenset()))
 
     async def _lag(self) -> None:
         """What was acknowledged since the replica was copied is lost."""
@@ -394,9 +394,13 @@ class World:
             self.leases.sample,
             self.server.marker,
             self.server.turns,
+            self.server.others,
+            self.server.shards,
+            self.server.ending,
         )
         return copy.deepcopy(stores)
 
     def _become_another_server(self, stores: tuple[Any, ...]) -> None:
-        self.claims.stored, self.claims.numbers, self.leases.stored, self.leases.sample, marker, turns = stores
-        self.server.id, self.server.marker, self.server.turns = self.server.id + 1, marker, turns
+        self.claims.stored, self.claims.numbers, self.leases.stored, self.leases.sample, *of_server = stores
+        self.server.marker, self.server.turns, self.server.others, self.server.shards, self.server.ending = of_server
+        self.server.id += 1

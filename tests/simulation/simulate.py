@@ -22,7 +22,7 @@ SCENARIOS = {
     "calm": Scenario(kills=0, freezes=0, lost_replies=0, failed_sends=0),
     "crashes": Scenario(),
     "many crashes": Scenario(kills=12, pods=3, trouble_seconds=60),
-    "crash after crash": Scenario(readings=40, kills=20, pods=3, failed_sends=0.2, lost_replies=0.1, trouble_seconds=60),
+    "crash after crash": Scenario(readings=40, kills=20, pods=3, failed_sends=0.4, lost_replies=0.1, trouble_seconds=60),
     "zombies": Scenario(kills=1, freezes=6, pods=3, trouble_seconds=60, queueing_seconds=2.0),
     "bad sends": Scenario(kills=1, failed_sends=0.3),
     "bad network": Scenario(lost_replies=0.2, dropped_readers=0.2),

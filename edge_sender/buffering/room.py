@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from edge_sender.buffering.ages import EARLIER_VERSION
 from edge_sender.buffering.spool_file import SIZE
-from edge_sender.buffering.spool_values import ROW_OVERHEAD_BYTES, Place, SpoolLimits
+from edge_sender.buffering.spool_values import ROW_OVERHEAD_BYTES, Place, Rows, SpoolLimits
 from edge_sender.identity.readings import Reading, mark_from
 
 DELETED_AT_ONCE = 500
@@ -100,6 +100,21 @@ class Room:
                 break
         sizes.close()
         return (0, []) if last == after else self.drop(after + 1, last)
+
+    def step(self, rows: Rows, most_bytes: int) -> Rows | None:
+        """The first of these rows, at most so many bytes or one; None if there are none."""
+        last = None
+        found = self.db.execute(
+            f"SELECT row, {SIZE} FROM readings WHERE row BETWEEN ? AND ? ORDER BY row",  # noqa: S608  # ours
+            (rows.first, rows.last),
+        )
+        for row, size in found:
+            most_bytes -= size
+            if last is not None and most_bytes < 0:
+                break
+            last = row
+        found.close()
+        return None if last is None else Rows(rows.first, last)
 
     def _forget(self, first: int, last: int, marks: list[bytes] | None) -> int:
         """SQLite holds in memory what a statement returns, so each deletes a few hundred rows."""

@@ -25,6 +25,8 @@ from edge_sender.ports import Clocks
 
 READ_BYTES = 1024 * 1024
 """Above this much no more readings are read at once."""
+STEP_BYTES = 256 * 1024
+"""What `remove` removes in one transaction, which logs as much."""
 COLUMNS = "row, boot, at, head, data, crc"
 
 
@@ -117,6 +119,35 @@ class Spool:
         self.ages.written(boots)
         self.oldest = oldest
         return dropped
+
+    def may_grow(self, *, is_allowed: bool) -> None:
+        """Whether the file may take more of the disk than now. Raises SpoolError."""
+        with spool_file.errors():
+            spool_file.may_grow(self._db, is_allowed=is_allowed)
+
+    def remove(self, rows: Rows) -> None:
+        """Remove what the hub has, in small steps, and move the log away before each: a full disk may have room for these
+        where it has none for a commit. Raises SpoolError; then some may be removed."""
+        while self._remove_step(rows):
+            continue
+
+    def _remove_step(self, rows: Rows) -> bool:
+        with spool_file.errors():
+            spool_file.move_log(self._db)
+        with self._transaction():
+            step = self._room.step(rows, STEP_BYTES)
+            if step is not None:
+                self._room.delete(step.first, step.last)
+                spool_file.write_totals(self._db, self.readings, self.size)
+            oldest = self._oldest()
+        self.oldest = oldest
+        return step is not None
+
+    def give_back(self, least_bytes: int) -> bool:
+        """Give the disk what a former backlog took of it, if it is so much and little is waiting. Returns whether it was
+        given anything. Raises SpoolError."""
+        with spool_file.errors():
+            return self.size <= spool_file.NEARLY_EMPTY_BYTES and spool_file.give_back(self._db, least_bytes)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -20,6 +20,12 @@ from edge_sender.buffering.spool_values import (
 
 LOG_BYTES = 8 * 1024 * 1024
 """To this the write-ahead log is cut when it was longer. What is left of it is also what a full disk still takes."""
+LOG_PAGES = 256
+"""With so many pages the log is moved into the file. On a full disk, the reserve must have room for them."""
+NEARLY_EMPTY_BYTES = 256 * 1024
+"""Up to this much is copied in order to give room back to the disk."""
+MOST_PAGES = 1_073_741_823
+"""SQLite's own limit in all its versions."""
 SIZE = f"LENGTH(head) + LENGTH(data) + {ROW_OVERHEAD_BYTES}"
 
 _READINGS = """
@@ -71,6 +77,8 @@ def _prepare(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA locking_mode = EXCLUSIVE")
     db.execute("PRAGMA journal_mode = WAL")
     db.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
+    db.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
+    db.execute("PRAGMA temp_store = MEMORY")
     db.execute("PRAGMA synchronous = FULL")
     db.execute("BEGIN IMMEDIATE")  # takes the lock now instead of at the first reading
     for statement in (_READINGS + _SCHEMA + mark_log.SCHEMA + run_log.SCHEMA).split(";"):
@@ -80,6 +88,31 @@ def _prepare(db: sqlite3.Connection) -> None:
         db.execute("ALTER TABLE readings ADD COLUMN crc INTEGER")
         db.execute("INSERT OR REPLACE INTO boots VALUES (?, '', 0, 0, 0, NULL, NULL)", (EARLIER_VERSION,))
     db.execute("COMMIT")
+
+
+def may_grow(db: sqlite3.Connection, *, is_allowed: bool) -> None:
+    """Whether the file may take more of the disk than it has, or stores in free pages only. Then its log can always be moved
+    into it, and what the log takes up be used again. Raises sqlite3.Error."""
+    pages = MOST_PAGES if is_allowed else _number(db, "page_count")
+    db.execute(f"PRAGMA max_page_count = {pages}").fetchall()
+
+
+def move_log(db: sqlite3.Connection) -> None:
+    """Into the file, so that it begins anew where it is. Raises sqlite3.Error."""
+    db.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+
+
+def give_back(db: sqlite3.Connection, least_bytes: int) -> bool:
+    """Make the file as short as what is in it, if it is longer by so much. Returns whether it was. Raises sqlite3.Error."""
+    if _number(db, "freelist_count") * _number(db, "page_size") < least_bytes:
+        return False
+    db.execute("VACUUM")
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    return True
+
+
+def _number(db: sqlite3.Connection, pragma: str) -> int:
+    return int(db.execute(f"PRAGMA {pragma}").fetchone()[0])
 
 
 @contextlib.contextmanager

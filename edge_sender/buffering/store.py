@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from edge_sender.buffering.disk import Batch, Disk
 from edge_sender.buffering.inbox import Inbox
+from edge_sender.buffering.reserve import State
 from edge_sender.buffering.salvage import SpoolFile
 from edge_sender.buffering.spool import Spool
 from edge_sender.buffering.spool_values import Dropped, Place, Rows, SpoolError, SpoolFullError, appended, parted
@@ -71,6 +72,11 @@ class Store:
     @property
     def is_failing(self) -> bool:
         return self.problem is not None
+
+    @property
+    def reserve(self) -> State:
+        """Of the disk, so that what was sent can be removed also where nothing is free."""
+        return self._disk.reserve.state
 
     @property
     def clock_steps(self) -> int:

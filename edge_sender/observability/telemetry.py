@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from edge_sender.buffering.reserve import STATES
 from edge_sender.counters import FAIL_OVERS, LOSSES, MOST_LISTED, REASONS, RESTARTS, SKIPS, RestartTally, SourceTally
 from edge_sender.election import Role
 from edge_sender.identity.check import IdentityCheck
@@ -118,6 +119,10 @@ class SenderCollector(Collector):
             "edge_uplink_up", "1 while it is connected and the last send did not fail.", float(sender.delivery.uplink_is_up)
         )
         yield GaugeMetricFamily("edge_spool_up", "1 unless the spool's disk fails.", float(not sender.store.is_failing))
+        reserve = GaugeMetricFamily("edge_spool_reserve", "1 for what the spool's reserve is.", labels=["state"])
+        for state in STATES:
+            reserve.add_metric([state], float(sender.store.reserve == state))
+        yield reserve
         up = GaugeMetricFamily("edge_source_up", "1 while the source can deliver.", labels=["source"])
         problems = GaugeMetricFamily(
             "edge_identity_problems", "Sources whose identity does not suit them, by problem.", labels=["source", "problem"]
@@ -238,6 +243,7 @@ def status(sender: Sender) -> dict[str, Any]:
             "bytes": sender.store.size,
             "oldest_seconds": None if oldest is None else round(oldest, 1),
             "problem": sender.store.problem,
+            "reserve": sender.store.reserve,
         },
         "sent": {"readings": counters.sent_readings, "messages": counters.sent_messages, "retries": counters.retries},
         "dropped": {reason: counters.dropped[reason] for reason in REASONS},

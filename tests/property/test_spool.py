@@ -42,7 +42,7 @@ def reading(number: int) -> Reading:
 class SpoolMachine(RuleBasedStateMachine):
     @initialize(when_full=st.sampled_from(["drop-oldest", "drop-newest"]), room=st.integers(5, 100))
     def begin(self, when_full: WhenFull, room: int) -> None:
-        self.folder = new_folder()
+        self.folder = self._new_folder()
         self.path = self.folder / "s.db"
         self.gateway = GatewayClocks()
         self.limits = SpoolLimits(room * COST, MAX_AGE_SECONDS, when_full)
@@ -55,6 +55,9 @@ class SpoolMachine(RuleBasedStateMachine):
         self.handed_out: dict[int, int] = {}
         """Numbers of readings that were read since the start of the process, by row."""
         self.by_age = self.by_size = self.damaged = 0
+
+    def _new_folder(self) -> Path:
+        return new_folder()
 
     def _opened(self) -> Disk:
         return Disk(SpoolFile(self.path, self.limits, self.gateway.clocks))

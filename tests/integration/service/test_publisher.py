@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from azure.eventhub._pyamqp.aio._connection_async import Connection
 from azure.eventhub.aio import EventHubProducerClient
 
 from dedup_service.adapters.eventhubs import publisher as module
@@ -89,6 +90,25 @@ async def test_only_an_event_that_can_not_be_encoded_is_undeliverable(
     assert caught.value.reason == "processing-failed"
     assert await publisher.publish("0", events[2:]) == 1
     assert stored(stand_in) == 2
+
+
+async def test_a_partition_is_opened_by_one_connection_and_by_no_question_before_it(
+    publisher: EventHubPublisher, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The SDK by itself makes three in a row: to ask for all partitions, to send, and to learn how large messages may be."""
+    opened: list[Connection] = []
+    connect = Connection.open
+
+    async def counted(self: Connection, wait: bool = False) -> None:
+        opened.append(self)
+        await connect(self, wait)
+
+    monkeypatch.setattr(Connection, "open", counted)
+    assert await publisher.publish("0", [event(b"1")]) == 1
+    assert len(opened) == 1
+    most = await publisher._new_batch(publisher._client("0"), "0")
+    async with EventHubProducerClient.from_connection_string(stand_in.connection_string("clean")) as client:
+        assert most.max_size_in_bytes == (await client.create_batch(partition_id="0")).max_size_in_bytes
 
 
 async def test_a_connection_over_which_nothing_is_sent_is_closed_and_comes_back(

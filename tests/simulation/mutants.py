@@ -573,7 +573,7 @@ CAUGHT_BY: dict[str, tuple[Mutant, str]] = {
     "noted-for-another-generation": (noted_for_another_generation, "redis forgets twice"),
     "marker-of-another-server": (marker_of_another_server, "redis returns"),
     "calls-are-not-compared": (calls_are_not_compared, "redis lags, unnamed"),
-    "earlier-generations-go-on": (earlier_generations_go_on, "redis lags, unnamed"),
+    "earlier-generations-go-on": (earlier_generations_go_on, "redis returns, unnamed"),
     "claims-of-before-are-kept": (claims_of_before_are_kept, "redis returns"),
     "earlier-terms-are-believed": (earlier_terms_are_believed, "redis returns, slowly"),
     "records-of-before-are-believed": (records_of_before_are_believed, "redis returns, slowly"),

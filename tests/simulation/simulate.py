@@ -45,6 +45,7 @@ SCENARIOS = {
         returns=3, kills=0, freezes=6, pods=3, failed_sends=0.3, queueing_seconds=4.0, is_live=True, trouble_seconds=30
     ),
     "redis lags, unnamed": Scenario(pods=1, kills=0, lags=3, shows_server=False, is_live=True, trouble_seconds=40),
+    "redis returns, unnamed": Scenario(pods=1, kills=0, returns=2, shows_server=False, is_live=True, trouble_seconds=40),
     "retention": Scenario(
         kills=6,
         freezes=0,

@@ -198,8 +198,8 @@ local function see()
 end
 
 -- Counts one copy of the opened event, whose claim and record begin at `at`. `winner`: the claim that another origin holds, or
--- false when this copy wins; `before` and `after`: the winner's replicas before and after this copy, as it holds them.
-local function account(records, at, winner, before, after)
+-- false when this copy wins; `change`: what this copy makes of the winner's state and replicas.
+local function account(records, at, winner, change)
   local high, low = byte(records, at + INDEX_FIRST - 1, at + ORIGIN_LAST - 1)
   if is_accounted(high * 256 + low) then
     return
@@ -213,7 +213,8 @@ local function account(records, at, winner, before, after)
     count_winner(accounts_of(source, floor(enqueued_ms / MINUTE_MS)), source, content, flags, sequence, time, epoch)
   else
     local won_at, expected = milliseconds(winner, ENQUEUED_FIRST), sub(winner, CONTENT_FIRST)
-    local is_of_forgotten, is_conflict = byte(winner, 1) == RESTORED, expected ~= content and expected ~= NO_CONTENT
+    local before, after = change.before, change.after
+    local is_of_forgotten, is_conflict = change.state == RESTORED, expected ~= content and expected ~= NO_CONTENT
     -- The winner of a repetition may be of so long ago that its counts are no longer kept.
     local found = accounts_of(source, floor(((before == after or is_of_forgotten) and enqueued_ms or won_at) / MINUTE_MS))
     if is_of_forgotten and before ~= after then

@@ -265,9 +265,7 @@ async def test_an_unreadable_claim_is_claimed_anew_and_reported(deployment: Depl
 
 
 @pytest.mark.parametrize("kind", ["list", "string"])
-async def test_an_unreadable_claim_among_others_is_claimed_and_confirmed_like_these(
-    deployment: Deployment, kind: str
-) -> None:
+async def test_an_unreadable_claim_among_others_is_claimed_and_confirmed_too(deployment: Deployment, kind: str) -> None:
     """They are written together, which one of another type must not prevent."""
     await deployment._rebuild()
     requests = [deployment._copy(name, number) for number, name in enumerate("abc")]

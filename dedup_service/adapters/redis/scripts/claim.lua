@@ -2,19 +2,20 @@
 -- core/claims.py has the layout of a claim, in which Lua counts bytes from 1.
 -- KEYS: claim keys. ARGV[1]: the live hub incarnations, 4 bytes each; empty when they are not known. ARGV[2]: MessagePack of the
 -- key prefix, the groups, the sources as [digest, text], and the epochs; empty when nothing is accounted. ARGV[3]: for each event
--- a head of HEAD_BYTES, followed for each of its readings, in the order of the keys, by the claim that it wants and, where copies
+-- a head of HEAD_BYTES or, where copies are accounted, ACCOUNTED_HEAD_BYTES, followed for each of its readings, in the order of the keys, by the claim that it wants and, where copies
 -- are accounted, by a record of RECORD_BYTES; adapters/redis/claim_records.py packs them.
 -- Returns one text: for each key '0' when it was free and is now claimed, or '1'; then, for each '1', the claim that was found; and
 -- the keys that were unreadable; and the number of calls.
 -- Needs Redis 6 or newer.
-local call, records, flags, claims = redis.call, ARGV[3], {}, {}
+local call, flags, claims = redis.call, {}, {}
 local live, any_live = {}, #ARGV[1] > 0
 for at = 1, #ARGV[1], 4 do
   live[sub(ARGV[1], at, at + 3)] = true
 end
 local is_accounting = ARGV[2] ~= ''
-local bytes_each = is_accounting and CLAIM_BYTES + RECORD_BYTES or CLAIM_BYTES
+local bytes_each, head, head_bytes = CLAIM_BYTES, '>ddHBH', HEAD_BYTES
 if is_accounting then
+  bytes_each, head, head_bytes = CLAIM_BYTES + RECORD_BYTES, '>ddHBHdd', ACCOUNTED_HEAD_BYTES
   open_accounts(ARGV[2])
 end
 
@@ -47,13 +48,15 @@ end
 local TTLS = lazy(function(ttl)
   return format('%.0f', ttl)
 end)
--- By replica: what its delivery makes of the state and the replicas with which a claim begins. Returns these as they become, the
--- replicas before and after, and the state.
+-- By replica: what its delivery makes of the state and the replicas with which a claim begins. `head` and `after`: both, and the
+-- replicas alone, as they become; `is_new`: whether that adds a replica; `kind`: under which number such duplicates are summed up.
 local WITH = lazy(function(replica)
   return lazy(function(head)
     local state, before = decode('>Bi4', head)
-    local after = struct.pack('>i4', bor(before, lshift(1, replica)))
-    return {head = sub(head, 1, 1) .. after, before = sub(head, REPLICAS_FIRST), after = after, state = state}
+    local both = bor(before, lshift(1, replica))
+    local after, is_new = struct.pack('>i4', both), both ~= before
+    local kind = ((before * 32 + replica) * 2 + (is_new and 1 or 0)) * 2
+    return {head = sub(head, 1, 1) .. after, after = after, is_new = is_new, state = state, kind = kind}
   end)
 end)
 
@@ -95,13 +98,13 @@ end
 
 local at, i, size = 1, 0, #records
 while at <= size do
-  local ttl, confirmed_ttl, group, replica, count = decode('>ddHBH', records, at)
-  at = at + HEAD_BYTES
+  local ttl, confirmed_ttl, group, replica, count, sequence_number, enqueued_ms = decode(head, records, at)
+  at = at + head_bytes
   local with, event = WITH[replica], sub(records, at + ORIGIN_FIRST - 1, at + INDEX_FIRST - 2)
   ttl = TTLS[ttl]
   local free = claimed[ttl]
   if is_accounting then
-    open_event(records, at, group, replica)
+    open_event(sub(event, 1, PARTITION_BYTES), group, replica, sequence_number, enqueued_ms)
   end
   for _ = 1, count do
     i = i + 1
@@ -118,7 +121,7 @@ while at <= size do
       is_own = sub(found, ORIGIN_FIRST, INDEX_FIRST - 1) == event
         and sub(found, INDEX_FIRST, ORIGIN_LAST) == sub(records, at + INDEX_FIRST - 1, at + ORIGIN_LAST - 1)
       change = with[sub(found, 1, ORIGIN_FIRST - 1)]
-      local is_new = change.after ~= change.before
+      local is_new = change.is_new
       if is_orphan(found, change.state) then
         held[key] = NEW .. change.after .. sub(records, at + ORIGIN_FIRST - 1, at + CLAIM_BYTES - 1)
         list_of[key] = reclaimed[ttl]
@@ -142,7 +145,7 @@ while at <= size do
       end
     end
     if is_accounting and not is_own then
-      account(records, at, found, change)
+      account(at, found, change)
     end
     at = at + bytes_each
   end

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 FLOOR_MS = 15 * 60_000
 """Far longer than any batch is handled. For events that are older than the setting allows, so that nobody knows what is left
 of them."""
+STEP_MS = 60_000
+"""TTLs are multiples of it, so that the claims of one call have the same one, and are written together."""
 
 
 @dataclass(slots=True)
@@ -33,4 +35,6 @@ class Retention:
         longest = max(self.configured_ms, self.oldest_ms)
         left = min(longest, enqueued_ms + longest - now_ms)
         is_beyond = now_ms - enqueued_ms >= self.configured_ms
+        if left > FLOOR_MS:
+            left -= left % STEP_MS
         return max(left, FLOOR_MS if is_beyond else 1)

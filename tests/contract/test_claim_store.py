@@ -15,7 +15,7 @@ import pytest
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
-from dedup_service.adapters.redis.calls import connect
+from dedup_service.adapters.redis.calls import RedisClient, connect
 from dedup_service.adapters.redis.claims import RedisClaims, check_eviction
 from dedup_service.adapters.redis.ledger import RedisLedger
 from dedup_service.core.claim_requests import ClaimRequest
@@ -90,14 +90,19 @@ async def bench(request: pytest.FixtureRequest, redis_url: str, namespace: str) 
     else:
         client = connect(redis_url, 5.0)
     if request.param == "redis-6":
-        await client.acl_setuser(
-            "redis6", enabled=True, passwords=["+six"], keys=["*"], commands=["-@all", *(f"+{c}" for c in REDIS_6_COMMANDS)]
-        )
         await client.aclose()
-        client = connect(redis_url.replace("redis://", "redis://redis6:six@"), 5.0)
+        client = await limited_to_redis_6(redis_url)
     store = RedisClaims(client, namespace=namespace, shards=SHARDS)
     yield Bench(store, RedisLedger(client, namespace=namespace, shards=SHARDS), lambda ms: asyncio.sleep(ms / 1000))
     await store.close()
+
+
+async def limited_to_redis_6(redis_url: str) -> RedisClient:
+    async with Redis.from_url(redis_url) as redis:
+        await redis.acl_setuser(
+            "redis6", enabled=True, passwords=["+six"], keys=["*"], commands=["-@all", *(f"+{c}" for c in REDIS_6_COMMANDS)]
+        )
+    return connect(redis_url.replace("redis://", "redis://redis6:six@"), 5.0)
 
 
 def request_of(reading_id: str, sequence: int = 0, **given: Any) -> ClaimRequest:
@@ -340,24 +345,33 @@ async def valkey_claims(redis_url: str, namespace: str) -> AsyncIterator[RedisCl
     await store.close()
 
 
-async def test_the_scripts_use_no_option_that_redis_6_lacks(redis_url: str, valkey_claims: RedisClaims) -> None:
-    listener = Redis.from_url(redis_url)
-    async with listener.monitor() as monitor:
-        request = request_of("1")
-        await valkey_claims.claim([request, request_of("1", 1, replica=1)], LIVE)
-        await valkey_claims.confirm([request], TTL_MS)
-        await listener.ping()
-        seen: set[str] = set()
-        async for command in monitor.listen():
-            words = command["command"].upper().split()
-            if words[0] == "PING":
-                break
-            if words[0] == "SET":
-                seen.update(
-                    word for word in words if word in {"NX", "XX", "GET", "EX", "PX", "EXAT", "PXAT", "KEEPTTL", "IFEQ"}
-                )
-    await listener.aclose()
-    assert seen == {"PX", "NX", "KEEPTTL"}
+async def test_the_scripts_use_no_option_that_redis_6_lacks(redis_url: str, namespace: str) -> None:
+    claims = RedisClaims(await limited_to_redis_6(redis_url), namespace=namespace)
+    async with Redis.from_url(redis_url) as listener, listener.monitor() as monitor:
+        request = event_of(["1", "2"])
+        await claims.claim([request, event_of(["1", "2"], 1, replica=1)], LIVE)
+        await claims.claim([event_of(["1", "2"], 1, replica=2)], LIVE)
+        await claims.confirm([request], TTL_MS)
+        sets = [words for words in await _own_words(monitor, namespace, redis_url) if words[0] == "SET"]
+    await claims.close()
+    options = {"NX", "XX", "GET", "EX", "PX", "EXAT", "PXAT", "KEEPTTL", "IFEQ"}
+    assert {word for words in sets for word in words if word in options} == {"PX", "NX", "KEEPTTL"}
+
+
+@pytest.mark.parametrize("size", [2, 200])
+async def test_without_accounting_a_call_is_two_commands_where_the_server_can(
+    size: int, redis_url: str, namespace: str
+) -> None:
+    claims = RedisClaims(connect(redis_url, 5.0), namespace=namespace, accounting=False)
+    ids = [str(number) for number in range(size)]
+    requests = [request_of(name, sequence) for sequence, name in enumerate(ids)]
+    async with Redis.from_url(redis_url) as listener, listener.monitor() as monitor:
+        await claims.claim(requests, LIVE)
+        await claims.claim([event_of(ids, size, replica=1)], LIVE)
+        await claims.confirm(requests, TTL_MS)
+        names = await _own_commands(monitor, namespace, redis_url)
+    await claims.close()
+    assert [name for name in names if name != "EVALSHA"] == ["MGET", "MSETEX"] * 3
 
 
 async def test_only_a_repetition_costs_commands_of_its_own(
@@ -380,16 +394,20 @@ async def test_only_a_repetition_costs_commands_of_its_own(
 
 
 async def _own_commands(monitor: Any, namespace: str, redis_url: str) -> list[str]:
-    """The commands on this namespace's keys since the last call."""
+    """The names of the commands on this namespace's keys since the last call."""
+    return [words[0] for words in await _own_words(monitor, namespace, redis_url)]
+
+
+async def _own_words(monitor: Any, namespace: str, redis_url: str) -> list[list[str]]:
     async with Redis.from_url(redis_url) as other:
         await other.echo(f"{namespace} is done")
-    found: list[str] = []
+    found: list[list[str]] = []
     async for command in monitor.listen():
         name, *words = command["command"].split()
         if name.upper() == "ECHO" and words[0].startswith(namespace):
             return found
         if any(word.startswith(namespace) for word in words):
-            found.append(name.upper())
+            found.append([name.upper(), *words])
     raise AssertionError("the monitor ended")
 
 

@@ -21,7 +21,7 @@ from dedup_service.adapters.redis.markers import RedisMarkers
 from dedup_service.adapters.redis.timeline import RedisTimelineStore
 from dedup_service.adapters.redis.unreadable import text
 from dedup_service.core.claim_requests import ClaimRequest
-from dedup_service.core.claims import key_digest, restored_claims
+from dedup_service.core.claims import CONFIRMED, key_digest, restored_claims
 from dedup_service.core.events import Origin, Reading
 from dedup_service.core.examples import ConflictExample
 from dedup_service.core.extract import content_hash
@@ -262,6 +262,23 @@ async def test_an_unreadable_claim_is_claimed_anew_and_reported(deployment: Depl
     assert await deployment.claims.claim([deployment._copy("a", 1)], (1,)) == [None]
     assert len(deployment.reported) == 1
     assert await deployment.claims.claim([deployment._copy("a", 0)], (1,)) != [None]
+
+
+@pytest.mark.parametrize("kind", ["list", "string"])
+async def test_an_unreadable_claim_among_others_is_claimed_and_confirmed_too(deployment: Deployment, kind: str) -> None:
+    """They are written together, which one of another type must not prevent."""
+    await deployment._rebuild()
+    requests = [deployment._copy(name, number) for number, name in enumerate("abc")]
+    await deployment.claims.claim(requests, (1,))
+    (key,) = [key for key in await deployment.keys() if key.endswith(requests[1].keys[0])]
+    await deployment.redis.delete(*[key[:-16] + request.keys[0] for request in requests])
+    await put(deployment.redis, key, kind)
+    assert await deployment.claims.claim(requests, (1,)) == [None, None, None]
+    await put(deployment.redis, key, kind)
+    assert await deployment.claims.confirm(requests, 60_000) == 0
+    found = await deployment.claims.claim([deployment._copy(name, 9) for name in "abc"], (1,))
+    assert [claim and claim[0] for claim in found] == [CONFIRMED] * 3
+    assert deployment.reported == [text(key)] * 2
 
 
 async def test_an_unreadable_record_is_forgotten_and_the_partition_taken(deployment: Deployment) -> None:

@@ -22,7 +22,9 @@ _HEAD = struct.Struct(">ddHBH")
 replica, and how many readings follow."""
 _ACCOUNTED = struct.Struct(f"{LAYOUT.format}HBddH")
 """A claim and its record: the source's number, flags, sequence, source time in ms, and the epoch's number."""
-HEAD_BYTES, RECORD_BYTES = _HEAD.size, _ACCOUNTED.size - LAYOUT.size
+_ACCOUNTED_HEAD = struct.Struct(f"{_HEAD.format}dd")
+"""The same with the event's sequence number and enqueued time in ms."""
+HEAD_BYTES, ACCOUNTED_HEAD_BYTES, RECORD_BYTES = _HEAD.size, _ACCOUNTED_HEAD.size, _ACCOUNTED.size - LAYOUT.size
 LATE, COUNTED, TIMED = 1, 2, 4
 """Flags: came later than its window; has a sequence; has a source time."""
 
@@ -72,11 +74,12 @@ class ClaimEncoder:
     def _accounted(self, pieces: Sequence[Piece]) -> list[bytes]:
         """A single loop that spares every call it can, since it runs for every copy."""
         parts: list[bytes] = []
-        head, pack, groups, epochs = _HEAD.pack, _ACCOUNTED.pack, self._groups, self._epochs
+        head, pack, groups, epochs = _ACCOUNTED_HEAD.pack, _ACCOUNTED.pack, self._groups, self._epochs
         for request, readings, _ in pieces:
             event, group, late, enqueued_ms = request.event, request.group, request.late, request.enqueued_ms
             is_timed, sources = request.is_timed, self._sources.get(group) or self._sources_of(group)
-            parts.append(head(request.ttl_ms, request.confirmed_ttl_ms, groups[group], request.replica, len(readings)))
+            own = request.ttl_ms, request.confirmed_ttl_ms, groups[group], request.replica, len(readings)
+            parts.append(head(*own, event.sequence_number, enqueued_ms))
             for reading in readings:
                 sequence = sequence_number(reading.sequence)
                 flags = 0 if sequence is None else COUNTED

@@ -26,6 +26,7 @@ FREE = ord("0")
 CLAIM_SCRIPT = (
     "marker.lua",
     "marker_ready.lua",
+    "set_all.lua",
     "accounting_tables.lua",
     "accounting_gaps.lua",
     "accounting_counts.lua",
@@ -60,7 +61,7 @@ class RedisClaims:
         self._accounting = accounting
         self._report = report
         constants = lua({**CLAIM_CONSTANTS, **ACCOUNTING_CONSTANTS, "SOURCES_PER_SHARD": -(-max_sources // shards)})
-        confirm = ("marker.lua", "marker_ready.lua", "confirm.lua")
+        confirm = ("marker.lua", "marker_ready.lua", "set_all.lua", "confirm.lua")
         self._claim = MarkedScript(Script(client, *CLAIM_SCRIPT, head=constants), generations)
         self._confirm = MarkedScript(Script(client, *confirm, head=lua(CLAIM_CONSTANTS)), generations)
         self._replica_number = Script(client, "replica_number.lua")

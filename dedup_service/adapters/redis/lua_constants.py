@@ -5,7 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dedup_service.adapters.redis.claim_records import COUNTED, HEAD_BYTES, LATE, RECORD_BYTES, TIMED
+from dedup_service.adapters.redis.claim_records import (
+    ACCOUNTED_HEAD_BYTES,
+    COUNTED,
+    HEAD_BYTES,
+    LATE,
+    RECORD_BYTES,
+    TIMED,
+)
 from dedup_service.core.accounting import BUCKET_RATIO, HOUR_MS, KEEP_HOURS, KEEP_MINUTES, MINUTE_MS, SOURCE_SECONDS
 from dedup_service.core.claims import (
     CLAIM_BYTES,
@@ -38,6 +45,7 @@ CLAIM_CONSTANTS = {
 }
 ACCOUNTING_CONSTANTS = {
     "HEAD_BYTES": HEAD_BYTES,
+    "ACCOUNTED_HEAD_BYTES": ACCOUNTED_HEAD_BYTES,
     "RECORD_BYTES": RECORD_BYTES,
     "LATE": LATE,
     "COUNTED": COUNTED,

@@ -1,5 +1,6 @@
 -- Redundancy accounting, third part: what each copy adds to the counts, and writing them. Follows accounting_gaps.lua.
 local MAX_TIMES, SEEN_MS = 128, 1000
+local records = ARGV[3]
 local NO_CONTENT = string.rep('\0', CLAIM_BYTES - CONTENT_FIRST + 1)
 
 -- By replica, the times of its last winners of a source within an hour, and short hashes of their contents.
@@ -34,15 +35,14 @@ end
 
 -- Whether the present copy has the content of the replica's last one of this source.
 local function is_unchanged(found, content)
-  local key = found.source_key
-  local of_source = contents[key]
+  local of_source = found.contents
   if not of_source then
-    of_source = {}
-    contents[key] = of_source
+    of_source = contents[found.source_key] or {}
+    found.contents, contents[found.source_key] = of_source, of_source
   end
   local last = of_source[replica]
   if not last then
-    local stored = safe('HGET', key, LAST_CONTENT[replica])
+    local stored = safe('HGET', found.source_key, LAST_CONTENT[replica])
     of_source[replica] = {content, stored}
     return stored == content
   end
@@ -97,7 +97,8 @@ local function count_sequence(found, source, flags, sequence, epoch)
   end
 end
 
-local function count_winner(found, source, content, flags, sequence, time, epoch)
+local function count_winner(found, source, content, flags, record)
+  local sequence, time, epoch = decode('>ddH', records, record)
   count_sequence(found, source, flags, sequence, epoch)
   if found.of_source and found.is_listed then
     if is_unchanged(found, content) then
@@ -110,18 +111,21 @@ local function count_winner(found, source, content, flags, sequence, time, epoch
   add(found.winners, replica * 2 + band(flags, LATE), 1)
 end
 
--- `before` and `after`: the replicas that had delivered the reading before and after this copy. A repetition says
--- nothing of how far copies are apart.
-local function count_duplicate(found, lag, before, after, is_conflict)
-  if before ~= after then
-    add(found.lags, BUCKETS[lag] * 32 + replica, 1)
+-- `change`: what this copy makes of the replicas that had delivered the reading. A repetition says nothing of how far copies are
+-- apart. Two copies of three come here, so that they spare the calls of `add`.
+local function count_duplicate(found, lag, change, is_conflict)
+  local kind, duplicates = is_conflict and change.kind + 1 or change.kind, found.duplicates
+  duplicates[kind] = (duplicates[kind] or 0) + 1
+  if change.is_new then
+    local distance, lags = BUCKETS[lag] * 32 + replica, found.lags
+    lags[distance] = (lags[distance] or 0) + 1
   end
-  add(found.duplicates, ((MASKS[before] * 32 + replica) * 2 + (before ~= after and 1 or 0)) * 2 + (is_conflict and 1 or 0), 1)
 end
 
 -- The winner's count may be forgotten, and it is not known whether the replica had delivered the reading before: this copy says
 -- nothing but that it came. Its number was delivered, which may be forgotten, too.
-local function count_of_forgotten(found, source, flags, sequence, epoch, is_conflict)
+local function count_of_forgotten(found, source, flags, record, is_conflict)
+  local sequence, _, epoch = decode('>ddH', records, record)
   count_sequence(found, source, flags, sequence, epoch)
   add(found.of_forgotten, replica * 2 + (is_conflict and 1 or 0), 1)
 end
@@ -193,37 +197,46 @@ local function see()
     replicas = {}
     seen[group] = replicas
   end
-  replicas[replica] = max(replicas[replica] or 0, enqueued_ms)
+  local last = replicas[replica]
+  if not last or enqueued_ms > last then
+    replicas[replica] = enqueued_ms
+  end
   is_seen = true
 end
 
--- Counts one copy of the opened event, whose claim and record begin at `at`. `winner`: the claim that another origin holds, or
--- false when this copy wins; `before` and `after`: the winner's replicas before and after this copy, as it holds them.
-local function account(records, at, winner, before, after)
+-- Counts one copy of the opened event, whose claim and record begin at `at`, unless it was counted before. `winner`: the claim that
+-- another origin holds, or false when this copy wins; `change`: what this copy makes of the winner's state and replicas.
+local function account(at, winner, change)
   local high, low = byte(records, at + INDEX_FIRST - 1, at + ORIGIN_LAST - 1)
-  if is_accounted(high * 256 + low) then
+  local place = high * 256 + low
+  if sequence_number < mark[1] or (sequence_number == mark[1] and place <= mark[2]) then
     return
   end
-  local source, flags, sequence, time, epoch = decode('>HBddH', records, at + CLAIM_BYTES)
-  local content = sub(records, at + CONTENT_FIRST - 1, at + CLAIM_BYTES - 1)
+  mark[1], mark[2], mark.is_new = sequence_number, place, true
+  local record = at + CLAIM_BYTES
+  local source_high, source_low, flags = byte(records, record, record + 2)
+  local source, content = source_high * 256 + source_low, sub(records, at + CONTENT_FIRST - 1, record - 1)
+  record = record + 3
   if not is_seen then
     see()
   end
   if not winner then
-    count_winner(accounts_of(source, floor(enqueued_ms / MINUTE_MS)), source, content, flags, sequence, time, epoch)
-  else
-    local won_at, expected = milliseconds(winner, ENQUEUED_FIRST), sub(winner, CONTENT_FIRST)
-    local is_of_forgotten, is_conflict = byte(winner, 1) == RESTORED, expected ~= content and expected ~= NO_CONTENT
-    -- The winner of a repetition may be of so long ago that its counts are no longer kept.
-    local found = accounts_of(source, floor(((before == after or is_of_forgotten) and enqueued_ms or won_at) / MINUTE_MS))
-    if is_of_forgotten and before ~= after then
-      count_of_forgotten(found, source, flags, sequence, epoch, is_conflict)
-      return
-    end
-    count_duplicate(found, enqueued_ms - won_at, before, after, is_conflict)
-    if found.of_source and found.is_listed and before ~= after and is_unchanged(found, content) then
-      add(found.of_source, UNCHANGED_MATCHED[replica], 1)
-    end
+    count_winner(accounts_of(source, enqueued_ms - enqueued_ms % MINUTE_MS), source, content, flags, record)
+    return
+  end
+  local won_at, expected = milliseconds(byte(winner, ENQUEUED_FIRST, CONTENT_FIRST - 1)), sub(winner, CONTENT_FIRST)
+  local is_new, is_of_forgotten = change.is_new, change.state == RESTORED
+  local is_conflict = expected ~= content and expected ~= NO_CONTENT
+  -- The winner of a repetition may be of so long ago that its counts are no longer kept.
+  local at_ms = (is_of_forgotten or not is_new) and enqueued_ms or won_at
+  local found = accounts_of(source, at_ms - at_ms % MINUTE_MS)
+  if is_of_forgotten and is_new then
+    count_of_forgotten(found, source, flags, record, is_conflict)
+    return
+  end
+  count_duplicate(found, enqueued_ms - won_at, change, is_conflict)
+  if is_new and found.of_source and found.is_listed and is_unchanged(found, content) then
+    add(found.of_source, UNCHANGED_MATCHED[replica], 1)
   end
 end
 

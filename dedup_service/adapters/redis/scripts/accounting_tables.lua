@@ -57,10 +57,6 @@ local BUCKETS = lazy(function(delta)
   return delta < 0 and -size or size
 end)
 
-local MASKS = lazy(function(packed)
-  return (decode('>i4', packed))
-end)
-
 local BITS = lazy(function(mask)
   local count, lowest = 0, nil
   for n = 0, MAX_REPLICAS - 1 do
@@ -75,10 +71,9 @@ local function add(hash, field, n)
   hash[field] = (hash[field] or 0) + n
 end
 
--- A time of six bytes, which begins at `at`.
-local function milliseconds(text, at)
-  local high, low = decode('>I2I4', text, at)
-  return high * 4294967296 + low
+-- A time of six bytes. It takes a third of what struct.unpack would.
+local function milliseconds(a, b, c, d, e, f)
+  return ((((a * 256 + b) * 256 + c) * 256 + d) * 256 + e) * 256 + f
 end
 
 local function is_number(value)
@@ -90,6 +85,7 @@ local function is_pair(value)
 end
 
 -- The sequence number and index up to which a partition's copies have been counted.
+local PARTITION_BYTES = 6  -- of an origin: incarnation and partition
 local function mark_of(partition)
   local found = accounted[partition]
   if not found then
@@ -100,20 +96,10 @@ local function mark_of(partition)
   return found
 end
 
--- Begins with the copies of an event. `records`: the claim of its first one begins at `at`.
-local function open_event(records, at, of_group, of_replica)
-  local partition, high, low, _, early, late = decode('>c6I4I4I2I2I4', records, at + ORIGIN_FIRST - 1)
-  mark, sequence_number, enqueued_ms = mark_of(partition), high * 4294967296 + low, early * 4294967296 + late
-  group, replica, is_seen = of_group, of_replica, false
-end
-
--- Whether this copy was counted before. Marks it as counted.
-local function is_accounted(place)
-  if sequence_number < mark[1] or (sequence_number == mark[1] and place <= mark[2]) then
-    return true
-  end
-  mark[1], mark[2], mark.is_new = sequence_number, place, true
-  return false
+-- Begins with the copies of an event.
+local function open_event(partition, ...)
+  mark, is_seen = mark_of(partition), false
+  group, replica, sequence_number, enqueued_ms = ...
 end
 
 local function hash_of(key)
@@ -169,17 +155,17 @@ local function is_listed(source)
   return entry.is_listed
 end
 
--- Where copies of one source are counted whose winners came in one minute. Until the end of the call they are summed up by kind;
+-- Where copies of one source are counted whose winners came in the minute that begins at `minute_ms`. Until the end of the call they are summed up by kind;
 -- then they go to the hashes of the group's minute and hour, and of the source's hour. A hash is left out when it is too old.
-local function accounts_of(source, minute)
+local function accounts_of(source, minute_ms)
   local by_minute = accounts[source]
   if not by_minute then
     by_minute = {}
     accounts[source] = by_minute
   end
-  local found = by_minute[minute]
+  local found = by_minute[minute_ms]
   if not found then
-    local hour, name = floor(minute / 60), groups[group]
+    local minute, hour, name = minute_ms / MINUTE_MS, floor(minute_ms / HOUR_MS), groups[group]
     found = {of_group = {}, lags = {}, winners = {}, duplicates = {}, of_forgotten = {}, opened = 0, filled = 0}
     found.is_listed = is_listed(source)
     if minute > oldest_minute then
@@ -191,7 +177,7 @@ local function accounts_of(source, minute)
         or format('%s:beyond:%s:%.0f', prefix, name, hour)
       found.of_source = hash_of(found.source_key)
     end
-    by_minute[minute] = found
+    by_minute[minute_ms] = found
   end
   return found
 end

@@ -32,8 +32,10 @@ from dedup_service.core.overview import (
 )
 from dedup_service.core.timeline import Timeline
 from dedup_service.core.unknown_formats import by_group
+from dedup_service.observability import roll_call, shared_overview
 from dedup_service.observability.flow import FlowReader
-from dedup_service.observability.shared_overview import Overview, OverviewShare
+from dedup_service.observability.roll_call import RollCall, roll_call_of
+from dedup_service.observability.shared_overview import Overview
 from dedup_service.observability.single_flight import SingleFlight
 from dedup_service.ports import (
     Ledger,
@@ -117,7 +119,7 @@ class Fleet:
 
     async def _look(self) -> Overview:
         started = self.monotonic()
-        self._overview = await OverviewShare(self.board).current(self.groups, self._make)
+        self._overview = await shared_overview.share_of(self.board, self.groups).current(lambda _: self._make())
         self._overview_at = started
         return self._overview
 
@@ -245,6 +247,13 @@ class Fleet:
 
     async def pods(self) -> list[PodStatus]:
         return await self._flights.run("pods", self.board.pods)
+
+    async def roll_call(self) -> RollCall:
+        """What this pod needs to know of all others."""
+        return await roll_call.share_of(self.board).current(self._call_roll)
+
+    async def _call_roll(self, before: RollCall | None) -> RollCall:
+        return roll_call_of(await self.pods(), self.partitions_of(), before)
 
     async def modes(self) -> dict[str, str]:
         """By group, the mode in which pods run now, such as `observe`, or `drop/observe` where they differ. Whoever asks may

@@ -16,13 +16,14 @@ from dedup_service.core.accounting import (
     Counts,
     GroupFigures,
     SourceHistory,
+    figures_of_replicas,
     group_figures,
-    replica_figures,
 )
 from dedup_service.core.claims import OTHER_REPLICA
 from dedup_service.core.flow import Slots
 from dedup_service.core.groups import Group
 from dedup_service.core.overview import (
+    TOTALS,
     day_start_ms,
     figures_since_ms,
     group_overview,
@@ -127,17 +128,11 @@ class Fleet:
         now_ms = await self.ledger.now_ms()
         minutes, hours = periods(now_ms)
         forgot_ms = await self.ledger.forgot_ms()
-        groups = [
-            group_overview(
-                group,
-                await self.ledger.minutes(group.name, minutes),
-                await self.ledger.hours(group.name, hours),
-                await self.ledger.replicas(group.name),
-                now_ms,
-                forgot_ms,
-            )
-            for group in self.groups
-        ]
+        groups = []
+        for group in self.groups:
+            by_minute, by_hour = await self.ledger.minutes(group.name, minutes), await self.ledger.hours(group.name, hours)
+            replicas = await self.ledger.replicas(group.name)
+            groups.append(group_overview(group, by_minute, by_hour, replicas, now_ms, forgot_ms))
         since_ms = figures_since_ms(day_start_ms(now_ms), forgot_ms)
         return Overview(now_ms, groups, await self.board.memory(), projected_bytes(groups), since_ms)
 
@@ -153,7 +148,7 @@ class Fleet:
     async def _history(self, group: str) -> list[tuple[int, Counts, bool]]:
         last = await self.ledger.now_ms() // MINUTE_MS
         numbers = list(range(last - HISTORY_MINUTES, last))
-        minutes = await self.ledger.minutes(group, numbers)
+        minutes = await self.ledger.minutes(group, numbers, TOTALS)
         starts_ms, forgot_ms = [number * MINUTE_MS for number in numbers], await self.ledger.forgot_ms()
         return [(at, counts, is_complete(at, forgot_ms)) for at, counts in zip(starts_ms, minutes, strict=True)]
 
@@ -284,5 +279,5 @@ def next_name(name: str) -> str:
 
 def coverage_by_replica(counts: Counts, names: dict[int, str], *, complete: bool = True) -> dict[str, float | None]:
     """The share of one source's readings that each replica delivered; None where it is not known."""
-    found = {name: replica_figures(counts, number).coverage or 0.0 for number, name in names.items()}
-    return {name: coverage if complete else None for name, coverage in found.items()}
+    figures = figures_of_replicas(counts, names)
+    return {name: (figures[number].coverage or 0.0) if complete else None for number, name in names.items()}

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import pytest
 
-from dedup_service.core.flow import Sums, merged, slots_of
+from dedup_service.core.flow import Sums, slots_of
 from dedup_service.core.pod_report import PodReport
 from dedup_service.errors import UnavailableError
 from dedup_service.observability.fleet import Fleet
@@ -18,6 +18,7 @@ from dedup_service.telemetry import Count, PartitionFigures, Telemetry
 from tests.doubles.board import MemoryPodBoard
 from tests.doubles.memory import MemoryClaims, MemoryClock
 from tests.doubles.timeline import MemoryTimelineStore
+from tests.support.flow import merged
 from tests.support.groups import group_of
 from tests.support.shared import REDIS
 

@@ -168,7 +168,8 @@ async def counted(size: Size) -> list[Row]:
 
 
 async def rows_of(size: Size, redis: Redis) -> list[Row]:
-    """What all pods together do in an hour. The overview is made at most once a second, by whoever asks first."""
+    """What all pods together do in an hour. Overview and roll call are made at most once a second, by whoever asks first;
+    the first pod reads all reports for the timeline, too."""
     deployment = Deployment(size, redis)
     await deployment.fill()
     settings = Settings.model_fields
@@ -186,7 +187,8 @@ async def rows_of(size: Size, redis: Redis) -> list[Row]:
             lambda: deployment.leases.save_sample({str(n): n for n in range(size.outputs)}, sample_seconds),
         ),
         ("pods' reports", HOUR / INTERVAL_SECONDS * size.pods, deployment.tell),
-        ("readings of all reports", looks, deployment.board.pods),
+        ("readings of all reports", makes + looks / size.pods, deployment.board.pods),
+        ("roll calls read", looks, deployment.fleet.roll_call),
         ("overviews made", makes, deployment.fleet._make),
         ("overviews read", looks, deployment.overview),
         ("pings", HOUR / PING_SECONDS * size.pods, lambda: redis.ping()),

@@ -356,12 +356,12 @@ class Ledger(Protocol):
         """The clock of processed times, in ms since the epoch."""
         ...
 
-    async def minutes(self, group: str, numbers: Sequence[int]) -> list[Counts]:
-        """Counts of each minute, numbered since the epoch; kept for about an hour."""
+    async def minutes(self, group: str, numbers: Sequence[int], names: Sequence[str] | None = None) -> list[Counts]:
+        """Counts of each minute, numbered since the epoch; kept for about an hour. `names`: only these of them."""
         ...
 
-    async def hours(self, group: str, numbers: Sequence[int]) -> list[Counts]:
-        """Counts of each hour, numbered since the epoch; kept for about a day."""
+    async def hours(self, group: str, numbers: Sequence[int]) -> Counts:
+        """Counts of these hours together, numbered since the epoch; kept for about a day."""
         ...
 
     async def replicas(self, group: str) -> list[ReplicaSeen]:

@@ -16,6 +16,7 @@ import structlog
 from dedup_service.core.clean_retention import ShortRetention
 from dedup_service.core.flow import COPIES, DUPLICATES, READINGS
 from dedup_service.core.flow import counter_of as flow_counter
+from dedup_service.core.lag_bounds import NO_LAG_MS, LagBounds, bounds_of, joined
 from dedup_service.core.limits import HOLD
 from dedup_service.core.pod_report import Outage
 from dedup_service.core.rebuild_progress import RebuildProgress
@@ -137,8 +138,8 @@ class Telemetry:
     flow: Counter[str] = field(default_factory=Counter)
     """What was finished, by group and kind; see core/flow.py."""
     partitions: dict[str, PartitionFigures] = field(default_factory=dict)
-    elsewhere: dict[str, PartitionFigures] = field(default_factory=dict)
-    """Partitions of other pods, as those last reported them."""
+    elsewhere: LagBounds | None = None
+    """Of the partitions of all pods, as those last reported them; None while nothing is known of any."""
     paused: dict[Dependency, Pause] = field(default_factory=dict)
     """The dependencies that are unavailable."""
     outages: dict[str, Outage] = field(default_factory=dict)
@@ -331,10 +332,11 @@ class Telemetry:
 
     def lag_spread_ms(self, now_ms: int) -> int:
         """How far the slowest partition of all pods is behind the fastest one. Copies of a reading are that much further
-        apart in processing time than the window allows for."""
-        everywhere = {**self.elsewhere, **self.partitions}
-        lags = [lag_ms(figures, now_ms) for figures in everywhere.values() if figures.enqueued_ms]
-        return max(lags) - min(lags) if lags else 0
+        apart in processing time than the window allows for. What the pods reported is seconds old: for so long, the spread
+        may be larger than it is, but never smaller."""
+        own = bounds_of(lags_since_ms(figures) for figures in self.partitions.values() if figures.enqueued_ms)
+        everywhere = joined(own, self.elsewhere)
+        return 0 if everywhere is None else everywhere.spread_ms(now_ms)
 
     def worker_failed(self, partition_id: str, error: Exception) -> None:
         """Logs the traceback of each kind once, because a defect that every event triggers must not fill the disk."""
@@ -352,12 +354,16 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def lags_since_ms(figures: PartitionFigures) -> int:
+    """The moment since which the time is the partition's lag; NO_LAG_MS once everything that was enqueued is finished."""
+    behind_ms = figures.enqueued_ms if figures.enqueued_ms < figures.last_enqueued_ms else NO_LAG_MS
+    return min(behind_ms, figures.stalled_since_ms or NO_LAG_MS)
+
+
 def lag_ms(figures: PartitionFigures, now_ms: int) -> int:
     """0 once everything that was enqueued is finished. Where nothing is known, because the hub can't be read, it is the time
     since then."""
-    stalled_ms = now_ms - figures.stalled_since_ms if figures.stalled_since_ms else 0
-    behind_ms = now_ms - figures.enqueued_ms if figures.enqueued_ms < figures.last_enqueued_ms else 0
-    return max(0, behind_ms, stalled_ms)
+    return max(0, now_ms - lags_since_ms(figures))
 
 
 def lag_seconds(figures: PartitionFigures, now_ms: int) -> float:

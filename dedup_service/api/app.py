@@ -14,9 +14,10 @@ from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi_swagger import patch_fastapi
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 
 from dedup_service import __version__
+from dedup_service.api import pieces
 from dedup_service.api.routes import create_router
 from dedup_service.api.views import Health
 from dedup_service.errors import UnavailableError
@@ -82,7 +83,7 @@ def create_app(
     @app.get("/metrics", response_class=Response, responses={200: {"content": {CONTENT_TYPE_LATEST: {}}}})
     async def metrics() -> Response:
         """Prometheus."""
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+        return await pieces.metrics(registry)
 
     for path, (name, media_type) in DASHBOARD.items():
         app.add_api_route(path, _page(name, media_type), include_in_schema=False)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from itertools import starmap
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, HTTPException, Query
+from fastapi import APIRouter, HTTPException, Query, Response
 
 from dedup_service import __version__
-from dedup_service.api import places
+from dedup_service.api import pieces, places
 from dedup_service.api.keys import KeyView
 from dedup_service.api.views import (
     ConflictView,
@@ -35,7 +36,7 @@ from dedup_service.api.views import (
     memory_view,
 )
 from dedup_service.core.accounting import Gap, SourceHistory
-from dedup_service.core.flow import merged, rate_over, steps_of
+from dedup_service.core.flow import rate_over, steps_of
 from dedup_service.core.groups import Group
 from dedup_service.core.overview import ReplicaState
 from dedup_service.core.rebuild_progress import progress_of_all
@@ -88,7 +89,7 @@ def create_router(fleet: Fleet) -> APIRouter:
             now_ms=overview.now_ms,
             mode="/".join(dict.fromkeys(group.mode for group in groups)),
             totals=Totals.of(await fleet.totals()),
-            rate=RateView.of(rate_over(merged(flow.by_group.values()), flow.now_ms)),
+            rate=RateView.of(rate_over(flow.by_group.values(), flow.now_ms)),
             pods=[PodView.of(pod) for pod in pods],
             paused={name: problem for pod in pods for name, problem in pod.report.paused.items()},
             rebuild=RebuildView.of(progress_of_all(pod.report.rebuild for pod in pods)),
@@ -96,21 +97,23 @@ def create_router(fleet: Fleet) -> APIRouter:
             figures_since_ms=overview.figures_since_ms,
         )
 
-    @router.get("/groups")
-    async def get_groups() -> list[GroupView]:
+    @router.get("/groups", response_model=list[GroupView])
+    async def get_groups() -> Response:
         """How much redundancy each group has left."""
         counted(None)
         overview, flow = await fleet.overview(), await fleet.flow()
-        return [GroupView.of(item, rate_over(flow.by_group[item.group.name], flow.now_ms)) for item in overview.groups]
+        return await pieces.array(
+            GroupView.of(item, rate_over([flow.by_group[item.group.name]], flow.now_ms)) for item in overview.groups
+        )
 
-    @router.get("/replicas", responses=UNKNOWN_GROUP)
+    @router.get("/replicas", response_model=list[ReplicaView], responses=UNKNOWN_GROUP)
     async def get_replicas(
         group: GroupName = None, state: Annotated[ReplicaState | None, Query(description="Only these.")] = None
-    ) -> list[ReplicaView]:
+    ) -> Response:
         """Which replicas send, what share of the readings they deliver, how often first, and how far behind."""
         names = {item.name for item in counted(group)}
         replicas = [r for item in (await fleet.overview()).groups if item.group.name in names for r in item.replicas]
-        return [ReplicaView.of(replica) for replica in replicas if state in (None, replica.state)]
+        return await pieces.array(ReplicaView.of(replica) for replica in replicas if state in (None, replica.state))
 
     @router.get("/sources", responses=UNKNOWN_GROUP)
     async def get_sources(
@@ -132,7 +135,8 @@ def create_router(fleet: Fleet) -> APIRouter:
         for name in dict.fromkeys(name for name, _ in page[:limit]):
             names = await fleet.replica_names(name)
             overviews = await fleet.source_overviews(name, [seen for of, seen in page[:limit] if of == name])
-            views += [SourceView.of(name, overview, names) for overview in overviews]
+            made = (SourceView.of(name, overview, names) for overview in overviews)
+            views += [view async for view in pieces.paused(made)]
         together = [TogetherView.of(item.name, await fleet.counted_together(item.name)) for item in groups]
         return SourcesPage(items=views, next=following, counted_together=[item for item in together if item.copies])
 
@@ -166,8 +170,9 @@ def create_router(fleet: Fleet) -> APIRouter:
     @router.get("/conflicts", responses=UNKNOWN_GROUP)
     async def get_conflicts(group: GroupName = None, limit: Limit = 100) -> list[ConflictView]:
         """Recent copies whose content differs from the winner's, newest first: examples; /v1/groups has the number."""
-        names = {item.name: await fleet.replica_names(item.name) for item in chosen(group)}
-        examples = [example for example in await fleet.examples(CONFLICT) if example["group"] in names][:limit]
+        groups = {item.name for item in chosen(group)}
+        examples = [example for example in await fleet.examples(CONFLICT) if example["group"] in groups][:limit]
+        names = {name: await fleet.replica_names(name) for name in {example["group"] for example in examples}}
         return [conflict_view(example, names[example["group"]]) for example in examples]
 
     @router.get("/dead-letters", responses=UNKNOWN_GROUP)
@@ -206,19 +211,30 @@ def create_router(fleet: Fleet) -> APIRouter:
         page, following = paged(entries, newest_first, limit, after)
         return Page(items=[EntryView.of(entry) for entry in page], next=following)
 
-    @router.get("/flow", responses=UNKNOWN_GROUP)
-    async def get_flow(group: GroupName = None) -> dict[str, list[StepView]]:
+    @router.get("/flow", response_model=dict[str, list[StepView]], responses=UNKNOWN_GROUP)
+    async def get_flow(group: GroupName = None) -> Response:
         """What was finished in the last hour, or since the first copy, for each group: in at most 181 steps, of 2 s at first
         and of 20 s at last. Counted by when it was finished, and without the last second of a pod that was killed;
         /v1/history counts exactly, by when it was enqueued."""
         names = [item.name for item in chosen(group)]
         flow = await fleet.flow()
-        return {name: [StepView.of(step) for step in steps_of(flow.by_group[name], flow.now_ms)] for name in names}
 
-    @router.get("/history", responses=UNKNOWN_GROUP)
-    async def get_history(group: GroupName = None) -> dict[str, list[MinuteView]]:
+        async def of_groups() -> AsyncIterator[tuple[str, Iterable[StepView]]]:
+            for name in names:
+                yield name, map(StepView.of, steps_of(flow.by_group[name], flow.now_ms))
+
+        return await pieces.arrays(of_groups())
+
+    @router.get("/history", response_model=dict[str, list[MinuteView]], responses=UNKNOWN_GROUP)
+    async def get_history(group: GroupName = None) -> Response:
         """The last hour, minute by minute, for each group."""
-        return {item.name: [MinuteView.of(*minute) for minute in await fleet.history(item.name)] for item in counted(group)}
+        names = [item.name for item in counted(group)]
+
+        async def of_groups() -> AsyncIterator[tuple[str, Iterable[MinuteView]]]:
+            for name in names:
+                yield name, starmap(MinuteView.of, await fleet.history(name))
+
+        return await pieces.arrays(of_groups())
 
     return router
 

@@ -81,7 +81,7 @@ def total(all_counts: Iterable[Counts]) -> Counter[str]:
     result: Counter[str] = Counter()
     for counts in all_counts:
         for name, number in counts.items():
-            result[name] += number
+            result[name] = result.get(name, 0) + number
     return result
 
 

@@ -11,7 +11,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
+
+import msgspec
 
 from dedup_service.core.accounting import MINUTE_MS, Counts
 
@@ -23,13 +26,15 @@ MAX_STEPS = 180
 STEPS_MS = (2_000, 4_000, 10_000, 20_000)
 """The longest makes MAX_STEPS of an hour, or one more, since steps begin at multiples of their length."""
 COPIES, READINGS, DUPLICATES = "c", "r", "d"
+KNOWN_FIELDS = 256
 
 _FIELD = re.compile(r"([0-9]{1,2})([crd])")
 """Anybody may have written other fields into Redis."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sums:
+class Sums(msgspec.Struct, frozen=True, gc=False):
+    """There may be hundreds of thousands in memory; the garbage collector, which holds the loop, need not look at them."""
+
     copies: int = 0
     readings: int = 0
     """Those that were first of their reading."""
@@ -58,28 +63,29 @@ def slots_of(minute: int, counts: Counts) -> dict[int, Sums]:
     """The slots of a minute, which is numbered since the epoch. `counts`: by number of the slot in its minute, and kind."""
     found: dict[int, Counter[str]] = {}
     for name, number in counts.items():
-        field = _FIELD.fullmatch(name)
-        if field is not None and number > 0 and int(field[1]) < MINUTE_MS // SLOT_MS:
-            found.setdefault(minute * MINUTE_MS + int(field[1]) * SLOT_MS, Counter())[field[2]] = number
+        field = _slot_and_kind(name)
+        if field is not None and number > 0:
+            found.setdefault(minute * MINUTE_MS + field[0] * SLOT_MS, Counter())[field[1]] = number
     return {at: Sums(kinds[COPIES], kinds[READINGS], kinds[DUPLICATES]) for at, kinds in found.items()}
 
 
-def merged(groups: Iterable[Slots]) -> dict[int, Sums]:
-    result: dict[int, Sums] = {}
-    for slots in groups:
-        for at, sums in slots.items():
-            result[at] = result.get(at, Sums()) + sums
-    return result
+@lru_cache(KNOWN_FIELDS)
+def _slot_and_kind(name: str) -> tuple[int, str] | None:
+    field = _FIELD.fullmatch(name)
+    return (int(field[1]), field[2]) if field is not None and int(field[1]) < MINUTE_MS // SLOT_MS else None
 
 
-def rate_over(slots: Slots, now_ms: int) -> Step | None:
-    """What was finished in the last seconds. Where the first copy of all came within these, the time begins with the slot
-    behind its own, of which only a part may have passed when it came. None until there is such a slot."""
+def rate_over(groups: Iterable[Slots], now_ms: int) -> Step | None:
+    """What was finished in the last seconds, in all of these groups. Where the first copy of all came within these, the time
+    begins with the slot behind its own, of which only a part may have passed when it came. None until there is such a
+    slot."""
     end_ms = now_ms // SLOT_MS * SLOT_MS
-    if not slots:
+    known = [slots for slots in groups if slots]
+    if not known:
         return None
-    start_ms = max(end_ms - RATE_MS, min(slots) + SLOT_MS)
-    return Step(start_ms, end_ms, _between(slots, start_ms, end_ms)) if start_ms < end_ms else None
+    start_ms = max(end_ms - RATE_MS, min(map(min, known)) + SLOT_MS)
+    sums = sum((_between(slots, start_ms, end_ms) for slots in known), Sums())
+    return Step(start_ms, end_ms, sums) if start_ms < end_ms else None
 
 
 def steps_of(slots: Slots, now_ms: int) -> list[Step]:
@@ -94,4 +100,7 @@ def steps_of(slots: Slots, now_ms: int) -> list[Step]:
 
 
 def _between(slots: Slots, start_ms: int, end_ms: int) -> Sums:
-    return sum((slots[at] for at in range(start_ms, end_ms, SLOT_MS) if at in slots), Sums())
+    found = [slots[at] for at in range(start_ms, end_ms, SLOT_MS) if at in slots]
+    return Sums(
+        sum(sums.copies for sums in found), sum(sums.readings for sums in found), sum(sums.duplicates for sums in found)
+    )

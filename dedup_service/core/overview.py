@@ -16,6 +16,7 @@ from dedup_service.core.accounting import (
     ReplicaFigures,
     figures_of_replicas,
     group_figures,
+    group_readings,
     total,
 )
 from dedup_service.core.claims import MAX_REPLICAS, OTHER_REPLICA
@@ -32,6 +33,8 @@ PERIODS = ("1m", "15m", "24h")
 CLOSE_TO_WINDOW, TOO_CLOSE = 0.5, 0.9
 """Shares of the window that the spread of copies takes up. A copy that arrives after the window is published again and no
 longer recognised as a copy, so the warning must come earlier."""
+TOTALS = (*(f"{letter}{number}" for letter in "fdsbxl" for number in range(MAX_REPLICAS)), "g+", "g-")
+"""The counters that say how much there was of what in a group, without those of its histograms, which are most."""
 BYTES_PER_CLAIM = 160
 """Cautious estimate of Redis' memory: 121 were measured with Valkey 9 (tests/contract/test_ledger.py); older servers need
 more."""
@@ -102,14 +105,15 @@ def _complete_periods(now_ms: int, forgot_ms: int | None) -> dict[str, bool]:
 def group_overview(
     group: Group,
     minutes: Sequence[Counts],
-    hours: Sequence[Counts],
+    hours: Counts,
     seen: Sequence[ReplicaSeen],
     now_ms: int,
     forgot_ms: int | None = None,
 ) -> GroupOverview:
-    """`minutes` and `hours` are the counts for `periods`. `forgot_ms`: when Redis last forgot what it had counted."""
+    """`minutes` are the counts for `periods`, and `hours` those of all hours together. `forgot_ms`: when Redis last forgot
+    what it had counted."""
     complete = _complete_periods(now_ms, forgot_ms)
-    counts = {"1m": total(minutes[-2:]), "15m": total(minutes), "24h": total(hours)}
+    counts = {"1m": total(minutes[-2:]), "15m": total(minutes), "24h": hours}
     numbers = [item.number for item in seen]
     of_replicas = {p: figures_of_replicas(counts[p], numbers, complete=complete[p]) for p in PERIODS}
     replicas = [_replica(group, item, {p: of_replicas[p][item.number] for p in PERIODS}, now_ms) for item in seen]
@@ -166,7 +170,7 @@ def window_state(spread_ms: float | None, window_ms: int) -> WindowState:
 
 
 def _rate(minutes: Sequence[Counts]) -> float:
-    full = [group_figures(counts).readings for counts in minutes[:-1]]
+    full = [group_readings(counts) for counts in minutes[:-1]]
     while full and not full[0]:
         full.pop(0)
     return sum(full) / (60 * len(full)) if full else 0.0

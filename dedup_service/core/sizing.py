@@ -139,11 +139,11 @@ def plan(load: PlannedLoad) -> Plan:
 def idle_commands(pods: int, partitions: int, *, groups: int, replicas: int) -> float:
     """Commands in a second that all pods cause on Redis while nothing is sent, with those of scripts, as `make scale` counts
     them. Twice a second each pod renews its leases, which looks at those of all partitions; it reports once, and makes or
-    reads the overview every 3 s."""
+    reads the overview and the roll call every 3 s."""
     renewals = 2 * pods * (11 + partitions + 1) + 2 * 2 * partitions
     reports, pings = (6 + replicas) * pods, pods
-    reading = pods / 3 * (2 + 3)
-    making = min(1 / OVERVIEW_SECONDS, pods / 3) * (OVERVIEW_COMMANDS_OF_GROUP * groups + 4)
+    reading = pods / 3 * (3 + 3) + 2 / 3
+    making = min(1 / OVERVIEW_SECONDS, pods / 3) * (OVERVIEW_COMMANDS_OF_GROUP * groups + 4 + 2)
     return renewals + reports + pings + reading + making
 
 

@@ -16,13 +16,14 @@ from dedup_service.core.accounting import (
     Counts,
     GroupFigures,
     SourceHistory,
+    figures_of_replicas,
     group_figures,
-    replica_figures,
 )
 from dedup_service.core.claims import OTHER_REPLICA
 from dedup_service.core.flow import Slots
 from dedup_service.core.groups import Group
 from dedup_service.core.overview import (
+    TOTALS,
     day_start_ms,
     figures_since_ms,
     group_overview,
@@ -32,8 +33,10 @@ from dedup_service.core.overview import (
 )
 from dedup_service.core.timeline import Timeline
 from dedup_service.core.unknown_formats import by_group
+from dedup_service.observability import roll_call, shared_overview
 from dedup_service.observability.flow import FlowReader
-from dedup_service.observability.shared_overview import Overview, OverviewShare
+from dedup_service.observability.roll_call import RollCall, roll_call_of
+from dedup_service.observability.shared_overview import Overview
 from dedup_service.observability.single_flight import SingleFlight
 from dedup_service.ports import (
     Ledger,
@@ -117,7 +120,7 @@ class Fleet:
 
     async def _look(self) -> Overview:
         started = self.monotonic()
-        self._overview = await OverviewShare(self.board).current(self.groups, self._make)
+        self._overview = await shared_overview.share_of(self.board, self.groups).current(lambda _: self._make())
         self._overview_at = started
         return self._overview
 
@@ -125,17 +128,11 @@ class Fleet:
         now_ms = await self.ledger.now_ms()
         minutes, hours = periods(now_ms)
         forgot_ms = await self.ledger.forgot_ms()
-        groups = [
-            group_overview(
-                group,
-                await self.ledger.minutes(group.name, minutes),
-                await self.ledger.hours(group.name, hours),
-                await self.ledger.replicas(group.name),
-                now_ms,
-                forgot_ms,
-            )
-            for group in self.groups
-        ]
+        groups = []
+        for group in self.groups:
+            by_minute, by_hour = await self.ledger.minutes(group.name, minutes), await self.ledger.hours(group.name, hours)
+            replicas = await self.ledger.replicas(group.name)
+            groups.append(group_overview(group, by_minute, by_hour, replicas, now_ms, forgot_ms))
         since_ms = figures_since_ms(day_start_ms(now_ms), forgot_ms)
         return Overview(now_ms, groups, await self.board.memory(), projected_bytes(groups), since_ms)
 
@@ -151,7 +148,7 @@ class Fleet:
     async def _history(self, group: str) -> list[tuple[int, Counts, bool]]:
         last = await self.ledger.now_ms() // MINUTE_MS
         numbers = list(range(last - HISTORY_MINUTES, last))
-        minutes = await self.ledger.minutes(group, numbers)
+        minutes = await self.ledger.minutes(group, numbers, TOTALS)
         starts_ms, forgot_ms = [number * MINUTE_MS for number in numbers], await self.ledger.forgot_ms()
         return [(at, counts, is_complete(at, forgot_ms)) for at, counts in zip(starts_ms, minutes, strict=True)]
 
@@ -246,6 +243,13 @@ class Fleet:
     async def pods(self) -> list[PodStatus]:
         return await self._flights.run("pods", self.board.pods)
 
+    async def roll_call(self) -> RollCall:
+        """What this pod needs to know of all others."""
+        return await roll_call.share_of(self.board).current(self._call_roll)
+
+    async def _call_roll(self, before: RollCall | None) -> RollCall:
+        return roll_call_of(await self.pods(), self.partitions_of(), before)
+
     async def modes(self) -> dict[str, str]:
         """By group, the mode in which pods run now, such as `observe`, or `drop/observe` where they differ. Whoever asks may
         be configured otherwise."""
@@ -275,5 +279,5 @@ def next_name(name: str) -> str:
 
 def coverage_by_replica(counts: Counts, names: dict[int, str], *, complete: bool = True) -> dict[str, float | None]:
     """The share of one source's readings that each replica delivered; None where it is not known."""
-    found = {name: replica_figures(counts, number).coverage or 0.0 for number, name in names.items()}
-    return {name: coverage if complete else None for name, coverage in found.items()}
+    figures = figures_of_replicas(counts, names)
+    return {name: (figures[number].coverage or 0.0) if complete else None for number, name in names.items()}

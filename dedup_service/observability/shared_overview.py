@@ -1,24 +1,23 @@
-"""The overview is made by one pod, and read by all: what it costs Redis does not grow with the number of pods."""
+"""The overview as one pod shares it with all others."""
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import zlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
 from dedup_service.core.accounting import GroupFigures
 from dedup_service.core.groups import Group
 from dedup_service.core.overview import GroupOverview, GroupState, ReplicaOverview, WindowState
+from dedup_service.observability.sharing import Share
 from dedup_service.ports import PodBoard, RedisMemory
 
 FORMAT = 1
 """Pods of different versions share nothing with each other unless they write the same."""
-FRESH_MS, TURN_MS, KEEP_MS = 1_000, 5_000, 10_000
-WAIT_SECONDS = 0.1
 COMPRESSION = 1
 MAX_BYTES = 64 * 1024 * 1024
 """Anybody may have written something into Redis that unpacks to more than the memory holds."""
@@ -58,25 +57,8 @@ class _Overview(msgspec.Struct, frozen=True, array_like=True):
 _decoder = msgspec.msgpack.Decoder(_Overview)
 
 
-@dataclass(frozen=True, slots=True)
-class OverviewShare:
-    board: PodBoard
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-
-    async def current(self, groups: Sequence[Group], make: Callable[[], Awaitable[Overview]]) -> Overview:
-        """The one that a pod made a moment ago, or a new one, which this pod makes if nobody else does. Raises
-        UnavailableError."""
-        name = name_of(groups)
-        while True:
-            found = await self.board.shared(name, FRESH_MS, TURN_MS)
-            if found.is_mine_to_make:
-                overview = await make()
-                await self.board.share(name, encode(overview), KEEP_MS)
-                return overview
-            known = decode(found.content, groups)
-            if known is not None:
-                return known
-            await self.sleep(WAIT_SECONDS)
+def share_of(board: PodBoard, groups: Sequence[Group]) -> Share[Overview]:
+    return Share(board, name_of(groups), encode, partial(decode, groups=groups))
 
 
 def name_of(groups: Sequence[Group]) -> str:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from dedup_service import __version__
 from dedup_service.core.pod_report import Outage, PodReport
 from dedup_service.errors import UnavailableError
 from dedup_service.observability.fleet import Fleet
-from dedup_service.observability.owners import figures_in
 from dedup_service.observability.shared_overview import Overview
 from dedup_service.observability.timeline import TimelineKeeper
-from dedup_service.ports import PodBoard, PodStatus
+from dedup_service.ports import PodBoard
 from dedup_service.telemetry import Telemetry, wall_clock_ms
 
 INTERVAL_SECONDS = 1.0
@@ -61,9 +60,7 @@ class Status:
             try:
                 await self.tell()
                 if turn % OVERVIEW_EVERY == 0:
-                    pods = await self.fleet.pods()
-                    self.hear(pods)
-                    await self.look(pods)
+                    await self.look()
                 turn += 1
             except UnavailableError as error:  # the work itself notices and logs it, too
                 self.telemetry.failed(error.dependency)
@@ -71,21 +68,22 @@ class Status:
                 self.telemetry.worker_failed("status", error)
             await asyncio.sleep(INTERVAL_SECONDS)
 
-    def hear(self, pods: Sequence[PodStatus]) -> None:
-        """Learns how far the other pods are: the spread of lag is that of all partitions (R11)."""
-        for pod in pods:
-            if pod.pod != self.pod_id:
-                self.telemetry.elsewhere |= figures_in(pod.report)
-
-    async def look(self, pods: Sequence[PodStatus]) -> None:
-        overview = None
-        if self.fleet.groups and self.fleet.is_counting:
-            overview = await self.fleet.overview()
-            self._overview, self._seen_at = overview, self.monotonic()
-            spreads = [group.figures["24h"].spread_p999_ms for group in overview.groups]
-            self.spread_ms = max((spread for spread in spreads if spread is not None), default=self.spread_ms)
+    async def look(self) -> None:
+        """At all pods and, where anything is counted, at all groups."""
+        roll_call = await self.fleet.roll_call()
+        self.telemetry.elsewhere = roll_call.lags or self.telemetry.elsewhere
+        overview = await self._overview_of_all()
         if self.fleet.groups:  # a pod that still waits for what it needs has joined nothing
-            await self.timeline.look(overview, pods)
+            await self.timeline.look(overview, roll_call.first)
+
+    async def _overview_of_all(self) -> Overview | None:
+        if not (self.fleet.groups and self.fleet.is_counting):
+            return None
+        overview = await self.fleet.overview()
+        self._overview, self._seen_at = overview, self.monotonic()
+        spreads = [group.figures["24h"].spread_p999_ms for group in overview.groups]
+        self.spread_ms = max((spread for spread in spreads if spread is not None), default=self.spread_ms)
+        return overview
 
     async def tell(self) -> None:
         """Reports counters as increments. A report whose reply was lost is repeated unchanged, and then counts once."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from dedup_service.core.timeline import GOOD, Entry, Sight, Subject, Timeline, ending_of, observed
 from dedup_service.observability.fleet import Fleet
 from dedup_service.observability.shared_overview import Overview
 from dedup_service.observability.sight import View, sight_of
-from dedup_service.ports import PodStatus, StoredTimeline, TimelineStore
+from dedup_service.ports import StoredTimeline, TimelineStore
 from dedup_service.telemetry import LOG_INTERVAL_SECONDS, log
 
 LOST_MS = 10_000
@@ -31,15 +31,16 @@ class TimelineKeeper:
     def __post_init__(self) -> None:
         self._log = ChangeLog(self.monotonic)
 
-    async def look(self, overview: Overview | None, pods: Sequence[PodStatus]) -> None:
-        """Only the first pod by name writes, which spares the others the work; if two do, the store lets one of them."""
-        if not pods or pods[0].pod != self.pod_id:
+    async def look(self, overview: Overview | None, first: str | None) -> None:
+        """Only the first pod by name looks and writes, which spares the others the work, and Redis their reading of all
+        reports; if two do, the store lets one of them."""
+        if first != self.pod_id:
             self._known = None
             self._absent_since.clear()
             return
         now_ms = overview.now_ms if overview is not None else await self.fleet.ledger.now_ms()
         stored, timeline = await self._load()
-        view = View(now_ms, pods, self.fleet.partitions_of(), overview)
+        view = View(now_ms, await self.fleet.pods(), self.fleet.partitions_of(), overview)
         await self._write(stored, timeline, sight_of(view, self._lost(timeline, view)))
 
     async def leave(self) -> None:

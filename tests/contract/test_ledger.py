@@ -15,13 +15,13 @@ from dedup_service.adapters.redis.ledger import RedisLedger
 from dedup_service.adapters.redis.marked import Generations
 from dedup_service.adapters.redis.markers import RedisMarkers
 from dedup_service.adapters.redis.unreadable import log_unreadable, read, text
-from dedup_service.core.accounting import Counts, distances, group_figures, offsets, replica_figures, total
+from dedup_service.core.accounting import Counts, distances, group_figures, offsets, replica_figures
 from dedup_service.core.claim_requests import ClaimRequest, in_calls
 from dedup_service.core.claims import NO_CONTENT, key_digest, key_digests, restored_claims
 from dedup_service.core.events import Origin, Reading
 from dedup_service.core.extract import content_hash
 from dedup_service.core.markers import ReadBack, RestoredEvent
-from dedup_service.core.overview import BYTES_PER_CLAIM
+from dedup_service.core.overview import BYTES_PER_CLAIM, TOTALS
 from dedup_service.core.source_report import source_report
 from dedup_service.core.times import rfc3339
 from dedup_service.ports import ClaimStore, Ledger, Markers
@@ -73,8 +73,8 @@ class Bench:
 
     async def counts(self, group: str = GROUP) -> dict[str, int]:
         hour = self.now_ms // 3_600_000
-        hours = await self.ledger.hours(group, range(hour - 24, hour + 1))
-        return {name: number for name, number in total(hours).items() if number}
+        counts = await self.ledger.hours(group, range(hour - 24, hour + 1))
+        return {name: number for name, number in counts.items() if number}
 
 
 @pytest.fixture(params=["memory", "redis", "cluster"])
@@ -321,8 +321,11 @@ async def test_redis_counts_as_the_model_does(
     hours = range(now_ms // 3_600_000 - 31, now_ms // 3_600_000 + 1)
     minutes = range(now_ms // 60_000 - 80, now_ms // 60_000 + 1)
     for group in ("g", "h"):
-        assert _tidy(await ledger.hours(group, hours)) == _tidy(await model.ledger.hours(group, hours))
-        assert _tidy(await ledger.minutes(group, minutes)) == _tidy(await model.ledger.minutes(group, minutes))
+        for counted in (hours, *([hour] for hour in hours)):
+            assert _tidy([await ledger.hours(group, counted)]) == _tidy([await model.ledger.hours(group, counted)])
+        for names in (None, TOTALS):
+            of_minutes = _tidy(await ledger.minutes(group, minutes, names))
+            assert of_minutes == _tidy(await model.ledger.minutes(group, minutes, names))
         for name in ("urn:0", "urn:1", "urn:2"):
             counts = _tidy([await ledger.source_counts(group, name, hours)])
             assert counts == _tidy([await model.ledger.source_counts(group, name, hours)])

@@ -253,11 +253,12 @@ class MemoryLedger:
     async def now_ms(self) -> int:
         return self.claims.clock.now_ms()
 
-    async def minutes(self, group: str, numbers: Sequence[int]) -> list[Counts]:
-        return [dict(self.counts.get(("minute", group, number), {})) for number in numbers]
+    async def minutes(self, group: str, numbers: Sequence[int], names: Sequence[str] | None = None) -> list[Counts]:
+        found: list[Counts] = [self.counts.get(("minute", group, number), {}) for number in numbers]
+        return [{name: n for name, n in counts.items() if names is None or name in names} for counts in found]
 
-    async def hours(self, group: str, numbers: Sequence[int]) -> list[Counts]:
-        return [dict(self.counts.get(("hour", group, number), {})) for number in numbers]
+    async def hours(self, group: str, numbers: Sequence[int]) -> Counts:
+        return total(self.counts.get(("hour", group, number), {}) for number in numbers)
 
     async def replicas(self, group: str) -> list[ReplicaSeen]:
         names = sorted((number, name) for (of, name), number in self.claims.numbers.items() if of == group)

@@ -92,7 +92,7 @@ class Plant:
     async def report(self) -> None:
         """The pod reports, and looks at the whole deployment."""
         await self.status.tell()
-        await self.status.look(await self.fleet.pods())
+        await self.status.look()
 
     async def run(self, minutes: int = 5) -> None:
         """Readings of `minutes` minutes from three edges, of which the third dies halfway; then a conflict and examples."""
@@ -104,7 +104,7 @@ class Plant:
                 await self.deliver(replica, str(n), f"urn:press-{n % 5}", sequence=n // 5 if n % 50 else None)
             await self.status.tell()
             if n % OVERVIEW_EVERY == 0:
-                await self.status.look(await self.fleet.pods())
+                await self.status.look()
             self.clock.ms += 1000
         await self.deliver(0, "7", HOSTILE)
         await self.deliver(1, "7", HOSTILE, content=b"other")

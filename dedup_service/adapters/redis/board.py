@@ -31,6 +31,8 @@ from dedup_service.telemetry import CONFLICT, DEAD_LETTER
 
 LIVE_MS = 5_000
 KEEP_MS = 3_600_000
+SWEEP_MS = 60_000
+"""How often silent pods are dropped, by whoever reports then."""
 MAX_EXAMPLES = 200
 CONSTANTS = {
     "HOUR_MS": HOUR_MS,
@@ -38,6 +40,7 @@ CONSTANTS = {
     "MINUTE_MS": MINUTE_MS,
     "SLOT_MS": SLOT_MS,
     "KEEP_FLOW_SECONDS": (KEEP_FLOW_MINUTES + 2) * 60,
+    "SWEEP_MS": SWEEP_MS,
 }
 _EXAMPLES: dict[str, Callable[[bytes], Any]] = {
     CONFLICT: msgspec.json.Decoder(ConflictExample).decode,
@@ -70,7 +73,7 @@ class RedisPodBoard:
         flow: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         pairs = [item for added in (increments, recognised, flow) for pair in added.items() for item in pair]
-        keys = [(self._prefix + name).encode() for name in ("pods", "flushed", "totals", "recognised", "flow")]
+        keys = [(self._prefix + name).encode() for name in ("pods", "flushed", "totals", "recognised", "flow", "swept")]
         arguments = [pod_id, number, pod_report.encode(report), KEEP_MS, len(increments), len(recognised), *pairs]
         report_all(self._report, await self._tell(keys, arguments))
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, cast
 
 import msgspec
@@ -23,16 +24,20 @@ from dedup_service.adapters.redis.unreadable import (
     report_all,
     text,
 )
-from dedup_service.core.accounting import SOURCE_SECONDS, Counts, Gap, SourceHistory, total
+from dedup_service.core.accounting import KNOWN_LAGS, SOURCE_SECONDS, Counts, Gap, SourceHistory, total
 from dedup_service.core.claims import HOME, OTHER_NAME, OTHER_REPLICA, claim_shards, key_digest, shard_of, unpack
 from dedup_service.core.overview import ReplicaSeen
 from dedup_service.ports import SourceSeen, StoredClaim
 
 PAGE = 1_000
 """Names that are read at once."""
+HASHES_AT_ONCE = 4
+"""A group's counts of an hour may be some thousand; between two answers the loop is left to others."""
 NO_NUMBER = -1
 NOT_COUNTS = (b"c", b"t")
 """Begin the fields of a source's hash that hold contents and times of its last readings, for the script."""
+_known_name = lru_cache(KNOWN_LAGS)(text)
+"""Counters have the same names in all groups and hours."""
 _decode_times = msgspec.msgpack.Decoder(tuple[float, float]).decode
 
 
@@ -73,11 +78,11 @@ class RedisLedger:
     async def now_ms(self) -> int:
         return await time_ms(self._client, self._home)
 
-    async def minutes(self, group: str, numbers: Sequence[int]) -> list[Counts]:
-        return await self._summed([f"minute:{group}:{number}" for number in numbers])
+    async def minutes(self, group: str, numbers: Sequence[int], names: Sequence[str] | None = None) -> list[Counts]:
+        return await self._summed([f"minute:{group}:{number}" for number in numbers], names)
 
-    async def hours(self, group: str, numbers: Sequence[int]) -> list[Counts]:
-        return await self._summed([f"hour:{group}:{number}" for number in numbers])
+    async def hours(self, group: str, numbers: Sequence[int]) -> Counts:
+        return await self._total([f"hour:{group}:{number}" for number in numbers])
 
     async def source_counts(self, group: str, source: str, hours: Sequence[int]) -> Counts:
         return (await self.counts_of(group, [source], hours))[0]
@@ -162,7 +167,7 @@ class RedisLedger:
         return {source: history for source, history in histories.items() if history is not None}
 
     async def counted_together(self, group: str, hours: Sequence[int]) -> Counts:
-        return total(await self._summed([f"beyond:{group}:{hour}" for hour in hours]))
+        return await self._total([f"beyond:{group}:{hour}" for hour in hours])
 
     async def _named(self, index: str, group: str, start: str, size: int) -> AsyncIterator[list[tuple[bytes, str]]]:
         """The names in an index of all shards, each with its shard's prefix, in order and page by page."""
@@ -219,21 +224,48 @@ class RedisLedger:
         answer = cast("Awaitable[Any]", method(key, *arguments, **options))
         return await read(self._client, self._report, key, answer, default)
 
-    async def _summed(self, names: list[str]) -> list[Counts]:
-        """For each name, the counts of all shards together."""
-        by_shard = await all_of([self._hashes([f"{prefix}:{name}" for name in names]) for prefix in self._prefixes])
-        return [total(counts) for counts in zip(*by_shard, strict=True)]
+    async def _total(self, hashes: Sequence[str]) -> Counts:
+        """The counts of all hashes and shards together."""
+        found: Counts = {}
+        async for part in self._in_parts(hashes, None):
+            found = total([found, *part])
+        return found
 
-    async def _hashes(self, keys: list[str]) -> list[Counts]:
+    async def _summed(self, hashes: Sequence[str], names: Sequence[str] | None = None) -> list[Counts]:
+        """For each hash, the counts of all shards together; `names`: only these of them."""
+        return [counts async for part in self._in_parts(hashes, names) for counts in part]
+
+    async def _in_parts(self, hashes: Sequence[str], names: Sequence[str] | None) -> AsyncIterator[list[Counts]]:
+        for place in range(0, len(hashes), HASHES_AT_ONCE):
+            part = hashes[place : place + HASHES_AT_ONCE]
+            by_shard = await all_of([self._hashes([f"{p}:{name}" for name in part], names) for p in self._prefixes])
+            yield [counts[0] if len(counts) == 1 else total(counts) for counts in zip(*by_shard, strict=True)]
+
+    async def _hashes(self, keys: list[str], names: Sequence[str] | None) -> list[Counts]:
         """Takes one round trip. All keys must be of one shard."""
         pipeline = self._client.pipeline(transaction=False)
         for key in keys:
-            pipeline.hgetall(key)
-        hashes: list[dict[bytes, bytes]] = await read_each(self._client, self._report, keys, pipeline, {})
+            if names is None:
+                pipeline.hgetall(key)
+            else:
+                pipeline.hmget(key, names)
+        answers: list[Any] = await read_each(self._client, self._report, keys, pipeline, {})
         return [
-            {text(name): number_of(self._report, key, n) for name, n in fields.items() if name[:1] not in NOT_COUNTS}
-            for key, fields in zip(keys, hashes, strict=True)
+            self._counts(key, answer if names is None else _named(names, answer))
+            for key, answer in zip(keys, answers, strict=True)
         ]
+
+    def _counts(self, key: str, fields: Mapping[bytes, bytes]) -> Counts:
+        try:
+            return {_known_name(name): int(n) for name, n in fields.items() if name[:1] not in NOT_COUNTS}
+        except ValueError:  # one of them is not of ours
+            found = {text(name): n for name, n in fields.items() if name[:1] not in NOT_COUNTS}
+            return {name: number_of(self._report, key, n) for name, n in found.items()}
+
+
+def _named(names: Sequence[str], values: Sequence[bytes | None]) -> dict[bytes, bytes]:
+    """An answer of HMGET as one of HGETALL; without values where the key was unreadable."""
+    return {name.encode(): value for name, value in zip(names, values, strict=False) if value is not None}
 
 
 def _history(packed: bytes) -> SourceHistory:

@@ -13,7 +13,6 @@ from dedup_service.core.flow import (
     Slots,
     Step,
     Sums,
-    merged,
     rate_over,
     slots_of,
     steps_of,
@@ -33,7 +32,7 @@ def per_second(step: Step | None) -> float:
 
 
 def test_a_rate_is_that_of_the_last_ten_seconds_and_says_which() -> None:
-    step = rate_over(steady(60), START_MS + 60_700)
+    step = rate_over([steady(60)], START_MS + 60_700)
     assert step is not None
     assert (step.start_ms, step.end_ms) == (START_MS + 50_000, START_MS + 60_000)
     assert per_second(step) == 65
@@ -44,24 +43,24 @@ def test_a_rate_is_that_of_the_last_ten_seconds_and_says_which() -> None:
 def test_the_first_seconds_have_the_rate_of_the_later_ones(seconds: int, first: int) -> None:
     """However much of the first slot had passed when the first copy came."""
     slots = {**steady(seconds // 2 * 2), START_MS: Sums(3 * first, first, 2 * first)}
-    assert per_second(rate_over(slots, START_MS + seconds * 1000)) == 65
+    assert per_second(rate_over([slots], START_MS + seconds * 1000)) == 65
 
 
 def test_the_slot_that_lasts_counts_only_when_it_is_over() -> None:
     slots = {**steady(20), START_MS + 20_000: Sums(3, 1, 2)}
-    assert per_second(rate_over(slots, START_MS + 21_900)) == 65
+    assert per_second(rate_over([slots], START_MS + 21_900)) == 65
     assert steps_of(slots, START_MS + 21_900)[-1].end_ms == START_MS + 20_000
 
 
 def test_seconds_without_readings_count_once_there_were_some() -> None:
-    assert per_second(rate_over(steady(20), START_MS + 25_000)) == 65 * 6 / 10
-    assert per_second(rate_over(steady(20), START_MS + 60_000)) == 0
+    assert per_second(rate_over([steady(20)], START_MS + 25_000)) == 65 * 6 / 10
+    assert per_second(rate_over([steady(20)], START_MS + 60_000)) == 0
 
 
 def test_there_is_no_rate_before_anything_came() -> None:
-    assert rate_over({}, START_MS) is None
-    assert rate_over(steady(2), START_MS + 1_900) is None
-    assert rate_over(steady(2), START_MS + 2_500) is None
+    assert rate_over([{}], START_MS) is None
+    assert rate_over([steady(2)], START_MS + 1_900) is None
+    assert rate_over([steady(2)], START_MS + 2_500) is None
     assert steps_of({}, START_MS) == []
 
 
@@ -81,7 +80,11 @@ def test_a_curve_has_points_from_the_first_seconds() -> None:
 
 
 def test_groups_add_up() -> None:
-    assert merged([{0: Sums(3, 1, 2), 2000: Sums(1, 1, 0)}, {0: Sums(2, 1, 1)}]) == {0: Sums(5, 2, 3), 2000: Sums(1, 1, 0)}
+    """From the first copy of any of them on."""
+    late = steady(4, START_MS + 20_000)
+    step = rate_over([steady(24), {}, late], START_MS + 24_000)
+    assert step == Step(START_MS + 14_000, START_MS + 24_000, Sums(7 * 390, 7 * 130, 7 * 260))
+    assert rate_over([late, steady(24)], START_MS + 24_000) == step
 
 
 def test_what_others_have_written_is_left_out() -> None:

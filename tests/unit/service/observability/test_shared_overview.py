@@ -10,7 +10,8 @@ import pytest
 
 from dedup_service.errors import UnavailableError
 from dedup_service.observability.fleet import Fleet
-from dedup_service.observability.shared_overview import TURN_MS, decode, encode, name_of
+from dedup_service.observability.shared_overview import decode, encode, name_of
+from dedup_service.observability.sharing import TURN_MS
 from tests.doubles.board import MemoryPodBoard
 from tests.doubles.memory import MemoryClaims, MemoryClock
 from tests.doubles.timeline import MemoryTimelineStore

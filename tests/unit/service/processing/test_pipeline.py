@@ -569,7 +569,7 @@ async def test_a_group_that_observes_publishes_nothing_and_counts_everything() -
     await world.pipeline(partition="1").process([world.at(single("1", device="edge-2"), 0, "1")])
     assert world.clean.events == []
     hour = world.clock.now_ms() // 3_600_000
-    (counts,) = await world.claims.ledger.hours("g", [hour])
+    counts = await world.claims.ledger.hours("g", [hour])
     assert (counts["f0"], counts["d1"], counts["r1"], counts["r2"]) == (2, 1, 1, 1)
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from dedup_service.core.lag_bounds import NO_LAG_MS, LagBounds
 from dedup_service.core.property_types import Timestamp
-from dedup_service.telemetry import Count, PartitionFigures
+from dedup_service.telemetry import Count
 from tests.support.pipelines import WINDOW_MS, World
 from tests.support.readings import batch_of, element, single
 
@@ -60,8 +61,7 @@ async def test_a_repetition_keeps_its_claim_for_the_spread_of_lag_too() -> None:
     pipeline = world.pipeline()
     await pipeline.process([world.at(single(), 0)])
     now_ms = world.clock.now_ms()
-    world.telemetry.elsewhere["1"] = PartitionFigures(enqueued_ms=now_ms - 5 * WINDOW_MS, last_enqueued_ms=now_ms)
-    world.telemetry.elsewhere["2"] = PartitionFigures(enqueued_ms=now_ms, last_enqueued_ms=now_ms)
+    world.telemetry.elsewhere = LagBounds(now_ms - 5 * WINDOW_MS, NO_LAG_MS)
     await pipeline.process([world.at(single(), 1)])
     ((_, expiry_ms),) = world.claims.stored.values()
     assert expiry_ms - now_ms == 6 * WINDOW_MS

@@ -1,0 +1,40 @@
+"""What one pod makes for all, through Redis: what it costs does not grow with the number of pods."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from dedup_service.ports import PodBoard
+
+T = TypeVar("T")
+
+FRESH_MS, TURN_MS, KEEP_MS = 1_000, 5_000, 10_000
+WAIT_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Share(Generic[T]):
+    board: PodBoard
+    name: str
+    """Of what is shared. Pods that would make something else need another name."""
+    encode: Callable[[T], bytes]
+    decode: Callable[[bytes | None], T | None]
+    """None for what is nothing of that kind: anybody may have written it into Redis."""
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+    async def current(self, make: Callable[[T | None], Awaitable[T]]) -> T:
+        """The one that a pod made a moment ago, or a new one, which this pod makes if nobody else does. `make` gets the one
+        before, where that is still kept. Raises UnavailableError."""
+        while True:
+            found = await self.board.shared(self.name, FRESH_MS, TURN_MS)
+            known = self.decode(found.content)
+            if found.is_mine_to_make:
+                made = await make(known)
+                await self.board.share(self.name, self.encode(made), KEEP_MS)
+                return made
+            if known is not None:
+                return known
+            await self.sleep(WAIT_SECONDS)

@@ -12,19 +12,25 @@ ENV PYTHONUNBUFFERED=1 \
     PIP_NO_CACHE_DIR=1 \
     PATH=/opt/venv/bin:$PATH
 
+# The service's codec is compiled here (setup.py). The compiler reaches no image, and has no version of its own: it is that of
+# the distribution, whose release the base image names.
 FROM base AS package
+# hadolint ignore=DL3008
+RUN apt-get update && \
+    apt-get install --yes --no-install-recommends gcc libc6-dev && \
+    rm -rf /var/lib/apt/lists/*
 COPY requirements/build.txt /src/requirements.txt
 RUN python -m venv /opt/venv && \
     pip install --require-hashes --only-binary :all: -r /src/requirements.txt
-COPY pyproject.toml README.md LICENSE /src/
+COPY pyproject.toml setup.py README.md LICENSE /src/
 COPY dedup_service /src/dedup_service
 COPY edge_sender /src/edge_sender
 COPY sandbox /src/sandbox
 COPY wire /src/wire
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels /src
 
-# Every dependency is installed by its hash and as a wheel, so no compiler is needed. Bytecode is compiled here, because a
-# running container writes nothing.
+# Everything is installed as a wheel, and every dependency by its hash, so no compiler is needed. Bytecode is compiled here,
+# because a running container writes nothing.
 FROM base AS install-service
 COPY requirements/service.txt /src/requirements.txt
 RUN python -m venv /opt/venv && \

@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+NATIVE := dedup_service/adapters/eventhubs/below_sdk/native.c
 
 # What a target takes from the command line, as in `make demo SECONDS=30`.
 SECONDS ?=
@@ -30,7 +31,7 @@ help: ## list the targets
 		printf 'make %-9s %s\n' "$$target" "$$text"; \
 	done
 
-$(STAMP): requirements/dev.txt pyproject.toml
+$(STAMP): requirements/dev.txt pyproject.toml setup.py $(NATIVE)
 	@echo "Installing what this needs into $(VENV); the first time, that takes some minutes."
 	@$(PYTHON) -m venv $(VENV)
 	@export PIP_CERT="$$($(BIN)/python tools/authorities.py)" PIP_DISABLE_PIP_VERSION_CHECK=1 && \

@@ -19,6 +19,7 @@ from dedup_service.adapters.checkpoints.blobs import SdkCheckpoints, create_cont
 from dedup_service.adapters.checkpoints.observing import SUFFIX as OBSERVING
 from dedup_service.adapters.checkpoints.observing import ObservingCheckpoints
 from dedup_service.adapters.checkpoints.sqlite import SqliteCheckpoints
+from dedup_service.adapters.eventhubs.below_sdk.native import CODEC
 from dedup_service.adapters.eventhubs.input import RETRY_INTERVAL_SECONDS, EventHubInput
 from dedup_service.adapters.eventhubs.publisher import EventHubPublisher
 from dedup_service.adapters.eventhubs.routed import RoutedPublisher, RoutedTail
@@ -101,6 +102,7 @@ def build(settings: Settings, telemetry: Telemetry) -> Service:
         timeline=RedisTimelineStore(redis, namespace=namespace, report=telemetry.unreadable),
         check_claims=partial(_check_redis, redis, config),
         extractor=CloudEventsExtractor(settings.max_decompressed_bytes),
+        codec="native" if CODEC.is_native else "python",
         close=azure.close,
     )
     return Service(config, ports, f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}")

@@ -59,6 +59,8 @@ class ServicePorts:
     timeline: TimelineStore
     check_claims: Callable[[], Awaitable[None]]
     extractor: Extractor
+    codec: str
+    """What decodes and encodes events, for the log."""
     close: Callable[[], Awaitable[None]]
     """Closes what the ports share, after they are closed."""
 
@@ -102,7 +104,13 @@ class Service:
         try:
             self._consumers = await self._connect()
             if self._consumers:
-                log.info("started", version=__version__, pod=self._pod_id, http_port=self.http_port, **summary(self._config))
+                about = {
+                    "version": __version__,
+                    "pod": self._pod_id,
+                    "codec": self._ports.codec,
+                    "http_port": self.http_port,
+                }
+                log.info("started", **about, **summary(self._config))
                 self._warn()
                 background.append(asyncio.create_task(self._warn_of_retention()))
             await self._consume()

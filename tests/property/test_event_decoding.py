@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -16,7 +17,8 @@ from hypothesis import strategies as st
 
 from dedup_service.adapters.eventhubs.below_sdk import decoding
 from dedup_service.adapters.eventhubs.below_sdk.amqp_types import make_decoding_total
-from dedup_service.adapters.eventhubs.below_sdk.decoding import agrees_with_the_sdk, decode
+from dedup_service.adapters.eventhubs.below_sdk.decoding import agrees_with_the_sdk
+from dedup_service.adapters.eventhubs.below_sdk.native import PYTHON
 from dedup_service.adapters.eventhubs.below_sdk.values import NotDecodableError
 from dedup_service.adapters.eventhubs.input import to_input_event
 from dedup_service.core.events import InputEvent
@@ -32,6 +34,10 @@ from sandbox.amqp.messages import (
     properties_section,
     section,
 )
+from tests.support.native import native_codec
+
+Decode = Callable[[str, bytes, int, int], InputEvent]
+in_both_ways = pytest.mark.parametrize("decode", [PYTHON.decode, native_codec().decode], ids=["python", "native"])
 
 TEXTS = st.text(max_size=300)
 NAMES = st.text(min_size=1, max_size=300)
@@ -96,16 +102,18 @@ def without_properties(event: InputEvent) -> InputEvent:
     return msgspec.structs.replace(event, application_properties=dict.fromkeys(event.application_properties))
 
 
+@in_both_ways
 @given(payload=messages(), before=st.binary(max_size=20), behind=st.binary(max_size=20))
-def test_the_delivered_event_is_the_same(payload: bytes, before: bytes, behind: bytes) -> None:
+def test_the_delivered_event_is_the_same(decode: Decode, payload: bytes, before: bytes, behind: bytes) -> None:
     data = before + payload + behind
     event = decode("3", data, len(before), len(before) + len(payload))
     assert without_properties(event) == without_properties(by_the_sdk(payload))
     assert event == msgspec.structs.replace(received(payload), annotations=event.annotations)
 
 
-@given(TIMESTAMPS | TEXTS | st.integers(0, 2**40) | st.binary())
-def test_a_creation_time_is_a_timestamp_or_none(value: Any) -> None:
+@in_both_ways
+@given(value=TIMESTAMPS | TEXTS | st.integers(0, 2**40) | st.binary())
+def test_a_creation_time_is_a_timestamp_or_none(decode: Decode, value: Any) -> None:
     payload = annotated(HUB, properties_section(message_id="m", creation_time=value) + data_section(b"x"))
     expected = OwnTimestamp(value) if type(value) is Timestamp else None
     for event in (decode("3", payload, 0, len(payload)), received(payload)):
@@ -113,8 +121,9 @@ def test_a_creation_time_is_a_timestamp_or_none(value: Any) -> None:
         assert type(event.creation_time) is type(expected)
 
 
+@in_both_ways
 @given(payload=messages(), cut=st.integers(1, 300))
-def test_a_truncated_message_is_left_to_the_sdk_unless_it_is_whole_again(payload: bytes, cut: int) -> None:
+def test_a_truncated_message_is_left_to_the_sdk_unless_it_is_whole_again(decode: Decode, payload: bytes, cut: int) -> None:
     """It is whole again after a cut between two data sections, for instance."""
     rest = payload[: max(0, len(payload) - cut)]
     try:
@@ -124,16 +133,18 @@ def test_a_truncated_message_is_left_to_the_sdk_unless_it_is_whole_again(payload
     assert without_properties(event) == without_properties(by_the_sdk(rest))
 
 
+@in_both_ways
 @given(data=st.binary(max_size=200))
-def test_nonsense_is_left_to_the_sdk(data: bytes) -> None:
+def test_nonsense_is_left_to_the_sdk(decode: Decode, data: bytes) -> None:
     with pytest.raises(NotDecodableError):
         decode("3", data, 0, len(data))
 
 
+@in_both_ways
 @pytest.mark.parametrize(
     "odd", [described(HEADER, [encode(True)]), section(DELIVERY_ANNOTATIONS, {Symbol("a"): 1})], ids=["header", "delivery"]
 )
-def test_sections_that_are_not_in_every_event_are_passed_over(odd: bytes) -> None:
+def test_sections_that_are_not_in_every_event_are_passed_over(decode: Decode, odd: bytes) -> None:
     properties = section(APPLICATION_PROPERTIES, {"t": Timestamp(5)})
     payload = odd + annotated(HUB, properties + data_section(b"x")) + section(FOOTER, {Symbol("f"): 1})
     event = decode("3", payload, 0, len(payload))
@@ -141,14 +152,16 @@ def test_sections_that_are_not_in_every_event_are_passed_over(odd: bytes) -> Non
     assert type(event.application_properties["t"]) is OwnTimestamp
 
 
+@in_both_ways
 @pytest.mark.parametrize("value", ["text", 5, [1, "a"], {"a": 1}])
-def test_a_body_that_is_not_data_is_delivered_as_it_is_encoded(value: Any) -> None:
+def test_a_body_that_is_not_data_is_delivered_as_it_is_encoded(decode: Decode, value: Any) -> None:
     encoded = encode(value)
     payload = annotated(HUB, b"\x00\x53\x77" + encoded)
     for event in (decode("3", payload, 0, len(payload)), received(payload)):
         assert (event.body, event.body_is_binary) == (encoded, False)
 
 
+@in_both_ways
 @pytest.mark.parametrize(
     "malformed",
     [
@@ -159,7 +172,7 @@ def test_a_body_that_is_not_data_is_delivered_as_it_is_encoded(value: Any) -> No
     ],
     ids=["a list for data", "null for data", "an unknown type", "a name that is not text"],
 )
-def test_an_event_that_can_not_be_decoded_is_delivered_with_its_bytes(malformed: bytes) -> None:
+def test_an_event_that_can_not_be_decoded_is_delivered_with_its_bytes(decode: Decode, malformed: bytes) -> None:
     payload = annotated(HUB, malformed)
     with pytest.raises(NotDecodableError):
         decode("3", payload, 0, len(payload))
@@ -168,7 +181,8 @@ def test_an_event_that_can_not_be_decoded_is_delivered_with_its_bytes(malformed:
     assert not event.application_properties
 
 
-def test_names_that_a_sender_makes_up_do_not_fill_the_memory() -> None:
+@in_both_ways
+def test_names_that_a_sender_makes_up_do_not_fill_the_memory(decode: Decode) -> None:
     for number in range(3):
         made_up: dict[Any, Any] = {str(uuid.UUID(int=number * 10_000 + n)): n for n in range(900)}
         payload = annotated(HUB, section(APPLICATION_PROPERTIES, made_up) + data_section(b"x"))
@@ -184,7 +198,8 @@ def test_own_decoding_is_used_with_this_sdk_and_not_with_one_that_is_built_diffe
     assert not agrees_with_the_sdk(to_input_event)
 
 
-def test_an_event_that_nests_too_deeply_is_left_to_the_sdk_and_gets_through() -> None:
+@in_both_ways
+def test_an_event_that_nests_too_deeply_is_left_to_the_sdk_and_gets_through(decode: Decode) -> None:
     nested = b"\x40"
     for _ in range(4000):
         nested = b"\xd0" + (len(nested) + 4).to_bytes(4, "big") + b"\x00\x00\x00\x01" + nested

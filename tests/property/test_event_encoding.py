@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,13 +17,17 @@ from dedup_service.adapters.eventhubs.below_sdk.encoding import (
     DATA,
     add_encoded,
     agrees_with_the_sdk,
-    encode,
 )
+from dedup_service.adapters.eventhubs.below_sdk.native import PYTHON
 from dedup_service.adapters.eventhubs.publisher import EventHubPublisher, to_event_data
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.errors import UNSUPPORTED_PROPERTY, Dependency, DependencyKind, UndeliverableError
+from tests.support.native import native_codec
 
 CLEAN_HUB = Dependency(DependencyKind.CLEAN_HUB)
+
+Encode = Callable[[OutgoingEvent], bytes]
+in_both_ways = pytest.mark.parametrize("encode", [PYTHON.encode, native_codec().encode], ids=["python", "native"])
 
 LIMIT = 1024 * 1024
 TEXTS = st.text(max_size=300)
@@ -53,8 +58,9 @@ def decoded(batch: EventDataBatch) -> Any:
     return decode_payload(memoryview(bytes(message[DATA][0])))
 
 
+@in_both_ways
 @given(event=EVENTS)
-def test_the_event_that_arrives_is_the_same(event: OutgoingEvent) -> None:
+def test_the_event_that_arrives_is_the_same(encode: Encode, event: OutgoingEvent) -> None:
     ours, theirs = EventDataBatch(max_size_in_bytes=LIMIT), by_the_sdk(event)
     assert add_encoded(ours, encode(event))
     mine, its = decoded(ours), decoded(theirs)
@@ -64,8 +70,9 @@ def test_the_event_that_arrives_is_the_same(event: OutgoingEvent) -> None:
     assert len(ours) == len(theirs) == 1
 
 
+@in_both_ways
 @given(event=EVENTS, room=st.integers(-20, 20))
-def test_a_batch_never_holds_more_than_it_may(event: OutgoingEvent, room: int) -> None:
+def test_a_batch_never_holds_more_than_it_may(encode: Encode, event: OutgoingEvent, room: int) -> None:
     payload = encode(event)
     full = EventDataBatch(max_size_in_bytes=LIMIT)
     assert add_encoded(full, payload)
@@ -76,8 +83,9 @@ def test_a_batch_never_holds_more_than_it_may(event: OutgoingEvent, room: int) -
     assert len(batch) == (room >= 0)
 
 
+@in_both_ways
 @pytest.mark.parametrize("value", [2**64, -(2**63) - 1, object(), "\ud800", [1], {"TYPE": "LONG", "VALUE": 1}])
-def test_a_value_that_has_no_encoding_is_refused_by_name_and_type(value: Any) -> None:
+def test_a_value_that_has_no_encoding_is_refused_by_name_and_type(encode: Encode, value: Any) -> None:
     event = OutgoingEvent(b"", None, None, None, None, {"fine": 1, "odd": value}, 1)
     with pytest.raises(UndeliverableError, match="unsupported-property: application property 'odd' has the AMQP type"):
         encode(event)

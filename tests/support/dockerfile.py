@@ -16,6 +16,8 @@ BASE = "base"
 VENV = "/opt/venv"
 ACCOUNTS = "groupadd"
 """Marks the step that creates the user, which is skipped because a folder has no users."""
+SYSTEM_PACKAGES = "apt-get"
+"""Marks a step that would change this machine. The compiler is that of this machine, if it has one."""
 
 
 @dataclass
@@ -65,7 +67,7 @@ class Image:
             elif instruction == "COPY":
                 *sources, destination = rest.split()
                 self._copy(sources, self.inside(destination))
-            elif instruction == "RUN" and ACCOUNTS not in rest:
+            elif instruction == "RUN" and ACCOUNTS not in rest and SYSTEM_PACKAGES not in rest:
                 self._run(rest)
             elif instruction == "ENV":
                 self.environment |= dict(pair.split("=", 1) for pair in rest.split())

@@ -15,7 +15,8 @@ from azure.eventhub.exceptions import AuthenticationError, EventDataSendError
 
 from dedup_service.adapters.azure_errors import close_quietly, problem, unavailable
 from dedup_service.adapters.eventhubs.below_sdk.amqp_types import encodable
-from dedup_service.adapters.eventhubs.below_sdk.encoding import add_encoded, agrees_with_the_sdk, encode
+from dedup_service.adapters.eventhubs.below_sdk.encoding import add_encoded, agrees_with_the_sdk
+from dedup_service.adapters.eventhubs.below_sdk.native import CODEC
 from dedup_service.adapters.eventhubs.below_sdk.opening import open_sender, open_without_asking
 from dedup_service.adapters.eventhubs.below_sdk.writing import writing_until
 from dedup_service.core.outgoing import OutgoingEvent
@@ -172,7 +173,7 @@ class EventHubPublisher:
     def _add(self, batch: EventDataBatch, event: OutgoingEvent) -> bool:
         """Returns False when the event does not fit."""
         if self._encodes_itself:
-            return add_encoded(batch, encode(event))
+            return add_encoded(batch, CODEC.encode(event))
         data = to_event_data(event)
         try:
             batch.add(data)

@@ -23,7 +23,7 @@ from azure.eventhub._pyamqp.performatives import TransferFrame
 from azure.eventhub.aio import EventHubConsumerClient
 from azure.eventhub.aio._transport._pyamqp_transport_async import PyamqpTransportAsync
 
-from dedup_service.adapters.eventhubs.below_sdk.decoding import decode
+from dedup_service.adapters.eventhubs.below_sdk.native import CODEC
 from dedup_service.adapters.eventhubs.below_sdk.values import NotDecodableError
 from dedup_service.core.events import InputEvent
 
@@ -293,7 +293,7 @@ def _payload_of_transfer(data: bytes, at: int, handle: int) -> tuple[int, bool] 
 
 def _event(partition_id: str, data: bytes, at: int, end: int, convert: ToInputEvent) -> InputEvent:
     try:
-        return decode(partition_id, data, at, end)
+        return CODEC.decode(partition_id, data, at, end)
     except NotDecodableError:
         message = _receiver_async.decode_payload(memoryview(data)[at:end])  # type: ignore[attr-defined]  # see make_decoding_total
         return convert(partition_id, EventData._from_message(message))

@@ -16,6 +16,7 @@ from azure.eventhub.exceptions import AuthenticationError, EventDataSendError
 from dedup_service.adapters.azure_errors import close_quietly, problem, unavailable
 from dedup_service.adapters.eventhubs.below_sdk.amqp_types import encodable
 from dedup_service.adapters.eventhubs.below_sdk.encoding import add_encoded, agrees_with_the_sdk, encode
+from dedup_service.adapters.eventhubs.below_sdk.opening import open_sender
 from dedup_service.adapters.eventhubs.below_sdk.writing import writing_until
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.errors import PROCESSING_FAILED, TOO_LARGE, Dependency, UnavailableError, UndeliverableError
@@ -85,7 +86,7 @@ class EventHubPublisher:
 
     async def _open(self, partition_id: str) -> None:
         async with self._locks.setdefault(partition_id, asyncio.Lock()), unavailable(self._dependency):
-            await open_link(self._client(partition_id), partition_id)
+            await open_sender(self._client(partition_id), partition_id)
 
     async def ends(self) -> dict[str, int]:
         client = self._client(METADATA)
@@ -133,7 +134,7 @@ class EventHubPublisher:
     async def _new_batch(self, client: EventHubProducerClient, partition_id: str) -> EventDataBatch:
         try:
             async with unavailable(self._dependency):
-                await open_link(client, partition_id)
+                await open_sender(client, partition_id)
                 return await client.create_batch(partition_id=partition_id)
         except UnavailableError:
             self._forget(partition_id)
@@ -188,18 +189,6 @@ class EventHubPublisher:
 
     async def close(self) -> None:
         await asyncio.gather(*self._closing, *(close_quietly(client) for client in self._clients.values()))
-
-
-async def open_link(client: EventHubProducerClient, partition_id: str) -> None:
-    """Connects before the send, whose short time-out is for the send alone: a connection that takes longer than that would
-    otherwise restart indefinitely. The SDK has no public way to do it; if its internals change, this does nothing."""
-    start = getattr(client, "_start_producer", None)
-    if start is None:
-        return
-    await start(partition_id, None)
-    opening = getattr(client._producers.get(partition_id), "_open", None)
-    if opening is not None:
-        await opening()
 
 
 def to_event_data(event: OutgoingEvent) -> EventData:

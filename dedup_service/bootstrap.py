@@ -44,6 +44,7 @@ from dedup_service.config.settings import HUB_EXAMPLE, PREFIX, Settings, example
 from dedup_service.config.urls import SQLITE_SCHEME
 from dedup_service.core.clean_retention import short_retentions
 from dedup_service.core.extract import CloudEventsExtractor
+from dedup_service.core.groups import written_partitions
 from dedup_service.core.retention import Retention
 from dedup_service.errors import ConfigurationError, Dependency, DependencyKind, UnavailableError
 from dedup_service.observability.fleet import Fleet
@@ -282,9 +283,9 @@ async def retention_warnings(settings: Settings) -> list[str]:
     clean = RoutedPublisher({o.name: _clean(o, settings, azure) for o in config.outputs})
     tail = RoutedTail({o.name: _tail(o, settings, azure) for o in config.outputs})
     try:
-        partitions = await clean.partition_ids()
-        ages_ms = await ages_of_oldest(tail, partitions, SystemClock())
-        return [str(short) for short in short_retentions(ages_ms, config.groups(partitions))]
+        groups = config.groups(await clean.partition_ids())
+        ages_ms = await ages_of_oldest(tail, written_partitions(groups), SystemClock())
+        return [str(short) for short in short_retentions(ages_ms, groups)]
     finally:
         await asyncio.gather(clean.close(), tail.close(), return_exceptions=True)
         await azure.close()

@@ -16,7 +16,7 @@ from dedup_service.config.config import Config
 from dedup_service.config.settings import PREFIX, example
 from dedup_service.config.summary import summary
 from dedup_service.core.clean_retention import short_retentions
-from dedup_service.core.groups import Groups
+from dedup_service.core.groups import Groups, written_partitions
 from dedup_service.core.incarnations import Incarnations
 from dedup_service.core.leases import NewestSample
 from dedup_service.core.markers import Memory
@@ -145,9 +145,8 @@ class Service:
         tail, groups = self._ports.shared.tail, self._fleet.groups
         if tail is None or self._settings.on_redis_loss != "rebuild":
             return
-        partitions = sorted({partition for group in groups for partition in group.output.partition_ids})
         try:
-            ages_ms = await ages_of_oldest(tail, partitions, self._ports.shared.clock)
+            ages_ms = await ages_of_oldest(tail, written_partitions(groups), self._ports.shared.clock)
         except UnavailableError as error:  # the rebuild itself would say so again
             self._telemetry.failed(error.dependency)
             log.info("clean_retention_unknown", problem=str(error))
@@ -230,7 +229,7 @@ class Service:
         clean = await self._partition_ids("output_connection_string", shared.clean)
         dead_letters = await self._partition_ids("dead_letter_connection_string", shared.dead_letters)
         if shared.clean is not None:  # before this pod takes partitions from working pods
-            await asyncio.gather(shared.clean.open(clean), self._try_tail())
+            await asyncio.gather(shared.clean.open(written_partitions(self._config.groups(clean))), self._try_tail())
         if self._stop.is_set():
             return []
         return self._make_consumers(clean, dead_letters)

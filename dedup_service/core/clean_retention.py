@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from dedup_service.core.groups import OBSERVE, Group
 
+ASKED = 4
+"""How many partitions of a hub each pod asks about at its start, chosen at random: other pods choose other ones."""
 LOOKED_AT = 3
 """How many partitions of a hub are looked at: all have one retention."""
 CLEARLY = 0.9
@@ -46,10 +48,15 @@ class ShortRetention:
 def partitions_to_look_at(kept: Mapping[str, int]) -> list[str]:
     """`kept`: how many events there are, by clean partition of which some have expired. Where few events come, the oldest
     may be far younger than the retention, so those are chosen that have most."""
-    by_output: dict[str, list[str]] = defaultdict(list)
-    for partition_id in sorted((name for name, count in kept.items() if count > 0), key=lambda name: -kept[name]):
-        by_output[_output_of(partition_id)].append(partition_id)
-    return [partition_id for partitions in by_output.values() for partition_id in partitions[:LOOKED_AT]]
+    most_first = sorted((name for name, count in kept.items() if count > 0), key=lambda name: -kept[name])
+    return [partition_id for partitions in by_output(most_first).values() for partition_id in partitions[:LOOKED_AT]]
+
+
+def by_output(partition_ids: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for partition_id in partition_ids:
+        found[_output_of(partition_id)].append(partition_id)
+    return found
 
 
 def short_retentions(ages_ms: Mapping[str, int], groups: Iterable[Group]) -> list[ShortRetention]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -83,6 +83,11 @@ class Groups:
         """R9: a device may only send its group's sources."""
         pattern = self._sources[group.name]
         return pattern is None or pattern.fullmatch(source) is not None
+
+
+def written_partitions(groups: Iterable[Group]) -> list[str]:
+    """The clean partitions to which anything is published, which may be a few of all."""
+    return sorted({name for group in groups if group.mode != OBSERVE for name in group.output.written_partitions})
 
 
 def routing_rule(groups: Sequence[Group]) -> str:

@@ -71,6 +71,11 @@ class OutputPolicy:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_partitions", MemoDict(lambda by: output_partition(by, self.partition_ids)))
 
+    @property
+    def written_partitions(self) -> list[str]:
+        """Those to which anything can go."""
+        return [self._partitions[self.group]] if self.partition_by == "group" else self.partition_ids
+
     def partition_of(self, reading: Reading) -> str:
         return self.partitions_of([reading])[0]
 

@@ -45,5 +45,12 @@ class Past:
             self._ask_at = self.clock.monotonic() + ASK_AGAIN_SECONDS
 
     async def _has_clean_events(self) -> bool:
-        states = await asyncio.gather(*map(self.tail.partition_state, self.clean_partitions))
-        return any(state.last_sequence_number >= 0 for state in states)
+        """Every pod asks, so one partition of a hub in use is enough; the others are asked where that one is empty."""
+        partitions = list(self.clean_partitions)
+        for part in (partitions[:1], partitions[1:]):
+            if any(await asyncio.gather(*map(self._holds_events, part))):
+                return True
+        return False
+
+    async def _holds_events(self, partition_id: str) -> bool:
+        return (await self.tail.partition_state(partition_id)).last_sequence_number >= 0

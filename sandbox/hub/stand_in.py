@@ -124,7 +124,7 @@ class StandIn:
         self.mqtt_port = options.mqtt_port
         self.control_port = options.control_port
         self.ca_file: Path | None = None
-        self._broker = Broker(self.namespace, self._endpoint)
+        self.broker = Broker(self.namespace, self._endpoint)
         self._listeners: list[Listener] = []
         self._mqtt = MqttFace(self.namespace, self.enrollments, self.telemetry, options.routes, options.iot_hub_units)
         self._fail_overs = 0
@@ -196,7 +196,7 @@ class StandIn:
     def remove_hub_if_any(self, name: str) -> None:
         hub = self.namespace.hubs.pop(name, None)
         if hub is not None:
-            self._broker.detach_all(hub)
+            self.broker.detach_all(hub)
 
     def create_device(self, path: str) -> None:
         """Make an identity: `device` or `device/module`. One that exists remains as it is."""
@@ -243,7 +243,7 @@ class StandIn:
             await listener.open(self.options.host)
 
     def _disconnect_all(self) -> None:
-        self._broker.disconnect_all()
+        self.broker.disconnect_all()
         self._mqtt.disconnect_all()
 
     async def _listen(self, protocol: Callable[[], asyncio.Protocol], port: int, tls: ssl.SSLContext | None = None) -> int:
@@ -253,13 +253,13 @@ class StandIn:
 
     async def listen_also(self) -> int:
         """Opens one more AMQP port and returns it. By their ports, `Faults.on_late_ack` tells clients apart."""
-        return await self._listen(self._broker.connection, 0)
+        return await self._listen(self.broker.connection, 0)
 
     async def start(self) -> None:
         options, tls = self.options, self._tls()
-        self.amqp_port = await self._listen(self._broker.connection, options.amqp_port)
+        self.amqp_port = await self._listen(self.broker.connection, options.amqp_port)
         if options.amqps_port is not None:
-            self.amqps_port = await self._listen(self._broker.connection, options.amqps_port, tls)
+            self.amqps_port = await self._listen(self.broker.connection, options.amqps_port, tls)
         if options.websocket_port is not None:
             self.websocket_port = await self._listen(self._websocket, options.websocket_port, tls)
         if options.mqtt_port is not None:
@@ -270,7 +270,7 @@ class StandIn:
         self._expiry = asyncio.create_task(self._expire())
 
     def _websocket(self) -> asyncio.Protocol:
-        amqp = dict.fromkeys(("AMQPWSB10", "amqp"), self._broker.connection)
+        amqp = dict.fromkeys(("AMQPWSB10", "amqp"), self.broker.connection)
         return OverWebSocket({**amqp, "mqtt": self._mqtt.connection})
 
     async def stop(self) -> None:
@@ -286,7 +286,7 @@ class StandIn:
         while True:
             await asyncio.sleep(EXPIRE_INTERVAL_SECONDS)
             self.namespace.expire()
-            self._broker.end_expired()
+            self.broker.end_expired()
 
     def _tls(self) -> ssl.SSLContext | None:
         """Its certificate, if any of its ports speaks TLS."""

@@ -19,6 +19,7 @@ from sandbox.hub import sas
 from sandbox.hub.amqp_face.connection import Connection, Link, Session, address
 from sandbox.hub.amqp_face.links import EventsIn, EventsOut, Requests, Responses
 from sandbox.hub.amqp_face.redirect import IOT_HUB, Endpoint, is_iot_hubs, redirect
+from sandbox.hub.amqp_face.traffic import Traffic
 from sandbox.hub.log import BeyondTheEndError, Hub, Partition, Selector
 from sandbox.hub.namespace import LISTEN, SEND, Namespace
 
@@ -44,10 +45,16 @@ class Broker:
         self._iot_hub = iot_hub
         self._receivers: dict[tuple[str, str, str], set[EventsOut]] = {}
         self._connections: set[Connection] = set()
+        self.traffic = Traffic()
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._connections)
 
     def connection(self) -> Connection:
         """The protocol of a new connection."""
-        connection = Connection("sandbox-hub", self._attach, self._connections.discard)
+        connection = Connection("sandbox-hub", self._attach, self._connections.discard, self.traffic)
         self._connections.add(connection)
         return connection
 
@@ -176,6 +183,7 @@ class Broker:
 
     def _manage(self, session: Session, request: Request) -> bytes:
         name = str(request.properties.get("name", ""))
+        self.traffic.questions[name] += 1
         try:
             self._require_management(session, request, name)
             if request.properties.get("operation") != "READ":

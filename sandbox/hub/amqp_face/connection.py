@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from sandbox.amqp import performatives as amqp
 from sandbox.amqp.codec import NULL, AmqpDecodeError, Described
 from sandbox.amqp.performatives import AmqpError, field
+from sandbox.hub.amqp_face.traffic import HEARTBEAT, Traffic
 from sandbox.hub.namespace import Grant
 
 logger = logging.getLogger(__name__)
@@ -141,9 +142,13 @@ def address(fields: list[Any], index: int) -> str | None:
 
 
 class Connection(asyncio.Protocol):
-    def __init__(self, container_id: str, attach: LinkFactory, closed: Callable[[Connection], None]) -> None:
+    def __init__(
+        self, container_id: str, attach: LinkFactory, closed: Callable[[Connection], None], traffic: Traffic
+    ) -> None:
+        """`traffic` is that of all connections."""
         self._container_id = container_id
         self._closed = closed
+        self._traffic = traffic
         self.attach = attach
         self.grants: dict[str, Grant] = {}
         """What tokens put on `$cbs` grant, by their resource."""
@@ -166,6 +171,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self._traffic.connections += 1
         self.local_port = (transport.get_extra_info("sockname") or ("", 0))[1]
         self._last_read = asyncio.get_running_loop().time()
         self._schedule(IDLE_TIMEOUT_SECONDS / 4)
@@ -173,6 +179,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._last_read = asyncio.get_running_loop().time()
         self._buffer += data
+        self._traffic.bytes_in += len(data)
         try:
             self._expect()
         except AmqpError as error:
@@ -248,8 +255,11 @@ class Connection(asyncio.Protocol):
                 raise AmqpError("amqp:connection:framing-error", f"frame type {frame_type} after the handshake")
             if body:
                 self._on_performative(channel, *amqp.parse(body))
+            else:
+                self._traffic.frames_in[HEARTBEAT] += 1
 
     def _on_performative(self, channel: int, code: int, fields: list[Any], payload: bytes) -> None:
+        self._traffic.frame(code)
         if code == amqp.OPEN:
             self._on_open(fields)
         elif code == amqp.CLOSE:
@@ -311,6 +321,7 @@ class Connection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
+            self._traffic.bytes_out += len(data)
 
     def _fail(self, error: AmqpError) -> None:
         logger.info("closing a connection: %s", error)

@@ -67,7 +67,7 @@ async def frozen(stand_in: StandIn, partition: Partition) -> AsyncIterator[subpr
             partition.append(BareMessage({}, data_section(b"x" * EVENT_BYTES)), {}, now_ms())
         partition.notify()
         async with asyncio.timeout(hub.TIMEOUT_SECONDS):
-            while all(connection.writable for connection in stand_in._broker._connections):
+            while all(connection.writable for connection in stand_in.broker._connections):
                 await asyncio.sleep(0.01)
         yield process
     finally:

@@ -206,7 +206,7 @@ async def test_a_client_that_never_reads_does_not_fill_the_memory_or_block_other
         log.append(BareMessage({}, data_section(b"x" * 200_000)), {}, now_ms())
     log.notify()
     async with asyncio.timeout(TIMEOUT_SECONDS):
-        while not (stuck := [c for c in stand_in._broker._connections if not c.writable]):
+        while not (stuck := [c for c in stand_in.broker._connections if not c.writable]):
             await asyncio.sleep(0.01)
     assert stuck[0]._transport is not None
     assert stuck[0]._transport.get_write_buffer_size() < 1_000_000

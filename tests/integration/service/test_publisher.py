@@ -143,3 +143,12 @@ async def test_a_process_that_was_frozen_until_the_time_for_its_send_was_over_wr
     assert caught.value.ambiguous
     assert await publisher.publish("0", [event(b"2")]) == 1
     assert stored(stand_in) == 1
+
+
+async def test_a_partition_costs_one_connection_and_no_question(publisher: EventHubPublisher, stand_in: StandIn) -> None:
+    """By itself, the SDK asks for the names of all partitions first, and opens another link to learn the greatest size."""
+    await publisher.open(["0", "1"])
+    for name in ("0", "1", "2"):
+        assert await publisher.publish(name, [event(b"1")]) == 1
+    traffic = stand_in.broker.traffic
+    assert (traffic.connections, traffic.asked, stand_in.broker.connections) == (3, 0, 3)

@@ -11,8 +11,9 @@ from msgspec.structs import replace
 
 from dedup_service.core.claims import key_digest
 from dedup_service.core.events import MESSAGE_SOURCE, InputEvent
-from dedup_service.core.groups import Group, Groups, routing_rule
+from dedup_service.core.groups import Group, Groups, routing_rule, written_partitions
 from dedup_service.core.input_log import InputLog
+from dedup_service.core.outgoing import OutputPolicy
 from dedup_service.processing.event_work import EventWork
 from tests.support.groups import OUTPUT, admission_of, group_of
 from tests.support.readings import batch_of, element, event, single
@@ -132,3 +133,14 @@ def test_the_routing_rule_changes_with_everything_that_sends_a_reading_elsewhere
     same = rule()
     assert same == rule(content_mode="structured") == routing_rule([group_of(name="ovens"), PRESSES])
     assert len({same, rule(partition_by="group"), rule(partition_ids=["0", "1"]), rule(partition_ids=["other:0"])}) == 4
+
+
+def test_a_group_that_goes_to_one_partition_needs_no_other() -> None:
+    """Pods connect to what is written, at their start, and to nothing else."""
+    names = [str(n) for n in range(8)]
+    by_group = group_of(name="presses", output=OutputPolicy(names, "group", "presses"))
+    by_source = group_of(name="ovens", output=OutputPolicy(["b:0", "b:1"], "source", "ovens"))
+    observed = group_of(name="saws", mode="observe", output=OutputPolicy(["c:0"], "source", "saws"))
+    written = written_partitions([by_group, by_source, observed])
+    assert len(written) == 3
+    assert {"b:0", "b:1"} < set(written)

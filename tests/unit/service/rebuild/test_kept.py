@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from dedup_service.core.clean_retention import ASKED
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.errors import ShutOutError, UnavailableError
-from dedup_service.ports import StartPosition
+from dedup_service.ports import PartitionState, StartPosition
 from dedup_service.rebuild.kept import ages_of_oldest
 from tests.doubles.memory import MemoryClock, MemoryPublisher
 from tests.support.shared import CLEAN_HUB_READING
@@ -75,3 +76,19 @@ async def test_a_hub_that_is_away_is_an_error() -> None:
     with pytest.raises(UnavailableError):
         await ages_of_oldest(hub, ["0"], hub.clock)
     assert reader.closed == 1
+
+
+class CountingHub(MemoryPublisher):
+    asked: int = 0
+
+    async def partition_state(self, partition_id: str) -> PartitionState:
+        CountingHub.asked += 1
+        return await super().partition_state(partition_id)
+
+
+@pytest.mark.parametrize("partitions", [2, 100])
+async def test_each_pod_asks_about_a_few_partitions_of_each_hub(partitions: int) -> None:
+    names = [f"{output}{n}" for output in ("", "ovens:") for n in range(partitions)]
+    hub, CountingHub.asked = CountingHub({name: [] for name in names}, MemoryClock()), 0
+    assert await ages_of_oldest(hub, names, hub.clock) == {}
+    assert CountingHub.asked == 2 * min(ASKED, partitions)

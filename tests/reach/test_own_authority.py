@@ -214,9 +214,9 @@ def build_editable(folder, *_):
 @pytest.fixture
 def checkout(behind_tls: Registry, tmp_path: Path) -> Path:
     """What the Makefile needs to set up an environment, with one small package as the only requirement."""
-    (tmp_path / "tools").mkdir()
     (tmp_path / "requirements").mkdir()
-    for name in ("Makefile", "tools/authorities.py"):
+    for name in ("Makefile", "tools/authorities.py", "setup.py", NATIVE):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     (tmp_path / "requirements/dev.txt").write_text(behind_tls.pip_requirement())
     (tmp_path / "pyproject.toml").write_text(PYPROJECT)

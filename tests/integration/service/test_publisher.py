@@ -13,7 +13,7 @@ from azure.eventhub._pyamqp.aio._connection_async import Connection
 from azure.eventhub.aio import EventHubProducerClient
 
 from dedup_service.adapters.eventhubs import publisher as module
-from dedup_service.adapters.eventhubs.below_sdk.encoding import encode
+from dedup_service.adapters.eventhubs.below_sdk.native import PYTHON
 from dedup_service.adapters.eventhubs.publisher import EventHubPublisher
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.errors import Dependency, DependencyKind, UnavailableError, UndeliverableError
@@ -80,9 +80,9 @@ async def test_only_an_event_that_can_not_be_encoded_is_undeliverable(
     def fails_on_poison(one: OutgoingEvent) -> bytes:
         if one.body == b"poison":
             raise ArithmeticError("a defect")
-        return encode(one)
+        return PYTHON.encode(one)
 
-    monkeypatch.setattr(module, "encode", fails_on_poison)
+    monkeypatch.setattr(module, "CODEC", PYTHON._replace(encode=fails_on_poison))
     events = [event(b"1"), event(b"poison"), event(b"2")]
     assert await publisher.publish("0", events) == 1
     with pytest.raises(UndeliverableError) as caught:

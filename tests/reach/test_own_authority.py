@@ -28,6 +28,7 @@ from tests.support.node_packages import REFERENCE
 from tests.support.registry import NPM_PACKAGE, WHEEL, Registry, registry
 
 ROOT = Path(__file__).parents[2]
+NATIVE = "dedup_service/adapters/eventhubs/below_sdk/native.c"
 TRUST = ("NODE_EXTRA_CA_CERTS", "NODE_OPTIONS", "NODE_USE_SYSTEM_CA", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 

@@ -26,9 +26,9 @@ EDGES = (
 VICTIM = EDGES[1]
 """Killed after one third of the time, restarted after two thirds."""
 
-LINGER_SECONDS = 2.5
-LAST_READINGS_SECONDS = 1.0
-"""Wait after stopping the machines, so that the edges receive the last readings; ten publishing intervals."""
+LINGER_SECONDS = 6.0
+LAST_READINGS_SECONDS = 3.0
+"""Wait after stopping the machines, so that the edges receive the last readings, also on a machine that is busy."""
 
 IDENTITY = "*/vibration=sequence,*=source-time"
 CONSUMER_GROUP = "dedup"

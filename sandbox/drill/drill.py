@@ -105,7 +105,7 @@ class Drill:
         journal = self.folder / "plant.jsonl"
         ports = ["--port", str(free_port()), "--second-port", str(free_port())]
         arguments = ["sandbox", "plant", *ports, "--journal", str(journal), "--machines", str(MACHINES)]
-        wait = ["--wait-for-subscribers", str(len(hosts)), "--linger-seconds", "3"]
+        wait = ["--wait-for-subscribers", str(len(hosts)), "--linger-seconds", str(plan.LINGER_SECONDS)]
         self.plant_child = await self._spawn("plant", [*arguments, *wait])
         self.hub = await self.hub_child.ready_line(START_SECONDS)
         self.plant = await self.plant_child.ready_line(START_SECONDS)

@@ -63,7 +63,7 @@ async def test_the_check_of_one_replica_predicts_whether_the_ids_of_two_agree(tm
     assert max(merged.values()) == 1  # no two readings of a source share an id
     if identity == "source-time":
         assert matched < 0.1
-        assert problems[Problem.NOT_DETERMINISTIC] > 10
+        assert problems[Problem.NOT_DETERMINISTIC] > 0
     else:
         assert matched >= MATCHED_SHARE
         assert not problems

@@ -22,6 +22,8 @@ class RollCall(msgspec.Struct, frozen=True, array_like=True):
     """The first pod by name, which writes the timeline."""
     lags: LagBounds | None
     """Of the partitions of all pods (R11); None while nothing is known of any."""
+    is_complete: bool = False
+    """Whether all partitions that the caller knows are in a report."""
 
 
 _decoder = msgspec.msgpack.Decoder(RollCall)
@@ -35,7 +37,13 @@ def roll_call_of(pods: Sequence[PodStatus], partitions: Collection[str], before:
     reported = bounds_of(lags_since_ms(figures) for _, figures in owners.values() if figures.enqueued_ms)
     is_complete = bool(partitions) and all(name in owners for name in partitions)
     kept = None if is_complete or before is None else before.lags
-    return RollCall(pods[0].pod if pods else None, joined(reported, kept))
+    return RollCall(pods[0].pod if pods else None, joined(reported, kept), is_complete)
+
+
+def bounds_after(known: LagBounds | None, call: RollCall) -> LagBounds | None:
+    """What a pod knows after it has heard the call. An incomplete one may come from a pod that has just started, and from a
+    Redis that has forgotten the call before, so that it must not narrow what this pod knew."""
+    return call.lags or known if call.is_complete else joined(known, call.lags)
 
 
 def share_of(board: PodBoard) -> Share[RollCall]:

@@ -12,6 +12,7 @@ from dedup_service import __version__
 from dedup_service.core.pod_report import Outage, PodReport
 from dedup_service.errors import UnavailableError
 from dedup_service.observability.fleet import Fleet
+from dedup_service.observability.roll_call import bounds_after
 from dedup_service.observability.shared_overview import Overview
 from dedup_service.observability.timeline import TimelineKeeper
 from dedup_service.ports import PodBoard
@@ -71,7 +72,7 @@ class Status:
     async def look(self) -> None:
         """At all pods and, where anything is counted, at all groups."""
         roll_call = await self.fleet.roll_call()
-        self.telemetry.elsewhere = roll_call.lags or self.telemetry.elsewhere
+        self.telemetry.elsewhere = bounds_after(self.telemetry.elsewhere, roll_call)
         overview = await self._overview_of_all()
         if self.fleet.groups:  # a pod that still waits for what it needs has joined nothing
             await self.timeline.look(overview, roll_call.first)

@@ -155,8 +155,8 @@ local function is_listed(source)
   return entry.is_listed
 end
 
--- Where copies of one source are counted whose winners came in the minute that begins at `minute_ms`. Until the end of the call they are summed up by kind;
--- then they go to the hashes of the group's minute and hour, and of the source's hour. A hash is left out when it is too old.
+-- Where copies of one source are counted whose winners came in the minute that begins at `minute_ms`. Until the end of the call they
+-- are summed up by kind; then they go to the hashes of the group's minute and hour, and of the source's hour. A hash is left out when it is too old.
 local function accounts_of(source, minute_ms)
   local by_minute = accounts[source]
   if not by_minute then

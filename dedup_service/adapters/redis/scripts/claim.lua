@@ -2,8 +2,8 @@
 -- core/claims.py has the layout of a claim, in which Lua counts bytes from 1.
 -- KEYS: claim keys. ARGV[1]: the live hub incarnations, 4 bytes each; empty when they are not known. ARGV[2]: MessagePack of the
 -- key prefix, the groups, the sources as [digest, text], and the epochs; empty when nothing is accounted. ARGV[3]: for each event
--- a head of HEAD_BYTES or, where copies are accounted, ACCOUNTED_HEAD_BYTES, followed for each of its readings, in the order of the keys, by the claim that it wants and, where copies
--- are accounted, by a record of RECORD_BYTES; adapters/redis/claim_records.py packs them.
+-- a head of HEAD_BYTES or, where copies are accounted, ACCOUNTED_HEAD_BYTES, followed for each of its readings, in the order of the
+-- keys, by the claim that it wants and, where copies are accounted, by a record of RECORD_BYTES; adapters/redis/claim_records.py packs them.
 -- Returns one text: for each key '0' when it was free and is now claimed, or '1'; then, for each '1', the claim that was found; and
 -- the keys that were unreadable; and the number of calls.
 -- Needs Redis 6 or newer.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dedup_service.core.lag_bounds import NO_LAG_MS, LagBounds, bounds_of, joined
 from dedup_service.core.pod_report import PodReport
 from dedup_service.observability.fleet import Fleet
-from dedup_service.observability.roll_call import NAME, RollCall, roll_call_of
+from dedup_service.observability.roll_call import NAME, RollCall, bounds_after, roll_call_of
 from dedup_service.ports import PodStatus
 from dedup_service.telemetry import PartitionFigures, lag_ms, lags_since_ms
 from tests.doubles.board import MemoryPodBoard
@@ -44,7 +44,7 @@ def test_two_moments_tell_the_spread_of_any_number_of_partitions_at_any_time(
 def test_the_first_pod_and_the_bounds_of_all_partitions_are_told() -> None:
     pods = [pod("a", p0=BEHIND), pod("b", p1=UP_TO_DATE, p2=NEVER_FINISHED)]
     before = RollCall("z", LagBounds(1, NO_LAG_MS))
-    assert roll_call_of(pods, ["p0", "p1", "p2"], before) == RollCall("a", LagBounds(BEHIND[1], NO_LAG_MS))
+    assert roll_call_of(pods, ["p0", "p1", "p2"], before) == RollCall("a", LagBounds(BEHIND[1], NO_LAG_MS), is_complete=True)
 
 
 @pytest.mark.parametrize("partitions", [["p0", "p1"], []], ids=["one is in no report", "none is known yet"])
@@ -65,3 +65,11 @@ async def test_what_others_wrote_as_roll_call_is_left() -> None:
     assert not reading.done()
     del board.contents[NAME]
     assert await reading == RollCall("a", None)
+
+
+def test_only_a_complete_call_narrows_what_a_pod_knows() -> None:
+    known, narrow = LagBounds(1, NO_LAG_MS), LagBounds(NOW_MS - 5, NOW_MS)
+    assert bounds_after(known, RollCall("a", narrow)) == known
+    assert bounds_after(known, RollCall("a", None)) == known
+    assert bounds_after(None, RollCall("a", narrow)) == narrow
+    assert bounds_after(known, RollCall("a", narrow, is_complete=True)) == narrow

@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import os
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from edge_sender import bootstrap
@@ -15,9 +15,11 @@ from edge_sender.commands.text import Say, number_of, shown, time_text
 from edge_sender.commands.trial import Observed, Trial, observe
 from edge_sender.config.opcua import OpcUaConfig
 from edge_sender.config.settings import EdgeSettings, SettingsProblems, read
-from edge_sender.config.sources import SourcesDocument
+from edge_sender.config.sources import SourceConfig, SourcesDocument
 from edge_sender.config.variables import misspelt
 from edge_sender.ports import UplinkError
+from edge_sender.sources.opcua.servers import unlike
+from edge_sender.sources.opcua.source import OpcUaSource
 
 SECONDS = 15.0
 MOST_NOTICES = 10
@@ -81,11 +83,13 @@ async def _connect_uplink(settings: EdgeSettings, say: Say) -> bool:
 
 
 async def _connect_sources(settings: EdgeSettings, sources: SourcesDocument, within: float, say: Say) -> bool:
-    """Also each of redundant servers by itself: those that are not read now must answer as well."""
+    """Also each of redundant servers by itself: those that are not read now must answer as well, under the same name."""
     trials = _trials(settings, sources)
-    for server in _redundant_servers(sources):
-        trials += _trials(settings, SourcesDocument.model_construct(sources=(server,)))
-    return all(await asyncio.gather(*(_connect_source(trial, within, say) for trial in trials)))
+    alone = {trial.name: _trials_of_servers(settings, trial.config) for trial in trials}
+    everything = [*trials, *chain.from_iterable(alone.values())]
+    results = await asyncio.gather(*(_connect_source(trial, within, say) for trial in everything))
+    unlike_ones = [trial for trial in trials if not _are_alike(trial, alone[trial.name], say)]
+    return all(results) and not unlike_ones
 
 
 def _trials(settings: EdgeSettings, sources: SourcesDocument) -> list[Trial]:
@@ -94,10 +98,23 @@ def _trials(settings: EdgeSettings, sources: SourcesDocument) -> list[Trial]:
     return [Trial(config, item, observations) for config, item in zip(sources.sources, items, strict=True)]
 
 
-def _redundant_servers(sources: SourcesDocument) -> Iterator[OpcUaConfig]:
-    for source in sources.sources:
-        if isinstance(source, OpcUaConfig) and source.endpoints:
-            yield from (source.only(number) for number in range(len(source.servers)))
+def _trials_of_servers(settings: EdgeSettings, config: SourceConfig) -> list[Trial]:
+    """One for each of redundant servers, by itself, so that they are no namesakes; none for a source that has none."""
+    if not isinstance(config, OpcUaConfig) or not config.endpoints:
+        return []
+    servers = (config.only(number) for number in range(len(config.servers)))
+    alone = (_trials(settings, SourcesDocument.model_construct(sources=(server,))) for server in servers)
+    return list(chain.from_iterable(alone))
+
+
+def _are_alike(trial: Trial, alone: list[Trial], say: Say) -> bool:
+    """Whether ids depend on which of the servers is read. The source itself may not have heard of all of them in time."""
+    if trial.problem is not None or (isinstance(trial.config, OpcUaConfig) and trial.config.server_uri is not None):
+        return True
+    why = unlike([one.item.source.server for one in alone if isinstance(one.item.source, OpcUaSource)])
+    if why is not None:
+        say(shown(f"source {trial.name}: FAILED: {why}"))
+    return why is None
 
 
 async def _connect_source(trial: Trial, within: float, say: Say) -> bool:

@@ -106,6 +106,7 @@ class Session:
         await self.connection.open()
         await self._redundancy.enter(self.server, self.connection)
         told = await self._inventory.start(receiver)
+        self.server.stated_uri = receiver.addresses.stated_uri
         self._reports.up(told)
         self._reports.serves()
         while True:

@@ -60,9 +60,14 @@ class OpcUaSource:
         return session is not None and session.is_serving and session.connection.is_open
 
     @property
+    def server(self) -> Server:
+        """Which it reads, or tries to."""
+        return self._redundancy.current
+
+    @property
     def place(self) -> str:
-        """The endpoint that it reads, or tries to."""
-        return self._redundancy.current.url
+        """That server's endpoint."""
+        return self.server.url
 
     @property
     def notice(self) -> str | None:

@@ -22,6 +22,7 @@ from edge_sender.config.sources import check_sources
 from edge_sender.counters import SourceTally
 from edge_sender.ports import Source
 from edge_sender.sources.make import make_source
+from edge_sender.sources.opcua import redundancy
 from edge_sender.survey import SurveyError
 from sandbox.hub.stand_in import HubOptions, StandIn
 from sandbox.peers.processes import free_port
@@ -269,7 +270,7 @@ async def test_validate_connects_to_each_of_redundant_servers(monkeypatch: pytes
             both = await command("validate", "--connect", "--seconds", "10")
             away = Plc().endpoint
             sends_nowhere(monkeypatch, hub, pair(one.endpoint, away))
-            half = await command("validate", "--connect", "--seconds", "4")
+            half = await command("validate", "--connect", "--seconds", "8")
     finally:
         await hub.stop()
     assert both.status == 0, both.text
@@ -278,16 +279,21 @@ async def test_validate_connects_to_each_of_redundant_servers(monkeypatch: pytes
     assert "source URI" not in both.text  # one source by itself is no namesake of the whole
     assert half.status == 1
     assert "source presses: connected: 4 variables" in half.lines
-    assert any(line.startswith(f"source presses at {away}: FAILED within 4 s: ") for line in half.lines)
+    assert any(line.startswith(f"source presses at {away}: FAILED within 8 s: ") for line in half.lines)
 
 
-async def test_validate_tells_of_redundant_servers_that_would_give_other_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("look_seconds", [redundancy.LOOK_SECONDS, 0.0], ids=["in-time", "too-late-for-the-source"])
+async def test_validate_tells_of_redundant_servers_that_would_give_other_ids(
+    monkeypatch: pytest.MonkeyPatch, look_seconds: float
+) -> None:
+    """Also where the server that is not read answers so late that the source goes on without having heard of it."""
+    monkeypatch.setattr(redundancy, "LOOK_SECONDS", look_seconds)
     hub = StandIn(HubOptions(amqp_port=0, mqtt_port=None))
     await hub.start()
     try:
         async with plc(machines) as one, plc(machines, uri="urn:test:another") as two:
             sends_nowhere(monkeypatch, hub, pair(one.endpoint, two.endpoint))
-            printed = await command("validate", "--connect", "--seconds", "5")
+            printed = await command("validate", "--connect", "--seconds", "10")
     finally:
         await hub.stop()
     assert printed.status == 1

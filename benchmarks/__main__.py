@@ -31,6 +31,7 @@ from benchmarks.rebuilding import rebuilding
 from benchmarks.results import Section, show_targets
 from benchmarks.stand_in import stand_in
 from benchmarks.throughput import throughput
+from wire.cancellation import keep_cancellations
 
 SECTIONS: dict[str, Callable[[int], Awaitable[Section | list[Section]]]] = {
     "throughput": throughput,
@@ -86,6 +87,7 @@ def report(sections: list[Section], rounds: int, folder: Path, console: Console)
 
 
 def main() -> None:
+    keep_cancellations()
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure the service on this machine.")
     parser.add_argument("--only", nargs="+", choices=list(SECTIONS), default=list(SECTIONS), metavar="NAME")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="rounds of each configuration (default: %(default)s)")

@@ -38,6 +38,7 @@ from dedup_service.observability.fleet import CACHE_SECONDS, Fleet
 from dedup_service.observability.status import INTERVAL_SECONDS, OVERVIEW_EVERY
 from dedup_service.service import PING_SECONDS
 from sandbox.hub.log import now_ms
+from wire.cancellation import keep_cancellations
 
 HOUR = 3600.0
 NAMESPACE = "scale"
@@ -223,6 +224,7 @@ def _section(size: Size, rows: list[Row]) -> Section:
 
 
 def main() -> None:
+    keep_cancellations()
     console = Console(width=130)
     for section in asyncio.run(scale()):
         section.show(console)

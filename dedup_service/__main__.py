@@ -23,6 +23,7 @@ from dedup_service.config.loading import load_offline, load_to_check, load_to_in
 from dedup_service.config.settings import PREFIX, Settings, example
 from dedup_service.errors import ConfigurationError, ShutOutError, UnavailableError
 from dedup_service.telemetry import Telemetry, configure_logging
+from wire.cancellation import keep_cancellations
 
 SHUTDOWN_SECONDS = 20.0
 """After that the process exits as if it were killed, which loses nothing. An orchestrator would kill it after 30 s."""
@@ -192,6 +193,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
+    keep_cancellations()
     arguments = make_parser().parse_args()
     if arguments.command == "plan":
         print(planned(arguments))

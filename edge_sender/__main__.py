@@ -30,6 +30,7 @@ from edge_sender.observability.starting import changed, started
 from edge_sender.ports import Uplink
 from edge_sender.sender import Sender
 from edge_sender.survey import SurveyError
+from wire.cancellation import keep_cancellations
 
 CHECK_SECONDS = 5.0
 PROVEN_SECONDS = 60.0
@@ -161,6 +162,7 @@ def show(arguments: argparse.Namespace) -> int:
 
 
 def main() -> None:
+    keep_cancellations()
     arguments = make_parser().parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for noisy in ("azure", "urllib3"):  # at DEBUG they would also log signatures

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ from edge_sender.peers.beats import Beats
 from edge_sender.peers.network import PeerNetwork
 from edge_sender.ports import Inputs, Receiving, SourceConfigError, Uplink, UplinkError, Witness
 from edge_sender.sender import ConfiguredSource, Sender, SenderOptions
-from edge_sender.sources.make import certificates, make_probe, make_source, make_trial, survey
+from edge_sender.sources.make import certificates, make_probe, make_source, make_trial, survey, unlike_servers
 from edge_sender.survey import Asked, Survey
 from edge_sender.turns import TurnsOptions
 from edge_sender.uplinks.network import Network
@@ -180,6 +180,11 @@ async def look_at(config: OpcUaConfig, asked: Asked) -> Survey:
     """What a source's server has, of several the first that can be read. Raises SettingsError and SurveyError."""
     with _source_errors():
         return await survey(config, asked)
+
+
+def why_unlike(config: SourceConfig, alone: Iterable[ConfiguredSource]) -> str | None:
+    """What is wrong with a source's redundant servers, each of which was read alone, if ids depend on which one is read."""
+    return unlike_servers(config, [item.source for item in alone])
 
 
 def certificates_of(config: SourceConfig) -> list[str]:

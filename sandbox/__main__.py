@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from sandbox.hub.log import DEFAULT_RETENTION_SECONDS
 from sandbox.plant.sources import MACHINES
+from wire.cancellation import keep_cancellations
 
 if TYPE_CHECKING:
     from sandbox.hub.mqtt_face.routes import Route
@@ -35,6 +36,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
+    keep_cancellations()
     arguments = make_parser().parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for noisy in ("asyncua", "azure"):

@@ -17,9 +17,11 @@ from sandbox.peers.processes import free_port
 from tests.support import golang, java, programs, small_disks
 from tests.support.quick_sdk import quick_sdk
 from tests.support.valkeys import valkey_cluster
+from wire.cancellation import keep_cancellations
 
 pytest_plugins = ["tests.support.node_packages"]
 
+keep_cancellations()
 settings.register_profile("soak", max_examples=20_000, deadline=None)
 
 

@@ -18,8 +18,6 @@ from edge_sender.config.settings import EdgeSettings, SettingsProblems, read
 from edge_sender.config.sources import SourceConfig, SourcesDocument
 from edge_sender.config.variables import misspelt
 from edge_sender.ports import UplinkError
-from edge_sender.sources.opcua.servers import unlike
-from edge_sender.sources.opcua.source import OpcUaSource
 
 SECONDS = 15.0
 MOST_NOTICES = 10
@@ -108,13 +106,12 @@ def _trials_of_servers(settings: EdgeSettings, config: SourceConfig) -> list[Tri
 
 
 def _are_alike(trial: Trial, alone: list[Trial], say: Say) -> bool:
-    """Whether ids depend on which of the servers is read. The source itself may not have heard of all of them in time."""
-    if trial.problem is not None or (isinstance(trial.config, OpcUaConfig) and trial.config.server_uri is not None):
+    """The source itself may not have heard of all of its servers in time."""
+    why = bootstrap.why_unlike(trial.config, [one.item for one in alone])
+    if why is None or trial.problem is not None:
         return True
-    why = unlike([one.item.source.server for one in alone if isinstance(one.item.source, OpcUaSource)])
-    if why is not None:
-        say(shown(f"source {trial.name}: FAILED: {why}"))
-    return why is None
+    say(shown(f"source {trial.name}: FAILED: {why}"))
+    return False
 
 
 async def _connect_source(trial: Trial, within: float, say: Say) -> bool:

@@ -100,7 +100,9 @@ def _findings(identity: Identity, one: Sequence[Seen], two: Sequence[Seen], star
     merged = sum(_merged(side) for side in (one, two))
     if _is_too_much(unmatched, judged):
         judged_ones = [item for item in one if start <= item.at <= end]
-        yield _unmatched(f"{unmatched} of {judged} ids were seen by only one of two subscriptions", identity, judged_ones, two)
+        yield _unmatched(
+            f"{unmatched} of {judged} ids were seen by only one of two subscriptions", identity, judged_ones, two
+        )
     elif (widest := max(_offset(identity, item.time_ns) for item in (*one, *two))) > RISKY_OFFSET:
         text = f"stamps are up to {widest:.0%} of the interval off the grid, and 50 % is too much"
         yield Finding(Problem.AT_RISK, f"{text}; check interval and phase, or use sequence")

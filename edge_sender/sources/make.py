@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -52,6 +53,16 @@ def make_probe(config: SourceConfig, client_id: str, source: Source) -> Source:
 def make_trial(config: SourceConfig, client_id: str, tally: SourceTally, namesakes: Namesakes) -> Source:
     """The source as `make_source` makes it, except that it leaves no trace on the server. Raises SourceConfigError."""
     return _make(config, config.name, client_id, tally, namesakes, is_probe=True)
+
+
+def unlike_servers(config: SourceConfig, alone: Iterable[Source]) -> str | None:
+    """Why ids depend on which of a source's redundant servers is read. `alone`: sources that have read one of them each."""
+    if not isinstance(config, OpcUaConfig) or config.server_uri is not None:
+        return None
+    from edge_sender.sources.opcua.servers import unlike
+    from edge_sender.sources.opcua.source import OpcUaSource
+
+    return unlike([source.server for source in alone if isinstance(source, OpcUaSource)])
 
 
 async def survey(config: OpcUaConfig, asked: Asked) -> Survey:

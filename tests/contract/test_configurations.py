@@ -42,7 +42,7 @@ def leases_of(
 
 async def taken(leases: RedisLeases, pod: str, partition: str = "0") -> Lease:
     """Once it may be taken."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (lease := await leases.take(pod, partition)) is None:
             await asyncio.sleep(0.01)
     return lease

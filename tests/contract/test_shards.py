@@ -73,7 +73,7 @@ class Pod:
         return await self.claims.claim([request], (1,))
 
     async def until_it_may_change_the_number(self) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while True:
                 try:
                     await self.markers.look()

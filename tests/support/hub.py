@@ -13,7 +13,7 @@ from azure.eventhub.aio import EventHubConsumerClient, EventHubProducerClient, P
 from sandbox.amqp.codec import decode
 from sandbox.amqp.messages import APPLICATION_PROPERTIES, DATA, BareMessage, data_section, section, sections
 
-TIMEOUT_SECONDS = 30.0
+TIMEOUT_SECONDS = 60.0
 BATCH = "application/cloudevents-batch+json"
 
 

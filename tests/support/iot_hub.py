@@ -20,7 +20,7 @@ from paho.mqtt import client as paho
 from sandbox.hub import sas
 from sandbox.hub.stand_in import HubOptions, StandIn
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 EVENTS = "devices/edge-1/messages/events/"
 
 

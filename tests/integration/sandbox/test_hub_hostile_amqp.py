@@ -23,7 +23,7 @@ HANDSHAKE = (
 )
 OPEN = amqp.frame(0, described(amqp.OPEN, [encode("c"), NULL, encode(Uint(65536))]))
 BEGIN = amqp.frame(0, described(amqp.BEGIN, [NULL, encode(Uint(0)), encode(Uint(2**31 - 1)), encode(Uint(2**31 - 1))]))
-TIMEOUT_SECONDS = 10.0
+TIMEOUT_SECONDS = 60.0
 
 
 class Peer:

@@ -18,7 +18,7 @@ from sandbox.hub.mqtt_face.routes import parse_route
 from sandbox.hub.stand_in import HubOptions, StandIn
 from tests.support import hub
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 ROUTES = (
     'FROM /messages/modules/publisher/* INTO BrokeredEndpoint("/modules/sender/inputs/plant")',
     "FROM /messages/modules/sender/* INTO $upstream",

@@ -10,7 +10,7 @@ import pytest
 
 from sandbox.peers.links import Link
 
-TIMEOUT_SECONDS = 10.0
+TIMEOUT_SECONDS = 60.0
 A_MOMENT_SECONDS = 0.1
 
 

@@ -19,7 +19,7 @@ from sandbox.peers.processes import ProcessError
 from sandbox.peers.valkeys import Loss, ReplicatedValkey, lone_valkey, replicated_valkey
 from tests.support.valkeys import Cluster, valkey_cluster
 
-TIMEOUT_SECONDS = 30.0
+TIMEOUT_SECONDS = 60.0
 NOTHING = Loss(frozenset(), frozenset())
 
 

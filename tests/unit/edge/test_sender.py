@@ -121,7 +121,7 @@ def sample(number: int) -> Sample:
 async def play(sender: Sender, source: FakeSource, count: int, until: Callable[[], bool]) -> None:
     stop = asyncio.Event()
     running = asyncio.create_task(sender.run(stop))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while source.intake is None:
             await asyncio.sleep(0)
         for number in range(count):
@@ -525,7 +525,7 @@ async def changing(sender: Sender, change: Callable[[], Awaitable[None]]) -> Non
     stop = asyncio.Event()
     running = asyncio.create_task(sender.run(stop))
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await change()
     finally:
         stop.set()

@@ -30,7 +30,7 @@ def test_a_package_imports_only_the_packages_that_it_may(name: str) -> None:
 
 PURE = [
     *modules("dedup_service/core"),
-    *modules("wire"),
+    *(file for file in modules("wire") if file.stem != "cancellation"),  # which mends Python's own waiting, for all programs
     *(ROOT / "edge_sender" / f"{name}.py" for name in ("buffering/batcher", "counters")),
     *(ROOT / "edge_sender/identity" / f"{name}.py" for name in ("comparison", "judging", "readings", "rules", "stamps")),
     *(ROOT / "edge_sender/sources" / f"{name}.py" for name in ("payloads", "plant_times", "mqtt/format", "mqtt/retained")),

@@ -98,7 +98,7 @@ async def test_a_passive_replica_remembers_too(tmp_path: Path) -> None:
     edge = await begun(tmp_path / "s.db", is_sending=False)
     edge.take(5, 1)
     running = asyncio.create_task(edge.store.run())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while edge.inbox.runs.changed or not edge.counters.commits:
             await asyncio.sleep(0)
     running.cancel()

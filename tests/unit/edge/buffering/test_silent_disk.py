@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +24,18 @@ class SilentFile(SpoolFile):
     """Its spool does not come back from a call of this name, from the second one on, until `returns`."""
 
     name: str = ""
+    calls: Iterator[int] = field(default_factory=count)
+    is_silent: threading.Event = field(default_factory=threading.Event)
     returns: threading.Event = field(default_factory=threading.Event)
 
     def open(self) -> Spool:
         spool = super().open()
-        call, calls = getattr(spool, self.name), iter(range(1_000_000))
+        call = getattr(spool, self.name)
 
         def waiting(*given: Any, **named: Any) -> Any:
-            if next(calls):
-                assert self.returns.wait(30)
+            if next(self.calls):
+                self.is_silent.set()
+                assert self.returns.wait(60)
             return call(*given, **named)
 
         setattr(spool, self.name, waiting)
@@ -51,8 +56,8 @@ async def test_readings_go_on_from_memory_and_none_is_lost(
     fresh = [*range(5, 8)]
 
     def is_done() -> bool:
-        """New readings arrive once the disk is silent, which answers again when they were sent."""
-        while sender.store.is_failing and fresh and source.intake is not None:
+        """New readings arrive once the disk is silent, not only slow; it answers again when they were sent."""
+        while file.is_silent.is_set() and sender.store.is_failing and fresh and source.intake is not None:
             source.intake.take(sample(fresh.pop()))
         if not file.returns.is_set() and sender.store.is_failing and {*range(5, 8)} <= {*uplink.numbers}:
             said.extend([*problems(sender), status(sender)["spool"]["problem"]])

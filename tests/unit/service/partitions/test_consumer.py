@@ -65,7 +65,7 @@ class Plant:
 
 
 async def until_published(plant: Plant, expected: set[str]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while plant.published != expected:
             await asyncio.sleep(0)
 

@@ -161,6 +161,10 @@ class Publisher(Protocol):
         """Connects in advance, so that the first send does not wait for it. Failures are left to that send."""
         ...
 
+    def reopen(self) -> None:
+        """Begins to connect again where a connection over which was sent is cut off. Failures are left to the next send."""
+        ...
+
     async def ends(self) -> dict[str, int]:
         """The last enqueued sequence number of every partition, now; -1 where nothing was ever sent."""
         ...

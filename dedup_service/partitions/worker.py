@@ -167,6 +167,8 @@ class PartitionWorker:
         while not self._stop.is_asked:
             events = await reader.read(IDLE_WAIT_SECONDS)
             if events and not is_checked:
+                if (clean := self._shared.ports.clean) is not None:
+                    clean.reopen()  # what cut the reader off may have cut the senders off, too
                 await self._check_hub(pipeline)
                 is_checked = True
             if events:

@@ -226,6 +226,9 @@ class MemoryPublisher:
     async def open(self, partition_ids: Sequence[str]) -> None:
         pass
 
+    def reopen(self) -> None:
+        pass
+
     async def ends(self) -> dict[str, int]:
         return {partition: len(log) - 1 for partition, log in self.partitions.items()}
 

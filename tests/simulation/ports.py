@@ -159,6 +159,9 @@ class SimulatedPublisher:
     async def open(self, partition_ids: Sequence[str]) -> None:
         await self.hub.open(partition_ids)
 
+    def reopen(self) -> None:
+        pass
+
     async def partition_ids(self) -> list[str]:
         return await self.hub.partition_ids()
 

@@ -28,7 +28,7 @@ from dedup_service.adapters.azure_errors import (
 )
 from dedup_service.adapters.eventhubs.below_sdk.amqp_types import make_decoding_total, readable, readable_map
 from dedup_service.adapters.eventhubs.below_sdk.decoding import agrees_with_the_sdk, decode
-from dedup_service.adapters.eventhubs.below_sdk.opening import open_without_asking, tell_failed_opening
+from dedup_service.adapters.eventhubs.below_sdk.opening import open_promptly, open_without_asking, tell_failed_opening
 from dedup_service.adapters.eventhubs.below_sdk.receiving import receive_directly
 from dedup_service.adapters.eventhubs.below_sdk.values import NotDecodableError
 from dedup_service.core.claims import incarnation_of
@@ -68,6 +68,7 @@ class EventHubInput:
         self._receives_directly = agrees_with_the_sdk(to_input_event)
         self._connect = connect
         self._metadata = connect()
+        open_promptly(self._metadata)
         self._namespace = namespace
         self._prefetch = prefetch
         self._batch_size = batch_size

@@ -13,19 +13,18 @@ from azure.eventhub.aio import EventHubProducerClient
 from azure.eventhub.amqp import AmqpMessageProperties
 from azure.eventhub.exceptions import AuthenticationError, EventDataSendError
 
-from dedup_service.adapters.azure_errors import close_quietly, problem, unavailable
+from dedup_service.adapters.azure_errors import problem, unavailable
 from dedup_service.adapters.eventhubs.below_sdk.amqp_types import encodable
 from dedup_service.adapters.eventhubs.below_sdk.encoding import add_encoded, agrees_with_the_sdk
 from dedup_service.adapters.eventhubs.below_sdk.native import CODEC
-from dedup_service.adapters.eventhubs.below_sdk.opening import open_sender, open_without_asking
+from dedup_service.adapters.eventhubs.below_sdk.opening import open_sender
 from dedup_service.adapters.eventhubs.below_sdk.writing import writing_until
+from dedup_service.adapters.eventhubs.producers import Producers
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.errors import PROCESSING_FAILED, TOO_LARGE, Dependency, UnavailableError, UndeliverableError
 
-METADATA = "metadata"
-IDLE_SECONDS = 300.0
-"""A connection over which nothing was sent for so long is closed: each pod has one for each partition of the hub, and a
-namespace has room for a limited number of them. The next send opens it again."""
+QUESTIONS_AT_ONCE = 16
+"""A namespace answers 50 of them a second."""
 Permit = Callable[[float], None]
 
 UNKNOWN = "unknown-error"
@@ -44,41 +43,15 @@ class EventHubPublisher:
     def __init__(
         self, connect: Callable[[], EventHubProducerClient], dependency: Dependency, *, send_timeout_seconds: float
     ) -> None:
-        """There is one client for each partition, and one for metadata."""
-        self._connect = connect
+        self._producers = Producers(connect)
         self._dependency = dependency
         self._timeout = send_timeout_seconds
-        self._clients: dict[str, EventHubProducerClient] = {}
-        self._used_at: dict[str, float] = {}
-        """By partition, in seconds of the loop's clock."""
-        self._locks: dict[str, asyncio.Lock] = {}
-        self._closing: set[asyncio.Task[None]] = set()
+        self._reopening: dict[str, asyncio.Task[None]] = {}
         self._encodes_itself = agrees_with_the_sdk(to_event_data)
-
-    def _client(self, name: str) -> EventHubProducerClient:
-        loop = asyncio.get_running_loop()
-        self._used_at[name] = loop.time()
-        if name not in self._clients:
-            self._clients[name] = self._connect()
-            if name != METADATA:  # it has no connection between two questions
-                open_without_asking(self._clients[name], name)
-                loop.call_later(IDLE_SECONDS, self._close_if_idle, name, self._clients[name])
-        return self._clients[name]
-
-    def _close_if_idle(self, name: str, client: EventHubProducerClient) -> None:
-        if self._clients.get(name) is not client:
-            return
-        loop = asyncio.get_running_loop()
-        left = self._used_at[name] + IDLE_SECONDS - loop.time()
-        lock = self._locks.get(name)
-        if left > 0 or (lock is not None and lock.locked()):
-            loop.call_later(max(left, IDLE_SECONDS / 10), self._close_if_idle, name, client)
-        else:
-            self._forget(name)
 
     async def partition_ids(self) -> list[str]:
         async with unavailable(self._dependency):
-            return sorted(await self._client(METADATA).get_partition_ids(), key=int)
+            return sorted(await self._producers.metadata.get_partition_ids(), key=int)
 
     async def open(self, partition_ids: Sequence[str]) -> None:
         opened = await asyncio.gather(*(self._open(partition) for partition in partition_ids), return_exceptions=True)
@@ -87,20 +60,37 @@ class EventHubPublisher:
                 raise error
 
     async def _open(self, partition_id: str) -> None:
-        async with self._locks.setdefault(partition_id, asyncio.Lock()), unavailable(self._dependency):
-            await open_sender(self._client(partition_id), partition_id)
+        async with self._producers.lock(partition_id), unavailable(self._dependency):
+            await open_sender(self._producers.of(partition_id), partition_id)
+
+    def reopen(self) -> None:
+        for partition in self._producers.cut_off():
+            if partition not in self._reopening:
+                self._reopening[partition] = asyncio.create_task(self._reopen(partition))
+
+    async def _reopen(self, partition_id: str) -> None:
+        try:
+            await self.open([partition_id])
+        finally:
+            del self._reopening[partition_id]
 
     async def ends(self) -> dict[str, int]:
-        client = self._client(METADATA)
+        client, at_once = self._producers.metadata, asyncio.Semaphore(QUESTIONS_AT_ONCE)
+
+        async def end(partition_id: str) -> int:
+            async with at_once:
+                properties = await client.get_partition_properties(partition_id)
+            return int(properties["last_enqueued_sequence_number"])
+
         async with unavailable(self._dependency):
             partitions = await client.get_partition_ids()
-            states = await asyncio.gather(*(client.get_partition_properties(partition) for partition in partitions))
-        return {state["id"]: state["last_enqueued_sequence_number"] for state in states}
+            numbers = await asyncio.gather(*map(end, partitions))
+        return dict(zip(partitions, numbers, strict=True))
 
     async def publish(self, partition_id: str, events: Sequence[OutgoingEvent], permit: Permit | None = None) -> int:
         """The lock is taken here rather than inside the SDK, so that `permit` is called after all waiting. It is also called
         before connecting, which may take long: many may wait for the same partition of a hub that does not answer."""
-        async with self._locks.setdefault(partition_id, asyncio.Lock()):
+        async with self._producers.lock(partition_id):
             try:
                 return await self._send(partition_id, events, permit)
             except UndeliverableError:
@@ -111,7 +101,7 @@ class EventHubPublisher:
     async def _send(self, partition_id: str, events: Sequence[OutgoingEvent], permit: Permit | None) -> int:
         if permit is not None:
             permit(self._timeout)
-        client = self._client(partition_id)
+        client = self._producers.of(partition_id)
         batch = await self._new_batch(client, partition_id)
         count = self._fill(batch, events)
         ends_at = asyncio.get_running_loop().time() + self._timeout
@@ -130,7 +120,7 @@ class EventHubPublisher:
         else:
             return count
         if isinstance(failure, UnavailableError) and failure.ambiguous:
-            self._forget(partition_id)
+            self._producers.forget(partition_id)
         raise failure
 
     async def _new_batch(self, client: EventHubProducerClient, partition_id: str) -> EventDataBatch:
@@ -139,16 +129,8 @@ class EventHubPublisher:
                 await open_sender(client, partition_id)
                 return await client.create_batch(partition_id=partition_id)
         except UnavailableError:
-            self._forget(partition_id)
+            self._producers.forget(partition_id)
             raise
-
-    def _forget(self, partition_id: str) -> None:
-        """Drops the partition's client: what an abandoned send left in its queue must never be written, and a client in an
-        unknown state may never work again."""
-        client = self._clients.pop(partition_id)
-        closing = asyncio.create_task(close_quietly(client))
-        self._closing.add(closing)
-        closing.add_done_callback(self._closing.discard)
 
     def _fill(self, batch: EventDataBatch, events: Sequence[OutgoingEvent]) -> int:
         """Adds events while they fit, and returns how many. Raises UndeliverableError when the first can't be added."""
@@ -190,7 +172,11 @@ class EventHubPublisher:
         return UnavailableError(self._dependency, f"the send was refused: {problem(error)}", ambiguous=ambiguous)
 
     async def close(self) -> None:
-        await asyncio.gather(*self._closing, *(close_quietly(client) for client in self._clients.values()))
+        reopening = [*self._reopening.values()]
+        for task in reopening:
+            task.cancel()
+        await asyncio.gather(*reopening, return_exceptions=True)
+        await self._producers.close()
 
 
 def to_event_data(event: OutgoingEvent) -> EventData:

@@ -42,6 +42,10 @@ class RoutedPublisher:
             )
         )
 
+    def reopen(self) -> None:
+        for publisher in self.outputs.values():
+            publisher.reopen()
+
     async def ends(self) -> dict[str, int]:
         """The ends of all hubs or an error: where a sample lacks a hub, that hub would be read back from its beginning."""
         ends_of_hubs = await asyncio.gather(*(publisher.ends() for publisher in self.outputs.values()))

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 from azure.eventhub._pyamqp.aio._connection_async import Connection
-from azure.eventhub.aio import EventHubProducerClient
+from azure.eventhub.aio import EventHubConsumerClient, EventHubProducerClient, _client_base_async
 
+from dedup_service.adapters.eventhubs import producers
 from dedup_service.adapters.eventhubs import publisher as module
 from dedup_service.adapters.eventhubs.below_sdk.native import PYTHON
+from dedup_service.adapters.eventhubs.input import EventHubInput
 from dedup_service.adapters.eventhubs.publisher import EventHubPublisher
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.errors import Dependency, DependencyKind, UnavailableError, UndeliverableError
@@ -106,22 +108,96 @@ async def test_a_partition_is_opened_by_one_connection_and_by_no_question_before
     monkeypatch.setattr(Connection, "open", counted)
     assert await publisher.publish("0", [event(b"1")]) == 1
     assert len(opened) == 1
-    most = await publisher._new_batch(publisher._client("0"), "0")
+    most = await publisher._new_batch(publisher._producers.of("0"), "0")
     async with EventHubProducerClient.from_connection_string(stand_in.connection_string("clean")) as client:
         assert most.max_size_in_bytes == (await client.create_batch(partition_id="0")).max_size_in_bytes
+
+
+async def until_cut_off(publisher: EventHubPublisher) -> None:
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while publisher._producers.cut_off() != ["0"]:
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("keep_alive", [30, 0.05], ids=["silent", "with-heartbeats-unread"])
+async def test_what_is_sent_after_the_hub_was_away_is_certain_to_arrive(stand_in: StandIn, keep_alive: float) -> None:
+    """A send over a connection that is gone would be ambiguous, and what it became looked up in the clean stream."""
+    connect = partial(EventHubProducerClient.from_connection_string, stand_in.connection_string("clean"), retry_total=0)
+    publisher = EventHubPublisher(partial(connect, keep_alive=keep_alive), CLEAN_HUB, send_timeout_seconds=5)
+    assert await publisher.publish("0", [event(b"1")]) == 1
+    await stand_in.restart(seconds_down=0.1, keep_log=True)
+    await until_cut_off(publisher)
+    assert await publisher.publish("0", [event(b"2")]) == 1
+    assert stored(stand_in) == 2
+    await publisher.close()
+
+
+async def test_a_connection_that_was_cut_off_is_opened_again_before_the_next_send(
+    publisher: EventHubPublisher, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await publisher.publish("0", [event(b"1")]) == 1
+    publisher.reopen()
+    assert not publisher._reopening
+    await stand_in.restart(seconds_down=0, keep_log=True)
+    await until_cut_off(publisher)
+    publisher.reopen()
+    publisher.reopen()
+    (reopening,) = publisher._reopening.values()
+    await reopening
+    assert not publisher._producers.cut_off()
+    monkeypatch.setattr(Connection, "open", None)
+    assert await publisher.publish("0", [event(b"2")]) == 1
+
+
+async def test_a_hub_that_stays_away_is_asked_once_and_is_an_error_of_the_next_send(
+    publisher: EventHubPublisher, stand_in: StandIn
+) -> None:
+    assert await publisher.publish("0", [event(b"1")]) == 1
+    await stand_in.stop()
+    await until_cut_off(publisher)
+    publisher.reopen()
+    (reopening,) = publisher._reopening.values()
+    await reopening
+    assert not publisher._reopening
+    with pytest.raises(UnavailableError) as caught:
+        await publisher.publish("0", [event(b"2")])
+    assert not caught.value.ambiguous
+
+
+async def test_nothing_naps_while_the_hub_answers(
+    publisher: EventHubPublisher, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The SDK would sleep 50 ms after each frame of an opening."""
+    sleep, napped = asyncio.sleep, [0.0]
+
+    async def counted(seconds: float, *given: Any) -> Any:
+        napped.append(seconds)
+        return await sleep(seconds, *given)
+
+    monkeypatch.setattr(_client_base_async, "asyncio", asyncio)  # the SDK's own, which these tests make quicker
+    monkeypatch.setattr(asyncio, "sleep", counted)
+    await publisher.open(["0"])
+    await publisher.ends()
+    connect = partial(
+        EventHubConsumerClient.from_connection_string, stand_in.connection_string("telemetry"), "dedup", retry_total=0
+    )
+    hub = EventHubInput(connect, "plant", "telemetry", prefetch=300, batch_size=300)
+    await hub.info()
+    await hub.close()
+    assert max(napped) < 0.05
 
 
 async def test_a_connection_over_which_nothing_is_sent_is_closed_and_comes_back(
     publisher: EventHubPublisher, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(producers, "IDLE_SECONDS", 0.05)
     await publisher.open(["0", "1"])
     async with asyncio.timeout(DEADLINE_SECONDS):
-        while publisher._clients:
+        while publisher._producers._clients:
             await asyncio.sleep(0.01)
     monkeypatch.undo()
     assert await publisher.publish("0", [event(b"1")]) == 1
-    assert list(publisher._clients) == ["0"]
+    assert list(publisher._producers._clients) == ["0"]
     assert stored(stand_in) == 1
 
 

@@ -21,9 +21,9 @@ from azure.eventhub._pyamqp.aio import _receiver_async
 from azure.eventhub._pyamqp.aio._transport_async import AsyncTransport
 from azure.eventhub._pyamqp.performatives import TransferFrame
 from azure.eventhub.aio import EventHubConsumerClient
-from azure.eventhub.aio._transport._pyamqp_transport_async import PyamqpTransportAsync
 
 from dedup_service.adapters.eventhubs.below_sdk.native import CODEC
+from dedup_service.adapters.eventhubs.below_sdk.opening import PromptTransport
 from dedup_service.adapters.eventhubs.below_sdk.values import NotDecodableError
 from dedup_service.core.events import InputEvent
 
@@ -62,15 +62,15 @@ def receive_directly(client: EventHubConsumerClient, to_input_event: ToInputEven
     client._amqp_transport = Transport
 
 
-class DirectTransport(PyamqpTransportAsync):
-    """The SDK's transport with a different way of receiving."""
+class DirectTransport(PromptTransport):
+    """That transport with a different way of receiving."""
 
     convert: ToInputEvent
 
     @staticmethod
     def create_receive_client(**options: Any) -> Any:
         """Turns off the SDK's keep-alive, which would read frames concurrently."""
-        return PyamqpTransportAsync.create_receive_client(**{**options, "keep_alive_interval": None})
+        return PromptTransport.create_receive_client(**{**options, "keep_alive_interval": None})
 
     @classmethod
     async def receive_messages_async(

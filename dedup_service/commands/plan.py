@@ -120,6 +120,7 @@ def as_text(load: PlannedLoad) -> str:
             "clean hub",
             f"{needed.clean_throughput_units} throughput units ({needed.clean_events_per_second:,.0f} events/s at most)",
         ),
+        ("", f"{needed.clean_connections:,} connections to it at most, and {needed.input_connections:,} to the input hub"),
         *(("note", warning) for warning in needed.warnings),
     ]
     return "\n".join(f"{name:<10} {value}" for name, value in rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from dedup_service.core.hub_tiers import MAX_IOT_HUB_PARTITIONS, TIERS, Tier, least_tier
 from dedup_service.core.overview import BYTES_PER_CLAIM
 
 # CPU time on one core of the machine that docs/performance.md describes.
@@ -28,31 +29,10 @@ MAX_MESSAGE_BYTES = 256 * 1024
 HOUR_SECONDS, DAY_SECONDS = 3600, 86_400
 CHECKPOINT_SECONDS = 10
 """The default of DEDUP_CHECKPOINT_INTERVAL_SECONDS."""
-MAX_IOT_HUB_PARTITIONS = 32
 MIN_PODS, MIN_PARTITIONS = 2, 4
 TU_INGRESS_BYTES, TU_INGRESS_EVENTS = 1_000_000, 1000
 TU_EGRESS_BYTES, TU_EGRESS_EVENTS = 2_000_000, 4096
 """What an Event Hubs throughput unit allows in a second."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tier:
-    """A tier of IoT Hub. Source: "IoT Hub quotas and throttling" in Microsoft's documentation."""
-
-    name: str
-    messages_per_day: int
-    sends_per_second: float
-    """Per unit."""
-    free_sends_per_second: float
-    """Independent of the number of units."""
-    max_units: int
-
-
-TIERS = (
-    Tier("S1", 400_000, 12, 100, 200),
-    Tier("S2", 6_000_000, 120, 0, 200),
-    Tier("S3", 300_000_000, 6000, 0, 10),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +87,9 @@ class Plan:
     """By tier; tiers that can't carry the load are missing."""
     clean_events_per_second: float
     clean_throughput_units: int
+    input_connections: int
+    clean_connections: int
+    """At most, while every pod writes to every partition."""
     warnings: tuple[str, ...]
 
 
@@ -132,8 +115,16 @@ def plan(load: PlannedLoad) -> Plan:
         iot_hub_units=units,
         clean_events_per_second=clean_events,
         clean_throughput_units=_throughput_units(clean_events, load.readings_per_second * load.event_bytes / load.batch),
+        input_connections=max(MIN_PARTITIONS, pods),
+        clean_connections=clean_connections(pods, load.output_partitions),
         warnings=tuple(_warnings(load, pods, redis_cores, units)),
     )
+
+
+def clean_connections(pods: int, output_partitions: int) -> int:
+    """One of each pod to each partition; another one to the input hub for each of its partitions. Questions have connections
+    of their own, for a moment."""
+    return pods * output_partitions
 
 
 def idle_commands(pods: int, partitions: int, *, groups: int, replicas: int) -> float:
@@ -179,6 +170,15 @@ def _warnings(load: PlannedLoad, pods: int, redis_cores: float, units: dict[str,
         warnings.append("one IoT Hub can't carry this load: batch more, or split the replicas over several hubs")
     if pods > MAX_IOT_HUB_PARTITIONS:
         warnings.append(f"{pods} pods need more partitions than an IoT Hub has ({MAX_IOT_HUB_PARTITIONS}): use more inputs")
+    connections = clean_connections(pods, load.output_partitions)
+    if (tier := least_tier(connections, load.output_partitions)) is None:
+        warnings.append(f"no hub has {load.output_partitions} partitions: use several clean hubs (docs/groups.md)")
+    elif tier.has_units:
+        units_of_it = f"{tier.units(connections)} unit{'s' if tier.units(connections) > 1 else ''}"
+        warnings.append(
+            f"{load.output_partitions} clean partitions and {connections:,} connections need Event Hubs {tier.name}, "
+            f"{units_of_it}: use fewer clean partitions, or several clean hubs in different namespaces"
+        )
     if redis_cores > MAX_UTILIZATION:
         warnings.append("one Redis server can't carry this load: use a cluster (DEDUP_REDIS_CLUSTER=true)")
     if load.batch == 1 and load.event_bytes * 2 <= IOT_HUB_METER_BYTES:

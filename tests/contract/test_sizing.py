@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.scale import HOUR, Size, counted
-from dedup_service.core.sizing import idle_commands
+from benchmarks.starting import first_start
+from dedup_service.core.sizing import clean_connections, idle_commands
 
 
 @pytest.mark.parametrize("size", [Size("S", 4, 4, 2, 1, 3), Size("M", 32, 8, 4, 3, 2)], ids=["S", "M"])
@@ -22,3 +23,10 @@ async def test_what_each_pod_costs_does_not_hide_in_the_number_of_groups() -> No
     made = [next(row for row in rows if row.what == "overviews made") for rows in (few, many)]
     assert made[0].per_hour == made[1].per_hour
     assert made[0].cost.commands == made[1].cost.commands
+
+
+async def test_pods_keep_the_connections_that_are_planned() -> None:
+    partitions, outputs, pods = 6, 3, 2
+    start = await first_start(partitions, outputs, pods)
+    planned = partitions + clean_connections(pods, outputs)
+    assert planned <= start.connections <= planned + pods, "besides, each pod may just be asking"

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from dedup_service.__main__ import make_parser
 from dedup_service.commands.plan import as_values, planned
-from dedup_service.core.sizing import MAX_UTILIZATION, TIERS, Plan, PlannedLoad, copy_us, plan
+from dedup_service.core.hub_tiers import NAMESPACE_TIERS, TIERS, least_tier
+from dedup_service.core.sizing import MAX_UTILIZATION, Plan, PlannedLoad, copy_us, plan
 from tests.support.chart import load_values, render, service_container, service_deployment, sizes
 
 LOADS = st.builds(
@@ -80,6 +81,32 @@ def test_an_impossible_load_is_warned_about() -> None:
     assert not needed.iot_hub_units
     assert "batch less" in text
     assert "DEDUP_REDIS_CLUSTER" in text
+
+
+@pytest.mark.parametrize(
+    ("rate", "partitions", "needed"),
+    [(1000, 4, None), (1000, 40, "Premium, 1 unit:"), (1e7, 32, "Premium, 3 units:"), (1, 1000, "Dedicated, 1 unit:")],
+)
+def test_a_tier_that_has_too_few_partitions_or_connections_is_warned_of(
+    rate: float, partitions: int, needed: str | None
+) -> None:
+    text = " ".join(plan(PlannedLoad(rate, batch=20, output_partitions=partitions)).warnings)
+    assert ("connections need Event Hubs" in text) == (needed is not None)
+    assert (needed or "") in text
+
+
+def test_no_tier_has_so_many_partitions() -> None:
+    assert "no hub has 5000 partitions" in " ".join(plan(PlannedLoad(1, output_partitions=5000)).warnings)
+
+
+@given(connections=st.integers(0, 10**6), partitions=st.integers(1, 2000))
+def test_the_least_tier_carries_what_the_ones_before_it_do_not(connections: int, partitions: int) -> None:
+    tier = least_tier(connections, partitions)
+    before = NAMESPACE_TIERS if tier is None else NAMESPACE_TIERS[: NAMESPACE_TIERS.index(tier)]
+    assert not any(one.carries(connections, partitions) for one in before)
+    if tier is not None:
+        assert tier.units(connections) * tier.connections >= connections
+        assert tier.has_units or tier.units(connections) == 1
 
 
 def test_the_plan_is_printed_for_people_and_for_programs() -> None:

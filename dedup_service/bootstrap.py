@@ -49,7 +49,9 @@ from dedup_service.core.retention import Retention
 from dedup_service.errors import ConfigurationError, Dependency, DependencyKind, UnavailableError
 from dedup_service.observability.fleet import Fleet
 from dedup_service.partitions.input_ports import InputPorts
-from dedup_service.ports import Checkpoints, Clock, InputHub
+from dedup_service.ports.clock import Clock
+from dedup_service.ports.hubs import InputHub
+from dedup_service.ports.ownership import Checkpoints
 from dedup_service.processing.shared import SharedPorts
 from dedup_service.rebuild.kept import ages_of_oldest
 from dedup_service.service import Service, ServicePorts

@@ -28,7 +28,10 @@ from dedup_service.observability.status import Status
 from dedup_service.observability.timeline import TimelineKeeper
 from dedup_service.partitions.consumer import InputConsumer
 from dedup_service.partitions.input_ports import InputPorts
-from dedup_service.ports import Extractor, Ledger, PodBoard, Publisher, TimelineStore
+from dedup_service.ports.accounting import Ledger
+from dedup_service.ports.claims import Extractor
+from dedup_service.ports.hubs import Publisher
+from dedup_service.ports.pods import PodBoard, TimelineStore
 from dedup_service.processing.admission import Admission
 from dedup_service.processing.shared import Shared, SharedPorts
 from dedup_service.rebuild.kept import ages_of_oldest

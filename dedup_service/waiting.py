@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from dedup_service.errors import ConfigurationError, Dependency, ForgottenError, StoppingError, UnavailableError
-from dedup_service.ports import Clock
+from dedup_service.ports.clock import Clock
 from dedup_service.telemetry import PartitionFigures, Telemetry
 from wire.backoff import pause_seconds
 

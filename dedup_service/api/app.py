@@ -19,7 +19,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 from dedup_service import __version__
 from dedup_service.api import pieces
 from dedup_service.api.routes import create_router
-from dedup_service.api.views import Health
+from dedup_service.api.views.base import Health
 from dedup_service.errors import UnavailableError
 from dedup_service.observability.fleet import Fleet
 

@@ -6,12 +6,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from dedup_service.api.views import ConflictView, View, conflict_view, names_of
+from dedup_service.api.views.base import View
+from dedup_service.api.views.examples import ConflictView, conflict_view, names_of
 from dedup_service.core.accounting import group_figures, replica_figures
 from dedup_service.core.claims import MAX_REPLICAS, OTHER_REPLICA
 from dedup_service.core.groups import OBSERVE, Group
 from dedup_service.observability.fleet import Fate
-from dedup_service.ports import StoredClaim
+from dedup_service.ports.accounting import StoredClaim
 
 ConflictState = Literal["none", "seen", "unknown"]
 KeyVerdict = Literal["published", "claimed", "observed"]

@@ -12,29 +12,12 @@ from fastapi import APIRouter, HTTPException, Query, Response
 from dedup_service import __version__
 from dedup_service.api import pieces, places
 from dedup_service.api.keys import KeyView
-from dedup_service.api.views import (
-    ConflictView,
-    DeadLetterView,
-    EntryView,
-    GapView,
-    GroupView,
-    MinuteView,
-    Page,
-    PartitionView,
-    PodView,
-    Problem,
-    RateView,
-    RebuildView,
-    ReplicaView,
-    SourcesPage,
-    SourceView,
-    Stats,
-    StepView,
-    TogetherView,
-    Totals,
-    conflict_view,
-    memory_view,
-)
+from dedup_service.api.views.base import Page, Problem, RateView
+from dedup_service.api.views.deployment import PartitionView, PodView, RebuildView, Stats, Totals, memory_view
+from dedup_service.api.views.examples import ConflictView, DeadLetterView, conflict_view
+from dedup_service.api.views.groups import GroupView, ReplicaView
+from dedup_service.api.views.history import EntryView, MinuteView, StepView
+from dedup_service.api.views.sources import GapView, SourcesPage, SourceView, TogetherView
 from dedup_service.core.accounting import Gap, SourceHistory
 from dedup_service.core.flow import rate_over, steps_of
 from dedup_service.core.groups import Group
@@ -43,7 +26,8 @@ from dedup_service.core.rebuild_progress import progress_of_all
 from dedup_service.core.timeline import MAX_MS, Entry
 from dedup_service.observability.fleet import Fleet
 from dedup_service.observability.owners import owners_of
-from dedup_service.ports import PodStatus, SourceSeen
+from dedup_service.ports.accounting import SourceSeen
+from dedup_service.ports.pods import PodStatus
 from dedup_service.telemetry import CONFLICT, DEAD_LETTER, lag_seconds
 
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from dedup_service.commands.captured_events import captured_event
 from dedup_service.config.hubs import InputConfig
 from dedup_service.core.events import InputEvent
 from dedup_service.core.times import duration_seconds
-from dedup_service.ports import InputHub, StartPosition
+from dedup_service.ports.hubs import InputHub, StartPosition
 from wire.formats.capture import Captured
 
 POLL_SECONDS = 0.5

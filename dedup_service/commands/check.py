@@ -21,7 +21,7 @@ from dedup_service.core.input_log import InputLog
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.core.resolve import PublishedOrigins
 from dedup_service.errors import UnavailableError
-from dedup_service.ports import CleanTail, Publisher
+from dedup_service.ports.hubs import CleanTail, Publisher
 
 SOURCE = "urn:redundant-edge-dedup:check"
 REPLICAS = ("dedup-check-0", "dedup-check-1", "dedup-check-2")

@@ -38,15 +38,8 @@ from dedup_service.observability.flow import FlowReader
 from dedup_service.observability.roll_call import RollCall, roll_call_of
 from dedup_service.observability.shared_overview import Overview
 from dedup_service.observability.single_flight import SingleFlight
-from dedup_service.ports import (
-    Ledger,
-    PodBoard,
-    PodStatus,
-    SourceSeen,
-    StoredClaim,
-    StoredTimeline,
-    TimelineStore,
-)
+from dedup_service.ports.accounting import Ledger, SourceSeen, StoredClaim
+from dedup_service.ports.pods import PodBoard, PodStatus, StoredTimeline, TimelineStore
 from dedup_service.telemetry import CONFLICT
 
 CACHE_SECONDS = 1.0

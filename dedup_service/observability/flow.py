@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from dedup_service.core.accounting import MINUTE_MS
 from dedup_service.core.flow import KEEP_FLOW_MINUTES, Slots, slots_of
-from dedup_service.ports import PodBoard
+from dedup_service.ports.pods import PodBoard
 
 MINUTES_AT_ONCE = 16
 """Each has some ninety counts. Between two answers the loop is left to others."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dedup_service.core.pod_report import PodReport
-from dedup_service.ports import PodStatus
+from dedup_service.ports.pods import PodStatus
 from dedup_service.telemetry import PartitionFigures
 
 

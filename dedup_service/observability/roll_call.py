@@ -10,7 +10,7 @@ import msgspec
 from dedup_service.core.lag_bounds import LagBounds, bounds_of, joined
 from dedup_service.observability.owners import owners_of
 from dedup_service.observability.sharing import Share
-from dedup_service.ports import PodBoard, PodStatus
+from dedup_service.ports.pods import PodBoard, PodStatus
 from dedup_service.telemetry import lags_since_ms
 
 NAME = "roll-call:1"

@@ -14,7 +14,7 @@ from dedup_service.core.accounting import GroupFigures
 from dedup_service.core.groups import Group
 from dedup_service.core.overview import GroupOverview, GroupState, ReplicaOverview, WindowState
 from dedup_service.observability.sharing import Share
-from dedup_service.ports import PodBoard, RedisMemory
+from dedup_service.ports.pods import PodBoard, RedisMemory
 
 FORMAT = 1
 """Pods of different versions share nothing with each other unless they write the same."""

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from dedup_service.ports import PodBoard
+from dedup_service.ports.pods import PodBoard
 
 T = TypeVar("T")
 

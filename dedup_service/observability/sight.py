@@ -12,7 +12,7 @@ from dedup_service.core.timeline import LASTING, Kind, Sight, Spell, Subject, sp
 from dedup_service.errors import DependencyKind
 from dedup_service.observability.owners import owners_of
 from dedup_service.observability.shared_overview import Overview
-from dedup_service.ports import PodStatus
+from dedup_service.ports.pods import PodStatus
 from dedup_service.telemetry import lag_ms
 
 NEAR_LIMIT = 0.8

@@ -15,7 +15,7 @@ from dedup_service.observability.fleet import Fleet
 from dedup_service.observability.roll_call import bounds_after
 from dedup_service.observability.shared_overview import Overview
 from dedup_service.observability.timeline import TimelineKeeper
-from dedup_service.ports import PodBoard
+from dedup_service.ports.pods import PodBoard
 from dedup_service.telemetry import Telemetry, wall_clock_ms
 
 INTERVAL_SECONDS = 1.0

@@ -9,7 +9,7 @@ from dedup_service.core.timeline import GOOD, Entry, Sight, Subject, Timeline, e
 from dedup_service.observability.fleet import Fleet
 from dedup_service.observability.shared_overview import Overview
 from dedup_service.observability.sight import View, sight_of
-from dedup_service.ports import StoredTimeline, TimelineStore
+from dedup_service.ports.pods import StoredTimeline, TimelineStore
 from dedup_service.telemetry import LOG_INTERVAL_SECONDS, log
 
 LOST_MS = 10_000

@@ -11,7 +11,7 @@ from dedup_service.errors import Dependency, DependencyKind, UnavailableError
 from dedup_service.partitions.giving_up import GivingUp
 from dedup_service.partitions.sampling import Sampling
 from dedup_service.partitions.worker import PartitionWorker
-from dedup_service.ports import Leases, Precedence
+from dedup_service.ports.ownership import Leases, Precedence
 from dedup_service.processing.shared import Shared
 from dedup_service.telemetry import Count, Waits
 

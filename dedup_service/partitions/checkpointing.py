@@ -7,7 +7,8 @@ import asyncio
 from dedup_service.core.leases import Lease
 from dedup_service.core.progress import Position
 from dedup_service.errors import Dependency, DependencyKind, UnavailableError
-from dedup_service.ports import Checkpoints, Clock
+from dedup_service.ports.clock import Clock
+from dedup_service.ports.ownership import Checkpoints
 from dedup_service.telemetry import Telemetry
 
 LAST_SAVE_SECONDS = 1.0

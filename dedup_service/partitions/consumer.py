@@ -17,7 +17,7 @@ from dedup_service.partitions.assignment import Assignment
 from dedup_service.partitions.input_ports import InputPorts
 from dedup_service.partitions.sampling import Sampling
 from dedup_service.partitions.worker import PartitionWorker, WorkerOptions
-from dedup_service.ports import Leases
+from dedup_service.ports.ownership import Leases
 from dedup_service.processing.shared import Shared
 from dedup_service.waiting import StartupWait
 

@@ -10,7 +10,7 @@ from dedup_service.core.leases import Presence, Renewal
 from dedup_service.core.stalls import HOLD_SECONDS, is_hopeless
 from dedup_service.errors import UnavailableError
 from dedup_service.partitions.worker import PartitionWorker
-from dedup_service.ports import Clock
+from dedup_service.ports.clock import Clock
 from dedup_service.telemetry import Count, Telemetry
 from dedup_service.waiting import Activity
 

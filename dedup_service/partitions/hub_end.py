@@ -6,7 +6,8 @@ import asyncio
 
 from dedup_service.core.progress import Position
 from dedup_service.errors import UnavailableError
-from dedup_service.ports import Clock, InputHub, PartitionState
+from dedup_service.ports.clock import Clock
+from dedup_service.ports.hubs import InputHub, PartitionState
 from dedup_service.telemetry import PartitionFigures, Telemetry
 
 ASK_SECONDS = 30.0

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from dedup_service.config.hubs import InputConfig
 from dedup_service.core.retention import Retention
-from dedup_service.ports import Checkpoints, InputHub, Leases, Precedence
+from dedup_service.ports.hubs import InputHub
+from dedup_service.ports.ownership import Checkpoints, Leases, Precedence
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ import asyncio
 
 from dedup_service.core.leases import EndOffsets
 from dedup_service.errors import UnavailableError
-from dedup_service.ports import Leases, Publisher
+from dedup_service.ports.hubs import Publisher
+from dedup_service.ports.ownership import Leases
 from dedup_service.processing.shared import Shared
 
 IDLE_SECONDS = 60.0

@@ -10,7 +10,8 @@ from dedup_service.core.progress import Position
 from dedup_service.errors import HubRecreatedError, LeaseLostError, UnavailableError
 from dedup_service.partitions.input_ports import InputPorts
 from dedup_service.partitions.sampling import Sampling
-from dedup_service.ports import HubInfo, Leases, PartitionState, StartPosition
+from dedup_service.ports.hubs import HubInfo, PartitionState, StartPosition
+from dedup_service.ports.ownership import Leases
 from dedup_service.processing.shared import Shared
 from dedup_service.waiting import Retrier
 

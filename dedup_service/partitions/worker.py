@@ -19,7 +19,8 @@ from dedup_service.partitions.hub_end import HubEnd
 from dedup_service.partitions.input_ports import InputPorts
 from dedup_service.partitions.sampling import Sampling
 from dedup_service.partitions.takeover import Takeover
-from dedup_service.ports import Leases, PartitionReader, PartitionState
+from dedup_service.ports.hubs import PartitionReader, PartitionState
+from dedup_service.ports.ownership import Leases
 from dedup_service.processing.beginning import AHEAD_EVENTS, Beginning
 from dedup_service.processing.pipeline import Pipeline
 from dedup_service.processing.shared import Shared

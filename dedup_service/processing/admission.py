@@ -17,7 +17,7 @@ from dedup_service.core.input_log import InputLog
 from dedup_service.core.structured import rendered
 from dedup_service.core.unknown_formats import counter_of
 from dedup_service.errors import UndeliverableError
-from dedup_service.ports import Extractor
+from dedup_service.ports.claims import Extractor
 from dedup_service.processing.event_work import EventWork
 
 TELEMETRY_SOURCE = "Telemetry"

@@ -8,7 +8,7 @@ from functools import partial
 
 from dedup_service.core.leases import Lease
 from dedup_service.errors import LeaseLostError
-from dedup_service.ports import Leases
+from dedup_service.ports.ownership import Leases
 from dedup_service.waiting import Retrier
 
 AHEAD_EVENTS = 30_000

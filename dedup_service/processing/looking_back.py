@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from dedup_service.joined import Joined
-from dedup_service.ports import CleanTail
+from dedup_service.ports.hubs import CleanTail
 
 See = Callable[[Mapping[str, Any]], None]
 

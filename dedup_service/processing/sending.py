@@ -24,7 +24,7 @@ from dedup_service.errors import (
     UnavailableError,
     UndeliverableError,
 )
-from dedup_service.ports import Publisher
+from dedup_service.ports.hubs import Publisher
 from dedup_service.processing.event_work import EventWork
 from dedup_service.processing.resolving import FOUND, PUBLISHED, Published, Resolver, outcome_of
 from dedup_service.processing.shared import Shared

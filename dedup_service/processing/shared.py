@@ -12,7 +12,9 @@ from dedup_service.core.limits import Limits
 from dedup_service.core.markers import Memory
 from dedup_service.core.outgoing import OutputPolicy
 from dedup_service.errors import PROCESSING_FAILED
-from dedup_service.ports import ClaimStore, CleanTail, Clock, Markers, Publisher
+from dedup_service.ports.claims import ClaimStore, Markers
+from dedup_service.ports.clock import Clock
+from dedup_service.ports.hubs import CleanTail, Publisher
 from dedup_service.processing.admission import Admission
 from dedup_service.processing.event_work import EventWork
 from dedup_service.processing.looking_back import LookingBack

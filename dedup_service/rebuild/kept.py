@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 from dedup_service.core.clean_retention import ASKED, by_output, partitions_to_look_at
 from dedup_service.errors import ShutOutError
-from dedup_service.ports import CleanTail, Clock, StartPosition
+from dedup_service.ports.clock import Clock
+from dedup_service.ports.hubs import CleanTail, StartPosition
 
 WAIT_SECONDS = 1.0
 READING_SECONDS = 10.0

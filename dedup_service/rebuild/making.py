@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from dedup_service.config.settings import Settings
 from dedup_service.core.groups import OBSERVE, Group
 from dedup_service.core.markers import Memory
-from dedup_service.ports import ClaimStore, CleanTail, Clock, Markers
+from dedup_service.ports.claims import ClaimStore, Markers
+from dedup_service.ports.clock import Clock
+from dedup_service.ports.hubs import CleanTail
 from dedup_service.rebuild.past import Past
 from dedup_service.rebuild.published import PublishedReader
 from dedup_service.rebuild.reading_back import ReadingBack

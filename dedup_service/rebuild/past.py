@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
 from dedup_service.errors import UnavailableError
-from dedup_service.ports import CleanTail, Clock
+from dedup_service.ports.clock import Clock
+from dedup_service.ports.hubs import CleanTail
 from dedup_service.telemetry import Telemetry
 
 ASK_AGAIN_SECONDS = 30.0

@@ -27,7 +27,7 @@ from dedup_service.core.outgoing import (
 from dedup_service.core.resolve import indexes_of
 from dedup_service.core.structured import OWN_PREFIX
 from dedup_service.errors import Dependency, DependencyKind, UnavailableError, UndeliverableError
-from dedup_service.ports import Extractor
+from dedup_service.ports.claims import Extractor
 from wire.cloudevents import BATCH_CONTENT_TYPE
 
 DEVICE_MEMBER = f'"{OWN_PREFIX}device"'.encode()

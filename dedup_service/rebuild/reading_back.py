@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from dedup_service.core.events import InputEvent
 from dedup_service.core.markers import Marker, Part, ReadBack, RestoredEvent
 from dedup_service.errors import Dependency, DependencyKind, ShutOutError, UnavailableError
-from dedup_service.ports import ClaimStore, CleanTail, Clock, Markers, PartitionState, StartPosition
+from dedup_service.ports.claims import ClaimStore, Markers
+from dedup_service.ports.clock import Clock
+from dedup_service.ports.hubs import CleanTail, PartitionState, StartPosition
 from dedup_service.rebuild.published import Published, PublishedReader, UnknownReadingsError
 from dedup_service.telemetry import Count, Telemetry
 

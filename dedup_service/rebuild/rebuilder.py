@@ -17,7 +17,8 @@ from functools import partial
 
 from dedup_service.core.markers import NOTHING_TO_READ, Marker, Memory, Part, ReadBack, next_part
 from dedup_service.errors import Dependency, DependencyKind, ForgottenError, UnavailableError
-from dedup_service.ports import Clock, Markers
+from dedup_service.ports.claims import Markers
+from dedup_service.ports.clock import Clock
 from dedup_service.rebuild.past import Past
 from dedup_service.rebuild.reading_back import ReadingBack
 from dedup_service.rebuild.reports import Reports, generations_of

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from dedup_service.core.markers import Marker
 from dedup_service.core.rebuild_progress import Pace, RebuildProgress
-from dedup_service.ports import Clock
+from dedup_service.ports.clock import Clock
 from dedup_service.telemetry import Telemetry
 
 PROGRESS_SECONDS = 10.0

@@ -6,7 +6,8 @@ from collections.abc import Container
 from dataclasses import dataclass, field
 
 from dedup_service.errors import Dependency, UnavailableError
-from dedup_service.ports import Clock, Markers
+from dedup_service.ports.claims import Markers
+from dedup_service.ports.clock import Clock
 from dedup_service.telemetry import Telemetry
 
 TURN_SECONDS = 10.0

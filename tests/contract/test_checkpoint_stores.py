@@ -16,7 +16,7 @@ from dedup_service.bootstrap import make_checkpoints
 from dedup_service.config.settings import Settings
 from dedup_service.core.progress import Position
 from dedup_service.errors import UnavailableError
-from dedup_service.ports import Checkpoints
+from dedup_service.ports.ownership import Checkpoints
 from tests.doubles.memory import MemoryCheckpoints
 from tests.support.peers import new_container
 

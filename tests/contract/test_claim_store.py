@@ -23,7 +23,8 @@ from dedup_service.core.claims import OTHER_REPLICA, Verdict, event_bytes, judge
 from dedup_service.core.events import Origin, Reading
 from dedup_service.core.extract import content_hash
 from dedup_service.errors import ConfigurationError, UnavailableError
-from dedup_service.ports import ClaimStore, Ledger
+from dedup_service.ports.accounting import Ledger
+from dedup_service.ports.claims import ClaimStore
 from tests.doubles.memory import MemoryClaims, MemoryClock
 
 REDIS_6_COMMANDS = (

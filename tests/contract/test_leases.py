@@ -15,7 +15,7 @@ from dedup_service.adapters.redis.leases import RedisLeases
 from dedup_service.core.leases import Lease, LeaseRecord, Presence
 from dedup_service.core.progress import Position
 from dedup_service.errors import LeaseLostError, UnavailableError
-from dedup_service.ports import Leases
+from dedup_service.ports.ownership import Leases
 from tests.doubles.memory import MemoryClock, MemoryLeases
 
 TTL_SECONDS = 0.4

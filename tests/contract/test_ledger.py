@@ -24,7 +24,8 @@ from dedup_service.core.markers import ReadBack, RestoredEvent
 from dedup_service.core.overview import BYTES_PER_CLAIM, TOTALS
 from dedup_service.core.source_report import source_report
 from dedup_service.core.times import rfc3339
-from dedup_service.ports import ClaimStore, Ledger, Markers
+from dedup_service.ports.accounting import Ledger
+from dedup_service.ports.claims import ClaimStore, Markers
 from tests.doubles.ledger import MemoryLedger
 from tests.doubles.markers import MemoryMarkers, MemoryServer
 from tests.doubles.memory import MemoryClaims, MemoryClock

@@ -25,7 +25,7 @@ from dedup_service.core.extract import content_hash
 from dedup_service.core.leases import Lease, still_held
 from dedup_service.core.markers import BEGINNING_MS, Marker, ReadBack, RestoredEvent
 from dedup_service.errors import ForgottenError
-from dedup_service.ports import Markers
+from dedup_service.ports.claims import Markers
 from tests.doubles.markers import FORGETFUL, MemoryMarkers, MemoryServer
 from tests.doubles.memory import MemoryClaims, MemoryClock, MemoryLeases
 

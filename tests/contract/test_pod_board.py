@@ -16,7 +16,7 @@ from dedup_service.core.accounting import HOUR_MS, KEEP_HOURS, MINUTE_MS, Counts
 from dedup_service.core.flow import KEEP_FLOW_MINUTES, SLOT_MS, Sums, slots_of
 from dedup_service.core.pod_report import PodReport
 from dedup_service.core.unknown_formats import by_group, counter_of
-from dedup_service.ports import PodBoard, SharedContent
+from dedup_service.ports.pods import PodBoard, SharedContent
 from tests.doubles.board import MemoryPodBoard
 from tests.support.flow import merged
 from wire.formats.recognise import SHAPES

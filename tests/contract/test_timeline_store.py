@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from dedup_service.adapters.redis.calls import connect
 from dedup_service.adapters.redis.timeline import RedisTimelineStore
 from dedup_service.core.timeline import Sight, Timeline, observed
-from dedup_service.ports import StoredTimeline, TimelineStore
+from dedup_service.ports.pods import StoredTimeline, TimelineStore
 from tests.doubles.timeline import MemoryTimelineStore
 
 FIRST = observed(Timeline(), Sight(1, pods=["a"]))

@@ -12,7 +12,7 @@ from typing import Any
 from dedup_service.core.accounting import HOUR_MS, MINUTE_MS, Counts, total
 from dedup_service.core.flow import SLOT_MS
 from dedup_service.core.pod_report import PodReport
-from dedup_service.ports import PodStatus, RedisMemory, SharedContent
+from dedup_service.ports.pods import PodStatus, RedisMemory, SharedContent
 
 MAX_EXAMPLES = 200
 

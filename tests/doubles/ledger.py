@@ -21,7 +21,7 @@ from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import NO_CONTENT, OTHER_NAME, OTHER_REPLICA, Claim, key_digest, unpack
 from dedup_service.core.overview import ReplicaSeen
 from dedup_service.core.times import source_time_ms
-from dedup_service.ports import SourceSeen, StoredClaim
+from dedup_service.ports.accounting import SourceSeen, StoredClaim
 
 if TYPE_CHECKING:
     from tests.doubles.memory import MemoryClaims

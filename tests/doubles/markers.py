@@ -10,7 +10,7 @@ from dedup_service.core.claims import HOME, RESTORED, TERMS, all_shards, claim_s
 from dedup_service.core.leases import Tenure
 from dedup_service.core.markers import Marker, ReadBack, RestoredEvent
 from dedup_service.errors import ForgottenError
-from dedup_service.ports import Clock
+from dedup_service.ports.clock import Clock
 from tests.doubles.memory import MemoryAtWork, MemoryClaims
 
 FORGETFUL = -1

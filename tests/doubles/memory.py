@@ -20,7 +20,8 @@ from dedup_service.core.leases import PRESENT, EndOffsets, Lease, LeaseRecord, P
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.core.progress import Position
 from dedup_service.errors import Dependency, DependencyKind, UnavailableError, UndeliverableError
-from dedup_service.ports import Clock, HubInfo, PartitionState, StartPosition
+from dedup_service.ports.clock import Clock
+from dedup_service.ports.hubs import HubInfo, PartitionState, StartPosition
 from tests.doubles.ledger import Copy, MemoryLedger, copies_of
 
 INPUT_HUB = Dependency(DependencyKind.INPUT_HUB)

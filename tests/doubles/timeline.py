@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from dedup_service.core.timeline import Timeline
-from dedup_service.ports import StoredTimeline
+from dedup_service.ports.pods import StoredTimeline
 
 
 @dataclass(slots=True)

@@ -29,7 +29,7 @@ from dedup_service.partitions import takeover
 from dedup_service.partitions.giving_up import GivingUp
 from dedup_service.partitions.takeover import Takeover
 from dedup_service.partitions.worker import PartitionWorker
-from dedup_service.ports import PartitionState
+from dedup_service.ports.hubs import PartitionState
 from dedup_service.processing import claiming, limiting, resolving, sending
 from dedup_service.processing.admission import Admission
 from dedup_service.processing.beginning import Beginning

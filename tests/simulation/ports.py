@@ -20,7 +20,7 @@ from dedup_service.core.markers import Marker, ReadBack, RestoredEvent
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.core.progress import Position
 from dedup_service.errors import Dependency, ForgottenError, UnavailableError
-from dedup_service.ports import HubInfo, PartitionState, StartPosition
+from dedup_service.ports.hubs import HubInfo, PartitionState, StartPosition
 from tests.doubles.markers import StoredMarker
 from tests.doubles.memory import (
     MemoryPublisher,

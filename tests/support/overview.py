@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dedup_service.core.overview import ReplicaSeen, group_overview, periods, projected_bytes
 from dedup_service.observability.shared_overview import Overview
-from dedup_service.ports import RedisMemory
+from dedup_service.ports.pods import RedisMemory
 from tests.support.groups import group_of
 
 NOW_MS = 1_800_000_000_000

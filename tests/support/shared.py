@@ -16,7 +16,7 @@ from dedup_service.core.markers import Memory
 from dedup_service.core.retention import Retention
 from dedup_service.errors import Dependency, DependencyKind
 from dedup_service.partitions.input_ports import InputPorts
-from dedup_service.ports import Leases
+from dedup_service.ports.ownership import Leases
 from dedup_service.processing.admission import Admission
 from dedup_service.processing.shared import Shared, SharedPorts
 from dedup_service.telemetry import Telemetry

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dedup_service.core.progress import Position
-from dedup_service.ports import Checkpoints
+from dedup_service.ports.ownership import Checkpoints
 
 SUFFIX = "/observe"
 """Behind the consumer group's name, where no name of one can have it."""

@@ -36,7 +36,7 @@ from dedup_service.core.events import InputEvent
 from dedup_service.core.property_types import MessageId, Timestamp, Ulong, text_of
 from dedup_service.errors import Dependency, DependencyKind, ShutOutError, UnavailableError
 from dedup_service.joined import Joined
-from dedup_service.ports import HubInfo, PartitionReader, PartitionState, StartPosition
+from dedup_service.ports.hubs import HubInfo, PartitionReader, PartitionState, StartPosition
 
 BEGINNING_OFFSET = "-1"
 RETRY_INTERVAL_SECONDS = 1.0

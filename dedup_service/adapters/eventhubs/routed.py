@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dedup_service.core.outgoing import OutgoingEvent
-from dedup_service.ports import CleanTail, PartitionReader, PartitionState, Publisher, StartPosition
+from dedup_service.ports.hubs import CleanTail, PartitionReader, PartitionState, Publisher, StartPosition
 
 DEFAULT_OUTPUT = ""
 

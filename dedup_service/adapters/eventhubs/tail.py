@@ -25,7 +25,7 @@ from dedup_service.adapters.eventhubs.below_sdk.opening import tell_failed_openi
 from dedup_service.adapters.eventhubs.input import EventHubInput, to_input_event
 from dedup_service.config.hubs import OutputConfig
 from dedup_service.errors import ConfigurationError, Dependency, DependencyKind, ShutOutError, UnavailableError
-from dedup_service.ports import PartitionReader, PartitionState, StartPosition
+from dedup_service.ports.hubs import PartitionReader, PartitionState, StartPosition
 
 logger = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from dedup_service.core.accounting import HOUR_MS, KEEP_HOURS, MINUTE_MS, Counts
 from dedup_service.core.examples import ConflictExample, DeadLetterExample
 from dedup_service.core.flow import KEEP_FLOW_MINUTES, SLOT_MS
 from dedup_service.core.pod_report import PodReport
-from dedup_service.ports import PodStatus, RedisMemory, SharedContent
+from dedup_service.ports.pods import PodStatus, RedisMemory, SharedContent
 from dedup_service.telemetry import CONFLICT, DEAD_LETTER
 
 LIVE_MS = 5_000

@@ -27,7 +27,7 @@ from dedup_service.adapters.redis.unreadable import (
 from dedup_service.core.accounting import KNOWN_LAGS, SOURCE_SECONDS, Counts, Gap, SourceHistory, total
 from dedup_service.core.claims import HOME, OTHER_NAME, OTHER_REPLICA, claim_shards, key_digest, shard_of, unpack
 from dedup_service.core.overview import ReplicaSeen
-from dedup_service.ports import SourceSeen, StoredClaim
+from dedup_service.ports.accounting import SourceSeen, StoredClaim
 
 PAGE = 1_000
 """Names that are read at once."""

@@ -8,7 +8,7 @@ from typing import Any, cast
 from dedup_service.adapters.redis.calls import RedisClient, Script
 from dedup_service.adapters.redis.unreadable import Report, log_unreadable, read, readable, report_all
 from dedup_service.core.timeline import Timeline, decode, encode
-from dedup_service.ports import StoredTimeline
+from dedup_service.ports.pods import StoredTimeline
 
 NEVER_WRITTEN = b""
 

@@ -22,7 +22,7 @@ from dedup_service.adapters.eventhubs.below_sdk import receiving
 from dedup_service.adapters.eventhubs.input import EventHubInput
 from dedup_service.core.events import InputEvent
 from dedup_service.errors import UnavailableError
-from dedup_service.ports import PartitionReader, StartPosition
+from dedup_service.ports.hubs import PartitionReader, StartPosition
 from sandbox.amqp.messages import APPLICATION_PROPERTIES, BareMessage, data_section, section
 from sandbox.hub.namespace import Grant, Namespace
 from sandbox.hub.stand_in import StandIn

@@ -12,7 +12,7 @@ from dedup_service.core.lag_bounds import NO_LAG_MS, LagBounds, bounds_of, joine
 from dedup_service.core.pod_report import PodReport
 from dedup_service.observability.fleet import Fleet
 from dedup_service.observability.roll_call import NAME, RollCall, bounds_after, roll_call_of
-from dedup_service.ports import PodStatus
+from dedup_service.ports.pods import PodStatus
 from dedup_service.telemetry import PartitionFigures, lag_ms, lags_since_ms
 from tests.doubles.board import MemoryPodBoard
 from tests.doubles.memory import MemoryClaims, MemoryClock

@@ -18,7 +18,7 @@ from dedup_service.core.rebuild_progress import RebuildProgress
 from dedup_service.core.timeline import Entry, ending_of
 from dedup_service.observability.fleet import Fleet
 from dedup_service.observability.timeline import TimelineKeeper
-from dedup_service.ports import StoredTimeline
+from dedup_service.ports.pods import StoredTimeline
 from tests.doubles.board import MemoryPodBoard
 from tests.doubles.memory import MemoryClaims, MemoryClock
 from tests.doubles.timeline import MemoryTimelineStore

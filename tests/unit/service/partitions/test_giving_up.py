@@ -13,7 +13,7 @@ from dedup_service.core.events import InputEvent
 from dedup_service.core.stalls import HOLD_SECONDS, MARGIN_SECONDS, STALL_SECONDS, is_hopeless
 from dedup_service.errors import UnavailableError
 from dedup_service.partitions.assignment import Assignment
-from dedup_service.ports import HubInfo, PartitionState, StartPosition
+from dedup_service.ports.hubs import HubInfo, PartitionState, StartPosition
 from dedup_service.telemetry import Count, lag_seconds
 from tests.doubles.memory import MemoryHub, MemoryReader
 from tests.support.plant import Plant, eventually, pod

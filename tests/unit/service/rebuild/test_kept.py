@@ -10,7 +10,7 @@ import pytest
 from dedup_service.core.clean_retention import ASKED
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.errors import ShutOutError, UnavailableError
-from dedup_service.ports import PartitionState, StartPosition
+from dedup_service.ports.hubs import PartitionState, StartPosition
 from dedup_service.rebuild.kept import ages_of_oldest
 from tests.doubles.memory import MemoryClock, MemoryPublisher
 from tests.support.shared import CLEAN_HUB_READING

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dedup_service.core.outgoing import OutgoingEvent
-from dedup_service.ports import PartitionState
+from dedup_service.ports.hubs import PartitionState
 from dedup_service.rebuild.past import Past
 from dedup_service.telemetry import Telemetry
 from tests.doubles.memory import MemoryClock, MemoryPublisher

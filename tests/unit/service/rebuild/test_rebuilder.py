@@ -13,7 +13,7 @@ from dedup_service.core.events import InputEvent
 from dedup_service.core.markers import BEGINNING_MS, MAX_PART_MS, Memory, ReadBack
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.errors import Dependency, DependencyKind, UnavailableError
-from dedup_service.ports import PartitionReader, StartPosition
+from dedup_service.ports.hubs import PartitionReader, StartPosition
 from dedup_service.rebuild.making import MAX_HORIZON_MS, MIN_HORIZON_MS, horizon_ms
 from dedup_service.rebuild.past import Past
 from dedup_service.rebuild.reading_back import ReadingBack

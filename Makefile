@@ -51,7 +51,7 @@ picture: $(STAMP) ## renew docs/dashboard.png, which shows the demo while an edg
 bench: $(STAMP) ## measure the service on this machine [ONLY='throughput latency'] [ROUNDS=3]
 	$(BIN)/python -m benchmarks --rounds $(ROUNDS) $(if $(ONLY),--only $(ONLY))
 
-scale: $(STAMP) ## count what pods ask of Redis and the blobs without any reading, at three sizes
+scale: $(STAMP) ## count what pods ask of Redis and the blobs without any reading, and of the hubs at their first start
 	$(BIN)/python -m benchmarks.scale
 
 drill: $(STAMP) ## measure patterns of high availability under real faults [SUMMARY=out.json] [CHART=out.svg] [SCALE=20]

@@ -1,4 +1,5 @@
-"""`make scale`: what a deployment costs Redis and the blobs when nothing is sent, at three sizes, from counts.
+"""`make scale`: what a deployment costs Redis and the blobs when nothing is sent, at three sizes, from counts; and what its
+first start asks of the hubs, with real pods (starting.py).
 
 Each periodic call of a pod is made once by the real adapter on a real Valkey that is filled as at that size, and its
 commands (with those of scripts) and bytes are taken from the server's own statistics. All pods make the same calls, so that
@@ -19,6 +20,7 @@ from rich.console import Console
 
 from benchmarks.results import Section
 from benchmarks.stage import running_valkey
+from benchmarks.starting import starting
 from dedup_service.adapters.redis.board import RedisPodBoard
 from dedup_service.adapters.redis.calls import connect
 from dedup_service.adapters.redis.leases import RedisLeases
@@ -42,6 +44,9 @@ from wire.cancellation import keep_cancellations
 
 HOUR = 3600.0
 NAMESPACE = "scale"
+MOST_PODS = 8
+"""Real pods that start at once on this machine, whose cores they share with the hubs. Questions hardly grow with their
+number, connections do (core/sizing.py)."""
 COUNTERS: dict[Any, Any] = {f"f{n}": 1000 for n in range(2)} | {f"h1:{n}": 10 for n in range(60)} | {"r2": 1000, "d1": 1000}
 
 
@@ -204,7 +209,8 @@ def blob_writes(size: Size) -> float:
 
 
 async def scale() -> list[Section]:
-    return [_section(size, await counted(size)) for size in SIZES]
+    starts = [(size.partitions, size.outputs, min(size.pods, MOST_PODS)) for size in SIZES]
+    return [*[_section(size, await counted(size)) for size in SIZES], await starting(starts)]
 
 
 def _section(size: Size, rows: list[Row]) -> Section:

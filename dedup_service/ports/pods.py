@@ -74,8 +74,8 @@ class PodBoard(Protocol):
         next, until that is shared or `turn_ms` have passed."""
         ...
 
-    async def share(self, name: str, content: bytes, keep_ms: int) -> None:
-        """Shares this with all pods for `keep_ms`, and ends the turn. Idempotent."""
+    async def share(self, name: str, content: bytes, keep_ms: int, rest_ms: int = 0) -> None:
+        """Shares this with all pods for `keep_ms`, and ends the turn; the next one begins after `rest_ms`. Idempotent."""
         ...
 
     async def add_examples(self, kind: str, examples: Sequence[Mapping[str, Any]]) -> None:

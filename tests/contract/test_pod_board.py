@@ -146,6 +146,17 @@ async def test_while_the_next_is_made_all_read_the_one_before(bench: Bench) -> N
     assert (await board.shared("y", 60_000, 60_000)).is_mine_to_make
 
 
+async def test_what_was_just_made_is_not_made_again_before_its_maker_has_rested(bench: Bench) -> None:
+    board = bench.board
+    assert (await board.shared("x", 0, 60_000)).is_mine_to_make
+    await board.share("x", b"made", 60_000, 60_000)
+    assert await board.shared("x", 0, 60_000) == SharedContent(b"made", is_mine_to_make=False)
+    await board.share("x", b"made", 60_000, 50)
+    async with asyncio.timeout(60):
+        while not (await board.shared("x", 0, 60_000)).is_mine_to_make:  # only Redis knows
+            await asyncio.sleep(0.01)
+
+
 async def test_a_turn_ends_by_itself(bench: Bench) -> None:
     board = bench.board
     assert (await board.shared("x", 0, 50)).is_mine_to_make

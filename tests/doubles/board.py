@@ -77,9 +77,9 @@ class MemoryPodBoard:
             self.turns[name] = now_ms + turn_ms
         return SharedContent(content, is_mine)
 
-    async def share(self, name: str, content: bytes, keep_ms: int) -> None:
+    async def share(self, name: str, content: bytes, keep_ms: int, rest_ms: int = 0) -> None:
         self.contents[name] = self.now_ms(), content, keep_ms
-        self.turns.pop(name, None)
+        self.turns[name] = self.now_ms() + rest_ms
 
     async def add_examples(self, kind: str, examples: Sequence[Mapping[str, Any]]) -> None:
         for example in examples:

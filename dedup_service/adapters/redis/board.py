@@ -126,8 +126,8 @@ class RedisPodBoard:
         report_all(self._report, unreadable)
         return SharedContent(content, bool(is_mine))
 
-    async def share(self, name: str, content: bytes, keep_ms: int) -> None:
-        await self._share(self._shared_keys(name), [content, keep_ms])
+    async def share(self, name: str, content: bytes, keep_ms: int, rest_ms: int = 0) -> None:
+        await self._share(self._shared_keys(name), [content, keep_ms, rest_ms])
 
     async def add_examples(self, kind: str, examples: Sequence[Mapping[str, Any]]) -> None:
         key = f"{self._prefix}notes:{kind}"

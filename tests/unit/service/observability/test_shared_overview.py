@@ -11,7 +11,7 @@ import pytest
 from dedup_service.errors import UnavailableError
 from dedup_service.observability.fleet import Fleet
 from dedup_service.observability.shared_overview import decode, encode, name_of
-from dedup_service.observability.sharing import TURN_MS
+from dedup_service.observability.sharing import TURN_MS, Share
 from tests.doubles.board import MemoryPodBoard
 from tests.doubles.memory import MemoryClaims, MemoryClock
 from tests.doubles.timeline import MemoryTimelineStore
@@ -68,6 +68,26 @@ async def test_when_the_pod_whose_turn_it_is_fails_another_one_has_the_next() ->
     now_ms += TURN_MS
     assert await waiting
     assert calls["hours"] == 20
+
+
+@pytest.mark.parametrize(("takes", "rests"), [(0.02, 1.0), (2.5, 10.0), (60.0, 15.0)])
+async def test_what_takes_seconds_is_made_less_often(takes: float, rests: float) -> None:
+    """So that it does not occupy a pod all the time. What is quickly made is made anew when it is a second old."""
+    now, made = 0.0, 0
+    share = Share(MemoryPodBoard(lambda: round(now * 1000)), "x", bytes, lambda content: content, monotonic=lambda: now)
+
+    async def make(_: bytes | None) -> bytes:
+        nonlocal now, made
+        now, made = now + takes, made + 1
+        return b"made"
+
+    assert await share.current(make) == b"made"
+    now += rests - 0.01
+    assert await share.current(make) == b"made"
+    assert made == 1
+    now += 0.02
+    assert await share.current(make) == b"made"
+    assert made == 2
 
 
 def test_an_overview_is_read_as_it_was_written() -> None:

@@ -8,10 +8,10 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -124,10 +124,27 @@ class Drill:
             ]
         for node in self.all_nodes:
             await node.start()
-        await self._until(lambda: _has_content(journal), "the machines to start: every sender has to subscribe first")
+        await self._until_emitting(journal)
         await self._until_all_well()
         await self._until_published()
         self.tell(f"{len(hosts)} senders of {len(self.options.patterns)} patterns are running")
+
+    async def _until_emitting(self, journal: Path) -> None:
+        """The machines start when every sender has subscribed."""
+        deadline = time.monotonic() + START_SECONDS
+        while not _has_content(journal):
+            self._check_children()
+            for node in self.all_nodes:
+                if not node.is_running:
+                    raise ProcessError(f"{node.device} ended unexpectedly\n{node.log_tail()}")
+            if time.monotonic() > deadline:
+                raise ProcessError(f"some senders did not subscribe: {await self._problems()}")
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _problems(self) -> dict[str, Any]:
+        """Of the senders, by device; None of one that does not answer."""
+        found = {node.device: await node.status(self.http) for node in self.all_nodes}
+        return {device: status and status["problems"] for device, status in found.items()}
 
     async def _until_published(self) -> None:
         """Wait until the service has caught up with the readings received while it started."""
@@ -161,14 +178,6 @@ class Drill:
             peer_port=peer_ports[number],
             others=[port for port in peer_ports if port != peer_ports[number]],
         )
-
-    async def _until(self, condition: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while not condition():
-            self._check_children()
-            if time.monotonic() > deadline:
-                raise ProcessError(f"timed out waiting for {what}")
-            await asyncio.sleep(POLL_SECONDS)
 
     def _check_children(self) -> None:
         for child in self.children:
@@ -262,8 +271,7 @@ class Drill:
         while not await self._is_settled():
             self._check_children()
             if time.monotonic() > deadline:
-                bad = {node.device: await node.status(self.http) for node in self.all_nodes}
-                raise ProcessError(f"some senders did not recover: { {k: v and v['problems'] for k, v in bad.items()} }")
+                raise ProcessError(f"some senders did not recover: {await self._problems()}")
             await asyncio.sleep(POLL_SECONDS)
 
     async def _is_settled(self) -> bool:

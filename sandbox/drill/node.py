@@ -117,6 +117,13 @@ class Node:
         status = await self.status(http)
         return status is not None and status["role"] in SENDING
 
+    @property
+    def is_running(self) -> bool:
+        return self.child is not None and self.child.is_running
+
+    def log_tail(self) -> str:
+        return self.child.log_tail() if self.child is not None else ""
+
     async def kill(self) -> None:
         if self.child is not None:
             await self.child.kill()

@@ -14,6 +14,9 @@ from benchmarks.results import Section
 from benchmarks.stage import DEADLINE_SECONDS, POLL_SECONDS, Hub, environment, running_valkey, start_service
 from sandbox.hub.stand_in import HubOptions, StandIn
 
+HOUR = 3600.0
+IDLE_SECONDS = 120.0
+
 
 @dataclass(frozen=True, slots=True)
 class Start:
@@ -26,9 +29,14 @@ class Start:
     """That stay open."""
     pod_mb: float
     """Memory of a pod (RSS), the mean."""
+    idle_questions_per_hour: float
+    """Afterwards, while nothing is sent."""
+    idle_bytes_per_hour: float
+    """To and from the hubs: those questions, and heartbeats."""
 
 
-async def first_start(partitions: int, outputs: int, pods: int) -> Start:
+async def first_start(partitions: int, outputs: int, pods: int, idle_seconds: float = 0.0) -> Start:
+    """`idle_seconds`: for how long the pods are watched afterwards."""
     hubs = {"telemetry": partitions, "clean": outputs, "dead-letter": 1}
     stand_in = StandIn(HubOptions(amqp_port=0, mqtt_port=None, hubs=hubs))
     await stand_in.start()
@@ -42,8 +50,14 @@ async def first_start(partitions: int, outputs: int, pods: int) -> Start:
                 while hub.published() < waiting:
                     await asyncio.sleep(POLL_SECONDS)
             took, traffic = time.monotonic() - began, stand_in.broker.traffic
+            asked, opened, kept = traffic.asked, traffic.connections, stand_in.broker.connections
             memory = sum(service.usage.memory_info().rss for service in services) / pods / 1e6
-            return Start(took, traffic.asked, traffic.connections, stand_in.broker.connections, memory)
+            await asyncio.sleep(idle_seconds / 2)  # until the last are read, and silent
+            before, carried, at = traffic.asked, traffic.bytes_in + traffic.bytes_out, time.monotonic()
+            await asyncio.sleep(idle_seconds / 2)
+            hours = max(time.monotonic() - at, 1.0) / HOUR
+            questions, size = traffic.asked - before, traffic.bytes_in + traffic.bytes_out - carried
+            return Start(took, asked, opened, kept, memory, questions / hours, size / hours)
     finally:
         await asyncio.gather(*(service.kill() for service in services))
         await stand_in.stop()
@@ -53,9 +67,10 @@ async def starting(sizes: list[tuple[int, int, int]]) -> Section:
     """Of (partitions, partitions of the clean hub, pods)."""
     conditions = "Ten readings wait in each partition; pods, hubs and Redis share this machine."
     columns = ["partitions, of the clean hub, pods", "s", "questions", "connections", "... that stay", "MB of a pod"]
-    section = Section("First start", conditions, columns)
+    section = Section("First start", conditions, [*columns, "idle: questions an hour", "MB an hour"])
     for partitions, outputs, pods in sizes:
-        start = await first_start(partitions, outputs, pods)
+        start = await first_start(partitions, outputs, pods, IDLE_SECONDS)
         figures = [start.seconds, start.questions, start.opened, start.connections, start.pod_mb]
+        figures += [start.idle_questions_per_hour, start.idle_bytes_per_hour / 1e6]
         section.rows.append([f"{partitions}, {outputs}, {pods}", *figures])
     return section

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import sys
@@ -15,15 +17,20 @@ from typing import Any
 STOP_SECONDS = 15.0
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 that is currently unused."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+FIRST_PORT, LAST_PORT = 10_000, 32_000
+"""Below those that systems give to outgoing connections: one of these could take the port before it is listened to."""
 
 
 class ProcessError(Exception):
     """A child ended or was not ready in time; the message includes the end of its log."""
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that is currently unused. Raises ProcessError."""
+    for port in random.SystemRandom().sample(range(FIRST_PORT, LAST_PORT), 1000):  # nobody's seed makes two choose the same
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise ProcessError(f"no port from {FIRST_PORT} to {LAST_PORT} is free")
 
 
 class Child:

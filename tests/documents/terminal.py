@@ -91,7 +91,9 @@ class Terminals:
             called = f"import {module} as it; it.{function}()"
             _script(folder / name, f'PYTHONPATH={ROOT} exec {sys.executable} -c "{called}" "$@"')
         for name in self._stand_ins:
-            _script(folder / name, f'printf "%s\\n" {name} "$@" "" >> "$WORDS"; echo an-answer; {READS_PIPE}')
+            # In one write, since what runs in the background writes there, too.
+            said = f'words=$(printf "%s\\n" {name} "$@" "" .); printf %s "${{words%.}}" >> "$WORDS"'
+            _script(folder / name, f"{said}; echo an-answer; {READS_PIPE}")
         make = shutil.which("make")
         options = f"-C {ROOT} --no-print-directory -o .venv/.installed BIN={folder}"
         really, only_prints = f'exec {make} {options} "$@"', f'exec {make} -n {options} "$@"'

@@ -15,7 +15,7 @@ from edge_sender.buffering.disk import Batch, Disk
 from edge_sender.buffering.inbox import Inbox
 from edge_sender.buffering.reserve import State
 from edge_sender.buffering.salvage import SpoolFile
-from edge_sender.buffering.spool import Spool
+from edge_sender.buffering.spool import ReadRows, Spool
 from edge_sender.buffering.spool_values import Dropped, Place, Rows, SpoolError, SpoolFullError, appended, parted
 from edge_sender.counters import Counters
 from edge_sender.identity.readings import Reading
@@ -194,17 +194,25 @@ class Store:
         """Read rows, up to whole ones. Damaged ones are dropped."""
         while not self._ahead:
             try:
-                found = await self._on_disk(lambda: self._disk.read(self._taken, READ_ROWS))
+                found = await self._on_disk(lambda: self._disk.read(self._taken, READ_ROWS), self._read_late)
             except SpoolError as error:
                 self._note_failure(error)
                 return
-            self._note_damage()
-            self._ahead.extend(found.readings)
-            for row in found.damaged:
-                self._drop_damaged(row)
+            self._hand_out(found)
             if not found.last:
                 return
-            self._taken = found.last
+
+    def _hand_out(self, found: ReadRows) -> None:
+        self._note_damage()
+        self._ahead.extend(found.readings)
+        for row in found.damaged:
+            self._drop_damaged(row)
+        self._taken = found.last or self._taken
+
+    def _read_late(self, found: ReadRows) -> None:
+        """A disk that is always slow would otherwise be asked for the same rows again and again."""
+        self._hand_out(found)
+        self.committed.set()
 
     def _drop_damaged(self, row: int) -> None:
         self._counters.dropped["damaged"] += 1

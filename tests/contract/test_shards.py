@@ -35,18 +35,19 @@ class Pod:
     client: RedisClient
     namespace: str
     shards: int
+    lease_seconds: float = LEASE_SECONDS
     generations: Generations = field(init=False)
     clock: float = 0.0
 
     def __post_init__(self) -> None:
         generations = self.generations = Generations(self.namespace, self.shards)
         common: dict[str, Any] = {"namespace": self.namespace, "configuration": f"{self.shards} shards"}
-        self.markers = RedisMarkers(self.client, generations, rebuilds=True, lease_seconds=LEASE_SECONDS, **common)
+        self.markers = RedisMarkers(self.client, generations, rebuilds=True, lease_seconds=self.lease_seconds, **common)
         self.leases = RedisLeases(
             self.client,
             scope="hub",
             partition_ids=["0"],
-            ttl_seconds=LEASE_SECONDS,
+            ttl_seconds=self.lease_seconds,
             monotonic=lambda: self.clock,
             generations=generations,
             **common,
@@ -161,7 +162,8 @@ async def test_whoever_comes_after_a_pod_that_died_during_the_change_ends_the_ma
 
 
 async def test_the_first_of_two_that_start_together_decides(client: RedisClient, namespace: str) -> None:
-    first, second = Pod(client, namespace, 4), Pod(client, namespace, 8)
+    """The second one comes before the first one may be gone."""
+    first, second = (Pod(client, namespace, shards, lease_seconds=600) for shards in (4, 8))
     await first.markers.look()
     with pytest.raises(ForgottenError):
         await second.markers.look()

@@ -193,25 +193,28 @@ class Store:
     async def _read_ahead(self) -> None:
         """Read rows, up to whole ones. Damaged ones are dropped."""
         while not self._ahead:
+            after = self._taken
             try:
-                found = await self._on_disk(lambda: self._disk.read(self._taken, READ_ROWS), self._read_late)
+                found = await self._on_disk(partial(self._disk.read, after, READ_ROWS), partial(self._read_late, after))
             except SpoolError as error:
                 self._note_failure(error)
                 return
-            self._hand_out(found)
+            self._hand_out(after, found)
             if not found.last:
                 return
 
-    def _hand_out(self, found: ReadRows) -> None:
+    def _hand_out(self, after: int, found: ReadRows) -> None:
         self._note_damage()
+        if after != self._taken:  # an earlier read of the same rows has come late, and just before this one
+            return
         self._ahead.extend(found.readings)
         for row in found.damaged:
             self._drop_damaged(row)
         self._taken = found.last or self._taken
 
-    def _read_late(self, found: ReadRows) -> None:
+    def _read_late(self, after: int, found: ReadRows) -> None:
         """A disk that is always slow would otherwise be asked for the same rows again and again."""
-        self._hand_out(found)
+        self._hand_out(after, found)
         self.committed.set()
 
     def _drop_damaged(self, row: int) -> None:

@@ -68,9 +68,7 @@ def is_cut_off(client: EventHubProducerClient, partition_id: str) -> bool:
     reader, writer = getattr(transport, "reader", None), getattr(transport, "writer", None)
     if not isinstance(reader, asyncio.StreamReader) or not isinstance(writer, asyncio.StreamWriter):
         return False
-    has_ended = getattr(
-        reader, "_eof", False
-    )  # `at_eof` also wants all to be read, and heartbeats are read by the next send
+    has_ended = getattr(reader, "_eof", False)  # `at_eof` would also want the heartbeats to be read
     return has_ended or reader.exception() is not None or writer.is_closing()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -103,6 +104,18 @@ async def test_a_disk_that_always_answers_late_delivers_what_it_holds(
     uplink.gate.set()
     second, source = make(uplink, spool=file)
     await play(second, source, 0, lambda: {*uplink.numbers} == {*range(5)})
+
+
+async def test_rows_that_were_read_twice_are_handed_out_once(tmp_path: Path) -> None:
+    """The second read may begin when the first one has come late, and was not yet taken."""
+    sender, source = make(FakeUplink(), spool=SpoolFile(tmp_path / "spool.db", LIMITS, system_clocks()))
+    await play(sender, source, 5, lambda: sender.store.readings == 5)
+    with closing(SpoolFile(tmp_path / "spool.db", LIMITS, system_clocks()).open()) as spool:
+        found = spool.read(0, 10)
+    other, _ = make(FakeUplink(), spool=SpoolFile(tmp_path / "other.db", LIMITS, system_clocks()))
+    for _ in range(2):
+        other.store._read_late(0, found)
+    assert len(other.store._ahead) == len(found.readings) == 5
 
 
 async def test_it_stops_although_the_disk_stays_silent(

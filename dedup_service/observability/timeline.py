@@ -44,10 +44,13 @@ class TimelineKeeper:
         await self._write(stored, timeline, sight_of(view, self._lost(timeline, view)))
 
     async def leave(self) -> None:
-        """This pod leaves in order, and says so itself: who is missing otherwise was lost."""
-        now_ms = await self.fleet.ledger.now_ms()
-        stored, timeline = await self._load()
-        await self._write(stored, timeline, Sight(max(now_ms, timeline.changed_ms), told=(), left=[self.pod_id]))
+        """This pod leaves in order, and says so itself: who is missing otherwise was lost. There is no next look, so that it
+        is tried again for as long as others write first, which they do when many leave together."""
+        now_ms, is_told = await self.fleet.ledger.now_ms(), False
+        while not is_told:
+            stored, timeline = await self._load()
+            sight = Sight(max(now_ms, timeline.changed_ms), told=(), left=[self.pod_id])
+            is_told = await self._write(stored, timeline, sight)
 
     async def _load(self) -> tuple[StoredTimeline, Timeline]:
         """What is stored; and where Redis has forgotten it, what this pod knows."""
@@ -57,12 +60,15 @@ class TimelineKeeper:
             return stored, stored.timeline
         return stored, before.timeline if before is not None and before.timeline is not None else Timeline()
 
-    async def _write(self, stored: StoredTimeline, timeline: Timeline, sight: Sight) -> None:
+    async def _write(self, stored: StoredTimeline, timeline: Timeline, sight: Sight) -> bool:
+        """Whether it is written; False where another pod wrote first."""
         after = observed(timeline, sight)
         is_stored = after is stored.timeline
         self._known = stored if is_stored else await self.store.replace(stored, after)
-        if self._known is not None:
-            self._log.tell(timeline, after)
+        if self._known is None:
+            return False
+        self._log.tell(timeline, after)
+        return True
 
     def _lost(self, timeline: Timeline, view: View) -> dict[str, int]:
         present = {pod.pod for pod in view.pods}

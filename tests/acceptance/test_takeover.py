@@ -10,14 +10,16 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, cast
 
 import psutil
 import pytest
+from redis.asyncio import Redis
 
-from dedup_service.observability.status import INTERVAL_SECONDS, OVERVIEW_EVERY
+from dedup_service.adapters.redis.timeline import RedisTimelineStore
 from sandbox.hub.stand_in import StandIn
 from tests.support import hub
 from tests.support.processes import DEADLINE_SECONDS, ServiceProcess
@@ -47,6 +49,12 @@ async def pair(
             service.process.wait()
 
 
+@pytest.fixture
+async def store(redis_url: str, namespace: str) -> AsyncIterator[RedisTimelineStore]:
+    async with Redis.from_url(redis_url) as client:
+        yield RedisTimelineStore(client, namespace=namespace)
+
+
 @pytest.mark.parametrize(("number", "limit"), [(signal.SIGKILL, TAKEOVER_SECONDS), (signal.SIGTERM, HANDOVER_SECONDS)])
 async def test_another_pod_has_the_partitions_in_time(
     stand_in: StandIn, pair: tuple[ServiceProcess, ServiceProcess], number: signal.Signals, limit: float
@@ -66,12 +74,17 @@ async def timeline(service: ServiceProcess) -> list[dict[str, Any]]:
 
 async def until_told(service: ServiceProcess, kind: str, text: str = "", of: int = 1) -> list[dict[str, Any]]:
     """The entries of this kind with this text, once they name this many pods or partitions together."""
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while True:
-            found = [entry for entry in await timeline(service) if entry["kind"] == kind and text in entry["text"]]
-            if sum(map(_things_named, found)) >= of:
-                return found
-            await asyncio.sleep(0.2)
+    entries: list[dict[str, Any]] = []
+    try:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while True:
+                entries = await timeline(service)
+                found = [entry for entry in entries if entry["kind"] == kind and text in entry["text"]]
+                if sum(map(_things_named, found)) >= of:
+                    return found
+                await asyncio.sleep(0.2)
+    except TimeoutError:
+        pytest.fail(f"no {kind} {text!r} for {of} in {[(entry['text'], entry['times']) for entry in entries]}")
 
 
 def _things_named(entry: dict[str, Any]) -> int:
@@ -79,12 +92,26 @@ def _things_named(entry: dict[str, Any]) -> int:
     return len(named[1].split(",")) if named else 1
 
 
+async def until_seen(store: RedisTimelineStore, owners: Counter[int]) -> None:
+    """Until whoever looks has seen how many partitions each process has: what nobody has seen can't be told when it ends."""
+    seen: Counter[int] = Counter()
+    try:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while seen != owners:
+                await asyncio.sleep(0.2)
+                known = (await store.load()).timeline
+                seen = Counter(int(pod.split("-")[-2]) for pod in known.owners.values()) if known is not None else Counter()
+    except TimeoutError:
+        pytest.fail(f"seen were {seen}, not {owners}")
+
+
+@pytest.mark.timeout(400)
 async def test_what_happened_is_told_once_by_every_pod_and_survives_all_of_them(
-    pair: tuple[ServiceProcess, ServiceProcess],
+    pair: tuple[ServiceProcess, ServiceProcess], store: RedisTimelineStore
 ) -> None:
     first, second = pair
     await until_told(second, "pod-joined")
-    await asyncio.sleep(SLACK * OVERVIEW_EVERY * INTERVAL_SECONDS)  # what nobody has seen can't be told: who had what
+    await until_seen(store, Counter({first.process.pid: 2, second.process.pid: 2}))
     first.process.kill()
     killed = f"-{first.process.pid}-"
     await first.wait()
@@ -93,6 +120,7 @@ async def test_what_happened_is_told_once_by_every_pod_and_survives_all_of_them(
     assert all(" took over partition" in entry["text"] for entry in moved)
     first.start()
     await first.until_ready()
+    await until_seen(store, Counter({first.process.pid: 2, second.process.pid: 2}))
     assert [entry["number"] for entry in await timeline(first)] == [entry["number"] for entry in await timeline(second)]
     first.process.terminate()
     await first.wait()

@@ -15,7 +15,8 @@ from typing import Any
 from sandbox.hub.stand_in import StandIn
 from sandbox.peers.processes import free_port
 
-DEADLINE_SECONDS = 180.0
+DEADLINE_SECONDS = 90.0
+"""Of one wait: well below the time-out of a test, so that the wait that failed is named."""
 MINIMAL = {"PATH": os.defpath}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -208,6 +209,18 @@ async def test_a_pod_that_leaves_says_so_and_is_not_lost(deployment: Deployment)
     await deployment.keepers["b"].leave()
     await deployment.run(30, *ALL)
     assert deployment.texts("replica-new", "pod-joined") == ["b left"]
+
+
+async def test_pods_that_leave_together_all_say_so(deployment: Deployment) -> None:
+    """As when a deployment is scaled down: only one of those that read the same timeline can write the next."""
+    for pod in ("b", "c", "d"):
+        deployment.start(pod)
+    await deployment.run(12, *ALL)
+    for pod in ("b", "c", "d"):
+        deployment.kill(pod)
+    await asyncio.gather(deployment.look(), *(deployment.keepers[pod].leave() for pod in ("b", "c", "d")))
+    await deployment.run(30, *ALL)
+    assert sorted(deployment.texts("replica-new", "pod-joined")) == ["b left", "c left", "d left"]
 
 
 async def test_the_last_pod_that_leaves_ends_nothing_that_lasts(deployment: Deployment) -> None:

@@ -19,7 +19,7 @@ from tests.support.quick_sdk import quick_sdk
 from tests.support.valkeys import valkey_cluster
 from wire.cancellation import keep_cancellations
 
-pytest_plugins = ["tests.support.node_packages"]
+pytest_plugins = ["tests.support.node_packages", "tests.support.second_try"]
 
 keep_cancellations()
 settings.register_profile("soak", max_examples=20_000, deadline=None)

@@ -29,6 +29,7 @@ from benchmarks.pictures import draw
 from benchmarks.publishing import publishing
 from benchmarks.rebuilding import rebuilding
 from benchmarks.results import Section, show_targets
+from benchmarks.stages import stages
 from benchmarks.stand_in import stand_in
 from benchmarks.throughput import throughput
 from wire.cancellation import keep_cancellations
@@ -36,6 +37,7 @@ from wire.cancellation import keep_cancellations
 SECTIONS: dict[str, Callable[[int], Awaitable[Section | list[Section]]]] = {
     "throughput": throughput,
     "peers": peers,
+    "stages": stages,
     "formats": formats,
     "publishing": publishing,
     "claims": claims,

@@ -19,6 +19,7 @@ TEXTS = frozenset(("specversion", "type", "subject", "time", "dataschema", "sequ
 """Attributes that can't be binary: if one is, it is text that a relay has sent as bytes (see `text_of`)."""
 NOT_ATTRIBUTES = frozenset(("data", "data_base64", "datacontenttype"))
 """What is not among the properties: the data are the body, and `datacontenttype` is the message's content type."""
+_PREFIX_BY_ID = {f"{prefix}id": prefix for prefix in PROPERTY_PREFIXES}
 INTEGER_LIMIT = 2**31
 MAX_LENGTH = 64
 """Of names in messages."""
@@ -26,8 +27,8 @@ MAX_LENGTH = 64
 
 def prefix_of(properties: Mapping[str, Any]) -> str | None:
     """The prefix of the attributes; None when there are none."""
-    for prefix in PROPERTY_PREFIXES:
-        if prefix + "id" in properties:
+    for name, prefix in _PREFIX_BY_ID.items():
+        if name in properties:
             return prefix
     return None
 

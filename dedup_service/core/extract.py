@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -22,7 +22,7 @@ from dedup_service.core.media_types import media_type
 from dedup_service.core.property_types import text_of
 from dedup_service.core.unknown_formats import without_key
 from dedup_service.errors import UndeliverableError
-from wire.cloudevents import BATCH_CONTENT_TYPE, STRUCTURED_CONTENT_TYPE
+from wire.cloudevents import BATCH_CONTENT_TYPE, PROPERTY_PREFIXES, STRUCTURED_CONTENT_TYPE
 
 MAX_ID_LENGTH = 256
 MAX_SOURCE_LENGTH = 2048
@@ -57,6 +57,20 @@ class _AnyEvent(msgspec.Struct):
     sequenceepoch: object = None
 
 
+class _Names(NamedTuple):
+    """Of the application properties of an event in binary mode."""
+
+    id: str
+    source: str
+    time: str
+    sequence: str
+    epoch: str
+
+
+_NAMES = {
+    prefix: _Names(*[prefix + name for name in ("id", "source", "time", "sequence", "sequenceepoch")])
+    for prefix in PROPERTY_PREFIXES
+}
 LAZY_BYTES = 256 * 1024
 """Larger texts, which were compressed, are split into elements at once."""
 JSON_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -111,7 +125,8 @@ class CloudEventsExtractor:
         prefix = prefix_of(properties)
         if prefix is None:
             raise without_key(event)
-        reading_id, source = _key_text(properties[prefix + "id"]), _key_text(properties.get(prefix + "source"))
+        names = _NAMES[prefix]
+        reading_id, source = _key_text(properties[names.id]), _key_text(properties.get(names.source))
         reason = _fault(reading_id, source)
         if reason is not None:
             raise UndeliverableError(reason, "the CloudEvents attributes give no key")
@@ -124,15 +139,17 @@ class CloudEventsExtractor:
             reading_id,
             [data],
             content_hash(chosen(data, pointers)),
-            _time(properties.get(prefix + "time")),
-            _optional(properties.get(prefix + "sequence")),
-            _optional(properties.get(prefix + "sequenceepoch")),
+            _time(properties.get(names.time)),
+            _optional(properties.get(names.sequence)),
+            _optional(properties.get(names.epoch)),
         )
         return Extraction([reading], binary=True, text_bytes=0 if data is event.body else len(data), opaque=opaque)
 
     def _data(self, event: InputEvent) -> tuple[bytes, UndeliverableError | None]:
         """The body without its content-encoding, which two replicas may have applied differently to the same data; as it is,
         with the error, when it can't be decoded."""
+        if event.content_encoding is None:
+            return event.body, None
         try:
             return self._text(event.body, event.content_encoding), None
         except UndeliverableError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -144,8 +144,10 @@ def _kept_names(kept_adx: frozenset[str]) -> MemoDict[bool]:
     return MemoDict(is_kept, NAMES)
 
 
-def ranges(indexes: Iterable[int]) -> str:
+def ranges(indexes: Sequence[int]) -> str:
     """`0-4,7` for 0, 1, 2, 3, 4, 7."""
+    if len(indexes) == 1:
+        return str(indexes[0])
     spans: list[str] = []
     first = last = -2
     for index in indexes:

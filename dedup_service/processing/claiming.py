@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from dedup_service.core.claim_requests import ClaimRequest, in_calls
 from dedup_service.core.claims import (
@@ -19,7 +19,7 @@ from dedup_service.core.claims import (
 )
 from dedup_service.core.groups import Group
 from dedup_service.core.retention import Retention
-from dedup_service.core.times import late_and_unreadable
+from dedup_service.core.times import all_times, late_and_unreadable
 from dedup_service.errors import ForgottenError
 from dedup_service.processing.counting import conflict_example
 from dedup_service.processing.event_work import NOTHING, EventWork
@@ -35,6 +35,15 @@ REBUILD_WAIT_SECONDS = 0.25
 T = TypeVar("T")
 
 
+class _Moment(NamedTuple):
+    """What the requests of one batch have in common."""
+
+    now_ms: int
+    spread_ms: int
+    all_have_times: bool
+    """Whether all of the batch's readings have times that are quickly compared; see `all_times`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claimer:
     """Claims and confirms for one partition of one input hub."""
@@ -46,17 +55,15 @@ class Claimer:
     async def claim(self, work: list[EventWork], in_doubt_up_to: int) -> None:
         """Gives every reading its verdict. Up to the sequence number `in_doubt_up_to`, a copy that finds its own unconfirmed
         claim may have been published."""
-        numbers = await self._replica_numbers(work)
-        now_ms = self.shared.ports.clock.now_ms()
-        spread_ms = self.shared.ports.telemetry.lag_spread_ms(now_ms)
-        for item in work:
-            if item.group is not None and item.extraction.readings:
-                number = numbers[item.group.name, item.replica]
-                try:
-                    item.request = self._request(item, item.group, number, now_ms, spread_ms)
-                except Exception as error:  # noqa: BLE001  # see give_up
-                    self.shared.give_up(item, error)
-                    item.extraction = NOTHING
+        claiming = [(item, item.group) for item in work if item.group is not None and item.extraction.readings]
+        numbers = await self._replica_numbers(claiming)
+        moment = self._moment(claiming)
+        for item, group in claiming:
+            try:
+                item.request = self._request(item, group, numbers[group.name, item.replica], moment)
+            except Exception as error:  # noqa: BLE001  # see give_up
+                self.shared.give_up(item, error)
+                item.extraction = NOTHING
         requests = [item.request for item in work if item.request is not None]
         claims = await self._when_remembered(partial(self._claim_all, requests))
         at = 0
@@ -66,28 +73,33 @@ class Claimer:
                 at += len(own)
                 self._judge(item, item.request, own, in_doubt=item.event.sequence_number <= in_doubt_up_to)
 
-    async def _replica_numbers(self, work: list[EventWork]) -> dict[tuple[str, str], int]:
+    async def _replica_numbers(self, claiming: list[tuple[EventWork, Group]]) -> dict[tuple[str, str], int]:
         """By group and replica. A replica that has sent nothing that may claim gets no number."""
         return {
             (group, replica): await self.retrier.run(partial(self.shared.ports.claims.replica_number, group, replica))
-            for group, replica in {
-                (item.group.name, item.replica) for item in work if item.group is not None and item.extraction.readings
-            }
+            for group, replica in {(group.name, item.replica) for item, group in claiming}
         }
 
-    def _request(self, item: EventWork, group: Group, number: int, now_ms: int, spread_ms: int) -> ClaimRequest:
+    def _moment(self, claiming: list[tuple[EventWork, Group]]) -> _Moment:
+        now_ms = self.shared.ports.clock.now_ms()
+        times = [reading.time for item, _ in claiming for reading in item.extraction.readings]
+        return _Moment(now_ms, self.shared.ports.telemetry.lag_spread_ms(now_ms), all_times(times))
+
+    def _request(self, item: EventWork, group: Group, number: int, moment: _Moment) -> ClaimRequest:
         event, readings = item.event, item.extraction.readings
         if number == OTHER_REPLICA:
             item.replica = OTHER_NAME
         times = [reading.time for reading in readings]
-        late, item.unreadable_times = late_and_unreadable(times, event.enqueued_ms, group.window_ms)
+        late, item.unreadable_times = late_and_unreadable(
+            times, event.enqueued_ms, group.window_ms, are_times=moment.all_have_times
+        )
         return ClaimRequest(
             group.name,
             number,
             item.first_origin,
             event.enqueued_ms,
-            self.retention.unconfirmed_ttl_ms(event.enqueued_ms, now_ms),
-            group.window_ms + spread_ms,
+            self.retention.unconfirmed_ttl_ms(event.enqueued_ms, moment.now_ms),
+            group.window_ms + moment.spread_ms,
             readings,
             key_digests(group.claim_scope, readings),
             frozenset([readings[place].index for place in late]) if late else NO_INDEXES,

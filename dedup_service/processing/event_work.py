@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import Verdict
@@ -14,8 +14,7 @@ from dedup_service.core.outgoing import OutgoingEvent
 NOTHING = Extraction([])
 
 
-@dataclass(slots=True)
-class EventWork:
+class EventWork(msgspec.Struct):
     event: InputEvent
     log: InputLog
     """Where the event came from."""
@@ -31,9 +30,9 @@ class EventWork:
     """None when there is nothing to claim."""
     unreadable_times: int = 0
     """How many of the readings that may claim have something else than a time as their time."""
-    verdicts: list[Verdict] = field(default_factory=list)
+    verdicts: list[Verdict] = []
     """One for each reading, in order."""
-    dead: list[tuple[str, OutgoingEvent]] = field(default_factory=list)
+    dead: list[tuple[str, OutgoingEvent]] = []
     """(reason, dead letter)"""
     forwarded: bool = False
     """Whether the event is passed on unchanged, since there is nothing in it to claim."""
@@ -41,7 +40,7 @@ class EventWork:
     """For how long it must wait before it may claim."""
     beyond_limits: int = 0
     """How many readings its replica has sent in it beyond its limits, and which are held or refused."""
-    published: set[int] = field(default_factory=set)
+    published: set[int] = set()
     """Indexes of the readings that the clean hub has acknowledged."""
 
     @property
@@ -59,6 +58,11 @@ class EventWork:
 
     def origin(self, reading: Reading) -> Origin:
         return self.log.origin(self.event.sequence_number, reading.index)
+
+    @property
+    def winners(self) -> list[Reading]:
+        readings, verdicts = self.extraction.readings, self.verdicts
+        return readings if verdicts.count(Verdict.WINNER) == len(verdicts) else self.with_verdict(Verdict.WINNER)
 
     def with_verdict(self, *verdicts: Verdict) -> list[Reading]:
         return [r for r, v in zip(self.extraction.readings, self.verdicts, strict=True) if v in verdicts]

@@ -6,7 +6,7 @@ import asyncio
 from functools import partial
 
 from dedup_service.core.claims import Verdict
-from dedup_service.core.clean_events import CleanEvent, PublishFlags, clean_events, forwarded, split
+from dedup_service.core.clean_events import PLAIN, CleanEvent, PublishFlags, clean_events, forwarded, split
 from dedup_service.core.dead_letters import (
     ORIGINAL_SIZE_PROPERTY,
     can_shrink,
@@ -48,7 +48,7 @@ def clean_events_of(item: EventWork, forward_to: OutputPolicy | None) -> list[Cl
         return []
     late = item.request.late if item.request is not None else frozenset()
     render = partial(clean_events, item.event, item.extraction, policy=group.output, origin=item.origin_text)
-    events = render(item.with_verdict(Verdict.WINNER), flags=PublishFlags(late))
+    events = render(item.winners, flags=PublishFlags(late) if late else PLAIN)
     if group.mode == "mark":
         shown = (Verdict.DUPLICATE,) if group.on_conflict == "dead-letter" else (Verdict.DUPLICATE, Verdict.CONFLICT)
         events += render(item.with_verdict(*shown), flags=PublishFlags(late, duplicate=True))

@@ -7,11 +7,14 @@ from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from azure.eventhub._pyamqp._encode import encode_frame
+from azure.eventhub._pyamqp.performatives import TransferFrame
 from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.events import Load, input_log
 from dedup_service.adapters.eventhubs.below_sdk import decoding, encoding
+from dedup_service.adapters.eventhubs.below_sdk.frames import Link, events_at
 from dedup_service.adapters.eventhubs.below_sdk.native import PYTHON, codec_of
 from dedup_service.adapters.eventhubs.below_sdk.values import NotDecodableError
 from dedup_service.core.events import InputEvent
@@ -27,6 +30,7 @@ pytestmark = pytest.mark.skipif(native_module() is None, reason="there is no C c
 
 TYPED = st.integers(-(2**63), 2**63 - 1).map(Timestamp) | st.integers(-(2**63), 2**63 - 1).map(Long)
 OTHERS = st.integers(0, 2**32 - 1).map(Uint) | st.integers(0, 2**64 - 1).map(Ulong) | st.just(Symbol("s"))
+LINK = Link(channel=5, handle=300)
 RECORDED = [entry.message for batch in (1, 20) for entry in input_log(Load(40, replicas=1, batch=batch))["0"][:2]]
 
 
@@ -52,6 +56,20 @@ def agree(data: bytes, at: int, end: int) -> bool:
         return False
     assert with_types(compiled) == with_types(decoding.decode("3", data, at, end))
     return True
+
+
+def agree_on_frames(data: bytes, link: Link, most: int = 100, until: int = 2**20) -> int:
+    """How many events were decoded from these frames, the same by both; the compiled decoder may stop earlier."""
+    compiled, end = module().events("3", data, 0, most, until, *link)
+    expected, python_end = events_at("3", data, 0, len(compiled), until, *link)
+    assert end == python_end
+    assert [with_types(event) for event in compiled] == [with_types(event) for event in expected]
+    return len(compiled)
+
+
+def frame(payload: bytes, link: Link = LINK, *, more: bool | None = False, tag: bytes = b"t") -> bytes:
+    head, body = encode_frame(TransferFrame(link.handle, 1, tag, 0, True, more, payload=payload))
+    return head + link.channel.to_bytes(2, "big") + bytes(body or b"")
 
 
 def encoded(event: OutgoingEvent) -> bytes | None:
@@ -107,6 +125,51 @@ def test_made_up_names_are_each_read_as_they_are() -> None:
 @pytest.mark.parametrize(("at", "end"), [(-1, 5), (3, 2), (0, 10_000), (10_000, 10_000)])
 def test_places_outside_the_bytes_are_left_to_python(at: int, end: int) -> None:
     assert module().decode("3", RECORDED[0], at, end) is None
+
+
+LINKS = st.builds(Link, st.sampled_from([0, 1, 5, 2**16 - 1]), st.sampled_from([0, 1, 255, 256, 2**32 - 1]))
+
+
+@given(
+    payloads=st.lists(st.sampled_from(RECORDED) | messages(), min_size=1, max_size=4),
+    link=LINKS,
+    other=LINKS,
+    more=st.sampled_from([False, None, True]),
+    tag=st.binary(max_size=300),
+)
+def test_any_frames_are_decoded_alike_or_left_to_python(
+    payloads: list[bytes], link: Link, other: Link, more: bool | None, tag: bytes
+) -> None:
+    frames = b"".join(frame(payload, link, tag=tag) for payload in payloads)
+    agree_on_frames(frames + frame(payloads[0], other, more=more), link)
+
+
+@given(data=st.data(), size=st.integers(0, 3000))
+def test_frames_with_wrong_bytes_or_in_parts_are_decoded_alike_or_left_to_python(data: st.DataObject, size: int) -> None:
+    wrong = bytearray(frame(RECORDED[0]) + frame(RECORDED[-1]))
+    for _ in range(data.draw(st.integers(1, 3))):
+        wrong[data.draw(st.integers(0, 59) | st.integers(0, len(wrong) - 1))] = data.draw(st.integers(0, 255))
+    agree_on_frames(bytes(wrong), LINK)
+    agree_on_frames(bytes(wrong[:size]), LINK)
+
+
+def test_usual_frames_are_decoded_without_python() -> None:
+    frames = [frame(payload) for payload in RECORDED]
+    together = b"".join(frames)
+    assert agree_on_frames(together, LINK) == len(frames)
+    assert agree_on_frames(together, LINK, most=2) == 2
+    assert agree_on_frames(together, LINK, until=len(frames[0])) == 1
+    assert agree_on_frames(together, LINK, until=len(frames[0]) + 1) == 2
+    assert agree_on_frames(together[:-1], LINK) == len(frames) - 1
+
+
+@pytest.mark.parametrize(
+    "last", [frame(RECORDED[0], more=True), frame(RECORDED[0], Link(5, 301)), frame(RECORDED[0], Link(6, 300)), frame(b"")]
+)
+def test_both_stop_before_what_is_no_whole_event_of_the_link(last: bytes) -> None:
+    frames = frame(RECORDED[0]) + last + frame(RECORDED[0])
+    assert agree_on_frames(frames, LINK) == 1
+    assert events_at("3", frames, 0, 100, 2**20, *LINK)[1] == len(frame(RECORDED[0]))
 
 
 @given(event=EVENTS, more=st.dictionaries(NAMES, VALUES | TYPED | OTHERS, max_size=3))

@@ -1,4 +1,4 @@
-"""What native.c compiles to. Both functions return None for what is unusual."""
+"""What native.c compiles to. `decode` and `encode` return None for what is unusual; `events` stops before it."""
 
 from typing import Any
 
@@ -9,6 +9,9 @@ def configure(event: type[InputEvent], timestamp: type[Timestamp], long: type[Lo
     """To be called first: the types of what `decode` makes."""
 
 def decode(partition_id: str, data: bytes, at: int, end: int, /) -> InputEvent | None: ...
+def events(
+    partition_id: str, data: bytes, at: int, most: int, until: int, channel: int, handle: int, /
+) -> tuple[list[InputEvent], int]: ...
 def encode(
     body: bytes,
     message_id: MessageId | None,

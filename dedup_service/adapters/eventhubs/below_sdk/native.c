@@ -1,8 +1,9 @@
 /* Decodes and encodes the events that nearly all events are like, for native.py. It decides nothing: of whatever is unusual,
- * or malformed, it returns None, and the same work is done in Python (decoding.py, encoding.py), which says what is right.
+ * or malformed, it returns None, or stops before it, and the same work is done in Python (frames.py, decoding.py, encoding.py),
+ * which says what is right.
  *
- * All input is hostile: nothing is read before it is known to lie before the end of the message.
- * Source: AMQP 1.0, parts 1.6 and 3.2.
+ * All input is hostile: nothing is read before it is known to lie before the end of the message, or of the frame.
+ * Source: AMQP 1.0, parts 1.6, 2.3, 2.7.5 and 3.2.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -247,20 +248,107 @@ static PyObject *none_if_unusual(PyObject *result) {
     return result;
 }
 
+/* The event whose message is all of the input. */
+static PyObject *decoded(PyObject *partition_id, Input in) {
+    Message message = {0};
+    PyObject *result = sections(&in, &message) ? event(partition_id, &message) : NULL;
+    Py_XDECREF(message.annotations);
+    Py_XDECREF(message.application_properties);
+    Py_XDECREF(message.body);
+    for (int i = 0; i < FIELDS; i++) Py_XDECREF(message.fields[i]);
+    return result;
+}
+
 static PyObject *decode(PyObject *module, PyObject *const *args, Py_ssize_t count) {
     if (InputEvent == NULL || count != 4 || !PyUnicode_Check(args[0]) || !PyBytes_CheckExact(args[1])) Py_RETURN_NONE;
     Py_ssize_t at = PyLong_AsSsize_t(args[2]), end = PyLong_AsSsize_t(args[3]);
     if (PyErr_Occurred()) return NULL;
     if (at < 0 || end < at || end > PyBytes_GET_SIZE(args[1])) Py_RETURN_NONE;
     const unsigned char *data = (const unsigned char *)PyBytes_AS_STRING(args[1]);
-    Input in = {data + at, data + end};
-    Message message = {0};
-    PyObject *result = sections(&in, &message) ? event(args[0], &message) : NULL;
-    Py_XDECREF(message.annotations);
-    Py_XDECREF(message.application_properties);
-    Py_XDECREF(message.body);
-    for (int i = 0; i < FIELDS; i++) Py_XDECREF(message.fields[i]);
-    return none_if_unusual(result);
+    return none_if_unusual(decoded(args[0], (Input){data + at, data + end}));
+}
+
+enum { TRANSFER = 0x14, AMQP_FRAME = 0, EMPTY_FRAME_BYTES = 8, HANDLE = 0, MORE = 5 };
+enum { SMALL_UINT = 0x52, SMALL_ULONG = 0x53, UBYTE = 0x50, UINT_0 = 0x43, ULONG_0 = 0x44, UINT = 0x70, ULONG = 0x80 };
+
+/* Skips a field of a transfer, and says what kind of field it is; 0 for one that transfers do not have. */
+static unsigned char field(Input *in) {
+    Input content;
+    if (!has(in, 1)) return 0;
+    unsigned char code = *in->at++;
+    size_t size;
+    switch (code) {
+    case NUL:
+    case TRUE_:
+    case FALSE_:
+    case UINT_0:
+    case ULONG_0:
+        return code;
+    case UBYTE:
+    case SMALL_UINT:
+    case SMALL_ULONG:
+    case BOOLEAN:
+        size = 1;
+        break;
+    case UINT:
+        size = 4;
+        break;
+    case ULONG:
+        size = 8;
+        break;
+    case BINARY:
+        return sized(in, 0, &content) ? code : 0;
+    default:
+        return 0;
+    }
+    if (!has(in, size)) return 0;
+    in->at += size;
+    return code;
+}
+
+/* Reads the head of a frame that is a whole transfer of this link, so that what is left of it is the message. */
+static int transfer(Input *frame, int64_t channel, int64_t handle) {
+    Input fields;
+    size_t count, offset = 4 * (size_t)frame->at[4];
+    if (frame->at[5] != AMQP_FRAME || (int64_t)number(frame->at + 6, 2) != channel) return 0;
+    if (offset < EMPTY_FRAME_BYTES || !has(frame, offset)) return 0;
+    frame->at += offset;
+    if (!has(frame, 3) || frame->at[0] != 0x00 || frame->at[1] != SMALL_ULONG || frame->at[2] != TRANSFER) return 0;
+    frame->at += 3;
+    if (!compound(frame, LIST, LONG_LIST, &fields, &count) || count == 0) return 0;
+    for (size_t i = 0; i < count && i <= MORE; i++) {
+        const unsigned char *value = fields.at + 1;
+        unsigned char code = field(&fields);
+        if (code == 0) return 0;
+        if (i == HANDLE && code != UINT_0 && code != SMALL_UINT && code != UINT) return 0;
+        if (i == HANDLE && (int64_t)number(value, fields.at - value) != handle) return 0;
+        if (i == MORE && (code == TRUE_ || (code == BOOLEAN && *value != 0))) return 0;
+    }
+    return 1;
+}
+
+/* The events of the transfers from this place on, and where it stopped (frames.events_at). */
+static PyObject *events(PyObject *module, PyObject *const *args, Py_ssize_t count) {
+    if (InputEvent == NULL || count != 7 || !PyUnicode_Check(args[0]) || !PyBytes_CheckExact(args[1]))
+        return PyErr_Format(PyExc_TypeError, "events: it was called in another way than by native.py");
+    int64_t numbers[7];
+    for (int i = 2; i < 7; i++) numbers[i] = PyLong_AsLongLong(args[i]);
+    if (PyErr_Occurred()) return NULL;
+    int64_t at = numbers[2], most = numbers[3], until = numbers[4], size = PyBytes_GET_SIZE(args[1]);
+    const unsigned char *data = (const unsigned char *)PyBytes_AS_STRING(args[1]);
+    PyObject *found = PyList_New(0);
+    while (found != NULL && most-- > 0 && at >= 0 && at < until && size - at > EMPTY_FRAME_BYTES) {
+        int64_t length = number(data + at, 4);
+        if (length <= EMPTY_FRAME_BYTES || length > size - at) break;
+        Input frame = {data + at, data + at + length};
+        if (!transfer(&frame, numbers[5], numbers[6])) break;
+        PyObject *next = decoded(args[0], frame);
+        if (next == NULL && !PyErr_Occurred()) break;
+        if (next == NULL || PyList_Append(found, next) < 0) Py_CLEAR(found);
+        Py_XDECREF(next);
+        at += length;
+    }
+    return found == NULL ? NULL : Py_BuildValue("NL", found, (long long)at);
 }
 
 /* ---- Encoding. Every function that writes returns 0 for what is unusual, or where there is no memory. */
@@ -416,6 +504,7 @@ static PyObject *configure(PyObject *module, PyObject *args) {
 static PyMethodDef methods[] = {
     {"configure", configure, METH_VARARGS, NULL},
     {"decode", (PyCFunction)(void (*)(void))decode, METH_FASTCALL, NULL},
+    {"events", (PyCFunction)(void (*)(void))events, METH_FASTCALL, NULL},
     {"encode", (PyCFunction)(void (*)(void))encode, METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };

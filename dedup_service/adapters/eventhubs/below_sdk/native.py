@@ -14,6 +14,7 @@ from typing import NamedTuple
 from azure.eventhub._pyamqp._encode import encode_payload
 
 from dedup_service.adapters.eventhubs.below_sdk import decoding, encoding
+from dedup_service.adapters.eventhubs.below_sdk.frames import SAMPLE_LINK, events_at, sample_frames
 from dedup_service.core.events import InputEvent
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.core.property_types import Long, Timestamp
@@ -29,10 +30,12 @@ class Codec(NamedTuple):
     """Raises NotDecodableError."""
     encode: Callable[[OutgoingEvent], bytes]
     """Raises UndeliverableError."""
+    events: Callable[[str, bytes, int, int, int, int, int], tuple[list[InputEvent], int]]
+    """See frames.events_at. It may stop earlier."""
     is_native: bool = False
 
 
-PYTHON = Codec(decoding.decode, encoding.encode)
+PYTHON = Codec(decoding.decode, encoding.encode, events_at)
 
 
 def codec_of(module: ModuleType | None) -> Codec:
@@ -56,22 +59,24 @@ def codec_of(module: ModuleType | None) -> Codec:
         )
         return encoding.encode(event) if message is None else message
 
-    return Codec(decode, encode, is_native=True)
+    return Codec(decode, encode, module.events, is_native=True)
 
 
 def _agrees(module: ModuleType) -> bool:
     """Whether the module decodes and encodes a sample by itself, to the same result as Python."""
     try:
         module.configure(InputEvent, Timestamp, Long)
-        payload = b"?" + bytes(encode_payload(bytearray(), decoding.SAMPLE))
-        event = decoding.decode("0", payload, 1, len(payload))
+        payload = bytes(encode_payload(bytearray(), decoding.SAMPLE))
+        event = decoding.decode("0", payload, 0, len(payload))
         properties = {**event.application_properties, "time": event.creation_time, "long": Long(2**40)}
         own = (event.message_id, event.correlation_id, event.content_type, event.content_encoding, properties)
         back = encoding.encode(
             OutgoingEvent(event.body, event.content_type, event.content_encoding, *own[:2], properties, 1)
         )
-        same_event = repr(module.decode("0", payload, 1, len(payload))) == repr(event)
-        return same_event and module.encode(event.body, *own) == back
+        frames = "0", sample_frames(payload), 1, 3, 2**20, *SAMPLE_LINK
+        same_events = repr(module.events(*frames)) == repr(events_at(*frames))
+        same_event = repr(module.decode("0", b"?" + payload, 1, 1 + len(payload))) == repr(event)
+        return same_event and same_events and module.encode(event.body, *own) == back
     except Exception:  # noqa: BLE001  # compiled for another version of any part, it may fail in any way
         return False
 

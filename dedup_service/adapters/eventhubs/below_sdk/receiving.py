@@ -9,7 +9,6 @@ the SDK.
 from __future__ import annotations
 
 import asyncio
-import struct
 import time
 from collections import deque
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from azure.eventhub._pyamqp.aio._transport_async import AsyncTransport
 from azure.eventhub._pyamqp.performatives import TransferFrame
 from azure.eventhub.aio import EventHubConsumerClient
 
+from dedup_service.adapters.eventhubs.below_sdk.frames import EMPTY_FRAME_BYTES, Link, size_of_frame, transfer_at
 from dedup_service.adapters.eventhubs.below_sdk.native import CODEC
 from dedup_service.adapters.eventhubs.below_sdk.opening import PromptTransport
 from dedup_service.adapters.eventhubs.below_sdk.values import NotDecodableError
@@ -35,18 +35,10 @@ BATCH_BYTES = 4 * 1024 * 1024
 """No batch takes more events once it has this many bytes of bodies. Events may have 256 KB, or 1 MB."""
 SDK_TURN_SECONDS = 10.0
 """How often the SDK gets a turn even while events are waiting, to renew the connection's token and answer heartbeats."""
-TRANSFER = 0x14
-LIST, LONG_LIST = 0xC0, 0xD0
-TRUE, BOOLEAN = 0x41, 0x56
-AMQP_FRAME, EMPTY_FRAME_BYTES = 0x00, 8
-MORE = 5
-"""Index of the transfer field that says that its message continues in the next frame."""
+NO_CHANNEL = -1
 _FIRST_FRAME = TransferFrame(delivery_tag=b"")
 """Stands for the first frame of a message in parts, in case the SDK reads the last one: it wants to know the tag, and keeps
 every different one for ever."""
-_FIELD_SIZES = {0x40: 0, 0x41: 0, 0x42: 0, 0x43: 0, 0x44: 0, 0x50: 1, 0x52: 1, 0x53: 1, 0x56: 1, 0x70: 4, 0x80: 8}
-_frame_header = struct.Struct(">IBBH").unpack_from
-_size = struct.Struct(">I").unpack_from
 
 ToInputEvent = Callable[[str, EventData], InputEvent]
 
@@ -197,31 +189,24 @@ def take(
         return 0
     data, at, taken, messages = bytes(buffer), 0, 0, 0
     session = link._session
+    name = Link(_channel_of(connection, session), link.remote_handle)
     room = session.incoming_window - 1  # the last one is left to the SDK, which then renews the window
-    while taken < room and at < room_bytes and len(data) - at > EMPTY_FRAME_BYTES:
-        size, offset, kind, channel = _frame_header(data, at)
-        end = at + size
-        if (
-            size <= EMPTY_FRAME_BYTES
-            or end > len(data)
-            or kind != AMQP_FRAME
-            or connection._incoming_endpoints.get(channel) is not session
-        ):
+    while taken < room and at < room_bytes:
+        if not link._received_payload:
+            found, at = CODEC.events(partition_id, data, at, room - taken, room_bytes, *name)
+            events.extend(found)
+            taken, messages = taken + len(found), messages + len(found)
+        frame = transfer_at(data, at, name) if taken < room and at < room_bytes else None
+        if frame is None:
             break
-        found = _payload_of_transfer(data, at + 4 * offset, link.remote_handle)
-        if found is None:
-            break
-        payload, is_continued = found
-        at, taken = end, taken + 1
+        payload, at, is_continued = frame
+        taken += 1
         if is_continued:
-            _keep_part(link, data[payload:end])
-        elif link._received_payload:
-            whole = bytes(link._received_payload) + data[payload:end]
-            link._received_payload = bytearray()
-            events.append(_event(partition_id, whole, 0, len(whole), convert))
-            messages += 1
+            _keep_part(link, data[payload:at])
         else:
-            events.append(_event(partition_id, data, payload, end, convert))
+            whole = bytes(link._received_payload) + data[payload:at]
+            link._received_payload = bytearray()
+            events.append(_event(partition_id, whole, convert))
             messages += 1
     if taken:
         del buffer[:at]
@@ -233,6 +218,11 @@ def take(
         link.current_link_credit -= messages
         connection._last_frame_received_time = handler._last_activity_timestamp = time.time()
     return at
+
+
+def _channel_of(connection: Any, session: Any) -> int:
+    """That of the session's frames; none has the number that is returned where there is no channel."""
+    return next((channel for channel, other in connection._incoming_endpoints.items() if other is session), NO_CHANNEL)
 
 
 def _keep_part(link: Any, part: bytes) -> None:
@@ -251,7 +241,7 @@ def _has_whole_frame(handler: Any) -> bool:
     """Whether a whole frame is waiting, which `take` has left to the SDK. For an incomplete one it is better to wait, since
     `take` may accept it then."""
     buffer = _received_bytes(handler)
-    return buffer is not None and len(buffer) >= EMPTY_FRAME_BYTES and _size(buffer)[0] <= len(buffer)
+    return buffer is not None and len(buffer) >= EMPTY_FRAME_BYTES and size_of_frame(buffer) <= len(buffer)
 
 
 def _is_between_frames(transport: Any) -> bool:
@@ -263,37 +253,9 @@ def _is_between_frames(transport: Any) -> bool:
     return kept.getbuffer().nbytes == kept.tell()
 
 
-def _payload_of_transfer(data: bytes, at: int, handle: int) -> tuple[int, bool] | None:
-    """Where the message of a transfer begins, or its next part, and whether it continues in the next frame; None for another
-    performative, or another link."""
-    if data[at + 2] != TRANSFER:
-        return None
-    code = data[at + 3]
-    if code == LIST:
-        count, field_at, payload = data[at + 5], at + 6, at + 5 + data[at + 4]
-    elif code == LONG_LIST:
-        count, field_at, payload = _size(data, at + 8)[0], at + 12, at + 8 + _size(data, at + 4)[0]
-    else:
-        return None
-    is_continued = False
-    for number in range(min(count, MORE + 1)):
-        code = data[field_at]
-        size = _FIELD_SIZES.get(code)
-        if size is None:
-            if code != 0xA0:
-                return None
-            size = 1 + data[field_at + 1]
-        elif number == 0 and int.from_bytes(data[field_at + 1 : field_at + 1 + size], "big") != handle:
-            return None
-        elif number == MORE:
-            is_continued = code == TRUE or (code == BOOLEAN and bool(data[field_at + 1]))
-        field_at += 1 + size
-    return payload, is_continued
-
-
-def _event(partition_id: str, data: bytes, at: int, end: int, convert: ToInputEvent) -> InputEvent:
+def _event(partition_id: str, payload: bytes, convert: ToInputEvent) -> InputEvent:
     try:
-        return CODEC.decode(partition_id, data, at, end)
+        return CODEC.decode(partition_id, payload, 0, len(payload))
     except NotDecodableError:
-        message = _receiver_async.decode_payload(memoryview(data)[at:end])  # type: ignore[attr-defined]  # see make_decoding_total
+        message = _receiver_async.decode_payload(memoryview(payload))  # type: ignore[attr-defined]  # see make_decoding_total
         return convert(partition_id, EventData._from_message(message))

@@ -19,8 +19,8 @@ AMQP_FRAME, EMPTY_FRAME_BYTES = 0x00, 8
 TRANSFER = 0x14
 LIST, LONG_LIST = 0xC0, 0xD0
 TRUE, BOOLEAN, BINARY = 0x41, 0x56, 0xA0
-MORE = 5
-"""Index of the transfer field that says that its message continues in the next frame."""
+HANDLE, MORE = 0, 5
+"""Indexes of the transfer fields that name the link, and that say that the message continues in the next frame."""
 _FIELD_SIZES = {0x40: 0, 0x41: 0, 0x42: 0, 0x43: 0, 0x44: 0, 0x50: 1, 0x52: 1, 0x53: 1, 0x56: 1, 0x70: 4, 0x80: 8}
 _frame_header = struct.Struct(">IBBH").unpack_from
 _size = struct.Struct(">I").unpack_from
@@ -64,15 +64,17 @@ def _payload(data: bytes, at: int, handle: int) -> tuple[int, bool] | None:
         count, field_at, payload = _size(data, at + 8)[0], at + 12, at + 8 + _size(data, at + 4)[0]
     else:
         return None
+    if count == 0:
+        return None
     is_continued = False
     for number in range(min(count, MORE + 1)):
         code = data[field_at]
         size = _FIELD_SIZES.get(code)
         if size is None:
-            if code != BINARY:
+            if code != BINARY or number == HANDLE:
                 return None
             size = 1 + data[field_at + 1]
-        elif number == 0 and int.from_bytes(data[field_at + 1 : field_at + 1 + size], "big") != handle:
+        elif number == HANDLE and int.from_bytes(data[field_at + 1 : field_at + 1 + size], "big") != handle:
             return None
         elif number == MORE:
             is_continued = code == TRUE or (code == BOOLEAN and bool(data[field_at + 1]))

@@ -40,8 +40,8 @@ class _Moment(NamedTuple):
 
     now_ms: int
     spread_ms: int
-    all_have_times: bool
-    """Whether all of the batch's readings have times that are quickly compared; see `all_times`."""
+    are_times: bool
+    """Whether `all_times` has said so of all readings of the batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class Claimer:
             item.replica = OTHER_NAME
         times = [reading.time for reading in readings]
         late, item.unreadable_times = late_and_unreadable(
-            times, event.enqueued_ms, group.window_ms, are_times=moment.all_have_times
+            times, event.enqueued_ms, group.window_ms, are_times=moment.are_times
         )
         return ClaimRequest(
             group.name,

@@ -61,8 +61,8 @@ class EventWork(msgspec.Struct):
 
     @property
     def winners(self) -> list[Reading]:
-        readings, verdicts = self.extraction.readings, self.verdicts
-        return readings if verdicts.count(Verdict.WINNER) == len(verdicts) else self.with_verdict(Verdict.WINNER)
+        readings = self.extraction.readings
+        return readings if self.verdicts.count(Verdict.WINNER) == len(readings) else self.with_verdict(Verdict.WINNER)
 
     def with_verdict(self, *verdicts: Verdict) -> list[Reading]:
         return [r for r, v in zip(self.extraction.readings, self.verdicts, strict=True) if v in verdicts]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from benchmarks.events import Load, input_log
 from dedup_service.adapters.eventhubs.below_sdk import decoding, encoding
-from dedup_service.adapters.eventhubs.below_sdk.frames import Link, events_at
+from dedup_service.adapters.eventhubs.below_sdk.frames import Link, events_at, transfer_at
 from dedup_service.adapters.eventhubs.below_sdk.native import PYTHON, codec_of
 from dedup_service.adapters.eventhubs.below_sdk.values import NotDecodableError
 from dedup_service.core.events import InputEvent
@@ -161,6 +161,18 @@ def test_usual_frames_are_decoded_without_python() -> None:
     assert agree_on_frames(together, LINK, until=len(frames[0])) == 1
     assert agree_on_frames(together, LINK, until=len(frames[0]) + 1) == 2
     assert agree_on_frames(together[:-1], LINK) == len(frames) - 1
+
+
+@pytest.mark.parametrize("code", [0x40, 0x41, 0x42, 0x44, 0x50, 0x53, 0x56, 0xA0])
+def test_what_is_no_handle_names_no_link(code: int) -> None:
+    """Not even that of handle 0, which may be written without a byte."""
+    link = Link(5, 0)
+    usual = frame(RECORDED[0], link)
+    at = usual.index(b"\x00\x53\x14\xc0") + 6
+    odd = usual[:at] + bytes([code]) + usual[at + 1 :]
+    assert transfer_at(usual, 0, link) is not None
+    assert transfer_at(odd, 0, link) is None
+    assert agree_on_frames(odd, link) == 0
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
-"""AMQP frames that a connection has received: where the messages of plain transfers lie in their bytes.
+"""AMQP frames that a connection has received: where the messages of plain transfers lie in their bytes, and the events in
+them.
 
 Source: AMQP 1.0, parts 2.3 (frames) and 2.7.5 (transfer).
 """
@@ -19,6 +20,7 @@ AMQP_FRAME, EMPTY_FRAME_BYTES = 0x00, 8
 TRANSFER = 0x14
 LIST, LONG_LIST = 0xC0, 0xD0
 TRUE, BOOLEAN, BINARY = 0x41, 0x56, 0xA0
+UINTS = (0x43, 0x52, 0x70)
 HANDLE, MORE = 0, 5
 """Indexes of the transfer fields that name the link, and that say that the message continues in the next frame."""
 _FIELD_SIZES = {0x40: 0, 0x41: 0, 0x42: 0, 0x43: 0, 0x44: 0, 0x50: 1, 0x52: 1, 0x53: 1, 0x56: 1, 0x70: 4, 0x80: 8}
@@ -70,12 +72,17 @@ def _payload(data: bytes, at: int, handle: int) -> tuple[int, bool] | None:
     for number in range(min(count, MORE + 1)):
         code = data[field_at]
         size = _FIELD_SIZES.get(code)
-        if size is None:
-            if code != BINARY or number == HANDLE:
+        if number == HANDLE:
+            if (
+                code not in UINTS
+                or size is None
+                or int.from_bytes(data[field_at + 1 : field_at + 1 + size], "big") != handle
+            ):
+                return None
+        elif size is None:
+            if code != BINARY:
                 return None
             size = 1 + data[field_at + 1]
-        elif number == HANDLE and int.from_bytes(data[field_at + 1 : field_at + 1 + size], "big") != handle:
-            return None
         elif number == MORE:
             is_continued = code == TRUE or (code == BOOLEAN and bool(data[field_at + 1]))
         field_at += 1 + size

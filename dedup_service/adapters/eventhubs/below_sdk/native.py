@@ -25,8 +25,11 @@ except ImportError:
     compiled = None  # type: ignore[assignment]  # see codec_of
 
 
+Decode = Callable[[str, bytes, int, int], InputEvent]
+
+
 class Codec(NamedTuple):
-    decode: Callable[[str, bytes, int, int], InputEvent]
+    decode: Decode
     """Raises NotDecodableError."""
     encode: Callable[[OutgoingEvent], bytes]
     """Raises UndeliverableError."""

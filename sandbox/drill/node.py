@@ -117,6 +117,11 @@ class Node:
         status = await self.status(http)
         return status is not None and status["role"] in SENDING
 
+    async def is_behind(self, http: aiohttp.ClientSession) -> bool:
+        """Whether it is to send, and has not sent everything."""
+        status = await self.status(http)
+        return status is not None and status["role"] in SENDING and status["spool"]["readings"] > 0
+
     @property
     def is_running(self) -> bool:
         return self.child is not None and self.child.is_running

@@ -91,8 +91,8 @@ class Terminals:
             called = f"import {module} as it; it.{function}()"
             _script(folder / name, f'PYTHONPATH={ROOT} exec {sys.executable} -c "{called}" "$@"')
         for name in self._stand_ins:
-            # In one write, since what runs in the background writes there, too.
-            said = f'words=$(printf "%s\\n" {name} "$@" "" .); printf %s "${{words%.}}" >> "$WORDS"'
+            # In one write, since what runs in the background writes there, too; a shell's printf makes one of each line.
+            said = f'mine=$(mktemp); printf "%s\\n" {name} "$@" "" > "$mine"; cat "$mine" >> "$WORDS"; rm "$mine"'
             _script(folder / name, f"{said}; echo an-answer; {READS_PIPE}")
         make = shutil.which("make")
         options = f"-C {ROOT} --no-print-directory -o .venv/.installed BIN={folder}"

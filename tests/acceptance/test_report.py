@@ -14,6 +14,7 @@ import pytest
 
 from dedup_service.commands.report import hours_of
 from dedup_service.core.times import rfc3339
+from dedup_service.partitions.takeover import CLOCKS_APART_MS
 from sandbox.hub.stand_in import StandIn
 from tests.support import edges, hub
 from tests.support.processes import DEADLINE_SECONDS, ServiceProcess
@@ -28,8 +29,9 @@ def reading(source: str, reading_id: str, at_ms: int, value: int | None = None) 
 
 
 def plant(stand_in: StandIn) -> int:
-    """Two replicas; the readings of `jittering` are stamped by each of them, 30 ms apart."""
-    telemetry = stand_in.namespace.hubs["telemetry"]
+    """Two replicas; the readings of `jittering` are stamped by each of them, 30 ms apart. All came long enough ago to lie
+    before the moment from which publishing begins, however soon that is."""
+    telemetry, enqueued_ms = stand_in.namespace.hubs["telemetry"], time.time_ns() // 1_000_000 - 2 * CLOCKS_APART_MS
     for n in range(READINGS):
         at_ms = START_MS + 1000 * n
         for replica in range(2):
@@ -37,7 +39,7 @@ def plant(stand_in: StandIn) -> int:
             readings = [reading("urn:good", f"good-{n}", at_ms), reading("urn:jittering", f"jittering-{jitter}", jitter)]
             if replica == 0:
                 readings.append(reading("urn:alone", f"alone-{n}", at_ms))
-            edges.deliver(telemetry, replica, f"edge-{replica}", edges.batch(readings), time.time_ns() // 1_000_000)
+            edges.deliver(telemetry, replica, f"edge-{replica}", edges.batch(readings), enqueued_ms)
     return 2 * READINGS
 
 

@@ -168,9 +168,9 @@ class StartupWait:
     async def _unless_stopped(self, operation: Callable[[], Awaitable[T]]) -> T | None:
         running, stopping = asyncio.ensure_future(operation()), asyncio.create_task(self.stop.wait())
         waiting: set[asyncio.Future[Any]] = {running, stopping}
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if running.done():
-            return running.result()
-        running.cancel()
-        return None
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            return running.result() if running.done() else None
+        finally:
+            for future in waiting:
+                future.cancel()

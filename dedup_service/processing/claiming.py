@@ -77,7 +77,7 @@ class Claimer:
         """By group and replica. A replica that has sent nothing that may claim gets no number."""
         return {
             (group, replica): await self.retrier.run(partial(self.shared.ports.claims.replica_number, group, replica))
-            for group, replica in {(group.name, item.replica) for item, group in claiming}
+            for group, replica in dict.fromkeys((group.name, item.replica) for item, group in claiming)
         }
 
     def _moment(self, claiming: list[tuple[EventWork, Group]]) -> _Moment:

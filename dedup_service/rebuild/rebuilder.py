@@ -82,7 +82,7 @@ class Rebuilder:
             await self._stop_reading()
 
     async def _stop_reading(self) -> None:
-        reading = set(self._reading.values())
+        reading = list(self._reading.values())
         for task in reading:
             task.cancel()
         if reading:

@@ -67,7 +67,8 @@ async def test_a_rolling_restart_under_load_loses_nothing_and_hardly_pauses(stan
     assert sorted(clean) == sorted(pulse.sent)
     pause = pulse.longest_pause_seconds()
     print(f"longest pause of the clean stream for one input partition: {pause:.1f} s")
-    assert pause < SLACK * PAUSE_SECONDS
+    if pause >= SLACK * PAUSE_SECONDS:
+        pytest.fail(f"a pause of {pause:.1f} s")
 
 
 async def test_keda_reads_the_true_lag(stand_in: StandIn, pods: Pods, blobs: str, azurite: str, redis_url: str) -> None:

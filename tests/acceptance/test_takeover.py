@@ -64,7 +64,8 @@ async def test_another_pod_has_the_partitions_in_time(
     pair[0].process.send_signal(number)
     seconds = await pulse.until_all_beat()
     assert sorted(await finished(pulse)) == sorted(pulse.sent)
-    assert seconds < SLACK * limit
+    if seconds >= SLACK * limit:
+        pytest.fail(f"{seconds:.1f} s")
 
 
 async def timeline(service: ServiceProcess) -> list[dict[str, Any]]:
@@ -185,7 +186,8 @@ def test_services_that_are_killed_at_random_lose_nothing_and_publish_nothing_twi
     figures = json.loads(summary.read_text())
     assert (figures["kills"], figures["lost"], figures["clean_duplicates"]) == (6, 0, 0)
     assert figures["readings"] > 100
-    assert figures["in_doubt_resolved"]["found"] > 0
+    if figures["in_doubt_resolved"]["found"] == 0:
+        pytest.fail("no kill came between a send and its answer")
     assert [cut["how"] for cut in figures["input_cuts"]] == ["silent", "refused"]
 
 

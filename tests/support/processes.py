@@ -17,6 +17,8 @@ from sandbox.peers.processes import free_port
 
 DEADLINE_SECONDS = 90.0
 """Of one wait: well below the time-out of a test, so that the wait that failed is named."""
+HTTP_SECONDS = 30.0
+"""Of one answer; where nothing listens, that is known at once."""
 MINIMAL = {"PATH": os.defpath}
 
 
@@ -53,14 +55,14 @@ class ServiceProcess:
     def ask(self, path: str) -> Any:
         """The API's answer as JSON, or an empty list while it does not answer."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/v1/{path}", timeout=5) as response:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/v1/{path}", timeout=HTTP_SECONDS) as response:
                 return json.load(response)
         except OSError:
             return []
 
     def all_stats(self) -> dict[str, Any]:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/v1/stats", timeout=5) as response:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/v1/stats", timeout=HTTP_SECONDS) as response:
                 stats: dict[str, Any] = json.load(response)
                 return stats
         except OSError:
@@ -78,7 +80,7 @@ class ServiceProcess:
     def status(self, path: str) -> int:
         """HTTP status, or 0 while nothing listens."""
         try:
-            return int(urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5).status)
+            return int(urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=HTTP_SECONDS).status)
         except urllib.error.HTTPError as error:
             return error.code
         except OSError:

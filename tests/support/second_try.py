@@ -14,14 +14,15 @@ from typing import Any
 import pytest
 import pytest_timeout
 
-LATE = ("Timeout", r"^Failed:")
-"""Errors of a wait that took too long; `pytest.fail` says what it waited for."""
+LATE = ("Timeout", r"^Failed:", "^ProcessError:")
+"""Errors of a wait that took too long: `pytest.fail` says what it waited for, a ProcessError which process did not start."""
 ANY = (".",)
 SECOND_TRY = {
     "acceptance": LATE,
     "compose": ANY,
     "contract": ANY,
     "documents": ANY,
+    "images": ANY,
     "integration": ANY,
     "reach": ANY,
     "sdk": ANY,

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from azure.eventhub import EventData
 
 from edge_sender.bootstrap import make_sender, make_uplink
@@ -93,7 +94,8 @@ def device_of(event: EventData) -> str:
 async def until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, what
+        if time.monotonic() >= deadline:
+            pytest.fail(what)
         await asyncio.sleep(0.05)
 
 

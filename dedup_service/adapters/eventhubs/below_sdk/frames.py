@@ -71,22 +71,20 @@ def _payload(data: bytes, at: int, handle: int) -> tuple[int, bool] | None:
     is_continued = False
     for number in range(min(count, MORE + 1)):
         code = data[field_at]
-        size = _FIELD_SIZES.get(code)
+        size = 1 + data[field_at + 1] if code == BINARY else _FIELD_SIZES.get(code)
+        if size is None:
+            return None
         if number == HANDLE:
-            if (
-                code not in UINTS
-                or size is None
-                or int.from_bytes(data[field_at + 1 : field_at + 1 + size], "big") != handle
-            ):
+            if code not in UINTS or _uint(data, field_at) != handle:
                 return None
-        elif size is None:
-            if code != BINARY:
-                return None
-            size = 1 + data[field_at + 1]
         elif number == MORE:
             is_continued = code == TRUE or (code == BOOLEAN and bool(data[field_at + 1]))
         field_at += 1 + size
     return payload, is_continued
+
+
+def _uint(data: bytes, at: int) -> int:
+    return int.from_bytes(data[at + 1 : at + 1 + _FIELD_SIZES[data[at]]], "big")
 
 
 def events_at(

@@ -204,7 +204,7 @@ def take(
         if is_continued:
             _keep_part(link, data[payload:at])
         else:
-            decode = CODEC.decode if link._received_payload else PYTHON.decode  # which has not been tried yet
+            decode = CODEC.decode if link._received_payload else PYTHON.decode  # the codec has stopped at a whole message
             whole = bytes(link._received_payload) + data[payload:at]
             link._received_payload = bytearray()
             events.append(_event(partition_id, whole, decode, convert))

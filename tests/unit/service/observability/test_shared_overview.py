@@ -31,7 +31,7 @@ def make(pods: int, board: MemoryPodBoard) -> tuple[list[Fleet], Counter[str]]:
 
 
 async def reads_of(pods: int) -> Counter[str]:
-    fleets, calls = make(pods, MemoryPodBoard())
+    fleets, calls = make(pods, MemoryPodBoard(lambda: 1_000_000))
     await asyncio.gather(*(fleet.overview() for fleet in fleets))
     return calls
 

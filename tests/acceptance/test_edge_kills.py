@@ -18,7 +18,8 @@ import pytest
 from sandbox.hub.stand_in import StandIn
 from sandbox.peers.links import Link
 from tests.support import hub
-from tests.support.senders import SenderProcess, document, readings_of, until
+from tests.support.processes import DEADLINE_SECONDS
+from tests.support.senders import SenderProcess, ask_until, document, readings_of
 
 KILLS = 50
 LINES_PER_LIFE = 40
@@ -64,7 +65,7 @@ async def test_nothing_that_was_committed_is_lost_and_no_reading_has_two_ids(sta
     lines.touch()
     file = {"name": "file", "kind": "file", "format": "jsonl", "path": str(lines), "uri": "urn:file"}
     sources = document(SYNTHETIC, {**file, "identity": "sequence", "follow": True})
-    sender = SenderProcess(tmp_path, "edge-1", through_link, sources)
+    sender = SenderProcess(tmp_path, "edge-1", through_link, sources, EDGE_FLUSH_SECONDS="60")
     ids: dict[Key, set[str]] = defaultdict(set)
     written = 0
     for kill in range(1, KILLS + 1):
@@ -75,7 +76,7 @@ async def test_nothing_that_was_committed_is_lost_and_no_reading_has_two_ids(sta
             for _ in range(LINES_PER_LIFE):
                 out.write(json.dumps({"sequence": written}) + "\n")
                 written += 1
-        await until(lambda: sender.status() is not None or sender.process.poll() is not None, sender.log_tail())
+        await ask_until(lambda: sender.status() is not None or sender.process.poll() is not None, sender.log_tail)
         await asyncio.sleep(rng.uniform(0.0, 0.7))
         assert sender.process.poll() is None, sender.log_tail()
         sender.kill()
@@ -89,9 +90,9 @@ async def test_nothing_that_was_committed_is_lost_and_no_reading_has_two_ids(sta
         status = sender.status()
         return status is not None and status["sent"]["readings"] > 0 and (status["spool"]["oldest_seconds"] or 0) < 2
 
-    await until(is_done, "the backlog is not sent")
+    await ask_until(is_done, "the backlog is not sent")
     sender.process.terminate()
-    assert await asyncio.to_thread(sender.process.wait, 30) == 0
+    assert await asyncio.to_thread(sender.process.wait, DEADLINE_SECONDS) == 0
     arrived: set[Key] = set()
     for event in await hub.read_all(stand_in.connection_string("telemetry")):
         for source, reading_id, data in readings_of(event):

@@ -20,7 +20,7 @@ from sandbox.hub.mqtt_face.routes import parse_route
 from sandbox.hub.stand_in import HubOptions, StandIn
 from tests.support import hub
 from tests.support.processes import ServiceProcess
-from tests.support.senders import SenderProcess, document, readings_of, until
+from tests.support.senders import SenderProcess, ask_until, document, readings_of
 
 GATEWAYS = ("gw-a", "gw-b")
 ROUTES = (
@@ -114,15 +114,15 @@ async def test_a_plant_behind_a_route_loses_nothing_and_doubles_nothing(
         half = {gateway: len(bodies[gateway]) // 2 for gateway in GATEWAYS}
         for gateway in GATEWAYS:
             await publish(publishers[gateway], bodies[gateway][: half[gateway]])
-        await until(lambda: sent_by(senders["gw-a"]) > 0, senders["gw-a"].log_tail())
+        await ask_until(lambda: sent_by(senders["gw-a"]) > 0, senders["gw-a"].log_tail)
         senders["gw-a"].kill()
         for gateway in GATEWAYS:  # what gw-a's publisher sends meanwhile waits for its sender
             await publish(publishers[gateway], bodies[gateway][half[gateway] :])
-        await until(lambda: sent_by(senders["gw-b"]) == READINGS, senders["gw-b"].log_tail())
+        await ask_until(lambda: sent_by(senders["gw-b"]) >= READINGS, senders["gw-b"].log_tail)
         senders["gw-a"].start()
         waited = READINGS - (half["gw-a"] - 1) * BATCHES["gw-a"]
-        await until(lambda: sent_by(senders["gw-a"]) >= waited, senders["gw-a"].log_tail())
-        await until(lambda: service.stats()["clean_readings"] >= READINGS, "not everything is published")
+        await ask_until(lambda: sent_by(senders["gw-a"]) >= waited, senders["gw-a"].log_tail)
+        await ask_until(lambda: service.stats()["clean_readings"] >= READINGS, "not everything is published")
         found = await clean(edge_hub, service, senders)
         for client in publishers.values():
             await client.shutdown()
@@ -137,12 +137,13 @@ async def test_a_plant_behind_a_route_loses_nothing_and_doubles_nothing(
 async def clean(edge_hub: StandIn, service: ServiceProcess, senders: dict[str, SenderProcess]) -> list[Any]:
     """The clean stream, once the service has read all that the hub has."""
     telemetry = sum(part.next_sequence_number for part in edge_hub.namespace.hubs["telemetry"].partitions)
-    await until(lambda: service.stats()["input_events"] >= telemetry, "the service does not read all")
+    await ask_until(lambda: service.stats()["input_events"] >= telemetry, "the service does not read all")
     events = await hub.read_all(edge_hub.connection_string("clean"))
     assert {hub.properties(event)["site"] for event in events} == {b"north"}
     assert all("$$ContentType" not in hub.properties(event) for event in events)
     assert await hub.read_all(edge_hub.connection_string("dead-letter")) == []
     for process in senders.values():
+        await ask_until(lambda: process.status() is not None, process.log_tail)  # noqa: B023  # awaited in this turn
         status = process.status()
         assert status is not None
         assert not any(status["dropped"].values()), status["dropped"]
@@ -156,12 +157,12 @@ async def test_a_sender_killed_between_receipt_and_commit_gets_everything_again(
         client = await publisher(edge_hub, "gw-a")
         await publish(client, list(messages("gw-a"))[:20])
         taken = 19 * BATCHES["gw-a"]
-        await until(lambda: read_by(process) == taken, process.log_tail())
+        await ask_until(lambda: read_by(process) == taken, process.log_tail)
         assert sent_by(process) < taken, "all was committed, and this test shows nothing"
         process.kill()
         process.environment["EDGE_SPOOL_COMMIT_SECONDS"] = "0.1"
         process.start()
-        await until(lambda: len(numbers_sent(edge_hub)) == taken, process.log_tail(), 30)
+        await ask_until(lambda: len(numbers_sent(edge_hub)) == taken, process.log_tail)
         await client.shutdown()
     finally:
         process.kill()
@@ -179,7 +180,7 @@ async def test_a_module_that_has_nothing_to_send_hears_its_inputs_again_after_it
             client = await publisher(edge_hub, "gw-a")
             await publish(client, [body])
             expected = number * BATCHES["gw-a"]
-            await until(partial(lambda count: sent_by(process) == count, expected), process.log_tail(), 30)
+            await ask_until(partial(lambda count: sent_by(process) >= count, expected), process.log_tail)
             await client.shutdown()
             await edge_hub.restart(seconds_down=0.3, keep_log=True)
     finally:

@@ -14,7 +14,7 @@ from sandbox.hub.stand_in import StandIn
 from sandbox.peers.azurite import storage_connection_string
 from sandbox.peers.links import Link
 from tests.support import hub
-from tests.support.senders import SenderProcess, document, readings_of, until
+from tests.support.senders import SenderProcess, ask_until, document, readings_of
 
 NAMES = ("edge-1", "edge-2")
 KEY = "a key of sixteen characters"
@@ -49,6 +49,8 @@ class Pair:
                 EDGE_PEERS_KEY=KEY,
                 EDGE_PEERS_HOST="127.0.0.1",
                 EDGE_PEERS_PORT=str(own),
+                EDGE_HEARTBEAT_MS="1000",  # three seconds of silence: a process may stand still for one on a busy machine
+                EDGE_SEND_TIMEOUT_SECONDS="30",
             )
             for name, sources, own, peer in zip(NAMES, documents, ports, reversed(ports), strict=True)
         ]
@@ -57,21 +59,29 @@ class Pair:
         return [sender.status() or {"role": "", "peers": {}, "sources": []} for sender in self.senders]
 
     def roles(self) -> list[str]:
-        return [str(status["role"]) for status in self.statuses()]
+        return _roles(self.statuses())
 
     async def until_settled(self) -> int:
         """Which of them sends, once one does and they hear each other."""
 
-        def is_settled() -> bool:
-            statuses = self.statuses()
-            return sorted(self.roles()) == ["active", "passive"] and all(len(status["peers"]) == 1 for status in statuses)
+        statuses: list[dict[str, Any]] = []
 
-        await until(is_settled, f"they do not settle: {self.statuses()}\n{self.senders[0].log_tail()}")
-        return self.roles().index("active")
+        def is_settled() -> bool:
+            statuses[:] = self.statuses()
+            return sorted(_roles(statuses)) == ["active", "passive"] and all(
+                len(status["peers"]) == 1 for status in statuses
+            )
+
+        await ask_until(is_settled, lambda: f"they do not settle: {statuses}\n{self.senders[0].log_tail()}")
+        return _roles(statuses).index("active")
 
     def kill(self) -> None:
         for sender in self.senders:
             sender.kill()
+
+
+def _roles(statuses: list[dict[str, Any]]) -> list[str]:
+    return [str(status["role"]) for status in statuses]
 
 
 async def sent_by_source(stand_in: StandIn) -> dict[str, list[int]]:
@@ -91,14 +101,14 @@ async def test_a_sender_that_is_killed_is_replaced_before_its_lease_ends_and_not
     try:
         sending = await pair.until_settled()
         other = pair.senders[1 - sending]
-        await until(
+        await ask_until(
             lambda: any(s["readings"] > 30 for s in (other.status() or {"sources": []})["sources"]), "it reads nothing"
         )
         pair.senders[sending].kill()
-        await until(lambda: pair.roles()[1 - sending] == "standing-in", "it does not stand in")
-        await until(lambda: pair.roles()[1 - sending] == "active", "the witness does not settle it")
+        await ask_until(lambda: pair.roles()[1 - sending] == "standing-in", "it does not stand in")
+        await ask_until(lambda: pair.roles()[1 - sending] == "active", "the witness does not settle it")
         pair.senders[sending].start()
-        await until(lambda: pair.roles()[sending] == "passive", "the one that comes back does not wait")
+        await ask_until(lambda: pair.roles()[sending] == "passive", "the one that comes back does not wait")
         assert await pair.until_settled() == 1 - sending
     finally:
         pair.kill()
@@ -141,7 +151,7 @@ async def test_what_either_of_two_can_read_arrives_once(
         await until_all_arrived(10)
         write(range(10, 30))
         found = await until_all_arrived(30)
-        await until(lambda: sum(role in SENDING for role in pair.roles()) == 1, "not one of both sends")
+        await ask_until(lambda: sum(role in SENDING for role in pair.roles()) == 1, "not one of both sends")
         assert len(found["urn:x"]) == len(found["urn:y"]) == 30
     finally:
         pair.kill()
@@ -159,8 +169,8 @@ async def test_replicas_that_are_cut_off_from_the_witness_go_on_with_one_sender(
     try:
         sending = await pair.until_settled()
         link.cut()
-        await until(lambda: pair.roles()[sending] == "alone", "the sender does not notice")
-        await until(lambda: pair.roles()[1 - sending] == "passive", "the other replica is not passive")
+        await ask_until(lambda: pair.roles()[sending] == "alone", "the sender does not notice")
+        await ask_until(lambda: pair.roles()[1 - sending] == "passive", "the other replica is not passive")
         link.mend()
         assert await pair.until_settled() == sending
     finally:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
-from sandbox.audit.auditor import audit, read_clean_hub, read_journal
+from sandbox.audit.auditor import audit, read_clean_hub, read_hub, read_journal
 from sandbox.hub.stand_in import StandIn
 from sandbox.peers.azurite import storage_connection_string
 from sandbox.peers.links import Link
 from sandbox.peers.processes import free_port
 from sandbox.plant.server import Plant, PlantOptions
 from tests.support import hub
-from tests.support.processes import ServiceProcess
-from tests.support.senders import Reading, SenderProcess, readings_of, sources, until
+from tests.support.processes import DEADLINE_SECONDS, ServiceProcess
+from tests.support.senders import Reading, SenderProcess, ask_until, readings_of, sources
 
 NAMES = ("edge-1", "edge-2")
+BOTH = frozenset(NAMES)
 SENDING = ("active", "alone", "yielding", "standing-in")
 
 
@@ -31,6 +32,15 @@ def senders_now(senders: list[SenderProcess]) -> list[str]:
 def key_of(reading: Reading) -> tuple[str, int]:
     source, _, data = reading
     return source.rpartition(";s=")[2], data["sequence"]
+
+
+async def sent(stand_in: StandIn) -> dict[tuple[str, int], set[str]]:
+    """Which replicas have sent each reading."""
+    found: dict[tuple[str, int], set[str]] = defaultdict(set)
+    for event in await read_hub(stand_in.connection_string("telemetry"), "$Default"):
+        for reading in readings_of(event):
+            found[key_of(reading)].add(hub.properties(event)["cloudEvents_replica"].decode())
+    return found
 
 
 def spooled(sender: SenderProcess) -> int | None:
@@ -62,25 +72,29 @@ async def test_a_split_brain_costs_copies_and_nothing_else(
     ]
     machines = asyncio.create_task(plant.run())
     try:
-        await until(lambda: len(senders_now(senders)) == 1, "nobody holds the lease")
+        await ask_until(lambda: len(senders_now(senders)) == 1, "nobody holds the lease")
         first = senders_now(senders)[0]
         other = next(name for name in NAMES if name != first)
         links[first].cut()  # the active sender loses the witness: it continues alone, and the other takes the lease
-        await until(lambda: len(senders_now(senders)) == 2, "the other sender does not take the lease")
+        await ask_until(lambda: len(senders_now(senders)) == 2, "the other sender does not take the lease")
         links[other].cut()  # and now both are alone
-        await until(
+        await ask_until(
             lambda: all((s.status() or {}).get("role") == "alone" for s in senders), "the senders are not both alone"
         )
         start = time.time_ns()
         await asyncio.sleep(3)
         end = time.time_ns()
-        await asyncio.sleep(1)  # until both have read the readings emitted before
+        alone = {(source, number) for (source, _, number), at in read_journal(journal).items() if start <= at < end}
+        assert len(alone) > 50
+        async with asyncio.timeout(DEADLINE_SECONDS):  # while both are alone, both send
+            while {frozenset(replicas) for key, replicas in (await sent(stand_in)).items() if key in alone} != {BOTH}:
+                await asyncio.sleep(0.5)
         links[first].mend()
         links[other].mend()
-        await until(lambda: len(senders_now(senders)) == 1, "both senders still send")
+        await ask_until(lambda: len(senders_now(senders)) == 1, "both senders still send")
         await plant.halt()
         await machines
-        await until(
+        await ask_until(
             lambda: all((s.status() or {"spool": {"readings": 1}})["spool"]["readings"] == 0 for s in senders),
             "the spools are not emptied",
         )
@@ -90,15 +104,9 @@ async def test_a_split_brain_costs_copies_and_nothing_else(
                 await asyncio.sleep(0.5)
         verdict = audit(emitted, await read_clean_hub(stand_in.connection_string("clean"), "dedup"))
         assert (verdict.lost, verdict.clean_duplicates, verdict.unknown) == (0, 0, 0)
-        service.process.kill()  # the consumer group admits no other reader
-        service.process.wait()
-        alone = {(source, number) for (source, _, number), at in read_journal(journal).items() if start <= at < end}
-        events = await hub.read_all(stand_in.connection_string("telemetry"))
-        sent = Counter(reading_id for event in events for _, reading_id, _ in readings_of(event))
-        ids = {key_of(reading): reading[1] for event in events for reading in readings_of(event)}
-        assert len(alone) > 50
-        assert {sent[ids[key]] for key in alone} == {2}  # while both were alone, both sent
-        assert len(sent) == len(emitted)
+        found = await sent(stand_in)
+        assert alone <= found.keys()
+        assert len(found) == len(emitted)
     finally:
         for process in (*(sender.process for sender in senders), service.process):
             process.kill()

@@ -26,6 +26,7 @@ from sandbox.peers.processes import free_port
 from sandbox.plant.machine_server import NAMESPACE_URI
 from sandbox.plant.server import Plant
 from tests.support import hub
+from tests.support.processes import DEADLINE_SECONDS
 
 Reading = tuple[str, str, dict[str, Any]]
 """(source, id, data)"""
@@ -96,6 +97,15 @@ async def until(condition: Callable[[], bool], what: str, seconds: float = 60.0)
     while not condition():
         if time.monotonic() >= deadline:
             pytest.fail(what)
+        await asyncio.sleep(0.05)
+
+
+async def ask_until(condition: Callable[[], bool], what: Callable[[], str] | str, seconds: float = DEADLINE_SECONDS) -> None:
+    """For a condition that asks processes: in a thread, since their hub runs in this loop and would stand still with it."""
+    deadline = time.monotonic() + seconds
+    while not await asyncio.to_thread(condition):
+        if time.monotonic() >= deadline:
+            pytest.fail(what if isinstance(what, str) else what())
         await asyncio.sleep(0.05)
 
 

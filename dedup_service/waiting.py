@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, TypeVar
 
 from dedup_service.errors import ConfigurationError, Dependency, ForgottenError, StoppingError, UnavailableError
@@ -73,8 +74,13 @@ class Stop:
         return self._asked_at is not None
 
     @property
+    def seconds_left(self) -> float:
+        """Endless for one that was not asked."""
+        return inf if self._asked_at is None else self._asked_at + FINISHING_SECONDS - self.clock.monotonic()
+
+    @property
     def is_overdue(self) -> bool:
-        return self._asked_at is not None and self.clock.monotonic() - self._asked_at >= FINISHING_SECONDS
+        return self.seconds_left <= 0
 
 
 class Retrier:
@@ -92,11 +98,12 @@ class Retrier:
         if self._stop.is_asked:
             raise StoppingError("stopped between two batches")
 
-    def raise_if_overdue(self) -> None:
+    def raise_if_overdue(self) -> float:
         """To be called between the sends of what is begun. Raises StoppingError when a pod that leaves has had the time to
-        finish; what is unfinished then is left to the next owner, as after a crash."""
+        finish; what is unfinished then is left to the next owner, as after a crash. Returns how many seconds are left."""
         if self._stop.is_overdue:
             raise StoppingError("stopped between two sends")
+        return self._stop.seconds_left
 
     async def run(self, operation: Callable[[], Awaitable[T]], *, repeat_ambiguous: bool = True) -> T:
         """Backs off and repeats on UnavailableError; without `repeat_ambiguous`, an ambiguous one is raised after the

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,10 @@ HTTP_SECONDS = 5.0
 
 class CheckFailedError(Exception):
     """The message says what was checked, and what it answered."""
+
+
+class NotNowError(CheckFailedError):
+    """There is no answer now, or the service can't give it yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +64,14 @@ def refusal(groups: Sequence[Group]) -> str | None:
     return f"the round trip would not get through: {problem}. Add this group before all others: {GROUP}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Checker:
     url: str
     """Address of the running service, without a trailing slash."""
     token: str | None = field(repr=False)
     session: aiohttp.ClientSession
+    _not_now: str = ""
+    """Why the last question of a round trip has no answer."""
 
     async def _get(self, path: str, **query: str) -> tuple[int, Any]:
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
@@ -73,13 +80,26 @@ class Checker:
                 is_json = response.content_type == "application/json"
                 return response.status, await (response.json() if is_json else response.text())
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise CheckFailedError(f"{self.url}{path}: no answer ({type(error).__name__})") from None
+            raise NotNowError(f"{self.url}{path}: no answer ({type(error).__name__})") from None
 
-    async def _ok(self, path: str) -> Any:
-        status, answer = await self._get(path)
-        if status != 200:
-            raise CheckFailedError(f"{self.url}{path}: HTTP {status}: {answer}")
+    async def _ok(self, path: str, **query: str) -> Any:
+        status, answer = await self._get(path, **query)
+        if status != HTTPStatus.OK:
+            may_pass = status == HTTPStatus.NOT_FOUND or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+            raise (NotNowError if may_pass else CheckFailedError)(f"{self.url}{path}: HTTP {status}: {answer}")
         return answer
+
+    async def _in_time(self, path: str, **query: str) -> Any:
+        """As `_ok`, for a round trip, which has time to ask again."""
+        while True:
+            try:
+                answer = await self._ok(path, **query)
+            except NotNowError as error:
+                self._not_now = f"; {error}"
+                await asyncio.sleep(POLL_SECONDS)
+            else:
+                self._not_now = ""
+                return answer
 
     async def health(self) -> str:
         await self._ok("/healthz")
@@ -107,7 +127,7 @@ class Checker:
                 found = await _count(ports.tail, before, origin)
         except TimeoutError:
             raise CheckFailedError(
-                f"the reading {reading_id} of {SOURCE} did not get through in {deadline_seconds:.0f} s"
+                f"the reading {reading_id} of {SOURCE} did not get through in {deadline_seconds:.0f} s{self._not_now}"
             ) from None
         except UnavailableError as error:
             raise CheckFailedError(str(error)) from None
@@ -118,19 +138,16 @@ class Checker:
     async def _published(self, reading_id: str) -> str:
         """Waits until the reading is published, and returns the origin of the copy that won."""
         while True:
-            status, answer = await self._get("/v1/keys", source=SOURCE, id=reading_id)
-            if status == 200 and answer[0]["verdict"] == "published":
-                return str(answer[0]["winner_origin"])
-            if status not in (200, 404):
-                raise CheckFailedError(f"{self.url}/v1/keys: HTTP {status}: {answer}")
+            key, *_ = await self._in_time("/v1/keys", source=SOURCE, id=reading_id)
+            if key["verdict"] == "published":
+                return str(key["winner_origin"])
             await asyncio.sleep(POLL_SECONDS)
 
     async def _all_finished(self, sent_to: Mapping[str, int]) -> None:
         """Waits until every copy has been processed: before that, a second one could still reach the clean hub."""
         while True:
-            positions = {
-                item["partition"].rpartition("/")[2]: item["sequence_number"] for item in await self._ok("/v1/partitions")
-            }
+            partitions = await self._in_time("/v1/partitions")
+            positions = {item["partition"].rpartition("/")[2]: item["sequence_number"] for item in partitions}
             if all(positions.get(partition, -1) >= number for partition, number in sent_to.items()):
                 return
             await asyncio.sleep(POLL_SECONDS)

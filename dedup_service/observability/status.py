@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 from dedup_service import __version__
 from dedup_service.core.pod_report import Outage, PodReport
@@ -24,6 +26,7 @@ OVERVIEW_EVERY = 3
 MAX_EXAMPLES = 20
 """How many of a kind go into each report: they are examples, not a log."""
 STALE_SECONDS = 15.0
+LEAVING_SECONDS = 4.0
 OUTAGE_TOLD_MS = 60_000
 """How long a report names an outage after its end."""
 
@@ -99,12 +102,21 @@ class Status:
             await self.board.add_examples(kind, examples)
 
     async def leave(self) -> None:
-        try:
-            await self.tell()
-            await self.board.leave(self.pod_id)
-            await self.timeline.leave()
-        except UnavailableError as error:
-            self.telemetry.failed(error.dependency)
+        """Tries each step, whatever becomes of the one before: a pod whose last figures are lost has left, too. Redis may be
+        silent, and is not waited for long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEAVING_SECONDS):
+                for step in (self.tell, partial(self.board.leave, self.pod_id), self.timeline.leave):
+                    await self._tried_twice(step)
+
+    async def _tried_twice(self, step: Callable[[], Awaitable[None]]) -> None:
+        for _ in range(2):
+            try:
+                await step()
+            except UnavailableError as error:
+                self.telemetry.failed(error.dependency)
+            else:
+                return
 
     def _counters(self) -> Counters:
         counts = self.telemetry.counts

@@ -91,6 +91,10 @@ class InputHub(Protocol):
     async def close(self) -> None: ...
 
 
+Permit = Callable[[float], float]
+"""Called with the time-out of a send, in seconds; returns for how many seconds one may connect for it, and may raise."""
+
+
 class Publisher(Protocol):
     """Sends to a hub."""
 
@@ -108,13 +112,11 @@ class Publisher(Protocol):
         """The last enqueued sequence number of every partition, now; -1 where nothing was ever sent."""
         ...
 
-    async def publish(
-        self, partition_id: str, events: Sequence[OutgoingEvent], permit: Callable[[float], None] | None = None
-    ) -> int:
+    async def publish(self, partition_id: str, events: Sequence[OutgoingEvent], permit: Permit | None = None) -> int:
         """Sends the first events, as many as fit into one message, and returns how many: they are acknowledged, in order.
 
-        `permit` is called with the time-out of the send, in seconds, after all waiting and right before the attempt, and may
-        raise. After the time-out nothing of this attempt is written any more.
+        `permit` is called before connecting, and after all waiting, right before the attempt. After the time-out nothing of
+        this attempt is written any more.
         Raises UndeliverableError when the first can never be sent (then none was), and UnavailableError otherwise; an
         ambiguous one means that any of them may be in the hub. Not idempotent.
         """

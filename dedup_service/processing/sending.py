@@ -88,10 +88,11 @@ class CleanSender:
             self._shared.give_up(item, error)
             return []
 
-    def _permit(self, seconds: float) -> None:
-        """Asked after all waiting: other partitions' sends to the same output partition may have taken long."""
+    def _permit(self, seconds: float) -> float:
+        """Asked after all waiting: other partitions' sends to the same output partition may have taken long. Returns what a
+        pod that leaves has left."""
         self._lease.require(self._clock.monotonic(), seconds)
-        self._retrier.raise_if_overdue()
+        return self._retrier.raise_if_overdue()
 
     async def _send_queue(self, partition: str, queue: Queue) -> None:
         failed: UnavailableError | None = None

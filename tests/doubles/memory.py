@@ -21,7 +21,7 @@ from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.core.progress import Position
 from dedup_service.errors import Dependency, DependencyKind, UnavailableError, UndeliverableError
 from dedup_service.ports.clock import Clock
-from dedup_service.ports.hubs import HubInfo, PartitionState, StartPosition
+from dedup_service.ports.hubs import HubInfo, PartitionState, Permit, StartPosition
 from tests.doubles.ledger import Copy, MemoryLedger, copies_of
 
 INPUT_HUB = Dependency(DependencyKind.INPUT_HUB)
@@ -233,9 +233,7 @@ class MemoryPublisher:
     async def ends(self) -> dict[str, int]:
         return {partition: len(log) - 1 for partition, log in self.partitions.items()}
 
-    async def publish(
-        self, partition_id: str, events: Sequence[OutgoingEvent], permit: Callable[[float], None] | None = None
-    ) -> int:
+    async def publish(self, partition_id: str, events: Sequence[OutgoingEvent], permit: Permit | None = None) -> int:
         await asyncio.sleep(0)
         self.before_send()
         if len(events[0].body) > self.max_bytes:

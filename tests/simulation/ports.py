@@ -20,7 +20,7 @@ from dedup_service.core.markers import Marker, ReadBack, RestoredEvent
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.core.progress import Position
 from dedup_service.errors import Dependency, ForgottenError, UnavailableError
-from dedup_service.ports.hubs import HubInfo, PartitionState, StartPosition
+from dedup_service.ports.hubs import HubInfo, PartitionState, Permit, StartPosition
 from tests.doubles.markers import StoredMarker
 from tests.doubles.memory import (
     MemoryPublisher,
@@ -168,9 +168,7 @@ class SimulatedPublisher:
     async def ends(self) -> dict[str, int]:
         return await self.process.call(self.hub.ends, CLEAN_HUB)
 
-    async def publish(
-        self, partition_id: str, events: Sequence[OutgoingEvent], permit: Callable[[float], None] | None = None
-    ) -> int:
+    async def publish(self, partition_id: str, events: Sequence[OutgoingEvent], permit: Permit | None = None) -> int:
         process, world = self.process, self.process.world
         await process.pause(world.scenario.queueing_seconds)
         if permit is not None:

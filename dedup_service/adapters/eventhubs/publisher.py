@@ -13,7 +13,7 @@ from azure.eventhub.aio import EventHubProducerClient
 from azure.eventhub.amqp import AmqpMessageProperties
 from azure.eventhub.exceptions import AuthenticationError, EventDataSendError
 
-from dedup_service.adapters.azure_errors import problem, unavailable
+from dedup_service.adapters.azure_errors import CALL_TIMEOUT_SECONDS, problem, unavailable
 from dedup_service.adapters.eventhubs.below_sdk.amqp_types import encodable
 from dedup_service.adapters.eventhubs.below_sdk.encoding import add_encoded, agrees_with_the_sdk
 from dedup_service.adapters.eventhubs.below_sdk.native import CODEC
@@ -22,10 +22,10 @@ from dedup_service.adapters.eventhubs.below_sdk.writing import writing_until
 from dedup_service.adapters.eventhubs.producers import Producers
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.errors import PROCESSING_FAILED, TOO_LARGE, Dependency, UnavailableError, UndeliverableError
+from dedup_service.ports.hubs import Permit
 
 QUESTIONS_AT_ONCE = 16
 """A namespace answers 50 of them a second."""
-Permit = Callable[[float], None]
 
 UNKNOWN = "unknown-error"
 PERMANENT = {
@@ -99,10 +99,9 @@ class EventHubPublisher:
                 return await self._send(partition_id, events[:1], permit)  # so that the error is about this event alone
 
     async def _send(self, partition_id: str, events: Sequence[OutgoingEvent], permit: Permit | None) -> int:
-        if permit is not None:
-            permit(self._timeout)
+        seconds = CALL_TIMEOUT_SECONDS if permit is None else permit(self._timeout)
         client = self._producers.of(partition_id)
-        batch = await self._new_batch(client, partition_id)
+        batch = await self._new_batch(client, partition_id, min(seconds, CALL_TIMEOUT_SECONDS))
         count = self._fill(batch, events)
         ends_at = asyncio.get_running_loop().time() + self._timeout
         if permit is not None:
@@ -123,9 +122,9 @@ class EventHubPublisher:
             self._producers.forget(partition_id)
         raise failure
 
-    async def _new_batch(self, client: EventHubProducerClient, partition_id: str) -> EventDataBatch:
+    async def _new_batch(self, client: EventHubProducerClient, partition_id: str, seconds: float) -> EventDataBatch:
         try:
-            async with unavailable(self._dependency):
+            async with unavailable(self._dependency, seconds):
                 await open_sender(client, partition_id)
                 return await client.create_batch(partition_id=partition_id)
         except UnavailableError:

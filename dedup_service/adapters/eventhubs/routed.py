@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dedup_service.core.outgoing import OutgoingEvent
-from dedup_service.ports.hubs import CleanTail, PartitionReader, PartitionState, Publisher, StartPosition
+from dedup_service.ports.hubs import CleanTail, PartitionReader, PartitionState, Permit, Publisher, StartPosition
 
 DEFAULT_OUTPUT = ""
 
@@ -52,9 +52,7 @@ class RoutedPublisher:
         named = zip(self.outputs, ends_of_hubs, strict=True)
         return {qualified(name, partition): number for name, ends in named for partition, number in ends.items()}
 
-    async def publish(
-        self, partition_id: str, events: Sequence[OutgoingEvent], permit: Callable[[float], None] | None = None
-    ) -> int:
+    async def publish(self, partition_id: str, events: Sequence[OutgoingEvent], permit: Permit | None = None) -> int:
         output, partition = _split(partition_id)
         return await self.outputs[output].publish(partition, events, permit)
 

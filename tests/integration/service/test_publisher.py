@@ -12,6 +12,7 @@ import pytest
 from azure.eventhub._pyamqp.aio._connection_async import Connection
 from azure.eventhub.aio import EventHubConsumerClient, EventHubProducerClient, _client_base_async
 
+from dedup_service.adapters.azure_errors import CALL_TIMEOUT_SECONDS
 from dedup_service.adapters.eventhubs import producers
 from dedup_service.adapters.eventhubs import publisher as module
 from dedup_service.adapters.eventhubs.below_sdk.native import PYTHON
@@ -20,6 +21,7 @@ from dedup_service.adapters.eventhubs.publisher import EventHubPublisher
 from dedup_service.core.outgoing import OutgoingEvent
 from dedup_service.errors import Dependency, DependencyKind, UnavailableError, UndeliverableError
 from sandbox.hub.stand_in import StandIn
+from sandbox.peers.links import Link
 
 CLEAN_HUB = Dependency(DependencyKind.CLEAN_HUB)
 FROZEN_SECONDS = 0.5
@@ -108,7 +110,7 @@ async def test_a_partition_is_opened_by_one_connection_and_by_no_question_before
     monkeypatch.setattr(Connection, "open", counted)
     assert await publisher.publish("0", [event(b"1")]) == 1
     assert len(opened) == 1
-    most = await publisher._new_batch(publisher._producers.of("0"), "0")
+    most = await publisher._new_batch(publisher._producers.of("0"), "0", DEADLINE_SECONDS)
     async with EventHubProducerClient.from_connection_string(stand_in.connection_string("clean")) as client:
         assert most.max_size_in_bytes == (await client.create_batch(partition_id="0")).max_size_in_bytes
 
@@ -147,6 +149,22 @@ async def test_a_connection_that_was_cut_off_is_opened_again_before_the_next_sen
     assert not publisher._producers.cut_off()
     monkeypatch.setattr(Connection, "open", None)
     assert await publisher.publish("0", [event(b"2")]) == 1
+
+
+async def test_one_who_has_little_time_left_does_not_connect_for_long(stand_in: StandIn) -> None:
+    """A pod that leaves, over a line that is cut: connecting would take all the time that it has to leave in order."""
+    link = await Link("127.0.0.1", stand_in.amqp_port).start()
+    through = stand_in.connection_string("clean").replace(f":{stand_in.amqp_port}/", f":{link.port}/")
+    connect = partial(EventHubProducerClient.from_connection_string, through, retry_total=0)
+    publisher = EventHubPublisher(connect, CLEAN_HUB, send_timeout_seconds=5)
+    link.cut()
+    asked = time.monotonic()
+    with pytest.raises(UnavailableError) as caught:
+        await publisher.publish("0", [event(b"1")], permit=lambda _: 0.05)
+    assert time.monotonic() - asked < CALL_TIMEOUT_SECONDS / 2
+    assert not caught.value.ambiguous
+    await publisher.close()
+    await link.stop()
 
 
 async def test_a_hub_that_stays_away_is_asked_once_and_is_an_error_of_the_next_send(

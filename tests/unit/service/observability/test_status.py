@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -10,7 +11,9 @@ import pytest
 
 from dedup_service.core.flow import Sums, slots_of
 from dedup_service.core.pod_report import PodReport
+from dedup_service.core.timeline import Timeline
 from dedup_service.errors import UnavailableError
+from dedup_service.observability import status as status_module
 from dedup_service.observability.fleet import Fleet
 from dedup_service.observability.status import Status
 from dedup_service.observability.timeline import TimelineKeeper
@@ -20,6 +23,7 @@ from tests.doubles.memory import MemoryClaims, MemoryClock
 from tests.doubles.timeline import MemoryTimelineStore
 from tests.support.flow import merged
 from tests.support.groups import group_of
+from tests.support.processes import DEADLINE_SECONDS
 from tests.support.shared import REDIS
 
 
@@ -109,6 +113,28 @@ async def test_only_the_newest_examples_are_reported() -> None:
         status.telemetry.add_example("conflict", id=str(n))
     await status.tell()
     assert [note["id"] for note in await board.examples("conflict")] == [str(n) for n in range(499, 479, -1)]
+
+
+@pytest.mark.parametrize("lost_replies", [1, 5])
+async def test_a_pod_leaves_also_where_its_last_figures_do_not_get_through(lost_replies: int) -> None:
+    status, board = make()
+    store = status.timeline.store
+    await store.replace(await store.load(), Timeline(pods=("pod",)))
+    await status.tell()
+    board.lost_replies = lost_replies
+    await status.leave()
+    assert await board.pods() == []
+    left = (await store.load()).timeline
+    assert left is not None
+    assert (left.pods, [entry.kind for entry in left.entries]) == ((), ["pod-left"])
+
+
+async def test_a_pod_that_leaves_does_not_wait_for_a_silent_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status_module, "LEAVING_SECONDS", 0.05)
+    status, board = make()
+    monkeypatch.setattr(board, "tell", lambda *_: asyncio.Event().wait())
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await status.leave()
 
 
 async def test_a_pod_that_leaves_is_no_longer_shown() -> None:

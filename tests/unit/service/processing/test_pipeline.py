@@ -6,7 +6,8 @@ import asyncio
 import dataclasses
 import gzip
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from math import inf
 from typing import Any
 
 import pytest
@@ -16,10 +17,11 @@ from dedup_service.core.claim_requests import ClaimRequest
 from dedup_service.core.claims import unpack
 from dedup_service.core.events import MESSAGE_SOURCE, InputEvent
 from dedup_service.core.leases import MIXED_RULES, LeaseRecord
-from dedup_service.core.outgoing import OutputPolicy
+from dedup_service.core.outgoing import OutgoingEvent, OutputPolicy
 from dedup_service.core.progress import Position
 from dedup_service.core.property_types import Encoded
 from dedup_service.errors import LeaseLostError, StoppingError, UnavailableError, UndeliverableError
+from dedup_service.ports.hubs import Permit
 from dedup_service.processing import pipeline as module
 from dedup_service.processing.claiming import Claimer
 from dedup_service.processing.event_work import EventWork
@@ -27,7 +29,7 @@ from dedup_service.processing.pipeline import Pipeline
 from dedup_service.processing.resolving import Published, Resolver
 from dedup_service.telemetry import Count
 from dedup_service.waiting import FINISHING_SECONDS, FIRST_BACKOFF_SECONDS, Stop
-from tests.doubles.memory import MemoryClaims
+from tests.doubles.memory import MemoryClaims, MemoryPublisher
 from tests.support import readings
 from tests.support.groups import OUTPUT
 from tests.support.pipelines import RETENTION_MS, WINDOW_MS, World
@@ -187,6 +189,22 @@ async def test_the_time_to_finish_begins_when_a_pod_is_asked_also_for_a_worker_t
     with pytest.raises(StoppingError):
         await world.pipeline().process([world.at(single("1"), 0)])
     assert world.clean.events == []
+
+
+async def test_a_pod_that_leaves_connects_no_longer_than_it_has_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    left: list[float] = []
+
+    async def publish(_: MemoryPublisher, partition: str, events: Sequence[OutgoingEvent], permit: Permit) -> int:
+        left.append(permit(1.0))
+        world.stop.ask()
+        world.clock.pass_by(FINISHING_SECONDS / 2)
+        left.append(permit(1.0))
+        return len(events)
+
+    monkeypatch.setattr(MemoryPublisher, "publish", publish)
+    await world.pipeline().process([world.at(single("1"), 0)])
+    assert left == [inf, FINISHING_SECONDS / 2]
 
 
 async def test_a_pod_that_has_to_leave_does_not_look_up_its_last_send(

@@ -90,7 +90,7 @@ async def edge(rounds: int) -> Section:
         plant_child = await Child.start("plant", plant_arguments, {}, folder)
         stack.push_async_callback(hub_child.kill)
         stack.push_async_callback(plant_child.kill)
-        hub, plant = await hub_child.ready_line(START_SECONDS), await plant_child.ready_line(START_SECONDS)
+        hub, plant = await hub_child.line(START_SECONDS), await plant_child.line(START_SECONDS)
         configurations = {
             "synthetic": (json.dumps({"sources": [SYNTHETIC]}), "duplicate"),
             "OPC UA": (edge_sources(plant), "duplicate"),

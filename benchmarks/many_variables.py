@@ -135,8 +135,8 @@ async def many_variables(rounds: int) -> Section:
         server_child = await Child.start("server", ["benchmarks.many_variables", str(port), str(COUNT)], {}, folder)
         stack.push_async_callback(hub_child.kill)
         stack.push_async_callback(server_child.kill)
-        hub = await hub_child.ready_line(START_SECONDS)
-        await server_child.ready_line(BUILD_SECONDS)
+        hub = await hub_child.line(START_SECONDS)
+        await server_child.line(BUILD_SECONDS)
         server, endpoint = psutil.Process(server_child.pid), f"opc.tcp://127.0.0.1:{port}"
         took = []
         for number in range(rounds):

@@ -113,10 +113,10 @@ class Demo:
         hub = await self._spawn("hub", plan.hub_arguments(free_mqtt_host()))
         plant_port = free_port()
         self._plant_child = await self._spawn("plant", plan.plant_arguments(plant_port, self._journal))
-        self._hub = await hub.ready_line(START_SECONDS)
+        self._hub = await hub.line(START_SECONDS)
         environment = plan.service_environment(self._hub, self._redis_url, self._folder, self._http_port)
         self._service = await self._spawn("service", ["dedup_service", "run"], environment)
-        self._plant = await self._plant_child.ready_line(START_SECONDS)
+        self._plant = await self._plant_child.line(START_SECONDS)
         for edge in plan.EDGES:
             await self._start_edge(edge)
         deadline = time.monotonic() + START_SECONDS
@@ -145,25 +145,25 @@ class Demo:
         await self._until_all_send(http, view)
         self._offering = asyncio.create_task(self._offer_request(view))
         length = self._options.seconds or CYCLE_SECONDS
-        started, cycle, victim_up, all_live = time.monotonic(), 0, True, True
+        started, cycle, kills, killed_at, victim_up, is_shown = time.monotonic(), 0, 0, 0.0, True, True
         while not self._stop.is_set():
             elapsed = time.monotonic() - started
-            if self._options.seconds is not None and elapsed >= self._options.seconds + (0 if all_live else RETURN_SECONDS):
+            if self._options.seconds is not None and elapsed >= self._options.seconds + (0 if is_shown else RETURN_SECONDS):
                 return
             at = elapsed - cycle * length
             if at >= length and self._options.seconds is None:
                 cycle += 1
-            elif victim_up and length / 3 <= at < length * 2 / 3:
-                victim_up = False
+            elif victim_up and kills <= cycle and at >= length / 3:
+                victim_up, kills, killed_at = False, kills + 1, elapsed
                 await self._edges[plan.VICTIM.name].kill()
                 self._children.remove(self._edges[plan.VICTIM.name])
                 view.tell(f"killed {plan.VICTIM.name} (SIGKILL)")
-            elif not victim_up and at >= length * 2 / 3:
+            elif not victim_up and elapsed >= killed_at + length / 3:
                 victim_up = True
                 await self._start_edge(plan.VICTIM)
                 view.tell(f"restarted {plan.VICTIM.name}")
             stats = await self._show(http, view)
-            all_live = victim_up and stats is not None and _all_live(stats)
+            is_shown = kills > 0 and victim_up and stats is not None and _all_live(stats) and self._offering.done()
 
     async def _until_all_send(self, http: aiohttp.ClientSession, view: View) -> None:
         """An edge that never sent can't be seen to fall silent. On a slow machine it goes on after a while in any case."""
@@ -217,8 +217,10 @@ class Demo:
     async def _drain(self, http: aiohttp.ClientSession, view: View) -> dict[str, Any]:
         """Stop the machines, then the edges, and wait until the service has finished everything that was sent."""
         view.tell("stopping the machines, then the edges; the service finishes what was sent")
-        self._plant_child.terminate()  # the machines stop at once, but the OPC UA server keeps serving for a while
+        self._plant_child.terminate()  # the machines stop, but the OPC UA server keeps serving for a while
+        emitted = await self._plant_child.line(DRAIN_SECONDS)
         await asyncio.sleep(plan.LAST_READINGS_SECONDS)
+        await self._until_published(http, emitted["emitted"])
         await asyncio.gather(*(edge.stop() for edge in self._edges.values()))
         await self._plant_child.stop()
         ends = await input_ends(self._hub["connection_strings"]["telemetry"])
@@ -230,6 +232,16 @@ class Demo:
                 return stats
             await asyncio.sleep(POLL_SECONDS)
         raise ProcessError(f"the service did not finish within {DRAIN_SECONDS:.0f} s\n{self._service.log_tail()}")
+
+    async def _until_published(self, http: aiohttp.ClientSession, readings: int) -> None:
+        """An edge that is stopped before it has received the last readings can't send them. What does not come in time is
+        for the audit to say."""
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while time.monotonic() < deadline:
+            stats = await self._stats(http)
+            if stats is not None and stats["stats"]["totals"]["clean_readings"] >= readings:
+                return
+            await asyncio.sleep(POLL_SECONDS)
 
     async def _judge(self, stats: dict[str, Any]) -> int:
         clean = await read_clean_hub(self._hub["connection_strings"]["clean"], "audit")

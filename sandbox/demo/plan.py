@@ -26,9 +26,10 @@ EDGES = (
 VICTIM = EDGES[1]
 """Killed after one third of the time, restarted after two thirds."""
 
-LINGER_SECONDS = 6.0
+LINGER_SECONDS = 120.0
+"""For how long the plant serves at most once the machines have stopped."""
 LAST_READINGS_SECONDS = 3.0
-"""Wait after stopping the machines, so that the edges receive the last readings, also on a machine that is busy."""
+"""Wait then, so that every edge receives the last readings."""
 
 IDENTITY = "*/vibration=sequence,*=source-time"
 CONSUMER_GROUP = "dedup"

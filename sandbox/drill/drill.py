@@ -108,8 +108,8 @@ class Drill:
         arguments = ["sandbox", "plant", *ports, "--journal", str(journal), "--machines", str(MACHINES)]
         wait = ["--wait-for-subscribers", str(len(hosts)), "--linger-seconds", str(plan.LINGER_SECONDS)]
         self.plant_child = await self._spawn("plant", [*arguments, *wait])
-        self.hub = await self.hub_child.ready_line(START_SECONDS)
-        self.plant = await self.plant_child.ready_line(START_SECONDS)
+        self.hub = await self.hub_child.line(START_SECONDS)
+        self.plant = await self.plant_child.line(START_SECONDS)
         groups = "groups:\n" + "".join(
             f'  - {{name: {pattern.name}, devices: ["{pattern.name}-*"], expected_replicas: {pattern.replicas}}}\n'
             for pattern in self.options.patterns
@@ -213,11 +213,17 @@ class Drill:
         for pattern, nodes in self.nodes.items():
             if fault.name == "witness" and pattern.ha == "duplicate":
                 continue
-            sending = [node for node in nodes if await node.is_sending(self.http)]
-            if not sending:
-                raise ProcessError(f"no sender of {pattern.title} is sending")
-            victims.append(sending[0])
+            victims.append(await self._sending(pattern, nodes))
         return victims
+
+    async def _sending(self, pattern: Pattern, nodes: list[Node]) -> Node:
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while time.monotonic() < deadline:
+            for node in nodes:
+                if await node.is_sending(self.http):
+                    return node
+            await asyncio.sleep(POLL_SECONDS)
+        raise ProcessError(f"no sender of {pattern.title} was sending within {SETTLE_SECONDS:.0f} s")
 
     async def _strike(self, fault: Fault, victim: Node) -> None:
         match fault.name:
@@ -296,6 +302,7 @@ class Drill:
     async def _end(self) -> Result:
         self.tell("stopping the machines; the senders empty their spools, and the service finishes its input")
         self.plant_child.terminate()
+        await self.plant_child.line(SETTLE_SECONDS)  # nothing more is emitted
         await asyncio.sleep(plan.LAST_READINGS_SECONDS)
         await self._until_sent()
         await asyncio.gather(*(node.stop() for node in self.all_nodes))

@@ -118,9 +118,11 @@ class Node:
         return status is not None and status["role"] in SENDING
 
     async def is_behind(self, http: aiohttp.ClientSession) -> bool:
-        """Whether it is to send, and has not sent everything."""
+        """Whether it may be to send, and may not have sent everything: one that is too busy to answer counts as such."""
         status = await self.status(http)
-        return status is not None and status["role"] in SENDING and status["spool"]["readings"] > 0
+        if status is None:
+            return self.is_running
+        return status["role"] in SENDING and status["spool"]["readings"] > 0
 
     @property
     def is_running(self) -> bool:

@@ -57,15 +57,15 @@ class Child:
             )
         return cls(name, process, log)
 
-    async def ready_line(self, timeout_seconds: float) -> dict[str, Any]:
-        """The JSON line that the child prints when it is ready. Raises ProcessError."""
+    async def line(self, timeout_seconds: float) -> dict[str, Any]:
+        """The next JSON line that the child prints, the first one of which says that it is ready. Raises ProcessError."""
         assert self._process.stdout is not None
         try:
             line = await asyncio.wait_for(self._process.stdout.readline(), timeout_seconds)
         except TimeoutError:
-            raise ProcessError(f"{self.name} was not ready within {timeout_seconds:.0f} s\n{self.log_tail()}") from None
+            raise ProcessError(f"{self.name} said nothing within {timeout_seconds:.0f} s\n{self.log_tail()}") from None
         if not line:
-            raise ProcessError(f"{self.name} ended before it was ready\n{self.log_tail()}")
+            raise ProcessError(f"{self.name} ended before it said anything\n{self.log_tail()}")
         description: dict[str, Any] = json.loads(line)
         return description
 

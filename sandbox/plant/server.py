@@ -9,6 +9,7 @@ import signal
 import time
 import uuid
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -151,7 +152,8 @@ class Plant:
 
 
 async def run(options: PlantOptions, stop: asyncio.Event, linger_seconds: float) -> None:
-    """Run until `stop`; then halt the machines and serve for `linger_seconds`, so that subscribers receive the rest."""
+    """Run until `stop`; then halt the machines, say what they have emitted, and serve for `linger_seconds`, or until `stop`
+    once more, so that subscribers receive the rest."""
     plant = Plant(options)
     await plant.start()
     restarts: set[asyncio.Task[None]] = set()
@@ -162,15 +164,17 @@ async def run(options: PlantOptions, stop: asyncio.Event, linger_seconds: float)
     emitting = asyncio.create_task(plant.run())
     try:
         await stop.wait()
+        stop.clear()
         await plant.halt()
         await emitting
-        await asyncio.sleep(linger_seconds)
+        print(json.dumps(plant.summary()), flush=True)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), linger_seconds)
     finally:
         for task in restarts:
             task.cancel()
         ended = await asyncio.gather(*restarts, return_exceptions=True)
         await plant.stop()
-        print(json.dumps(plant.summary()), flush=True)
     for error in ended:
         if isinstance(error, Exception):
             raise error

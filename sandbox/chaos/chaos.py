@@ -24,7 +24,7 @@ from sandbox.chaos.pauses import longest_seconds, pauses
 from sandbox.chaos.pods import GROUP, Pods
 from sandbox.chaos.takeovers import summary, takeover_seconds
 from sandbox.hub.stand_in import HubOptions, StandIn
-from sandbox.peers.processes import ProcessError
+from sandbox.peers.processes import CANNOT_CONTINUE, ProcessError
 from sandbox.peers.valkeys import ReplicatedValkey, replicated_valkey
 
 SERVICES = 3
@@ -188,4 +188,4 @@ async def run(options: ChaosOptions) -> int:
                 return await Chaos(options, console, Path(folder), valkey, Pods(http)).run()
             except ProcessError as error:
                 console.print(f"The run cannot continue: {error}", highlight=False, markup=False)
-                return 1
+                return CANNOT_CONTINUE

@@ -25,7 +25,7 @@ from sandbox.audit.auditor import Verdict, audit, input_ends, read_clean_hub, re
 from sandbox.demo import plan
 from sandbox.demo.one_reading import newest_reading, request_for
 from sandbox.demo.view import View, percent
-from sandbox.peers.processes import Child, ProcessError, free_port
+from sandbox.peers.processes import CANNOT_CONTINUE, Child, ProcessError, free_port
 from sandbox.peers.valkeys import start_apart
 
 MQTT_PORT = 8883
@@ -314,4 +314,4 @@ async def run(options: DemoOptions) -> int:
                 return await Demo(options, console, Path(folder), redis_url).run()
             except ProcessError as error:
                 console.print(f"The demo cannot continue: {error}", highlight=False, markup=False)
-                return 1
+                return CANNOT_CONTINUE

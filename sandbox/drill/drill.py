@@ -35,7 +35,7 @@ from sandbox.drill.patterns import (
 from sandbox.drill.report import Result, judge, show, write
 from sandbox.peers.azurite import azurite
 from sandbox.peers.links import Link
-from sandbox.peers.processes import Child, ProcessError, free_port
+from sandbox.peers.processes import CANNOT_CONTINUE, Child, ProcessError, free_port
 from sandbox.peers.valkeys import start_apart
 
 MQTT_PORT = 8883
@@ -374,7 +374,7 @@ async def run(options: DrillOptions) -> int:
                 result = await drill.run()
         except ProcessError as error:
             console.print(f"The drill cannot continue: {error}", highlight=False, markup=False)
-            return 1
+            return CANNOT_CONTINUE
         finally:
             await asyncio.to_thread(valkey.stop)
     show(result, console)

@@ -1,7 +1,8 @@
 """Node.js, which is installed as a Python package, and what `npm ci` installs for it.
 
-Only in a checkout, for the drill, the benchmarks and the tests. A company's network may have an authority of its own, so
-Node.js trusts the system's authorities besides its own list; it reads NODE_EXTRA_CA_CERTS by itself.
+Only in a checkout, for the drill, the benchmarks and the tests; `python -m sandbox.peers.node FOLDER` does it beforehand. A
+company's network may have an authority of its own, so Node.js trusts the system's authorities besides its own list; it reads
+NODE_EXTRA_CA_CERTS by itself.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import fcntl
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import gettempdir
@@ -104,3 +106,7 @@ def _text(folder: Path, what: str, errors: str) -> str:
     advice = ON_CERTIFICATES if "cert" in errors.lower() else ON_ANYTHING_ELSE
     names = ", ".join(json.loads((folder / "package.json").read_text()).get("dependencies", {}))
     return f"`npm ci` in {folder} could not install {names}: {what}.\n{said}\n{advice}"
+
+
+if __name__ == "__main__":
+    install_node_packages(Path(sys.argv[1]))

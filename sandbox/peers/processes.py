@@ -21,6 +21,10 @@ FIRST_PORT, LAST_PORT = 10_000, 32_000
 """Below those that systems give to outgoing connections: one of these could take the port before it is listened to."""
 
 
+CANNOT_CONTINUE = 2
+"""Exit status of a program that gave up before it had a verdict."""
+
+
 class ProcessError(Exception):
     """A child ended or was not ready in time; the message includes the end of its log."""
 

@@ -146,8 +146,7 @@ async def test_the_figures_are_exact(
             await service.until_finished(stand_in)
             await until_counted(service, len(plant.copies))
         groups, replicas, gaps = [
-            await asyncio.to_thread(services[n % 2].ask, what)
-            for n, what in enumerate(("groups", "replicas", "gaps?limit=500"))
+            await services[n % 2].answer(what) for n, what in enumerate(("groups", "replicas", "gaps?limit=500"))
         ]
         won = await winners(stand_in)
     finally:

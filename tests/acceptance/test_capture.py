@@ -95,10 +95,10 @@ async def test_what_is_captured_beside_a_running_service_can_be_tried(
     # The service has its partitions as before, and reads on.
     send(plant, COUNT)
     await service.until("input_events", 2 * (COUNT + 1))
-    assert service.stats()["clean_readings"] == COUNT + 1
+    assert (await service.answer("stats"))["totals"]["clean_readings"] == COUNT + 1
     assert "disconnected" not in service.log_path.read_text()
     found = json.loads(answer)["files"][0]["readings"][0]
-    (known,) = await asyncio.to_thread(service.ask, f"keys?source={quote(found['source'], safe='')}&id={found['id']}")
+    (known,) = await service.answer(f"keys?source={quote(found['source'], safe='')}&id={found['id']}")
     assert known["verdict"] == "published"
 
 

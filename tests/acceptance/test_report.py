@@ -50,6 +50,14 @@ def report(service: ServiceProcess, *arguments: str) -> str:
     return done.stdout
 
 
+async def report_with(words: str, service: ServiceProcess, *arguments: str) -> str:
+    """The report, once it has these words: in which mode a pod runs is known while it reports, each second or so."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while words not in (text := await asyncio.to_thread(report, service, *arguments)):
+            await asyncio.sleep(0.2)
+        return text
+
+
 async def test_after_observing_and_a_report_the_service_drops(
     stand_in: StandIn, redis_url: str, tmp_path: Path, namespace: str
 ) -> None:
@@ -58,7 +66,7 @@ async def test_after_observing_and_a_report_the_service_drops(
         await service.until_ready()
         events = plant(stand_in)
         await service.until("input_events", events)
-        (found,) = json.loads(await asyncio.to_thread(report, service, "--json")).values()
+        (found,) = json.loads(await report_with('"mode": "observe"', service, "--json")).values()
         by_name = {item["source"]: item for item in found["sources"]}
         good, jittering, alone = (by_name[f"urn:{name}"] for name in ("good", "jittering", "alone"))
         assert (good["match_rate"], good["duplicate_share"], good["verdict"]) == (1, 0.5, "good")
@@ -71,13 +79,14 @@ async def test_after_observing_and_a_report_the_service_drops(
         assert [item["can_be_deduplicated"] for item in (good, alone)] == [True, None]
         assert [(item["reason"], item["examples"]) for item in found["undecided"]] == [("one-sender", ["urn:alone"])]
         assert found["deployment"] == {"namespace": namespace, "mode": "observe", "configured_mode": "observe"}
-        text = await asyncio.to_thread(report, service, "--since", "1h")
+        text = await report_with(" mode observe,", service, "--since", "1h")
         assert text.startswith(f"group default of namespace {namespace}, mode observe, last 1 h: 3 sources\n")
         assert "1 of 3 sources can't be deduplicated" in text
         assert "1 of 3 sources is undecided" in text
         service.environment["DEDUP_MODE"] = "drop"  # as where it was set for the line with `run` only
-        mistaken = await asyncio.to_thread(report, service, "--since", "1h")
-        assert "  the pods run in mode observe, but this command is set to drop" in mistaken
+        mistaken = await report_with(
+            "  the pods run in mode observe, but this command is set to drop", service, "--since", "1h"
+        )
         assert [line for line in mistaken.splitlines() if "this command" not in line] == text.splitlines()
         assert not any(partition.entries for partition in stand_in.namespace.hubs["clean"].partitions)
     finally:

@@ -12,6 +12,8 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ import pytest
 from sandbox.hub.stand_in import StandIn
 from sandbox.peers.processes import free_port
 from tests.support.dockerfile import ROOT, Image, stages
-from tests.support.processes import ServiceProcess
+from tests.support.processes import DEADLINE_SECONDS, ServiceProcess
 
 TARGETS = ("service", "edge", "sandbox")
 BUILD_SECONDS = 600
@@ -43,21 +45,29 @@ def as_nobody(image: Image) -> dict[str, Any]:
     return options
 
 
+class Images:
+    """By target, each built once per test process, where any user may read."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._built: dict[str, Image] = {}
+
+    def of(self, target: str) -> Image:
+        if target not in self._built:
+            root = Path(tempfile.mkdtemp(prefix=target, dir=self._root))
+            root.chmod(0o755)
+            image = Image(root, target)
+            image.build()
+            self._built[target] = image
+        return self._built[target]
+
+
 @pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Image]:
-    """The images by target, each built once per test process."""
-    return {}
-
-
-def built(images: dict[str, Image], target: str, tmp_path_factory: pytest.TempPathFactory) -> Image:
-    if target not in images:
-        root = tmp_path_factory.mktemp(target)
-        for folder in (root, *root.parents):
-            if folder.is_relative_to("/tmp") and folder != Path("/tmp"):  # noqa: S108  # pytest's own folders
-                folder.chmod(folder.stat().st_mode | 0o055)
-        images[target] = Image(root, target)
-        images[target].build()
-    return images[target]
+def images() -> Iterator[Images]:
+    """Not in pytest's folders, which are closed to other users, again and again."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Images(Path(folder))
 
 
 def test_hadolint_has_no_complaints() -> None:
@@ -98,14 +108,13 @@ def test_the_build_sees_only_what_it_needs() -> None:
 
 @pytest.mark.timeout(BUILD_SECONDS)
 async def test_the_service_starts_works_and_stops(
-    images: dict[str, Image],
-    tmp_path_factory: pytest.TempPathFactory,
+    images: Images,
     stand_in: StandIn,
     redis_url: str,
     namespace: str,
     azurite: str,
 ) -> None:
-    image = await asyncio.to_thread(built, images, "service", tmp_path_factory)
+    image = await asyncio.to_thread(images.of, "service")
     port = free_port()
     settings = ServiceProcess.environment_of(stand_in, redis_url, image.root, namespace, port)
     settings["DEDUP_CHECKPOINT_URL"] = f"{azurite};ContainerName=image"
@@ -132,17 +141,19 @@ async def test_the_service_starts_works_and_stops(
             await asyncio.sleep(0.2)
     assert "1 in the clean hub" in await output("check", "--round-trip")
     service.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(service.wait(), 30) == 0
+    assert await asyncio.wait_for(service.wait(), DEADLINE_SECONDS) == 0
 
 
 @pytest.mark.timeout(BUILD_SECONDS)
 @pytest.mark.parametrize("target", ["edge", "sandbox"])
-def test_the_other_images_start(images: dict[str, Image], tmp_path_factory: pytest.TempPathFactory, target: str) -> None:
-    image = built(images, target, tmp_path_factory)
+def test_the_other_images_start(images: Images, target: str) -> None:
+    image = images.of(target)
     program = str(image.inside("/opt/venv") / "bin" / image.entrypoint[0])
     options: dict[str, Any] = {"env": image.variables(), "cwd": "/", **as_nobody(image)}
     if target == "edge":
-        done = subprocess.run([program, *image.command], capture_output=True, text=True, timeout=60, check=False, **options)
+        done = subprocess.run(
+            [program, *image.command], capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False, **options
+        )
         assert (done.returncode, "EDGE_SOURCES_FILE: " in done.stderr) == (1, True), done.stderr
         return
     ports = ["--amqp-port", "0", "--mqtt-port", "-1"]
@@ -151,4 +162,4 @@ def test_the_other_images_start(images: dict[str, Image], tmp_path_factory: pyte
         described = json.loads(process.stdout.readline())
         assert described["connection_strings"]["telemetry"].startswith("Endpoint=sb://localhost:")
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(DEADLINE_SECONDS) == 0

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import re
 from base64 import b64encode
 from pathlib import Path
-from time import process_time
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.cpu_time import seconds_of
 from tests.unit.wire.formats.captured import messages
 from wire.formats.any_json import Json, Shape
 from wire.formats.azure_iot_operations import AzureIotOperations, AzureIotOperationsOptions
@@ -136,18 +135,7 @@ def large(elements: int) -> Message:
 
 
 def seconds_to_read(form: Format, message: Message) -> float:
-    """The least of three times, without pauses of the garbage collector, which grow with what other tests have left."""
-    times = []
-    gc.disable()
-    try:
-        for _ in range(3):
-            started = process_time()
-            for _ in form.read(message):
-                pass
-            times.append(process_time() - started)
-    finally:
-        gc.enable()
-    return min(times)
+    return seconds_of(lambda: [*form.read(message)])
 
 
 def test_time_grows_with_the_body_and_not_faster() -> None:

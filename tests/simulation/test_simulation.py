@@ -10,6 +10,8 @@ from tests.simulation.simulate import SCENARIOS, STUCK, run
 
 SEEDS, CHUNKS = 2_400, 24
 MUTANT_SEEDS = 600
+MUTANT_SECONDS = 600
+"""Those that are caught late need a minute of a processor to themselves."""
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
@@ -24,6 +26,7 @@ def test_every_scenario_has_its_share_of_the_seeds() -> None:
     assert len(SCENARIOS) <= SEEDS // CHUNKS
 
 
+@pytest.mark.timeout(MUTANT_SECONDS)
 @pytest.mark.parametrize("name", CAUGHT_BY)
 def test_every_mutant_of_the_protocol_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     mutant, scenario = CAUGHT_BY[name]

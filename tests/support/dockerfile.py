@@ -11,6 +11,8 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 BASE = "base"
 VENV = "/opt/venv"
@@ -18,6 +20,9 @@ ACCOUNTS = "groupadd"
 """Marks the step that creates the user, which is skipped because a folder has no users."""
 SYSTEM_PACKAGES = "apt-get"
 """Marks a step that would change this machine. The compiler is that of this machine, if it has one."""
+
+INSTALL_TRIES = 3
+"""Of a step that needs a package index, whose connection may break in the middle of a file."""
 
 
 @dataclass
@@ -112,5 +117,9 @@ class Image:
             line = line.replace(name, str(self.inside(name)))
         line = line.replace("python -m venv", f"{sys.executable} -m venv")
         shell = shutil.which("bash") or "/bin/sh"
-        done = subprocess.run([shell, "-euc", line], env=self.variables(), capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+        tries = INSTALL_TRIES if "pip install" in line else 1
+        for _ in range(tries):
+            done = subprocess.run([shell, "-euc", line], env=self.variables(), capture_output=True, text=True, check=False)
+            if done.returncode == 0:
+                return
+        pytest.fail(done.stdout + done.stderr)

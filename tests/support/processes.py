@@ -12,6 +12,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from dedup_service.__main__ import HUNG, SHUTDOWN_SECONDS
 from sandbox.hub.stand_in import StandIn
 from sandbox.peers.processes import free_port
 
@@ -19,6 +20,7 @@ DEADLINE_SECONDS = 90.0
 """Of one wait: well below the time-out of a test, so that the wait that failed is named."""
 HTTP_SECONDS = 30.0
 """Of one answer; where nothing listens, that is known at once."""
+NO_ANSWER = 0
 MINIMAL = {"PATH": os.defpath}
 
 
@@ -55,18 +57,29 @@ class ServiceProcess:
     def ask(self, path: str) -> Any:
         """The API's answer as JSON, or an empty list while it does not answer."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/v1/{path}", timeout=HTTP_SECONDS) as response:
-                return json.load(response)
+            return self._json(path)
         except OSError:
             return []
 
+    async def answer(self, path: str) -> Any:
+        """The API's answer as JSON, once there is one."""
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while True:
+                try:
+                    return await asyncio.to_thread(self._json, path)
+                except OSError:
+                    await asyncio.sleep(0.2)
+
+    def _json(self, path: str) -> Any:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/v1/{path}", timeout=HTTP_SECONDS) as response:
+            return json.load(response)
+
     def all_stats(self) -> dict[str, Any]:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/v1/stats", timeout=HTTP_SECONDS) as response:
-                stats: dict[str, Any] = json.load(response)
-                return stats
+            stats: dict[str, Any] = self._json("stats")
         except OSError:
             return {"totals": {"input_events": -1, "clean_readings": -1}, "pods": []}
+        return stats
 
     def stats(self) -> dict[str, int]:
         totals: dict[str, int] = self.all_stats()["totals"]
@@ -78,13 +91,13 @@ class ServiceProcess:
         return {partition for pod in mine for partition in pod["partitions"]}
 
     def status(self, path: str) -> int:
-        """HTTP status, or 0 while nothing listens."""
+        """HTTP status, or NO_ANSWER."""
         try:
             return int(urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=HTTP_SECONDS).status)
         except urllib.error.HTTPError as error:
             return error.code
         except OSError:
-            return 0
+            return NO_ANSWER
 
     async def until_ready(self) -> None:
         await self._until_ok("/readyz")
@@ -113,4 +126,8 @@ class ServiceProcess:
                 await asyncio.sleep(0.2)
 
     async def wait(self) -> int:
-        return await asyncio.to_thread(self.process.wait, DEADLINE_SECONDS)
+        """Its exit status. Raises TimeoutError where it could not leave in order in the time that it has."""
+        code = await asyncio.to_thread(self.process.wait, DEADLINE_SECONDS)
+        if code == HUNG:
+            raise TimeoutError(f"it had not left after {SHUTDOWN_SECONDS:.0f} s")
+        return code

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 from dedup_service.core.overview import ReplicaSeen, group_overview, periods
+from tests.support.cpu_time import seconds_of
 from tests.support.groups import group_of
 from tests.support.overview import NOW_MS
 
@@ -16,12 +15,7 @@ def cost(replicas: int) -> float:
     """CPU seconds."""
     minutes, _ = periods(NOW_MS)
     seen = [ReplicaSeen(f"edge-{n}", n, NOW_MS, NOW_MS) for n in range(replicas)]
-    spent = []
-    for _ in range(5):
-        before = time.process_time()
-        group_overview(group_of(), [*({} for _ in minutes), COUNTS], COUNTS, seen, NOW_MS)
-        spent.append(time.process_time() - before)
-    return min(spent)
+    return seconds_of(lambda: group_overview(group_of(), [*({} for _ in minutes), COUNTS], COUNTS, seen, NOW_MS))
 
 
 def test_the_counters_of_all_replicas_are_looked_at_once() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from typing import Any, get_args
 
@@ -11,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.cpu_time import seconds_of
 from tests.unit.wire.formats.captured import FILES, at, messages
 from wire.formats.bodies import json_of
 from wire.formats.messages import Found, Message, NotReading, Part, Path, Refused
@@ -161,10 +161,4 @@ def test_time_is_linear(name: str) -> None:
 
 
 def _seconds(body: bytes) -> float:
-    def once() -> float:
-        begin = time.process_time()
-        for _ in FORMS[1].read(Message(body)):
-            pass
-        return time.process_time() - begin
-
-    return min(once() for _ in range(3))
+    return seconds_of(lambda: [*FORMS[1].read(Message(body))])

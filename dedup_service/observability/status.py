@@ -26,7 +26,7 @@ OVERVIEW_EVERY = 3
 MAX_EXAMPLES = 20
 """How many of a kind go into each report: they are examples, not a log."""
 STALE_SECONDS = 15.0
-LEAVING_SECONDS = 4.0
+LEAVING_SECONDS = 5.0
 OUTAGE_TOLD_MS = 60_000
 """How long a report names an outage after its end."""
 
@@ -102,15 +102,15 @@ class Status:
             await self.board.add_examples(kind, examples)
 
     async def leave(self) -> None:
-        """Tries each step, whatever becomes of the one before: a pod whose last figures are lost has left, too. Redis may be
-        silent, and is not waited for long."""
+        """Also where its last figures do not get through. Redis may be silent, and is not waited for long."""
         with suppress(TimeoutError):
             async with asyncio.timeout(LEAVING_SECONDS):
-                for step in (self.tell, partial(self.board.leave, self.pod_id), self.timeline.leave):
-                    await self._tried_twice(step)
+                await self._try(self.tell, times=1)
+                await self._try(partial(self.board.leave, self.pod_id), times=2)
+                await self._try(self.timeline.leave, times=2)
 
-    async def _tried_twice(self, step: Callable[[], Awaitable[None]]) -> None:
-        for _ in range(2):
+    async def _try(self, step: Callable[[], Awaitable[None]], times: int) -> None:
+        for _ in range(times):
             try:
                 await step()
             except UnavailableError as error:

@@ -35,7 +35,8 @@ DRAIN_SECONDS = 60.0
 CYCLE_SECONDS = 60.0
 """Length of a cycle (edge killed, edge back) when the demo runs until Ctrl-C."""
 RETURN_SECONDS = 60.0
-"""How long the demo waits at most until all edges send: before it kills one, and before a demo of fixed length ends."""
+"""How long the demo waits at most: until all edges send, before it kills one; and until everything has been shown, before a
+demo of fixed length ends."""
 POLL_SECONDS = 0.5
 
 
@@ -129,8 +130,7 @@ class Demo:
 
     def _check(self, in_time: bool) -> None:
         for child in self._children:
-            if not child.is_running:
-                raise ProcessError(f"{child.name} ended unexpectedly\n{child.log_tail()}")
+            child.require_running()
         if not in_time:
             raise ProcessError(f"the edges did not subscribe to the plant\n{self._edges['edge-1'].log_tail()}")
 
@@ -145,7 +145,8 @@ class Demo:
         await self._until_all_send(http, view)
         self._offering = asyncio.create_task(self._offer_request(view))
         length = self._options.seconds or CYCLE_SECONDS
-        started, cycle, kills, killed_at, victim_up, is_shown = time.monotonic(), 0, 0, 0.0, True, True
+        started, cycle, cycles_with_kill, killed_at = time.monotonic(), 0, 0, 0.0
+        victim_up, is_shown = True, False
         while not self._stop.is_set():
             elapsed = time.monotonic() - started
             if self._options.seconds is not None and elapsed >= self._options.seconds + (0 if is_shown else RETURN_SECONDS):
@@ -153,8 +154,8 @@ class Demo:
             at = elapsed - cycle * length
             if at >= length and self._options.seconds is None:
                 cycle += 1
-            elif victim_up and kills <= cycle and at >= length / 3:
-                victim_up, kills, killed_at = False, kills + 1, elapsed
+            elif victim_up and cycles_with_kill <= cycle and at >= length / 3:
+                victim_up, cycles_with_kill, killed_at = False, cycle + 1, elapsed
                 await self._edges[plan.VICTIM.name].kill()
                 self._children.remove(self._edges[plan.VICTIM.name])
                 view.tell(f"killed {plan.VICTIM.name} (SIGKILL)")
@@ -163,7 +164,9 @@ class Demo:
                 await self._start_edge(plan.VICTIM)
                 view.tell(f"restarted {plan.VICTIM.name}")
             stats = await self._show(http, view)
-            is_shown = kills > 0 and victim_up and stats is not None and _all_live(stats) and self._offering.done()
+            is_shown = (
+                cycles_with_kill > 0 and victim_up and stats is not None and _all_live(stats) and self._offering.done()
+            )
 
     async def _until_all_send(self, http: aiohttp.ClientSession, view: View) -> None:
         """An edge that never sent can't be seen to fall silent. On a slow machine it goes on after a while in any case."""
@@ -226,6 +229,7 @@ class Demo:
         ends = await input_ends(self._hub["connection_strings"]["telemetry"])
         deadline = time.monotonic() + DRAIN_SECONDS
         while time.monotonic() < deadline:
+            self._service.require_running()
             stats = await self._stats(http)
             if stats is not None and _finished(stats, ends):
                 await self._service.stop()
@@ -238,6 +242,7 @@ class Demo:
         for the audit to say."""
         deadline = time.monotonic() + DRAIN_SECONDS
         while time.monotonic() < deadline:
+            self._service.require_running()
             stats = await self._stats(http)
             if stats is not None and stats["stats"]["totals"]["clean_readings"] >= readings:
                 return

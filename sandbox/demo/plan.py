@@ -27,9 +27,9 @@ VICTIM = EDGES[1]
 """Killed after one third of the time, restarted after two thirds."""
 
 LINGER_SECONDS = 120.0
-"""For how long the plant serves at most once the machines have stopped."""
+"""For how long the plant serves at most after that."""
 LAST_READINGS_SECONDS = 3.0
-"""Wait then, so that every edge receives the last readings."""
+"""How long to wait once the machines have stopped, so that every edge receives the last readings."""
 
 IDENTITY = "*/vibration=sequence,*=source-time"
 CONSUMER_GROUP = "dedup"

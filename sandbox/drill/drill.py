@@ -189,8 +189,7 @@ class Drill:
 
     def _check_children(self) -> None:
         for child in self.children:
-            if not child.is_running:
-                raise ProcessError(f"{child.name} ended unexpectedly\n{child.log_tail()}")
+            child.require_running()
 
     # --- faults
 
@@ -326,6 +325,7 @@ class Drill:
         ends = await input_ends(input_hub)
         deadline = time.monotonic() + SETTLE_SECONDS
         while time.monotonic() < deadline:
+            self.service.require_running()
             finished = {item["partition"]: item["sequence_number"] for item in await self._partitions()}
             if all(finished.get(partition, -1) >= end for partition, end in ends.items()):
                 return

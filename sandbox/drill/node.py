@@ -118,7 +118,7 @@ class Node:
         return status is not None and status["role"] in SENDING
 
     async def is_behind(self, http: aiohttp.ClientSession) -> bool:
-        """Whether it may be to send, and may not have sent everything: one that is too busy to answer counts as such."""
+        """Whether it may still have something to send; one that is too busy to answer counts as such."""
         status = await self.status(http)
         if status is None:
             return self.is_running

@@ -109,4 +109,7 @@ def _text(folder: Path, what: str, errors: str) -> str:
 
 
 if __name__ == "__main__":
-    install_node_packages(Path(sys.argv[1]))
+    try:
+        install_node_packages(Path(sys.argv[1]))
+    except NodePackagesError as error:
+        raise SystemExit(str(error)) from None

@@ -24,6 +24,8 @@ FIRST_PORT, LAST_PORT = 10_000, 32_000
 CANNOT_CONTINUE = 2
 """Exit status of a program that gave up before it had a verdict."""
 
+ENDED = "ended unexpectedly"
+
 
 class ProcessError(Exception):
     """A child ended or was not ready in time; the message includes the end of its log."""
@@ -69,7 +71,7 @@ class Child:
         except TimeoutError:
             raise ProcessError(f"{self.name} said nothing within {timeout_seconds:.0f} s\n{self.log_tail()}") from None
         if not line:
-            raise ProcessError(f"{self.name} ended before it said anything\n{self.log_tail()}")
+            raise ProcessError(f"{self.name} {ENDED}\n{self.log_tail()}")
         description: dict[str, Any] = json.loads(line)
         return description
 
@@ -80,6 +82,11 @@ class Child:
     @property
     def is_running(self) -> bool:
         return self._process.returncode is None
+
+    def require_running(self) -> None:
+        """Raises ProcessError."""
+        if not self.is_running:
+            raise ProcessError(f"{self.name} {ENDED}\n{self.log_tail()}")
 
     def log_tail(self) -> str:
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-15:])

@@ -68,20 +68,22 @@ def test_ctrl_c_ends_the_demo_cleanly(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with log.open("w") as output:
         demo = subprocess.Popen([*COMMAND], stdout=output, stderr=output, env={**os.environ, "PYTHONUNBUFFERED": "1"})
-        deadline = time.monotonic() + TIMEOUT_SECONDS
-        key: dict[str, Any] = {}
-        while not is_published_and_complete(key):
-            assert demo.poll() is None, log.read_text()
-            if time.monotonic() >= deadline:
-                pytest.fail(log.read_text())
-            time.sleep(0.1)
-            printed = re.search(REQUEST, log.read_text(), re.MULTILINE)
-            key = fate(printed[1]) if printed else {}
-        assert sorted(key["replicas"]) == ["edge-1/sender", "edge-2/sender", "edge-3"]
-        assert (key["verdict"], key["conflict"]) == ("published", "none")
-        # An edge that was killed repeats what it had not seen acknowledged.
-        least = "" if key["copies_exact"] else "at least "
-        assert key["text"].startswith(f"published; {least}{key['copies']} copies, of edge-")
-        demo.send_signal(signal.SIGINT)
-        assert demo.wait(TIMEOUT_SECONDS) == 0, log.read_text()
+        try:
+            deadline, key = time.monotonic() + TIMEOUT_SECONDS, dict[str, Any]()
+            while not is_published_and_complete(key):
+                assert demo.poll() is None, log.read_text()
+                if time.monotonic() >= deadline:
+                    pytest.fail(log.read_text())
+                time.sleep(0.1)
+                printed = re.search(REQUEST, log.read_text(), re.MULTILINE)
+                key = fate(printed[1]) if printed else {}
+            assert sorted(key["replicas"]) == ["edge-1/sender", "edge-2/sender", "edge-3"]
+            assert (key["verdict"], key["conflict"]) == ("published", "none")
+            # An edge that was killed repeats what it had not seen acknowledged.
+            least = "" if key["copies_exact"] else "at least "
+            assert key["text"].startswith(f"published; {least}{key['copies']} copies, of edge-")
+        finally:
+            demo.send_signal(signal.SIGINT)  # which its children need to end, too
+            status = demo.wait(TIMEOUT_SECONDS)
+    assert status == 0, log.read_text()
     assert "nothing lost, nothing twice" in log.read_text()

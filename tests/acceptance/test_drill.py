@@ -35,7 +35,9 @@ async def test_duplicates_lose_nothing_where_a_restart_elsewhere_does(tmp_path: 
     rows = {row["pattern"]: row for row in figures["rows"]}
     assert (figures["clean_duplicates"], figures["unknown"]) == (0, 0)
     assert (rows["dup2"]["measured"]["lost"], rows["dup2"]["rpo_seconds"]) == (0, 0)
-    assert figures["copies_per_reading"] == pytest.approx({"dup2": 2.0, "k8s": 1.0}, rel=0.1)  # a batch may be sent again
+    copies = figures["copies_per_reading"]
+    assert 2 <= copies["dup2"] < 2.2  # a batch may be sent again
+    assert 1 <= copies["k8s"] < 1.1
     shortened = rows["k8s"]["relocation_seconds"] / figures["scale"]
     assert rows["k8s"]["measured"]["lost_seconds"] >= shortened * 0.9  # how much longer is the machine's affair
     silence = rows["k8s"]["measured"]["silence_seconds"] + figures["normal_silence_seconds"]["k8s"]

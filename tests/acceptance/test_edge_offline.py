@@ -65,10 +65,10 @@ async def test_its_backlog_causes_no_duplicate_and_completes_its_coverage(
             return service.stats()["clean_readings"] >= READINGS and coverage(service).get(replica, 0.0) == 1.0
 
         await ask_until(lambda: spooled() == READINGS, "the offline edge does not keep the hour")
-        await ask_until(lambda: is_complete("edge-1"), "the other edge's readings are not published")
+        await ask_until(lambda: is_complete("edge-1"), None)
         assert (await asyncio.to_thread(coverage, service)).get("edge-2", 0.0) == 0.0
         link.mend()
-        await ask_until(lambda: is_complete("edge-2"), "the backlog does not show in the coverage")
+        await ask_until(lambda: is_complete("edge-2"), None)
         await ask_until(lambda: spooled() == 0, "the spool is not emptied")
         await service.until_finished(stand_in)
         clean = [

@@ -60,7 +60,8 @@ def fetch(to: Path) -> Path:
     if done.returncode:
         raise NotFetchedError(done.stderr)
     with tarfile.open(next(to.glob("azure_eventhub-*.tar.gz"))) as archive:
-        archive.extractall(to, filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # which came with Python 3.11.4
+        archive.extractall(to)  # noqa: S202  # by its hash
     tests = next(to.glob("azure_eventhub-*/tests"))
     (tests / "conftest.py").unlink()
     return tests

@@ -1,4 +1,4 @@
-"""A pytest plugin: a test of servers, processes or browsers that fails is tried once more, and both tries are told.
+"""A pytest plugin: a test of servers, processes, images or browsers that fails is tried once more, and both tries are told.
 
 Such a test shares two processors with three others, and with whatever else the machine does. What is pure, and what runs in
 the simulation's time, does not depend on that: there, a failure that does not come again is a fault, and stays one. In the

@@ -100,12 +100,16 @@ async def until(condition: Callable[[], bool], what: str, seconds: float = 60.0)
         await asyncio.sleep(0.05)
 
 
-async def ask_until(condition: Callable[[], bool], what: Callable[[], str] | str, seconds: float = DEADLINE_SECONDS) -> None:
-    """For a condition that asks processes: in a thread, since their hub runs in this loop and would stand still with it."""
-    deadline = time.monotonic() + seconds
+async def ask_until(condition: Callable[[], bool], late: Callable[[], str] | str | None) -> None:
+    """For a condition that asks processes: in a thread, since their hub runs in this loop and would stand still with it.
+
+    `late` says what did not come. Without it, the caller judges what has come: a lost reading is not late."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
     while not await asyncio.to_thread(condition):
         if time.monotonic() >= deadline:
-            pytest.fail(what if isinstance(what, str) else what())
+            if late is None:
+                return
+            pytest.fail(late if isinstance(late, str) else late())
         await asyncio.sleep(0.05)
 
 
@@ -162,6 +166,13 @@ class SenderProcess:
 
     def status(self) -> dict[str, Any] | None:
         return status(self.port)
+
+    async def answered_status(self) -> dict[str, Any]:
+        """Its status, once it answers."""
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while (found := await asyncio.to_thread(self.status)) is None:
+                await asyncio.sleep(0.05)
+            return found
 
     def log_tail(self) -> str:
         return self.log_path.read_text()[-2000:]

@@ -50,13 +50,14 @@ async def first_start(partitions: int, outputs: int, pods: int, idle_seconds: fl
                 while hub.published() < waiting:
                     await asyncio.sleep(POLL_SECONDS)
             took, traffic = time.monotonic() - began, stand_in.broker.traffic
-            asked, opened, kept = traffic.asked, traffic.connections, stand_in.broker.connections
+            asked, opened = traffic.asked, traffic.connections
             memory = sum(service.usage.memory_info().rss for service in services) / pods / 1e6
             await asyncio.sleep(idle_seconds / 2)  # until the last are read, and silent
             before, carried, at = traffic.asked, traffic.bytes_in + traffic.bytes_out, time.monotonic()
             await asyncio.sleep(idle_seconds / 2)
             hours = max(time.monotonic() - at, 1.0) / HOUR
             questions, size = traffic.asked - before, traffic.bytes_in + traffic.bytes_out - carried
+            kept = stand_in.broker.connections
             return Start(took, asked, opened, kept, memory, questions / hours, size / hours)
     finally:
         await asyncio.gather(*(service.kill() for service in services))

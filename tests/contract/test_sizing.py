@@ -27,6 +27,6 @@ async def test_what_each_pod_costs_does_not_hide_in_the_number_of_groups() -> No
 
 async def test_pods_keep_the_connections_that_are_planned() -> None:
     partitions, outputs, pods = 6, 3, 2
-    start = await first_start(partitions, outputs, pods)
+    start = await first_start(partitions, outputs, pods, idle_seconds=4)
     planned = partitions + clean_connections(pods, outputs)
     assert planned <= start.connections <= planned + pods, "besides, each pod may just be asking"

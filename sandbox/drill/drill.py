@@ -194,6 +194,8 @@ class Drill:
     # --- faults
 
     async def _play(self, fault: Fault) -> None:
+        if fault.name == "server":
+            await self._return_to_preferred_servers()
         self.tell(fault.title)
         victims = await self._victims(fault)
         looking = asyncio.create_task(self._look(fault.seconds))
@@ -203,6 +205,17 @@ class Drill:
         if fault.name == "power":
             await self._repair()
         await self._until_all_well()
+
+    async def _return_to_preferred_servers(self) -> None:
+        """Where all senders of a pattern read one server, as on a machine so busy that one did not reach its own in time,
+        all lose what changes while it goes away."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        for node in self.all_nodes:
+            while await node.reads_another_server(self.http):
+                if time.monotonic() > deadline:
+                    raise ProcessError(f"{node.device} did not return to the server that it prefers\n{node.log_tail()}")
+                await node.restart()
+                await self._until_all_well()
 
     async def _victims(self, fault: Fault) -> list[Node]:
         """The sender of each pattern that is sending at the moment; the first one if all are."""

@@ -69,11 +69,24 @@ class Node:
         _, most = resource.prlimit(self.child.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(self.child.pid, resource.RLIMIT_FSIZE, (0 if is_full else most, most))
 
+    @property
+    def _endpoints(self) -> list[str]:
+        return [f"opc.tcp://{link.host}:{link.port}/plant" for link in self.machines]
+
+    async def reads_another_server(self, http: aiohttp.ClientSession) -> bool:
+        """Than the one that it prefers. It does not go back by itself while the other one is well (docs/edge.md)."""
+        status = await self.status(http)
+        return status is not None and status["sources"][0]["place"] != self._endpoints[0]
+
+    async def restart(self) -> None:
+        if self.child is not None:
+            await self.child.stop()
+        await self.start()
+
     def _environment(self) -> dict[str, str]:
-        endpoints = [f"opc.tcp://{link.host}:{link.port}/plant" for link in self.machines]
         witness = storage_connection_string(f"http://{self.witness.host}:{self.witness.port}")
         return {
-            "EDGE_SOURCES": edge_sources({**self.plant, "endpoints": endpoints}, publishing_ms=50),
+            "EDGE_SOURCES": edge_sources({**self.plant, "endpoints": self._endpoints}, publishing_ms=50),
             "EDGE_REPLICA": self.device,
             "EDGE_UPLINK": "iot",
             "EDGE_CONNECTION_STRING": self.connection_string,

@@ -14,8 +14,11 @@ from typing import Any
 import pytest
 import pytest_timeout
 
-LATE = ("Timeout", r"^Failed:", "^ProcessError:")
-"""Errors of a wait that took too long: `pytest.fail` says what it waited for, a ProcessError which process did not start."""
+from sandbox.peers.processes import ENDED
+
+LATE = ("Timeout", r"^Failed:", f"^ProcessError: (?!.* {ENDED})")
+"""Errors of a wait that took too long: `pytest.fail` says what it waited for, a ProcessError which process did not start.
+One that ended is not late."""
 ANY = (".",)
 SECOND_TRY = {
     "acceptance": LATE,

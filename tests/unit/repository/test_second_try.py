@@ -11,6 +11,7 @@ import pytest
 from tests.support.second_try import LATE, SECOND_TRY, errors_tried_again
 
 TESTS = Path(__file__).parents[2]
+RAISES = "from sandbox.peers.processes import ProcessError\n    if is_first: raise"
 
 
 def result_of(tmp_path: Path, body: str, *options: str, folder: str = "integration") -> subprocess.CompletedProcess[str]:
@@ -58,6 +59,8 @@ def test_a_crash_is_not_tried_again(tmp_path: Path) -> None:
         ("assert not is_first", 1),
         ("if is_first: raise TimeoutError", 0),
         ("import pytest; is_first and pytest.fail('late')", 0),
+        (f"{RAISES} ProcessError('hub said nothing within 9 s')", 0),
+        (f"{RAISES} ProcessError('hub ended unexpectedly')", 1),
     ],
 )
 def test_of_an_acceptance_test_only_what_came_too_late_is_tried_again(tmp_path: Path, body: str, code: int) -> None:

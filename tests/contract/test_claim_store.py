@@ -328,7 +328,7 @@ async def test_five_hundred_replicas_cost_no_round_trip_in_the_steady_state(redi
         asked += 1
         return await execute(*arguments, **options)
 
-    client.execute_command = counted  # type: ignore[method-assign]
+    client.execute_command = counted  # type: ignore[method-assign]  # counts what the client calls
     assert [await store.replica_number("g", f"r{n}") for n in reversed(range(500))] == numbers[::-1]
     assert 0 < asked <= 3
     asked = 0

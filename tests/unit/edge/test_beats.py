@@ -21,7 +21,8 @@ def beats(name: str, session: str, key: bytes = KEY, group: str = "line-1") -> B
 
 def says(name: str, **given: object) -> Standing:
     usual = {"is_sender": True, "holds": True, "is_fit": True, "can_send": True, "is_ready": False}
-    return Standing(**{"name": name, **usual, "reads": frozenset({"x"}), "positions": {"x": "1:2:3:4:5"}, **given})  # type: ignore[arg-type]
+    fields = {"name": name, **usual, "reads": frozenset({"x"}), "positions": {"x": "1:2:3:4:5"}, **given}
+    return Standing(**fields)  # type: ignore[arg-type]  # of different types, each right for its field
 
 
 def refused(by: Beats, beat: bytes) -> str:

@@ -211,8 +211,7 @@ async def test_a_common_name_makes_the_readings_of_both_servers_the_same() -> No
     async with plc(two, uri=HERE) as here, plc(two, uri=THERE) as there:
         given = {"server_uri": "urn:test:pair", "namespace_uri": None, "nodes": {"include": [{"namespace": "urn:test:*"}]}}
         async with reading(here.endpoint, **given) as one_gateway, reading(there.endpoint, **given) as another:
-            for plant in (one_gateway, another):
-                await until(lambda plant=plant: plant.names == {"a", "own"}, "not all is read")  # type: ignore[misc]
+            await until(lambda: one_gateway.names == another.names == {"a", "own"}, "not all is read")
             found = [{sample.source for sample in plant.intake.samples} for plant in (one_gateway, another)]
             assert found[0] == found[1]
             assert all(source.startswith("urn:test:pair#nsu=urn:test:") for source in found[0])

@@ -77,7 +77,7 @@ async def test_on_a_full_disk_the_twin_is_in_force_and_the_remembered_one_stays_
         patched.setattr(os, "fsync", full)
         twin = TwinSettings(settings(), Remembered(path), try_out)
         await follow(twin, OneTwin(desired(2)))
-    assert twin.effective().sources.sources[0].count == 2  # type: ignore[union-attr]
+    assert twin.effective().sources.sources[0].count == 2  # type: ignore[union-attr]  # a synthetic one, as written above
     assert "No space left" in caplog.text
     assert path.read_text() == kept
     assert json.loads(kept) == desired(1)

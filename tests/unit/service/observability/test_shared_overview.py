@@ -56,7 +56,7 @@ async def test_when_the_pod_whose_turn_it_is_fails_another_one_has_the_next() ->
     async def fail() -> int:
         raise UnavailableError(REDIS, "no answer")
 
-    dead.ledger.now_ms = fail  # type: ignore[method-assign]
+    dead.ledger.now_ms = fail  # type: ignore[method-assign]  # this one fails
     with pytest.raises(UnavailableError):
         await dead._make()
     with pytest.raises(UnavailableError):
